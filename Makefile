@@ -1,0 +1,73 @@
+# make demo   install, train the built-in scenes through all four stages, evaluate, report, export
+# make test   install, check the style, run all tests with the docstring examples, the library's on JAX too
+#
+# Needs Python 3.11 to 3.13 and make.   make demo WORK=DIR   make test ARGS="-k crf"   make PYTHON=/path/to/python3.12
+
+WORK ?= runs/demo
+ARGS ?=
+
+EXPORT := saved_models/demo
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+export TF_CPP_MIN_LOG_LEVEL := 2
+
+.PHONY: demo test test-tensorflow test-jax lint format install clean
+.DEFAULT_GOAL := test
+
+install: $(INSTALLED)
+
+# The first interpreter that runs, is new enough for Keras, old enough for TensorFlow and can make environments.
+$(INSTALLED): requirements.txt pyproject.toml
+	@python=; for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	    >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "make: expected Python 3.11, 3.12 or 3.13 with its venv module; tried $(or $(PYTHON),python3 python3.13 python3.12 python3.11)." >&2; \
+	  echo "make: install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 2; \
+	fi; \
+	set -e; echo "Installing into $(VENV) ..."; \
+	"$$python" -m venv $(VENV); \
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt; \
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+	touch $@
+
+# A second demo starts anew. It removes nothing but what an earlier demo made.
+demo: $(INSTALLED)
+	@if [ -n "$$(ls -A "$(WORK)" 2>/dev/null)" ] && [ ! -e "$(WORK)/.demo" ]; then \
+	  echo "make: $(WORK) holds something that no demo made; name another directory: make demo WORK=DIR" >&2; exit 2; \
+	fi
+	@rm -rf "$(WORK)" "$(EXPORT)" && mkdir -p "$(WORK)" && touch "$(WORK)/.demo"
+	$(PY) -m training.train scenes --work-dir "$(WORK)"
+	$(PY) -m training.evaluate --work-dir "$(WORK)" --split test --stages
+	$(PY) -m training.data.scenes --out "$(WORK)/pictures" --count 4 --seed 1
+	$(PY) -m training.predict "$(WORK)/pictures/images" --work-dir "$(WORK)" --out "$(WORK)/predictions" --stages
+	$(PY) -m training.report --work-dir "$(WORK)"
+	$(PY) -m training.export --work-dir "$(WORK)" --out "$(EXPORT)" --check "$(WORK)/pictures/images/test_00000.png"
+	@echo
+	@echo "report       $(WORK)/report.html"
+	@echo "predictions  $(WORK)/predictions"
+	@echo "SavedModel   $(EXPORT)/1"
+
+test: lint test-tensorflow test-jax
+
+test-tensorflow: $(INSTALLED)
+	KERAS_BACKEND=tensorflow $(PY) -m pytest $(ARGS)
+
+# A GPU without TensorFlow is used through JAX: layers, models and losses must run there too.
+test-jax: $(INSTALLED)
+	KERAS_BACKEND=jax $(PY) -m pytest tests/keras_dpn keras_dpn $(ARGS)
+
+lint: $(INSTALLED)
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+
+format: $(INSTALLED)
+	$(PY) -m ruff check --fix
+	$(PY) -m ruff format
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache build dist
+	find keras_dpn training tests -name __pycache__ -type d -prune -exec rm -rf {} +

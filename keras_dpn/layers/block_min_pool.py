@@ -1,0 +1,52 @@
+"""BlockMinPool: minimum over each block of channels."""
+
+import keras
+
+from keras_dpn import ops
+from keras_dpn.ops.block_min_pool import check_divides
+from keras_dpn.ops.checks import check_positive_int
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class BlockMinPool(keras.layers.Layer):
+    """Minimum over blocks of `block_size` neighbouring channels.
+
+    Group b14 of the Deep Parsing Network (ICCV 2015, Table 1b): of the K penalties of a label the
+    smallest holds, so that each pixel picks the pattern of label contexts that fits it.
+
+    Args:
+        block_size: K, integer >= 1, a divisor of the input's channels.
+
+    Input shape:
+        `(..., L * K)`; the K channels of a label lie side by side.
+
+    Output shape:
+        `(..., L)`.
+
+    Raises:
+        ValueError: if `block_size` is not a positive divisor of the channels.
+
+    Example:
+
+    >>> BlockMinPool(2)(keras.ops.array([[3.0, 1.0, 5.0, 4.0]]))
+    [[1. 4.]]
+    """
+
+    def __init__(self, block_size, **kwargs):
+        super().__init__(**kwargs)
+        self.block_size = check_positive_int("block_size", block_size)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        check_divides(self.block_size, input_shape[-1])
+        self.built = True
+
+    def call(self, x):
+        return ops.block_min_pool(x, self.block_size)
+
+    def compute_output_shape(self, input_shape):
+        check_divides(self.block_size, input_shape[-1])
+        return (*input_shape[:-1], input_shape[-1] // self.block_size)
+
+    def get_config(self):
+        return {**super().get_config(), "block_size": self.block_size}

@@ -1,0 +1,185 @@
+"""LocalConv1D, 2D, 3D: the triple penalty of the Deep Parsing Network as a layer."""
+
+import itertools
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_dpn.ops.checks import check_channels_last, check_one_of, standardize_window
+from keras_dpn.ops.local_conv import KERNELS, check_shapes, local_conv, window_patches
+
+
+class _LocalConv(keras.layers.Layer):
+    """What the layers of one, two and three spatial axes share."""
+
+    spatial_axes: int
+
+    def __init__(
+        self,
+        window,
+        kernel="squared_distance",
+        color_weight=1.0,
+        position_weight=0.0,
+        gate=True,
+        normalize=True,
+        scale=1.0,
+        offset=0.0,
+        **kwargs,
+    ):
+        # Colours of 0..255 lose their digits in half precision before `call` could save them.
+        super().__init__(autocast=False, **kwargs)
+        check_channels_last(type(self).__name__)
+        self.window = standardize_window(window, self.spatial_axes)
+        self.kernel = check_one_of("kernel", kernel, (*KERNELS, "learned"))
+        self.color_weight = color_weight
+        self.position_weight = position_weight
+        self.gate = gate
+        self.normalize = normalize
+        self.scale = scale
+        self.offset = offset
+
+    def build(self, input_shape):
+        p_shape, features_shape = input_shape
+        check_shapes(p_shape, features_shape)
+        if len(p_shape) != self.spatial_axes + 2:
+            raise ValueError(
+                f"{type(self).__name__} expects inputs with {self.spatial_axes} spatial axes, "
+                f"received shapes {tuple(p_shape)} and {tuple(features_shape)}."
+            )
+        self.a = self._add_scalar("a", self.scale)
+        self.b = self._add_scalar("b", self.offset)
+        self.w_color = self._add_scalar("color_weight", self.color_weight)
+        if self.kernel == "learned":
+            self.filters = self._add_filters(tuple(p_shape[1:-1]))
+        else:
+            self.w_position = self._add_scalar("position_weight", self.position_weight)
+        self.built = True
+
+    def _add_scalar(self, name, value):
+        return self.add_weight(
+            name=name, shape=(), initializer=keras.initializers.Constant(value), dtype="float32"
+        )
+
+    def _add_filters(self, size):
+        """One untied filter a position, which starts as the weighted squared distance."""
+        if None in size:
+            raise ValueError(
+                "LocalConv with kernel='learned' has one filter a position and expects known "
+                f"spatial sizes, received {size}."
+            )
+        offsets = np.array(list(itertools.product(*(np.arange(m) - m // 2 for m in self.window))))
+        distances = self.position_weight * np.square(offsets).sum(axis=1)
+        return self.add_weight(
+            name="filters",
+            shape=(*size, len(offsets)),
+            initializer=lambda shape, dtype: ops.cast(ops.broadcast_to(distances, shape), dtype),
+            dtype="float32",
+        )
+
+    def call(self, inputs):
+        p, features = (ops.cast(x, "float32") for x in inputs)
+        if self.kernel == "learned":
+            out = local_conv(p, features, self.window, color_weight=self.w_color)
+            patches = window_patches(p, self.window)  # (B, *S, offsets, L)
+            out = out + ops.einsum("...o,...ol->...l", self.filters, patches)
+        else:
+            out = local_conv(
+                p,
+                features,
+                self.window,
+                kernel=self.kernel,
+                color_weight=self.w_color,
+                position_weight=ops.convert_to_tensor(self.w_position),
+            )
+        if self.normalize:
+            out = out / float(np.prod(self.window))
+        if self.gate:
+            out = p * out
+        return self.a * out + self.b  # eq. (8), lin
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs[0].shape, dtype="float32")
+
+    def get_config(self):
+        names = ("window", "kernel", "color_weight", "position_weight", "gate", "normalize")
+        own = {name: getattr(self, name) for name in (*names, "scale", "offset")}
+        return {**super().get_config(), **own}
+
+
+_DOC = """Local convolution over {axes} spatial {noun}: the triple penalty of a Markov random field.
+
+    Every position has a filter of its own, computed from the features around it. For labels v,
+    positions j and z in the window around j:
+
+        out_j^v = a g_j^v sum_z k(j, z) p_z^v / n + b
+        d(j, z) = color_weight ||f_j - f_z||^2 + position_weight ||j - z||^2
+
+    with g = p (`gate`) or 1, and n the number of positions in the window (`normalize`) or 1. It is
+    group b12 of the Deep Parsing Network (ICCV 2015, eq. 8): `lin(k_j * o11)`, k_j initialised
+    with d(j, z) p_j^v. The weights a, b, color_weight and position_weight are trainable scalars.
+
+    Args:
+        window: integer >= 1, or one an axis. Even m covers the offsets -m//2 ... m-1-m//2.
+        kernel: "squared_distance", k = d, whose cost does not grow with the window; "gaussian",
+            k = exp(-d), whose cost does; or "learned", one untied filter a position in addition
+            to the colours' distance, started from the positions' distance (needs known sizes).
+        color_weight: initial value; one over the squared unit in which colours are compared.
+        position_weight: initial value; one over the squared number of pixels.
+        gate: whether the sum is multiplied with p at the position itself.
+        normalize: whether the sum is divided by the number of positions in the window.
+        scale: initial value of a.
+        offset: initial value of b.
+
+    Input shape:
+        A pair (p, features): {shape_p} probabilities or scores of L labels, and {shape_f}
+        features, for example colours, of any unit and any number of channels.
+
+    Output shape:
+        {shape_p}, float32 whatever the dtype policy: sums of squared 8-bit colours overflow
+        float16. Positions outside of the image count as 0.
+
+    Raises:
+        ValueError: for a window below 1, an unknown kernel, channels first, ranks or sizes that
+            do not fit, and unknown sizes with kernel="learned".
+
+    Example:
+
+    >>> p, image = keras.ops.ones({example_p}), keras.ops.ones({example_f})
+    >>> {name}(window=5)((p, image)).shape
+    {example_p}
+    """
+
+
+def _document(axes, shape, example, noun="axes"):
+    def decorate(cls):
+        cls.__doc__ = _DOC.format(
+            name=cls.__name__,
+            axes=axes,
+            noun=noun,
+            shape_p=f"`(B, {shape}, L)`",
+            shape_f=f"`(B, {shape}, F)`",
+            example_p=(2, *example, 4),
+            example_f=(2, *example, 3),
+        )
+        return cls
+
+    return decorate
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+@_document("one", "T", (8,), noun="axis")
+class LocalConv1D(_LocalConv):
+    spatial_axes = 1
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+@_document("two", "H, W", (8, 6))
+class LocalConv2D(_LocalConv):
+    spatial_axes = 2
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+@_document("three", "D, H, W", (3, 8, 6))
+class LocalConv3D(_LocalConv):
+    spatial_axes = 3

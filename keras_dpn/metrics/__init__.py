@@ -1,0 +1,23 @@
+"""Scores of label maps, all from one confusion matrix."""
+
+from keras_dpn.metrics.confusion import (
+    confusion_matrix,
+    frequency_weighted_iou,
+    iou_per_class,
+    mean_accuracy,
+    mean_iou,
+    pixel_accuracy,
+    scores,
+)
+from keras_dpn.metrics.segmentation_scores import SegmentationScores
+
+__all__ = [
+    "SegmentationScores",
+    "confusion_matrix",
+    "frequency_weighted_iou",
+    "iou_per_class",
+    "mean_accuracy",
+    "mean_iou",
+    "pixel_accuracy",
+    "scores",
+]

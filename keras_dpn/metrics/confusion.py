@@ -1,0 +1,110 @@
+"""A confusion matrix of label maps in NumPy, and the scores that follow from it.
+
+Rows are the truth, columns the prediction. A class that neither occurs nor is predicted has no
+IoU (nan) and doesn't enter means.
+"""
+
+import numpy as np
+
+
+def confusion_matrix(labels, predictions, num_classes, ignore_label=255):
+    """Count the pixels of every pair of true and predicted class.
+
+    Args:
+        labels: integers of any shape; `ignore_label` or 0 ... num_classes - 1.
+        predictions: integers of the same shape, 0 ... num_classes - 1.
+        num_classes: L.
+        ignore_label: label of pixels that don't count.
+
+    Returns:
+        int64 array `(L, L)`, `[truth, prediction]`.
+
+    Raises:
+        ValueError: if shapes differ or a value is outside the classes.
+
+    Example:
+
+    >>> confusion_matrix([[0, 1, 255]], [[0, 0, 1]], num_classes=2)
+    array([[1, 0],
+           [1, 0]])
+    """
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    if labels.shape != predictions.shape:
+        raise ValueError(
+            "Invalid values for arguments `labels` and `predictions`: expected the same shape, "
+            f"received {labels.shape} and {predictions.shape}."
+        )
+    counted = labels != ignore_label
+    truth = _check_range("labels", labels[counted], num_classes)
+    predicted = _check_range("predictions", predictions[counted], num_classes)
+    pairs = truth * num_classes + predicted
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def iou_per_class(confusion):
+    """Intersection over union of each class, `(L,)`, nan for absent classes."""
+    confusion = np.asarray(confusion, "float64")
+    hits = np.diag(confusion)
+    return _ratio(hits, confusion.sum(axis=0) + confusion.sum(axis=1) - hits)
+
+
+def mean_iou(confusion):
+    """Mean IoU over the classes that occur or are predicted (mIoU)."""
+    return _mean(iou_per_class(confusion))
+
+
+def pixel_accuracy(confusion):
+    """Share of the counted pixels that have the right label."""
+    return float(_ratio(np.trace(confusion), np.sum(confusion)))
+
+
+def mean_accuracy(confusion):
+    """Mean over the classes that occur of the share of their pixels found."""
+    confusion = np.asarray(confusion, "float64")
+    return _mean(_ratio(np.diag(confusion), confusion.sum(axis=1)))
+
+
+def frequency_weighted_iou(confusion):
+    """Mean IoU, each class weighted by its share of the counted pixels."""
+    truth = np.asarray(confusion, "float64").sum(axis=1)
+    return float(_ratio(np.nansum(truth * iou_per_class(confusion)), truth.sum()))
+
+
+def scores(confusion):
+    """All scores of one confusion matrix, as plain numbers and lists ready for JSON.
+
+    Returns:
+        Dictionary with `miou`, `accuracy`, `mean_accuracy`, `frequency_weighted_iou` in 0 ... 1,
+        and `iou`, a list with None for absent classes. A score without a pixel is None.
+    """
+    return {
+        "miou": _jsonable(mean_iou(confusion)),
+        "accuracy": _jsonable(pixel_accuracy(confusion)),
+        "mean_accuracy": _jsonable(mean_accuracy(confusion)),
+        "frequency_weighted_iou": _jsonable(frequency_weighted_iou(confusion)),
+        "iou": [_jsonable(value) for value in iou_per_class(confusion)],
+    }
+
+
+def _check_range(name, values, num_classes):
+    values = values.astype("int64")
+    wrong = values[(values < 0) | (values >= num_classes)]
+    if wrong.size:
+        raise ValueError(
+            f"Invalid value for argument `{name}`: expected 0 ... {num_classes - 1}, received "
+            f"{wrong[0]} ({wrong.size} pixels are out of range)."
+        )
+    return values
+
+
+def _ratio(part, whole):
+    part, whole = np.asarray(part, "float64"), np.asarray(whole, "float64")
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
+def _mean(values):
+    return float(np.nanmean(values)) if np.any(~np.isnan(values)) else float("nan")
+
+
+def _jsonable(value):
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,84 @@
+"""SegmentationScores: the scores of `model.fit` and `model.evaluate`, from one confusion matrix."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class SegmentationScores(keras.metrics.Metric):
+    """mIoU, pixel accuracy, mean accuracy and frequency-weighted IoU of logits.
+
+    One confusion matrix of integer counts is kept, so that the scores of an epoch depend neither
+    on the batch size nor on the number of devices. Classes that neither occur nor are predicted
+    don't enter the means.
+
+    Args:
+        num_classes: L.
+        ignore_label: label of pixels that don't count.
+
+    Shapes:
+        `y_true` `(B, H, W)` integers, `y_pred` `(B, H, W, L)` logits or probabilities.
+
+    Returns:
+        `result()` is a dictionary of `miou`, `accuracy`, `mean_accuracy` and
+        `frequency_weighted_iou`, in 0 ... 1. `confusion` is the matrix, rows the truth.
+
+    Example:
+
+    >>> metric = SegmentationScores(num_classes=2)
+    >>> metric.update_state([[[0, 1, 255]]], [[[[2.0, 1.0], [2.0, 1.0], [0.0, 1.0]]]])
+    >>> {name: float(value) for name, value in metric.result().items()}["miou"]
+    0.25
+    """
+
+    def __init__(self, num_classes, ignore_label=255, name="scores", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.num_classes = num_classes
+        self.ignore_label = ignore_label
+        # Counts as float32 would stop growing at 2**24 pixels.
+        self._counts = self.add_variable(
+            shape=(num_classes, num_classes),
+            initializer="zeros",
+            dtype="int64" if keras.backend.backend() == "tensorflow" else "int32",
+            aggregation="sum",
+            name="confusion",
+        )
+
+    @property
+    def confusion(self):
+        """The counts so far, int64 array `(L, L)`, `[truth, prediction]`."""
+        return ops.convert_to_numpy(self._counts).astype("int64")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        predictions = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
+        counted = ops.logical_and(labels != self.ignore_label, labels < self.num_classes)
+        pairs = ops.where(counted, labels * self.num_classes + predictions, 0)
+        counts = ops.segment_sum(ops.cast(counted, "int32"), pairs, self.num_classes**2)
+        counts = ops.reshape(counts, (self.num_classes, self.num_classes))
+        self._counts.assign_add(ops.cast(counts, self._counts.dtype))
+
+    def result(self):
+        counts = ops.cast(self._counts, "float32")
+        hits, truth = ops.diagonal(counts), ops.sum(counts, axis=1)
+        union = truth + ops.sum(counts, axis=0) - hits
+        iou = hits / ops.maximum(union, 1)
+        total = ops.maximum(ops.sum(truth), 1)
+        return {
+            "miou": _mean_where(iou, union > 0),
+            "accuracy": ops.sum(hits) / total,
+            "mean_accuracy": _mean_where(hits / ops.maximum(truth, 1), truth > 0),
+            "frequency_weighted_iou": ops.sum(truth * iou) / total,
+        }
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "ignore_label": self.ignore_label,
+        }
+
+
+def _mean_where(values, mask):
+    mask = ops.cast(mask, "float32")
+    return ops.sum(values * mask) / ops.maximum(ops.sum(mask), 1)

@@ -1,0 +1,264 @@
+"""The Deep Parsing Network (ICCV 2015), Table 1(b)."""
+
+import keras
+from keras import layers, ops
+
+from keras_dpn.layers import BlockMinPool, LocalConv2D, Resize
+from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
+from keras_dpn.ops.checks import check_one_of, check_positive_int
+
+TRUNKS = {
+    "vgg16": {"fc6_kernel": 7, "fc6_dilation": 4, "fc_width": 4096},
+    "large_fov": {"fc6_kernel": 3, "fc6_dilation": 12, "fc_width": 1024},
+}
+_STRIDE = 8  # of the trunk, whose first three pools halve
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class DPN(keras.Model):
+    """Deep Parsing Network: VGG16 as the unary term of a Markov random field, then one or more
+    mean-field updates as layers.
+
+    The network gives logits whose softmax are the labels' marginals,
+
+        o15(i, u) = softmax_u( ln o11(i, u) - o14(i, u) )                  (ICCV 2015, eq. 9)
+
+    with o11 the unary probabilities (b1-b11), o12 their triple penalty (b12, eq. 8), o13 the label
+    contexts (b13: K filters a label) and o14 the smallest of the K (b14). `stage_model` gives the
+    network as it is after each of the paper's training stages, with the same weights.
+
+    Args:
+        num_classes: L, integer >= 2.
+        input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
+        width: factor on the trunk's numbers of channels.
+        trunk: "vgg16", Table 1(b) as printed (fc6 7x7, 4096 wide), or "large_fov", DeepLab's
+            (fc6 3x3 with dilation 12, 1024 wide), which trains on a CPU.
+        fc6_kernel, fc6_dilation, fc_width: instead of the trunk's own, if given.
+        keep_pools: whether VGG16's last two pools stay, as 3x3 with stride 1 (the author's later
+            code), where Table 1(b) removes them.
+        pool_size: window of the first three pools; 2 as printed, 3 in DeepLab's code.
+        unary_activation: "softmax" (the author's later code) or "sigmoid" (the paper's legend).
+        pairwise: None, the unary term alone; "triple", `softmax(ln o11 - o12)`; or "contexts".
+        triple_window: window of b12, in pixels of the grid that the pairwise part works on.
+        context_window: n, window of b13's filters.
+        mixtures: K, filters a label of b13.
+        kernel: b12's kernel, see `LocalConv2D`.
+        gate: b12's gate, see `LocalConv2D`; False for the plain pairwise term (eq. 3).
+        color_weight, position_weight, scale: initial values of b12's weights, see `LocalConv2D`;
+            positions are in pixels of the grid.
+        color_unit: the unit in which b12 compares colours, in steps of 0-255.
+        num_iterations: mean-field updates; b12-b15 repeat with shared weights (Fig. 6b).
+        pairwise_stride: 1, 2, 4 or 8: b12-b15 work on the image's grid (1, the paper) or on a
+            grid that many times coarser; their logits are then enlarged.
+        context_noise: standard deviation of b13's initial weights around its first guess, the
+            identity, with which b13 passes o12 on.
+        dropout: rate after b9 and b10.
+
+    Input shape:
+        `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Any height and width from 1 up.
+
+    Output shape:
+        `(B, H, W, num_classes)`, float32 logits.
+
+    Raises:
+        ValueError: for values out of these ranges.
+
+    Example:
+
+    >>> model = DPN(num_classes=3, width=0.125, trunk="large_fov", triple_window=5)
+    >>> model(keras.ops.zeros((1, 13, 9, 3))).shape
+    (1, 13, 9, 3)
+    >>> model.stage_names
+    ('unary', 'triple', 'contexts', 'final')
+    """
+
+    def __init__(
+        self,
+        num_classes=21,
+        input_shape=(None, None, 3),
+        width=1.0,
+        trunk="vgg16",
+        fc6_kernel=None,
+        fc6_dilation=None,
+        fc_width=None,
+        keep_pools=False,
+        pool_size=2,
+        unary_activation="softmax",
+        pairwise="contexts",
+        triple_window=50,
+        context_window=9,
+        mixtures=5,
+        kernel="squared_distance",
+        gate=True,
+        color_weight=1.0,
+        position_weight=0.0,
+        scale=1.0,
+        color_unit=32.0,
+        num_iterations=1,
+        pairwise_stride=1,
+        context_noise=0.01,
+        dropout=0.5,
+        name="dpn",
+        **kwargs,
+    ):
+        config = {
+            key: value
+            for key, value in locals().items()
+            if key not in ("self", "kwargs", "__class__")
+        }
+        check_positive_int("num_classes", num_classes, minimum=2)
+        check_positive_int("num_iterations", num_iterations)
+        check_one_of("trunk", trunk, tuple(TRUNKS))
+        check_one_of("unary_activation", unary_activation, ("softmax", "sigmoid"))
+        if pairwise is not None:
+            check_one_of("pairwise", pairwise, ("triple", "contexts"))
+        if pairwise_stride not in (1, 2, 4, 8):
+            raise ValueError(
+                "Invalid value for argument `pairwise_stride`: expected 1, 2, 4 or 8, received "
+                f"{pairwise_stride}."
+            )
+
+        # === Layers ===
+        own = {"fc6_kernel": fc6_kernel, "fc6_dilation": fc6_dilation, "fc_width": fc_width}
+        fc = TRUNKS[trunk] | {key: value for key, value in own.items() if value is not None}
+        preprocess = Preprocess(name="preprocess")
+        b11 = layers.Conv2D(num_classes, 1, dtype="float32", name="b11")
+        enlarge_unary = Resize(factor=_STRIDE // pairwise_stride, name="b11_resize")
+        log_unary = "log_softmax" if unary_activation == "softmax" else "log_sigmoid"
+        log_o11 = layers.Activation(log_unary, dtype="float32", name="b11_log")
+        probabilities = layers.Softmax(dtype="float32", name="probabilities")
+        combine = layers.Subtract(dtype="float32", name="combine")
+        guide = Guide(pairwise_stride, color_unit, name="guide")
+
+        # === Functional model ===
+        image = keras.Input(input_shape, name="image")
+        features = vgg16_trunk(
+            preprocess(image),
+            width=width,
+            strides=(2, 2, 2, 1, 1) if keep_pools else (2, 2, 2, None, None),
+            pool_size=pool_size,
+            dropout=dropout,
+            **fc,
+        )
+        features = list(features.values())[-1]  # (B, H/8, W/8, fc_width)
+        reference = guide(image)  # (B, h, w, 3), the grid of the pairwise part
+        unary = log_o11(enlarge_unary((b11(features), reference)))  # (B, h, w, L)
+        stages = {"unary": unary}
+        if pairwise is not None:
+            b12 = LocalConv2D(
+                triple_window,
+                kernel=kernel,
+                gate=gate,
+                color_weight=color_weight,
+                position_weight=position_weight,
+                scale=scale,
+                name="b12",
+            )
+            stages["triple"] = combine((unary, b12((probabilities(unary), reference))))
+        if pairwise == "contexts":
+            b13 = layers.Conv2D(
+                num_classes * mixtures,
+                context_window,
+                padding="same",
+                kernel_initializer=IdentityContexts(mixtures, context_noise),
+                dtype="float32",
+                name="b13",
+            )
+            b14 = BlockMinPool(mixtures, dtype="float32", name="b14")
+        logits = unary
+        for i in range(num_iterations if pairwise else 0):
+            penalty = b12((probabilities(logits), reference))
+            if pairwise == "contexts":
+                penalty = b14(b13(penalty))
+            logits = combine((unary, penalty))
+            if pairwise == "contexts" and i == 0:
+                stages["contexts"] = logits
+        b15 = layers.Identity(dtype="float32", name="b15")
+        stages["final"] = b15(logits)
+        if pairwise_stride > 1:
+            to_image = Resize(factor=pairwise_stride, name="resize")
+            stages = {stage: to_image((x, image)) for stage, x in stages.items()}
+        super().__init__(image, stages["final"], name=name, **kwargs)
+
+        # === Config ===
+        for key, value in config.items():
+            if key not in ("name", "input_shape"):
+                setattr(self, key, value)
+        self._config = config
+        self._stages = stages
+
+    @property
+    def stage_names(self):
+        """Names of the network's stages in the order of training."""
+        return tuple(self._stages)
+
+    def stage_model(self, stage):
+        """The network up to one stage, as a model that shares this one's weights.
+
+        Args:
+            stage: "unary", ln o11; "triple", `ln o11 - o12`; "contexts", `ln o11 - o14` after the
+                first mean-field update; or "final", after the last.
+
+        Returns:
+            `keras.Model` from images to logits `(B, H, W, L)` that know the labels' marginals up
+            to a constant.
+
+        Raises:
+            ValueError: if the network has no such stage.
+        """
+        check_one_of("stage", stage, self.stage_names)
+        return keras.Model(self.input, self._stages[stage], name=f"{self.name}_{stage}")
+
+    def get_config(self):
+        return dict(self._config)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class Guide(layers.Layer):
+    """The colours that b12 compares: the image in units of `color_unit`, averaged over cells."""
+
+    def __init__(self, stride, color_unit, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.stride = stride
+        self.color_unit = color_unit
+
+    def call(self, image):
+        image = ops.cast(image, "float32") / self.color_unit
+        if self.stride == 1:
+            return image
+        return ops.average_pool(image, self.stride, self.stride, padding="same")
+
+    def compute_output_spec(self, image):
+        batch, *size, channels = image.shape
+        size = (None if n is None else -(-n // self.stride) for n in size)
+        return keras.KerasTensor((batch, *size, channels), dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), "stride": self.stride, "color_unit": self.color_unit}
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class IdentityContexts(keras.initializers.Initializer):
+    """Filters of b13 that pass each label's penalty on, plus noise that tells the K apart.
+
+    A network whose b13 is added to a trained b12 then starts where it was (b14 of K equal
+    channels is that channel).
+    """
+
+    def __init__(self, mixtures, noise=0.01):
+        self.mixtures = mixtures
+        self.noise = noise
+
+    def __call__(self, shape, dtype=None):
+        height, width, labels, _ = shape
+        identity = ops.repeat(ops.eye(labels, dtype=dtype), self.mixtures, axis=-1)
+        centre = [(height // 2, height - 1 - height // 2), (width // 2, width - 1 - width // 2)]
+        identity = ops.pad(identity[None, None], [*centre, (0, 0), (0, 0)])
+        return identity + keras.random.normal(shape, stddev=self.noise, dtype=dtype)
+
+    def get_config(self):
+        return {"mixtures": self.mixtures, "noise": self.noise}

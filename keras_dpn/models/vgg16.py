@@ -1,0 +1,116 @@
+"""The VGG16 trunk that every network here grows on, as a dense feature extractor."""
+
+import keras
+from keras import layers, ops
+
+from keras_dpn.ops.checks import check_channels_last
+
+# Group of DPN's Table 1(b), convolutions, channels.
+BLOCKS = (("b1", 2, 64), ("b3", 2, 128), ("b5", 3, 256), ("b7", 3, 512), ("b8", 3, 512))
+POOLS = ("b2_pool", "b4_pool", "b6_pool", "b7_pool", "b8_pool")
+
+# ImageNet's mean colour in VGG16's training, blue, green, red (Simonyan & Zisserman 2015).
+_MEAN_BGR = (104.00699, 116.66877, 122.67892)
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class Preprocess(layers.Layer):
+    """VGG16's input: RGB 0-255 of any number type to mean-free blue, green, red.
+
+    Input shape:
+        `(B, H, W, 3)`, RGB, 0-255.
+
+    Output shape:
+        `(B, H, W, 3)`, BGR minus ImageNet's mean colour, in the compute dtype.
+
+    Example:
+
+    >>> Preprocess()(keras.ops.zeros((1, 1, 1, 3))).shape
+    (1, 1, 1, 3)
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, image):
+        bgr = ops.flip(ops.cast(image, "float32"), axis=-1)
+        return ops.cast(bgr - ops.convert_to_tensor(_MEAN_BGR, "float32"), self.compute_dtype)
+
+    def compute_output_spec(self, image):
+        return keras.KerasTensor(image.shape, dtype=self.compute_dtype)
+
+
+def vgg16_trunk(
+    x,
+    *,
+    width=1.0,
+    strides=(2, 2, 2, None, None),
+    pool_size=2,
+    dilations=(1, 1, 1, 1, 2),
+    fc6_kernel=7,
+    fc6_dilation=4,
+    fc_width=4096,
+    average_pool=False,
+    dropout=0.5,
+):
+    """VGG16's layers on `x`, with its fully connected layers as convolutions.
+
+    Layers are named after DPN's Table 1(b): `b1_conv1` ... `b8_conv3`, the pools `b2_pool`,
+    `b4_pool`, `b6_pool` (and `b7_pool`, `b8_pool` where kept), `b9` (fc6) and `b10` (fc7).
+
+    Args:
+        x: tensor of shape `(B, H, W, 3)`, preprocessed.
+        width: factor on all numbers of channels; 1.0 is VGG16.
+        strides: stride of the pool after each of the five blocks; None leaves the pool out.
+        pool_size: size of the pools' window.
+        dilations: dilation of each block's convolutions.
+        fc6_kernel: kernel size of b9.
+        fc6_dilation: dilation of b9.
+        fc_width: channels of b9 and b10, before `width`.
+        average_pool: whether a 3x3 average pool with stride 1 precedes b9 (DeepLab-LargeFOV).
+        dropout: rate after b9 and b10.
+
+    Returns:
+        Dictionary from layer name to its output, in the order of the network; the last is the
+        trunk's output. Every entry can serve as a tap.
+
+    Raises:
+        ValueError: if a setting is not given for all five blocks.
+    """
+    check_channels_last("vgg16_trunk")
+    if len(strides) != len(BLOCKS) or len(dilations) != len(BLOCKS):
+        raise ValueError(
+            "Invalid values for arguments `strides` and `dilations`: expected one for each of "
+            f"{len(BLOCKS)} blocks, received {strides} and {dilations}."
+        )
+    taps = {}
+
+    def add(layer):
+        nonlocal x
+        x = taps[layer.name] = layer(x)
+
+    def conv(name, channels, kernel, dilation):
+        return layers.Conv2D(
+            max(1, round(channels * width)),
+            kernel,
+            dilation_rate=dilation,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=name,
+        )
+
+    for (group, count, channels), pool, stride, dilation in zip(
+        BLOCKS, POOLS, strides, dilations, strict=True
+    ):
+        for i in range(1, count + 1):
+            add(conv(f"{group}_conv{i}", channels, 3, dilation))
+        if stride is not None:
+            add(layers.MaxPooling2D(pool_size, stride, padding="same", name=pool))
+    if average_pool:
+        add(layers.AveragePooling2D(3, 1, padding="same", name="b8_average"))
+    add(conv("b9", fc_width, fc6_kernel, fc6_dilation))
+    add(layers.Dropout(dropout, name="b9_dropout"))
+    add(conv("b10", fc_width, 1, 1))
+    add(layers.Dropout(dropout, name="b10_dropout"))
+    return taps

@@ -1,0 +1,8 @@
+"""The mathematics of the layers: stateless functions on tensors, written with keras.ops."""
+
+from keras_dpn.ops.block_min_pool import block_min_pool
+from keras_dpn.ops.box_filter import box_second_moment, box_sum
+from keras_dpn.ops.local_conv import local_conv
+from keras_dpn.ops.resize import resize
+
+__all__ = ["block_min_pool", "box_second_moment", "box_sum", "local_conv", "resize"]

@@ -1,0 +1,166 @@
+"""Window sums along any axes, at a cost that does not grow with the window.
+
+The sum along one axis is a product with a banded matrix of zeros and ones. Long axes are cut into
+blocks, so that a block of outputs needs two neighbouring blocks of inputs only. Unlike differences
+of running sums, such a product adds each window up by itself: it is as exact as a direct sum.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_dpn.ops.checks import check_positive_int, standardize_window
+
+# Up to this length one dense product is as fast as blocks, and needs no padding (measured on
+# 2 cores: 512x512x105, 0.19 s against 0.17 s for both axes).
+_DENSE_LENGTH = 512
+_BLOCK = 128
+
+
+def box_sum(x, window, axes):
+    """Sum of `x` over a window around every position.
+
+    Args:
+        x: tensor of any rank; summed in float32.
+        window: integer >= 1, or one for each of `axes`. A window of even size m covers the
+            offsets -m//2 ... m-1-m//2 (50: -25 ... +24). It may be larger than the tensor.
+        axes: integer or sequence of distinct integers, the axes of `x` to sum along. Their sizes
+            may be unknown.
+
+    Returns:
+        float32 tensor of the shape of `x`. Positions outside of `x` count as 0.
+
+    Raises:
+        ValueError: if a window is below 1, or `axes` does not name distinct axes of `x`.
+
+    Example:
+
+    >>> box_sum(keras.ops.array([1.0, 2.0, 3.0, 4.0]), 3, 0)
+    [3. 6. 9. 7.]
+    """
+    x = ops.cast(x, "float32")
+    axes, window = _standardize(x, window, axes)
+    for axis, size in zip(axes, window, strict=True):
+        x = _filter_axis(x, np.ones(size, "float32"), axis)
+    return x
+
+
+def box_second_moment(x, window, axes):
+    """Sum of `x` times the squared distance from the window's centre, in pixels.
+
+    `out(j) = sum_z |j - z|^2 x(z)` over the same window as `box_sum`.
+
+    Args:
+        x: tensor of any rank; summed in float32.
+        window: as in `box_sum`.
+        axes: as in `box_sum`.
+
+    Returns:
+        float32 tensor of the shape of `x`.
+
+    Example:
+
+    >>> box_second_moment(keras.ops.array([1.0, 0.0, 0.0, 0.0]), 5, 0)
+    [0. 1. 4. 0.]
+    """
+    total = ops.cast(x, "float32")
+    axes, window = _standardize(total, window, axes)
+    moment = None
+    for axis, size in zip(axes, window, strict=True):
+        squares = np.square(np.arange(size, dtype="float32") - size // 2)
+        along_axis = _filter_axis(total, squares, axis)
+        ones = np.ones(size, "float32")
+        moment = along_axis if moment is None else along_axis + _filter_axis(moment, ones, axis)
+        total = _filter_axis(total, ones, axis)
+    return moment
+
+
+def _standardize(x, window, axes):
+    rank = len(x.shape)
+    axes = tuple(axes) if isinstance(axes, (tuple, list)) else (axes,)
+    if not axes or any(not -rank <= axis < rank for axis in axes):
+        raise ValueError(
+            f"Invalid value for argument `axes`: expected axes of a tensor of rank {rank}, "
+            f"received {axes}."
+        )
+    axes = tuple(axis % rank for axis in axes)
+    if len(set(axes)) < len(axes):
+        raise ValueError(
+            f"Invalid value for argument `axes`: expected distinct axes, received {axes}."
+        )
+    return axes, standardize_window(window, len(axes))
+
+
+def _filter_axis(x, weights, axis):
+    """Correlate one axis with `weights`, whose element i belongs to the offset i - len // 2."""
+    before, after = len(weights) // 2, len(weights) - 1 - len(weights) // 2
+    length = x.shape[axis]
+    if length is not None:  # offsets that leave the axis from every position add nothing
+        first, last = max(0, before - (length - 1)), min(len(weights), before + length)
+        weights, before, after = weights[first:last], min(before, length - 1), last - 1 - before
+        after = max(after, 0)
+    if len(weights) == 1:
+        return x * float(weights[0])
+    shape = ops.shape(x)
+    outer, inner = _product(shape[:axis]), _product(shape[axis + 1 :])
+    x = ops.reshape(x, (outer, shape[axis], inner))  # (outer, length, inner)
+    if _matmul_is_rounded():
+        x = _filter_by_shifts(x, weights, before, after)
+    elif length is not None and length <= _DENSE_LENGTH:
+        x = _matmul(_band(weights, before, length, length), x)
+    else:
+        x = _filter_by_blocks(x, weights, before, after, shape[axis])
+    return ops.reshape(x, shape)
+
+
+def _filter_by_blocks(x, weights, before, after, length):
+    """Cut the axis into blocks; each block of outputs is filled from its own and the next one."""
+    block = max(_BLOCK, before + after)
+    num_blocks = (length + block - 1) // block
+    missing = (num_blocks + 1) * block - length - before
+    x = ops.pad(x, ((0, 0), (before, missing), (0, 0)))
+    x = ops.reshape(x, (ops.shape(x)[0], num_blocks + 1, block, ops.shape(x)[2]))
+    own = _matmul(_band(weights, 0, block, block), x[:, :-1])  # (outer, blocks, block, inner)
+    following = _band(weights, block, block, before + after)
+    out = own + _matmul(following, x[:, 1:, : before + after])
+    return ops.reshape(out, (ops.shape(x)[0], num_blocks * block, ops.shape(x)[3]))[:, :length]
+
+
+def _filter_by_shifts(x, weights, before, after):
+    """Sum by shifted adds, for devices whose matrix products round their inputs."""
+    length = ops.shape(x)[1]
+    x = ops.pad(x, ((0, 0), (before, after), (0, 0)))
+    return sum(float(w) * x[:, i : i + length] for i, w in enumerate(weights))
+
+
+def _band(weights, before, rows, columns):
+    """Matrix with `weights[c - r + before]` at row r, column c, and 0 outside of the weights."""
+    index = np.arange(columns)[None, :] - np.arange(rows)[:, None] + before
+    inside = (index >= 0) & (index < len(weights))
+    return np.where(inside, weights[np.clip(index, 0, len(weights) - 1)], 0).astype("float32")
+
+
+def _matmul(a, x):
+    if keras.backend.backend() == "jax":  # in full float32 on every device
+        import jax.numpy as jnp
+
+        return jnp.matmul(a, x, precision="highest")
+    return ops.matmul(a, x)
+
+
+def _matmul_is_rounded():
+    """Whether float32 matrix products run as TF32, which keeps 11 bits of the inputs only."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return tf.config.experimental.tensor_float_32_execution_enabled() and bool(
+        tf.config.list_physical_devices("GPU")
+    )
+
+
+def _product(sizes):
+    result = 1
+    for size in sizes:
+        result = result * size
+    return result

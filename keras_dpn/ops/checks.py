@@ -1,0 +1,58 @@
+"""Checks of arguments that several functions and layers share."""
+
+import operator
+
+import keras
+
+
+def check_positive_int(name, value, minimum=1):
+    """Return `value` as an int; raise ValueError unless it is an integer >= `minimum`."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        number = minimum - 1
+    if number < minimum:
+        raise ValueError(
+            f"Invalid value for argument `{name}`: expected an integer of at least {minimum}, "
+            f"received {value!r}."
+        )
+    return number
+
+
+def standardize_window(window, num_axes):
+    """Return `window` as a tuple of `num_axes` integers >= 1.
+
+    Args:
+        window: an integer for all axes, or a sequence with one an axis; None stands for any
+            positive number of axes not being fixed and is refused.
+        num_axes: number of axes that the window spans.
+    """
+    sizes = (window,) * num_axes if not isinstance(window, (tuple, list)) else tuple(window)
+    if len(sizes) != num_axes:
+        raise ValueError(
+            f"Invalid value for argument `window`: expected an integer or {num_axes} integers, "
+            f"one an axis, received {window!r}."
+        )
+    return tuple(check_positive_int("window", size) for size in sizes)
+
+
+def check_one_of(name, value, allowed):
+    """Raise ValueError unless `value` is in `allowed`."""
+    if value not in allowed:
+        raise ValueError(
+            f"Invalid value for argument `{name}`: expected one of {sorted(allowed)}, "
+            f"received {value!r}."
+        )
+    return value
+
+
+def check_channels_last(layer_name):
+    """Raise ValueError if Keras is configured for channels first."""
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            f"{layer_name} supports the image data format 'channels_last' only, received "
+            f"{keras.config.image_data_format()!r} from keras.config.image_data_format(). Call "
+            "keras.config.set_image_data_format('channels_last') first."
+        )

@@ -1,0 +1,82 @@
+"""Bilinear resizing that trains and exports with unknown sizes."""
+
+import keras
+from keras import ops
+
+from keras_dpn.ops.checks import check_positive_int
+
+
+def resize(x, size, align_corners=False):
+    """Resize the two spatial axes of `x` by bilinear interpolation, without antialiasing.
+
+    `keras.ops.image.resize` fails in `fit` and `export` where sizes are unknown (keras 3.15.1);
+    this one does not, and it knows both conventions:
+
+    * half-pixel centres: output i looks at `(i + 0.5) * in / out - 0.5`, the corners of the two
+      images' areas coincide (TensorFlow 2, OpenCV, Pillow);
+    * aligned corners: output i looks at `i * (in - 1) / (out - 1)`, the centres of the corner
+      pixels coincide (`interp` of Caffe, used by the published DeepLab and DPN networks).
+
+    Args:
+        x: tensor of shape `(B, H, W, C)`; batch and sizes may be unknown.
+        size: `(height, width)`, integers or scalar integer tensors.
+        align_corners: which of the two conventions.
+
+    Returns:
+        float32 tensor of shape `(B, height, width, C)`.
+
+    Raises:
+        ValueError: if `x` has another rank or a size is below 1.
+
+    Example:
+
+    >>> resize(keras.ops.array([[[[0.0], [2.0]]]]), (1, 3), align_corners=True)[0, 0, :, 0]
+    [0. 1. 2.]
+    """
+    x = ops.convert_to_tensor(x)
+    if len(x.shape) != 4:
+        raise ValueError(
+            "Invalid value for argument `x`: expected shape (B, H, W, C), received "
+            f"{tuple(x.shape)}."
+        )
+    if len(size) != 2:
+        raise ValueError(
+            f"Invalid value for argument `size`: expected (height, width), received {size}."
+        )
+    size = tuple(check_positive_int("size", n) if isinstance(n, int) else n for n in size)
+    if keras.backend.backend() == "tensorflow":
+        return _resize_tensorflow(x, size, align_corners)
+    return _resize_portable(x, size, align_corners)
+
+
+def _resize_tensorflow(x, size, align_corners):
+    import tensorflow as tf
+
+    out = tf.raw_ops.ResizeBilinear(
+        images=x,
+        size=tf.stack([tf.cast(n, "int32") for n in size]),
+        align_corners=align_corners,
+        half_pixel_centers=not align_corners,
+    )
+    out.set_shape((x.shape[0], *(n if isinstance(n, int) else None for n in size), x.shape[3]))
+    return out
+
+
+def _resize_portable(x, size, align_corners):
+    x = ops.cast(x, "float32")
+    rows = _interpolation_matrix(ops.shape(x)[1], size[0], align_corners)
+    columns = _interpolation_matrix(ops.shape(x)[2], size[1], align_corners)
+    return ops.einsum("yh,xw,bhwc->byxc", rows, columns, x)
+
+
+def _interpolation_matrix(size_in, size_out, align_corners):
+    """(size_out, size_in) matrix of bilinear weights: a triangle around each sampled position."""
+    target = ops.cast(ops.arange(size_out), "float32")
+    scale_in, scale_out = ops.cast(size_in, "float32"), ops.cast(size_out, "float32")
+    if align_corners:
+        source = target * (scale_in - 1) / ops.maximum(scale_out - 1, 1)
+    else:
+        source = (target + 0.5) * scale_in / scale_out - 0.5
+    source = ops.clip(source, 0, scale_in - 1)
+    positions = ops.cast(ops.arange(size_in), "float32")
+    return ops.relu(1 - ops.abs(source[:, None] - positions[None, :]))

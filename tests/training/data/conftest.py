@@ -1,0 +1,17 @@
+"""A tiny data set of files."""
+
+import pytest
+
+from training.data.scenes import ScenesDataset, write_folder
+
+
+@pytest.fixture
+def scenes() -> ScenesDataset:
+    return ScenesDataset({"train": 5, "val": 3}, size=(48, 64), seed=3)
+
+
+@pytest.fixture
+def folder(tmp_path, scenes):
+    """The directory of `scenes`, written as files."""
+    write_folder(scenes, tmp_path / "set")
+    return tmp_path / "set"

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.data.checks import check, survey
+from training.data.folder import FolderDataset
+from training.data.scenes import ScenesDataset
+
+
+def kinds(faults):
+    return sorted(fault.kind for fault in faults if not fault.is_warning)
+
+
+def test_a_good_folder_has_no_faults(folder):
+    assert kinds(check(FolderDataset(folder), workers=2)) == []
+
+
+def test_generated_pictures_pass():
+    assert kinds(check(ScenesDataset({"train": 3}, size=(48, 64)))) == []
+
+
+def test_every_fault_at_once(folder):
+    images, labels, splits = folder / "images", folder / "labels", folder / "splits"
+    (labels / "train_00000.png").unlink()
+    Image.new("L", (5, 6)).save(labels / "train_00001.png")
+    Image.new("L", (64, 48), 200).save(labels / "train_00002.png")
+    (images / "train_00003.png").write_bytes(b"no picture")
+    (images / "train_00004.png").unlink()
+    (splits / "val.txt").write_text("val_00000\nval_00001\nval_00001.png\ntrain_00002\n")
+    (splits / "test.txt").write_text("\n")
+    faults = check(FolderDataset(folder), workers=3)
+    assert kinds(faults) == [
+        "duplicate",
+        "empty",
+        "labels",
+        "labels",  # train_00002 is in train and in val
+        "missing",
+        "missing",
+        "shared",
+        "size",
+        "unreadable",
+    ]
+    text = "\n".join(str(fault) for fault in faults)
+    for part in (
+        "train: size: ",
+        "train_00001.png: 5x6 pixels",
+        "train: labels: ",
+        "train_00002.png: value 200 at x=0, y=0",
+        "train_00003.png: can't be read",
+        "test: empty",
+        "val_00001.png is listed 2 times",
+        "train and val: shared: ",
+    ):
+        assert part in text
+
+
+def test_faults_of_a_picture_and_its_labels_are_both_reported(folder):
+    for kind in ("images", "labels"):
+        (folder / kind / "val_00000.png").write_bytes(b"")
+    assert kinds(check(FolderDataset(folder))) == ["unreadable", "unreadable"]
+
+
+def test_a_class_never_seen_is_a_warning(folder):
+    for path in (folder / "labels").glob("val_*.png"):
+        Image.fromarray(np.zeros((48, 64), "uint8")).save(path)
+    faults = [fault for fault in check(FolderDataset(folder)) if fault.where == "val"]
+    assert [(fault.kind, fault.is_warning) for fault in faults] == [("unseen", True)]
+    assert "grass, house" in faults[0].message and "sky" not in faults[0].message
+
+
+def test_a_generator_that_fails_is_reported(scenes):
+    def fail(example):
+        raise ValueError("broken")
+
+    scenes.read = fail
+    assert kinds(check(scenes)) == ["unreadable"] * 8
+
+
+def test_survey_counts_pixels(scenes):
+    counts = survey(scenes).counts
+    assert {split: rows.shape for split, rows in counts.items()} == {
+        "train": (5, 11),
+        "val": (3, 11),
+    }
+    np.testing.assert_array_equal(counts["train"].sum(axis=1), [48 * 64] * 5)
+
+
+def test_workers(scenes):
+    with pytest.raises(ValueError, match="`workers`"):
+        check(scenes, workers=0)

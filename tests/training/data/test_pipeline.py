@@ -1,0 +1,213 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training.data.dataset import Classes, Dataset, Example
+from training.data.pipeline import (
+    Augmentation,
+    augment,
+    eval_dataset,
+    steps_per_epoch,
+    train_dataset,
+)
+
+FULL = Augmentation((12, 10), (0.5, 1.5), True, 0.1, 0.2, 0.2)
+PLAIN = Augmentation((8, 8), mirror=False)
+
+
+class Numbered(Dataset):
+    """Example i is filled with i and has label i % 3; sizes differ."""
+
+    name = "numbered"
+    classes = Classes(("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
+
+    def __init__(self, count=7, same_size=False):
+        self.splits = {"train": tuple(Example(str(i), index=i) for i in range(count))}
+        self.reads = Counter()
+        self.same_size = same_size
+
+    def read(self, example):
+        i = example.index
+        self.reads[i] += 1
+        size = (8, 8) if self.same_size else (8 + i, 14 - i)
+        return np.full((*size, 3), i, "uint8"), np.full(size, i % 3, "uint8")
+
+
+def batches(dataset, augmentation=FULL, **options):
+    options = {"batch_size": 2, "seed": 1, "epochs": 3} | options
+    return [
+        (image.numpy(), labels.numpy())
+        for image, labels in train_dataset(dataset, "train", augmentation=augmentation, **options)
+    ]
+
+
+def assert_equal(left, right):
+    assert len(left) == len(right)
+    for a, b in zip(left, right, strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+        np.testing.assert_array_equal(a[1], b[1])
+
+
+def test_shapes_types_and_ranges():
+    dataset = train_dataset(Numbered(), "train", batch_size=2, augmentation=FULL, seed=0, epochs=1)
+    spec_image, spec_labels = dataset.element_spec
+    assert spec_image == tf.TensorSpec((2, 12, 10, 3), "float32")
+    assert spec_labels == tf.TensorSpec((2, 12, 10), "int32")
+    for image, labels in dataset:
+        assert np.min(image) >= 0 and np.max(image) <= 255
+        assert set(np.unique(labels)) <= {0, 1, 2, 255}
+
+
+def test_deterministic():
+    assert_equal(batches(Numbered()), batches(Numbered()))
+
+
+def test_a_later_start_sees_what_an_undisturbed_run_sees():
+    undisturbed = batches(Numbered(), epochs=4)
+    assert_equal(batches(Numbered(), first_epoch=2, epochs=4), undisturbed[2 * 3 :])
+
+
+def test_without_cache_the_same():
+    assert_equal(batches(Numbered()), batches(Numbered(), cache=False))
+
+
+def test_the_same_without_parallel_calls():
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 1
+    options.autotune.enabled = False
+    dataset = train_dataset(Numbered(), "train", batch_size=2, augmentation=FULL, seed=1, epochs=3)
+    alone = [(a.numpy(), b.numpy()) for a, b in dataset.with_options(options)]
+    assert_equal(alone, batches(Numbered()))
+
+
+def test_seeds_and_epochs_differ():
+    run = batches(Numbered(20, same_size=True), PLAIN, batch_size=20, epochs=2)
+    other = batches(Numbered(20, same_size=True), PLAIN, batch_size=20, epochs=1, seed=2)
+    orders = {image[:, 4, 4, 0].tobytes() for image, _ in run + other}
+    assert len(orders) == 3
+
+
+def test_augmentation_differs_between_examples_and_epochs():
+    dataset = Numbered(4)
+    dataset.read = lambda example: (np.full((8, 8, 3), 99, "uint8"), np.zeros((8, 8), "uint8"))
+    run = batches(dataset, Augmentation((8, 8), brightness=0.2), batch_size=4)
+    assert len({float(value) for image, _ in run for value in image[:, 0, 0, 0]}) == 4 * 3
+
+
+def test_every_epoch_has_each_example_at_most_once():
+    run = batches(Numbered(same_size=True), PLAIN, epochs=3)
+    assert len(run) == 9  # 3 full batches of 2 an epoch; the seventh is left out
+    for epoch in range(3):
+        seen = [int(v) for image, _ in run[3 * epoch : 3 * epoch + 3] for v in image[:, 0, 0, 0]]
+        assert len(set(seen)) == 6
+
+
+def test_image_and_labels_belong_together():
+    for image, labels in batches(Numbered(same_size=True), PLAIN):
+        np.testing.assert_array_equal(labels, image[..., 0].astype(int) % 3)
+
+
+def test_cache_decodes_once():
+    cached, plain = Numbered(), Numbered()
+    batches(cached, epochs=5, batch_size=7)
+    batches(plain, epochs=5, batch_size=7, cache=False)
+    assert set(cached.reads.values()) == {1}
+    assert set(plain.reads.values()) == {5}
+
+
+def test_pipelines_of_a_data_set_share_the_cache():
+    dataset = Numbered()
+    batches(dataset, batch_size=7, epochs=1)
+    batches(dataset, batch_size=7, epochs=1, seed=2)
+    list(eval_dataset(dataset, "train", batch_size=3, cache=True))
+    assert set(dataset.reads.values()) == {1}
+
+
+def test_nothing_left_of_a_finished_run():
+    assert batches(Numbered(), first_epoch=3, epochs=3) == []
+
+
+def test_augment_without_anything_is_the_picture():
+    image, labels = Numbered().read(Example("", index=2))
+    result = augment(
+        image, labels.astype("int32"), Augmentation((10, 12), mirror=False), 255, [1, 2]
+    )
+    np.testing.assert_allclose(result[0], image, atol=1e-4)
+    np.testing.assert_array_equal(result[1], labels)
+
+
+def test_steps_per_epoch():
+    assert steps_per_epoch(Numbered(7), "train", 2) == 3
+    with pytest.raises(ValueError, match="7 examples, fewer than a batch of 8"):
+        steps_per_epoch(Numbered(7), "train", 8)
+    with pytest.raises(ValueError, match="`batch_size`"):
+        steps_per_epoch(Numbered(7), "train", 0)
+    with pytest.raises(ValueError, match="received 'val'"):
+        steps_per_epoch(Numbered(7), "val", 2)
+
+
+def test_epochs_out_of_order():
+    with pytest.raises(ValueError, match="`first_epoch`"):
+        batches(Numbered(), first_epoch=4)
+
+
+def test_evaluation_pads_with_the_ignore_label():
+    result = list(eval_dataset(Numbered(3), "train", batch_size=2))
+    assert [image.shape for image, _ in result] == [(2, 9, 14, 3), (1, 10, 12, 3)]
+    image, labels = result[0]
+    assert (image.dtype, labels.dtype) == (tf.uint8, tf.int32)
+    np.testing.assert_array_equal(labels[0, :8, :14], np.zeros((8, 14)))
+    np.testing.assert_array_equal(labels[0, 8:], np.full((1, 14), 255))
+    np.testing.assert_array_equal(image[1, :, 13:], np.zeros((9, 1, 3)))
+    np.testing.assert_array_equal(image[1, :, :13], np.ones((9, 13, 3)))
+
+
+def test_evaluation_has_all_in_order():
+    pixels = [
+        int(v)
+        for image, _ in eval_dataset(Numbered(), "train", batch_size=3)
+        for v in image[:, 0, 0, 0]
+    ]
+    assert pixels == list(range(7))
+
+
+def test_evaluation_fills_up_the_last_batch():
+    full = list(eval_dataset(Numbered(5), "train", batch_size=4, pad_to_full_batch=True))
+    assert [image.shape[0] for image, _ in full] == [4, 4]
+    assert np.all(full[1][1][1:] == 255) and np.all(full[1][1][0] != 255)
+    even = list(eval_dataset(Numbered(4), "train", batch_size=4, pad_to_full_batch=True))
+    assert len(even) == 1
+
+
+@pytest.mark.parametrize(("cache", "reads"), [(True, 1), (False, 2)])
+def test_evaluation_cache(cache, reads):
+    dataset = Numbered(3)
+    evaluation = eval_dataset(dataset, "train", batch_size=3, cache=cache)
+    for _ in range(2):
+        list(evaluation)
+    assert set(dataset.reads.values()) == {reads}
+
+
+def test_evaluation_of_nothing():
+    with pytest.raises(ValueError, match="0 examples"):
+        eval_dataset(Numbered(0), "train", batch_size=2)
+    with pytest.raises(ValueError, match="`batch_size`"):
+        eval_dataset(Numbered(3), "train", batch_size=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"crop": (0, 5)}, "`crop`"),
+        ({"crop": (5,)}, "`crop`"),
+        ({"crop": (5, 5), "scale": (0.0, 1.0)}, "`scale`"),
+        ({"crop": (5, 5), "scale": (2.0, 1.0)}, "`scale`"),
+        ({"crop": (5, 5), "contrast": 1.5}, "`contrast`"),
+        ({"crop": (5, 5), "brightness": -0.1}, "`brightness`"),
+    ],
+)
+def test_invalid_augmentation(options, message):
+    with pytest.raises(ValueError, match=message):
+        Augmentation(**options)

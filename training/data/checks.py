@@ -1,0 +1,149 @@
+"""Reads a whole data set and finds every fault in it, before training does."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from training.data.dataset import Dataset, Example
+from training.data.images import ImageError, LabelError, read_image, read_label, size_message
+from training.data.progress import progress
+from training.data.statistics import count_labels
+
+Kind = Literal["missing", "unreadable", "labels", "size", "empty", "duplicate", "shared", "unseen"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a data set.
+
+    Args:
+        kind: "missing" file, "unreadable" file, "labels" of no class, "size" of picture and
+            label map differ, "empty" split, "duplicate" in a split, "shared" by two splits, and
+            "unseen" class (no pixel of it in a split).
+        where: the split, or splits.
+        message: what it is, with the file's name.
+    """
+
+    kind: Kind
+    where: str
+    message: str
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether one can train all the same: a class that a split lacks."""
+        return self.kind == "unseen"
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.kind}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What reading a whole data set found.
+
+    Args:
+        faults: every fault, warnings last.
+        counts: for each split the pixels of each class in each readable example, int64 (N, L).
+    """
+
+    faults: list[Fault]
+    counts: dict[str, np.ndarray]
+
+
+def check(dataset: Dataset, *, workers: int | None = None) -> list[Fault]:
+    """Reads every example and lists all faults; see `Fault`.
+
+    Args:
+        dataset: the data set.
+        workers: threads that read; one a processor by default.
+
+    Raises:
+        ValueError: on fewer than one worker.
+    """
+    return survey(dataset, workers=workers).faults
+
+
+def survey(dataset: Dataset, *, workers: int | None = None) -> Survey:
+    """As `check`, with the counted pixels. Shows its progress on stderr."""
+    workers = os.cpu_count() or 1 if workers is None else workers
+    if workers < 1:
+        raise ValueError(f"Invalid value for argument `workers`: expected 1 up, got {workers}.")
+    faults = _list_faults(dataset)
+    counts = {}
+    with ThreadPoolExecutor(workers) as pool:
+        for split, examples in dataset.splits.items():
+            results = pool.map(partial(_examine, dataset, split), examples)
+            results = list(progress(results, f"{dataset.name} {split}", len(examples)))
+            faults += [fault for found, _ in results for fault in found]
+            rows = [row for _, row in results if row is not None]
+            counts[split] = np.reshape(rows, (len(rows), dataset.classes.num_classes)).astype(int)
+    return Survey(faults + _unseen(dataset, counts), counts)
+
+
+def _list_faults(dataset: Dataset) -> list[Fault]:
+    """Faults of the lists themselves."""
+    faults = [
+        Fault("empty", split, "the split has no examples.")
+        for split, examples in dataset.splits.items()
+        if not examples
+    ]
+    homes = defaultdict(list)
+    for split, examples in dataset.splits.items():
+        for example in examples:
+            homes[str(example.image or example.name)].append(split)
+    for key, splits in homes.items():
+        for split in dict.fromkeys(splits):
+            if splits.count(split) > 1:
+                times = splits.count(split)
+                faults.append(Fault("duplicate", split, f"{key} is listed {times} times."))
+        if len(set(splits)) > 1:
+            where = " and ".join(dict.fromkeys(splits))
+            faults.append(Fault("shared", where, f"{key} is in both; results would mislead."))
+    return faults
+
+
+def _examine(
+    dataset: Dataset, split: str, example: Example
+) -> tuple[list[Fault], np.ndarray | None]:
+    """The faults of one example, and its pixels of each class where there are none."""
+    num_classes = dataset.classes.num_classes
+    if example.image is None:
+        try:
+            return [], count_labels(dataset.read(example)[1], num_classes)
+        except ValueError as error:
+            return [Fault("unreadable", split, f"{example.name}: {error}")], None
+    pixels, image_faults = _try(read_image, example.image, split)
+    labels, label_faults = _try(partial(read_label, classes=dataset.classes), example.label, split)
+    faults = image_faults + label_faults
+    if not faults and pixels.shape[:2] != labels.shape:
+        faults = [Fault("size", split, size_message(example.image, pixels, example.label, labels))]
+    return faults, None if faults else count_labels(labels, num_classes)
+
+
+def _try(
+    read: Callable[[Path], np.ndarray], path: Path, split: str
+) -> tuple[np.ndarray | None, list[Fault]]:
+    try:
+        return read(path), []
+    except ImageError as error:
+        if not path.is_file():
+            return None, [Fault("missing", split, str(error))]
+        kind = "labels" if isinstance(error, LabelError) else "unreadable"
+        return None, [Fault(kind, split, str(error))]
+
+
+def _unseen(dataset: Dataset, counts: dict[str, np.ndarray]) -> list[Fault]:
+    faults = []
+    for split, rows in counts.items():
+        missing = np.flatnonzero(rows.sum(axis=0) == 0) if len(rows) else []
+        names = ", ".join(dataset.classes.names[label] for label in missing)
+        if names:
+            faults.append(Fault("unseen", split, f"no pixel of {names}."))
+    return faults

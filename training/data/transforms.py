@@ -1,0 +1,109 @@
+"""Random changes of an image together with its labels, as plain tf functions.
+
+Each takes an image, float32 (H, W, 3) in 0..255, its labels, int32 (H, W), and a seed: an integer
+tensor of two. The same seed gives the same result on every device (Philox), inside tf.data and
+outside. Keras's preprocessing layers are not used: they interpolate labels.
+"""
+
+import tensorflow as tf
+
+# The mean colour of ImageNet, RGB: VGG16's preprocessing turns it to 0, what the convolutions
+# themselves pad with; black would put an edge of a dark object there.
+PAD_COLOR = (122.67892, 116.66877, 104.00699)
+
+# Shares of red, green and blue in a pixel's grey (ITU-R BT.601, as Pillow and OpenCV).
+LUMA = (0.299, 0.587, 0.114)
+
+
+def random_scale(
+    image: tf.Tensor, labels: tf.Tensor, scale: tuple[float, float], seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Resizes by a factor drawn from `scale`: the image bilinearly, labels to the nearest.
+
+    Args:
+        image: float32 (H, W, 3).
+        labels: int32 (H, W).
+        scale: smallest and largest factor, both inclusive.
+        seed: two integers.
+
+    Returns:
+        The resized image and labels, at least 1x1.
+    """
+    factor = _uniform(seed, *scale)
+    size = tf.cast(tf.shape(labels), "float32") * factor
+    size = tf.maximum(tf.cast(tf.round(size), "int32"), 1)
+    image = tf.image.resize(image, size)
+    labels = tf.image.resize(labels[..., None], size, method="nearest")[..., 0]
+    return image, labels
+
+
+def random_crop(
+    image: tf.Tensor, labels: tf.Tensor, crop: tuple[int, int], seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cuts out a window of `crop` (height, width), or the whole side where that is shorter."""
+    shape = tf.shape(labels)
+    size = tf.minimum(shape, crop)
+    start = _offset(seed, shape - size)
+    image = tf.slice(image, tf.concat([start, [0]], 0), tf.concat([size, [3]], 0))
+    return image, tf.slice(labels, start, size)
+
+
+def random_pad(
+    image: tf.Tensor, labels: tf.Tensor, crop: tuple[int, int], ignore: int, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Pads to `crop` (height, width), the image in `PAD_COLOR` and the labels with `ignore`.
+
+    The picture lies at a random place in it, so that a short side is not always at the top.
+    """
+    missing = tf.maximum(crop - tf.shape(labels), 0)
+    before = _offset(seed, missing)
+    padding = tf.stack([before, missing - before], axis=1)  # (2, 2)
+    labels = tf.pad(labels, padding, constant_values=ignore)
+    # Pad values are one number for all channels: shift the colour to 0 for the time being.
+    image = tf.pad(image - PAD_COLOR, tf.concat([padding, [[0, 0]]], 0)) + PAD_COLOR
+    return tf.ensure_shape(image, (*crop, 3)), tf.ensure_shape(labels, crop)
+
+
+def random_mirror(
+    image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Swaps left and right, one time in two."""
+    mirrored = _uniform(seed, 0.0, 1.0) < 0.5
+    step = tf.where(mirrored, -1, 1)
+    return image[:, ::step], labels[:, ::step]
+
+
+def random_photometric(
+    image: tf.Tensor, brightness: float, contrast: float, saturation: float, seed: tf.Tensor
+) -> tf.Tensor:
+    """Changes brightness, contrast and saturation; the result stays in 0..255.
+
+    Args:
+        image: float32 (H, W, 3), 0..255.
+        brightness: largest shift up or down, as a fraction of 255.
+        contrast: the distance from the mean colour is multiplied by 1 - contrast .. 1 + contrast.
+        saturation: the distance from each pixel's grey, by 1 - saturation .. 1 + saturation.
+        seed: two integers.
+    """
+    seeds = split_seed(seed, 3)
+    shift = 255.0 * _uniform(seeds[0], -brightness, brightness)
+    mean = tf.reduce_mean(image, axis=(0, 1))
+    image = mean + (image - mean) * _uniform(seeds[1], 1 - contrast, 1 + contrast) + shift
+    grey = tf.reduce_sum(image * LUMA, axis=-1, keepdims=True)
+    image = grey + (image - grey) * _uniform(seeds[2], 1 - saturation, 1 + saturation)
+    return tf.clip_by_value(image, 0.0, 255.0)
+
+
+def split_seed(seed: tf.Tensor, count: int) -> list[tf.Tensor]:
+    """Makes `count` independent seeds of one."""
+    return tf.unstack(tf.random.experimental.stateless_split(seed, count, alg="philox"))
+
+
+def _uniform(seed: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    return low + (high - low) * tf.random.stateless_uniform((), seed, alg="philox")
+
+
+def _offset(seed: tf.Tensor, room: tf.Tensor) -> tf.Tensor:
+    """Uniform integers 0..room, inclusive, one for each of the two sides."""
+    share = tf.random.stateless_uniform((2,), seed, alg="philox")
+    return tf.cast(share * tf.cast(room + 1, "float32"), "int32")

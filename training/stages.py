@@ -1,0 +1,237 @@
+"""The four stages in which a Deep Parsing Network is trained (ICCV 2015, sec. 3.3)."""
+
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_dpn.losses import SegmentationCrossEntropy
+from keras_dpn.metrics import SegmentationScores
+from keras_dpn.models import DPN
+from training import workdir
+from training.callbacks import Epochs, StopOnNaN
+from training.checkpoints import Checkpoints
+from training.configs.base import STAGES, LossConfig, StageConfig, TrainConfig
+from training.data import Dataset
+from training.data.pipeline import eval_dataset, steps_per_epoch, train_dataset
+from training.data.statistics import median_frequency_weights
+from training.evaluate import evaluate
+from training.optimizers import build_optimizer
+
+# What a stage's loss looks at, and the layers that learn.
+OUTPUTS = {"unary": "unary", "triple": "triple", "contexts": "contexts", "joint": "final"}
+LEARNING = {"unary": r"b([1-9]|10|11)(_.*)?", "triple": "b12", "contexts": "b13", "joint": ".*"}
+
+
+@dataclass
+class Progress:
+    """How far a run has come: what a checkpoint stores beside the weights."""
+
+    stage: int = 0
+    epoch: int = 0
+    best_miou: float | None = None
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+
+class StagedTraining:
+    """Train a network stage after stage, each from the best weights of the one before.
+
+    Args:
+        config: the run's configuration.
+        model: the network, its weights as they are to begin with.
+        dataset: training and validation pictures.
+        pixel_counts: of the training split, for class weights; see `pixel_counts`.
+        work_dir: where everything is written.
+        strategy: the devices; `model` was built in its scope.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: DPN,
+        dataset: Dataset,
+        pixel_counts: tuple[np.ndarray, np.ndarray],
+        work_dir: Path,
+        strategy: tf.distribute.Strategy,
+    ):
+        self.config = config
+        self.model = model
+        self.dataset = dataset
+        self.pixel_counts = pixel_counts
+        self.work_dir = work_dir
+        self.strategy = strategy
+        self.checkpoints = Checkpoints(work_dir / "checkpoints")
+        self.progress = Progress()
+
+    def resume(self) -> None:
+        """Go back to the last finished epoch, if there is one."""
+        state = self.checkpoints.state()
+        if state is not None:
+            self.progress = Progress(**state)
+            self.checkpoints.restore_model(self.model)
+
+    def run(self) -> list[dict[str, Any]]:
+        """Train all stages that are still to do; return each stage's results."""
+        for index, stage in enumerate(STAGES):
+            if index < self.progress.stage or not self.config.stage(stage).epochs:
+                continue
+            if index > self.progress.stage or self.progress.best_miou is None:
+                self._enter(index)
+            self._fit(stage)
+            self._finish(stage)
+        return self.progress.results
+
+    def _enter(self, index: int) -> None:
+        """Begin a stage; weights that come from an earlier one are the first to beat."""
+        self.progress.stage, self.progress.epoch = index, 0
+        self.progress.best_miou, self.progress.seconds = -1.0, 0.0
+        if self.progress.results or self.config.weights:
+            before = self._evaluate(STAGES[index])
+            self._record(STAGES[index], 0, {"val_miou": before["miou"]})
+            self._keep_best(STAGES[index], before["miou"])
+
+    def _fit(self, stage: str) -> None:
+        config, data, first = self.config.stage(stage), self.config.data, self.progress.epoch
+        if first >= config.epochs:
+            return
+        batch_size = config.batch_size or data.batch_size
+        steps = steps_per_epoch(self.dataset, data.train_split, batch_size)
+        with self.strategy.scope():
+            model = self._compiled(stage, config, steps)
+            if first:
+                self.checkpoints.restore_optimizer(model.optimizer)
+        model.fit(
+            train_dataset(
+                self.dataset,
+                data.train_split,
+                batch_size=batch_size,
+                augmentation=data.augmentation,
+                seed=self.config.seed + STAGES.index(stage),
+                first_epoch=first,
+                epochs=config.epochs,
+                cache=data.cache,
+            ),
+            epochs=config.epochs,
+            initial_epoch=first,
+            steps_per_epoch=steps,
+            validation_data=eval_dataset(
+                self.dataset,
+                data.val_split,
+                batch_size=batch_size,
+                pad_to_full_batch=True,
+                cache=data.cache,
+            ),
+            validation_freq=self.config.validation_epochs,
+            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=[
+                StopOnNaN(stage, self.checkpoints.latest),
+                keras.callbacks.TensorBoard(self.work_dir / "logs" / stage),
+                Epochs(stage, first, lambda *args: self._end_epoch(stage, model, *args)),
+            ],
+        )
+
+    def _compiled(self, stage: str, config: StageConfig, steps: int) -> keras.Model:
+        """The network up to the stage's output, with only the stage's layers to learn."""
+        for layer in self.model.layers:
+            layer.trainable = re.fullmatch(LEARNING[stage], layer.name) is not None
+        loss = self._loss(config.loss)
+        metric = SegmentationScores(self.model.num_classes, self.dataset.classes.ignore)
+        model = self.model.stage_model(OUTPUTS[stage])
+        if config.loss.unary:
+            model = _with_unary(self.model, model.output)
+            loss = _LossWithUnary(loss, config.loss.unary)
+            metric = _ScoresWithoutUnary(self.model.num_classes, self.dataset.classes.ignore)
+        optimizer = build_optimizer(config, steps, model.trainable_variables)
+        model.compile(optimizer, loss, metrics=[metric], jit_compile=False)
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    def _loss(self, config: LossConfig) -> SegmentationCrossEntropy:
+        weights = None
+        if config.class_weight_power:
+            weights = median_frequency_weights(
+                *self.pixel_counts,
+                cap=config.class_weight_cap,
+                power=config.class_weight_power,
+            )
+        return SegmentationCrossEntropy(self.dataset.classes.ignore, weights, config.hard_ratio)
+
+    def _end_epoch(self, stage, model, epoch: int, logs: dict[str, float], seconds: float) -> None:
+        self.progress.epoch = epoch + 1
+        self.progress.seconds += seconds
+        self._record(stage, epoch + 1, logs)
+        if "val_miou" in logs:
+            self._keep_best(stage, logs["val_miou"])
+        self._save(model.optimizer)
+
+    def _record(self, stage: str, epoch: int, logs: dict[str, float]) -> None:
+        self.progress.history.append({"stage": stage, "epoch": epoch, **logs})
+        workdir.write_json(self.work_dir / workdir.HISTORY, self.progress.history)
+
+    def _keep_best(self, stage: str, miou: float) -> None:
+        if miou > self.progress.best_miou:
+            self.progress.best_miou = miou
+            path = workdir.stage_dir(self.work_dir, stage) / workdir.MODEL
+            workdir.write_atomically(path, self.model.save)
+
+    def _finish(self, stage: str) -> None:
+        """Go back to the stage's best weights, score them, and begin the next stage from them."""
+        best = workdir.load_model(self.work_dir, stage)
+        self.model.set_weights(best.get_weights())
+        config = self.config.stage(stage)
+        steps = steps_per_epoch(
+            self.dataset,
+            self.config.data.train_split,
+            config.batch_size or self.config.data.batch_size,
+        )
+        trained = self._compiled(stage, config, steps).trainable_variables
+        self.progress.results.append(
+            {
+                **self._evaluate(stage),
+                "name": stage,
+                "seconds": self.progress.seconds,
+                "steps": steps * config.epochs,
+                "epochs": config.epochs,
+                "parameters_trained": int(sum(np.prod(v.shape) for v in trained)),
+            }
+        )
+        self.progress.stage, self.progress.epoch = STAGES.index(stage) + 1, 0
+        self.progress.best_miou = None
+        self._save(optimizer=None)
+
+    def _evaluate(self, stage: str) -> dict[str, Any]:
+        output = OUTPUTS[stage]
+        split = self.config.data.val_split
+        return evaluate(self.model, self.dataset, split, stages=(output,))["stages"][0]
+
+    def _save(self, optimizer) -> None:
+        self.checkpoints.save(self.model, optimizer, vars(self.progress))
+
+
+def _with_unary(model: DPN, output) -> keras.Model:
+    """A model whose channels are the logits and behind them the unary term's."""
+    unary = model.stage_model("unary").output
+    both = keras.layers.Concatenate(dtype="float32", name="with_unary")((output, unary))
+    return keras.Model(model.input, both)
+
+
+class _LossWithUnary(keras.losses.Loss):
+    def __init__(self, loss: keras.losses.Loss, weight: float):
+        super().__init__(name="loss_with_unary")
+        self._loss, self._weight = loss, weight
+
+    def call(self, y_true, y_pred):
+        final, unary = keras.ops.split(y_pred, 2, axis=-1)
+        return self._loss(y_true, final) + self._weight * self._loss(y_true, unary)
+
+
+class _ScoresWithoutUnary(SegmentationScores):
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(y_true, y_pred[..., : self.num_classes])

@@ -1,0 +1,193 @@
+"""Train a Deep Parsing Network through its four stages.
+
+python -m training.train RECIPE --work-dir DIR [--data-dir DIR] [--resume] [any field of the config]
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tyro
+from rich.console import Console
+
+import keras_dpn
+from keras_dpn.models import DPN, pretrained
+from training import workdir
+from training.cli import guarded
+from training.configs import RECIPES, TrainConfig, from_json, to_json
+from training.data import Dataset, load_dataset
+from training.data.checks import survey
+from training.stages import StagedTraining
+
+_FAULTS_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What a run needs beside its configuration."""
+
+    work_dir: Path
+    """Receives the configuration, checkpoints, logs, results and models."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    data_dir: Path | None = None
+    """Short for --data.data-dir."""
+    resume: bool = False
+    """Carry on at the last finished epoch of work_dir."""
+    devices: str = "all"
+    """all: every GPU, or the CPU; cpu:2: two logical devices on the CPU."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    args = list(sys.argv[1:] if args is None else args)
+    console = Console(width=120, soft_wrap=True)
+    recipe = RECIPES[args[0]] if args and args[0] in RECIPES else None
+    if recipe is None:
+        if not args or not args[0].endswith(".json"):
+            raise ValueError(
+                f"expected a recipe ({', '.join(RECIPES)}) or the config.json of a run as first "
+                f"argument, received {args[0] if args else 'none'}."
+            )
+        recipe = from_json(workdir.read_json(Path(args[0])), args[0])
+    arguments = tyro.cli(
+        Arguments,
+        default=Arguments(work_dir=tyro.MISSING, config=recipe),
+        args=args[1:],
+        prog=f"python -m training.train {args[0]}",
+    )
+    train(arguments, console)
+    return 0
+
+
+def train(arguments: Arguments, console: Console) -> None:
+    """Check everything that can be checked first, then train, then write the results."""
+    config = with_data_dir(arguments.config, arguments.data_dir)
+    data_dir = config.data.data_dir
+    dataset = load_dataset(config.data.dataset, data_dir and Path(data_dir), seed=config.seed)
+    strategy = choose_devices(arguments.devices)
+    prepare_work_dir(arguments.work_dir, config, dataset, arguments.resume)
+    console.print_json(json.dumps(to_json(config)))
+    counts = check_data(dataset, config, console)
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy(config.precision)
+    with strategy.scope():
+        model = build_model(config, dataset.classes.num_classes)
+        if config.weights:
+            report = pretrained.load_pretrained(model, config.weights)
+            console.print(f"{report.path}: filled {len(report.filled)} weights, left {report.left}")
+    training = StagedTraining(config, model, dataset, counts, arguments.work_dir, strategy)
+    if arguments.resume:
+        training.resume()
+    stages = training.run()
+    workdir.write_atomically(arguments.work_dir / workdir.MODEL, model.save)
+    results = {
+        "config": to_json(config),
+        "classes": dataset.classes.to_json(),
+        "seed": config.seed,
+        "versions": versions(),
+        "stages": stages,
+    }
+    workdir.write_json(arguments.work_dir / workdir.RESULTS, results)
+    for stage in stages:
+        console.print(
+            f"{stage['name']}: mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}"
+        )
+
+
+def with_data_dir(config: TrainConfig, data_dir: Path | None) -> TrainConfig:
+    """The configuration with the data's directory, absolute, so that it holds from anywhere."""
+    data_dir = data_dir or config.data.data_dir
+    if data_dir is None:
+        return config
+    data = dataclasses.replace(config.data, data_dir=str(Path(data_dir).resolve()))
+    return dataclasses.replace(config, data=data)
+
+
+def build_model(config: TrainConfig, num_classes: int) -> DPN:
+    """The configured network."""
+    return DPN(num_classes=num_classes, **dataclasses.asdict(config.model))
+
+
+def choose_devices(devices: str) -> tf.distribute.Strategy:
+    """All GPUs ("all"), or N logical devices on the CPU ("cpu:N")."""
+    kind, _, count = devices.partition(":")
+    if devices != "all" and not (kind == "cpu" and count.isdecimal() and int(count) > 0):
+        raise ValueError(
+            f"Invalid value for argument `devices`: expected all or cpu:N, received {devices!r}."
+        )
+    if devices == "all":
+        gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
+        return tf.distribute.MirroredStrategy(gpus) if gpus else tf.distribute.get_strategy()
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    parts = [tf.config.LogicalDeviceConfiguration()] * int(count)
+    tf.config.set_logical_device_configuration(cpu, parts)
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(int(count))])
+
+
+def prepare_work_dir(work_dir: Path, config: TrainConfig, dataset: Dataset, resume: bool) -> None:
+    """Write the configuration and classes; refuse a directory that holds another run."""
+    path = work_dir / workdir.CONFIG
+    if path.exists():
+        if not resume:
+            raise ValueError(f"{work_dir} holds a run already: --resume it, or choose another.")
+        earlier = to_json(from_json(workdir.read_json(path), path))
+        odd = [key for key, value in to_json(config).items() if not _same(value, earlier[key])]
+        if odd:
+            raise ValueError(
+                f"{path}: the run to resume was configured otherwise in: {', '.join(odd)}. Give "
+                "the same fields, or start from the file itself."
+            )
+    workdir.write_json(path, to_json(config))
+    workdir.write_json(work_dir / workdir.CLASSES, dataset.classes.to_json())
+
+
+def _same(ours, theirs) -> bool:
+    return json.dumps(ours, sort_keys=True) == json.dumps(theirs, sort_keys=True)
+
+
+def check_data(dataset: Dataset, config: TrainConfig, console: Console):
+    """Read all pictures once; refuse faulty data, naming the first faults.
+
+    Returns:
+        Pixels of each class in the training split, and pixels of the pictures that show it.
+    """
+    for split in (config.data.train_split, config.data.val_split):
+        dataset.examples(split)
+    found = survey(dataset)
+    for fault in found.faults:
+        if fault.is_warning:
+            console.print(f"warning: {fault}")
+    errors = [fault for fault in found.faults if not fault.is_warning]
+    if errors:
+        shown = "; ".join(str(fault) for fault in errors[:_FAULTS_SHOWN])
+        raise ValueError(
+            f"{dataset.name}: {len(errors)} faults, the first: {shown}. "
+            f"python -m training.check_data {config.data.dataset} lists them all."
+        )
+    counts = found.counts[config.data.train_split]  # (pictures, L)
+    return counts.sum(axis=0), (counts.sum(axis=1, keepdims=True) * (counts > 0)).sum(axis=0)
+
+
+def versions() -> dict[str, str]:
+    """What the numbers depend on beside the configuration."""
+    return {
+        "keras_dpn": keras_dpn.__version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

@@ -1,0 +1,73 @@
+"""The work directory of a run: what lies where, written so that nothing is ever half there."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import keras_dpn  # noqa: F401  registers the classes that saved models name
+from training.data.dataset import Classes
+
+CONFIG = "config.json"
+CLASSES = "classes.json"
+RESULTS = "results.json"
+HISTORY = "history.json"
+MODEL = "model.keras"
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a file beside `path`, then rename it: a failure leaves `path` as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON atomically."""
+    text = json.dumps(values, indent=2) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a ValueError names a file that isn't."""
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: expected JSON, found {error}.") from None
+
+
+def stage_dir(work_dir: Path, stage: str) -> Path:
+    """Where a stage's best model lies; the stage is one of training.configs.base.STAGES."""
+    from training.configs.base import STAGES
+
+    if stage not in STAGES:
+        raise ValueError(
+            f"Invalid value for argument `stage`: expected one of {STAGES}, received {stage!r}."
+        )
+    return work_dir / "stages" / f"{STAGES.index(stage) + 1}_{stage}"
+
+
+def load_model(work_dir: Path, stage: str | None = None) -> keras.Model:
+    """The trained model of a run, or the best model of one of its stages."""
+    path = (work_dir if stage is None else stage_dir(work_dir, stage)) / MODEL
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; expected the model of a finished training run.")
+    return keras.saving.load_model(path, compile=False)
+
+
+def load_config(work_dir: Path) -> dict[str, Any]:
+    """The configuration of a run, as JSON values."""
+    return read_json(work_dir / CONFIG)
+
+
+def load_classes(work_dir: Path) -> Classes:
+    """Names, colours and ignore label of the classes that a run was trained on."""
+    return Classes.from_json(read_json(work_dir / CLASSES))
