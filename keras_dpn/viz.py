@@ -250,9 +250,11 @@ def context_maps(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:
 def strongest_contexts(maps: np.ndarray, count: int, per_label: int = 2) -> list[tuple[int, int]]:
     """The (u, v) whose maps are lowest in a tenth of the window, at most `per_label` for each u.
 
-    A label's own map is left out: nearly always it says that more of the same is around it.
+    A label's own map is left out: nearly always it says that more of the same is around it. So is
+    the middle of the window, the pixel itself.
     """
-    lowest = np.quantile(maps, 0.1, axis=(2, 3))  # a single low position would be noise
+    around = _without_middle(maps)
+    lowest = np.nanquantile(around, 0.1, axis=(2, 3))  # a single low position would be noise
     np.fill_diagonal(lowest, np.inf)
     chosen: list[tuple[int, int]] = []
     for index in np.argsort(lowest, axis=None, kind="stable"):
@@ -292,7 +294,7 @@ def plot_contexts(
     pairs: Sequence[tuple[int, int]] | None = None,
     columns: int = 4,
 ) -> "Figure":
-    """Contexts as the paper's Fig. 4b: 'A : B' shows in blue where B lies around A.
+    """Contexts as the paper's Fig. 4b: 'A : B' shows in blue where B lies around A, the cross.
 
     Args:
         maps: (L, L, n, n) from `context_maps`.
@@ -307,7 +309,8 @@ def plot_contexts(
     figure = _figure(1.75 * columns + 1.0, 1.95 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     n = maps.shape[-1]
-    limit = max((np.abs(maps[pair]).max() for pair in pairs), default=0.0) or 1.0
+    maps = _without_middle(maps)
+    limit = max((np.nanmax(np.abs(maps[pair])) for pair in pairs), default=0.0) or 1.0
     picture = None
     for axes in grid:
         axes.set_axis_off()
@@ -386,7 +389,8 @@ def plot_curves(history: Sequence[Mapping[str, object]]) -> "Figure":
     lower.set_xlabel("epochs, all stages")
     lower.set_xlim(0, max(start, 1))
     lower.xaxis.get_major_locator().set_params(integer=True)
-    figure.legend(*_legend_lines(upper), loc="outside lower center", ncols=2, frameon=False)
+    lines = _legend_lines()
+    figure.legend(handles=lines, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -415,14 +419,20 @@ def _draw_curves(
         known = [row for row in rows if row.get(key) is not None and np.isfinite(row[key])]
         epochs = [start + row["epoch"] for row in known]
         values = [factor * row[key] for row in known]
-        axes.plot(epochs, values, dash, color=color, marker="o", markersize=3.5, clip_on=False)
+        if known:  # an empty line that is not clipped would upset the layout
+            axes.plot(epochs, values, dash, color=color, marker="o", markersize=3.5, clip_on=False)
     axes.grid(axis="y", color="#e4e4e4")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.12)
 
 
-def _legend_lines(axes: "Axes") -> tuple[list, list[str]]:
-    return axes.get_lines()[: len(CURVES)], [name for _, _, name in CURVES]
+def _legend_lines() -> list:
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], color=color, linestyle=dash, marker="o", markersize=3.5, label=name)
+        for color, dash, name in CURVES
+    ]
 
 
 def _matrix_figure(names: Sequence[str]) -> tuple["Figure", "Axes"]:
@@ -450,6 +460,14 @@ def _title_size(title: str) -> float:
 
 
 # === Helpers ===
+
+
+def _without_middle(maps: np.ndarray) -> np.ndarray:
+    """Context maps with NaN at the pixel itself, unless the window is nothing else."""
+    n = maps.shape[-1]
+    middle = np.zeros((n, n), bool)
+    middle[n // 2, n // 2] = n > 1
+    return np.where(middle, np.nan, maps)
 
 
 def _check_labels(labels: np.ndarray, colors: Colors, ignore: int | None) -> np.ndarray:

@@ -35,8 +35,10 @@ class _LayerRates:
 
 
 class LayerRatesSGD(_LayerRates, keras.optimizers.SGD):
-    """SGD with momentum, a rate a layer and an L2 penalty on kernels (not Keras's decoupled
-    `weight_decay`)."""
+    """SGD with momentum, a rate a layer and the papers' L2 penalty on kernels.
+
+    Keras's own `weight_decay` is decoupled from the gradient.
+    """
 
     def __init__(self, layer_rates: dict[str, float], l2_penalty: float = 0.0, **kwargs):
         super().__init__(layer_rates, **kwargs)

@@ -25,6 +25,7 @@ from keras_dpn.models import DPN, pretrained
 from training import workdir
 from training.cli import guarded
 from training.configs import RECIPES, TrainConfig, from_json, to_json
+from training.configs.base import STAGES
 from training.data import Dataset, load_dataset
 from training.data.checks import survey
 from training.stages import StagedTraining
@@ -48,6 +49,7 @@ class Arguments:
 
 
 def main(args: Sequence[str] | None = None) -> int:
+    """Read the recipe and the fields that override it, then train."""
     args = list(sys.argv[1:] if args is None else args)
     console = Console(width=120, soft_wrap=True)
     recipe = RECIPES[args[0]] if args and args[0] in RECIPES else None
@@ -71,6 +73,7 @@ def main(args: Sequence[str] | None = None) -> int:
 def train(arguments: Arguments, console: Console) -> None:
     """Check everything that can be checked first, then train, then write the results."""
     config = with_data_dir(arguments.config, arguments.data_dir)
+    check_stages(config)
     data_dir = config.data.data_dir
     dataset = load_dataset(config.data.dataset, data_dir and Path(data_dir), seed=config.seed)
     strategy = choose_devices(arguments.devices)
@@ -110,6 +113,19 @@ def with_data_dir(config: TrainConfig, data_dir: Path | None) -> TrainConfig:
         return config
     data = dataclasses.replace(config.data, data_dir=str(Path(data_dir).resolve()))
     return dataclasses.replace(config, data=data)
+
+
+def check_stages(config: TrainConfig) -> None:
+    """Refuse stages that train layers which the network doesn't have."""
+    needed = {"triple": ("triple", "contexts"), "contexts": ("contexts",)}
+    for stage, pairwise in needed.items():
+        if config.stage(stage).epochs and config.model.pairwise not in pairwise:
+            raise ValueError(
+                f"Stage {stage} needs model.pairwise of {' or '.join(pairwise)}, received "
+                f"{config.model.pairwise}; leave it out with --{stage}.epochs 0."
+            )
+    if not any(config.stage(stage).epochs for stage in STAGES):
+        raise ValueError("Expected at least one stage with epochs, received none.")
 
 
 def build_model(config: TrainConfig, num_classes: int) -> DPN:

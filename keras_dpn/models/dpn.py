@@ -16,8 +16,7 @@ _STRIDE = 8  # of the trunk, whose first three pools halve
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class DPN(keras.Model):
-    """Deep Parsing Network: VGG16 as the unary term of a Markov random field, then one or more
-    mean-field updates as layers.
+    """Deep Parsing Network: VGG16 as the unary term of a Markov random field, mean field as layers.
 
     The network gives logits whose softmax are the labels' marginals,
 

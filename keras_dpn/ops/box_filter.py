@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_dpn.ops.checks import check_positive_int, standardize_window
+from keras_dpn.ops.checks import standardize_window
 
 # Up to this length one dense product is as fast as blocks, and needs no padding (measured on
 # 2 cores: 512x512x105, 0.19 s against 0.17 s for both axes).

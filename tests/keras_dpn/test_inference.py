@@ -1,0 +1,222 @@
+import gc
+
+import keras
+import numpy as np
+import pytest
+
+from keras_dpn import inference
+
+
+def linear_model(classes=4):
+    """Logits that are a fixed linear function of each pixel's colour."""
+    inputs = keras.Input((None, None, 3))
+    outputs = keras.layers.Conv2D(classes, 1, name="classifier")(inputs)
+    model = keras.Model(inputs, outputs)
+    weights = np.random.default_rng(0).normal(0, 0.02, (1, 1, 3, classes)).astype("float32")
+    model.set_weights([weights, np.zeros(classes, "float32")])
+    return model
+
+
+class StagedModel(keras.Model):
+    """Two stages over one convolution, which counts how often Python runs through it."""
+
+    stage_names = ("unary", "final")
+
+    def __init__(self):
+        inputs = keras.Input((None, None, 3))
+        unary = CountingConv(3, 1, name="unary")(inputs)
+        final = keras.layers.Conv2D(3, 3, padding="same", name="final")(unary)
+        super().__init__(inputs, final)
+        self.stage_outputs = {"unary": unary, "final": final}
+
+    def stage_model(self, name):
+        return keras.Model(self.inputs, self.stage_outputs[name])
+
+
+class CountingConv(keras.layers.Conv2D):
+    calls = 0
+
+    def call(self, inputs):
+        CountingConv.calls += 1
+        return super().call(inputs)
+
+
+def picture(height=6, width=8, seed=1):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), "uint8")
+
+
+def softmax(logits):
+    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def test_probabilities_are_the_softmax_of_the_logits():
+    model, image = linear_model(), picture()
+    probabilities = inference.predict_probabilities(model, image)
+    weights = model.get_weights()[0][0, 0]
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, softmax(image.astype("float64") @ weights), atol=1e-5)
+
+
+def test_uint8_and_float_images_agree():
+    model, image = linear_model(), picture()
+    expected = inference.predict_probabilities(model, image)
+    for dtype in ("float16", "float32", "float64"):
+        np.testing.assert_array_equal(
+            inference.predict_probabilities(model, image.astype(dtype)), expected
+        )
+
+
+def test_mirror_averages_with_the_mirrored_image():
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(3, 3, padding="same")(inputs))
+    image = picture() / 64
+    plain = inference.predict_probabilities(model, image)
+    flipped = inference.predict_probabilities(model, image[:, ::-1])[:, ::-1]
+    assert np.abs(plain - flipped).max() > 0.01
+    mirrored = inference.predict_probabilities(model, image, mirror=True)
+    np.testing.assert_allclose(mirrored, (plain + flipped) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("scales", [(0.5,), (1.0, 2.0), (0.01, 1.3)])
+def test_scales_keep_size_and_sum_to_one(scales):
+    probabilities = inference.predict_probabilities(linear_model(), picture(5, 7), scales)
+    assert probabilities.shape == (5, 7, 4)
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-6)
+
+
+def test_scales_are_averaged():
+    model, image = linear_model(), picture()
+    one, two = (inference.predict_probabilities(model, image, (s,)) for s in (1.0, 2.0))
+    both = inference.predict_probabilities(model, image, (1.0, 2.0))
+    np.testing.assert_allclose(both, (one + two) / 2, atol=1e-6)
+
+
+def test_resizing_is_antialiased_and_keeps_positions():
+    stripes = np.zeros((4, 16, 1), "float32")
+    stripes[:, ::2] = 1
+    small = inference._resize(stripes, 4, 4)
+    np.testing.assert_allclose(small, 0.5, atol=0.13)  # every 4th pixel alone would give 1
+    ramp = np.tile(np.arange(16, dtype="float32")[None, :, None], (4, 1, 1))
+    np.testing.assert_allclose(
+        inference._resize(ramp, 4, 8)[0, 2:-2, 0], np.arange(8)[2:-2] * 2 + 0.5
+    )
+
+
+def test_a_single_pixel():
+    probabilities = inference.predict_probabilities(
+        linear_model(), picture(1, 1), (0.5, 1, 2), mirror=True
+    )
+    assert probabilities.shape == (1, 1, 4)
+
+
+def test_labels_are_the_most_probable_classes():
+    model, image = linear_model(), picture()
+    labels = inference.predict_labels(model, image)
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(
+        labels, inference.predict_probabilities(model, image).argmax(axis=-1)
+    )
+
+
+def test_labels_of_many_classes_do_not_wrap():
+    probabilities = np.zeros((1, 1, 300))
+    probabilities[..., 299] = 1
+    assert inference.to_labels(probabilities)[0, 0] == 299
+
+
+def test_half_precision_logits_are_averaged_in_float32():
+    inputs = keras.Input((None, None, 3))
+    outputs = keras.layers.Conv2D(4, 1, dtype="bfloat16")(inputs)
+    probabilities = inference.predict_probabilities(keras.Model(inputs, outputs), picture())
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-5)
+
+
+def test_stages_come_from_one_forward_pass():
+    model, image = StagedModel(), picture()
+    stages = inference.stage_probabilities(model, image, scales=(1.0, 0.5), mirror=True)
+    assert list(stages) == ["unary", "final"]
+    for name, probabilities in stages.items():
+        alone = inference.predict_probabilities(
+            model.stage_model(name), image, scales=(1.0, 0.5), mirror=True
+        )
+        np.testing.assert_allclose(probabilities, alone, atol=1e-6)
+    chosen = inference.stage_probabilities(model, image, stages=["final"])
+    assert list(chosen) == ["final"]
+
+
+def test_stages_follow_the_models_weights():
+    model, image = StagedModel(), picture()
+    before = inference.stage_probabilities(model, image)
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    after = inference.stage_probabilities(model, image)
+    assert np.abs(before["unary"] - 1 / 3).max() > 0.01
+    np.testing.assert_allclose(after["unary"], 1 / 3, atol=1e-6)
+    np.testing.assert_allclose(after["final"], 1 / 3, atol=1e-6)
+
+
+def test_stages_leave_the_model_alone_and_are_forgotten_with_it():
+    model = StagedModel()
+    layers, attributes = list(model.layers), set(vars(model))
+    gc.collect()
+    before = len(inference._STAGE_MODELS)
+    inference.stage_probabilities(model, picture())
+    assert model.layers == layers
+    assert not {a for a in set(vars(model)) - attributes if "stage" in a}
+    assert len(inference._STAGE_MODELS) == before + 1
+    del model, layers
+    gc.collect()
+    assert len(inference._STAGE_MODELS) == before
+
+
+@pytest.mark.tensorflow_only
+def test_new_sizes_do_not_trace_again():
+    model = StagedModel()
+    for size in (4, 5):  # the second size makes TensorFlow relax the shapes
+        inference.stage_probabilities(model, picture(size, size + 1))
+    calls = CountingConv.calls
+    for size in (6, 9, 13):
+        inference.stage_probabilities(model, picture(size, 2 * size))
+    assert CountingConv.calls == calls
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4), "uint8"), r"received shape \(4, 4\)\."),
+        (np.zeros((1, 4, 4, 3), "uint8"), r"\(1, 4, 4, 3\). Pass one image at a time"),
+        (np.zeros((3, 4, 4), "uint8"), r"\(3, 4, 4\). Pass .* channels last"),
+        (np.zeros((0, 4, 3), "uint8"), "at least one pixel"),
+        (np.zeros((4, 4, 3), "int32"), "received int32"),
+        (np.zeros((4, 4, 3), "bool"), "received bool"),
+        (np.full((4, 4, 3), np.nan), "received NaN"),
+        ("cat.png", "received shape"),
+    ],
+)
+def test_wrong_images_are_refused(image, message):
+    with pytest.raises(ValueError, match="`image`.*" + message):
+        inference.predict_probabilities(linear_model(), image)
+
+
+@pytest.mark.parametrize("scales", [(), (0.0,), (1.0, -1.0), (float("nan"),)])
+def test_wrong_scales_are_refused(scales):
+    with pytest.raises(ValueError, match="`scales`"):
+        inference.predict_probabilities(linear_model(), picture(), scales)
+
+
+def test_a_model_that_shrinks_the_image_is_refused():
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, keras.layers.MaxPooling2D(2)(inputs))
+    with pytest.raises(ValueError, match=r"\(1, 6, 8, classes\).*received \(1, 3, 4, 3\)"):
+        inference.predict_probabilities(model, picture())
+
+
+def test_unknown_stages_and_models_without_stages_are_refused():
+    with pytest.raises(ValueError, match="`stages`.*'unary', 'final'.*received .*b12"):
+        inference.stage_probabilities(StagedModel(), picture(), stages=["b12"])
+    for stages in ([], ["final", "final"]):
+        with pytest.raises(ValueError, match="`stages`"):
+            inference.check_stages(StagedModel(), stages)
+    with pytest.raises(ValueError, match="model with stages"):
+        inference.stage_probabilities(linear_model(), picture())

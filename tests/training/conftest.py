@@ -1,0 +1,70 @@
+"""A small finished run on disk, as `training.train` leaves it."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_dpn.models import DPN
+from training.configs import RECIPES, TrainConfig, to_json
+from training.configs.base import ModelConfig
+from training.data.scenes import ScenesDataset
+from training.evaluate import evaluate
+from training.workdir import stage_dir
+
+MODEL = ModelConfig(
+    width=0.0625,
+    trunk="large_fov",
+    fc_width=16,
+    triple_window=5,
+    context_window=3,
+    mixtures=2,
+    pairwise_stride=4,
+)
+
+
+@pytest.fixture(scope="session")
+def small_scenes():
+    """Three generated pictures a split, 48x64."""
+    return ScenesDataset({"train": 3, "val": 3, "test": 3}, size=(48, 64))
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory, small_scenes):
+    """The directory of a run with stages "unary" and "joint"; its model is not trained."""
+    work_dir = tmp_path_factory.mktemp("run")
+    keras.utils.set_random_seed(0)
+    model = DPN(small_scenes.classes.num_classes, **dataclasses.asdict(MODEL))
+    config: TrainConfig = dataclasses.replace(RECIPES["scenes"], model=MODEL)
+    stages = []
+    for order, (stage, output) in enumerate({"unary": "unary", "joint": "final"}.items()):
+        (path := stage_dir(work_dir, stage)).mkdir(parents=True)
+        model.save(path / "model.keras")
+        found = evaluate(model, small_scenes, "val", stages=(output,))["stages"][0]
+        facts = {"seconds": 100.0, "steps": 7, "epochs": 2 - order, "parameters_trained": 12345}
+        stages.append({**found, "name": stage, **facts})
+        kernel = model.get_layer("b11").kernel
+        kernel.assign(np.roll(kernel, 1, axis=-1))  # the stages differ
+    model.save(work_dir / "model.keras")
+    history = [
+        {"stage": "unary", "epoch": 1, "loss": 1.0, "miou": 0.1},
+        {"stage": "unary", "epoch": 2, "loss": 0.5, "miou": 0.2, "val_miou": 0.2},
+        {"stage": "joint", "epoch": 1, "loss": 0.4, "miou": 0.3, "val_miou": 0.25},
+    ]
+    files = {
+        "config": to_json(config),
+        "classes": small_scenes.classes.to_json(),
+        "history": history,
+        "results": {
+            "config": to_json(config),
+            "classes": small_scenes.classes.to_json(),
+            "seed": 0,
+            "versions": {"keras_dpn": "0.1.0"},
+            "stages": stages,
+        },
+    }
+    for name, content in files.items():
+        (work_dir / f"{name}.json").write_text(json.dumps(content))
+    return work_dir

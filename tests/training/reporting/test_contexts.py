@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from keras_dpn.models import DPN
+from training.data.scenes import CLASSES, RELATIONS
+from training.reporting import contexts
+
+
+def small_model(**options):
+    return DPN(
+        CLASSES.num_classes,
+        width=0.0625,
+        trunk="large_fov",
+        fc_width=8,
+        triple_window=3,
+        context_window=5,
+        mixtures=2,
+        pairwise_stride=8,
+        **options,
+    )
+
+
+def plant(model, sign):
+    """Gives b13 every planted relation: the neighbour on its side makes the label likely."""
+    labels, n = CLASSES.num_classes, 5
+    y, x = np.mgrid[:n, :n] - n // 2
+    kernel = np.zeros((n, n, labels, labels, 2), "float32")
+    for relation in RELATIONS:
+        u, v = (CLASSES.names.index(name) for name in (relation.label, relation.neighbour))
+        kernel[..., v, u, :] = -1.0 * contexts.SIDES[relation.direction](y, x)[..., None]
+    model.get_layer("b13").kernel.assign(sign * kernel.reshape(n, n, labels, labels * 2))
+    model.get_layer("b12").a.assign(sign)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_planted_relations_are_found_whichever_sign_b12_has_learned(sign):
+    model = small_model()
+    plant(model, sign)
+    page = contexts.context_plots(model, CLASSES.names, planted=True)
+    assert page.count(">found<") == len(RELATIONS)
+    assert "not found" not in page
+
+
+def test_relations_that_are_missing_are_called_so():
+    model = small_model(context_noise=0.0)
+    page = contexts.context_plots(model, CLASSES.names, planted=True)
+    assert page.count(">not found<") == len(RELATIONS)
+    assert "planted" not in contexts.context_plots(model, CLASSES.names, planted=False)
+
+
+def test_b12_sign_follows_its_weights():
+    b12 = (model := small_model()).get_layer("b12")
+    assert contexts.b12_sign(model) == 1
+    b12.a.assign(-2.0)
+    assert contexts.b12_sign(model) == -1
+    b12.w_color.assign(-3.0)
+    assert contexts.b12_sign(model) == 1
+
+
+@pytest.mark.parametrize(
+    ("direction", "expected"),
+    [("above", 4.5), ("below", 19.5), ("left", 10.5), ("right", 13.5), ("around", 12.0)],
+)
+def test_side_mean_takes_one_side(direction, expected):
+    context = np.arange(25.0).reshape(5, 5)
+    context[2, 2] = 1e6  # the pixel itself lies on no side
+    assert contexts.side_mean(context, direction) == pytest.approx(expected)
+
+
+def test_side_mean_of_a_single_position():
+    assert contexts.side_mean(np.array([[3.0]]), "above") == 3.0

@@ -1,0 +1,85 @@
+import base64
+import io
+import re
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.data import Classes
+from training.reporting import pictures
+from training.reporting.pictures import RIGHT, WRONG, Picture
+
+CLASSES = Classes(("a", "b"), ((9, 9, 9), (200, 0, 0)), ignore=7)
+
+
+def images(text):
+    found = re.findall(r'alt="([^"]*)" src="data:image/png;base64,([^"]*)"', text)
+    return [
+        (alt, np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")))
+        for alt, data in found
+    ]
+
+
+def test_strip_shows_what_became_right_and_wrong():
+    labels = np.array([[0, 0, 1, 1, 7]], "uint8")
+    before = np.array([[0, 1, 0, 1, 0]], "uint8")
+    after = np.array([[1, 0, 0, 1, 1]], "uint8")
+    image = np.full((1, 5, 3), 55, "uint8")
+    text = pictures.strip(Picture("x<", image, labels), {"unary": before, "triple": after}, CLASSES)
+    shown = images(text)
+    assert [alt for alt, _ in shown] == [
+        *("x&lt;", "truth", "unary (b11)", "+ triple penalty (b12)", "what changed")
+    ]
+    np.testing.assert_array_equal(shown[0][1], image)
+    assert shown[3][1][0, :2].tolist() == [[200, 0, 0], [9, 9, 9]]
+    changed = shown[4][1][0].tolist()
+    assert changed[:2] == [list(WRONG), list(RIGHT)]
+    assert changed[2] == changed[3] == changed[4] == [195, 195, 195]
+    assert "50.0 % right" in text  # 2 of the 4 pixels that count
+    assert "+25.0" in text
+    assert "−25.0" in text
+
+
+def test_strip_says_where_nothing_changed():
+    labels = np.zeros((2, 2), "uint8")
+    picture = Picture("x", np.zeros((2, 2, 3), "uint8"), labels)
+    text = pictures.strip(picture, {"contexts": labels, "final": labels}, CLASSES)
+    assert "no pixel changed its score" in text
+
+
+def test_strip_of_a_picture_that_is_ignored_altogether():
+    labels = np.full((2, 2), 7, "uint8")
+    picture = Picture("x", np.zeros((2, 2, 3), "uint8"), labels)
+    zeros = np.zeros((2, 2), "uint8")
+    assert "– % right" in pictures.strip(picture, {"unary": zeros, "final": zeros}, CLASSES)
+
+
+def test_pictures_are_spread_over_the_split(small_scenes):
+    names = [p.name for p in pictures.read_pictures(small_scenes, "val", 2)]
+    examples = small_scenes.examples("val")
+    assert names == [examples[0].name, examples[-1].name]
+    assert len(pictures.read_pictures(small_scenes, "val", 99)) == 3
+    with pytest.raises(ValueError, match="at least one picture"):
+        pictures.read_pictures(small_scenes, "val", 0)
+
+
+def test_stage_labels_follow_the_stage_where_the_model_has_it():
+    class Model(keras.Model):
+        stage_names = ("unary", "final")
+
+        def stage_model(self, name):
+            bias = {"unary": [1.0, 0.0], "final": [0.0, 1.0]}[name]
+            return constant_model(self.inputs, bias)
+
+    def constant_model(inputs, bias, cls=keras.Model):
+        layer = keras.layers.Conv2D(
+            2, 1, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(bias)
+        )
+        return cls(inputs, layer(inputs[0]))
+
+    model = constant_model([keras.Input((None, None, 3))], [0.0, 1.0], Model)
+    image = np.zeros((2, 3, 3), "uint8")
+    assert (pictures.stage_labels(model, "unary", image) == 0).all()
+    assert (pictures.stage_labels(model, "joint", image) == 1).all()

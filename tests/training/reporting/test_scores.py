@@ -1,0 +1,71 @@
+import re
+
+import pytest
+
+from training.reporting import scores
+
+
+def stage(name, miou, iou, **facts):
+    keys = ("accuracy", "mean_accuracy", "frequency_weighted_iou")
+    return {"name": name, "miou": miou, "iou": iou, **dict.fromkeys(keys, 0.5), **facts}
+
+
+STAGES = [
+    stage("unary", 0.40, [0.6, None], epochs=3),
+    stage("triple", 0.45, [0.6, 0.1], epochs=None),
+    stage("joint", 0.30, [0.5996, None], epochs=2000),
+]
+
+
+def cells(table, name):
+    row = re.search(rf"<th>{name}</th>(.*?)</tr>", table).group(1)
+    return [re.sub(r"<[^>]*>", "", cell).strip() for cell in re.findall(r"<td>(.*?)</td>", row)]
+
+
+def test_table_shows_values_and_the_change_from_the_stage_before():
+    table = scores.score_table(STAGES, ("road", "tree"))
+    assert cells(table, "mean IoU") == ["40.0", "45.0 +5.0", "30.0 −15.0"]
+    assert cells(table, "road") == ["60.0", "60.0 ±0.0", "60.0 ±0.0"]
+    assert cells(table, "tree") == ["–", "10.0", "–"]
+    assert cells(table, "epochs") == ["3", "–", "2,000"]
+    assert "parameters trained" not in table
+    assert "+ triple penalty (b12)" in table
+    assert 'class="up">+5.0' in table
+    assert 'class="down">−15.0' in table
+
+
+def test_facts_compare_the_last_stage_with_the_first():
+    facts = scores.facts(STAGES)
+    assert "<b>30.0 %</b>" in facts
+    assert "<b>−10.0</b>" in facts
+    assert "over the first stage" not in scores.facts(STAGES[:1])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (89, "89 s"), (150, "2 min"), (7200, "2.0 h")]
+)
+def test_duration(seconds, text):
+    assert scores.duration(seconds) == text
+
+
+def test_settings_carry_dotted_names():
+    text = scores.settings(
+        {"config": {"model": {"width": 0.5}, "seed": 1}, "versions": {"k": "<3"}}
+    )
+    assert "<th>model.width</th><td>0.5</td>" in text
+    assert "<th>seed</th><td>1</td>" in text
+    assert "&lt;3" in text
+
+
+@pytest.mark.parametrize(
+    ("pairwise", "text"),
+    [
+        (None, "vgg16 trunk, width 1; float32"),
+        ("triple", "vgg16 trunk, width 1; b12 50×50; float32"),
+        ("contexts", "vgg16 trunk, width 1; b12 50×50; b13 9×9, 5 mixtures; float32"),
+    ],
+)
+def test_summary_names_the_parts_the_network_has(pairwise, text):
+    model = {"trunk": "vgg16", "width": 1, "pairwise": pairwise}
+    model |= {"triple_window": 50, "context_window": 9, "mixtures": 5}
+    assert scores.summary({"model": model, "precision": "float32"}) == text

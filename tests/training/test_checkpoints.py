@@ -1,0 +1,69 @@
+import keras
+import numpy as np
+import pytest
+
+from training.checkpoints import Checkpoints
+
+
+def net():
+    model = keras.Sequential([keras.layers.Dense(2)])
+    model.build((None, 3))
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    return model, optimizer
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    model, optimizer = net()
+    optimizer.apply([keras.ops.ones(w.shape) for w in model.trainable_variables])
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(model, optimizer, {"epoch": 3})
+    other, its_optimizer = net()
+    checkpoints.restore_model(other)
+    checkpoints.restore_optimizer(its_optimizer)
+    for a, b in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(optimizer.variables, its_optimizer.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert checkpoints.state() == {"epoch": 3}
+
+
+def test_the_newest_replaces_the_one_before(tmp_path):
+    model, _ = net()
+    checkpoints = Checkpoints(tmp_path)
+    for epoch in range(12):
+        checkpoints.save(model, None, {"epoch": epoch})
+    assert checkpoints.state() == {"epoch": 11}
+    assert [path.name for path in tmp_path.iterdir()] == ["000012"]
+
+
+def test_a_full_disk_costs_no_earlier_checkpoint(tmp_path, monkeypatch):
+    model, _ = net()
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(model, None, {"epoch": 1})
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model, "save_weights", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save(model, None, {"epoch": 2})
+    assert checkpoints.state() == {"epoch": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["000001"]
+
+
+def test_a_half_written_checkpoint_is_not_seen(tmp_path):
+    model, _ = net()
+    (tmp_path / "partial").mkdir()
+    assert Checkpoints(tmp_path).latest() is None
+    assert Checkpoints(tmp_path).state() is None
+    Checkpoints(tmp_path).save(model, None, {"epoch": 1})
+    assert Checkpoints(tmp_path).state() == {"epoch": 1}
+
+
+def test_an_optimizer_of_other_variables_is_refused(tmp_path):
+    model, optimizer = net()
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(model, keras.optimizers.SGD(), {})
+    with pytest.raises(ValueError, match="expected .* variables, found"):
+        checkpoints.restore_optimizer(optimizer)

@@ -1,0 +1,168 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix
+
+from training import evaluate as script
+from training.data import Classes, Dataset, Example
+from training.evaluate import evaluate, run_dataset, score_table
+
+CLASSES = Classes(("dark", "red", "absent"), ((0, 0, 0), (255, 0, 0), (0, 0, 255)), ignore=7)
+
+
+class Pictures(Dataset):
+    """Three pictures of different sizes; the labels are wrong in places, and ignored in others."""
+
+    name = "pictures"
+    classes = CLASSES
+    splits = {"val": tuple(Example(str(i), index=i) for i in range(3)), "empty": ()}
+
+    def read(self, example):
+        rng = np.random.default_rng(example.index)
+        labels = rng.choice([0, 1, 1, 7], (4 + example.index, 6)).astype("uint8")
+        image = np.zeros((*labels.shape, 3), "uint8")
+        image[..., 0] = rng.choice([10, 200], labels.shape)
+        return image, labels
+
+
+class RedModel(keras.Model):
+    """Stage "unary" says red everywhere, stage "final" where the image is red."""
+
+    stage_names = ("unary", "final")
+
+    def __init__(self, classes=3):
+        image = keras.Input((None, None, 3))
+        unary = self.layer(classes, np.zeros(3), [0.0, 9.0, -9.0])(image)
+        final = self.layer(classes, [0.0, 0.1, -9.0], [0.0, -10.0, -9.0])(image)
+        super().__init__(image, final)
+        self.outputs_of = {"unary": unary, "final": final}
+
+    @staticmethod
+    def layer(classes, red, bias):
+        kernel = np.zeros((1, 1, 3, classes))
+        kernel[0, 0, 0, :3] = red
+        bias = np.pad(np.array(bias), (0, classes - 3), constant_values=-9.0)
+        return keras.layers.Conv2D(
+            classes,
+            1,
+            kernel_initializer=keras.initializers.Constant(kernel),
+            bias_initializer=keras.initializers.Constant(bias),
+        )
+
+    def stage_model(self, name):
+        return keras.Model(self.inputs, self.outputs_of[name])
+
+
+def expected_confusion(predict):
+    pairs = [Pictures().read(e) for e in Pictures.splits["val"]]
+    truth = np.concatenate([labels.ravel() for _, labels in pairs])
+    found = np.concatenate([predict(image).ravel() for image, _ in pairs])
+    return confusion_matrix(truth[truth != 7], found[truth != 7], labels=[0, 1, 2])
+
+
+def red_where_red(image):
+    return (image[..., 0] > 100).astype(int)
+
+
+def test_every_stage_is_scored_in_one_pass_over_images_of_any_size():
+    found = evaluate(RedModel(), Pictures(), "val", stages=("unary", "final"))
+    assert found["dataset"] == "pictures"
+    assert (found["split"], found["images"]) == ("val", 3)
+    unary, final = found["stages"]
+    assert (unary["name"], final["name"]) == ("unary", "final")
+    np.testing.assert_array_equal(
+        unary["confusion"], expected_confusion(lambda image: np.ones(image.shape[:2], int))
+    )
+    confusion = expected_confusion(red_where_red)
+    np.testing.assert_array_equal(final["confusion"], confusion)
+    hits, union = confusion[1, 1], confusion[1].sum() + confusion[:, 1].sum() - confusion[1, 1]
+    assert final["iou"][1] == pytest.approx(hits / union)
+    assert final["iou"][2] is None
+    assert final["miou"] == pytest.approx(np.mean(final["iou"][:2]))
+    assert final["accuracy"] == pytest.approx(np.trace(confusion) / confusion.sum())
+    json.dumps(found, allow_nan=False)
+
+
+def test_by_default_the_models_output_alone_is_scored():
+    found = evaluate(RedModel(), Pictures(), "val")
+    assert [stage["name"] for stage in found["stages"]] == ["final"]
+    np.testing.assert_array_equal(
+        found["stages"][0]["confusion"], expected_confusion(red_where_red)
+    )
+
+
+def test_scales_and_mirror_reach_the_model():
+    found = evaluate(RedModel(), Pictures(), "val", scales=(0.5,), mirror=True)
+    assert found["scales"] == [0.5]
+    assert found["mirror"] is True
+    assert found["stages"][0]["confusion"] != expected_confusion(red_where_red).tolist()
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="'empty' of pictures has no images"):
+        evaluate(RedModel(), Pictures(), "empty")
+    with pytest.raises(ValueError, match="`split`.*'test'"):
+        evaluate(RedModel(), Pictures(), "test")
+    with pytest.raises(ValueError, match="`stages`.*'b12'"):
+        evaluate(RedModel(), Pictures(), "val", stages=("b12",))
+    with pytest.raises(ValueError, match="3 classes, but the model answers with 5"):
+        evaluate(RedModel(5), Pictures(), "val")
+
+
+def test_table_has_a_row_a_class_and_a_column_a_stage():
+    found = evaluate(RedModel(), Pictures(), "val", stages=("unary", "final"))
+    table = score_table(found, CLASSES.names)
+    columns = [list(column.cells) for column in table.columns]
+    assert columns[0][:3] == ["dark", "red", "absent"]
+    assert columns[2][1] == f"{100 * found['stages'][1]['iou'][1]:.1f}"
+    assert columns[2][2] == "–"
+    assert columns[0][3] == "mean IoU"
+    assert [column.header for column in table.columns] == ["class", "unary", "final"]
+
+
+def test_run_dataset_is_that_of_the_run_with_its_seed(finished_run, tmp_path):
+    assert run_dataset(finished_run).name == "scenes"
+    config = json.loads((finished_run / "config.json").read_text()) | {"seed": 3}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "classes.json").write_text((finished_run / "classes.json").read_text())
+    assert run_dataset(tmp_path).seed == 3
+
+
+def test_run_dataset_refuses_other_classes(finished_run, tmp_path):
+    (tmp_path / "config.json").write_text((finished_run / "config.json").read_text())
+    (tmp_path / "classes.json").write_text(json.dumps(CLASSES.to_json()))
+    with pytest.raises(ValueError, match="knows the classes dark, red, absent; scenes has sky"):
+        run_dataset(tmp_path)
+
+
+def test_script_writes_json_and_prints_the_table(
+    finished_run, small_scenes, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
+    out = tmp_path / "new" / "scores.json"
+    script.main(work_dir=finished_run, split="test", stages=True, out=out)
+    found = json.loads(out.read_text())
+    assert [s["name"] for s in found["stages"]] == ["unary", "triple", "contexts", "final"]
+    assert found["images"] == 3
+    assert sum(map(sum, found["stages"][0]["confusion"])) == 3 * 48 * 64
+    printed = capsys.readouterr().out
+    assert "mean IoU" in printed
+    assert "scores.json" in printed
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_script_writes_into_the_run_by_default(finished_run, small_scenes, monkeypatch):
+    monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
+    script.main(work_dir=finished_run, split="train")
+    path = finished_run / "evaluation_train.json"
+    assert [s["name"] for s in json.loads(path.read_text())["stages"]] == ["final"]
+    path.unlink()
+
+
+def test_a_missing_run_is_one_line_and_exit_code_2(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        script.run(script.main, ["--work-dir", str(tmp_path / "none")])
+    assert stopped.value.code == 2
+    assert "config.json" in capsys.readouterr().err

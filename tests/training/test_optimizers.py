@@ -1,0 +1,71 @@
+import keras
+import numpy as np
+import pytest
+
+from training.configs.base import StageConfig
+from training.optimizers import build_optimizer
+
+
+def model():
+    net = keras.Sequential(
+        [
+            keras.layers.Dense(2, name="b1_conv1"),
+            keras.layers.Dense(2, name="b9"),
+        ]
+    )
+    net.build((None, 2))
+    return net
+
+
+def step(config, net, value=1.0):
+    """What one step with a constant gradient adds to each weight."""
+    optimizer = build_optimizer(config, 10, net.trainable_variables)
+    optimizer.build(net.trainable_variables)
+    before = [np.array(w) for w in net.trainable_variables]
+    gradients = [keras.ops.full(w.shape, value) for w in net.trainable_variables]
+    optimizer.apply(gradients, net.trainable_variables)
+    return before, [np.array(w) - b for w, b in zip(net.trainable_variables, before, strict=True)]
+
+
+def test_layers_have_their_own_rates():
+    config = StageConfig(
+        optimizer="sgd", learning_rate=0.1, weight_decay=0.0, layer_rates={"b9|b10": 3.0, "b.*": 2}
+    )
+    _, moved = step(config, model())
+    np.testing.assert_allclose(moved[0], -0.2, rtol=1e-6)
+    np.testing.assert_allclose(moved[2], -0.6, rtol=1e-6)
+
+
+def test_adamw_scales_its_step_not_its_gradient():
+    config = StageConfig(learning_rate=0.1, weight_decay=0.0, layer_rates={"b9": 0.5})
+    _, moved = step(config, model())
+    np.testing.assert_allclose(moved[0], 2 * moved[2][0, 0], rtol=1e-4)
+
+
+def test_sgd_has_an_l2_penalty_on_kernels_alone():
+    config = StageConfig(optimizer="sgd", learning_rate=0.1, weight_decay=0.01)
+    before, moved = step(config, model(), value=0.0)
+    np.testing.assert_allclose(moved[0], -0.1 * 0.01 * before[0], rtol=1e-5)
+    assert not moved[1].any()
+
+
+def test_adamw_decays_kernels_alone():
+    config = StageConfig(learning_rate=0.1, weight_decay=0.01)
+    before, moved = step(config, model(), value=0.0)
+    np.testing.assert_allclose(moved[0], -0.1 * 0.01 * before[0], rtol=1e-4)
+    assert not moved[1].any()
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (StageConfig(epochs=2, learning_rate=1.0, power=1.0), {0: 1.0, 10: 0.5, 20: 0.0}),
+        (StageConfig(epochs=4, learning_rate=1.0, schedule="step"), {0: 1, 19: 1, 20: 0.1}),
+        (StageConfig(epochs=2, learning_rate=0.3, schedule="constant"), {0: 0.3, 15: 0.3}),
+    ],
+)
+def test_schedules(config, expected):
+    optimizer = build_optimizer(config, 10, model().trainable_variables)
+    for iteration, rate in expected.items():
+        optimizer.iterations.assign(iteration)
+        assert float(optimizer.learning_rate) == pytest.approx(rate)

@@ -1,0 +1,137 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_dpn.inference import predict_probabilities
+from training import predict as script
+from training.cli import run
+from training.data.images import read_image
+from training.predict import draw_stages, find_images
+from training.workdir import load_classes, load_model
+
+
+def save(path, size=(10, 8), seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), "uint8")
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_find_images_takes_files_folders_and_patterns(tmp_path):
+    for name in ("a/one.png", "a/deep/two.JPG", "b/three.png", "b/notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    paths = [tmp_path / "a", tmp_path / "b/*.png", tmp_path / "b/three.png"]
+    found = find_images(paths, tmp_path / "out")
+    assert found == {
+        "a/deep/two": tmp_path / "a/deep/two.JPG",
+        "a/one": tmp_path / "a/one.png",
+        "b/three": tmp_path / "b/three.png",
+    }
+    assert list(find_images([tmp_path / "**/t*.png"], tmp_path / "out")) == ["three"]
+    named = find_images([tmp_path / "b/notes.txt"], tmp_path / "out")
+    assert list(named) == ["notes"], "a file that is named is tried, whatever its suffix"
+
+
+def test_find_images_keeps_equal_stems_apart(tmp_path):
+    for name in ("a/x.png", "b/x.png"):
+        save(tmp_path / name)
+    files = [tmp_path / "a/x.png", tmp_path / "b/x.png"]
+    assert list(find_images(files, tmp_path / "out")) == ["a/x", "b/x"]
+    save(tmp_path / "a/x.jpg")
+    assert list(find_images([tmp_path / "a"], tmp_path / "out")) == ["x.jpg", "x.png"]
+
+
+def test_find_images_leaves_out_earlier_results(tmp_path):
+    save(tmp_path / "x.png")
+    save(tmp_path / "labels/x.png")
+    save(tmp_path / "holiday/labels/y.png")
+    assert list(find_images([tmp_path], tmp_path)) == ["holiday/labels/y", "x"]
+
+
+def test_find_images_refuses_to_overwrite_an_image(tmp_path):
+    path = save(tmp_path / "labels/x.png")
+    with pytest.raises(ValueError, match="x.png: the result would overwrite it"):
+        find_images([path], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["missing.png", "empty", "*.tiff"])
+def test_find_images_names_what_is_not_there(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no image found"):
+        find_images([tmp_path / name], tmp_path / "out")
+
+
+def test_script_writes_everything_and_skips_what_it_cannot_read(finished_run, tmp_path, capfd):
+    first = save(tmp_path / "in/a/x.png", (10, 8))
+    save(tmp_path / "in/b/x.png", (7, 5), seed=1)
+    (tmp_path / "in/a/broken.png").write_bytes(first.read_bytes()[:60])
+    out = tmp_path / "out"
+    options = ["--stages", "--probabilities", "--overlay", "--scales", "1.0", "1.5", "--mirror"]
+    with pytest.raises(SystemExit) as stopped:
+        run(
+            script.main,
+            [str(tmp_path / "in"), "--work-dir", str(finished_run), "--out", str(out), *options],
+        )
+    assert stopped.value.code == 2
+    printed = capfd.readouterr()
+    assert "broken.png" in printed.err
+    assert "error: 1 of 3 files could not be read." in printed.err
+    assert "2 pictures labelled" in printed.out
+    written = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+    assert written == [
+        *("labels/a/x.png", "labels/b/x.png", "overlays/a/x.png", "overlays/b/x.png"),
+        *("probabilities/a/x.npz", "probabilities/b/x.npz", "stages/a/x.png", "stages/b/x.png"),
+    ]
+    model, classes = load_model(finished_run), load_classes(finished_run)
+    expected = predict_probabilities(model, read_image(first), (1.0, 1.5), mirror=True)
+    with np.load(out / "probabilities/a/x.npz") as archive:
+        assert archive["probabilities"].dtype == np.float16
+        np.testing.assert_allclose(archive["probabilities"], expected, atol=1e-3)
+        assert tuple(archive["names"]) == classes.names
+    labels = Image.open(out / "labels/a/x.png")
+    assert labels.mode == "P"
+    np.testing.assert_array_equal(np.asarray(labels), expected.argmax(axis=-1))
+    assert Image.open(out / "overlays/b/x.png").size == (7, 5)
+    assert Image.open(out / "stages/b/x.png").width > 5 * 7
+
+
+def test_by_default_only_labels_are_written(finished_run, tmp_path):
+    path = save(tmp_path / "x.png")
+    script.main((path,), work_dir=finished_run, out=tmp_path / "out")
+    files = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert files == [tmp_path / "out/labels/x.png"]
+
+
+def test_no_picture_and_no_run_are_refused(finished_run, tmp_path):
+    with pytest.raises(ValueError, match="No picture given"):
+        script.main((), work_dir=finished_run, out=tmp_path)
+    with pytest.raises(ValueError, match="model.keras"):
+        script.main((save(tmp_path / "x.png"),), work_dir=tmp_path / "none", out=tmp_path / "out")
+
+
+def test_a_full_disk_leaves_no_half_picture(finished_run, tmp_path, monkeypatch):
+    path = save(tmp_path / "x.png")
+
+    def full(self, content):
+        self.touch()
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        script.main((path,), work_dir=finished_run, out=tmp_path / "out")
+    assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+
+
+def test_draw_stages_shows_the_image_and_each_stages_labels(small_scenes):
+    classes = small_scenes.classes
+    image = np.full((60, 80, 3), 77, "uint8")
+    maps = {}
+    for label, stage in enumerate(("unary", "triple")):
+        maps[stage] = np.eye(classes.num_classes)[np.full((60, 80), label)]
+    sheet = draw_stages(image, maps, classes)
+    for color in ((77, 77, 77), classes.colors[0], classes.colors[1]):
+        assert (sheet == color).all(axis=-1).sum() >= 60 * 80

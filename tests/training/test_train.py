@@ -1,0 +1,214 @@
+"""The whole of training on a handful of tiny pictures."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from training import workdir
+from training.callbacks import TrainingDiverged
+from training.checkpoints import Checkpoints
+from training.data.scenes import ScenesDataset, write_folder
+from training.train import main
+
+REPOSITORY = Path(__file__).parents[2]
+TINY = [
+    *("--model.width", "0.04", "--model.trunk", "large_fov", "--model.triple-window", "5"),
+    *("--model.context-window", "3", "--model.mixtures", "2", "--model.pairwise-stride", "4"),
+    *("--data.batch-size", "2", "--data.augmentation.crop", "32", "48"),
+    *("--precision", "float32", "--validation-epochs", "1"),
+]
+ONE_EPOCH = [
+    x for stage in ("unary", "triple", "contexts", "joint") for x in (f"--{stage}.epochs", "1")
+]
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("pictures")
+    write_folder(ScenesDataset({"train": 4, "val": 2}, size=(48, 64)), directory)
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def default_policy():
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def arguments(pictures, work_dir, *more):
+    return ["folder", "--data-dir", str(pictures), "--work-dir", str(work_dir), *TINY, *more]
+
+
+@pytest.fixture(scope="session")
+def trained(pictures, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp("run") / "work"
+    assert main(arguments(pictures, work_dir, *ONE_EPOCH, "--joint.loss.unary", "0.5")) == 0
+    return work_dir
+
+
+def test_a_run_leaves_its_results(trained):
+    results = json.loads((trained / "results.json").read_text())
+    assert [stage["name"] for stage in results["stages"]] == [
+        "unary",
+        "triple",
+        "contexts",
+        "joint",
+    ]
+    for stage in results["stages"]:
+        assert 0 <= stage["miou"] <= 1 and len(stage["iou"]) == 11
+        assert stage["steps"] == 2 and stage["seconds"] > 0
+        assert np.sum(stage["confusion"]) > 0
+    trained_parameters = [stage["parameters_trained"] for stage in results["stages"]]
+    assert trained_parameters[1] == 4  # a, b, color_weight, position_weight
+    assert trained_parameters[2] == 3 * 3 * 11 * 22 + 22
+    assert trained_parameters[3] == sum(trained_parameters[:3])
+    assert results["config"]["data"]["data_dir"] and results["seed"] == 0
+    assert set(results["versions"]) >= {"keras", "tensorflow", "keras_dpn"}
+    assert results == results | {"classes": json.loads((trained / "classes.json").read_text())}
+
+
+def test_a_stage_changes_its_own_layers_alone(trained):
+    models = {s: workdir.load_model(trained, s) for s in ("unary", "triple", "contexts")}
+
+    def changed(a, b):
+        pairs = zip(models[a].weights, models[b].weights, strict=True)
+        return {u.path.split("/")[-2] for u, v in pairs if not np.array_equal(u, v)}
+
+    assert changed("unary", "triple") <= {"b12"}
+    assert changed("triple", "contexts") <= {"b13"}
+
+
+def test_a_stage_never_ends_worse_than_it_began(trained):
+    history = json.loads((trained / "history.json").read_text())
+    results = {
+        s["name"]: s["miou"] for s in json.loads((trained / "results.json").read_text())["stages"]
+    }
+    for stage, miou in results.items():
+        seen = [e["val_miou"] for e in history if e["stage"] == stage]
+        assert miou == pytest.approx(max(seen), abs=1e-6)
+
+
+def test_the_model_is_the_last_stage(trained):
+    final, joint = workdir.load_model(trained), workdir.load_model(trained, "joint")
+    for a, b in zip(final.weights, joint.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert final.stage_names == ("unary", "triple", "contexts", "final")
+    assert list((trained / "logs").iterdir())
+
+
+def test_a_run_repeats_from_its_configuration(trained, tmp_path):
+    again = tmp_path / "again"
+    assert main([str(trained / "config.json"), "--work-dir", str(again)]) == 0
+    results = [json.loads((d / "results.json").read_text()) for d in (trained, again)]
+    for a, b in zip(*(r["stages"] for r in results), strict=True):
+        assert a["confusion"] == b["confusion"]
+
+
+def test_a_work_dir_is_not_overwritten(trained, pictures):
+    with pytest.raises(ValueError, match="holds a run already: --resume it"):
+        main(arguments(pictures, trained, *ONE_EPOCH))
+
+
+def test_a_resumed_run_keeps_its_configuration(trained, pictures):
+    with pytest.raises(ValueError, match="configured otherwise in: .*seed"):
+        main(arguments(pictures, trained, *ONE_EPOCH, "--seed", "3", "--resume"))
+
+
+def start(args):
+    command = [sys.executable, "-m", "training.train", *args]
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def test_a_killed_run_resumes_to_the_same_weights(pictures, tmp_path):
+    more = ["--unary.epochs", "4", "--triple.epochs", "1", "--contexts.epochs", "2"]
+    more += ["--joint.epochs", "0"]
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    assert main(arguments(pictures, undisturbed, *more)) == 0
+    process = start(arguments(pictures, killed, *more))
+    checkpoints = Checkpoints(killed / "checkpoints")
+    deadline = time.monotonic() + 120
+    while (checkpoints.state() or {"epoch": 0})["epoch"] < 2:
+        assert time.monotonic() < deadline and process.poll() is None, process.stdout.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "results.json").exists()
+    assert main(arguments(pictures, killed, *more, "--resume")) == 0
+    ours, theirs = (workdir.load_model(d) for d in (undisturbed, killed))
+    for a, b in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+    histories = [json.loads((d / "history.json").read_text()) for d in (undisturbed, killed)]
+    assert histories[0] == histories[1]
+
+
+def test_two_devices_train_like_one(pictures, tmp_path):
+    more = ["--unary.epochs", "1", "--triple.epochs", "0", "--contexts.epochs", "0"]
+    more += ["--joint.epochs", "0", "--model.dropout", "0", "--unary.optimizer", "sgd"]
+    more += ["--data.augmentation.scale", "1", "1", "--unary.loss.class-weight-power", "0"]
+    process = start(arguments(pictures, tmp_path / "two", *more, "--devices", "cpu:2"))
+    assert main(arguments(pictures, tmp_path / "one", *more)) == 0
+    output = process.communicate()[0].decode()
+    assert process.returncode == 0, output
+    one, two = (workdir.load_model(tmp_path / d) for d in ("one", "two"))
+    for a, b in zip(one.weights, two.weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5, err_msg=a.path)
+    miou = [
+        json.loads((tmp_path / d / "history.json").read_text())[0]["val_miou"]
+        for d in ("one", "two")
+    ]
+    assert miou[0] == pytest.approx(miou[1], abs=1e-3)
+
+
+def test_a_loss_that_is_nan_stops_the_run(pictures, tmp_path):
+    with pytest.raises(
+        TrainingDiverged, match=r"stage unary: the loss is .* at step \d.* rate 1e\+30"
+    ):
+        main(arguments(pictures, tmp_path / "w", "--unary.learning-rate", "1e30"))
+
+
+def test_faulty_data_is_refused_before_training(pictures, tmp_path):
+    broken = tmp_path / "broken"
+    write_folder(ScenesDataset({"train": 2, "val": 2}, size=(48, 64)), broken)
+    victim = next((broken / "labels").glob("train*"))
+    victim.write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match=rf"1 faults, the first: .*{victim.name}"):
+        main(arguments(broken, tmp_path / "w"))
+    assert not (tmp_path / "w" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "expected a recipe"),
+        (["nonsense"], "received nonsense"),
+    ],
+)
+def test_unknown_recipes(args, message):
+    with pytest.raises(ValueError, match=message):
+        main(args)
+
+
+def test_unknown_fields_and_devices(pictures, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments(pictures, tmp_path / "w", "--unary.lerning-rate", "1"))
+    assert stopped.value.code == 2
+    with pytest.raises(ValueError, match="expected all or cpu:N, received 'tpu'"):
+        main(arguments(pictures, tmp_path / "w", "--devices", "tpu"))
+
+
+def test_stages_need_their_layers(pictures, tmp_path):
+    with pytest.raises(
+        ValueError, match="Stage contexts needs model.pairwise of contexts, received triple"
+    ):
+        main(arguments(pictures, tmp_path / "w", "--model.pairwise", "triple", *ONE_EPOCH))

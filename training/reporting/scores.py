@@ -1,0 +1,114 @@
+"""A run's numbers as tables."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from training.evaluate import SCORES
+from training.predict import STAGE_TITLES
+from training.reporting import html
+
+TITLES = STAGE_TITLES | {"joint": "+ joint tuning"}
+
+
+def facts(stages: Sequence[Mapping[str, Any]]) -> str:
+    """The few numbers that one looks for first."""
+    first, last = stages[0], stages[-1]
+    found = {"mean IoU": f"{percent(last['miou'])} %"}
+    if last is not first:
+        found["points of mean IoU over the first stage"] = points(last["miou"], first["miou"])
+    found["pixel accuracy"] = f"{percent(last['accuracy'])} %"
+    found["of training"] = duration(sum(stage.get("seconds") or 0 for stage in stages))
+    items = "".join(
+        f"<div><b>{value}</b><span>{name}</span></div>" for name, value in found.items()
+    )
+    return f'<div class="facts">{items}</div>'
+
+
+def score_table(stages: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Scores, IoU of each class, and what training took; a column for each stage.
+
+    Args:
+        stages: "name", the scores in 0..1 or None, and any of `TRAINING`.
+        names: the L classes.
+    """
+    means = [_scores(title, [s[key] for s in stages], "mean") for key, title in SCORES.items()]
+    single = [_scores(name, [s["iou"][i] for s in stages]) for i, name in enumerate(names)]
+    training = [
+        html.row(title, ("–" if s.get(key) is None else form(s[key]) for s in stages))
+        for key, (title, form) in TRAINING.items()
+        if any(s.get(key) is not None for s in stages)
+    ]
+    head = ["", *(TITLES.get(stage["name"], stage["name"]) for stage in stages)]
+    return html.table(head, [means, single, training])
+
+
+def _scores(name: str, values: Sequence[float | None], style: str = "") -> str:
+    """A row of values in per cent, each with the change from the one before."""
+    cells = [percent(values[0])]
+    for before, value in zip(values, values[1:], strict=False):
+        cells.append(f"{percent(value)} <small>{_change(value, before)}</small>")
+    return html.row(name, cells, style)
+
+
+def settings(results: Mapping[str, Any]) -> str:
+    """Every field of the configuration and the versions, folded away."""
+    values = {**_flat(results.get("config", {})), **_flat(results.get("versions", {}))}
+    rows = [html.row(name, [escape(str(value))]) for name, value in values.items()]
+    table = html.table([], [rows], "config")
+    return f"<details><summary>All {len(rows)} settings and versions</summary>{table}</details>"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names, as the command line takes them."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def summary(config: Mapping[str, Any]) -> str:
+    """The network in one line, from a run's configuration."""
+    model = config["model"]
+    parts = [f"{model['trunk']} trunk, width {model['width']}"]
+    if model["pairwise"]:
+        parts.append(f"b12 {model['triple_window']}×{model['triple_window']}")
+    if model["pairwise"] == "contexts":
+        n, k = model["context_window"], model["mixtures"]
+        parts.append(f"b13 {n}×{n}, {k} mixtures")
+    return "; ".join([*parts, config["precision"]])
+
+
+def percent(value: float | None) -> str:
+    """0..1 as per cent with one decimal."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def points(value: float | None, before: float | None) -> str:
+    """A change in points of per cent, with its sign."""
+    if value is None or before is None:
+        return "–"
+    return f"{100 * (value - before):+.1f}".replace("-", "−")
+
+
+def _change(value: float | None, before: float | None) -> str:
+    text = points(value, before)
+    if text in ("–", "+0.0", "−0.0"):
+        return f'<span class="quiet">{"" if text == "–" else "±0.0"}</span>'
+    return f'<span class="{"up" if text[0] == "+" else "down"}">{text}</span>'
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+TRAINING = {
+    "epochs": ("epochs", "{:,}".format),
+    "steps": ("steps", "{:,}".format),
+    "seconds": ("time", duration),
+    "parameters_trained": ("parameters trained", "{:,}".format),
+}
