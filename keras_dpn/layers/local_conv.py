@@ -40,6 +40,11 @@ class _LocalConv(keras.layers.Layer):
         self.offset = offset
 
     def build(self, input_shape):
+        if len(input_shape) != 2 or not all(isinstance(s, (tuple, list)) for s in input_shape):
+            raise ValueError(
+                f"{type(self).__name__} expects a pair (p, features) as input, received one "
+                f"tensor of shape {tuple(input_shape)}."
+            )
         p_shape, features_shape = input_shape
         check_shapes(p_shape, features_shape)
         if len(p_shape) != self.spatial_axes + 2:
@@ -58,7 +63,11 @@ class _LocalConv(keras.layers.Layer):
 
     def _add_scalar(self, name, value):
         return self.add_weight(
-            name=name, shape=(), initializer=keras.initializers.Constant(value), dtype="float32"
+            name=name,
+            shape=(),
+            initializer=keras.initializers.Constant(value),
+            dtype="float32",
+            autocast=False,
         )
 
     def _add_filters(self, size):
@@ -75,6 +84,7 @@ class _LocalConv(keras.layers.Layer):
             shape=(*size, len(offsets)),
             initializer=lambda shape, dtype: ops.cast(ops.broadcast_to(distances, shape), dtype),
             dtype="float32",
+            autocast=False,
         )
 
     def call(self, inputs):
@@ -90,7 +100,7 @@ class _LocalConv(keras.layers.Layer):
                 self.window,
                 kernel=self.kernel,
                 color_weight=self.w_color,
-                position_weight=ops.convert_to_tensor(self.w_position),
+                position_weight=self.w_position,
             )
         if self.normalize:
             out = out / float(np.prod(self.window))
@@ -107,7 +117,7 @@ class _LocalConv(keras.layers.Layer):
         return {**super().get_config(), **own}
 
 
-_DOC = """Local convolution over {axes} spatial {noun}: the triple penalty of a Markov random field.
+_DOC = """{summary}
 
     Every position has a filter of its own, computed from the features around it. For labels v,
     positions j and z in the window around j:
@@ -151,12 +161,13 @@ _DOC = """Local convolution over {axes} spatial {noun}: the triple penalty of a 
     """
 
 
-def _document(axes, shape, example, noun="axes"):
+def _document(shape, example):
+    """Continue a class's docstring with what holds for all of them."""
+
     def decorate(cls):
         cls.__doc__ = _DOC.format(
+            summary=cls.__doc__,
             name=cls.__name__,
-            axes=axes,
-            noun=noun,
             shape_p=f"`(B, {shape}, L)`",
             shape_f=f"`(B, {shape}, F)`",
             example_p=(2, *example, 4),
@@ -168,18 +179,24 @@ def _document(axes, shape, example, noun="axes"):
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-@_document("one", "T", (8,), noun="axis")
+@_document("T", (8,))
 class LocalConv1D(_LocalConv):
+    """Local convolution over one axis: the triple penalty of a Markov random field."""
+
     spatial_axes = 1
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-@_document("two", "H, W", (8, 6))
+@_document("H, W", (8, 6))
 class LocalConv2D(_LocalConv):
+    """Local convolution over two axes: the triple penalty of a Markov random field."""
+
     spatial_axes = 2
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-@_document("three", "D, H, W", (3, 8, 6))
+@_document("D, H, W", (3, 8, 6))
 class LocalConv3D(_LocalConv):
+    """Local convolution over three axes: the triple penalty of a Markov random field."""
+
     spatial_axes = 3

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_dpn.ops.checks import check_channels_last, check_positive_int
-from keras_dpn.ops.resize import resize
+from keras_dpn.ops.resize import check_size, resize
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -29,7 +29,8 @@ class Resize(keras.layers.Layer):
         `(B, height, width, C)`, float32.
 
     Raises:
-        ValueError: for other ranks, sizes below 1, or both of `size` and `factor`.
+        ValueError: for other ranks, sizes below 1, both of `size` and `factor`, a pair with
+            `size`, one tensor without either, or a reference larger than the enlarged input.
 
     Example:
 
@@ -45,7 +46,7 @@ class Resize(keras.layers.Layer):
                 f"received {size} and {factor}."
             )
         if size is not None:
-            size = tuple(check_positive_int("size", n) for n in size)
+            size = check_size(size)
         if factor is not None:
             factor = check_positive_int("factor", factor)
         check_channels_last("Resize")
@@ -54,34 +55,43 @@ class Resize(keras.layers.Layer):
         self.align_corners = align_corners
 
     def call(self, inputs):
-        x, reference = inputs if isinstance(inputs, (tuple, list)) else (inputs, None)
+        x, reference = _pair(inputs)
+        self._check(x, reference)
         limit = None if reference is None else ops.shape(reference)[1:3]
         if self.factor is None:
-            return resize(x, self._target(limit), self.align_corners)
+            return resize(x, self.size or limit, self.align_corners)
         enlarged = tuple(n * self.factor for n in ops.shape(x)[1:3])
         out = resize(x, enlarged, self.align_corners)
         return out if limit is None else out[:, : limit[0], : limit[1]]
 
-    def _target(self, limit):
-        if self.size is None and limit is None:
+    def compute_output_spec(self, inputs):
+        x, reference = _pair(inputs)
+        self._check(x, reference)
+        size = self.size or (self._enlarged(x) if reference is None else reference.shape[1:3])
+        return keras.KerasTensor((x.shape[0], *size, x.shape[3]), dtype="float32")
+
+    def _check(self, x, reference):
+        if len(x.shape) != 4:
+            raise ValueError(
+                f"Resize expects an input of shape (B, H, W, C), received {tuple(x.shape)}."
+            )
+        if reference is None and self.size is None and self.factor is None:
             raise ValueError(
                 "Resize without `size` and `factor` expects a pair (x, reference) as input, "
                 "received one tensor."
             )
-        return self.size or limit
+        if reference is not None and self.size is not None:
+            raise ValueError("Resize with `size` expects one tensor as input, received a pair.")
+        if reference is not None and self.factor is not None:
+            enlarged, limit = self._enlarged(x), tuple(reference.shape[1:3])
+            if any(n and m and n < m for n, m in zip(enlarged, limit, strict=True)):
+                raise ValueError(
+                    f"Resize expects an input that `factor` {self.factor} makes at least as large "
+                    f"as the reference: enlarged it has size {enlarged}, the reference {limit}."
+                )
 
-    def compute_output_spec(self, inputs):
-        shapes = [tuple(x.shape) for x in inputs] if isinstance(inputs, (tuple, list)) else None
-        x = tuple(inputs.shape) if shapes is None else shapes[0]
-        if len(x) != 4:
-            raise ValueError(f"Resize expects an input of shape (B, H, W, C), received {x}.")
-        if shapes is not None:
-            target = shapes[1][1:3]
-        elif self.factor is not None:
-            target = tuple(None if n is None else n * self.factor for n in x[1:3])
-        else:
-            target = self._target(None)
-        return keras.KerasTensor((x[0], *target, x[3]), dtype="float32")
+    def _enlarged(self, x):
+        return tuple(None if n is None else n * self.factor for n in x.shape[1:3])
 
     def get_config(self):
         return {
@@ -90,3 +100,7 @@ class Resize(keras.layers.Layer):
             "factor": self.factor,
             "align_corners": self.align_corners,
         }
+
+
+def _pair(inputs):
+    return inputs if isinstance(inputs, (tuple, list)) else (inputs, None)

@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from keras_dpn.layers import BlockMinPool, LocalConv2D, Resize
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
-from keras_dpn.ops.checks import check_one_of, check_positive_int
+from keras_dpn.ops.checks import check_one_of, check_positive_int, standardize_window
 
 TRUNKS = {
     "vgg16": {"fc6_kernel": 7, "fc6_dilation": 4, "fc_width": 4096},
@@ -106,7 +106,10 @@ class DPN(keras.Model):
             if key not in ("self", "kwargs", "__class__")
         }
         check_positive_int("num_classes", num_classes, minimum=2)
+        check_positive_int("mixtures", mixtures)
         check_positive_int("num_iterations", num_iterations)
+        standardize_window(triple_window, 2, "triple_window")
+        standardize_window(context_window, 2, "context_window")
         check_one_of("trunk", trunk, tuple(TRUNKS))
         check_one_of("unary_activation", unary_activation, ("softmax", "sigmoid"))
         if pairwise is not None:
@@ -115,6 +118,17 @@ class DPN(keras.Model):
             raise ValueError(
                 "Invalid value for argument `pairwise_stride`: expected 1, 2, 4 or 8, received "
                 f"{pairwise_stride}."
+            )
+
+        if not color_unit > 0:
+            raise ValueError(
+                "Invalid value for argument `color_unit`: expected a positive number, received "
+                f"{color_unit}."
+            )
+        if len(input_shape) != 3 or input_shape[-1] != 3 or 0 in input_shape:
+            raise ValueError(
+                "Invalid value for argument `input_shape`: expected (height, width, 3), received "
+                f"{tuple(input_shape)}."
             )
 
         # === Layers ===
@@ -255,7 +269,9 @@ class IdentityContexts(keras.initializers.Initializer):
     def __call__(self, shape, dtype=None):
         height, width, labels, _ = shape
         identity = ops.repeat(ops.eye(labels, dtype=dtype), self.mixtures, axis=-1)
-        centre = [(height // 2, height - 1 - height // 2), (width // 2, width - 1 - width // 2)]
+        # Convolutions with padding "same" count an even window's centre as one further forward
+        # than windows do elsewhere here.
+        centre = [((n - 1) // 2, n // 2) for n in (height, width)]
         identity = ops.pad(identity[None, None], [*centre, (0, 0), (0, 0)])
         return identity + keras.random.normal(shape, stddev=self.noise, dtype=dtype)
 

@@ -23,6 +23,9 @@ class Preprocess(layers.Layer):
     Output shape:
         `(B, H, W, 3)`, BGR minus ImageNet's mean colour, in the compute dtype.
 
+    Raises:
+        ValueError: for other shapes, and for images without a pixel.
+
     Example:
 
     >>> Preprocess()(keras.ops.zeros((1, 1, 1, 3))).shape
@@ -33,11 +36,20 @@ class Preprocess(layers.Layer):
         super().__init__(autocast=False, **kwargs)
 
     def call(self, image):
+        self._check(image.shape)
         bgr = ops.flip(ops.cast(image, "float32"), axis=-1)
         return ops.cast(bgr - ops.convert_to_tensor(_MEAN_BGR, "float32"), self.compute_dtype)
 
     def compute_output_spec(self, image):
+        self._check(image.shape)
         return keras.KerasTensor(image.shape, dtype=self.compute_dtype)
+
+    def _check(self, shape):
+        if len(shape) != 4 or shape[-1] != 3 or 0 in shape[1:3]:
+            raise ValueError(
+                "Preprocess expects images of shape (B, H, W, 3) and of at least one pixel, "
+                f"received shape {tuple(shape)}."
+            )
 
 
 def vgg16_trunk(
@@ -62,7 +74,7 @@ def vgg16_trunk(
         x: tensor of shape `(B, H, W, 3)`, preprocessed.
         width: factor on all numbers of channels; 1.0 is VGG16.
         strides: stride of the pool after each of the five blocks; None leaves the pool out.
-        pool_size: size of the pools' window.
+        pool_size: window of the pools that halve; those with stride 1 are 3x3.
         dilations: dilation of each block's convolutions.
         fc6_kernel: kernel size of b9.
         fc6_dilation: dilation of b9.
@@ -106,7 +118,8 @@ def vgg16_trunk(
         for i in range(1, count + 1):
             add(conv(f"{group}_conv{i}", channels, 3, dilation))
         if stride is not None:
-            add(layers.MaxPooling2D(pool_size, stride, padding="same", name=pool))
+            window = 3 if stride == 1 else pool_size
+            add(layers.MaxPooling2D(window, stride, padding="same", name=pool))
     if average_pool:
         add(layers.AveragePooling2D(3, 1, padding="same", name="b8_average"))
     add(conv("b9", fc_width, fc6_kernel, fc6_dilation))

@@ -21,21 +21,21 @@ def check_positive_int(name, value, minimum=1):
     return number
 
 
-def standardize_window(window, num_axes):
-    """Return `window` as a tuple of `num_axes` integers >= 1.
+def standardize_window(window, num_axes, name="window"):
+    """Return `window` as a tuple of `num_axes` integers >= 1; raise ValueError if it is not.
 
     Args:
-        window: an integer for all axes, or a sequence with one an axis; None stands for any
-            positive number of axes not being fixed and is refused.
+        window: an integer for all axes, or a sequence with one an axis.
         num_axes: number of axes that the window spans.
+        name: of the argument, for the message.
     """
     sizes = (window,) * num_axes if not isinstance(window, (tuple, list)) else tuple(window)
     if len(sizes) != num_axes:
         raise ValueError(
-            f"Invalid value for argument `window`: expected an integer or {num_axes} integers, "
+            f"Invalid value for argument `{name}`: expected an integer or {num_axes} integers, "
             f"one an axis, received {window!r}."
         )
-    return tuple(check_positive_int("window", size) for size in sizes)
+    return tuple(check_positive_int(name, size) for size in sizes)
 
 
 def check_one_of(name, value, allowed):

@@ -155,7 +155,8 @@ def _gaussian(p, features, window, color_weight, position_weight):
 
         return ops.fori_loop(0, starts.shape[0], add_offset, ops.zeros_like(p)), gradient
 
-    scalars = (ops.convert_to_tensor(w, "float32") for w in (color_weight, position_weight))
+    # The cast reads variables, as the arguments of tf.custom_gradient must be tensors.
+    scalars = (ops.cast(w, "float32") for w in (color_weight, position_weight))
     return filtered(p, features, *scalars)
 
 

@@ -39,14 +39,19 @@ def resize(x, size, align_corners=False):
             "Invalid value for argument `x`: expected shape (B, H, W, C), received "
             f"{tuple(x.shape)}."
         )
-    if len(size) != 2:
-        raise ValueError(
-            f"Invalid value for argument `size`: expected (height, width), received {size}."
-        )
-    size = tuple(check_positive_int("size", n) if isinstance(n, int) else n for n in size)
+    size = check_size(size)
     if keras.backend.backend() == "tensorflow":
         return _resize_tensorflow(x, size, align_corners)
     return _resize_portable(x, size, align_corners)
+
+
+def check_size(size):
+    """Return `(height, width)`, unless its length or one of its integers is wrong: ValueError."""
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        raise ValueError(
+            f"Invalid value for argument `size`: expected (height, width), received {size}."
+        )
+    return tuple(n if ops.is_tensor(n) else check_positive_int("size", n) for n in size)
 
 
 def _resize_tensorflow(x, size, align_corners):

@@ -77,3 +77,9 @@ def finite_differences(function, *arrays, eps=1e-5):
 
 def assert_close(actual, expected, rtol=1e-5, atol=1e-6):
     np.testing.assert_allclose(to_numpy(actual), expected, rtol=rtol, atol=atol)
+
+
+def weight_shapes(build):
+    """Shapes of the weights of the model that `build` makes, without memory for their values."""
+    with keras.StatelessScope(initialize_variables=False):
+        return {weight.path: tuple(weight.shape) for weight in build().weights}

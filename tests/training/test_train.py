@@ -137,7 +137,7 @@ def test_a_killed_run_resumes_to_the_same_weights(pictures, tmp_path):
     assert main(arguments(pictures, undisturbed, *more)) == 0
     process = start(arguments(pictures, killed, *more))
     checkpoints = Checkpoints(killed / "checkpoints")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while (checkpoints.state() or {"epoch": 0})["epoch"] < 2:
         assert time.monotonic() < deadline and process.poll() is None, process.stdout.read()
         time.sleep(0.01)

@@ -46,12 +46,16 @@ def direct_moment(x, window, axes):
     return direct(x, window, axes, lambda offset: np.square(offset).sum())
 
 
-@pytest.fixture(params=["dense", "blocks", "shifts"])
+@pytest.fixture(params=["one block", "blocks", "unknown size", "shifts"])
 def path(request, monkeypatch):
     """Each way to sum along an axis; blocks of 3 make a short axis a long one."""
     if request.param == "blocks":
-        monkeypatch.setattr(box_filter, "_DENSE_LENGTH", 0)
-        monkeypatch.setattr(box_filter, "_BLOCK", 3)
+        monkeypatch.setattr(box_filter, "_BLOCK_KNOWN", 3)
+    if request.param == "unknown size":
+        monkeypatch.setattr(box_filter, "_BLOCK_UNKNOWN", 3)
+        monkeypatch.setattr(
+            box_filter, "_filter_known_length", box_filter._filter_unknown_length
+        )
     if request.param == "shifts":
         monkeypatch.setattr(box_filter, "_matmul_is_rounded", lambda: True)
     return request.param

@@ -1,0 +1,347 @@
+import inspect
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_dpn import ops
+from keras_dpn.models import DPN
+from keras_dpn.models.dpn import Guide, IdentityContexts
+from tests.keras_dpn.support import (
+    assert_close,
+    direct_local_conv,
+    random,
+    run_layer_test,
+    to_numpy,
+    weight_shapes,
+)
+
+
+def tiny(**settings):
+    """A network of a few hundred weights, whose b11 tells the labels apart."""
+    defaults = {"num_classes": 3, "width": 0.05, "fc6_kernel": 1, "fc_width": 100}
+    defaults |= {"triple_window": 4, "context_window": 3, "mixtures": 2, "context_noise": 0.3}
+    model = DPN(**{**defaults, **settings})
+    b11 = model.get_layer("b11")
+    b11.kernel.assign(b11.kernel * 0.05)
+    b11.bias.assign([0.3, -0.2, 0.1])
+    return model
+
+
+def picture(*size, seed=0, batch=1):
+    return np.random.default_rng(seed).integers(0, 256, (batch, *size, 3)).astype("float32")
+
+
+def run(model, image):
+    return model.predict_on_batch(image)
+
+
+def outputs(model, image, *names):
+    """What the named layers give for an image."""
+    return run(keras.Model(model.input, [model.get_layer(name).output for name in names]), image)
+
+
+def log_softmax(x):
+    x = x - x.max(-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def softmax(x):
+    return np.exp(log_softmax(x))
+
+
+def penalty_by_hand(model, probabilities, guide):
+    """o14 of eq. (9): the smallest of the K convolutions of the triple penalty of a label."""
+    b12, b13 = model.get_layer("b12"), model.get_layer("b13")
+    a, b, color_weight, position_weight = (float(to_numpy(w)) for w in b12.weights)
+    weights = {"color_weight": color_weight, "position_weight": position_weight}
+    o12 = direct_local_conv(probabilities, guide, b12.window, **weights) / np.prod(b12.window)
+    o12 = a * o12 * (probabilities if b12.gate else 1) + b
+    kernel, bias = (to_numpy(w) for w in b13.weights)
+    height, width, n = *o12.shape[1:3], len(kernel)
+    padded = np.pad(o12, ((0, 0), *[((n - 1) // 2, n // 2)] * 2, (0, 0)))
+    o13 = bias + sum(
+        padded[:, y : y + height, x : x + width] @ kernel[y, x] for y, x in np.ndindex(n, n)
+    )
+    return o13.reshape(*o13.shape[:-1], model.num_classes, model.mixtures).min(-1)
+
+
+@pytest.mark.parametrize("pairwise_stride", [1, 2, 4, 8])
+def test_any_size(pairwise_stride):
+    model = tiny(pairwise_stride=pairwise_stride, num_iterations=2)
+    stages = keras.Model(model.input, [model.stage_model(s).output for s in model.stage_names])
+    for size in [(1, 1), (2, 3), (13, 9), (17, 30)]:
+        for logits in run(stages, picture(*size)):
+            assert logits.shape == (1, *size, 3)
+            assert np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("input_shape", [(None, None, 3), (None, 30, 3), (17, 30, 3)])
+@pytest.mark.parametrize("pairwise_stride", [1, 8])
+def test_output_has_the_inputs_size_before_it_runs(input_shape, pairwise_stride):
+    model = tiny(input_shape=input_shape, pairwise_stride=pairwise_stride)
+    assert model.output.shape == (None, *input_shape[:2], 3)
+    assert model.input.shape == (None, *input_shape)
+
+
+@pytest.mark.parametrize(
+    ("pairwise", "names"),
+    [
+        (None, ("unary", "final")),
+        ("triple", ("unary", "triple", "final")),
+        ("contexts", ("unary", "triple", "contexts", "final")),
+    ],
+)
+@pytest.mark.parametrize("pairwise_stride", [1, 4])
+def test_stages(pairwise, names, pairwise_stride):
+    model = tiny(pairwise=pairwise, pairwise_stride=pairwise_stride)
+    assert model.stage_names == names
+    assert model.get_layer("b15")
+    image = picture(9, 13)
+    stages = [run(model.stage_model(name), image) for name in names]
+    assert_close(stages[-1], run(model, image))
+    assert_close(stages[-1], stages[-2])  # one mean-field update
+    different = [not np.allclose(a, b, atol=1e-3) for a, b in zip(stages, stages[1:], strict=False)]
+    assert different == [True] * (len(names) - 2) + [False]
+
+
+@pytest.mark.parametrize("pairwise", ["triple", "contexts"])
+def test_further_updates_follow_the_first(pairwise):
+    model = tiny(pairwise=pairwise, num_iterations=2)
+    image = picture(9, 13)
+    first, final = (run(model.stage_model(stage), image) for stage in (pairwise, "final"))
+    assert not np.allclose(first, final, atol=1e-3)
+    assert weight_shapes(lambda: model) == weight_shapes(lambda: tiny(pairwise=pairwise))
+
+
+@pytest.mark.parametrize("pairwise_stride", [1, 4])
+@pytest.mark.parametrize("context_window", [3, 2])
+def test_logits_are_eq_9(pairwise_stride, context_window):
+    model = tiny(
+        pairwise_stride=pairwise_stride,
+        context_window=context_window,
+        num_iterations=2,
+        position_weight=0.1,
+    )
+    b11, guide, b15 = outputs(model, image := picture(9, 13), "b11", "guide", "b15")
+    grid = guide.shape[1:3]
+    enlarged = [n * 8 // pairwise_stride for n in b11.shape[1:3]]
+    o11 = log_softmax(to_numpy(ops.resize(b11, enlarged))[:, : grid[0], : grid[1]])
+    logits = o11
+    for _ in range(2):
+        logits = o11 - penalty_by_hand(model, softmax(logits), guide)
+    assert_close(b15, logits, rtol=1e-4, atol=1e-5)
+    logits = np.asarray(logits, "float32")
+    at_image = to_numpy(ops.resize(logits, [n * pairwise_stride for n in grid]))[:, :9, :13]
+    assert_close(run(model, image), at_image, rtol=1e-4, atol=1e-5)
+
+
+def test_triple_stage_subtracts_the_triple_penalty():
+    model = tiny(pairwise="triple")
+    o11, o12, final = outputs(model, picture(9, 13), "b11_log", "b12", "b15")
+    assert_close(final, o11 - o12)
+    assert np.ptp(o12) > 0.01
+
+
+def test_plain_pairwise_term_is_a_configuration():
+    """Eq. (3): mu(u, v) d(i, j), one mean-field update of a dense CRF cut off at the window."""
+    model = tiny(gate=False, context_window=1, mixtures=1)
+    o11, guide, logits = outputs(model, picture(6, 5), "b11_log", "guide", "b15")
+    mu = to_numpy(model.get_layer("b13").kernel)[0, 0]  # (v, u)
+    messages = direct_local_conv(softmax(o11), guide, (4, 4)) / 16
+    assert_close(logits, o11 - messages @ mu, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("context_window", [1, 2, 4, 9, (3, 4)])
+def test_contexts_start_where_the_triple_stage_is(context_window):
+    model = tiny(context_window=context_window, context_noise=0.0)
+    image = picture(9, 13)
+    triple, contexts = (run(model.stage_model(stage), image) for stage in ("triple", "contexts"))
+    assert_close(contexts, triple)
+
+
+def test_mixtures_start_different_around_the_identity():
+    kernel = to_numpy(IdentityContexts(2, noise=0.01)((3, 3, 4, 8), "float32"))
+    identity = np.zeros((3, 3, 4, 4, 2))
+    identity[1, 1] = np.eye(4)[:, :, None]  # channel u * K + k
+    difference = kernel.reshape(3, 3, 4, 4, 2) - identity
+    assert 0.005 < difference.std() < 0.015
+    assert np.abs(difference[..., 0] - difference[..., 1]).min() > 0
+    config = IdentityContexts(2, noise=0.01).get_config()
+    assert IdentityContexts(**config).get_config() == config
+
+
+def test_sigmoid_unary():
+    b11, unary = outputs(tiny(pairwise=None, unary_activation="sigmoid"), picture(8, 8), *NAMES)
+    assert_close(unary, np.broadcast_to(-np.log1p(np.exp(-b11)), unary.shape), rtol=1e-4)
+
+
+NAMES = ("b11", "b11_log")
+
+
+@pytest.mark.parametrize("keep_pools", [False, True])
+def test_pools(keep_pools):
+    model = tiny(keep_pools=keep_pools, pool_size=3)
+    pools = {
+        layer.name: (layer.pool_size[0], layer.strides[0])
+        for layer in model.layers
+        if layer.name.endswith("pool")
+    }
+    kept = {"b7_pool": (3, 1), "b8_pool": (3, 1)} if keep_pools else {}
+    assert pools == {"b2_pool": (3, 2), "b4_pool": (3, 2), "b6_pool": (3, 2), **kept}
+
+
+@pytest.mark.parametrize(
+    ("trunk", "fc6", "dilation", "parameters"),
+    [("vgg16", (7, 7, 512, 4096), 4, 134_346_581), ("large_fov", (3, 3, 512, 1024), 12, 20_505_429)],
+)
+def test_trunks_have_the_published_sizes(trunk, fc6, dilation, parameters):
+    shapes = weight_shapes(lambda: DPN(num_classes=21, trunk=trunk, pairwise=None))
+    assert sum(np.prod(shape) for shape in shapes.values()) == parameters  # 134.3 M, 20.5 M
+    assert shapes["b9/kernel"] == fc6
+    assert tiny(trunk=trunk, fc_width=None).get_layer("b9").dilation_rate == (dilation, dilation)
+
+
+def test_default_is_table_1b():
+    shapes = weight_shapes(DPN)
+    assert shapes["b13/kernel"] == (9, 9, 21, 105)
+    assert {path: shape for path, shape in shapes.items() if path.startswith("b12")} == {
+        f"b12/{name}": () for name in ("a", "b", "color_weight", "position_weight")
+    }
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("pairwise_stride", [1, 4])
+def test_mixed_precision(policy, pairwise_stride):
+    image = picture(9, 13)
+    wide = tiny(pairwise_stride=pairwise_stride)
+    keras.config.set_dtype_policy(policy)
+    model = tiny(pairwise_stride=pairwise_stride)
+    model.set_weights(wide.get_weights())
+    logits = model(image)
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    assert model.get_layer("b9").compute_dtype == policy[6:]
+    guide, b15 = outputs(model, image, "guide", "b15")
+    assert_close(guide, outputs(wide, image, "guide")[0], rtol=1e-6)  # colours keep their digits
+    assert_close(logits, run(wide, image), rtol=0, atol=0.1)
+    assert np.isfinite(b15).all()
+
+
+def test_takes_uint8():
+    model, image = tiny(), picture(9, 13)
+    expected = run(model, image)
+    assert_close(run(model, image.astype("uint8")), expected)
+    assert_close(model(image.astype("uint8")), expected)
+
+
+def test_config_round_trip():
+    model = tiny(input_shape=(None, 16, 3), name="own", triple_window=(3, 5), kernel="gaussian")
+    config = json.loads(json.dumps(model.get_config()))
+    assert set(config) == set(inspect.signature(DPN).parameters) - {"kwargs"}
+    again = DPN.from_config(config)
+    assert json.loads(json.dumps(again.get_config())) == config
+    assert again.name == "own"
+    assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
+    assert (model.pairwise, model.mixtures, model.kernel) == ("contexts", 2, "gaussian")
+
+
+@pytest.mark.parametrize("settings", [{}, {"pairwise_stride": 4, "num_iterations": 2}])
+def test_save_and_load(settings, tmp_path):
+    model, image = tiny(**settings), picture(9, 13)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded) is DPN
+    assert_close(run(loaded, image), run(model, image))
+    assert loaded.stage_names == model.stage_names
+
+
+def test_training_reaches_every_weight():
+    model = tiny(pairwise_stride=4, dropout=0.0)
+    before = {w.path: to_numpy(w) for w in model.trainable_weights}
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    labels = np.random.default_rng(0).integers(0, 3, (2, 13, 9))
+    model.fit(picture(13, 9, batch=2), labels, verbose=0)
+    unmoved = [w.path for w in model.trainable_weights if np.all(to_numpy(w) == before[w.path])]
+    assert not unmoved
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("pairwise_stride", [1, 4])
+def test_trains_the_same_with_xla(pairwise_stride):
+    data = picture(13, 9), np.zeros((1, 13, 9), int)
+    model, losses = tiny(pairwise_stride=pairwise_stride, dropout=0.0), []
+    start = model.get_weights()
+    for jit_compile in (False, True):
+        model.set_weights(start)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("sgd", loss, jit_compile=jit_compile)
+        losses.append(model.fit(*data, epochs=2, verbose=0).history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("pairwise_stride", [1, 4])
+def test_export(pairwise_stride, tmp_path):
+    import tensorflow as tf
+
+    model = tiny(pairwise_stride=pairwise_stride)
+    model.export(tmp_path / "saved_model", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "saved_model")
+    for size in [(1, 1), (13, 9), (17, 30)]:
+        image = picture(*size, batch=2)
+        assert_close(loaded.serve(image), run(model, image), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_guide_layer(stride):
+    run_layer_test(
+        Guide,
+        {"stride": stride, "color_unit": 2.0},
+        input_shape=(2, 9, 8, 3),
+        expected_output_shape=(2, -(-9 // stride), 8 // stride, 3),
+        expected_output_dtype="float32",
+    )
+
+
+def test_guide_averages_what_lies_in_the_image():
+    image = picture(5, 4)
+    guide = to_numpy(Guide(4, 10.0)(image))
+    assert_close(guide[0, 0, 0], image[0, :4].mean((0, 1)) / 10)
+    assert_close(guide[0, 1, 0], image[0, 4:].mean((0, 1)) / 10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_classes": 1}, "`num_classes`: expected an integer of at least 2, received 1"),
+        ({"num_iterations": 0}, "`num_iterations`: expected an integer of at least 1"),
+        ({"mixtures": 0}, "`mixtures`: expected an integer of at least 1, received 0"),
+        ({"context_window": 0}, "`context_window`: expected an integer of at least 1, received 0"),
+        ({"triple_window": 0}, "`triple_window`: expected an integer of at least 1, received 0"),
+        ({"trunk": "resnet"}, r"`trunk`: expected one of \['large_fov', 'vgg16'\]"),
+        ({"unary_activation": "relu"}, "`unary_activation`: expected one of"),
+        ({"pairwise": "b12"}, r"`pairwise`: expected one of .*received 'b12'"),
+        ({"pairwise_stride": 3}, "`pairwise_stride`: expected 1, 2, 4 or 8, received 3"),
+        ({"kernel": "box"}, "`kernel`: expected one of"),
+        ({"kernel": "learned"}, "expects known spatial sizes"),
+        ({"color_unit": 0}, "`color_unit`: expected a positive number, received 0"),
+        ({"input_shape": (3, 64, 64)}, r"`input_shape`: expected \(height, width, 3\), received"),
+        ({"input_shape": (64, 64)}, r"`input_shape`: expected \(height, width, 3\), received"),
+        ({"input_shape": (0, 64, 3)}, r"`input_shape`: expected \(height, width, 3\), received"),
+    ],
+)
+def test_refuses_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        DPN(**{"width": 0.02, **settings})
+
+
+def test_refuses_unknown_stages():
+    with pytest.raises(ValueError, match=r"`stage`: expected one of \['final', 'unary'\], received"):
+        tiny(pairwise=None).stage_model("triple")
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0)])
+def test_refuses_an_image_without_pixels(size):
+    with pytest.raises(ValueError, match=r"at least one pixel, received shape \(1, \d, \d, 3\)"):
+        tiny()(np.zeros((1, *size, 3), "float32"))

@@ -1,0 +1,122 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_dpn.models import Preprocess, vgg16_trunk
+from tests.keras_dpn.support import assert_close, random, run_layer_test, to_numpy, weight_shapes
+
+CONVOLUTIONS = [
+    *("b1_conv1", "b1_conv2", "b3_conv1", "b3_conv2", "b5_conv1", "b5_conv2", "b5_conv3"),
+    *("b7_conv1", "b7_conv2", "b7_conv3", "b8_conv1", "b8_conv2", "b8_conv3"),
+]
+
+
+def trunk(**settings):
+    image = keras.Input((None, None, 3))
+    taps = vgg16_trunk(image, **{"width": 0.02, **settings})
+    return keras.Model(image, list(taps.values())), taps
+
+
+def test_layers_follow_the_table():
+    model, taps = trunk()
+    expected = [*CONVOLUTIONS, "b9", "b9_dropout", "b10", "b10_dropout"]
+    for before, pool in [("b3_conv1", "b2_pool"), ("b5_conv1", "b4_pool"), ("b7_conv1", "b6_pool")]:
+        expected.insert(expected.index(before), pool)
+    assert list(taps) == expected
+    assert [layer.name for layer in model.layers[1:]] == expected
+
+
+def test_kept_pools_and_average_pool():
+    model, taps = trunk(strides=(2, 2, 2, 1, 1), pool_size=3, average_pool=True)
+    names = list(taps)
+    assert names.index("b7_pool") == names.index("b7_conv3") + 1
+    assert names[names.index("b8_conv3") + 1 :][:3] == ["b8_pool", "b8_average", "b9"]
+    assert model.get_layer("b8_average").pool_size == (3, 3)
+    assert model.get_layer("b8_average").strides == (1, 1)
+
+
+@pytest.mark.parametrize("pool_size", [2, 3])
+def test_pools_of_stride_1_are_3x3(pool_size):
+    model, _ = trunk(strides=(2, 2, 2, 1, 1), pool_size=pool_size)
+    pools = [model.get_layer(f"b{i}_pool") for i in (2, 4, 6, 7, 8)]
+    assert [pool.pool_size[0] for pool in pools] == [pool_size] * 3 + [3, 3]
+    assert [pool.strides[0] for pool in pools] == [2, 2, 2, 1, 1]
+
+
+def test_dilations_and_fc6():
+    settings = {"dilations": (1, 1, 1, 2, 4), "fc6_kernel": 4, "fc6_dilation": 8}
+    default, own = trunk()[0], trunk(**settings)[0]
+    for name in CONVOLUTIONS:
+        assert default.get_layer(name).dilation_rate[0] == (2 if name.startswith("b8") else 1)
+        factor = {"b7": 2, "b8": 4}.get(name[:2], 1)
+        assert own.get_layer(name).dilation_rate[0] == factor
+    fc6 = [(m.get_layer("b9").kernel_size, m.get_layer("b9").dilation_rate) for m in (default, own)]
+    assert fc6 == [((7, 7), (4, 4)), ((4, 4), (8, 8))]
+
+
+@pytest.mark.parametrize(("width", "channels"), [(0.125, (8, 64, 128)), (0.001, (1, 1, 1))])
+def test_width_and_dropout(width, channels):
+    model, _ = trunk(width=width, fc_width=1024, fc6_kernel=1, dropout=0.2)
+    names = ("b1_conv1", "b8_conv3", "b10")
+    assert tuple(model.get_layer(name).filters for name in names) == channels
+    assert model.get_layer("b9_dropout").rate == model.get_layer("b10_dropout").rate == 0.2
+
+
+@pytest.mark.parametrize(("strides", "factor"), [((2, 2, 2, None, None), 8), ((2,) * 5, 32)])
+def test_output_stride(strides, factor):
+    model, _ = trunk(strides=strides, fc6_kernel=1)
+    shapes = model.compute_output_shape((1, 100, 1, 3))
+    assert shapes[-1][1:3] == (-(-100 // factor), 1)
+
+
+def test_convolutions_are_keras_applications_vgg16s_in_order():
+    theirs = weight_shapes(lambda: keras.applications.VGG16(weights=None, include_top=False))
+    ours = weight_shapes(lambda: trunk(width=1.0)[0])
+    assert list(theirs.values()) == list(ours.values())[: len(theirs)]
+    assert [path.split("/")[-2] for path in ours if path.endswith("kernel")][:13] == CONVOLUTIONS
+
+
+@pytest.mark.parametrize("settings", [{"strides": (2, 2, 2)}, {"dilations": (1,) * 6}])
+def test_refuses_settings(settings):
+    with pytest.raises(ValueError, match="`strides` and `dilations`: expected one for each of 5"):
+        trunk(**settings)
+
+
+def test_refuses_channels_first(monkeypatch):
+    monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
+    with pytest.raises(ValueError, match="vgg16_trunk supports the image data format 'channels_la"):
+        trunk()
+
+
+def test_preprocess_layer():
+    run_layer_test(
+        Preprocess,
+        {},
+        input_shape=(2, 4, 5, 3),
+        expected_output_shape=(2, 4, 5, 3),
+        expected_num_trainable_weights=0,
+        expected_num_non_trainable_weights=0,
+    )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float32"])
+def test_preprocess_gives_mean_free_bgr(dtype):
+    image = np.array([[[[255, 0, 1]]]], dtype)
+    expected = [[[[1 - 104.00699, 0 - 116.66877, 255 - 122.67892]]]]
+    assert_close(Preprocess()(image), expected)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_preprocess_rounds_after_the_mean(policy):
+    image = random(1, 2, 2, 3, low=254.0, high=255.0)
+    out = Preprocess(dtype=policy)(image)
+    expected = keras.ops.cast(Preprocess(dtype="float32")(image), policy[6:])
+    assert keras.backend.standardize_dtype(out.dtype) == policy[6:]
+    np.testing.assert_array_equal(
+        *(to_numpy(keras.ops.cast(x, "float32")) for x in (out, expected))
+    )
+
+
+def test_preprocess_refuses_other_channels():
+    with pytest.raises(ValueError, match=r"shape \(B, H, W, 3\) .*received shape \(1, 3, 4, 5\)"):
+        Preprocess()(np.zeros((1, 3, 4, 5), "float32"))
