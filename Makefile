@@ -41,7 +41,7 @@ demo: $(INSTALLED)
 	fi
 	@rm -rf "$(WORK)" "$(EXPORT)" && mkdir -p "$(WORK)" && touch "$(WORK)/.demo"
 	$(PY) -m training.train scenes --work-dir "$(WORK)"
-	$(PY) -m training.evaluate --work-dir "$(WORK)" --split test --stages
+	$(PY) -m training.evaluate --work-dir "$(WORK)" --split test --each-stage
 	$(PY) -m training.data.scenes --out "$(WORK)/pictures" --count 4 --seed 1
 	$(PY) -m training.predict "$(WORK)/pictures/images" --work-dir "$(WORK)" --out "$(WORK)/predictions" --stages
 	$(PY) -m training.report --work-dir "$(WORK)"

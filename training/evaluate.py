@@ -17,8 +17,9 @@ from rich.table import Table
 
 from keras_dpn import inference, metrics
 from training.cli import run
+from training.configs.base import OUTPUTS
 from training.data import Dataset, load_dataset
-from training.workdir import CONFIG, load_classes, load_model, read_json, write_json
+from training.workdir import CONFIG, RESULTS, load_classes, load_model, read_json, write_json
 
 SCORES = {
     "miou": "mean IoU",
@@ -92,6 +93,38 @@ def evaluate(
     }
 
 
+def evaluate_each_stage(
+    work_dir: Path,
+    dataset: Dataset,
+    split: str,
+    *,
+    scales: Sequence[float] = (1.0,),
+    mirror: bool = False,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Scores the best model of every stage of a training run, each at its own stage's output.
+
+    Args and Returns as in `evaluate`; "stages" has the names of the stages of training.
+
+    Raises:
+        ValueError: as `evaluate`, and if the run has no results yet.
+    """
+    found, stages = {}, []
+    for stage in read_json(work_dir / RESULTS)["stages"]:
+        name, model = stage["name"], load_model(work_dir, stage["name"])
+        found = evaluate(
+            model,
+            dataset,
+            split,
+            stages=(OUTPUTS[name],),
+            scales=scales,
+            mirror=mirror,
+            progress=progress,
+        )
+        stages.append({**found["stages"][0], "name": name})
+    return {**found, "stages": stages}
+
+
 def run_dataset(
     work_dir: Path, dataset: str | None = None, data_dir: Path | None = None
 ) -> Dataset:
@@ -145,6 +178,7 @@ def main(
     data_dir: Path | None = None,
     split: str = "val",
     stages: bool = False,
+    each_stage: bool = False,
     scales: tuple[float, ...] = (1.0,),
     mirror: bool = False,
     out: Path | None = None,
@@ -156,15 +190,20 @@ def main(
         dataset: scenes, camvid or folder; that of the run by default.
         data_dir: directory of the data set; scenes needs none.
         split: train, val or test.
-        stages: score the model after each of its stages, not only at the end.
+        stages: score the trained model after each of its parts, not only at the end.
+        each_stage: score the best model of every stage of training instead.
         scales: factors at which each image is looked at; the probabilities are averaged.
         mirror: average with the mirrored image as well.
         out: JSON file to write; evaluation_SPLIT.json in the work directory by default.
     """
     data = run_dataset(work_dir, dataset, data_dir)
-    model = load_model(work_dir)
-    chosen = inference.check_stages(model) if stages else None
-    found = evaluate(model, data, split, stages=chosen, scales=scales, mirror=mirror, progress=True)
+    options = {"scales": scales, "mirror": mirror, "progress": True}
+    if each_stage:
+        found = evaluate_each_stage(work_dir, data, split, **options)
+    else:
+        model = load_model(work_dir)
+        chosen = inference.check_stages(model) if stages else None
+        found = evaluate(model, data, split, stages=chosen, **options)
     out = out or work_dir / f"evaluation_{split}.json"
     write_json(out, found)
     console = Console()

@@ -70,7 +70,7 @@ def write_report(
             stage_strips(work_dir, [stage["name"] for stage in stages], pictures, classes),
         ),
         _own_stages(model, pictures[:3], classes),
-        _contexts(model, dataset),
+        _contexts(model, dataset, pictures[0]),
         _curves(work_dir),
         html.section(
             "What is taken for what",
@@ -98,7 +98,7 @@ def _other_splits(work_dir: Path, val: str, classes: Classes) -> str:
         found = read_json(path)
         if found["split"] != val:
             title = f"Scores on {found['split']}, {found['images']} pictures"
-            text = "The trained model, looked at after each of its parts."
+            text = "The best model of each stage, or the trained model after each of its parts."
             table = scores.score_table(found["stages"], classes.names)
             sections.append(html.section(title, text if len(found["stages"]) > 1 else "", table))
     return "\n".join(sections)
@@ -115,7 +115,7 @@ def _own_stages(model: keras.Model, pictures: list[Picture], classes: Classes) -
     )
 
 
-def _contexts(model: keras.Model, dataset: Dataset) -> str:
+def _contexts(model: keras.Model, dataset: Dataset, picture: Picture) -> str:
     if not any(layer.name == "b13" for layer in model.layers):
         return ""
     return html.section(
@@ -123,7 +123,12 @@ def _contexts(model: keras.Model, dataset: Dataset) -> str:
         "What b13 has learned about which label stands where around which. “A : B” looks at "
         "a pixel of A, the cross: where it is blue, B makes A likely. The matrix sums each window: "
         "a column's label all around a row's.",
-        context_plots(model, dataset.classes.names, planted=dataset.name == "scenes"),
+        context_plots(
+            model,
+            dataset.classes.names,
+            planted=dataset.name == "scenes",
+            image=picture.image,
+        ),
     )
 
 

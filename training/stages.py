@@ -16,15 +16,14 @@ from keras_dpn.models import DPN
 from training import workdir
 from training.callbacks import Epochs, StopOnNaN
 from training.checkpoints import Checkpoints
-from training.configs.base import STAGES, LossConfig, StageConfig, TrainConfig
+from training.configs.base import OUTPUTS, STAGES, LossConfig, StageConfig, TrainConfig
 from training.data import Dataset
 from training.data.pipeline import eval_dataset, steps_per_epoch, train_dataset
 from training.data.statistics import median_frequency_weights
 from training.evaluate import evaluate
 from training.optimizers import build_optimizer
 
-# What a stage's loss looks at, and the layers that learn.
-OUTPUTS = {"unary": "unary", "triple": "triple", "contexts": "contexts", "joint": "final"}
+# The layers that learn in a stage.
 LEARNING = {"unary": r"b([1-9]|10|11)(_.*)?", "triple": "b12", "contexts": "b13", "joint": ".*"}
 
 

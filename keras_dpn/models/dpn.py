@@ -243,7 +243,14 @@ class Guide(layers.Layer):
         image = ops.cast(image, "float32") / self.color_unit
         if self.stride == 1:
             return image
-        return ops.average_pool(image, self.stride, self.stride, padding="same")
+        # The trunk's cells start at the image's first pixel; padding "same" would centre them.
+        missing = [-n % self.stride for n in ops.shape(image)[1:3]]
+        padding = [(0, 0), (0, missing[0]), (0, missing[1]), (0, 0)]
+        total, share = (
+            ops.average_pool(ops.pad(x, padding), self.stride, self.stride)
+            for x in (image, ops.ones_like(image))
+        )
+        return total / share  # the mean over the cell's pixels in the image
 
     def compute_output_spec(self, image):
         batch, *size, channels = image.shape

@@ -1,6 +1,7 @@
 """What the tests share: slow references in float64, gradients on either backend, layer checks."""
 
 import itertools
+import warnings
 
 import keras
 import numpy as np
@@ -9,7 +10,9 @@ from keras.src.testing import TestCase  # not a public name of Keras; imported h
 
 def run_layer_test(layer_class, init_kwargs, **kwargs):
     """Keras's standard checks: serialisation, symbolic, eager, one training step, float16."""
-    TestCase().run_layer_test(layer_class, init_kwargs, **kwargs)
+    with warnings.catch_warnings():  # of its own generator and of layers without weights
+        warnings.filterwarnings("ignore", "`shuffle=True` was passed|The model does not have any")
+        TestCase().run_layer_test(layer_class, init_kwargs, **kwargs)
 
 
 def to_numpy(x):

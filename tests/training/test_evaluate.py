@@ -161,6 +161,18 @@ def test_script_writes_into_the_run_by_default(finished_run, small_scenes, monke
     path.unlink()
 
 
+def test_the_model_of_each_stage_is_scored_at_its_output(
+    finished_run, small_scenes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
+    out = tmp_path / "scores.json"
+    script.main(work_dir=finished_run, split="val", each_stage=True, out=out)
+    results = json.loads((finished_run / "results.json").read_text())["stages"]
+    found = json.loads(out.read_text())["stages"]
+    assert [s["name"] for s in found] == ["unary", "joint"]
+    assert [s["confusion"] for s in found] == [s["confusion"] for s in results]
+
+
 def test_a_missing_run_is_one_line_and_exit_code_2(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         script.run(script.main, ["--work-dir", str(tmp_path / "none")])

@@ -10,7 +10,9 @@ from typing import Any, Literal
 from training.data.pipeline import Augmentation
 
 CONFIG_VERSION = 1
-STAGES = ("unary", "triple", "contexts", "joint")
+# The stages of training, and which of the network's outputs each one's loss looks at.
+OUTPUTS = {"unary": "unary", "triple": "triple", "contexts": "contexts", "joint": "final"}
+STAGES = tuple(OUTPUTS)
 
 
 @dataclass(frozen=True)

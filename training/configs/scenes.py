@@ -1,6 +1,6 @@
 """The built-in scenes: a small network, trained from nothing on a CPU in minutes."""
 
-from training.configs.base import DataConfig, LossConfig, ModelConfig, StageConfig, TrainConfig
+from training.configs.base import DataConfig, ModelConfig, StageConfig, TrainConfig
 from training.data.pipeline import Augmentation
 
 RECIPES = {

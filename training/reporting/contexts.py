@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_dpn import viz
-from training.data.scenes import RELATIONS, TWINS
+from training.data.scenes import RELATIONS, TWINS, Relation
 from training.reporting import html
 
 SIDES = {
@@ -18,15 +18,18 @@ SIDES = {
 }
 
 
-def context_plots(model: keras.Model, names: Sequence[str], planted: bool) -> str:
+def context_plots(
+    model: keras.Model, names: Sequence[str], planted: bool, image: np.ndarray
+) -> str:
     """Contexts and compatibilities of a model with b13.
 
     Args:
         model: a `models.DPN` with contexts.
         names: its L classes.
         planted: whether it was trained on the generated scenes.
+        image: a picture as the model takes it, uint8 (H, W, 3); see `b12_sign`.
     """
-    kernel = np.asarray(model.get_layer("b13").kernel, "float32") * b12_sign(model)
+    kernel = np.asarray(model.get_layer("b13").kernel, "float32") * b12_sign(model, image)
     mixtures = kernel.shape[-1] // len(names)
     maps = viz.context_maps(kernel, mixtures)
     matrix = viz.compatibility_matrix(kernel, mixtures)
@@ -37,13 +40,45 @@ def context_plots(model: keras.Model, names: Sequence[str], planted: bool) -> st
     return "\n".join(parts)
 
 
-def b12_sign(model: keras.Model) -> int:
-    """1 if b12 answers with more where a label is present, -1 if training turned it round."""
-    b12 = model.get_layer("b12")
-    scale = float(b12.a)
-    if b12.kernel == "squared_distance":
-        scale *= float(b12.w_color) + float(b12.w_position)
-    return -1 if scale < 0 else 1
+def b12_sign(model: keras.Model, image: np.ndarray) -> int:
+    """1 if b12 answers with more where a label is present, -1 if training turned it round.
+
+    The sign of its weights alone doesn't tell: colours and positions may pull apart, and which of
+    them wins depends on the picture.
+    """
+    batch = image[None].astype("float32")
+    o12 = model.stage_model("unary")(batch) - model.stage_model("triple")(batch)
+    return -1 if float(keras.ops.mean(o12)) < float(model.get_layer("b12").b) else 1
+
+
+def relation_auc(maps: np.ndarray, names: Sequence[str]) -> float:
+    """How well the contexts tell the planted relations from those of the things' twins.
+
+    The area under the ROC curve: the share of the pairs (planted relation, the same relation
+    claimed of a twin) in which the planted one has the lower penalty. 0.5 is chance.
+
+    Args:
+        maps: (L, L, n, n) from `viz.context_maps`.
+        names: the L classes.
+    """
+    planted, claimed = zip(*(penalties(maps, names, r) for r in RELATIONS), strict=True)
+    planted, claimed = np.array(planted)[:, None], np.array(claimed)[None, :]
+    return float(np.mean((planted < claimed) + 0.5 * (planted == claimed)))
+
+
+def penalties(maps: np.ndarray, names: Sequence[str], relation: Relation) -> tuple[float, float]:
+    """The mean penalty of a planted relation, and of the same claimed of the thing's twin."""
+    labels = relation.label, twin_of(relation.label)
+    neighbour = names.index(relation.neighbour)
+    own, twins = (
+        side_mean(maps[names.index(label), neighbour], relation.direction) for label in labels
+    )
+    return own, twins
+
+
+def twin_of(label: str) -> str:
+    """The class that looks the same."""
+    return (dict(TWINS) | {b: a for a, b in TWINS})[label]
 
 
 def side_mean(context: np.ndarray, direction: str) -> float:
@@ -61,23 +96,21 @@ def side_mean(context: np.ndarray, direction: str) -> float:
 
 def _planted(maps: np.ndarray, names: Sequence[str]) -> str:
     """The relations of the scenes: each one's penalty and that of the thing that looks the same."""
-    twins = dict(TWINS) | {b: a for a, b in TWINS}
     rows, pairs = [], []
     for relation in RELATIONS:
-        twin = twins[relation.label]
-        label, other, neighbour = map(names.index, (relation.label, twin, relation.neighbour))
-        own = side_mean(maps[label, neighbour], relation.direction)
-        others = side_mean(maps[other, neighbour], relation.direction)
+        own, others = penalties(maps, names, relation)
         verdict = '<span class="up">found</span>'
         if own >= others:
             verdict = '<span class="down">not found</span>'
         name = f"{relation.label}: {relation.neighbour} {relation.direction}"
-        rows.append(html.row(name, [_signed(own), f"{_signed(others)} ({twin})", verdict]))
-        pairs.append((label, neighbour))
+        others = f"{_signed(others)} ({twin_of(relation.label)})"
+        rows.append(html.row(name, [_signed(own), others, verdict]))
+        pairs.append((names.index(relation.label), names.index(relation.neighbour)))
     text = (
         "<p>The scenes hold things that look the same and differ in what is around them. A planted "
         "relation is found if its penalty, the mean over that side of the window, is lower than "
-        "for the thing's twin.</p>"
+        "for the thing's twin. Area under the ROC curve of planted relations against those of "
+        f"twins: {relation_auc(maps, names):.2f}.</p>"
     )
     table = html.table(["planted", "penalty", "of its twin", ""], [rows])
     figure = viz.plot_contexts(maps, names, pairs, columns=3)

@@ -36,7 +36,9 @@ def test_unknown_sizes():
 def test_refuses_block_sizes():
     with pytest.raises(ValueError, match="`block_size`: expected an integer of at least 1"):
         layers.BlockMinPool(0)
-    with pytest.raises(ValueError, match="expected a divisor of the input's 6 channels, received 4"):
+    with pytest.raises(
+        ValueError, match="expected a divisor of the input's 6 channels, received 4"
+    ):
         layers.BlockMinPool(4)(np.ones((2, 6), "float32"))
     with pytest.raises(ValueError, match="expected a divisor of the input's None channels"):
         layers.BlockMinPool(4)(keras.Input((3, None)))

@@ -96,7 +96,11 @@ def test_refuses_arguments(settings, message):
     [
         ({"factor": 2}, (4, 5, 3), r"shape \(B, H, W, C\), received \(4, 5, 3\)"),
         ({}, (1, 4, 5, 3), r"expects a pair \(x, reference\) as input, received one tensor"),
-        ({"size": (2, 2)}, [(1, 4, 5, 3)] * 2, "Resize with `size` expects one tensor as input, received"),
+        (
+            {"size": (2, 2)},
+            [(1, 4, 5, 3)] * 2,
+            "Resize with `size` expects one tensor as input, received",
+        ),
         ({"factor": 2}, [(1, 2, 2, 3), (1, 5, 4, 3)], r"size \(4, 4\), the reference \(5, 4\)"),
     ],
 )

@@ -35,5 +35,7 @@ def test_refuses_block_sizes(block_size):
 
 
 def test_refuses_a_block_size_that_does_not_divide():
-    with pytest.raises(ValueError, match="expected a divisor of the input's 105 channels, rece.* 4"):
+    with pytest.raises(
+        ValueError, match="expected a divisor of the input's 105 channels, rece.* 4"
+    ):
         ops.block_min_pool(np.ones((2, 105)), 4)

@@ -53,9 +53,7 @@ def path(request, monkeypatch):
         monkeypatch.setattr(box_filter, "_BLOCK_KNOWN", 3)
     if request.param == "unknown size":
         monkeypatch.setattr(box_filter, "_BLOCK_UNKNOWN", 3)
-        monkeypatch.setattr(
-            box_filter, "_filter_known_length", box_filter._filter_unknown_length
-        )
+        monkeypatch.setattr(box_filter, "_filter_known_length", box_filter._filter_unknown_length)
     if request.param == "shifts":
         monkeypatch.setattr(box_filter, "_matmul_is_rounded", lambda: True)
     return request.param

@@ -5,6 +5,8 @@ from keras_dpn.models import DPN
 from training.data.scenes import CLASSES, RELATIONS
 from training.reporting import contexts
 
+IMAGE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype="uint8")
+
 
 def small_model(**options):
     return DPN(
@@ -36,25 +38,30 @@ def plant(model, sign):
 def test_planted_relations_are_found_whichever_sign_b12_has_learned(sign):
     model = small_model()
     plant(model, sign)
-    page = contexts.context_plots(model, CLASSES.names, planted=True)
+    page = contexts.context_plots(model, CLASSES.names, planted=True, image=IMAGE)
     assert page.count(">found<") == len(RELATIONS)
     assert "not found" not in page
+    assert "twins: 1.00." in page  # the area under the curve
 
 
 def test_relations_that_are_missing_are_called_so():
     model = small_model(context_noise=0.0)
-    page = contexts.context_plots(model, CLASSES.names, planted=True)
+    page = contexts.context_plots(model, CLASSES.names, planted=True, image=IMAGE)
     assert page.count(">not found<") == len(RELATIONS)
-    assert "planted" not in contexts.context_plots(model, CLASSES.names, planted=False)
+    assert "twins: 0.50." in page
+    page = contexts.context_plots(model, CLASSES.names, planted=False, image=IMAGE)
+    assert "planted" not in page
 
 
-def test_b12_sign_follows_its_weights():
+def test_b12_sign_is_that_of_what_it_answers():
     b12 = (model := small_model()).get_layer("b12")
-    assert contexts.b12_sign(model) == 1
+    assert contexts.b12_sign(model, IMAGE) == 1
     b12.a.assign(-2.0)
-    assert contexts.b12_sign(model) == -1
-    b12.w_color.assign(-3.0)
-    assert contexts.b12_sign(model) == 1
+    assert contexts.b12_sign(model, IMAGE) == -1
+    b12.w_position.assign(-1e6)  # outweighs the colours
+    assert contexts.b12_sign(model, IMAGE) == 1
+    b12.b.assign(1e9)  # the same for every label, says nothing
+    assert contexts.b12_sign(model, IMAGE) == 1
 
 
 @pytest.mark.parametrize(

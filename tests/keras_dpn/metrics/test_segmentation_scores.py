@@ -1,0 +1,122 @@
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_dpn import metrics
+from tests.keras_dpn.support import random, to_numpy
+
+LOGITS = random(6, 4, 5, 4)
+LABELS = np.random.default_rng(1).choice([0, 1, 3, 255], (6, 4, 5))  # 2 only predicted
+EXPECTED = metrics.confusion_matrix(LABELS, LOGITS.argmax(-1), 4)
+
+
+def values(metric):
+    return {name: float(value) for name, value in metric.result().items()}
+
+
+def expected_scores(confusion=EXPECTED):
+    found = metrics.scores(confusion)
+    return pytest.approx({name: found[name] for name in found if name != "iou"}, rel=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 6])
+def test_any_batch_size_gives_the_same_counts(batch_size):
+    metric = metrics.SegmentationScores(4)
+    for i in range(0, 6, batch_size):
+        metric.update_state(LABELS[i : i + batch_size], LOGITS[i : i + batch_size])
+    np.testing.assert_array_equal(metric.confusion, EXPECTED)
+    assert values(metric) == expected_scores()
+
+
+def test_reset():
+    metric = metrics.SegmentationScores(4)
+    metric.update_state(LABELS, LOGITS)
+    metric.reset_state()
+    assert not metric.confusion.any()
+    assert values(metric) == dict.fromkeys(values(metric), 0.0)
+
+
+def test_absent_classes_do_not_enter_the_means():
+    metric = metrics.SegmentationScores(9)
+    metric.update_state(LABELS, np.pad(LOGITS, [(0, 0)] * 3 + [(0, 5)], constant_values=-1))
+    assert values(metric) == expected_scores()
+
+
+def test_counts_beyond_2_to_24_stay_exact():
+    metric = metrics.SegmentationScores(2)
+    metric._counts.assign([[2**24, 0], [0, 2**30]])
+    metric.update_state([[[0, 1]]], [[[[1.0, 0.0], [0.0, 1.0]]]])
+    assert metric.confusion.tolist() == [[2**24 + 1, 0], [0, 2**30 + 1]]
+
+
+@pytest.mark.parametrize("label", [-3, -1, 4, 7, 254])
+def test_labels_outside_of_the_classes_are_not_counted(label):
+    metric, labels = metrics.SegmentationScores(4), np.where(LABELS == 255, label, LABELS)
+    metric.update_state(labels, LOGITS)
+    np.testing.assert_array_equal(metric.confusion, EXPECTED)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float32"])
+@pytest.mark.parametrize("channel", [False, True])
+def test_label_dtypes_and_shapes(dtype, channel):
+    metric, labels = metrics.SegmentationScores(4), LABELS.astype(dtype)
+    metric.update_state(labels[..., None] if channel else labels, LOGITS)
+    np.testing.assert_array_equal(metric.confusion, EXPECTED)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_in_evaluate(policy):
+    keras.config.set_dtype_policy(policy)
+    model = keras.Sequential([keras.Input((None, None, 4)), keras.layers.Identity(dtype="float32")])
+    model.compile(loss=None, metrics=[metrics.SegmentationScores(4)])
+    found = model.evaluate(LOGITS, LABELS, batch_size=4, verbose=0, return_dict=True)
+    assert {name: found[name] for name in values(metrics.SegmentationScores(4))} == (
+        expected_scores()
+    )
+
+
+def test_config_round_trip():
+    metric = metrics.SegmentationScores(4, ignore_label=11, name="own")
+    again = keras.metrics.deserialize(keras.metrics.serialize(metric))
+    assert type(again) is metrics.SegmentationScores
+    assert again.get_config() == metric.get_config()
+
+
+def test_refuses_another_number_of_classes():
+    with pytest.raises(ValueError, match=r"`y_pred`: expected 3 classes.*\(6, 4, 5, 4\)"):
+        metrics.SegmentationScores(3).update_state(LABELS, LOGITS)
+    with pytest.raises(ValueError, match="`num_classes`: expected an integer of at least 2"):
+        metrics.SegmentationScores(1)
+
+
+TWO_REPLICAS = """
+import keras, numpy as np, tensorflow as tf
+from keras_dpn import metrics
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert strategy.num_replicas_in_sync == 2
+with np.load({path!r}) as data, strategy.scope():
+    labels, logits = data["labels"], data["logits"]
+    model = keras.Sequential([keras.Input((None, None, 4)), keras.layers.Identity()])
+    model.compile(metrics=[metric := metrics.SegmentationScores(4)])
+for _ in range(2):
+    model.evaluate(logits, labels, batch_size=2, verbose=0)
+    np.save({path!r} + ".npy", metric.confusion)
+print(model.get_metrics_result())
+"""
+
+
+@pytest.mark.tensorflow_only
+def test_two_replicas(tmp_path):
+    """In a process of its own, as devices are set up before TensorFlow first uses them."""
+    path = tmp_path / "data.npz"
+    np.savez(path, labels=LABELS, logits=LOGITS)
+    command = [sys.executable, "-c", TWO_REPLICAS.format(path=str(path))]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ}, check=False)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(f"{path}.npy"), EXPECTED)
