@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_dpn.ops.checks import check_labels
+
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class SegmentationCrossEntropy(keras.losses.Loss):
@@ -23,8 +25,8 @@ class SegmentationCrossEntropy(keras.losses.Loss):
         that isn't the ignore label makes the loss NaN, whichever weight it would have had.
 
     Raises:
-        ValueError: if `hard_ratio` is outside (0, 1], weights are negative, or their number is not
-            the number of classes.
+        ValueError: if `hard_ratio` is outside (0, 1], weights are negative or their number is not
+            the number of classes, or labels and logits differ in size.
 
     Example:
 
@@ -60,6 +62,7 @@ class SegmentationCrossEntropy(keras.losses.Loss):
         self.hard_ratio = hard_ratio
 
     def call(self, y_true, y_pred):
+        check_labels(y_true.shape, y_pred.shape)
         num_classes = y_pred.shape[-1]
         logits = ops.cast(ops.reshape(y_pred, (-1, num_classes)), "float32")
         labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
@@ -74,7 +77,9 @@ class SegmentationCrossEntropy(keras.losses.Loss):
         if self.class_weights is not None:
             weights = weights * ops.take(self._class_weights(num_classes), safe)
         losses = ops.where(counted, losses, 0.0)
-        return ops.sum(losses * weights) / ops.maximum(ops.sum(weights), 1e-6)
+        mean = ops.sum(losses * weights) / ops.maximum(ops.sum(weights), 1e-6)
+        # Keras scales a loss to the number of replicas where it reduces one, not if it is a scalar.
+        return ops.reshape(mean, (1,))
 
     def _class_weights(self, num_classes):
         if len(self.class_weights) != num_classes:

@@ -123,12 +123,7 @@ def _contexts(model: keras.Model, dataset: Dataset, picture: Picture) -> str:
         "What b13 has learned about which label stands where around which. “A : B” looks at "
         "a pixel of A, the cross: where it is blue, B makes A likely. The matrix sums each window: "
         "a column's label all around a row's.",
-        context_plots(
-            model,
-            dataset.classes.names,
-            planted=dataset.name == "scenes",
-            image=picture.image,
-        ),
+        context_plots(model, dataset, picture.image),
     )
 
 

@@ -81,6 +81,7 @@ def train(arguments: Arguments, console: Console) -> None:
     console.print_json(json.dumps(to_json(config)))
     counts = check_data(dataset, config, console)
     keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()  # a resumed run equals an undisturbed one
     keras.config.set_dtype_policy(config.precision)
     with strategy.scope():
         model = build_model(config, dataset.classes.num_classes)

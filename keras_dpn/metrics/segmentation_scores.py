@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_dpn.ops.checks import check_labels, check_positive_int
+
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class SegmentationScores(keras.metrics.Metric):
@@ -13,8 +15,8 @@ class SegmentationScores(keras.metrics.Metric):
     don't enter the means.
 
     Args:
-        num_classes: L.
-        ignore_label: label of pixels that don't count.
+        num_classes: L, integer >= 2.
+        ignore_label: label of pixels that don't count; nor does any other outside of 0 ... L-1.
 
     Shapes:
         `y_true` `(B, H, W)` integers, `y_pred` `(B, H, W, L)` logits or probabilities.
@@ -22,6 +24,9 @@ class SegmentationScores(keras.metrics.Metric):
     Returns:
         `result()` is a dictionary of `miou`, `accuracy`, `mean_accuracy` and
         `frequency_weighted_iou`, in 0 ... 1. `confusion` is the matrix, rows the truth.
+
+    Raises:
+        ValueError: if labels and logits differ in size, or the logits have not L channels.
 
     Example:
 
@@ -33,7 +38,7 @@ class SegmentationScores(keras.metrics.Metric):
 
     def __init__(self, num_classes, ignore_label=255, name="scores", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.num_classes = num_classes
+        self.num_classes = check_positive_int("num_classes", num_classes, minimum=2)
         self.ignore_label = ignore_label
         # Counts as float32 would stop growing at 2**24 pixels.
         self._counts = self.add_variable(
@@ -50,9 +55,17 @@ class SegmentationScores(keras.metrics.Metric):
         return ops.convert_to_numpy(self._counts).astype("int64")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        check_labels(y_true.shape, y_pred.shape)
+        if y_pred.shape[-1] != self.num_classes:
+            raise ValueError(
+                f"Invalid value for argument `y_pred`: expected {self.num_classes} classes, "
+                f"received shape {tuple(y_pred.shape)}."
+            )
         labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
         predictions = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
-        counted = ops.logical_and(labels != self.ignore_label, labels < self.num_classes)
+        valid = ops.logical_and(labels >= 0, labels < self.num_classes)
+        counted = ops.logical_and(valid, labels != self.ignore_label)
         pairs = ops.where(counted, labels * self.num_classes + predictions, 0)
         counts = ops.segment_sum(ops.cast(counted, "int32"), pairs, self.num_classes**2)
         counts = ops.reshape(counts, (self.num_classes, self.num_classes))

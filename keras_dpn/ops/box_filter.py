@@ -125,7 +125,7 @@ def _filter_known_length(x, weights, before, after, length):
 
 
 def _filter_unknown_length(x, weights, before, after, length):
-    """Pad to whole blocks; a block of outputs is filled from its own inputs and the next block's."""
+    """Pad to whole blocks; each block of outputs needs its own inputs and the next block's."""
     block = max(_BLOCK_UNKNOWN, before + after)
     num_blocks = (length + block - 1) // block
     missing = (num_blocks + 1) * block - length - before

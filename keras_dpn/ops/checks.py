@@ -48,6 +48,19 @@ def check_one_of(name, value, allowed):
     return value
 
 
+def check_labels(labels_shape, logits_shape):
+    """Raise ValueError unless labels `(B, H, W)` or `(B, H, W, 1)` fit logits `(B, H, W, L)`."""
+    labels, expected = tuple(labels_shape), tuple(logits_shape[:-1])
+    if len(labels) == len(expected) + 1 and labels[-1] == 1:
+        labels = labels[:-1]
+    sizes = zip(labels, expected, strict=False)
+    if len(labels) != len(expected) or any(n and m and n != m for n, m in sizes):
+        raise ValueError(
+            f"Invalid value for argument `y_true`: expected shape {expected} for `y_pred` of shape "
+            f"{tuple(logits_shape)}, received {tuple(labels_shape)}."
+        )
+
+
 def check_channels_last(layer_name):
     """Raise ValueError if Keras is configured for channels first."""
     if keras.config.image_data_format() != "channels_last":

@@ -82,7 +82,12 @@ def assert_close(actual, expected, rtol=1e-5, atol=1e-6):
     np.testing.assert_allclose(to_numpy(actual), expected, rtol=rtol, atol=atol)
 
 
-def weight_shapes(build):
-    """Shapes of the weights of the model that `build` makes, without memory for their values."""
+def without_values(build):
+    """The model that `build` makes, for its structure only: its weights take no time or memory."""
     with keras.StatelessScope(initialize_variables=False):
-        return {weight.path: tuple(weight.shape) for weight in build().weights}
+        return build()
+
+
+def weight_shapes(build):
+    """Shapes of the weights of the model that `build` makes, by path."""
+    return {weight.path: tuple(weight.shape) for weight in without_values(build).weights}

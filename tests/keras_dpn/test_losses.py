@@ -34,6 +34,12 @@ def test_other_ignore_labels(ignore_label):
     assert_close(SegmentationCrossEntropy(ignore_label)(labels, LOGITS), expected)
 
 
+def test_ignored_pixels_may_hold_anything():
+    logits = np.where(COUNTED[..., None], LOGITS, np.nan)
+    expected = pixel_losses(LABELS, LOGITS)[COUNTED].mean()
+    assert_close(SegmentationCrossEntropy()(LABELS, logits), expected)
+
+
 def test_ignored_pixels_have_no_gradient():
     (gradient,) = gradients(lambda x: SegmentationCrossEntropy()(LABELS, x), LOGITS)
     assert not gradient[~COUNTED].any()
@@ -132,6 +138,7 @@ def test_refuses_another_number_of_class_weights():
         loss(LABELS, LOGITS)
 
 
-def test_refuses_labels_of_another_size():
-    with pytest.raises(ValueError, match=r"`y_true`: expected .* received \(2, 3, 2\)"):
-        SegmentationCrossEntropy()(LABELS[:, :, :2], LOGITS)
+@pytest.mark.parametrize("shape", [(2, 3, 2), (2, 4, 3), (2, 12), (24,)])
+def test_refuses_labels_of_another_shape(shape):
+    with pytest.raises(ValueError, match=r"`y_true`: expected shape \(2, 3, 4\) for .*, received"):
+        SegmentationCrossEntropy()(np.zeros(shape, int), LOGITS)

@@ -29,7 +29,11 @@ def step(config, net, value=1.0):
 
 def test_layers_have_their_own_rates():
     config = StageConfig(
-        optimizer="sgd", learning_rate=0.1, weight_decay=0.0, layer_rates={"b9|b10": 3.0, "b.*": 2}
+        optimizer="sgd",
+        schedule="constant",
+        learning_rate=0.1,
+        weight_decay=0.0,
+        layer_rates={"b9|b10": 3.0, "b.*": 2},
     )
     _, moved = step(config, model())
     np.testing.assert_allclose(moved[0], -0.2, rtol=1e-6)
@@ -37,20 +41,22 @@ def test_layers_have_their_own_rates():
 
 
 def test_adamw_scales_its_step_not_its_gradient():
-    config = StageConfig(learning_rate=0.1, weight_decay=0.0, layer_rates={"b9": 0.5})
+    config = StageConfig(
+        schedule="constant", learning_rate=0.1, weight_decay=0.0, layer_rates={"b9": 0.5}
+    )
     _, moved = step(config, model())
     np.testing.assert_allclose(moved[0], 2 * moved[2][0, 0], rtol=1e-4)
 
 
 def test_sgd_has_an_l2_penalty_on_kernels_alone():
-    config = StageConfig(optimizer="sgd", learning_rate=0.1, weight_decay=0.01)
+    config = StageConfig(optimizer="sgd", schedule="constant", learning_rate=0.1, weight_decay=0.01)
     before, moved = step(config, model(), value=0.0)
     np.testing.assert_allclose(moved[0], -0.1 * 0.01 * before[0], rtol=1e-5)
     assert not moved[1].any()
 
 
 def test_adamw_decays_kernels_alone():
-    config = StageConfig(learning_rate=0.1, weight_decay=0.01)
+    config = StageConfig(schedule="constant", learning_rate=0.1, weight_decay=0.01)
     before, moved = step(config, model(), value=0.0)
     np.testing.assert_allclose(moved[0], -0.1 * 0.01 * before[0], rtol=1e-4)
     assert not moved[1].any()

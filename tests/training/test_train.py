@@ -172,7 +172,7 @@ def test_two_devices_train_like_one(pictures, tmp_path):
 
 def test_a_loss_that_is_nan_stops_the_run(pictures, tmp_path):
     with pytest.raises(
-        TrainingDiverged, match=r"stage unary: the loss is .* at step \d.* rate 1e\+30"
+        TrainingDiverged, match=r"stage unary: the loss is .* at step \d.* rate \d.*e\+"
     ):
         main(arguments(pictures, tmp_path / "w", "--unary.learning-rate", "1e30"))
 

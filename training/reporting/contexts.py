@@ -6,8 +6,12 @@ import keras
 import numpy as np
 
 from keras_dpn import viz
+from training.data import Dataset
 from training.data.scenes import RELATIONS, TWINS, Relation
 from training.reporting import html
+
+_PICTURES = 50  # for what the true label maps hold
+_ABSENT = 0.02
 
 SIDES = {
     "above": lambda y, x: y < 0,
@@ -18,24 +22,22 @@ SIDES = {
 }
 
 
-def context_plots(
-    model: keras.Model, names: Sequence[str], planted: bool, image: np.ndarray
-) -> str:
+def context_plots(model: keras.Model, dataset: Dataset, image: np.ndarray) -> str:
     """Contexts and compatibilities of a model with b13.
 
     Args:
         model: a `models.DPN` with contexts.
-        names: its L classes.
-        planted: whether it was trained on the generated scenes.
+        dataset: what it was trained on.
         image: a picture as the model takes it, uint8 (H, W, 3); see `b12_sign`.
     """
+    names = dataset.classes.names
     kernel = np.asarray(model.get_layer("b13").kernel, "float32") * b12_sign(model, image)
     mixtures = kernel.shape[-1] // len(names)
     maps = viz.context_maps(kernel, mixtures)
     matrix = viz.compatibility_matrix(kernel, mixtures)
     parts = [html.plot(viz.plot_contexts(maps, names), "the strongest contexts")]
-    if planted:
-        parts.append(_planted(maps, names))
+    if dataset.name == "scenes":
+        parts.append(_planted(maps, dataset, model.pairwise_stride))
     parts.append(html.plot(viz.plot_compatibility(matrix, names), "label compatibilities"))
     return "\n".join(parts)
 
@@ -51,19 +53,57 @@ def b12_sign(model: keras.Model, image: np.ndarray) -> int:
     return -1 if float(keras.ops.mean(o12)) < float(model.get_layer("b12").b) else 1
 
 
-def relation_auc(maps: np.ndarray, names: Sequence[str]) -> float:
-    """How well the contexts tell the planted relations from those of the things' twins.
+def relation_auc(maps: np.ndarray, dataset: Dataset, stride: int = 1) -> float:
+    """How well the contexts tell the planted relations from relations that don't exist.
 
-    The area under the ROC curve: the share of the pairs (planted relation, the same relation
-    claimed of a twin) in which the planted one has the lower penalty. 0.5 is chance.
+    A relation (label, side, neighbour) doesn't exist if in the first pictures of the training
+    split the neighbour fills less than 2% of that side of the label's window on average. Labels
+    are the things that have twins; all sides and all other labels are looked at.
 
     Args:
         maps: (L, L, n, n) from `viz.context_maps`.
-        names: the L classes.
+        dataset: the scenes.
+        stride: of the grid that b13 works on.
+
+    Returns:
+        The area under the ROC curve: the share of the pairs (planted, not existing) of which the
+        planted one has the lower penalty. 0.5 is chance.
     """
-    planted, claimed = zip(*(penalties(maps, names, r) for r in RELATIONS), strict=True)
-    planted, claimed = np.array(planted)[:, None], np.array(claimed)[None, :]
-    return float(np.mean((planted < claimed) + 0.5 * (planted == claimed)))
+    names = dataset.classes.names
+    shares = neighbour_shares(dataset, maps.shape[-1], stride)
+    things = [names.index(thing) for pair in TWINS for thing in pair]
+    absent = [
+        side_mean(maps[u, v], side)
+        for u in things
+        for v in range(len(names))
+        for side in SIDES
+        if v != u and side_mean(shares[u, v], side) < _ABSENT
+    ]
+    planted = [penalties(maps, names, relation)[0] for relation in RELATIONS]
+    lower = np.subtract.outer(planted, absent)
+    return float(np.mean((lower < 0) + 0.5 * (lower == 0)))
+
+
+def neighbour_shares(dataset: Dataset, window: int, stride: int = 1) -> np.ndarray:
+    """Which label lies where around which in true label maps, float (L, L, window, window).
+
+    `shares[u, v, y, x]` is the share of the pixels of u that have v at that position of the window.
+    """
+    count, reach = dataset.classes.num_classes, window // 2
+    pairs = np.zeros((window, window, count, count))
+    for example in dataset.examples("train")[:_PICTURES]:
+        labels = dataset.read(example)[1][::stride, ::stride]
+        centre = _one_hot(labels, count)
+        around = _one_hot(np.pad(labels, reach, constant_values=dataset.classes.ignore), count)
+        for y, x in np.ndindex(window, window):
+            there = around[y : y + labels.shape[0], x : x + labels.shape[1]]
+            pairs[y, x] += np.einsum("yxu,yxv->uv", centre, there, optimize=True)
+    totals = pairs[reach, reach].diagonal()  # the pixels of each label
+    return (pairs / np.maximum(totals, 1)[:, None]).transpose(2, 3, 0, 1)
+
+
+def _one_hot(labels: np.ndarray, count: int) -> np.ndarray:
+    return (labels[..., None] == np.arange(count)).astype("float32")
 
 
 def penalties(maps: np.ndarray, names: Sequence[str], relation: Relation) -> tuple[float, float]:
@@ -94,8 +134,9 @@ def side_mean(context: np.ndarray, direction: str) -> float:
     return float(context[side].mean()) if side.any() else float(context.mean())
 
 
-def _planted(maps: np.ndarray, names: Sequence[str]) -> str:
+def _planted(maps: np.ndarray, dataset: Dataset, stride: int) -> str:
     """The relations of the scenes: each one's penalty and that of the thing that looks the same."""
+    names = dataset.classes.names
     rows, pairs = [], []
     for relation in RELATIONS:
         own, others = penalties(maps, names, relation)
@@ -109,8 +150,8 @@ def _planted(maps: np.ndarray, names: Sequence[str]) -> str:
     text = (
         "<p>The scenes hold things that look the same and differ in what is around them. A planted "
         "relation is found if its penalty, the mean over that side of the window, is lower than "
-        "for the thing's twin. Area under the ROC curve of planted relations against those of "
-        f"twins: {relation_auc(maps, names):.2f}.</p>"
+        "for the thing's twin. Area under the ROC curve of planted relations against relations "
+        f"that don't exist: {relation_auc(maps, dataset, stride):.2f}.</p>"
     )
     table = html.table(["planted", "penalty", "of its twin", ""], [rows])
     figure = viz.plot_contexts(maps, names, pairs, columns=3)

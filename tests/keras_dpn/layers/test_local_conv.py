@@ -44,7 +44,7 @@ def test_equals_the_op(layer_class, size):
 
 
 def defined(p, features, a, b, color_weight, position_weight, kernel, gate, normalize):
-    """a g sum_z k(j, z) p_z / n + b with windows of 3x2."""
+    """A g sum_z k(j, z) p_z / n + b with windows of 3x2."""
     out = direct_local_conv(p, features, (3, 2), kernel, color_weight, position_weight)
     return a * out * (p if gate else 1) / (6 if normalize else 1) + b
 

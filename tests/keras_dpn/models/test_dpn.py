@@ -11,10 +11,10 @@ from keras_dpn.models.dpn import Guide, IdentityContexts
 from tests.keras_dpn.support import (
     assert_close,
     direct_local_conv,
-    random,
     run_layer_test,
     to_numpy,
     weight_shapes,
+    without_values,
 )
 
 
@@ -40,6 +40,15 @@ def run(model, image):
 def outputs(model, image, *names):
     """What the named layers give for an image."""
     return run(keras.Model(model.input, [model.get_layer(name).output for name in names]), image)
+
+
+def run_stages(model, image):
+    """The logits of every stage for an image."""
+    return run(stages_model(model), image)
+
+
+def stages_model(model):
+    return keras.Model(model.input, [model.stage_model(s).output for s in model.stage_names])
 
 
 def log_softmax(x):
@@ -70,7 +79,7 @@ def penalty_by_hand(model, probabilities, guide):
 @pytest.mark.parametrize("pairwise_stride", [1, 2, 4, 8])
 def test_any_size(pairwise_stride):
     model = tiny(pairwise_stride=pairwise_stride, num_iterations=2)
-    stages = keras.Model(model.input, [model.stage_model(s).output for s in model.stage_names])
+    stages = stages_model(model)
     for size in [(1, 1), (2, 3), (13, 9), (17, 30)]:
         for logits in run(stages, picture(*size)):
             assert logits.shape == (1, *size, 3)
@@ -80,8 +89,9 @@ def test_any_size(pairwise_stride):
 @pytest.mark.parametrize("input_shape", [(None, None, 3), (None, 30, 3), (17, 30, 3)])
 @pytest.mark.parametrize("pairwise_stride", [1, 8])
 def test_output_has_the_inputs_size_before_it_runs(input_shape, pairwise_stride):
-    model = tiny(input_shape=input_shape, pairwise_stride=pairwise_stride)
-    assert model.output.shape == (None, *input_shape[:2], 3)
+    settings = {"input_shape": input_shape, "pairwise_stride": pairwise_stride}
+    model = without_values(lambda: DPN(width=0.02, **settings))
+    assert model.output.shape == (None, *input_shape[:2], 21)
     assert model.input.shape == (None, *input_shape)
 
 
@@ -93,13 +103,11 @@ def test_output_has_the_inputs_size_before_it_runs(input_shape, pairwise_stride)
         ("contexts", ("unary", "triple", "contexts", "final")),
     ],
 )
-@pytest.mark.parametrize("pairwise_stride", [1, 4])
-def test_stages(pairwise, names, pairwise_stride):
-    model = tiny(pairwise=pairwise, pairwise_stride=pairwise_stride)
+def test_stages(pairwise, names):
+    model, image = tiny(pairwise=pairwise, pairwise_stride=4), picture(9, 13)
     assert model.stage_names == names
     assert model.get_layer("b15")
-    image = picture(9, 13)
-    stages = [run(model.stage_model(name), image) for name in names]
+    stages = run_stages(model, image)
     assert_close(stages[-1], run(model, image))
     assert_close(stages[-1], stages[-2])  # one mean-field update
     different = [not np.allclose(a, b, atol=1e-3) for a, b in zip(stages, stages[1:], strict=False)]
@@ -109,8 +117,7 @@ def test_stages(pairwise, names, pairwise_stride):
 @pytest.mark.parametrize("pairwise", ["triple", "contexts"])
 def test_further_updates_follow_the_first(pairwise):
     model = tiny(pairwise=pairwise, num_iterations=2)
-    image = picture(9, 13)
-    first, final = (run(model.stage_model(stage), image) for stage in (pairwise, "final"))
+    *_, first, final = run_stages(model, picture(9, 13))
     assert not np.allclose(first, final, atol=1e-3)
     assert weight_shapes(lambda: model) == weight_shapes(lambda: tiny(pairwise=pairwise))
 
@@ -156,8 +163,7 @@ def test_plain_pairwise_term_is_a_configuration():
 @pytest.mark.parametrize("context_window", [1, 2, 4, 9, (3, 4)])
 def test_contexts_start_where_the_triple_stage_is(context_window):
     model = tiny(context_window=context_window, context_noise=0.0)
-    image = picture(9, 13)
-    triple, contexts = (run(model.stage_model(stage), image) for stage in ("triple", "contexts"))
+    _, triple, contexts, _ = run_stages(model, picture(9, 13))
     assert_close(contexts, triple)
 
 
@@ -180,7 +186,7 @@ def test_sigmoid_unary():
 
 @pytest.mark.parametrize("keep_pools", [False, True])
 def test_pools(keep_pools):
-    model = tiny(keep_pools=keep_pools, pool_size=3)
+    model = without_values(lambda: DPN(width=0.02, keep_pools=keep_pools, pool_size=3))
     pools = {
         layer.name: (layer.pool_size[0], layer.strides[0])
         for layer in model.layers
@@ -201,7 +207,8 @@ def test_trunks_have_the_published_sizes(trunk, fc6, dilation, parameters):
     shapes = weight_shapes(lambda: DPN(num_classes=21, trunk=trunk, pairwise=None))
     assert sum(np.prod(shape) for shape in shapes.values()) == parameters  # 134.3 M, 20.5 M
     assert shapes["b9/kernel"] == fc6
-    assert tiny(trunk=trunk, fc_width=None).get_layer("b9").dilation_rate == (dilation, dilation)
+    model = without_values(lambda: DPN(trunk=trunk))
+    assert model.get_layer("b9").dilation_rate == (dilation, dilation)
 
 
 def test_default_is_table_1b():
@@ -212,13 +219,20 @@ def test_default_is_table_1b():
     }
 
 
+@pytest.mark.parametrize(("window", "n", "mixtures"), [(10, 1, 1), (100, 5, 1), (50, 9, 5)])
+def test_table_2_is_a_matter_of_arguments(window, n, mixtures):
+    settings = {"triple_window": window, "context_window": n, "mixtures": mixtures}
+    model = without_values(lambda: DPN(**settings))
+    assert model.get_layer("b12").window == (window, window)
+    assert model.get_layer("b13").kernel.shape == (n, n, 21, 21 * mixtures)
+    assert model.get_layer("b14").block_size == mixtures
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("pairwise_stride", [1, 4])
-def test_mixed_precision(policy, pairwise_stride):
-    image = picture(9, 13)
-    wide = tiny(pairwise_stride=pairwise_stride)
+def test_mixed_precision(policy):
+    image, wide = picture(9, 13) + 0.3, tiny(pairwise_stride=4)
     keras.config.set_dtype_policy(policy)
-    model = tiny(pairwise_stride=pairwise_stride)
+    model = tiny(pairwise_stride=4)
     model.set_weights(wide.get_weights())
     logits = model(image)
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
@@ -238,10 +252,11 @@ def test_takes_uint8():
 
 
 def test_config_round_trip():
-    model = tiny(input_shape=(None, 16, 3), name="own", triple_window=(3, 5), kernel="gaussian")
+    settings = {"width": 0.02, "triple_window": (3, 5), "kernel": "gaussian", "mixtures": 2}
+    model = without_values(lambda: DPN(input_shape=(None, 16, 3), name="own", **settings))
     config = json.loads(json.dumps(model.get_config()))
     assert set(config) == set(inspect.signature(DPN).parameters) - {"kwargs"}
-    again = DPN.from_config(config)
+    again = without_values(lambda: DPN.from_config(config))
     assert json.loads(json.dumps(again.get_config())) == config
     assert again.name == "own"
     assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
@@ -335,7 +350,7 @@ def test_guide_averages_cells_that_start_at_the_corner():
 )
 def test_refuses_settings(settings, message):
     with pytest.raises(ValueError, match=message):
-        DPN(**{"width": 0.02, **settings})
+        without_values(lambda: DPN(**settings))
 
 
 def test_refuses_unknown_stages():

@@ -2,10 +2,17 @@ import numpy as np
 import pytest
 
 from keras_dpn.models import DPN
-from training.data.scenes import CLASSES, RELATIONS
+from training.data.scenes import CLASSES, RELATIONS, ScenesDataset
 from training.reporting import contexts
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype="uint8")
+
+
+SCENES = ScenesDataset({"train": 8}, size=(48, 64))
+
+
+class Unplanted(ScenesDataset):
+    name = "folder"
 
 
 def small_model(**options):
@@ -38,18 +45,18 @@ def plant(model, sign):
 def test_planted_relations_are_found_whichever_sign_b12_has_learned(sign):
     model = small_model()
     plant(model, sign)
-    page = contexts.context_plots(model, CLASSES.names, planted=True, image=IMAGE)
+    page = contexts.context_plots(model, SCENES, IMAGE)
     assert page.count(">found<") == len(RELATIONS)
     assert "not found" not in page
-    assert "twins: 1.00." in page  # the area under the curve
+    assert "exist: 1.00." in page  # the area under the curve
 
 
 def test_relations_that_are_missing_are_called_so():
     model = small_model(context_noise=0.0)
-    page = contexts.context_plots(model, CLASSES.names, planted=True, image=IMAGE)
+    page = contexts.context_plots(model, SCENES, IMAGE)
     assert page.count(">not found<") == len(RELATIONS)
-    assert "twins: 0.50." in page
-    page = contexts.context_plots(model, CLASSES.names, planted=False, image=IMAGE)
+    assert "exist: 0.50." in page
+    page = contexts.context_plots(model, Unplanted(), IMAGE)
     assert "planted" not in page
 
 
@@ -76,3 +83,14 @@ def test_side_mean_takes_one_side(direction, expected):
 
 def test_side_mean_of_a_single_position():
     assert contexts.side_mean(np.array([[3.0]]), "above") == 3.0
+
+
+def test_neighbour_shares_count_true_neighbours():
+    shares = contexts.neighbour_shares(SCENES, 5)
+    examples = [SCENES.read(example)[1] for example in SCENES.splits["train"]]
+    sky, grass = CLASSES.names.index("sky"), CLASSES.names.index("grass")
+    count = sum((labels == grass).sum() for labels in examples)
+    above = sum(((labels[2:] == grass) & (labels[:-2] == sky)).sum() for labels in examples)
+    assert shares[grass, sky, 0, 2] == pytest.approx(above / count)
+    assert shares[grass, grass, 2, 2] == pytest.approx(1)
+    assert shares[sky, grass, 0, 2] == 0  # no grass above the sky
