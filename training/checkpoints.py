@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-_WEIGHTS, _OPTIMIZER, _STATE = "model.weights.h5", "optimizer.npz", "state.json"
+_WEIGHTS, _RANDOM, _OPTIMIZER = "model.weights.h5", "random.npz", "optimizer.npz"
+_STATE = "state.json"
 
 
 class Checkpoints:
@@ -26,7 +27,7 @@ class Checkpoints:
         """Write a checkpoint; return where it lies.
 
         Args:
-            model: its weights, states of random layers among them.
+            model: its weights and the states of its random layers.
             optimizer: its variables, or None between stages.
             state: anything that JSON holds.
         """
@@ -38,9 +39,9 @@ class Checkpoints:
         try:
             temporary.mkdir()
             model.save_weights(temporary / _WEIGHTS)
+            _save_variables(temporary / _RANDOM, _random_states(model))
             if optimizer is not None:
-                values = {str(i): np.asarray(v) for i, v in enumerate(optimizer.variables)}
-                np.savez(temporary / _OPTIMIZER, **values)
+                _save_variables(temporary / _OPTIMIZER, optimizer.variables)
             (temporary / _STATE).write_text(json.dumps(state))
             os.rename(temporary, final)
         except BaseException:
@@ -60,21 +61,33 @@ class Checkpoints:
         return None if path is None else json.loads((path / _STATE).read_text())
 
     def restore_model(self, model: keras.Model) -> None:
-        """Load the newest checkpoint's weights."""
+        """Load the newest checkpoint's weights and states of random layers."""
         model.load_weights(self.latest() / _WEIGHTS)
+        _load_variables(self.latest() / _RANDOM, _random_states(model))
 
     def restore_optimizer(self, optimizer) -> None:
         """Load the newest checkpoint's optimiser variables into a built optimiser."""
-        path = self.latest() / _OPTIMIZER
-        with np.load(path) as values:
-            if len(values) != len(optimizer.variables):
-                raise ValueError(
-                    f"{path}: expected {len(optimizer.variables)} variables, found {len(values)}."
-                )
-            for i, variable in enumerate(optimizer.variables):
-                variable.assign(values[str(i)])
+        _load_variables(self.latest() / _OPTIMIZER, optimizer.variables)
 
     def _complete(self) -> list[Path]:
         if not self.directory.is_dir():
             return []
         return sorted(path for path in self.directory.iterdir() if path.name.isdigit())
+
+
+def _random_states(model: keras.Model) -> list[keras.Variable]:
+    """The seed generators of dropout and the like, which Keras doesn't save with the weights."""
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]
+
+
+def _save_variables(path: Path, variables: list[keras.Variable]) -> None:
+    np.savez(path, **{str(i): np.asarray(variable) for i, variable in enumerate(variables)})
+
+
+def _load_variables(path: Path, variables: list[keras.Variable]) -> None:
+    with np.load(path) as values:
+        if len(values) != len(variables):
+            raise ValueError(f"{path}: expected {len(variables)} variables, found {len(values)}.")
+        for i, variable in enumerate(variables):
+            variable.assign(values[str(i)])

@@ -127,7 +127,11 @@ class StagedTraining:
                 pad_to_full_batch=True,
                 cache=data.cache,
             ),
-            validation_freq=self.config.validation_epochs,
+            validation_freq=[
+                epoch
+                for epoch in range(1, config.epochs + 1)
+                if epoch % self.config.validation_epochs == 0 or epoch == config.epochs
+            ],
             verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[
                 StopOnNaN(stage, self.checkpoints.latest),

@@ -68,6 +68,11 @@ def check_shapes(p_shape, features_shape):
             f"(B, *S, F) with one to three axes S, received {tuple(p_shape)} and "
             f"{tuple(features_shape)}."
         )
+    if 0 in p_shape[1:]:
+        raise ValueError(
+            "Invalid value for argument `p`: expected at least one position and one label, "
+            f"received shape {tuple(p_shape)}."
+        )
     for ours, theirs in zip(p_shape[:-1], features_shape[:-1], strict=True):
         if ours is not None and theirs is not None and ours != theirs:
             raise ValueError(

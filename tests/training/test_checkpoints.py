@@ -28,6 +28,17 @@ def test_what_is_saved_comes_back(tmp_path):
     assert checkpoints.state() == {"epoch": 3}
 
 
+def test_random_layers_carry_on_where_they_were(tmp_path):
+    def drop():
+        return keras.Sequential([keras.Input((50,)), keras.layers.Dropout(0.5, seed=1)])
+
+    model, other, x = drop(), drop(), np.ones((1, 50), "float32")
+    model(x, training=True)
+    Checkpoints(tmp_path).save(model, None, {})
+    Checkpoints(tmp_path).restore_model(other)
+    np.testing.assert_array_equal(model(x, training=True), other(x, training=True))
+
+
 def test_the_newest_replaces_the_one_before(tmp_path):
     model, _ = net()
     checkpoints = Checkpoints(tmp_path)

@@ -51,14 +51,14 @@ def test_adamw_scales_its_step_not_its_gradient():
 def test_sgd_has_an_l2_penalty_on_kernels_alone():
     config = StageConfig(optimizer="sgd", schedule="constant", learning_rate=0.1, weight_decay=0.01)
     before, moved = step(config, model(), value=0.0)
-    np.testing.assert_allclose(moved[0], -0.1 * 0.01 * before[0], rtol=1e-5)
+    np.testing.assert_allclose(moved[0], -0.1 * 0.01 * before[0], rtol=1e-3)
     assert not moved[1].any()
 
 
 def test_adamw_decays_kernels_alone():
     config = StageConfig(schedule="constant", learning_rate=0.1, weight_decay=0.01)
     before, moved = step(config, model(), value=0.0)
-    np.testing.assert_allclose(moved[0], -0.1 * 0.01 * before[0], rtol=1e-4)
+    np.testing.assert_allclose(moved[0], -0.1 * 0.01 * before[0], rtol=1e-3)
     assert not moved[1].any()
 
 

@@ -113,7 +113,7 @@ class TrainConfig:
     seed: int = 0
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     validation_epochs: int = 1
-    """Epochs from one validation to the next."""
+    """Epochs from one validation to the next; a stage's last epoch is always validated."""
     version: int = CONFIG_VERSION
 
     def stage(self, name: str) -> StageConfig:
