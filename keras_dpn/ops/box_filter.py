@@ -5,11 +5,11 @@ blocks, so that a block of outputs needs two neighbouring blocks of inputs only.
 of running sums, such a product adds each window up by itself: it is as exact as a direct sum.
 """
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_dpn.ops.checks import standardize_window
+from keras_dpn.ops.matmul import matmul, matmul_is_rounded
 
 # Outputs a block, for axes of known and of unknown size. Shorter blocks cost less for small windows
 # and more for large ones, longer ones pad more (measured on 2 cores at 512x512).
@@ -104,7 +104,7 @@ def _filter_axis(x, weights, axis):
     shape = ops.shape(x)
     outer, inner = _product(shape[:axis]), _product(shape[axis + 1 :])
     x = ops.reshape(x, (outer, shape[axis], inner))  # (outer, length, inner)
-    if _matmul_is_rounded():
+    if matmul_is_rounded():
         x = _filter_by_shifts(x, weights, before, after)
     elif length is None:
         x = _filter_unknown_length(x, weights, before, after, shape[axis])
@@ -120,7 +120,7 @@ def _filter_known_length(x, weights, before, after, length):
         stop = min(start + _BLOCK_KNOWN, length)
         first, last = max(0, start - before), min(length, stop + after)
         band = _band(weights, before - (start - first), stop - start, last - first)
-        blocks.append(_matmul(band, x[:, first:last]))
+        blocks.append(matmul(band, x[:, first:last]))
     return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
 
 
@@ -131,9 +131,9 @@ def _filter_unknown_length(x, weights, before, after, length):
     missing = (num_blocks + 1) * block - length - before
     x = ops.pad(x, ((0, 0), (before, missing), (0, 0)))
     x = ops.reshape(x, (ops.shape(x)[0], num_blocks + 1, block, ops.shape(x)[2]))
-    own = _matmul(_band(weights, 0, block, block), x[:, :-1])  # (outer, blocks, block, inner)
+    own = matmul(_band(weights, 0, block, block), x[:, :-1])  # (outer, blocks, block, inner)
     following = _band(weights, block, block, before + after)
-    out = own + _matmul(following, x[:, 1:, : before + after])
+    out = own + matmul(following, x[:, 1:, : before + after])
     return ops.reshape(out, (ops.shape(x)[0], num_blocks * block, ops.shape(x)[3]))[:, :length]
 
 
@@ -149,25 +149,6 @@ def _band(weights, before, rows, columns):
     index = np.arange(columns)[None, :] - np.arange(rows)[:, None] + before
     inside = (index >= 0) & (index < len(weights))
     return np.where(inside, weights[np.clip(index, 0, len(weights) - 1)], 0).astype("float32")
-
-
-def _matmul(a, x):
-    if keras.backend.backend() == "jax":  # in full float32 on every device
-        import jax.numpy as jnp
-
-        return jnp.matmul(a, x, precision="highest")
-    return ops.matmul(a, x)
-
-
-def _matmul_is_rounded():
-    """Whether float32 matrix products run as TF32, which keeps 11 bits of the inputs only."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return tf.config.experimental.tensor_float_32_execution_enabled() and bool(
-        tf.config.list_physical_devices("GPU")
-    )
 
 
 def _product(sizes):

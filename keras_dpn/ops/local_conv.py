@@ -79,11 +79,6 @@ def check_shapes(p_shape, features_shape):
                 "Invalid values for arguments `p` and `features`: expected the same batch and "
                 f"spatial sizes, received {tuple(p_shape)} and {tuple(features_shape)}."
             )
-    if 0 in p_shape[1:-1]:
-        raise ValueError(
-            "Invalid value for argument `p`: expected at least one position, received shape "
-            f"{tuple(p_shape)}."
-        )
 
 
 def _spatial_axes(x):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_dpn.ops.checks import check_positive_int
+from keras_dpn.ops.matmul import matmul
 
 
 def resize(x, size, align_corners=False):
@@ -71,7 +72,10 @@ def _resize_portable(x, size, align_corners):
     x = ops.cast(x, "float32")
     rows = _interpolation_matrix(ops.shape(x)[1], size[0], align_corners)
     columns = _interpolation_matrix(ops.shape(x)[2], size[1], align_corners)
-    return ops.einsum("yh,xw,bhwc->byxc", rows, columns, x)
+    batch, height, width, channels = ops.shape(x)
+    x = matmul(rows, ops.reshape(x, (batch, height, width * channels)))
+    x = matmul(columns, ops.reshape(x, (batch * size[0], width, channels)))
+    return ops.reshape(x, (batch, *size, channels))
 
 
 def _interpolation_matrix(size_in, size_out, align_corners):

@@ -55,7 +55,7 @@ def path(request, monkeypatch):
         monkeypatch.setattr(box_filter, "_BLOCK_UNKNOWN", 3)
         monkeypatch.setattr(box_filter, "_filter_known_length", box_filter._filter_unknown_length)
     if request.param == "shifts":
-        monkeypatch.setattr(box_filter, "_matmul_is_rounded", lambda: True)
+        monkeypatch.setattr(box_filter, "matmul_is_rounded", lambda: True)
     return request.param
 
 

@@ -122,6 +122,7 @@ def test_window_patches():
         ((1, 4, 4, 2), (1, 4, 5, 3), {}, "expected the same batch and spatial sizes"),
         ((2, 4, 4, 2), (1, 4, 4, 3), {}, "expected the same batch and spatial sizes"),
         ((1, 0, 4, 2), (1, 0, 4, 3), {}, "expected at least one position"),
+        ((1, 4, 4, 0), (1, 4, 4, 3), {}, "and one label, received shape"),
         ((1, 4, 4, 2), (1, 4, 4, 3), {"window": 0}, "`window`: expected an integer of at least 1"),
         ((1, 4, 4, 2), (1, 4, 4, 3), {"window": (3,)}, "`window`: expected an integer or 2"),
         ((1, 4, 4, 2), (1, 4, 4, 3), {"kernel": "learned"}, r"`kernel`: .*received 'learned'"),

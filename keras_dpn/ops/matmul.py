@@ -1,0 +1,28 @@
+"""Matrix products in full float32."""
+
+import keras
+from keras import ops
+
+
+def matmul(a, x):
+    """`keras.ops.matmul`, on JAX in full float32 on every device.
+
+    A GPU computes float32 products as TF32 unless told otherwise, which keeps 11 bits of each
+    number. TensorFlow has that as one setting for the whole process: see `matmul_is_rounded`.
+    """
+    if keras.backend.backend() == "jax":
+        import jax.numpy as jnp
+
+        return jnp.matmul(a, x, precision="highest")
+    return ops.matmul(a, x)
+
+
+def matmul_is_rounded():
+    """Whether TensorFlow computes float32 products as TF32."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return tf.config.experimental.tensor_float_32_execution_enabled() and bool(
+        tf.config.list_physical_devices("GPU")
+    )
