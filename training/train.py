@@ -72,12 +72,12 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def train(arguments: Arguments, console: Console) -> None:
     """Check everything that can be checked first, then train, then write the results."""
-    config = with_data_dir(arguments.config, arguments.data_dir)
+    config = with_absolute_paths(arguments.config, arguments.data_dir)
     check_stages(config)
     data_dir = config.data.data_dir
     dataset = load_dataset(config.data.dataset, data_dir and Path(data_dir), seed=config.seed)
     strategy = choose_devices(arguments.devices)
-    prepare_work_dir(arguments.work_dir, config, dataset, arguments.resume)
+    check_work_dir(arguments.work_dir, config, arguments.resume)
     console.print_json(json.dumps(to_json(config)))
     counts = check_data(dataset, config, console)
     keras.utils.set_random_seed(config.seed)
@@ -88,6 +88,8 @@ def train(arguments: Arguments, console: Console) -> None:
         if config.weights:
             report = pretrained.load_pretrained(model, config.weights)
             console.print(f"{report.path}: filled {len(report.filled)} weights, left {report.left}")
+    workdir.write_json(arguments.work_dir / workdir.CONFIG, to_json(config))
+    workdir.write_json(arguments.work_dir / workdir.CLASSES, dataset.classes.to_json())
     training = StagedTraining(config, model, dataset, counts, arguments.work_dir, strategy)
     if arguments.resume:
         training.resume()
@@ -107,13 +109,15 @@ def train(arguments: Arguments, console: Console) -> None:
         )
 
 
-def with_data_dir(config: TrainConfig, data_dir: Path | None) -> TrainConfig:
-    """The configuration with the data's directory, absolute, so that it holds from anywhere."""
-    data_dir = data_dir or config.data.data_dir
-    if data_dir is None:
-        return config
-    data = dataclasses.replace(config.data, data_dir=str(Path(data_dir).resolve()))
-    return dataclasses.replace(config, data=data)
+def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConfig:
+    """The configuration with the paths that it names made absolute, so that they hold anywhere."""
+    data_dir, weights = data_dir or config.data.data_dir, config.weights
+    if data_dir is not None:
+        data = dataclasses.replace(config.data, data_dir=str(Path(data_dir).resolve()))
+        config = dataclasses.replace(config, data=data)
+    if weights is not None and "://" not in weights:
+        config = dataclasses.replace(config, weights=str(Path(weights).resolve()))
+    return config
 
 
 def check_stages(config: TrainConfig) -> None:
@@ -150,21 +154,21 @@ def choose_devices(devices: str) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(int(count))])
 
 
-def prepare_work_dir(work_dir: Path, config: TrainConfig, dataset: Dataset, resume: bool) -> None:
-    """Write the configuration and classes; refuse a directory that holds another run."""
+def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> None:
+    """Make the directory; refuse one that holds another run, or a run configured otherwise."""
+    work_dir.mkdir(parents=True, exist_ok=True)
     path = work_dir / workdir.CONFIG
-    if path.exists():
-        if not resume:
-            raise ValueError(f"{work_dir} holds a run already: --resume it, or choose another.")
-        earlier = to_json(from_json(workdir.read_json(path), path))
-        odd = [key for key, value in to_json(config).items() if not _same(value, earlier[key])]
-        if odd:
-            raise ValueError(
-                f"{path}: the run to resume was configured otherwise in: {', '.join(odd)}. Give "
-                "the same fields, or start from the file itself."
-            )
-    workdir.write_json(path, to_json(config))
-    workdir.write_json(work_dir / workdir.CLASSES, dataset.classes.to_json())
+    if not path.exists():
+        return
+    if not resume:
+        raise ValueError(f"{work_dir} holds a run already: --resume it, or choose another.")
+    earlier = to_json(from_json(workdir.read_json(path), path))
+    odd = [key for key, value in to_json(config).items() if not _same(value, earlier[key])]
+    if odd:
+        raise ValueError(
+            f"{path}: the run to resume was configured otherwise in: {', '.join(odd)}. Give the "
+            "same fields, or start from the file itself."
+        )
 
 
 def _same(ours, theirs) -> bool:

@@ -184,7 +184,7 @@ def test_faulty_data_is_refused_before_training(pictures, tmp_path):
     victim.write_bytes(b"not a picture")
     with pytest.raises(ValueError, match=rf"1 faults, the first: .*{victim.name}"):
         main(arguments(broken, tmp_path / "w"))
-    assert not (tmp_path / "w" / "checkpoints").exists()
+    assert not list((tmp_path / "w").iterdir())  # the next try finds an empty directory
 
 
 @pytest.mark.parametrize(
@@ -212,3 +212,15 @@ def test_stages_need_their_layers(pictures, tmp_path):
         ValueError, match="Stage contexts needs model.pairwise of contexts, received triple"
     ):
         main(arguments(pictures, tmp_path / "w", "--model.pairwise", "triple", *ONE_EPOCH))
+
+
+def test_an_unwritable_work_dir_is_named(pictures, tmp_path):
+    (tmp_path / "w").write_text("a file, not a directory")
+    with pytest.raises(OSError, match="w'"):
+        main(arguments(pictures, tmp_path / "w"))
+
+
+def test_missing_weights_leave_nothing(pictures, tmp_path):
+    with pytest.raises((ValueError, OSError), match="none.h5"):
+        main(arguments(pictures, tmp_path / "w", "--weights", str(tmp_path / "none.h5")))
+    assert not list((tmp_path / "w").iterdir())

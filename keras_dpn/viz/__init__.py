@@ -1,0 +1,43 @@
+"""Pictures of label maps, of what the pairwise terms have learned, and of a training run."""
+
+from keras_dpn.viz.contexts import (
+    compatibility_matrix,
+    context_maps,
+    strongest_contexts,
+)
+from keras_dpn.viz.pictures import (
+    IGNORE_COLOR,
+    colorize,
+    image_png,
+    label_png,
+    legend,
+    overlay,
+    side_by_side,
+    stack,
+)
+from keras_dpn.viz.plots import (
+    figure_png,
+    plot_compatibility,
+    plot_confusion,
+    plot_contexts,
+    plot_curves,
+)
+
+__all__ = [
+    "IGNORE_COLOR",
+    "colorize",
+    "compatibility_matrix",
+    "context_maps",
+    "figure_png",
+    "image_png",
+    "label_png",
+    "legend",
+    "overlay",
+    "plot_compatibility",
+    "plot_confusion",
+    "plot_contexts",
+    "plot_curves",
+    "side_by_side",
+    "stack",
+    "strongest_contexts",
+]

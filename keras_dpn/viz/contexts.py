@@ -1,0 +1,86 @@
+"""What the pairwise terms have learned: label compatibilities and contexts as arrays."""
+
+import numpy as np
+
+
+def compatibility_matrix(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:
+    """The penalty that b13 and b14 give label u (row) where label v (column) fills the window.
+
+    Each b13 filter is summed over its window (Fig. 4a of the paper, Fig. 6a of its journal
+    version), and the smallest of a label's K sums counts: with v everywhere in the window, that is
+    what b14's minimum answers. Low means that u is likely beside v. An amount added to a whole
+    column changes no prediction, since the softmax runs over u: compare within columns.
+
+    Args:
+        b13_kernel: (n, n, L, L*K), a label's K filters side by side. It weighs what b12 gives; if
+            b12's scalar a is negative, pass the kernel with its sign changed.
+        mixtures: K.
+
+    Returns:
+        float (L, L).
+
+    Raises:
+        ValueError: if the kernel does not have this shape.
+
+    Example:
+    >>> compatibility_matrix(np.ones((9, 9, 21, 105)), mixtures=5).shape
+    (21, 21)
+    """
+    kernel = _split_mixtures(b13_kernel, mixtures)
+    return kernel.sum(axis=(0, 1)).min(axis=-1).T
+
+
+def context_maps(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:
+    """Where around label u label v tends to lie: penalties (L, L, n, n), low is likely.
+
+    `maps[u, v, y, x]` is the penalty b13 and b14 give u when v alone is seen at that position of
+    the window (middle: n // 2), less its mean over u: what all labels share drops out of the
+    softmax, so only the difference counts. Of the K mixtures the smallest answers, as in b14.
+
+    Args and Raises as in `compatibility_matrix`.
+
+    Example:
+    >>> kernel = np.zeros((3, 3, 2, 2))
+    >>> kernel[0, 1, 1, 0] = -4.0  # label 1 above makes label 0 likely
+    >>> context_maps(kernel, mixtures=1)[0, 1].tolist()
+    [[0.0, -2.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    maps = _split_mixtures(b13_kernel, mixtures).min(axis=-1)  # (n, n, v, u)
+    maps = maps.transpose(3, 2, 0, 1)  # (u, v, n, n)
+    return maps - maps.mean(axis=0, keepdims=True)
+
+
+def strongest_contexts(maps: np.ndarray, count: int, per_label: int = 2) -> list[tuple[int, int]]:
+    """The (u, v) whose maps are lowest in a tenth of the window, at most `per_label` for each u.
+
+    A label's own map is left out: nearly always it says that more of the same is around it. So is
+    the middle of the window, the pixel itself.
+    """
+    around = without_middle(maps)
+    lowest = np.nanquantile(around, 0.1, axis=(2, 3))  # a single low position would be noise
+    np.fill_diagonal(lowest, np.inf)
+    chosen: list[tuple[int, int]] = []
+    for index in np.argsort(lowest, axis=None, kind="stable"):
+        u, v = divmod(int(index), lowest.shape[1])
+        if u != v and sum(other == u for other, _ in chosen) < per_label:
+            chosen.append((u, v))
+    return chosen[:count]
+
+
+def without_middle(maps: np.ndarray) -> np.ndarray:
+    """Context maps with NaN at the pixel itself, unless the window is nothing else."""
+    n = maps.shape[-1]
+    middle = np.zeros((n, n), bool)
+    middle[n // 2, n // 2] = n > 1
+    return np.where(middle, np.nan, maps)
+
+
+def _split_mixtures(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:
+    """(n, n, v, u*K) to float64 (n, n, v, u, K)."""
+    kernel = np.asarray(b13_kernel, "float64")
+    if kernel.ndim != 4 or mixtures < 1 or kernel.shape[3] != kernel.shape[2] * mixtures:
+        raise ValueError(
+            "Invalid value for argument `b13_kernel`: expected (window, window, labels, labels * "
+            f"mixtures) with {mixtures} mixtures, received shape {kernel.shape}."
+        )
+    return kernel.reshape(*kernel.shape[:3], kernel.shape[2], mixtures)

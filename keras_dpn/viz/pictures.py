@@ -1,0 +1,247 @@
+"""Label maps as pictures: colours, overlays, legends, pictures side by side. Needs Pillow."""
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont
+
+Colors = Sequence[Sequence[int]]
+
+IGNORE_COLOR = (224, 224, 192)  # what PASCAL VOC's palette gives to void
+INK = "#222222"
+
+
+def colorize(labels: np.ndarray, colors: Colors, ignore: int | None = 255) -> np.ndarray:
+    """Paints a label map: each class in its colour, ignored pixels in `IGNORE_COLOR`.
+
+    Args:
+        labels: integers (H, W), 0 to L-1 or `ignore`.
+        colors: one (red, green, blue), 0-255, for each of the L classes.
+        ignore: value of pixels without a class; None if there are none.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        ValueError: if `labels` is not (H, W) integers, or holds a value that has no colour.
+
+    Example:
+    >>> colorize(np.array([[0, 1]]), [(255, 0, 0), (0, 0, 255)]).tolist()
+    [[[255, 0, 0], [0, 0, 255]]]
+    """
+    return _palette(colors, ignore)[_check_labels(labels, colors, ignore)]
+
+
+def overlay(
+    image: np.ndarray,
+    labels: np.ndarray,
+    colors: Colors,
+    ignore: int | None = 255,
+    alpha: float = 0.5,
+) -> np.ndarray:
+    """Lays the colours of a label map over its image; ignored pixels show the image alone.
+
+    Args:
+        image: (H, W, 3), 0-255.
+        labels: as in `colorize`.
+        colors: as in `colorize`.
+        ignore: as in `colorize`.
+        alpha: weight of the colours, 0 (the image) to 1 (the label map).
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        ValueError: as `colorize`, and for an image of another size or an alpha outside 0..1.
+    """
+    image = np.asarray(image)
+    painted = colorize(labels, colors, ignore)
+    if image.shape != painted.shape:
+        raise ValueError(
+            "Invalid value for argument `image`: expected the labels' height and width and 3 "
+            f"channels {painted.shape}, received {image.shape}."
+        )
+    if not 0 <= alpha <= 1:
+        raise ValueError(
+            "Invalid value for argument `alpha`: expected 0 (the image) to 1 (the label map), "
+            f"received {alpha}."
+        )
+    mixed = _to_uint8((1 - alpha) * image + alpha * painted)
+    if ignore is None:
+        return mixed
+    return np.where(np.asarray(labels)[..., None] == ignore, _to_uint8(image), mixed)
+
+
+def label_png(labels: np.ndarray, colors: Colors, ignore: int | None = 255) -> bytes:
+    """A label map as a palette PNG: the pixel values are the labels, a viewer shows the colours.
+
+    Args and Raises as in `colorize`.
+    """
+    from PIL import Image
+
+    labels = _check_labels(labels, colors, ignore)
+    picture = Image.fromarray(labels.astype("uint8"))
+    picture.putpalette(_palette(colors, ignore).tobytes())
+    return _png(picture)
+
+
+def image_png(image: np.ndarray) -> bytes:
+    """An image (H, W, 3), 0-255, as PNG bytes."""
+    from PIL import Image
+
+    return _png(Image.fromarray(_to_uint8(image)))
+
+
+def legend(names: Sequence[str], colors: Colors, width: int = 640, size: int = 15) -> np.ndarray:
+    """Colour swatches with the classes' names, in rows that fit the width.
+
+    Args:
+        names: the L classes.
+        colors: as in `colorize`.
+        width: of the picture, in pixels; a single longer name makes it wider.
+        size: of the letters, in pixels.
+
+    Returns:
+        uint8 (height, width or more, 3), on white.
+
+    Raises:
+        ValueError: if there are more or fewer names than colours.
+    """
+    from PIL import Image, ImageDraw
+
+    if len(names) != len(colors):
+        raise ValueError(
+            f"Invalid value for argument `names`: expected one for each of the {len(colors)} "
+            f"colours, received {len(names)}."
+        )
+    font = _font(size)
+    cell = size + 6 + max(round(font.getlength(n)) for n in names) + size
+    width = max(width, cell + size)
+    columns = (width - size) // cell
+    rows = -(-len(names) // columns)
+    line = round(1.6 * size)
+    picture = Image.new("RGB", (width, rows * line + size), "white")
+    draw = ImageDraw.Draw(picture)
+    for i, (name, color) in enumerate(zip(names, colors, strict=True)):
+        x, y = size // 2 + i % columns * cell, size // 2 + i // columns * line
+        draw.rectangle((x, y + 3, x + size, y + 3 + size), fill=tuple(color), outline="#777777")
+        draw.text((x + size + 6, y + 3 + size / 2), name, fill=INK, font=font, anchor="lm")
+    return np.asarray(picture)
+
+
+def side_by_side(
+    images: Sequence[np.ndarray], titles: Sequence[str], columns: int | None = None
+) -> np.ndarray:
+    """Puts images next to each other on white, each under its title.
+
+    Args:
+        images: (H, W, 3), 0-255; sizes may differ.
+        titles: one for each image; a title wider than its column is set smaller, then cut.
+        columns: images in a row; all by default.
+
+    Returns:
+        uint8 (height, width, 3).
+
+    Raises:
+        ValueError: if there is no image, or another number of titles.
+    """
+    from PIL import Image, ImageDraw
+
+    if not images or len(images) != len(titles):
+        raise ValueError(
+            "Invalid value for argument `titles`: expected one for each image and at least one "
+            f"image, received {len(titles)} titles for {len(images)} images."
+        )
+    columns = columns or len(images)
+    gap = 8
+    cell_height, cell_width = (max(i.shape[axis] for i in images) for axis in (0, 1))
+    size = int(np.clip(cell_width / 14, 11, 22))
+    title_height = 2 * size
+    rows = -(-len(images) // columns)
+    step_x, step_y = cell_width + gap, cell_height + title_height
+    sheet = Image.new("RGB", (columns * step_x + gap, rows * step_y + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
+        x, y = gap + i % columns * step_x, i // columns * step_y
+        text, font = _fitted(title, cell_width, size)
+        draw.text((x, y + title_height / 2), text, fill=INK, font=font, anchor="lm")
+        sheet.paste(Image.fromarray(_to_uint8(image)), (x, y + title_height))
+    return np.asarray(sheet)
+
+
+def stack(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Puts images under each other on white: uint8 (sum of heights, largest width, 3)."""
+    width = max(image.shape[1] for image in images)
+    padded = [
+        np.pad(_to_uint8(i), ((0, 0), (0, width - i.shape[1]), (0, 0)), constant_values=255)
+        for i in images
+    ]
+    return np.concatenate(padded)
+
+
+def _check_labels(labels: np.ndarray, colors: Colors, ignore: int | None) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            "Invalid value for argument `labels`: expected integers of shape (height, width), "
+            f"received {labels.dtype} of shape {labels.shape}."
+        )
+    known = (labels >= 0) & (labels < len(colors))
+    if ignore is not None:
+        known |= labels == ignore
+    if not known.all():
+        raise ValueError(
+            f"Invalid value for argument `labels`: expected 0 to {len(colors) - 1} or the ignore "
+            f"label {ignore}, received {labels[~known].flat[0]}. Give a colour for every class."
+        )
+    return labels
+
+
+def _palette(colors: Colors, ignore: int | None) -> np.ndarray:
+    """uint8 (256, 3): the classes' colours and that of the ignore label."""
+    colors = np.asarray(colors)
+    if colors.ndim != 2 or colors.shape[1] != 3 or not 1 <= len(colors) <= 256:
+        raise ValueError(
+            "Invalid value for argument `colors`: expected one (red, green, blue) for each of 1 to "
+            f"256 classes, received shape {colors.shape}."
+        )
+    palette = np.zeros((256, 3), "uint8")
+    palette[: len(colors)] = colors
+    if ignore is not None:
+        palette[ignore] = IGNORE_COLOR
+    return palette
+
+
+def _to_uint8(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    return image if image.dtype == np.uint8 else np.rint(image).clip(0, 255).astype("uint8")
+
+
+def _fitted(title: str, width: int, size: int) -> tuple[str, "FreeTypeFont"]:
+    """The title and a font in which it fits the width: smaller letters first, then fewer."""
+    while size > 9 and _font(size).getlength(title) > width:
+        size -= 1
+    font = _font(size)
+    if font.getlength(title) <= width:
+        return title, font
+    while title and font.getlength(title + "…") > width:
+        title = title[:-1]
+    return title + "…", font
+
+
+def _font(size: int) -> "FreeTypeFont":
+    """Matplotlib's own font: on every machine the same, and it has more than Latin letters."""
+    from matplotlib import get_data_path
+    from PIL import ImageFont
+
+    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
+
+
+def _png(picture) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()

@@ -1,0 +1,223 @@
+"""Plots of contexts, confusion matrices and training curves, as Matplotlib figures.
+
+Matplotlib is imported where it is used, so that the library itself needs only Keras and NumPy;
+`figure_png` writes a figure.
+"""
+
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_dpn.viz.contexts import strongest_contexts, without_middle
+from keras_dpn.viz.pictures import INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CURVES = (("#0072B2", "--", "training"), ("#D55E00", "-", "validation"))  # Okabe and Ito's colours
+
+
+def plot_compatibility(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
+    """The label compatibilities as a matrix: blue where the column's label makes the row's likely.
+
+    Args:
+        matrix: (L, L) from `compatibility_matrix`. Each column is shown less its mean. The colours
+            span what lies off the diagonal; a label's own surroundings may exceed them.
+        names: the L classes.
+    """
+    matrix = _check_square(matrix, names, "matrix")
+    centred = matrix - matrix.mean(axis=0)
+    limit = np.abs(centred[~np.eye(len(names), dtype=bool)]).max(initial=0.0) or 1.0
+    figure, axes = _matrix_figure(names)
+    picture = axes.imshow(centred, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    axes.set_xlabel("label that fills its surroundings")
+    axes.set_ylabel("label")
+    bar = figure.colorbar(picture, ax=axes, shrink=0.8, ticks=[-limit, 0, limit])
+    bar.ax.set_yticklabels(["likely", "as the\nmean label", "unlikely"])
+    bar.outline.set_visible(False)
+    return figure
+
+
+def plot_contexts(
+    maps: np.ndarray,
+    names: Sequence[str],
+    pairs: Sequence[tuple[int, int]] | None = None,
+    columns: int = 4,
+) -> "Figure":
+    """Contexts as the paper's Fig. 4b: 'A : B' shows in blue where B lies around A, the cross.
+
+    Args:
+        maps: (L, L, n, n) from `context_maps`.
+        names: the L classes.
+        pairs: (A, B) to draw; by default the twelve strongest.
+        columns: patterns in a row.
+    """
+    _check_square(maps, names, "maps")
+    pairs = strongest_contexts(maps, 12) if pairs is None else list(pairs)
+    columns = min(columns, max(1, len(pairs)))
+    rows = max(1, -(-len(pairs) // columns))
+    figure = _figure(1.75 * columns + 1.0, 1.95 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    n = maps.shape[-1]
+    maps = without_middle(maps)
+    limit = max((np.nanmax(np.abs(maps[pair])) for pair in pairs), default=0.0) or 1.0
+    picture = None
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, (u, v) in zip(grid, pairs, strict=False):
+        picture = axes.imshow(maps[u, v], cmap="RdBu_r", vmin=-limit, vmax=limit)
+        axes.plot(n // 2, n // 2, marker="+", color=INK, markersize=9, markeredgewidth=1.4)
+        title = f"{names[u]} : {names[v]}"
+        axes.set_title(title, fontsize=_title_size(title), color=INK, pad=4)
+    if picture is not None:
+        bar = figure.colorbar(picture, ax=figure.axes, shrink=min(0.9, 1.6 / rows), aspect=12)
+        bar.set_ticks([-limit, 0, limit], labels=["likely", "neutral", "unlikely"])
+        bar.outline.set_visible(False)
+    return figure
+
+
+def plot_confusion(confusion: np.ndarray, names: Sequence[str]) -> "Figure":
+    """A confusion matrix in per cent of each true class; classes without pixels stay grey.
+
+    Args:
+        confusion: counts (L, L), truth in rows, predictions in columns.
+        names: the L classes.
+    """
+    confusion = _check_square(confusion, names, "confusion").astype("float64")
+    totals = confusion.sum(axis=1, keepdims=True)
+    share = np.divide(confusion, totals, out=np.full_like(confusion, np.nan), where=totals > 0)
+    figure, axes = _matrix_figure(names)
+    axes.set_facecolor("#dddddd")
+    picture = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("truth")
+    for (row, column), value in np.ndenumerate(100 * share):
+        if value >= 0.5:
+            color = "white" if value > 55 else INK
+            axes.text(
+                column, row, f"{value:.0f}", ha="center", va="center", color=color, fontsize=8
+            )
+    bar = figure.colorbar(picture, ax=axes, shrink=0.8)
+    bar.set_label("% of the true class")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def plot_curves(history: Sequence[Mapping[str, object]]) -> "Figure":
+    """Loss and mean IoU over a run's epochs, training and validation, with its stages marked.
+
+    Args:
+        history: one mapping an epoch, in order: "stage", "epoch" (from 1 in each stage; 0 for the
+            values before it) and any of "loss", "val_loss", "miou", "val_miou".
+
+    Raises:
+        ValueError: without an epoch.
+    """
+    if not history:
+        raise ValueError(
+            "Invalid value for argument `history`: expected at least one epoch, received none."
+        )
+    figure = _figure(8.0, 5.4)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    start = 0
+    for order, (stage, rows) in enumerate(_by_stage(history)):
+        stop = start + max(row["epoch"] for row in rows)
+        if order % 2 == 0:
+            for axes in (upper, lower):
+                axes.axvspan(start, stop, color="#f2f4f7", zorder=0, linewidth=0)
+        _draw_curves(upper, rows, start, ("loss", "val_loss"), 1)
+        _draw_curves(lower, rows, start, ("miou", "val_miou"), 100)
+        # Neighbouring names take turns on two lines: short stages leave no room for one line.
+        place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        shift = (0, 4 + 12 * (order % 2))
+        upper.annotate(
+            stage, ((start + stop) / 2, 1), xytext=shift, ha="center", fontsize=9, **place
+        )
+        start = stop
+    upper.set_ylabel("loss")
+    lower.set_ylabel("mean IoU, %")
+    lower.set_xlabel("epochs, all stages")
+    lower.set_xlim(0, max(start, 1))
+    lower.xaxis.get_major_locator().set_params(integer=True)
+    lines = _legend_lines()
+    figure.legend(handles=lines, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def figure_png(figure: "Figure", dpi: int = 144) -> bytes:
+    """A figure as PNG bytes."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=dpi)
+    return stream.getvalue()
+
+
+def _by_stage(history: Sequence[Mapping[str, object]]) -> list[tuple[str, list]]:
+    return [
+        (stage, list(rows)) for stage, rows in itertools.groupby(history, lambda row: row["stage"])
+    ]
+
+
+def _draw_curves(
+    axes: "Axes",
+    rows: Sequence[Mapping[str, object]],
+    start: int,
+    keys: tuple[str, str],
+    factor: float,
+) -> None:
+    """One stage's training and validation values over the epochs since the run's start."""
+    for key, (color, dash, _) in zip(keys, CURVES, strict=True):
+        known = [row for row in rows if row.get(key) is not None and np.isfinite(row[key])]
+        epochs = [start + row["epoch"] for row in known]
+        values = [factor * row[key] for row in known]
+        if known:  # an empty line that is not clipped would upset the layout
+            axes.plot(epochs, values, dash, color=color, marker="o", markersize=3.5, clip_on=False)
+    axes.grid(axis="y", color="#e4e4e4")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(y=0.12)
+
+
+def _legend_lines() -> list:
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], color=color, linestyle=dash, marker="o", markersize=3.5, label=name)
+        for color, dash, name in CURVES
+    ]
+
+
+def _matrix_figure(names: Sequence[str]) -> tuple["Figure", "Axes"]:
+    side = max(2.0, 0.42 * len(names))
+    text = 0.09 * max(len(name) for name in names)  # inches, the names beside the matrix
+    figure = _figure(side + text + 1.8, side + 0.7 * text + 0.8)
+    axes = figure.subplots()
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(length=0, labelsize=9)
+    axes.spines[:].set_visible(False)
+    return figure, axes
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    return figure
+
+
+def _title_size(title: str) -> float:
+    return float(np.clip(200 / max(1, len(title)), 6.5, 10))
+
+
+def _check_square(matrix: np.ndarray, names: Sequence[str], argument: str) -> np.ndarray:
+    matrix = np.asarray(matrix)
+    if matrix.shape[:2] != (len(names), len(names)):
+        raise ValueError(
+            f"Invalid value for argument `{argument}`: expected one row and one column for each of "
+            f"the {len(names)} names, received shape {matrix.shape}."
+        )
+    return matrix

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from keras_dpn import viz
+
+NAMES = ("body", "tyre", "a class with a rather long name")
+
+
+def kernel_of(maps, mixtures=1):
+    """The b13 kernel (n, n, v, u*K) whose first mixture has penalties (u, v, n, n), 0 elsewhere."""
+    labels, _, n, _ = maps.shape
+    kernel = np.zeros((n, n, labels, labels, mixtures))
+    kernel[..., 0] = maps.transpose(2, 3, 1, 0)
+    return kernel.reshape(n, n, labels, labels * mixtures)
+
+
+def test_compatibility_sums_windows_and_takes_the_smallest_mixture():
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 2, 4))
+    matrix = viz.compatibility_matrix(kernel, mixtures=2)
+    for u in range(2):
+        for v in range(2):
+            sums = [kernel[:, :, v, 2 * u + k].sum() for k in range(2)]
+            assert matrix[u, v] == pytest.approx(min(sums))
+
+
+def test_compatibility_is_what_the_layers_answer():
+    """b13 on a window full of label v, then b14's minimum, at the middle of the window."""
+    kernel = np.random.default_rng(1).normal(size=(5, 5, 3, 6))
+    for v in range(3):
+        seen = np.zeros((5, 5, 3))
+        seen[..., v] = 1
+        b13 = np.einsum("yxv,yxvc->c", seen, kernel)
+        b14 = b13.reshape(3, 2).min(axis=1)
+        np.testing.assert_allclose(viz.compatibility_matrix(kernel, 2)[:, v], b14)
+
+
+def test_context_maps_find_a_planted_relation_whatever_all_labels_share():
+    maps = np.zeros((3, 3, 5, 5))
+    maps[1, 0, :2] = -3.0  # label 0 above makes label 1 likely
+    shared = np.random.default_rng(2).normal(size=(1, 3, 5, 5))
+    found = viz.context_maps(kernel_of(maps + shared), mixtures=1)
+    np.testing.assert_allclose(found[1, 0, :2], -2.0)
+    np.testing.assert_allclose(found[[0, 2], 0, :2], 1.0)
+    np.testing.assert_allclose(found[:, 0, 2:], 0.0, atol=1e-12)
+    np.testing.assert_allclose(found[:, 1:], 0.0, atol=1e-12)
+    assert viz.strongest_contexts(found, 1) == [(1, 0)]
+
+
+def test_context_maps_see_every_mixture():
+    kernel = np.zeros((3, 3, 2, 2, 2))
+    kernel[0, 1, 1, 0, 0] = -4.0  # mixture 0: above
+    kernel[2, 1, 1, 0, 1] = -4.0  # mixture 1: below
+    found = viz.context_maps(kernel.reshape(3, 3, 2, 4), mixtures=2)
+    assert found[0, 1, 0, 1] == found[0, 1, 2, 1] == -2.0
+    assert found[0, 1, 1, 1] == 0.0
+
+
+def test_strongest_contexts_limits_each_label_and_leaves_out_itself():
+    maps = np.zeros((4, 4, 3, 3))
+    maps[0] = -9.0
+    maps[2, 3] = -1.0
+    assert viz.strongest_contexts(maps, 3) == [(0, 1), (0, 2), (2, 3)]
+
+
+def test_the_pixel_itself_is_no_context():
+    maps = np.zeros((2, 2, 3, 3))
+    maps[0, 1, 1, 1] = -9.0  # the middle
+    maps[1, 0, 0, :2] = -1.0
+    assert viz.strongest_contexts(maps, 1) == [(1, 0)]
+    shown = viz.plot_contexts(maps, NAMES[:2], pairs=[(0, 1)]).axes[0].images[0]
+    assert np.ma.getmaskarray(np.ma.masked_invalid(shown.get_array())).sum() == 1
+    assert shown.get_clim() == (-1.0, 1.0)
+    single = viz.plot_contexts(np.full((2, 2, 1, 1), -3.0), NAMES[:2], pairs=[(0, 1)])
+    assert single.axes[0].images[0].get_array().tolist() == [[-3.0]]
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 2, 5), (3, 3, 2), (3, 3, 4, 4)])
+def test_kernel_of_another_shape_is_refused(shape):
+    for function in (viz.compatibility_matrix, viz.context_maps):
+        with pytest.raises(ValueError, match="`b13_kernel`.*with 2 mixtures"):
+            function(np.zeros(shape), mixtures=2)

@@ -1,0 +1,123 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_dpn import viz
+from keras_dpn.viz.pictures import _fitted
+
+COLORS = ((255, 0, 0), (0, 0, 255))
+
+
+NAMES = ("body", "tyre", "a class with a rather long name")
+
+
+def test_colorize_paints_classes_and_ignore():
+    labels = np.array([[0, 1, 255]], "uint8")
+    painted = viz.colorize(labels, COLORS)
+    assert painted.dtype == np.uint8
+    assert painted.tolist() == [[[255, 0, 0], [0, 0, 255], list(viz.IGNORE_COLOR)]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([[0, 2]]), "0 to 1 or the ignore label 255, received 2"),
+        (np.array([[-1]]), "received -1"),
+        (np.zeros((2, 2, 1), int), r"shape \(2, 2, 1\)"),
+        (np.zeros((2, 2)), "received float64"),
+    ],
+)
+def test_colorize_refuses(labels, message):
+    with pytest.raises(ValueError, match=message):
+        viz.colorize(labels, COLORS)
+
+
+def test_colorize_without_ignore_refuses_255_and_wrong_colors():
+    with pytest.raises(ValueError, match="received 255"):
+        viz.colorize(np.array([[255]]), COLORS, ignore=None)
+    with pytest.raises(ValueError, match="`colors`"):
+        viz.colorize(np.array([[0]]), [(1, 2)])
+
+
+def test_overlay_mixes_and_leaves_ignored_pixels():
+    image = np.full((1, 3, 3), 100, "uint8")
+    mixed = viz.overlay(image, np.array([[0, 1, 255]]), COLORS, alpha=0.25)
+    assert mixed.dtype == np.uint8
+    assert mixed.tolist() == [[[139, 75, 75], [75, 75, 139], [100, 100, 100]]]
+
+
+def test_overlay_refuses_another_size_and_alpha():
+    with pytest.raises(ValueError, match="`image`"):
+        viz.overlay(np.zeros((2, 3, 3)), np.zeros((2, 2), int), COLORS)
+    with pytest.raises(ValueError, match="`alpha`"):
+        viz.overlay(np.zeros((2, 2, 3)), np.zeros((2, 2), int), COLORS, alpha=2)
+
+
+@pytest.mark.parametrize("ignore", [255, 11])
+def test_label_png_keeps_labels_and_shows_colors(ignore):
+    labels = np.array([[0, 1], [ignore, 0]], "uint8")
+    picture = Image.open(io.BytesIO(viz.label_png(labels, COLORS, ignore)))
+    assert picture.mode == "P"
+    np.testing.assert_array_equal(np.asarray(picture), labels)
+    shown = np.asarray(picture.convert("RGB"))
+    np.testing.assert_array_equal(shown, viz.colorize(labels, COLORS, ignore))
+
+
+def test_image_png_round_trip():
+    image = np.arange(2 * 3 * 3, dtype="float32").reshape(2, 3, 3) * 20
+    read = np.asarray(Image.open(io.BytesIO(viz.image_png(image))))
+    np.testing.assert_array_equal(read, np.clip(image, 0, 255).astype("uint8"))
+
+
+def test_legend_shows_every_color_once_and_wraps():
+    colors = [(10 * i, 0, 200) for i in range(9)]
+    names = [f"class {i}" for i in range(9)]
+    wide, narrow = viz.legend(names, colors, width=900), viz.legend(names, colors, width=200)
+    for picture in (wide, narrow):
+        shown = {tuple(c) for c in picture.reshape(-1, 3).tolist()}
+        assert set(colors) <= shown
+        assert (picture[:, -2:] == 255).all(), "clipped on the right"
+    assert narrow.shape[0] > wide.shape[0]
+    assert wide.shape[1] == 900
+
+
+def test_legend_grows_for_a_long_name():
+    picture = viz.legend(["w" * 60], [(0, 0, 0)], width=100)
+    assert picture.shape[1] > 400
+    assert (picture[:, -4:] == 255).all()
+
+
+def test_legend_refuses_missing_names():
+    with pytest.raises(ValueError, match="2 colours, received 1"):
+        viz.legend(["a"], COLORS)
+
+
+def test_side_by_side_keeps_every_image():
+    images = [np.full((40, 60, 3), 10, "uint8"), np.full((30, 50, 3), 90, "uint8")]
+    sheet = viz.side_by_side(images, ["image", "truth"])
+    assert sheet.dtype == np.uint8
+    assert (sheet == 10).all(axis=-1).sum() == 40 * 60
+    assert (sheet == 90).all(axis=-1).sum() >= 30 * 50
+    column = viz.side_by_side(images, ["image", "truth"], columns=1)
+    assert column.shape[0] > sheet.shape[0]
+    assert column.shape[1] < sheet.shape[1]
+
+
+def test_side_by_side_cuts_a_title_that_does_not_fit():
+    text, font = _fitted("a title that can never fit", width=60, size=20)
+    assert text.endswith("…")
+    assert font.getlength(text) <= 60
+    assert _fitted("fits", width=200, size=20)[0] == "fits"
+
+
+def test_side_by_side_refuses_missing_titles():
+    with pytest.raises(ValueError, match="0 titles for 1 images"):
+        viz.side_by_side([np.zeros((2, 2, 3))], [])
+
+
+def test_stack_pads_to_the_widest():
+    sheet = viz.stack([np.zeros((2, 5, 3), "uint8"), np.zeros((3, 4, 3), "uint8")])
+    assert sheet.shape == (5, 5, 3)
+    assert (sheet[2:, 4] == 255).all()

@@ -1,0 +1,89 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_dpn import viz
+
+NAMES = ("body", "tyre", "a class with a rather long name")
+
+
+def history():
+    epochs = [("unary", 1), ("unary", 2), ("triple", 0), ("triple", 1), ("contexts", 1)]
+    rows = [
+        {"stage": s, "epoch": e, "loss": 1 / (i + 1), "miou": 0.1 * i}
+        for i, (s, e) in enumerate(epochs)
+    ]
+    rows[1] |= {"val_loss": None, "val_miou": float("nan")}
+    rows[2] = {"stage": "triple", "epoch": 0, "val_miou": 0.3}
+    rows[3] |= {"val_loss": 0.4, "val_miou": 0.35}
+    return rows
+
+
+def plots():
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(5, 5, 3, 6))
+    matrix = viz.compatibility_matrix(kernel, 2)
+    maps = viz.context_maps(kernel, 2)
+    return {
+        "compatibility": lambda: viz.plot_compatibility(matrix, NAMES),
+        "no compatibility": lambda: viz.plot_compatibility(np.zeros((1, 1)), NAMES[:1]),
+        "contexts": lambda: viz.plot_contexts(maps, NAMES),
+        "one context": lambda: viz.plot_contexts(maps, NAMES, pairs=[(2, 1)]),
+        "no context": lambda: viz.plot_contexts(maps[:1, :1], NAMES[:1]),
+        "confusion": lambda: viz.plot_confusion(np.diag([5, 0, 2]), NAMES),
+        "curves": lambda: viz.plot_curves(history()),
+    }
+
+
+@pytest.mark.parametrize("name", plots())
+def test_plots_draw_within_their_edges(name):
+    """Text that is cut off would leave ink on the picture's border."""
+    figure = plots()[name]()
+    picture = Image.open(io.BytesIO(viz.figure_png(figure, dpi=60)))
+    pixels = np.asarray(picture.convert("L"))
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert border.min() == 255
+    if name != "no context":
+        assert pixels.min() < 100, "nothing was drawn"
+
+
+def test_plot_compatibility_shows_each_column_less_its_mean():
+    matrix = np.array([[0.0, 10.0, 5.0], [2.0, 12.0, 5.0], [4.0, 14.0, 5.0]])
+    shown = viz.plot_compatibility(matrix, NAMES).axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown, [[-2, -2, 0], [0, 0, 0], [2, 2, 0]])
+
+
+def test_plot_contexts_titles_read_a_colon_b():
+    maps = np.zeros((3, 3, 3, 3))
+    axes = viz.plot_contexts(maps, NAMES, pairs=[(1, 0)]).axes[0]
+    assert axes.get_title() == "tyre : body"
+
+
+def test_plot_confusion_shows_per_cent_of_the_truth():
+    figure = viz.plot_confusion(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 8]]), NAMES)
+    shown = figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(np.ma.filled(shown[0], -1), [75, 25, 0])
+    assert [t.get_text() for t in figure.axes[0].texts] == ["75", "25", "100"]
+    assert np.isnan(np.ma.filled(shown[1], np.nan)).all()
+
+
+def test_plot_curves_names_the_stages_and_counts_their_epochs():
+    upper, lower = viz.plot_curves(history()).axes
+    assert [t.get_text() for t in upper.texts] == ["unary", "triple", "contexts"]
+    drawn = [line.get_xydata().round(6).tolist() for line in lower.get_lines()]
+    assert [[2, 30], [3, 35]] in drawn  # the stage's validation starts where the last one ended
+    assert [[4, 40]] in drawn
+    assert [[1, 1.0], [2, 0.5]] in [line.get_xydata().tolist() for line in upper.get_lines()]
+
+
+def test_plots_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match="`matrix`.*3 names"):
+        viz.plot_compatibility(np.zeros((2, 2)), NAMES)
+    with pytest.raises(ValueError, match="`confusion`"):
+        viz.plot_confusion(np.zeros((2, 3)), NAMES)
+    with pytest.raises(ValueError, match="`maps`"):
+        viz.plot_contexts(np.zeros((2, 2, 3, 3)), NAMES)
+    with pytest.raises(ValueError, match="`history`"):
+        viz.plot_curves([])
