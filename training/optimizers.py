@@ -70,10 +70,14 @@ def build_optimizer(
             l2_penalty=config.weight_decay,
             learning_rate=rate,
             momentum=config.momentum,
+            global_clipnorm=config.clip_norm,
         )
     else:
         optimizer = LayerRatesAdamW(
-            config.layer_rates, learning_rate=rate, weight_decay=config.weight_decay
+            config.layer_rates,
+            learning_rate=rate,
+            weight_decay=config.weight_decay,
+            global_clipnorm=config.clip_norm,
         )
         optimizer.exclude_from_weight_decay([v for v in variables if not is_kernel(v)])
     optimizer.build(variables)

@@ -62,6 +62,14 @@ def test_adamw_decays_kernels_alone():
     assert not moved[1].any()
 
 
+def test_long_gradients_are_clipped_together():
+    config = StageConfig(
+        optimizer="sgd", schedule="constant", learning_rate=1.0, weight_decay=0.0, clip_norm=0.5
+    )
+    _, moved = step(config, model(), value=100.0)
+    assert np.sqrt(sum(np.sum(m**2) for m in moved)) == pytest.approx(0.5, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [

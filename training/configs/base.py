@@ -89,6 +89,8 @@ class StageConfig:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     """L2 penalty (sgd, as the papers') or decoupled decay (adamw) of the kernels."""
+    clip_norm: float | None = None
+    """Largest norm of all gradients together; longer ones are scaled down to it."""
     batch_size: int | None = None
     """Instead of the data's."""
     loss: LossConfig = field(default_factory=LossConfig)

@@ -28,11 +28,14 @@ RECIPES = {
             epochs=22,
             learning_rate=1.5e-4,
             layer_rates={"b9|b10|b11": 3.0},
+            clip_norm=1.0,
             loss=LossConfig(class_weight_power=0.5, class_weight_cap=4.0),
         ),
         triple=StageConfig(epochs=1, learning_rate=1e-2),
-        contexts=StageConfig(epochs=4, learning_rate=2e-3),
-        joint=StageConfig(epochs=6, learning_rate=3e-5, layer_rates={"b12|b13": 10.0}),
+        contexts=StageConfig(epochs=3, learning_rate=2e-3),
+        joint=StageConfig(
+            epochs=4, learning_rate=3e-5, layer_rates={"b12|b13": 10.0}, clip_norm=1.0
+        ),
         precision="mixed_bfloat16",
         validation_epochs=2,
     ),
