@@ -224,3 +224,12 @@ def test_missing_weights_leave_nothing(pictures, tmp_path):
     with pytest.raises((ValueError, OSError), match="none.h5"):
         main(arguments(pictures, tmp_path / "w", "--weights", str(tmp_path / "none.h5")))
     assert not list((tmp_path / "w").iterdir())
+
+
+def test_half_precision_trains(pictures, tmp_path):
+    more = ["--unary.epochs", "1", "--triple.epochs", "0", "--contexts.epochs", "0"]
+    more += ["--joint.epochs", "1", "--precision", "mixed_float16"]
+    assert main(arguments(pictures, tmp_path / "w", *more)) == 0
+    history = json.loads((tmp_path / "w" / "history.json").read_text())
+    losses = [epoch["loss"] for epoch in history if "loss" in epoch]
+    assert len(losses) == 2 and np.isfinite(losses).all()
