@@ -52,6 +52,9 @@ def main(args: Sequence[str] | None = None) -> int:
     """Read the recipe and the fields that override it, then train."""
     args = list(sys.argv[1:] if args is None else args)
     console = Console(width=120, soft_wrap=True)
+    if args[:1] in (["-h"], ["--help"]):
+        console.print(__doc__, f"Recipes: {', '.join(RECIPES)}. RECIPE --help lists the fields.")
+        return 0
     recipe = RECIPES[args[0]] if args and args[0] in RECIPES else None
     if recipe is None:
         if not args or not args[0].endswith(".json"):

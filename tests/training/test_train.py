@@ -199,6 +199,11 @@ def test_unknown_recipes(args, message):
         main(args)
 
 
+def test_help_lists_the_recipes(capsys):
+    assert main(["--help"]) == 0
+    assert "Recipes: scenes, camvid, folder" in capsys.readouterr().out
+
+
 def test_unknown_fields_and_devices(pictures, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         main(arguments(pictures, tmp_path / "w", "--unary.lerning-rate", "1"))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import tyro
+
 from training.data.pipeline import Augmentation
 
 CONFIG_VERSION = 1
@@ -116,7 +118,7 @@ class TrainConfig:
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     validation_epochs: int = 1
     """Epochs from one validation to the next; a stage's last epoch is always validated."""
-    version: int = CONFIG_VERSION
+    version: tyro.conf.Fixed[int] = CONFIG_VERSION
 
     def stage(self, name: str) -> StageConfig:
         """The configuration of one of STAGES."""
