@@ -133,13 +133,16 @@ def run_dataset(
     Args:
         work_dir: the run's directory.
         dataset: "scenes", "camvid" or "folder"; that of the run's config by default.
-        data_dir: the data set's directory; "scenes" needs none.
+        data_dir: the data set's directory; that of the run's config for the run's own data set.
 
     Raises:
         ValueError: if the data set's classes are not the run's, and as `load_dataset`.
     """
     config = read_json(work_dir / CONFIG)
-    name = dataset or config["data"]["dataset"]
+    trained = config["data"]
+    name = dataset or trained["dataset"]
+    if data_dir is None and name == trained["dataset"] and trained["data_dir"]:
+        data_dir = Path(trained["data_dir"])
     found = load_dataset(name, data_dir, seed=config["seed"])  # the seed makes scenes
     expected = load_classes(work_dir).names
     if found.classes.names != expected:

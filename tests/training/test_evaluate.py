@@ -7,6 +7,7 @@ from sklearn.metrics import confusion_matrix
 
 from training import evaluate as script
 from training.data import Classes, Dataset, Example
+from training.data.scenes import write_folder
 from training.evaluate import evaluate, run_dataset, score_table
 
 CLASSES = Classes(("dark", "red", "absent"), ((0, 0, 0), (255, 0, 0), (0, 0, 255)), ignore=7)
@@ -128,6 +129,16 @@ def test_run_dataset_is_that_of_the_run_with_its_seed(finished_run, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "classes.json").write_text((finished_run / "classes.json").read_text())
     assert run_dataset(tmp_path).seed == 3
+
+
+def test_run_dataset_finds_the_runs_own_files(finished_run, small_scenes, tmp_path):
+    write_folder(small_scenes, tmp_path / "pictures")
+    config = json.loads((finished_run / "config.json").read_text())
+    config["data"] |= {"dataset": "folder", "data_dir": str(tmp_path / "pictures")}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "classes.json").write_text((finished_run / "classes.json").read_text())
+    assert run_dataset(tmp_path).name == run_dataset(tmp_path, "folder").name == "folder"
+    assert run_dataset(tmp_path, "scenes").name == "scenes"
 
 
 def test_run_dataset_refuses_other_classes(finished_run, tmp_path):
