@@ -92,7 +92,10 @@ class StageConfig:
     weight_decay: float = 1e-4
     """L2 penalty (sgd, as the papers') or decoupled decay (adamw) of the kernels."""
     clip_norm: float | None = None
-    """Largest norm of all gradients together; longer ones are scaled down to it."""
+    """Largest norm of all gradients together; longer ones are scaled down to it.
+
+    Keras clips on each device before it sums, so several devices differ from one where it clips.
+    """
     batch_size: int | None = None
     """Instead of the data's."""
     loss: LossConfig = field(default_factory=LossConfig)
