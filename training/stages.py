@@ -142,11 +142,9 @@ class StagedTraining:
 
     def _compiled(self, stage: str, config: StageConfig, steps: int) -> keras.Model:
         """The network up to the stage's output, with only the stage's layers to learn."""
-        for layer in self.model.layers:
-            layer.trainable = re.fullmatch(LEARNING[stage], layer.name) is not None
         loss = self._loss(config.loss)
         metric = SegmentationScores(self.model.num_classes, self.dataset.classes.ignore)
-        model = self.model.stage_model(OUTPUTS[stage])
+        model = self._learning(stage)
         if config.loss.unary:
             model = _with_unary(self.model, model.output)
             loss = _LossWithUnary(loss, config.loss.unary)
@@ -155,6 +153,12 @@ class StagedTraining:
         model.compile(optimizer, loss, metrics=[metric], jit_compile=False)
         model.optimizer.build(model.trainable_variables)
         return model
+
+    def _learning(self, stage: str) -> keras.Model:
+        """The network up to the stage's output; only the stage's layers are trainable."""
+        for layer in self.model.layers:
+            layer.trainable = re.fullmatch(LEARNING[stage], layer.name) is not None
+        return self.model.stage_model(OUTPUTS[stage])
 
     def _loss(self, config: LossConfig) -> SegmentationCrossEntropy:
         weights = None
@@ -194,7 +198,7 @@ class StagedTraining:
             self.config.data.train_split,
             config.batch_size or self.config.data.batch_size,
         )
-        trained = self._compiled(stage, config, steps).trainable_variables
+        trained = self._learning(stage).trainable_variables
         self.progress.results.append(
             {
                 **self._evaluate(stage),
