@@ -3,6 +3,7 @@
 from keras_dpn.layers.block_min_pool import BlockMinPool
 from keras_dpn.layers.l2_norm_scale import L2NormScale
 from keras_dpn.layers.local_conv import LocalConv1D, LocalConv2D, LocalConv3D
+from keras_dpn.layers.mean_field_crf import MeanFieldCRF
 from keras_dpn.layers.resize import Resize
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "LocalConv1D",
     "LocalConv2D",
     "LocalConv3D",
+    "MeanFieldCRF",
     "Resize",
 ]

@@ -1,0 +1,394 @@
+"""MeanFieldCRF: a fully connected conditional random field as a layer."""
+
+import functools
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_dpn.ops.checks import (
+    check_channels_last,
+    check_one_of,
+    check_positive_int,
+    standardize_window,
+)
+from keras_dpn.ops.gaussian_kernels import (
+    FILTERS,
+    NORMALIZATIONS,
+    gaussian_kernel,
+    normalized,
+)
+from keras_dpn.ops.matmul import matmul
+from keras_dpn.ops.mean_field import mean_field_update
+
+LEARNABLE = ("weights", "compatibility", "bandwidths")
+_MAX_LATTICE_DIMENSION = 6
+# Logits beyond count as this far apart: differences of infinite ones are not numbers.
+_MAX_LOGIT = 1e30
+_MAX_FEATURE = 1e15
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class MeanFieldCRF(keras.layers.Layer):
+    """Fully connected CRF: refines a segmentation along the edges of an image.
+
+    Labels of all pairs of points interact through Gaussian kernels (Krähenbühl and Koltun 2011;
+    DeepLab v1, sec. 4), K of them between positions p and guide values I, for example colours, and
+    one between positions alone:
+
+        k(i, j) = w1 exp(-|p_i - p_j|^2 / 2 sa^2 - |I_i - I_j|^2 / 2 sb^2)
+                + w2 exp(-|p_i - p_j|^2 / 2 sg^2)
+
+    The marginals are found by mean-field updates, each of which filters all labels' probabilities
+    with the kernels. It works on batches, any number of classes, images, volumes (D, H, W) and
+    sequences (T), of sizes that may be unknown; trains, and exports to standard TensorFlow
+    operations. All arithmetic is in float32, whatever the dtype policy.
+
+    Args:
+        num_iterations: mean-field updates, integer >= 1.
+        bilateral: `(w1, sa, sb)`, or a list of several such; None for none. w1 >= 0; sa in points,
+            one or one for each spatial axis; sb in the guide's unit, one or one a channel.
+        spatial: `(w2, sg)`, as above; None for none.
+        compatibility: "potts": different labels repel each other, all alike. "matrix": a matrix
+            (L, L), the cost of label u (column) beside v (row), which starts as Potts' model.
+            "matrix_per_kernel": one such for each kernel. Or the numbers of a matrix to start with.
+        filter: "permutohedral", all pairs by the permutohedral lattice, for up to 6 spatial axes
+            and channels; "window", exact kernels within `window`; "exact", all pairs, for small
+            images.
+        normalization: of the kernels by their sums n_i: "symmetric", `k / sqrt(n_i n_j)`, as
+            pydensecrf's default; "row", `k / n_i`; or "none".
+        trainable_weights_of: which of "weights" (w1, w2), "compatibility" (unless "potts") and
+            "bandwidths" (sa, sb, sg; with the filters "window" and "exact") training changes.
+        inference_iterations: instead of `num_iterations` outside of training.
+        window: points, integer >= 1 or one an axis; needed for the filter "window".
+        min_probability: smallest unary probability of a label, from 0 (leave the logits as they
+            are) to below 1/L. Networks are often too sure for a CRF to correct them.
+
+    Input shape:
+        A pair (logits, guide): `(B, *S, L)` and `(B, *S, C)` of one to three spatial axes S. With
+        the default sb the guide is an image, RGB, 0-255, uint8 or float.
+
+    Output shape:
+        `(B, *S, L)`, float32: logits whose softmax are the refined marginals.
+
+    Raises:
+        ValueError: for values out of these ranges, channels first, logits and guide of different
+            sizes, more dimensions than a lattice can have.
+
+    Example:
+
+    >>> logits, image = keras.ops.ones((2, 8, 6, 4)), keras.ops.ones((2, 8, 6, 3))
+    >>> MeanFieldCRF()((logits, image)).shape
+    (2, 8, 6, 4)
+    """
+
+    def __init__(
+        self,
+        num_iterations=10,
+        bilateral=(4.0, 121.0, 5.0),
+        spatial=(3.0, 3.0),
+        compatibility="potts",
+        filter="permutohedral",
+        normalization="symmetric",
+        trainable_weights_of=(),
+        inference_iterations=None,
+        window=None,
+        min_probability=0.0,
+        **kwargs,
+    ):
+        # Colours of 0..255 and weights near 0 lose their digits in half precision.
+        super().__init__(autocast=False, **kwargs)
+        check_channels_last(type(self).__name__)
+        self.num_iterations = check_positive_int("num_iterations", num_iterations)
+        self.inference_iterations = inference_iterations
+        if inference_iterations is not None:
+            check_positive_int("inference_iterations", inference_iterations)
+        self.bilateral = bilateral
+        self.spatial = spatial
+        self._kernels = _standardize_kernels(bilateral, spatial)
+        self.compatibility = _standardize_compatibility(compatibility)
+        self.filter = check_one_of("filter", filter, FILTERS)
+        self.normalization = check_one_of("normalization", normalization, NORMALIZATIONS)
+        self.trainable_weights_of = tuple(trainable_weights_of)
+        self.window = window
+        self.min_probability = min_probability
+        self._check_learnable()
+        if (filter == "window") != (window is not None):
+            raise ValueError(
+                "Invalid value for argument `window`: expected a size with filter='window', and "
+                f"None without, received {window!r} with filter={filter!r}."
+            )
+        if not 0 <= min_probability < 1:
+            raise ValueError(
+                "Invalid value for argument `min_probability`: expected a number from 0 to below "
+                f"1 / labels, received {min_probability!r}."
+            )
+
+    def _check_learnable(self):
+        for name in self.trainable_weights_of:
+            check_one_of("trainable_weights_of", name, LEARNABLE)
+        if "bandwidths" in self.trainable_weights_of and self.filter == "permutohedral":
+            raise ValueError(
+                "Invalid value for argument `trainable_weights_of`: the permutohedral lattice has "
+                "no gradients for bandwidths; use filter='window' (or 'exact' on small images), "
+                "or leave 'bandwidths' out and search them, as DeepLab does."
+            )
+        if "compatibility" in self.trainable_weights_of and self.compatibility == "potts":
+            raise ValueError(
+                "Invalid value for argument `trainable_weights_of`: Potts' model has no weights; "
+                "use compatibility='matrix' or 'matrix_per_kernel'."
+            )
+
+    def build(self, input_shape):
+        if len(input_shape) != 2 or not all(isinstance(s, (tuple, list)) for s in input_shape):
+            raise ValueError(
+                "MeanFieldCRF expects a pair (logits, guide) as input, received one tensor of "
+                f"shape {tuple(input_shape)}."
+            )
+        logits_shape, guide_shape = (tuple(shape) for shape in input_shape)
+        _check_shapes(logits_shape, guide_shape)
+        axes, labels = len(logits_shape) - 2, logits_shape[-1]
+        if self.filter == "window":
+            standardize_window(self.window, axes)
+        if self.min_probability * labels >= 1:
+            raise ValueError(
+                "Invalid value for argument `min_probability`: expected a number below 1 / "
+                f"{labels}, received {self.min_probability!r}."
+            )
+        self._bandwidths = [
+            self._add_bandwidths(k, kernel, axes, guide_shape[-1])
+            for k, kernel in enumerate(self._kernels)
+        ]
+        weights = [kernel[0] for kernel in self._kernels]
+        self.kernel_weights = self._add("kernel_weights", weights, "weights")
+        if self.compatibility != "potts":
+            self.compatibilities = self._add(
+                "compatibility", self._first_compatibility(labels), "compatibility"
+            )
+        self.built = True
+
+    def _add(self, name, values, group):
+        values = np.asarray(values, "float32")
+        return self.add_weight(
+            name=name,
+            shape=values.shape,
+            initializer=lambda shape, dtype: ops.convert_to_tensor(values, dtype),
+            dtype="float32",
+            autocast=False,
+            trainable=group in self.trainable_weights_of,
+        )
+
+    def _add_bandwidths(self, k, kernel, axes, channels):
+        """Standard deviations of a kernel's positions and guide values, one each.
+
+        Trainable ones are stored as logarithms: they stay positive.
+        """
+        values = [_each("sa", sigma, axes) for sigma in kernel[1:2]]
+        values += [_each("sb", sigma, channels) for sigma in kernel[2:]]
+        values = np.concatenate(values)
+        if self.filter == "permutohedral" and len(values) > _MAX_LATTICE_DIMENSION:
+            raise ValueError(
+                "Invalid value for argument `filter`: the permutohedral lattice has at most "
+                f"{_MAX_LATTICE_DIMENSION} dimensions, received {axes} spatial axes and {channels} "
+                "guide channels. Use filter='window', or fewer channels."
+            )
+        if "bandwidths" not in self.trainable_weights_of:
+            return values
+        return self._add(f"log_bandwidths_{k}", np.log(values), "bandwidths")
+
+    def _first_compatibility(self, labels):
+        if isinstance(self.compatibility, str):
+            first = -np.eye(labels)
+            per_kernel = self.compatibility == "matrix_per_kernel"
+            return np.stack([first] * len(self._kernels)) if per_kernel else first
+        if np.shape(self.compatibility) != (labels, labels):
+            raise ValueError(
+                f"Invalid value for argument `compatibility`: expected a matrix ({labels}, "
+                f"{labels}) for logits of {labels} labels, received shape "
+                f"{np.shape(self.compatibility)}."
+            )
+        return self.compatibility
+
+    def call(self, inputs, training=None):
+        logits, guide = (ops.cast(x, "float32") for x in inputs)
+        _check_shapes(logits.shape, guide.shape)
+        unary = self._unary(logits)
+        kernels = self._message_passing(logits, guide)
+        logits = unary
+        for _ in range(self._iterations(training)):
+            logits = mean_field_update(unary, logits, lambda q: self._costs(q, kernels))
+        return logits
+
+    def _iterations(self, training):
+        if training or self.inference_iterations is None:
+            return self.num_iterations
+        return self.inference_iterations
+
+    def _unary(self, logits):
+        logits = ops.clip(logits, -_MAX_LOGIT, _MAX_LOGIT)
+        if not self.min_probability:
+            return ops.log_softmax(logits, axis=-1)
+        probabilities = ops.softmax(logits, axis=-1)
+        return ops.log(ops.maximum(probabilities, self.min_probability))
+
+    def _message_passing(self, logits, guide):
+        """The normalised kernels; their weights are in them unless they learn.
+
+        Potts' model is in them as well: what a label costs is minus what there is of it around,
+        up to a constant for all labels.
+        """
+        ones = ops.ones_like(logits[..., :1])
+        positions = _positions(ones)
+        sign = -1.0 if self.compatibility == "potts" else 1.0
+        kernels = []
+        for weight, kernel, bandwidths in zip(
+            self._fixed_weights(), self._kernels, self._bandwidths, strict=True
+        ):
+            points = [positions] if len(kernel) == 2 else [positions, guide]
+            features = ops.concatenate(points, axis=-1) / self._standard_deviations(bandwidths)
+            features = ops.clip(features, -_MAX_FEATURE, _MAX_FEATURE)
+            kernel = gaussian_kernel(features, self.filter, self.window)
+            kernels.append(normalized(kernel, ones, self.normalization, sign * weight))
+        return kernels
+
+    def _fixed_weights(self):
+        if "weights" in self.trainable_weights_of:
+            return [1.0] * len(self._kernels)
+        return ops.unstack(self.kernel_weights)
+
+    def _standard_deviations(self, bandwidths):
+        if "bandwidths" in self.trainable_weights_of:
+            return ops.exp(bandwidths)
+        return ops.convert_to_tensor(bandwidths, "float32")
+
+    def _costs(self, marginals, kernels):
+        messages = [kernel.filter(marginals) for kernel in kernels]
+        if "weights" in self.trainable_weights_of:
+            weights = ops.unstack(self.kernel_weights)
+            messages = [w * message for w, message in zip(weights, messages, strict=True)]
+        if self.compatibility == "matrix_per_kernel":
+            matrices = ops.unstack(self.compatibilities)
+            messages = [matmul(*pair) for pair in zip(messages, matrices, strict=True)]
+        costs = functools.reduce(ops.add, messages)
+        if self.compatibility in ("potts", "matrix_per_kernel"):
+            return costs
+        return matmul(costs, ops.convert_to_tensor(self.compatibilities))
+
+    def compute_output_spec(self, inputs, training=None):
+        _check_shapes(inputs[0].shape, inputs[1].shape)
+        return keras.KerasTensor(inputs[0].shape, dtype="float32")
+
+    def get_config(self):
+        names = (
+            "num_iterations",
+            "bilateral",
+            "spatial",
+            "compatibility",
+            "filter",
+            "normalization",
+            "trainable_weights_of",
+            "inference_iterations",
+            "window",
+            "min_probability",
+        )
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _standardize_kernels(bilateral, spatial):
+    """The kernels as (weight, sa, sb) or (weight, sg) with numbers or tuples; ValueError if odd."""
+    several = (
+        bilateral is not None and len(bilateral) > 0 and isinstance(bilateral[0], (tuple, list))
+    )
+    bilaterals = () if bilateral is None else bilateral if several else (bilateral,)
+    kernels = [_check_kernel("bilateral", kernel, 3) for kernel in bilaterals]
+    if spatial is not None:
+        kernels.append(_check_kernel("spatial", spatial, 2))
+    if not kernels:
+        raise ValueError(
+            "Invalid values for arguments `bilateral` and `spatial`: expected at least one kernel, "
+            f"received {bilateral} and {spatial}."
+        )
+    return kernels
+
+
+def _check_kernel(name, kernel, length):
+    expected = {3: "(weight, sa, sb)", 2: "(weight, sg)"}[length]
+    if not isinstance(kernel, (tuple, list)) or len(kernel) != length:
+        raise ValueError(
+            f"Invalid value for argument `{name}`: expected {expected}, received {kernel!r}."
+        )
+    weight, *sigmas = kernel
+    if not _is_number(weight) or weight < 0:
+        raise ValueError(
+            f"Invalid value for argument `{name}`: expected a weight of at least 0 in {expected}, "
+            f"received {kernel!r}."
+        )
+    for sigma in sigmas:
+        values = sigma if isinstance(sigma, (tuple, list)) else (sigma,)
+        if not values or not all(_is_number(value) and value > 0 for value in values):
+            raise ValueError(
+                f"Invalid value for argument `{name}`: expected standard deviations above 0 in "
+                f"{expected}, received {kernel!r}."
+            )
+    return tuple(kernel)
+
+
+def _is_number(value):
+    return isinstance(value, (int, float, np.number)) and np.isfinite(value)
+
+
+def _each(name, sigma, count):
+    """One standard deviation for each of `count` dimensions."""
+    if not isinstance(sigma, (tuple, list)):
+        return np.full(count, sigma, "float32")
+    if len(sigma) != count:
+        raise ValueError(
+            f"Invalid value for {name} in argument `bilateral` or `spatial`: expected one number "
+            f"or {count}, received {sigma!r}."
+        )
+    # Positions stand in the lattice from the last axis to the first; see `_positions`.
+    return np.asarray(sigma[::-1] if name == "sa" else sigma, "float32")
+
+
+def _standardize_compatibility(compatibility):
+    if isinstance(compatibility, str):
+        return check_one_of(
+            "compatibility", compatibility, ("potts", "matrix", "matrix_per_kernel")
+        )
+    matrix = np.asarray(compatibility, "float64")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
+        raise ValueError(
+            "Invalid value for argument `compatibility`: expected 'potts', 'matrix', "
+            "'matrix_per_kernel' or the finite numbers of a matrix (L, L), received "
+            f"{compatibility!r}."
+        )
+    return matrix.tolist()
+
+
+def _check_shapes(logits, guide):
+    if len(logits) not in (3, 4, 5) or len(logits) != len(guide):
+        raise ValueError(
+            "MeanFieldCRF expects logits (B, *S, L) and a guide (B, *S, C) with one to three "
+            f"spatial axes S, received shapes {tuple(logits)} and {tuple(guide)}."
+        )
+    if None in (logits[-1], guide[-1]) or 0 in (*logits[1:], guide[-1]):
+        raise ValueError(
+            "MeanFieldCRF expects known numbers of labels and guide channels, and at least one "
+            f"point, received shapes {tuple(logits)} and {tuple(guide)}."
+        )
+    sizes = zip(logits[:-1], guide[:-1], strict=True)
+    if any(n is not None and m is not None and n != m for n, m in sizes):
+        raise ValueError(
+            "MeanFieldCRF expects logits and guide of the same batch and spatial sizes, received "
+            f"shapes {tuple(logits)} and {tuple(guide)}; resize the logits first "
+            "(keras_dpn.layers.Resize)."
+        )
+
+
+def _positions(ones):
+    """Each point's position in points, (B, *S, axes), the last axis first: x, y.
+
+    The order is that of the field's other implementations; the lattice's error depends on it.
+    """
+    coordinates = [ops.cumsum(ones, axis=axis) - 1 for axis in range(len(ones.shape) - 2, 0, -1)]
+    return ops.concatenate(coordinates, axis=-1)

@@ -1,0 +1,109 @@
+"""Sums over an image's points with Gaussian weights: exact, within a window, or by the lattice."""
+
+from keras import ops
+
+from keras_dpn.ops.checks import check_one_of
+from keras_dpn.ops.local_conv import local_conv
+from keras_dpn.ops.matmul import matmul
+from keras_dpn.ops.permutohedral import permutohedral_lattice
+
+FILTERS = ("permutohedral", "window", "exact")
+NORMALIZATIONS = ("symmetric", "row", "none")
+_EPSILON = 1e-20
+
+
+def gaussian_kernel(features, filter="permutohedral", window=None):
+    """The kernel `k(i, j) = exp(-||f_i - f_j||^2 / 2)` between all points of an image.
+
+    Args:
+        features: `(B, *S, d)`, float32, each divided by its standard deviation.
+        filter: "permutohedral", all pairs, approximately, at a cost linear in the points, see
+            `permutohedral_filter`; "window", the pairs within a window around each point, exactly,
+            at a cost that grows with the window and memory that does not; or "exact", all pairs,
+            at a cost and memory that grow with the square of the number of points.
+        window: integer or one an axis, for the filter "window".
+
+    Returns:
+        An object with `filter(x)`: `sum_j k(i, j) x_j` for x of shape `(B, *S, C)`.
+    """
+    check_one_of("filter", filter, FILTERS)
+    if filter == "window":
+        return _WindowKernel(features, window)
+    points = ops.reshape(features, (ops.shape(features)[0], -1, features.shape[-1]))
+    if filter == "exact":
+        return _Flat(_ExactKernel(points))
+    return _Flat(permutohedral_lattice(points))
+
+
+def normalized(kernel, ones, normalization, scale=1.0):
+    """The kernel divided by its row sums n_i = sum_j k(i, j).
+
+    Args:
+        kernel: from `gaussian_kernel`.
+        ones: `(B, *S, 1)`.
+        normalization: "symmetric", `k(i, j) / sqrt(n_i n_j)`; "row", `k(i, j) / n_i`; or "none".
+        scale: number or tensor, a factor.
+
+    Returns:
+        A kernel.
+    """
+    check_one_of("normalization", normalization, NORMALIZATIONS)
+    if normalization == "none":
+        return kernel.scaled(ones, scale * ones)
+    sums = kernel.filter(ones) + _EPSILON
+    if normalization == "row":
+        return kernel.scaled(ones, scale / sums)
+    root = 1 / ops.sqrt(sums)
+    return kernel.scaled(root, scale * root)
+
+
+class _Scaled:
+    """A kernel between two factors for each point."""
+
+    def __init__(self, kernel, before, after):
+        self.kernel, self.before, self.after = kernel, before, after
+
+    def filter(self, x):
+        return self.after * self.kernel.filter(self.before * x)
+
+
+class _WindowKernel:
+    def __init__(self, features, window):
+        self.features, self.window = features, window
+
+    def filter(self, x):
+        return local_conv(x, self.features, self.window, kernel="gaussian", color_weight=0.5)
+
+    def scaled(self, before, after):
+        return _Scaled(self, before, after)
+
+
+class _ExactKernel:
+    def __init__(self, points):
+        squares = 0.0
+        for f in ops.split(points, points.shape[-1], axis=-1):  # (B, N, 1)
+            squares = squares + ops.square(f - ops.transpose(f, (0, 2, 1)))
+        self.weights = ops.exp(-squares / 2)  # (B, N, N)
+
+    def filter(self, x):
+        return matmul(self.weights, x)
+
+    def scaled(self, before, after):
+        return _Scaled(self, before, after)
+
+
+class _Flat:
+    """A kernel over (B, N, C), used on (B, *S, C)."""
+
+    def __init__(self, kernel):
+        self.kernel = kernel
+
+    def filter(self, x):
+        return ops.reshape(self.kernel.filter(_flatten(x)), ops.shape(x))
+
+    def scaled(self, before, after):
+        return _Flat(self.kernel.scaled(_flatten(before), _flatten(after)))
+
+
+def _flatten(x):
+    return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1]))

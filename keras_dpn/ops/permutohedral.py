@@ -1,0 +1,361 @@
+"""Gaussian filtering in feature space by the permutohedral lattice, in plain tensor operations."""
+
+import keras
+import numpy as np
+from keras import ops
+
+# Above 31 columns TensorFlow's sparse-dense product takes a path that is four times slower; groups
+# of columns also run side by side.
+_MAX_COLUMNS = 24
+_MAX_DIMENSION = 6
+_MAX_FEATURE = 1e8  # times d + 1 it still fits 32 bits
+
+
+def permutohedral_filter(x, features):
+    """Sum `x` over all pairs of points with Gaussian weights of their features' distance.
+
+    Approximates, at a cost linear in N,
+
+        out_i = sum_j exp(-||f_i - f_j||^2 / 2) x_j
+
+    by the permutohedral lattice (Adams, Baek and Davis 2010), as the fully connected CRF of
+    Krähenbühl and Koltun (2011) does: each point spreads its values over the vertices of the
+    simplex around it (splat), the values are blurred along the lattice's directions, and each
+    point reads them back (slice). The sum includes j = i. A single point's weight on itself is
+    about 1; the approximation's error is some per cent, and depends on where the lattice lies.
+
+    Gradients flow to `x`, not to `features`.
+
+    Args:
+        x: `(B, N, C)`, float32.
+        features: `(B, N, d)`, d from 1 to 6, each divided by its standard deviation. Values beyond
+            +-1e8 count as +-1e8.
+
+    Returns:
+        `(B, N, C)`, float32.
+
+    Raises:
+        ValueError: for other ranks, sizes that do not fit, and d above 6.
+
+    Example:
+
+    >>> features = keras.ops.array([[[0.0], [0.1], [9.0]]])  # two points together, one far off
+    >>> keras.ops.round(permutohedral_filter(keras.ops.ones((1, 3, 1)), features), 1)[0, :, 0]
+    [2. 2. 1.]
+    """
+    x, features = ops.convert_to_tensor(x), ops.convert_to_tensor(features)
+    if len(x.shape) != 3 or x.shape[:2] != features.shape[:2]:
+        raise ValueError(
+            "Invalid values for arguments `x` and `features`: expected shapes (B, N, C) and "
+            f"(B, N, d), received {tuple(x.shape)} and {tuple(features.shape)}."
+        )
+    return permutohedral_lattice(features).filter(x)
+
+
+def permutohedral_lattice(features):
+    """The lattice around points, to filter several times with; see `permutohedral_filter`.
+
+    On TensorFlow the lattice holds the vertices that occur. On JAX, where shapes are static, it
+    has room for as many as could occur, B N (d + 1), so it can be built under `jit`.
+
+    Args:
+        features: `(B, N, d)`, d from 1 to 6, each divided by its standard deviation.
+
+    Returns:
+        An object with `filter(x)`, the sum over all points, and `scaled(before, after)`, a lattice
+        that multiplies each point's values before and after it filters.
+    """
+    features = ops.stop_gradient(ops.convert_to_tensor(features))
+    if len(features.shape) != 3 or not 1 <= (features.shape[-1] or 0) <= _MAX_DIMENSION:
+        raise ValueError(
+            "Invalid value for argument `features`: expected shape (B, N, d) with d from 1 to "
+            f"{_MAX_DIMENSION}, received {tuple(features.shape)}. For more dimensions use exact "
+            "kernels (filter='window' or 'exact' of MeanFieldCRF)."
+        )
+    tensorflow = keras.backend.backend() == "tensorflow"
+    return (_TensorFlowLattice if tensorflow else _StaticLattice)(features)
+
+
+def _simplex(features):
+    """The lattice's simplex around each point.
+
+    The lattice A*_d is Z^(d+1) projected along (1, ..., 1). The vertices around a point are its
+    coordinates rounded, plus one in the k coordinates of the largest remainders, k = 0...d.
+
+    Returns:
+        rounded: `(B, N, d+1)`, int32.
+        order: `(B, N, d+1)`, coordinates from the largest remainder to the smallest.
+        weights: `(B, N, d+1)`, barycentric weights of the vertices k = 0...d.
+    """
+    d = features.shape[-1]
+    elevated = _elevate(ops.clip(ops.cast(features, "float32"), -_MAX_FEATURE, _MAX_FEATURE))
+    rounded = ops.round(elevated * float(np.float32(1 / (d + 1))))
+    remainders, order = ops.top_k(elevated - rounded * (d + 1), d + 1)
+    remainders = remainders / (d + 1)  # from -1/2 to 1/2
+    lasts = ops.concatenate([1 + remainders[..., -1:], remainders[..., :-1]], axis=-1)
+    return ops.cast(rounded, "int32"), order, lasts - remainders
+
+
+def _elevate(features):
+    """Coordinates (B, N, d+1) of the features in the plane whose sum is zero, in units of 1/(d+1).
+
+    The scale gives the blur, with the splatting and slicing, the standard deviation 1 (Adams et al.
+    2010, sec. 3.1). Points on the border between simplices create vertices or not with a rounding
+    error, so the order of operations is the reference code's.
+    """
+    d = features.shape[-1]
+    total, columns = 0.0, []
+    for j in range(d, 0, -1):
+        scale = np.float32(np.float32(np.sqrt(2 / 3) * (d + 1)) / np.sqrt(j * (j + 1)))
+        scaled = features[..., j - 1] * float(scale)
+        columns.append(total - j * scaled)
+        total = total + scaled
+    return ops.stack([total, *columns[::-1]], axis=-1)
+
+
+def _self_weight(d):
+    """Makes the weight of a single point on itself about 1 (Adams et al.'s reference code)."""
+    return 1 / (1 + 2.0**-d)
+
+
+class _TensorFlowLattice:
+    """Splat, blur and slice as products with sparse matrices over the vertices that occur."""
+
+    def __init__(self, features):
+        import tensorflow as tf
+
+        self.shape = tf.shape(features)[:2]  # B, N
+        points, d = tf.reduce_prod(self.shape), features.shape[-1]
+        rounded, order, weights = _simplex(features)
+        keys, steps = _pack(tf.cast(rounded, "int64"), order)
+        found, vertex = tf.unique(tf.reshape(keys, [-1]))
+        # Vertices in the order of their keys: the blur then reads and writes memory in order.
+        by_key = tf.argsort(found)
+        found = tf.gather(found, by_key)
+        self.vertices = tf.size(found)
+        rank = tf.scatter_nd(by_key[:, None], tf.range(self.vertices), [self.vertices])
+        vertex = tf.gather(rank, vertex)
+        point = tf.repeat(tf.range(points), d + 1)
+        self.splat = _Sparse(tf.stack([point, vertex], axis=1), (points, self.vertices))
+        self.blur = [_blur_matrix(found, step) for step in tf.unstack(steps)]
+        self.before = tf.reshape(weights, [-1, d + 1])  # (B N, d+1)
+        self.after = self.before * _self_weight(d)
+
+    def scaled(self, before, after):
+        """A lattice for `after * filter(before * x)`; both (B, N, 1)."""
+        scaled = object.__new__(_TensorFlowLattice)
+        scaled.__dict__.update(self.__dict__)
+        scaled.before = self.before * ops.reshape(before, (-1, 1))
+        scaled.after = self.after * ops.reshape(after, (-1, 1))
+        return scaled
+
+    def filter(self, x):
+        """Sum (B, N, C) over all points of the same image, with Gaussian weights."""
+        import tensorflow as tf
+
+        @tf.custom_gradient
+        def run(x):
+            # The products' own gradient would go to the matrices as well, at d+1 times x's memory.
+            return self._run(x, self.before, self.after, 1), lambda upstream: self._run(
+                upstream, self.after, self.before, -1
+            )
+
+        channels = x.shape[-1]
+        out = run(tf.reshape(tf.cast(x, "float32"), [-1, channels]))
+        out = tf.reshape(out, tf.concat([self.shape, [channels]], axis=0))
+        return tf.ensure_shape(out, x.shape)
+
+    def _run(self, x, before, after, direction):
+        import tensorflow as tf
+
+        before, after = tf.reshape(before, [-1]), tf.reshape(after, [-1])
+        groups = []
+        for group in _columns(x):
+            group = self.splat.matmul(before, group, adjoint=True)
+            for matrix, values in self.blur[::direction]:
+                group = matrix.matmul(values, group)
+            groups.append(self.splat.matmul(after, group))
+        return tf.concat(groups, axis=1) if len(groups) > 1 else groups[0]
+
+
+def _columns(x):
+    """Split the columns into the fewest groups of about equal size."""
+    import tensorflow as tf
+
+    count = -(-x.shape[-1] // _MAX_COLUMNS)
+    return tf.split(x, [len(part) for part in np.array_split(range(x.shape[-1]), count)], axis=1)
+
+
+class _Sparse:
+    """Where a sparse matrix has entries: indices (n, 2), int32."""
+
+    def __init__(self, indices, shape):
+        self.indices, self.shape = indices, shape
+
+    def matmul(self, values, x, adjoint=False):
+        import tensorflow as tf
+
+        return tf.raw_ops.SparseTensorDenseMatMul(
+            a_indices=self.indices,
+            a_values=values,
+            a_shape=tf.cast(tf.stack(self.shape), "int64"),
+            b=x,
+            adjoint_a=adjoint,
+        )
+
+
+def _pack(rounded, order):
+    """One integer a vertex, and the steps by which it changes along the d+1 directions.
+
+    A vertex is a class of integer coordinates (z_0 ... z_d) + (t, ..., t). The key is a number with
+    the digits z_i - z_d, image by image; where these are too many for 64 bits, it is a hash. Either
+    is linear in z.
+    """
+    import tensorflow as tf
+
+    d = rounded.shape[-1] - 1
+    digits = rounded[..., :d] - rounded[..., d:]
+    # A vertex is up to one off its point in each digit, and a neighbour one more.
+    extents = tf.reduce_max(digits, axis=[0, 1]) - tf.reduce_min(digits, axis=[0, 1]) + 5
+    strides = tf.math.cumprod(extents, exclusive=True, reverse=True)
+    image_stride = tf.reduce_prod(extents)
+    images = tf.shape(rounded, "int64")[0]
+    fits = tf.reduce_prod(tf.cast(extents, "float64")) * tf.cast(images, "float64") < 2.0**62
+    hashes = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, d + 1) | 1
+    strides = tf.where(fits, strides, hashes[:d])
+    image_stride = tf.where(fits, image_stride, hashes[d])
+    steps = tf.concat([strides, -tf.reduce_sum(strides, keepdims=True)], axis=0)
+    base = tf.reduce_sum(rounded * steps, axis=-1, keepdims=True)  # (B, N, 1)
+    base += image_stride * tf.range(images)[:, None, None]
+    ups = tf.cumsum(tf.gather(steps, order[..., :-1]), axis=-1)  # (B, N, d)
+    return tf.concat([base, base + ups], axis=-1), steps
+
+
+def _blur_matrix(found, step):
+    """(1/2, 1, 1/2) along one direction, for vertices with sorted keys."""
+    import tensorflow as tf
+
+    count = tf.size(found)
+    own = tf.range(count)
+    after = tf.minimum(tf.searchsorted(found, found + step), count - 1)
+    exists = tf.equal(tf.gather(found, after), found + step)
+    # A vertex that has none before it keeps -1; those without one after it write to the end.
+    before = tf.tensor_scatter_nd_update(
+        tf.fill([count + 1], -1), tf.where(exists, after, count)[:, None], own
+    )[:-1]
+    after = tf.where(exists, after, -1)
+    neighbours = tf.reshape(tf.stack([before, own, after], axis=1), [-1])
+    entries = tf.cast(tf.where(neighbours >= 0)[:, 0], "int32")
+    rows, columns = entries // 3, tf.gather(neighbours, entries)
+    values = tf.where(tf.equal(rows, columns), 1.0, 0.5)
+    return _Sparse(tf.stack([rows, columns], axis=1), (count, count)), values
+
+
+class _StaticLattice:
+    """The same with gathers and sums of segments, in arrays of fixed size.
+
+    Vertices are known by two 32-bit hashes, since JAX has no 64-bit integers by default.
+    """
+
+    def __init__(self, features):
+        self.shape = ops.shape(features)
+        d = features.shape[-1]
+        rounded, order, weights = _simplex(features)
+        keys, steps = _hash(rounded, order)
+        self.vertex, found = _unique(keys)
+        self.vertex = ops.reshape(self.vertex, (-1, d + 1))  # (B N, d+1)
+        pairs = list(zip(found, steps, strict=True))
+        self.neighbours = [
+            [_find(found, [key + sign * step[j] for key, step in pairs]) for sign in (-1, 1)]
+            for j in range(d + 1)
+        ]
+        self.before = ops.reshape(weights, (-1, d + 1))
+        self.after = self.before * _self_weight(d)
+
+    def scaled(self, before, after):
+        """A lattice for `after * filter(before * x)`; both (B, N, 1)."""
+        scaled = object.__new__(_StaticLattice)
+        scaled.__dict__.update(self.__dict__)
+        scaled.before = self.before * ops.reshape(before, (-1, 1))
+        scaled.after = self.after * ops.reshape(after, (-1, 1))
+        return scaled
+
+    def filter(self, x):
+        """Sum (B, N, C) over all points of the same image, with Gaussian weights."""
+        flat = ops.reshape(ops.cast(x, "float32"), (-1, x.shape[-1]))  # (B N, C)
+        corners = self.vertex.shape[-1]
+        spread = ops.concatenate([flat * self.before[:, k, None] for k in range(corners)])
+        to = ops.reshape(ops.transpose(self.vertex), (-1,))
+        values = ops.segment_sum(spread, to, num_segments=self._size())
+        nothing = ops.zeros_like(values[:1])  # what missing neighbours hold
+        for before, after in self.neighbours:
+            padded = ops.concatenate([values, nothing])
+            sides = ops.take(padded, before, axis=0) + ops.take(padded, after, axis=0)
+            values = values + 0.5 * sides
+        out = sum(
+            self.after[:, k, None] * ops.take(values, self.vertex[:, k], axis=0)
+            for k in range(corners)
+        )
+        return ops.reshape(out, ops.shape(x))
+
+    def _size(self):
+        return ops.shape(self.vertex)[0] * self.vertex.shape[1]
+
+
+def _hash(rounded, order):
+    """Two hashes of each vertex (B N (d+1),) and their steps along the directions; as `_pack`."""
+    d = rounded.shape[-1] - 1
+    constants = np.random.default_rng(0).integers(-(2**31), 2**31 - 1, (2, d + 1)) | 1
+    images = ops.arange(ops.shape(rounded)[0], dtype="int32")[:, None, None]
+    keys, steps = [], []
+    for *strides, image_stride in constants:
+        last = (-sum(strides) + 2**31) % 2**32 - 2**31  # as 32-bit arithmetic has it
+        step = ops.convert_to_tensor(np.array([*strides, last], "int32"))
+        base = ops.sum(rounded * step, axis=-1, keepdims=True) + images * int(image_stride)
+        ups = ops.cumsum(ops.take(step, order[..., :-1]), axis=-1)
+        keys.append(ops.reshape(ops.concatenate([base, base + ups], axis=-1), (-1,)))
+        steps.append(step)
+    return keys, steps
+
+
+def _unique(keys):
+    """Number equal pairs of keys alike.
+
+    Returns:
+        index: (n,), each pair's number.
+        found: two arrays (n,), the pairs in order, behind them the largest integers.
+    """
+    by_key = ops.argsort(keys[1])
+    by_key = ops.take(by_key, ops.argsort(ops.take(keys[0], by_key)))  # stable: by both
+    ordered = [ops.take(key, by_key) for key in keys]
+    differs = sum(ops.cast(key[1:] != key[:-1], "int32") for key in ordered)
+    number = ops.cumsum(ops.cast(differs > 0, "int32"))
+    number = ops.concatenate([ops.zeros_like(number[:1]), number])
+    size = ops.shape(number)
+    index = ops.scatter(by_key[:, None], number, size)
+    used = ops.arange(size[0]) <= number[-1]
+    found = [
+        ops.where(used, ops.segment_max(key, number, num_segments=size[0]), 2**31 - 1)
+        for key in ordered
+    ]
+    return index, found
+
+
+def _find(found, wanted):
+    """Where each pair of keys stands among the found ones, or n where it does not: (n,)."""
+    size = ops.shape(found[0])[0]
+    low = ops.zeros_like(found[0])
+    high = low + size
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high) // 2
+        first, second = (ops.take(key, ops.minimum(middle, size - 1)) for key in found)
+        below = (first < wanted[0]) | ((first == wanted[0]) & (second < wanted[1]))
+        below = below & (middle < high)
+        return ops.where(below, middle + 1, low), ops.where(below, high, middle)
+
+    low, _ = ops.fori_loop(0, 32, halve, (low, high))
+    at = ops.minimum(low, size - 1)
+    equal = (ops.take(found[0], at) == wanted[0]) & (ops.take(found[1], at) == wanted[1])
+    return ops.where(equal, at, size)
