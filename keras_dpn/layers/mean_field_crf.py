@@ -1,6 +1,7 @@
 """MeanFieldCRF: a fully connected conditional random field as a layer."""
 
 import functools
+import math
 
 import keras
 import numpy as np
@@ -26,6 +27,10 @@ _MAX_LATTICE_DIMENSION = 6
 # Logits beyond count as this far apart: differences of infinite ones are not numbers.
 _MAX_LOGIT = 1e30
 _MAX_FEATURE = 1e15
+# Standard deviations beyond count as these. Points are 1 apart: narrower kernels are 0 between them
+# as well, but would cost the lattice its digits.
+_LOWEST = {"sa": 1e-2, "sb": 1e-15}
+_HIGHEST = 1e30
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -109,7 +114,7 @@ class MeanFieldCRF(keras.layers.Layer):
         self.compatibility = _standardize_compatibility(compatibility)
         self.filter = check_one_of("filter", filter, FILTERS)
         self.normalization = check_one_of("normalization", normalization, NORMALIZATIONS)
-        self.trainable_weights_of = tuple(trainable_weights_of)
+        self.trainable_weights_of = _standardize_learnable(trainable_weights_of)
         self.window = window
         self.min_probability = min_probability
         self._check_learnable()
@@ -125,8 +130,6 @@ class MeanFieldCRF(keras.layers.Layer):
             )
 
     def _check_learnable(self):
-        for name in self.trainable_weights_of:
-            check_one_of("trainable_weights_of", name, LEARNABLE)
         if "bandwidths" in self.trainable_weights_of and self.filter == "permutohedral":
             raise ValueError(
                 "Invalid value for argument `trainable_weights_of`: the permutohedral lattice has "
@@ -245,7 +248,7 @@ class MeanFieldCRF(keras.layers.Layer):
             self._fixed_weights(), self._kernels, self._bandwidths, strict=True
         ):
             points = [positions] if len(kernel) == 2 else [positions, guide]
-            features = ops.concatenate(points, axis=-1) / self._standard_deviations(bandwidths)
+            features = self._divide(ops.concatenate(points, axis=-1), bandwidths)
             features = ops.clip(features, -_MAX_FEATURE, _MAX_FEATURE)
             kernel = gaussian_kernel(features, self.filter, self.window)
             kernels.append(normalized(kernel, ones, self.normalization, sign * weight))
@@ -254,20 +257,21 @@ class MeanFieldCRF(keras.layers.Layer):
     def _fixed_weights(self):
         if "weights" in self.trainable_weights_of:
             return [1.0] * len(self._kernels)
-        return ops.unstack(self.kernel_weights)
+        return ops.unstack(ops.convert_to_tensor(self.kernel_weights))
 
-    def _standard_deviations(self, bandwidths):
+    def _divide(self, points, bandwidths):
         if "bandwidths" in self.trainable_weights_of:
-            return ops.exp(bandwidths)
-        return ops.convert_to_tensor(bandwidths, "float32")
+            # A quotient's gradient is not a number where that of this product is 0.
+            return points * ops.exp(-ops.convert_to_tensor(bandwidths))
+        return points / ops.convert_to_tensor(bandwidths, "float32")
 
     def _costs(self, marginals, kernels):
         messages = [kernel.filter(marginals) for kernel in kernels]
         if "weights" in self.trainable_weights_of:
-            weights = ops.unstack(self.kernel_weights)
+            weights = ops.unstack(ops.convert_to_tensor(self.kernel_weights))
             messages = [w * message for w, message in zip(weights, messages, strict=True)]
         if self.compatibility == "matrix_per_kernel":
-            matrices = ops.unstack(self.compatibilities)
+            matrices = ops.unstack(ops.convert_to_tensor(self.compatibilities))
             messages = [matmul(*pair) for pair in zip(messages, matrices, strict=True)]
         costs = functools.reduce(ops.add, messages)
         if self.compatibility in ("potts", "matrix_per_kernel"):
@@ -296,9 +300,8 @@ class MeanFieldCRF(keras.layers.Layer):
 
 def _standardize_kernels(bilateral, spatial):
     """The kernels as (weight, sa, sb) or (weight, sg) with numbers or tuples; ValueError if odd."""
-    several = (
-        bilateral is not None and len(bilateral) > 0 and isinstance(bilateral[0], (tuple, list))
-    )
+    sequence = isinstance(bilateral, (tuple, list))
+    several = sequence and len(bilateral) > 0 and isinstance(bilateral[0], (tuple, list))
     bilaterals = () if bilateral is None else bilateral if several else (bilateral,)
     kernels = [_check_kernel("bilateral", kernel, 3) for kernel in bilaterals]
     if spatial is not None:
@@ -334,20 +337,31 @@ def _check_kernel(name, kernel, length):
 
 
 def _is_number(value):
-    return isinstance(value, (int, float, np.number)) and np.isfinite(value)
+    return isinstance(value, (int, float, np.number)) and math.isfinite(value)
 
 
 def _each(name, sigma, count):
     """One standard deviation for each of `count` dimensions."""
+    lowest = _LOWEST[name]
     if not isinstance(sigma, (tuple, list)):
-        return np.full(count, sigma, "float32")
+        return np.full(count, np.clip(sigma, lowest, _HIGHEST), "float32")
     if len(sigma) != count:
         raise ValueError(
             f"Invalid value for {name} in argument `bilateral` or `spatial`: expected one number "
             f"or {count}, received {sigma!r}."
         )
     # Positions stand in the lattice from the last axis to the first; see `_positions`.
-    return np.asarray(sigma[::-1] if name == "sa" else sigma, "float32")
+    sigmas = sigma[::-1] if name == "sa" else sigma
+    return np.clip(sigmas, lowest, _HIGHEST).astype("float32")
+
+
+def _standardize_learnable(names):
+    if not isinstance(names, (tuple, list)):
+        raise ValueError(
+            "Invalid value for argument `trainable_weights_of`: expected a tuple or list of names "
+            f"from {sorted(LEARNABLE)}, received {names!r}."
+        )
+    return tuple(check_one_of("trainable_weights_of", name, LEARNABLE) for name in names)
 
 
 def _standardize_compatibility(compatibility):
@@ -355,7 +369,10 @@ def _standardize_compatibility(compatibility):
         return check_one_of(
             "compatibility", compatibility, ("potts", "matrix", "matrix_per_kernel")
         )
-    matrix = np.asarray(compatibility, "float64")
+    try:
+        matrix = np.asarray(compatibility, "float64")
+    except (TypeError, ValueError):  # rows of different lengths, or no numbers
+        matrix = np.empty(0)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
         raise ValueError(
             "Invalid value for argument `compatibility`: expected 'potts', 'matrix', "

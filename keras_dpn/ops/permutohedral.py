@@ -21,8 +21,11 @@ def permutohedral_filter(x, features):
     by the permutohedral lattice (Adams, Baek and Davis 2010), as the fully connected CRF of
     Krähenbühl and Koltun (2011) does: each point spreads its values over the vertices of the
     simplex around it (splat), the values are blurred along the lattice's directions, and each
-    point reads them back (slice). The sum includes j = i. A single point's weight on itself is
-    about 1; the approximation's error is some per cent, and depends on where the lattice lies.
+    point reads them back (slice). The sum includes j = i.
+
+    Where points are dense the error is some per cent. Where they are sparse in many dimensions, the
+    lattice lacks vertices for the blur to pass through, and sums come out too small, down to a
+    third: divide by the filter of ones, as a CRF does.
 
     Gradients flow to `x`, not to `features`.
 
@@ -40,8 +43,10 @@ def permutohedral_filter(x, features):
     Example:
 
     >>> features = keras.ops.array([[[0.0], [0.1], [9.0]]])  # two points together, one far off
-    >>> keras.ops.round(permutohedral_filter(keras.ops.ones((1, 3, 1)), features), 1)[0, :, 0]
-    [2. 2. 1.]
+    >>> x = keras.ops.array([[[1.0], [3.0], [5.0]]])
+    >>> sums, ones = permutohedral_filter(x, features), permutohedral_filter(x * 0 + 1, features)
+    >>> keras.ops.round(sums / ones, 1)[0, :, 0]
+    [2. 2. 5.]
     """
     x, features = ops.convert_to_tensor(x), ops.convert_to_tensor(features)
     if len(x.shape) != 3 or x.shape[:2] != features.shape[:2]:
