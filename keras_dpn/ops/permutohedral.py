@@ -4,9 +4,12 @@ import keras
 import numpy as np
 from keras import ops
 
-# Above 31 columns TensorFlow's sparse-dense product takes a path that is four times slower; groups
-# of columns also run side by side.
+# Above 31 columns TensorFlow's sparse-dense product takes a path that is four times slower. Each
+# product runs on one core, and narrow ones cost more a column: several side by side pay only where
+# memory is the limit.
 _MAX_COLUMNS = 24
+_MAX_COLUMNS_LARGE = 12
+_LARGE = 2**23  # vertices times columns: 32 MiB
 _MAX_DIMENSION = 6
 _MAX_FEATURE = 1e8  # times d + 1 it still fits 32 bits
 
@@ -174,20 +177,30 @@ class _TensorFlowLattice:
         import tensorflow as tf
 
         before, after = tf.reshape(before, [-1]), tf.reshape(after, [-1])
-        groups = []
-        for group in _columns(x):
-            group = self.splat.matmul(before, group, adjoint=True)
-            for matrix, values in self.blur[::direction]:
-                group = matrix.matmul(values, group)
-            groups.append(self.splat.matmul(after, group))
-        return tf.concat(groups, axis=1) if len(groups) > 1 else groups[0]
+
+        def run_groups(max_columns):
+            groups = []
+            for group in _columns(x, max_columns):
+                group = self.splat.matmul(before, group, adjoint=True)
+                for matrix, values in self.blur[::direction]:
+                    group = matrix.matmul(values, group)
+                groups.append(self.splat.matmul(after, group))
+            return tf.concat(groups, axis=1) if len(groups) > 1 else groups[0]
+
+        if x.shape[-1] <= _MAX_COLUMNS_LARGE:
+            return run_groups(_MAX_COLUMNS)
+        return tf.cond(
+            self.vertices > _LARGE // x.shape[-1],
+            lambda: run_groups(_MAX_COLUMNS_LARGE),
+            lambda: run_groups(_MAX_COLUMNS),
+        )
 
 
-def _columns(x):
+def _columns(x, most):
     """Split the columns into the fewest groups of about equal size."""
     import tensorflow as tf
 
-    count = -(-x.shape[-1] // _MAX_COLUMNS)
+    count = -(-x.shape[-1] // most)
     return tf.split(x, [len(part) for part in np.array_split(range(x.shape[-1]), count)], axis=1)
 
 

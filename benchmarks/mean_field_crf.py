@@ -1,0 +1,184 @@
+"""MeanFieldCRF beside pydensecrf: marginals, time, batches, memory and a training step.
+
+    pip install pydensecrf2
+    python -m benchmarks.mean_field_crf --pictures DIR [--repeats 5]
+
+DIR holds photographs NAME.png and label maps NAME_labels.png. The unary term is made from the
+label map: blurred, so that its edges are off, with smooth noise for every one of 21 classes. Both
+do 10 iterations; the two run in turn in one process.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import multiprocessing
+import resource
+import statistics
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tyro
+from PIL import Image
+from scipy import ndimage
+
+from keras_dpn.layers import MeanFieldCRF
+
+# (w1, sa, sb): the three that circulate with DeepLab's code and pydensecrf's, and two between.
+SETTINGS = ((4, 121, 5), (5, 50, 3), (10, 80, 13), (4, 49, 5), (3, 160, 20))
+LABELS = 21
+ITERATIONS = 10
+
+
+def read(pictures: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A photograph (H, W, 3) and made-up logits (H, W, 21) about its label map."""
+    image = np.array(Image.open(pictures / f"{name}.png").convert("RGB"))
+    labels = np.array(Image.open(pictures / f"{name}_labels.png"))
+    noise = np.random.default_rng(0)
+    logits = [
+        6 * ndimage.gaussian_filter((labels == label).astype("float32"), 8)
+        + 6 * ndimage.gaussian_filter(noise.normal(size=labels.shape), 4)
+        for label in range(LABELS)
+    ]
+    return image, np.stack(logits, axis=-1).astype("float32")
+
+
+def pydensecrf(image: np.ndarray, probabilities: np.ndarray, setting) -> np.ndarray:
+    from pydensecrf.densecrf import DenseCRF2D
+
+    height, width = image.shape[:2]
+    w1, sa, sb = setting
+    crf = DenseCRF2D(width, height, LABELS)
+    energies = -np.log(probabilities).transpose(2, 0, 1).reshape(LABELS, -1)
+    crf.setUnaryEnergy(np.ascontiguousarray(energies))
+    crf.addPairwiseGaussian(sxy=3, compat=3)
+    crf.addPairwiseBilateral(sxy=sa, srgb=sb, rgbim=image, compat=w1)
+    marginals = np.array(crf.inference(ITERATIONS)).reshape(LABELS, height, width)
+    return marginals.transpose(1, 2, 0)
+
+
+def compiled(**settings):
+    layer = MeanFieldCRF(num_iterations=ITERATIONS, **settings)
+    return tf.function(lambda logits, image: tf.nn.softmax(layer((logits, image))))
+
+
+def seconds(function) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def compare(pictures: Path, name: str, setting, repeats: int) -> None:
+    image, logits = read(pictures, name)
+    probabilities = tf.nn.softmax(logits).numpy()
+    unary, guide = tf.math.log(probabilities)[None], tf.constant(image)[None]
+    crf = compiled(bilateral=setting)
+
+    def theirs():
+        return pydensecrf(image, probabilities, setting)
+
+    def ours():
+        return crf(unary, guide)[0].numpy()
+
+    peer, found = theirs(), ours()
+    times = [(seconds(theirs), seconds(ours)) for _ in range(repeats)]
+    ratio = statistics.median(b / a for a, b in times)
+    medians = (statistics.median(column) for column in zip(*times, strict=True))
+    print(
+        f"{name}  {setting!s:14}  {np.abs(found - peer).max():.1e}  "
+        f"{100 * np.mean(found.argmax(-1) == peer.argmax(-1)):.4f}%     ",
+        "      ".join(f"{median:.2f} s" for median in medians),
+        f"    {ratio:.2f}",
+        flush=True,
+    )
+
+
+def batch(pictures: Path, name: str, repeats: int) -> None:
+    """The photograph and its mirror images, eight in all, at once and one by one."""
+    for size in ((120, 160), (240, 320), (320, 480)):
+        image, logits = (array[: size[0], : size[1]] for array in read(pictures, name))
+        flips = [(a, b, c) for a in (1, -1) for b in (1, -1) for c in (0, 1)]
+        guides, unaries = (
+            tf.constant(np.stack([np.roll(x[::a, ::b], c, axis=1) for a, b, c in flips]))
+            for x in (image, logits)
+        )
+        crf = compiled()
+
+        def singles(crf=crf, guides=guides, unaries=unaries):
+            for i in range(8):
+                crf(unaries[i : i + 1], guides[i : i + 1]).numpy()
+
+        def together(crf=crf, guides=guides, unaries=unaries):
+            crf(unaries, guides).numpy()
+
+        singles(), together()
+        times = [(seconds(singles), seconds(together)) for _ in range(repeats)]
+        ratio = statistics.median(b / a for a, b in times)
+        one, all_ = (statistics.median(column) for column in zip(*times, strict=True))
+        print(
+            f"8 of {size[0]}x{size[1]}: one by one {one:.2f} s, as a batch {all_:.2f} s, "
+            f"ratio {ratio:.2f}",
+            flush=True,
+        )
+
+
+def _large(height: int, width: int, labels: int, queue) -> None:
+    rows, columns = np.mgrid[:height, :width]
+    texture = np.random.default_rng(0).integers(0, 30, (height, width, 3))
+    image = np.clip(rows[..., None] // 8 + columns[..., None] // 16 + texture, 0, 255)
+    logits = np.random.default_rng(1).normal(size=(height, width, labels)).astype("float32")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    taken = seconds(lambda: compiled()(logits[None], image[None].astype("uint8")).numpy())
+    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, before / 2**20, taken))
+
+
+def memory(height: int = 1024, width: int = 2048, labels: int = 19) -> None:
+    """Peak memory of a process that refines one large picture."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_large, args=(height, width, labels, queue))
+    process.start()
+    peak, before, taken = queue.get()
+    process.join()
+    print(f"{height}x{width}x{labels}: {peak:.2f} GiB at most, {before:.2f} before; {taken:.1f} s")
+
+
+def training_step(repeats: int, size=(304, 400), labels: int = 11, images: int = 4) -> None:
+    """Forward and backward through 5 iterations with learned weights and compatibility."""
+    crf = MeanFieldCRF(5, compatibility="matrix", trainable_weights_of=("weights", "compatibility"))
+    random = np.random.default_rng(0)
+    logits = tf.constant(random.normal(size=(images, *size, labels)), "float32")
+    guide = random.integers(0, 255, (images, *(n // 8 + 1 for n in size), 3)).astype("float32")
+    guide = tf.image.resize(guide, size)  # smooth, as photographs are
+    truth = random.integers(0, labels, (images, *size))
+
+    @tf.function
+    def step(logits):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            losses = keras.losses.sparse_categorical_crossentropy(
+                truth, crf((logits, guide), training=True), from_logits=True
+            )
+        return tape.gradient(tf.reduce_mean(losses), [logits, *crf.trainable_variables])
+
+    step(logits)
+    taken = statistics.median(seconds(lambda: step(logits)[0].numpy()) for _ in range(repeats))
+    print(f"training step, 5 iterations, {images} of {size[0]}x{size[1]}x{labels}: {taken:.2f} s")
+
+
+def main(pictures: Path, repeats: int = 5) -> None:
+    names = sorted(path.stem for path in pictures.glob("*.png") if "_labels" not in path.stem)
+    print("picture      (w1, sa, sb)    apart    labels equal   pydensecrf   ours     ratio")
+    for name in names:
+        for setting in SETTINGS:
+            compare(pictures, name, setting, repeats)
+    batch(pictures, names[0], repeats)
+    training_step(repeats)
+    memory()
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
