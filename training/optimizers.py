@@ -55,8 +55,8 @@ class LayerRatesAdamW(_LayerRates, keras.optimizers.AdamW):
 
 
 def is_kernel(variable: keras.Variable) -> bool:
-    """Whether weight decay is meant for a variable: not for biases, nor for b12's scalars."""
-    return len(variable.shape) > 1
+    """Whether weight decay is meant for a variable: not for biases, nor for a random field's."""
+    return variable.name == "kernel"
 
 
 def build_optimizer(

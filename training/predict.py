@@ -30,7 +30,8 @@ STAGE_TITLES = {
     "unary": "unary (b11)",
     "triple": "+ triple penalty (b12)",
     "contexts": "+ label contexts (b14)",
-    "final": "final (b15)",
+    "multiscale": "+ multi-scale branches",
+    "final": "final",
 }
 
 

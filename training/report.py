@@ -82,7 +82,7 @@ def write_report(
         html.section("Settings", "", scores.settings(results)),
     ]
     content = html.page(
-        f"Deep Parsing Network on {dataset.name}",
+        f"{config.get('network', 'DPN')} on {dataset.name}",
         f"{len(names)} classes, seed {results['seed']}; {scores.summary(config)}",
         sections,
     )

@@ -1,6 +1,5 @@
-"""The four stages in which a Deep Parsing Network is trained (ICCV 2015, sec. 3.3)."""
+"""Training in stages: each from the best weights of the one before."""
 
-import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,19 +11,15 @@ import tensorflow as tf
 
 from keras_dpn.losses import SegmentationCrossEntropy
 from keras_dpn.metrics import SegmentationScores
-from keras_dpn.models import DPN
 from training import workdir
 from training.callbacks import Epochs, StopOnNaN
 from training.checkpoints import Checkpoints
-from training.configs.base import OUTPUTS, STAGES, LossConfig, StageConfig, TrainConfig
+from training.configs.base import Stage, StageConfig, TrainConfig
 from training.data import Dataset
 from training.data.pipeline import eval_dataset, steps_per_epoch, train_dataset
 from training.data.statistics import median_frequency_weights
 from training.evaluate import evaluate
 from training.optimizers import build_optimizer
-
-# The layers that learn in a stage.
-LEARNING = {"unary": r"b([1-9]|10|11)(_.*)?", "triple": "b12", "contexts": "b13", "joint": ".*"}
 
 
 @dataclass
@@ -44,7 +39,7 @@ class StagedTraining:
 
     Args:
         config: the run's configuration.
-        model: the network, its weights as they are to begin with.
+        model: the config's network, its weights as they are to begin with.
         dataset: training and validation pictures.
         pixel_counts: of the training split, for class weights; see `pixel_counts`.
         work_dir: where everything is written.
@@ -54,7 +49,7 @@ class StagedTraining:
     def __init__(
         self,
         config: TrainConfig,
-        model: DPN,
+        model: keras.Model,
         dataset: Dataset,
         pixel_counts: tuple[np.ndarray, np.ndarray],
         work_dir: Path,
@@ -78,26 +73,26 @@ class StagedTraining:
 
     def run(self) -> list[dict[str, Any]]:
         """Train all stages that are still to do; return each stage's results."""
-        for index, stage in enumerate(STAGES):
-            if index < self.progress.stage or not self.config.stage(stage).epochs:
+        for index, stage in enumerate(self.config.stages):
+            if index < self.progress.stage or not self.config.stage(stage.name).epochs:
                 continue
             if index > self.progress.stage or self.progress.best_miou is None:
-                self._enter(index)
-            self._fit(stage)
-            self._finish(stage)
+                self._enter(index, stage)
+            self._fit(index, stage)
+            self._finish(index, stage)
         return self.progress.results
 
-    def _enter(self, index: int) -> None:
+    def _enter(self, index: int, stage: Stage) -> None:
         """Begin a stage; weights that come from an earlier one are the first to beat."""
         self.progress.stage, self.progress.epoch = index, 0
         self.progress.best_miou, self.progress.seconds = -1.0, 0.0
         if self.progress.results or self.config.weights:
-            before = self._evaluate(STAGES[index])
-            self._record(STAGES[index], 0, {"val_miou": before["miou"]})
-            self._keep_best(STAGES[index], before["miou"])
+            before = self._evaluate(stage)
+            self._record(stage, 0, {"val_miou": before["miou"]})
+            self._keep_best(stage, before["miou"])
 
-    def _fit(self, stage: str) -> None:
-        config, data, first = self.config.stage(stage), self.config.data, self.progress.epoch
+    def _fit(self, index: int, stage: Stage) -> None:
+        config, data, first = self.config.stage(stage.name), self.config.data, self.progress.epoch
         if first >= config.epochs:
             return
         batch_size = config.batch_size or data.batch_size
@@ -112,7 +107,7 @@ class StagedTraining:
                 data.train_split,
                 batch_size=batch_size,
                 augmentation=data.augmentation,
-                seed=self.config.seed + STAGES.index(stage),
+                seed=self.config.seed + index,
                 first_epoch=first,
                 epochs=config.epochs,
                 cache=data.cache,
@@ -134,15 +129,15 @@ class StagedTraining:
             ],
             verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[
-                StopOnNaN(stage, self.checkpoints.latest),
-                keras.callbacks.TensorBoard(self.work_dir / "logs" / stage),
-                Epochs(stage, first, lambda *args: self._end_epoch(stage, model, *args)),
+                StopOnNaN(stage.name, self.checkpoints.latest),
+                keras.callbacks.TensorBoard(self.work_dir / "logs" / stage.name),
+                Epochs(stage.name, first, lambda *args: self._end_epoch(stage, model, *args)),
             ],
         )
 
-    def _compiled(self, stage: str, config: StageConfig, steps: int) -> keras.Model:
+    def _compiled(self, stage: Stage, config: StageConfig, steps: int) -> keras.Model:
         """The network up to the stage's output, with only the stage's layers to learn."""
-        loss = self._loss(config.loss)
+        loss = self._loss(stage, config)
         metric = SegmentationScores(self.model.num_classes, self.dataset.classes.ignore)
         model = self._learning(stage)
         if config.loss.unary:
@@ -154,21 +149,25 @@ class StagedTraining:
         model.optimizer.build(model.trainable_variables)
         return model
 
-    def _learning(self, stage: str) -> keras.Model:
+    def _learning(self, stage: Stage) -> keras.Model:
         """The network up to the stage's output; only the stage's layers are trainable."""
         for layer in self.model.layers:
-            layer.trainable = re.fullmatch(LEARNING[stage], layer.name) is not None
-        return self.model.stage_model(OUTPUTS[stage])
+            layer.trainable = stage.teaches(layer.name)
+        return self.model.stage_model(stage.output)
 
-    def _loss(self, config: LossConfig) -> SegmentationCrossEntropy:
-        weights = None
-        if config.class_weight_power:
+    def _loss(self, stage: Stage, config: StageConfig) -> keras.losses.Loss:
+        weights, settings = None, config.loss
+        if settings.class_weight_power:
             weights = median_frequency_weights(
                 *self.pixel_counts,
-                cap=config.class_weight_cap,
-                power=config.class_weight_power,
+                cap=settings.class_weight_cap,
+                power=settings.class_weight_power,
             )
-        return SegmentationCrossEntropy(self.dataset.classes.ignore, weights, config.hard_ratio)
+        ignore = self.dataset.classes.ignore
+        loss = SegmentationCrossEntropy(ignore, weights, settings.hard_ratio)
+        if settings.coarse:
+            return _CoarseLoss(loss, self.config.coarse_stride(stage.output))
+        return loss
 
     def _end_epoch(self, stage, model, epoch: int, logs: dict[str, float], seconds: float) -> None:
         self.progress.epoch = epoch + 1
@@ -178,21 +177,21 @@ class StagedTraining:
             self._keep_best(stage, logs["val_miou"])
         self._save(model.optimizer)
 
-    def _record(self, stage: str, epoch: int, logs: dict[str, float]) -> None:
-        self.progress.history.append({"stage": stage, "epoch": epoch, **logs})
+    def _record(self, stage: Stage, epoch: int, logs: dict[str, float]) -> None:
+        self.progress.history.append({"stage": stage.name, "epoch": epoch, **logs})
         workdir.write_json(self.work_dir / workdir.HISTORY, self.progress.history)
 
-    def _keep_best(self, stage: str, miou: float) -> None:
+    def _keep_best(self, stage: Stage, miou: float) -> None:
         if miou > self.progress.best_miou:
             self.progress.best_miou = miou
-            path = workdir.stage_dir(self.work_dir, stage) / workdir.MODEL
+            path = workdir.stage_dir(self.work_dir, stage.name) / workdir.MODEL
             workdir.write_atomically(path, self.model.save)
 
-    def _finish(self, stage: str) -> None:
+    def _finish(self, index: int, stage: Stage) -> None:
         """Go back to the stage's best weights, score them, and begin the next stage from them."""
-        best = workdir.load_model(self.work_dir, stage)
+        best = workdir.load_model(self.work_dir, stage.name)
         self.model.set_weights(best.get_weights())
-        config = self.config.stage(stage)
+        config = self.config.stage(stage.name)
         steps = steps_per_epoch(
             self.dataset,
             self.config.data.train_split,
@@ -202,27 +201,38 @@ class StagedTraining:
         self.progress.results.append(
             {
                 **self._evaluate(stage),
-                "name": stage,
+                "name": stage.name,
                 "seconds": self.progress.seconds,
                 "steps": steps * config.epochs,
                 "epochs": config.epochs,
                 "parameters_trained": int(sum(np.prod(v.shape) for v in trained)),
             }
         )
-        self.progress.stage, self.progress.epoch = STAGES.index(stage) + 1, 0
+        self.progress.stage, self.progress.epoch = index + 1, 0
         self.progress.best_miou = None
         self._save(optimizer=None)
 
-    def _evaluate(self, stage: str) -> dict[str, Any]:
-        output = OUTPUTS[stage]
+    def _evaluate(self, stage: Stage) -> dict[str, Any]:
         split = self.config.data.val_split
-        return evaluate(self.model, self.dataset, split, stages=(output,))["stages"][0]
+        return evaluate(self.model, self.dataset, split, stages=(stage.output,))["stages"][0]
 
     def _save(self, optimizer) -> None:
         self.checkpoints.save(self.model, optimizer, vars(self.progress))
 
 
-def _with_unary(model: DPN, output) -> keras.Model:
+class _CoarseLoss(keras.losses.Loss):
+    """A loss on the map that the logits were enlarged from: theirs at every `stride`-th pixel."""
+
+    def __init__(self, loss: keras.losses.Loss, stride: int):
+        super().__init__(name="coarse_loss")
+        self._loss, self._stride = loss, stride
+
+    def call(self, y_true, y_pred):
+        s = self._stride
+        return self._loss(y_true[:, ::s, ::s], y_pred[:, ::s, ::s])
+
+
+def _with_unary(model: keras.Model, output) -> keras.Model:
     """A model whose channels are the logits and behind them the unary term's."""
     unary = model.stage_model("unary").output
     both = keras.layers.Concatenate(dtype="float32", name="with_unary")((output, unary))

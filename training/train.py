@@ -1,4 +1,4 @@
-"""Train a Deep Parsing Network through its four stages.
+"""Train a network through its stages.
 
 python -m training.train RECIPE --work-dir DIR [--data-dir DIR] [--resume] [any field of the config]
 """
@@ -21,11 +21,13 @@ import tyro
 from rich.console import Console
 
 import keras_dpn
-from keras_dpn.models import DPN, pretrained
+from keras_dpn.models import pretrained
 from training import workdir
 from training.cli import guarded
 from training.configs import RECIPES, TrainConfig, from_json, to_json
-from training.configs.base import STAGES
+from training.configs.files import build
+from training.configs.networks.deeplab import CRFConfig, DeepLabTrainConfig
+from training.crf_settings import read_crf
 from training.data import Dataset, load_dataset
 from training.data.checks import survey
 from training.stages import StagedTraining
@@ -39,9 +41,11 @@ class Arguments:
 
     work_dir: Path
     """Receives the configuration, checkpoints, logs, results and models."""
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    config: Annotated[TrainConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands]
     data_dir: Path | None = None
     """Short for --data.data-dir."""
+    crf: Path | None = None
+    """Settings of DeepLab's CRF, as training.crf_search writes them."""
     resume: bool = False
     """Carry on at the last finished epoch of work_dir."""
     devices: str = "all"
@@ -76,7 +80,9 @@ def main(args: Sequence[str] | None = None) -> int:
 def train(arguments: Arguments, console: Console) -> None:
     """Check everything that can be checked first, then train, then write the results."""
     config = with_absolute_paths(arguments.config, arguments.data_dir)
-    check_stages(config)
+    if arguments.crf:
+        config = with_crf(config, arguments.crf)
+    config.check()
     data_dir = config.data.data_dir
     dataset = load_dataset(config.data.dataset, data_dir and Path(data_dir), seed=config.seed)
     strategy = choose_devices(arguments.devices)
@@ -123,22 +129,18 @@ def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConf
     return config
 
 
-def check_stages(config: TrainConfig) -> None:
-    """Refuse stages that train layers which the network doesn't have."""
-    needed = {"triple": ("triple", "contexts"), "contexts": ("contexts",)}
-    for stage, pairwise in needed.items():
-        if config.stage(stage).epochs and config.model.pairwise not in pairwise:
-            raise ValueError(
-                f"Stage {stage} needs model.pairwise of {' or '.join(pairwise)}, received "
-                f"{config.model.pairwise}; leave it out with --{stage}.epochs 0."
-            )
-    if not any(config.stage(stage).epochs for stage in STAGES):
-        raise ValueError("Expected at least one stage with epochs, received none.")
+def with_crf(config: TrainConfig, path: Path) -> TrainConfig:
+    """The configuration with a settings file's values for the network's CRF."""
+    if not isinstance(config, DeepLabTrainConfig):
+        raise ValueError(f"--crf needs a recipe of DeepLab, received {config.network.__name__}.")
+    values = dataclasses.asdict(config.model.crf or CRFConfig()) | read_crf(path)
+    model = dataclasses.replace(config.model, crf=build(CRFConfig, values, path))
+    return dataclasses.replace(config, model=model)
 
 
-def build_model(config: TrainConfig, num_classes: int) -> DPN:
+def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
     """The configured network."""
-    return DPN(num_classes=num_classes, **dataclasses.asdict(config.model))
+    return config.network(num_classes=num_classes, **dataclasses.asdict(config.model))
 
 
 def choose_devices(devices: str) -> tf.distribute.Strategy:
@@ -166,7 +168,8 @@ def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> None:
     if not resume:
         raise ValueError(f"{work_dir} holds a run already: --resume it, or choose another.")
     earlier = to_json(from_json(workdir.read_json(path), path))
-    odd = [key for key, value in to_json(config).items() if not _same(value, earlier[key])]
+    ours = to_json(config)
+    odd = [key for key in {**ours, **earlier} if not _same(ours.get(key), earlier.get(key))]
     if odd:
         raise ValueError(
             f"{path}: the run to resume was configured otherwise in: {', '.join(odd)}. Give the "

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 
 import keras_dpn  # noqa: F401  registers the classes that saved models name
+from training.configs.base import Stage
+from training.configs.networks import NETWORKS
 from training.data.dataset import Classes
 
 CONFIG = "config.json"
@@ -44,15 +46,25 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path}: expected JSON, found {error}.") from None
 
 
-def stage_dir(work_dir: Path, stage: str) -> Path:
-    """Where a stage's best model lies; the stage is one of training.configs.base.STAGES."""
-    from training.configs.base import STAGES
-
-    if stage not in STAGES:
+def load_stages(work_dir: Path) -> dict[str, Stage]:
+    """The stages of the network that a run trains, by name, in order."""
+    network = load_config(work_dir).get("network", "DPN")  # version 1 knew no other
+    if network not in NETWORKS:
         raise ValueError(
-            f"Invalid value for argument `stage`: expected one of {STAGES}, received {stage!r}."
+            f"{work_dir / CONFIG}: network: expected one of {sorted(NETWORKS)}, received "
+            f"{network!r}."
         )
-    return work_dir / "stages" / f"{STAGES.index(stage) + 1}_{stage}"
+    return {stage.name: stage for stage in NETWORKS[network].stages}
+
+
+def stage_dir(work_dir: Path, stage: str) -> Path:
+    """Where the best model of one of a run's stages lies."""
+    names = list(load_stages(work_dir))
+    if stage not in names:
+        raise ValueError(
+            f"Invalid value for argument `stage`: expected one of {names}, received {stage!r}."
+        )
+    return work_dir / "stages" / f"{names.index(stage) + 1}_{stage}"
 
 
 def load_model(work_dir: Path, stage: str | None = None) -> keras.Model:

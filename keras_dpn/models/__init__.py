@@ -1,6 +1,7 @@
 """Networks as functional graphs, one file a paper."""
 
+from keras_dpn.models.deeplab import DeepLab, field_of_view
 from keras_dpn.models.dpn import DPN
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 
-__all__ = ["DPN", "Preprocess", "vgg16_trunk"]
+__all__ = ["DPN", "DeepLab", "Preprocess", "field_of_view", "vgg16_trunk"]

@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops
 
 from keras_dpn.layers import BlockMinPool, LocalConv2D, Resize
+from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_one_of, check_positive_int, standardize_window
 
@@ -15,7 +16,7 @@ _STRIDE = 8  # of the trunk, whose first three pools halve
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-class DPN(keras.Model):
+class DPN(StagedModel):
     """Deep Parsing Network: VGG16 as the unary term of a Markov random field, mean field as layers.
 
     The network gives logits whose softmax are the labels' marginals,
@@ -125,11 +126,7 @@ class DPN(keras.Model):
                 "Invalid value for argument `color_unit`: expected a positive number, received "
                 f"{color_unit}."
             )
-        if len(input_shape) != 3 or input_shape[-1] != 3 or 0 in input_shape:
-            raise ValueError(
-                "Invalid value for argument `input_shape`: expected (height, width, 3), received "
-                f"{tuple(input_shape)}."
-            )
+        check_input_shape(input_shape)
 
         # === Layers ===
         own = {"fc6_kernel": fc6_kernel, "fc6_dilation": fc6_dilation, "fc_width": fc_width}
@@ -191,19 +188,7 @@ class DPN(keras.Model):
         if pairwise_stride > 1:
             to_image = Resize(factor=pairwise_stride, name="resize")
             stages = {stage: to_image((x, image)) for stage, x in stages.items()}
-        super().__init__(image, stages["final"], name=name, **kwargs)
-
-        # === Config ===
-        for key, value in config.items():
-            if key not in ("name", "input_shape"):
-                setattr(self, key, value)
-        self._config = config
-        self._stages = stages
-
-    @property
-    def stage_names(self):
-        """Names of the network's stages in the order of training."""
-        return tuple(self._stages)
+        super().__init__(image, stages, config, **kwargs)
 
     def stage_model(self, stage):
         """The network up to one stage, as a model that shares this one's weights.
@@ -219,15 +204,7 @@ class DPN(keras.Model):
         Raises:
             ValueError: if the network has no such stage.
         """
-        check_one_of("stage", stage, self.stage_names)
-        return keras.Model(self.input, self._stages[stage], name=f"{self.name}_{stage}")
-
-    def get_config(self):
-        return dict(self._config)
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        return super().stage_model(stage)
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")

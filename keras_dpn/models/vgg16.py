@@ -58,6 +58,7 @@ def vgg16_trunk(
     width=1.0,
     strides=(2, 2, 2, None, None),
     pool_size=2,
+    centered_pools=False,
     dilations=(1, 1, 1, 1, 2),
     fc6_kernel=7,
     fc6_dilation=4,
@@ -75,11 +76,15 @@ def vgg16_trunk(
         width: factor on all numbers of channels; 1.0 is VGG16.
         strides: stride of the pool after each of the five blocks; None leaves the pool out.
         pool_size: window of the pools that halve; those with stride 1 are 3x3.
+        centered_pools: whether the windows of the pools that halve are centred on pixels 0, 2, 4,
+            ... at even sizes too, as Caffe's with a padding of 1; needs a `pool_size` of 3. A side
+            of n pixels becomes n // 2 + 1, so that no pixel lies beyond the last centre.
         dilations: dilation of each block's convolutions.
         fc6_kernel: kernel size of b9.
         fc6_dilation: dilation of b9.
         fc_width: channels of b9 and b10, before `width`.
-        average_pool: whether a 3x3 average pool with stride 1 precedes b9 (DeepLab-LargeFOV).
+        average_pool: whether a 3x3 average pool with stride 1 precedes b9 (DeepLab-LargeFOV). As in
+            Caffe it divides by 9 at the border too, where a part of the window sees zeros.
         dropout: rate after b9 and b10.
 
     Returns:
@@ -87,13 +92,19 @@ def vgg16_trunk(
         trunk's output. Every entry can serve as a tap.
 
     Raises:
-        ValueError: if a setting is not given for all five blocks.
+        ValueError: if a setting is not given for all five blocks, or `centered_pools` with another
+            `pool_size` than 3.
     """
     check_channels_last("vgg16_trunk")
     if len(strides) != len(BLOCKS) or len(dilations) != len(BLOCKS):
         raise ValueError(
             "Invalid values for arguments `strides` and `dilations`: expected one for each of "
             f"{len(BLOCKS)} blocks, received {strides} and {dilations}."
+        )
+    if centered_pools and pool_size != 3:
+        raise ValueError(
+            "Invalid value for argument `pool_size`: expected 3 with `centered_pools`, received "
+            f"{pool_size}."
         )
     taps = {}
 
@@ -119,9 +130,14 @@ def vgg16_trunk(
             add(conv(f"{group}_conv{i}", channels, 3, dilation))
         if stride is not None:
             window = 3 if stride == 1 else pool_size
-            add(layers.MaxPooling2D(window, stride, padding="same", name=pool))
+            padding = "same"
+            if centered_pools and stride > 1:
+                x = layers.ZeroPadding2D(((1, stride), (1, stride)), name=f"{pool}_pad")(x)
+                padding = "valid"  # after a ReLU zeros change no maximum
+            add(layers.MaxPooling2D(window, stride, padding=padding, name=pool))
     if average_pool:
-        add(layers.AveragePooling2D(3, 1, padding="same", name="b8_average"))
+        x = layers.ZeroPadding2D(1, name="b8_average_pad")(x)
+        add(layers.AveragePooling2D(3, 1, name="b8_average"))
     add(conv("b9", fc_width, fc6_kernel, fc6_dilation))
     add(layers.Dropout(dropout, name="b9_dropout"))
     add(conv("b10", fc_width, 1, 1))

@@ -9,12 +9,12 @@ import pytest
 
 from keras_dpn.models import DPN
 from training.configs import RECIPES, TrainConfig, to_json
-from training.configs.base import ModelConfig
+from training.configs.networks.dpn import DPNConfig
 from training.data.scenes import ScenesDataset
 from training.evaluate import evaluate
 from training.workdir import stage_dir
 
-MODEL = ModelConfig(
+MODEL = DPNConfig(
     width=0.0625,
     trunk="large_fov",
     fc_width=16,
@@ -38,6 +38,7 @@ def finished_run(tmp_path_factory, small_scenes):
     keras.utils.set_random_seed(0)
     model = DPN(small_scenes.classes.num_classes, **dataclasses.asdict(MODEL))
     config: TrainConfig = dataclasses.replace(RECIPES["scenes"], model=MODEL)
+    (work_dir / "config.json").write_text(json.dumps(to_json(config)))
     stages = []
     for order, (stage, output) in enumerate({"unary": "unary", "joint": "final"}.items()):
         (path := stage_dir(work_dir, stage)).mkdir(parents=True)
@@ -54,7 +55,6 @@ def finished_run(tmp_path_factory, small_scenes):
         {"stage": "joint", "epoch": 1, "loss": 0.4, "miou": 0.3, "val_miou": 0.25},
     ]
     files = {
-        "config": to_json(config),
         "classes": small_scenes.classes.to_json(),
         "history": history,
         "results": {

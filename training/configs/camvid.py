@@ -7,12 +7,14 @@ rare things need to appear at all; the pairwise terms learn without, so that the
 become true to the pictures again.
 """
 
-from training.configs.base import DataConfig, LossConfig, ModelConfig, StageConfig, TrainConfig
+from training.configs.base import DataConfig, LossConfig, StageConfig
+from training.configs.networks import DPNTrainConfig
+from training.configs.networks.dpn import DPNConfig
 from training.data.pipeline import Augmentation
 
 RECIPES = {
-    "camvid": TrainConfig(
-        model=ModelConfig(trunk="large_fov", triple_window=13, pairwise_stride=4),
+    "camvid": DPNTrainConfig(
+        model=DPNConfig(trunk="large_fov", triple_window=13, pairwise_stride=4),
         data=DataConfig(
             dataset="camvid",
             batch_size=4,

@@ -1,11 +1,13 @@
 """The built-in scenes: a small network, trained from nothing on a CPU in minutes."""
 
-from training.configs.base import DataConfig, ModelConfig, StageConfig, TrainConfig
+from training.configs.base import DataConfig, StageConfig
+from training.configs.networks import DPNTrainConfig
+from training.configs.networks.dpn import DPNConfig
 from training.data.pipeline import Augmentation
 
 RECIPES = {
-    "scenes": TrainConfig(
-        model=ModelConfig(
+    "scenes": DPNTrainConfig(
+        model=DPNConfig(
             width=0.125,
             trunk="large_fov",
             fc6_dilation=2,

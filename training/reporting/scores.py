@@ -1,6 +1,6 @@
 """A run's numbers as tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -70,14 +70,28 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def summary(config: Mapping[str, Any]) -> str:
     """The network in one line, from a run's configuration."""
-    model = config["model"]
-    parts = [f"{model['trunk']} trunk, width {model['width']}"]
+    model, parts = config["model"], _PARTS[config.get("network", "DPN")]
+    return "; ".join([*parts(model), config["precision"]])
+
+
+def _dpn(model: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{model['trunk']} trunk, width {model['width']}"
     if model["pairwise"]:
-        parts.append(f"b12 {model['triple_window']}×{model['triple_window']}")
+        yield f"b12 {model['triple_window']}×{model['triple_window']}"
     if model["pairwise"] == "contexts":
         n, k = model["context_window"], model["mixtures"]
-        parts.append(f"b13 {n}×{n}, {k} mixtures")
-    return "; ".join([*parts, config["precision"]])
+        yield f"b13 {n}×{n}, {k} mixtures"
+
+
+def _deeplab(model: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{model['variant']}, width {model['width']}"
+    if model["multiscale"]:
+        yield "multi-scale branches"
+    if model["crf"]:
+        yield f"CRF, {model['crf']['num_iterations']} iterations"
+
+
+_PARTS = {"DPN": _dpn, "DeepLab": _deeplab}
 
 
 def percent(value: float | None) -> str:

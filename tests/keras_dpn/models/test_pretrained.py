@@ -399,3 +399,47 @@ def test_dpn_takes_vgg16s_names_and_order(tmp_path):
     }
     load_pretrained(model, write_legacy(tmp_path / "vgg.h5", tensors))
     assert_convolutions(model, tensors)
+
+
+@pytest.mark.parametrize(("source", "target"), [("DPN", "DeepLab"), ("DeepLab", "DPN")])
+def test_dpn_and_deeplab_take_each_others_trunk(tmp_path, source, target):
+    settings = {
+        "DPN": {"trunk": "large_fov", "triple_window": 3, "context_window": 3},
+        "DeepLab": {"variant": "largefov", "multiscale": True},
+    }
+    earlier, model = (
+        getattr(models, name)(num_classes=3, width=0.125, **settings[name])
+        for name in (source, target)
+    )
+    earlier.save(tmp_path / "model.keras")
+    report = load_pretrained(model, tmp_path / "model.keras")
+    trunk = {*OURS, "b9", "b10", "b11"}
+    assert {name.split("/")[0] for name in report.filled} == trunk
+    expected, found = values_of(earlier), values_of(model)
+    for name in report.filled:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    left = {name.split("/")[0] for name in report.left}
+    assert all(name.startswith("msc_") or name in ("b12", "b13") for name in left) and left
+
+
+@pytest.mark.parametrize(
+    ("variant", "taps"),
+    [("7x7", range(7)), ("4x4", (0, 2, 4, 6)), ("largefov", (0, 3, 6))],
+)
+def test_deeplab_takes_vgg16(tmp_path, variant, taps):
+    width = 1 / 64
+    model = models.DeepLab(variant, num_classes=3, width=width)
+    random = np.random.default_rng(0)
+    tensors = {}
+    for ours, theirs in zip(OURS, THEIRS, strict=True):
+        shape = tuple(model.get_layer(ours).kernel.shape)
+        tensors[theirs] = [random.normal(size=size).astype("float32") for size in (shape, shape[3])]
+    for name, rows in (("fc1", 49 * 8), ("fc2", 64)):
+        tensors[name] = [random.normal(size=size).astype("float32") for size in ((rows, 64), 64)]
+    report = load_pretrained(model, write_legacy(tmp_path / "vgg.h5", tensors))
+    assert report.left == ("b11/kernel", "b11/bias")
+    assert_convolutions(model, tensors)
+    kernel = model.get_layer("b9").kernel.numpy()
+    step = 64 // kernel.shape[-1]
+    expected = tensors["fc1"][0].reshape(7, 7, 8, 64)[np.ix_(taps, taps)][..., ::step]
+    np.testing.assert_array_equal(kernel, expected)

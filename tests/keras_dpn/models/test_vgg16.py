@@ -44,6 +44,28 @@ def test_kept_pools_and_average_pool():
     assert model.get_layer("b8_average").strides == (1, 1)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 9, 12])
+def test_centered_pools_look_around_every_second_pixel(size):
+    image = keras.Input((None, None, 3))
+    taps = vgg16_trunk(image, width=0.001, fc6_kernel=1, pool_size=3, centered_pools=True)
+    model = keras.Model(image, [taps["b1_conv2"], taps["b2_pool"]])
+    x, pooled = (to_numpy(y)[0, ..., 0] for y in model(random(1, size, size, 3)))
+    assert pooled.shape == (size // 2 + 1,) * 2
+    for y, x_ in np.ndindex(pooled.shape):
+        window = x[max(0, 2 * y - 1) : 2 * y + 2, max(0, 2 * x_ - 1) : 2 * x_ + 2]
+        assert pooled[y, x_] == window.max()
+
+
+def test_average_pool_divides_by_9_at_the_border_too():
+    image = keras.Input((None, None, 3))
+    taps = vgg16_trunk(image, width=0.001, strides=(None,) * 5, fc6_kernel=1, average_pool=True)
+    model = keras.Model(image, [taps["b8_conv3"], taps["b8_average"]])
+    x, averaged = (to_numpy(y)[0, ..., 0] for y in model(random(1, 4, 5, 3)))
+    padded = np.pad(x, 1)
+    expected = sum(padded[i : i + 4, j : j + 5] for i, j in np.ndindex(3, 3)) / 9
+    assert_close(averaged, expected)
+
+
 @pytest.mark.parametrize("pool_size", [2, 3])
 def test_pools_of_stride_1_are_3x3(pool_size):
     model = trunk(strides=(2, 2, 2, 1, 1), pool_size=pool_size)
@@ -89,6 +111,11 @@ def test_convolutions_are_keras_applications_vgg16s_in_order():
 def test_refuses_settings(settings):
     with pytest.raises(ValueError, match="`strides` and `dilations`: expected one for each of 5"):
         trunk(**settings)
+
+
+def test_centered_pools_are_3x3():
+    with pytest.raises(ValueError, match="`pool_size`: expected 3 with `centered_pools`, rec.* 2"):
+        trunk(centered_pools=True)
 
 
 def test_refuses_channels_first(monkeypatch):

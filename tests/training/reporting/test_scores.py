@@ -2,6 +2,9 @@ import re
 
 import pytest
 
+from training.configs import to_json
+from training.configs.networks import DeepLabTrainConfig
+from training.configs.networks.deeplab import CRFConfig, DeepLabConfig
 from training.reporting import scores
 
 
@@ -68,4 +71,18 @@ def test_settings_carry_dotted_names():
 def test_summary_names_the_parts_the_network_has(pairwise, text):
     model = {"trunk": "vgg16", "width": 1, "pairwise": pairwise}
     model |= {"triple_window": 50, "context_window": 9, "mixtures": 5}
-    assert scores.summary({"model": model, "precision": "float32"}) == text
+    for network in ({}, {"network": "DPN"}):  # the first versions knew no other
+        assert scores.summary({"model": model, "precision": "float32", **network}) == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, "largefov, width 1.0; float32"),
+        ({"multiscale": True}, "largefov, width 1.0; multi-scale branches; float32"),
+        ({"crf": CRFConfig(5)}, "largefov, width 1.0; CRF, 5 iterations; float32"),
+    ],
+)
+def test_summary_of_deeplab(settings, text):
+    config = DeepLabTrainConfig(model=DeepLabConfig(**settings))
+    assert scores.summary(to_json(config)) == text

@@ -1,0 +1,209 @@
+"""DeepLab v1 (ICLR 2015): VGG16 with holes, multi-scale branches, a fully connected CRF."""
+
+import keras
+from keras import layers, ops
+
+from keras_dpn.layers import MeanFieldCRF
+from keras_dpn.models.staged import StagedModel, check_input_shape
+from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
+from keras_dpn.ops.checks import check_one_of, check_positive_int
+from keras_dpn.ops.resize import resize
+
+# Table 2 of the paper; "input stride" there is the dilation.
+VARIANTS = {
+    "7x7": {"fc6_kernel": 7, "fc6_dilation": 4, "fc_width": 4096},
+    "4x4": {"fc6_kernel": 4, "fc6_dilation": 4, "fc_width": 4096},
+    "4x4-largestride": {"fc6_kernel": 4, "fc6_dilation": 8, "fc_width": 4096},
+    "largefov": {"fc6_kernel": 3, "fc6_dilation": 12, "fc_width": 1024},
+}
+_STRIDE = 8  # of the trunk, whose first three pools halve
+_VGG16_STRIDE = 32  # of the map that VGG16's fc6 looks at
+# What the multi-scale branches look at, and its stride.
+_TAPS = {"b2_pool": 2, "b4_pool": 4, "b6_pool": 8, "b7_pool": 8}
+_BRANCH_WIDTH = 128
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class DeepLab(StagedModel):
+    """DeepLab v1: VGG16 as a dense classifier, and a fully connected CRF that finds the outlines.
+
+    The networks of "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected
+    CRFs" (ICLR 2015), with the layers of the author's files. All pools are 3x3; three of them
+    halve. Cell (i, j) of the map at 1/8 resolution belongs to pixel (8i, 8j) whatever the size of
+    the image, and bilinear enlargement keeps it there: at every 8th pixel the unary logits are the
+    map itself.
+
+    Args:
+        variant: fc6, Table 2: "7x7" (134.3 M parameters at 21 classes), "4x4" (65.1 M; the paper's
+            DeepLab-CRF), "4x4-largestride" (65.1 M; DeepLab-CRF-4x4) or "largefov" (20.5 M;
+            DeepLab-CRF-LargeFOV).
+        num_classes: L, integer >= 2.
+        multiscale: whether branches from the image and from the first four pools add their scores
+            (MSc). Each works at its own resolution and is enlarged, as in the author's network for
+            testing; the one for training, with strides, is this one at every 8th pixel. They add
+            zero until they have learnt.
+        crf: None, or a dictionary of arguments of `keras_dpn.layers.MeanFieldCRF`; `{}` for its
+            defaults.
+        width: factor on all numbers of channels.
+        input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
+        dropout: rate after fc6, fc7 and the layers of the branches.
+
+    Input shape:
+        `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Any height and width from 1 up; 8k + 1, as the
+        author's 321 and 513, wastes nothing.
+
+    Output shape:
+        `(B, H, W, num_classes)`, float32 logits.
+
+    Raises:
+        ValueError: for values out of these ranges.
+
+    Example:
+
+    >>> model = DeepLab("largefov", num_classes=3, multiscale=True, width=0.0625)
+    >>> model(keras.ops.zeros((1, 13, 9, 3))).shape
+    (1, 13, 9, 3)
+    >>> model.stage_names
+    ('unary', 'multiscale', 'final')
+    """
+
+    def __init__(
+        self,
+        variant="largefov",
+        num_classes=21,
+        multiscale=False,
+        crf=None,
+        width=1.0,
+        input_shape=(None, None, 3),
+        dropout=0.5,
+        name="deeplab",
+        **kwargs,
+    ):
+        config = {
+            key: value
+            for key, value in locals().items()
+            if key not in ("self", "kwargs", "__class__")
+        }
+        check_one_of("variant", variant, tuple(VARIANTS))
+        check_positive_int("num_classes", num_classes, minimum=2)
+        check_input_shape(input_shape)
+        if crf is not None and not isinstance(crf, dict):
+            raise ValueError(
+                "Invalid value for argument `crf`: expected None or a dictionary of arguments of "
+                f"`MeanFieldCRF` such as {{'num_iterations': 5}}, received {crf!r}."
+            )
+
+        # === Layers ===
+        preprocess = Preprocess(name="preprocess")
+        b11 = layers.Conv2D(num_classes, 1, dtype="float32", name="b11")
+
+        # === Functional model ===
+        image = keras.Input(input_shape, name="image")
+        x = preprocess(image)
+        taps = vgg16_trunk(
+            x,
+            width=width,
+            strides=(2, 2, 2, 1, 1),
+            pool_size=3,
+            centered_pools=True,
+            average_pool=variant == "largefov",
+            dropout=dropout,
+            **VARIANTS[variant],
+        )
+        features = list(taps.values())[-1]  # (B, h, w, fc_width), h and w those of H / 8
+        logits = Interp(_STRIDE, name="b11_interp")((b11(features), image))  # (B, H, W, L)
+        stages = {"unary": logits}
+        if multiscale:
+            channels = max(1, round(_BRANCH_WIDTH * width))
+            scores = [_branch(x, "msc_image", channels, num_classes, dropout)]
+            for tap, stride in _TAPS.items():
+                own = _branch(taps[tap], f"msc_{tap}", channels, num_classes, dropout)
+                scores.append(Interp(stride, name=f"msc_{tap}_interp")((own, image)))
+            logits = layers.Add(dtype="float32", name="msc_sum")([logits, *scores])
+            stages["multiscale"] = logits
+        if crf is not None:
+            logits = MeanFieldCRF(**crf, name="crf")((logits, image))
+        stages["final"] = logits
+        super().__init__(image, stages, config, **kwargs)
+
+    def stage_model(self, stage):
+        """The network up to one stage, as a model that shares this one's weights.
+
+        Args:
+            stage: "unary", the trunk's classifier; "multiscale", with the branches' scores added;
+                or "final", after the CRF if there is one.
+
+        Returns:
+            `keras.Model` from images to logits `(B, H, W, L)`.
+
+        Raises:
+            ValueError: if the network has no such stage.
+        """
+        return super().stage_model(stage)
+
+
+def field_of_view(fc6_kernel, fc6_dilation):
+    """Side of what fc6 sees, in pixels, as Table 2 of the paper counts it.
+
+    Every tap counts as the 32 pixels between two cells of the map that VGG16's fc6 was made for (7
+    taps next to each other see 224, the size of VGG16's images); from tap to tap it is the dilation
+    times the 8 pixels between two cells of this map. The convolutions below and their padding make
+    the receptive field larger, by the same amount in all variants.
+
+    Args:
+        fc6_kernel: integer >= 1.
+        fc6_dilation: integer >= 1.
+
+    Raises:
+        ValueError: for other values.
+
+    Example:
+
+    >>> field_of_view(fc6_kernel=3, fc6_dilation=12)
+    224
+    """
+    check_positive_int("fc6_kernel", fc6_kernel)
+    check_positive_int("fc6_dilation", fc6_dilation)
+    return (fc6_kernel - 1) * fc6_dilation * _STRIDE + _VGG16_STRIDE
+
+
+def _branch(x, name, channels, num_classes, dropout):
+    """Two hidden layers and scores that start at zero."""
+    for part, kernel in (("conv", 3), ("fc", 1)):
+        x = layers.Conv2D(
+            channels,
+            kernel,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=f"{name}_{part}",
+        )(x)
+        x = layers.Dropout(dropout, name=f"{name}_{part}_dropout")(x)
+    return layers.Conv2D(
+        num_classes, 1, kernel_initializer="zeros", dtype="float32", name=f"{name}_scores"
+    )(x)
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class Interp(layers.Layer):
+    """Caffe's `interp`: a map of a stride, enlarged so that cell i lies on pixel stride * i.
+
+    Takes the map and the image, gives the map at the image's size.
+    """
+
+    def __init__(self, stride, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.stride = stride
+
+    def call(self, inputs):
+        x, image = inputs
+        size = [self.stride * (n - 1) + 1 for n in ops.shape(x)[1:3]]
+        height, width = ops.shape(image)[1:3]
+        return resize(x, size, align_corners=True)[:, :height, :width]
+
+    def compute_output_spec(self, inputs):
+        x, image = inputs
+        return keras.KerasTensor((*image.shape[:3], x.shape[-1]), dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), "stride": self.stride}

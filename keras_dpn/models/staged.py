@@ -1,0 +1,61 @@
+"""What the networks here have in common: outputs after each of their stages."""
+
+import keras
+
+from keras_dpn.ops.checks import check_one_of
+
+
+class StagedModel(keras.Model):
+    """A functional network with logits after each of its stages; the last is its output.
+
+    Args:
+        image: the network's input, `(B, H, W, 3)`.
+        stages: logits `(B, H, W, L)` by the stage's name, in the order of training; among them
+            "final", the network's output.
+        config: the constructor's arguments, for `get_config`; all but `name` and `input_shape`,
+            which Keras has itself, become attributes.
+    """
+
+    def __init__(self, image, stages, config, **kwargs):
+        super().__init__(image, stages["final"], name=config["name"], **kwargs)
+        for key, value in config.items():
+            if key not in ("name", "input_shape"):
+                setattr(self, key, value)
+        self._config = config
+        self._stages = stages
+
+    @property
+    def stage_names(self):
+        """Names of the network's stages in the order of training."""
+        return tuple(self._stages)
+
+    def stage_model(self, stage):
+        """The network up to one stage, as a model that shares this one's weights.
+
+        Args:
+            stage: one of `stage_names`.
+
+        Returns:
+            `keras.Model` from images to logits `(B, H, W, L)`.
+
+        Raises:
+            ValueError: if the network has no such stage.
+        """
+        check_one_of("stage", stage, self.stage_names)
+        return keras.Model(self.input, self._stages[stage], name=f"{self.name}_{stage}")
+
+    def get_config(self):
+        return dict(self._config)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+
+def check_input_shape(input_shape):
+    """Raise ValueError unless `input_shape` is that of RGB images, channels last."""
+    if len(input_shape) != 3 or input_shape[-1] != 3 or 0 in input_shape:
+        raise ValueError(
+            "Invalid value for argument `input_shape`: expected (height, width, 3), received "
+            f"{tuple(input_shape)}."
+        )
