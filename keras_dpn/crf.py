@@ -162,14 +162,17 @@ def unary_from_logits(logits: np.ndarray) -> np.ndarray:
 
 
 def _refine(image: np.ndarray, unary: np.ndarray, settings: dict[str, Any]) -> np.ndarray:
-    image = np.asarray(image)
-    if image.ndim != unary.ndim or image.shape[:-1] != unary.shape[:-1]:
+    image = np.asarray(image, "float32")
+    if image.ndim != unary.ndim or image.shape[:-1] != unary.shape[:-1] or not image.size:
         raise ValueError(
-            "Expected an image (H, W, C) and probabilities (H, W, L) of the same size, received "
-            f"shapes {image.shape} and {unary.shape}."
+            "Expected an image (H, W, C) and probabilities (H, W, L) of at least one point and the "
+            f"same size, received shapes {image.shape} and {unary.shape}."
         )
-    model = _model(image.ndim, image.shape[-1], unary.shape[-1], json.dumps(settings, default=list))
-    logits = model.predict_on_batch([unary[None], image[None].astype("float32")])[0]
+    if np.isnan(image).any():
+        raise ValueError("Invalid value for argument `image`: expected numbers, received NaN.")
+    settings = json.dumps(settings, default=lambda value: np.asarray(value).tolist())
+    model = _model(image.ndim, image.shape[-1], unary.shape[-1], settings)
+    logits = model.predict_on_batch([unary[None], image[None]])[0]
     exponential = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return exponential / exponential.sum(axis=-1, keepdims=True)
 

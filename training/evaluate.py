@@ -2,12 +2,13 @@
 
     python -m training.evaluate --work-dir runs/demo --split val --stages
 
-prints a table and writes RUN/evaluation_<split>.json.
+prints a table and writes RUN/evaluation_<split>.json. `--crf RUN/crf.json` scores each stage with a
+fully connected CRF as well, `--trimap` adds scores along the outlines of things, with a plot.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -15,11 +16,21 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from keras_dpn import inference, metrics
+from keras_dpn import inference, metrics, viz
+from keras_dpn.crf import refine
 from training.cli import run
-from training.configs.base import OUTPUTS
+from training.crf_settings import read_crf
 from training.data import Dataset, load_dataset
-from training.workdir import CONFIG, RESULTS, load_classes, load_model, read_json, write_json
+from training.workdir import (
+    CONFIG,
+    RESULTS,
+    load_classes,
+    load_model,
+    load_stages,
+    read_json,
+    write_atomically,
+    write_json,
+)
 
 SCORES = {
     "miou": "mean IoU",
@@ -27,6 +38,7 @@ SCORES = {
     "mean_accuracy": "mean accuracy",
     "frequency_weighted_iou": "frequency-weighted IoU",
 }
+TRIMAP_WIDTH = 40  # pixels, of the widest band: DeepLab v1's Fig. 5
 
 
 def evaluate(
@@ -37,6 +49,8 @@ def evaluate(
     stages: Sequence[str] | None = None,
     scales: Sequence[float] = (1.0,),
     mirror: bool = False,
+    crf: Mapping[str, Any] | None = None,
+    trimap: Literal["void", "boundary"] | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Scores every stage asked for in one pass over a split; images of any sizes.
@@ -48,11 +62,15 @@ def evaluate(
         stages: names of the model's stages; by default its output alone, as "final".
         scales: as in `inference.predict_probabilities`.
         mirror: as in `inference.predict_probabilities`.
+        crf: keyword arguments of `crf.refine`; a stage "final+crf" follows the stage "final" then.
+        trimap: score bands of 1 to 40 pixels around the "void" or a "boundary" too, as
+            `metrics.trimap_distance` draws them.
         progress: whether to show a progress bar.
 
     Returns:
-        What the JSON file holds: "dataset", "split", "images", "scales", "mirror", and in "stages"
-        for each stage "name", the `metrics.scores` and the "confusion" matrix, truth in rows.
+        What the JSON file holds: "dataset", "split", "images", "scales", "mirror", "crf", and in
+        "stages" for each stage "name", the `metrics.scores`, the "confusion" matrix, truth in rows,
+        and on request "trimap": "around", "widths", and for each width "miou" and "accuracy".
 
     Raises:
         ValueError: for a split that is unknown or empty, unknown stages, labels beyond the
@@ -61,50 +79,68 @@ def evaluate(
     examples = dataset.examples(split)
     if not examples:
         raise ValueError(f"The split '{split}' of {dataset.name} has no images.")
-    names = ("final",) if stages is None else inference.check_stages(model, stages)
     count = dataset.classes.num_classes
-    confusions = {name: np.zeros((count, count), "int64") for name in names}
+    confusions: dict[str, np.ndarray] = {}
+    bands: dict[str, np.ndarray] = {}
     for example in track(examples, f"evaluating {split}", disable=not progress):
         image, labels = dataset.read(example)
         if stages is None:
             found = {"final": inference.predict_probabilities(model, image, scales, mirror)}
         else:
-            found = inference.stage_probabilities(model, image, names, scales, mirror)
-        for name, probabilities in found.items():
+            found = inference.stage_probabilities(model, image, stages, scales, mirror)
+        for name, probabilities in _with_crf(found, image, crf):
             if probabilities.shape[-1] != count:
                 received = probabilities.shape[-1]
                 raise ValueError(
                     f"{dataset.name} has {count} classes, but the model answers with {received}."
                 )
-            predictions = inference.to_labels(probabilities)
-            confusions[name] += metrics.confusion_matrix(
-                labels, predictions, count, dataset.classes.ignore
-            )
+            pixels = labels, inference.to_labels(probabilities), count, dataset.classes.ignore
+            confusions[name] = confusions.get(name, 0) + metrics.confusion_matrix(*pixels)
+            if trimap:
+                in_bands = metrics.trimap_confusions(*pixels, trimap, TRIMAP_WIDTH)
+                bands[name] = bands.get(name, 0) + in_bands
     return {
         "dataset": dataset.name,
         "split": split,
         "images": len(examples),
         "scales": list(scales),
         "mirror": mirror,
+        "crf": crf,
         "stages": [
             {"name": name, **metrics.scores(confusion), "confusion": confusion.tolist()}
+            | ({"trimap": _trimap_curve(bands[name], trimap)} if trimap else {})
             for name, confusion in confusions.items()
         ],
     }
+
+
+def _with_crf(
+    found: dict[str, np.ndarray], image: np.ndarray, crf: Mapping[str, Any] | None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and probabilities of the stages, each followed by what the CRF makes of it."""
+    for name, probabilities in found.items():
+        yield name, probabilities
+        if crf is not None:
+            yield f"{name}+crf", refine(image, probabilities, **crf)
+
+
+def _trimap_curve(confusions: np.ndarray, around: str) -> dict[str, Any]:
+    rows = [metrics.scores(confusion) for confusion in confusions]
+    widths = list(range(1, len(rows) + 1))
+    scores = {key: [row[key] for row in rows] for key in ("miou", "accuracy")}
+    return {"around": around, "widths": widths, **scores}
 
 
 def evaluate_each_stage(
     work_dir: Path,
     dataset: Dataset,
     split: str,
-    *,
-    scales: Sequence[float] = (1.0,),
-    mirror: bool = False,
-    progress: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Scores the best model of every stage of a training run, each at its own stage's output.
 
-    Args and Returns as in `evaluate`; "stages" has the names of the stages of training.
+    Args and Returns as in `evaluate`, but for `stages`; "stages" has the names of the stages of
+    training.
 
     Raises:
         ValueError: as `evaluate`, and if the run has no results yet.
@@ -112,16 +148,11 @@ def evaluate_each_stage(
     found, stages = {}, []
     for stage in read_json(work_dir / RESULTS)["stages"]:
         name, model = stage["name"], load_model(work_dir, stage["name"])
-        found = evaluate(
-            model,
-            dataset,
-            split,
-            stages=(OUTPUTS[name],),
-            scales=scales,
-            mirror=mirror,
-            progress=progress,
-        )
-        stages.append({**found["stages"][0], "name": name})
+        output = load_stages(work_dir)[name].output
+        found = evaluate(model, dataset, split, stages=(output,), **options)
+        stages += [
+            {**row, "name": name + row["name"].removeprefix(output)} for row in found["stages"]
+        ]
     return {**found, "stages": stages}
 
 
@@ -184,6 +215,9 @@ def main(
     each_stage: bool = False,
     scales: tuple[float, ...] = (1.0,),
     mirror: bool = False,
+    crf: Path | None = None,
+    trimap: bool = False,
+    trimap_around: Literal["void", "boundary"] = "void",
     out: Path | None = None,
 ) -> None:
     """Scores a trained model on one split and prints a table, classes by stages.
@@ -197,10 +231,17 @@ def main(
         each_stage: score the best model of every stage of training instead.
         scales: factors at which each image is looked at; the probabilities are averaged.
         mirror: average with the mirrored image as well.
+        crf: JSON file with a fully connected CRF's settings, as training.crf_search writes it; each
+            stage is then scored without and with it.
+        trimap: also score bands of 1 to 40 pixels along the outlines of things, and draw the
+            curves as OUT_trimap.png beside the JSON file.
+        trimap_around: what the bands lie around: void, or boundary, for data with little void.
         out: JSON file to write; evaluation_SPLIT.json in the work directory by default.
     """
+    settings = read_crf(crf) if crf else None
     data = run_dataset(work_dir, dataset, data_dir)
-    options = {"scales": scales, "mirror": mirror, "progress": True}
+    options = {"scales": scales, "mirror": mirror, "crf": settings, "progress": True}
+    options["trimap"] = trimap_around if trimap else None
     if each_stage:
         found = evaluate_each_stage(work_dir, data, split, **options)
     else:
@@ -212,6 +253,12 @@ def main(
     console = Console()
     console.print(score_table(found, data.classes.names))
     console.print(f"written: {out}", soft_wrap=True)
+    if trimap:
+        picture = out.with_name(f"{out.stem}_trimap.png")
+        curves = {stage["name"]: stage["trimap"]["miou"] for stage in found["stages"]}
+        content = viz.figure_png(viz.plot_trimap(curves, trimap_around))
+        write_atomically(picture, lambda temporary: temporary.write_bytes(content))
+        console.print(f"written: {picture}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -44,8 +44,12 @@ class LayerRatesSGD(_LayerRates, keras.optimizers.SGD):
         super().__init__(layer_rates, **kwargs)
         self._l2_penalty = l2_penalty
 
+    def build(self, variables):
+        self._has_penalty = [is_kernel(variable) for variable in variables]
+        super().build(variables)
+
     def update_step(self, gradient, variable, learning_rate):
-        if self._l2_penalty and is_kernel(variable):
+        if self._l2_penalty and self._has_penalty[self._get_variable_index(variable)]:
             gradient = gradient + keras.ops.cast(self._l2_penalty * variable, gradient.dtype)
         super().update_step(gradient, variable, learning_rate)
 

@@ -10,6 +10,7 @@ from keras_dpn.metrics.confusion import (
     scores,
 )
 from keras_dpn.metrics.segmentation_scores import SegmentationScores
+from keras_dpn.metrics.trimap import trimap_confusions, trimap_distance
 
 __all__ = [
     "SegmentationScores",
@@ -20,4 +21,6 @@ __all__ = [
     "mean_iou",
     "pixel_accuracy",
     "scores",
+    "trimap_confusions",
+    "trimap_distance",
 ]

@@ -20,7 +20,9 @@ from keras_dpn.viz.plots import (
     plot_compatibility,
     plot_confusion,
     plot_contexts,
+    plot_crf_search,
     plot_curves,
+    plot_trimap,
 )
 
 __all__ = [
@@ -36,7 +38,9 @@ __all__ = [
     "plot_compatibility",
     "plot_confusion",
     "plot_contexts",
+    "plot_crf_search",
     "plot_curves",
+    "plot_trimap",
     "side_by_side",
     "stack",
     "strongest_contexts",

@@ -1,4 +1,4 @@
-"""Plots of contexts, confusion matrices and training curves, as Matplotlib figures.
+"""Plots of contexts, confusion matrices, curves and searches, as Matplotlib figures.
 
 Matplotlib is imported where it is used, so that the library itself needs only Keras and NumPy;
 `figure_png` writes a figure.
@@ -7,7 +7,7 @@ Matplotlib is imported where it is used, so that the library itself needs only K
 import io
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CURVES = (("#0072B2", "--", "training"), ("#D55E00", "-", "validation"))  # Okabe and Ito's colours
+# Okabe and Ito's colours
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+CURVES = ((COLORS[0], "--", "training"), (COLORS[1], "-", "validation"))
 
 
 def plot_compatibility(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
@@ -148,6 +150,91 @@ def plot_curves(history: Sequence[Mapping[str, object]]) -> "Figure":
     return figure
 
 
+def plot_trimap(
+    curves: Mapping[str, Sequence[float | None]], around: Literal["void", "boundary"] = "void"
+) -> "Figure":
+    """Mean IoU in bands around the void or the class boundaries, against the bands' width.
+
+    "final" and "final+crf" share a colour: dashed without what follows the plus, solid with it.
+
+    Args:
+        curves: by name the mean IoU, 0 ... 1, at widths of 1, 2, ... pixels; None without a pixel.
+        around: what the bands lie around, as in `metrics.trimap_distance`.
+
+    Raises:
+        ValueError: if no curve has a value.
+    """
+    if all(value is None for values in curves.values() for value in values):
+        raise ValueError(
+            "Invalid value for argument `curves`: expected a mean IoU at one width at least, "
+            f"received none: no pixel lies near the {around}. Labels without void pixels have "
+            'bands around the class boundaries only ("boundary").'
+        )
+    figure = _figure(7.0, 4.2)
+    axes = figure.subplots()
+    stages = list(dict.fromkeys(name.partition("+")[0] for name in curves))
+    pairs = any("+" in name for name in curves)
+    for name, values in curves.items():
+        stage, plus, _ = name.partition("+")
+        dash = "--" if pairs and not plus else "-"
+        color = COLORS[stages.index(stage) % len(COLORS)]
+        percent = 100 * np.array(values, "float64")
+        axes.plot(np.arange(1, len(values) + 1), percent, dash, color=color, label=name)
+    _strip(axes)
+    place = {"void": "the void", "boundary": "the class boundaries"}[around]
+    axes.set_xlabel(f"width of the band around {place}, pixels")
+    axes.set_ylabel("mean IoU, %")
+    axes.set_xlim(left=0)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def plot_crf_search(settings: Sequence[tuple[Sequence[float], float]], baseline: float) -> "Figure":
+    """Mean IoU by the parameters of a dense CRF's bilateral kernel: a heat map for each weight.
+
+    The best setting is framed; settings that were not tried stay grey.
+
+    Args:
+        settings: ((w1, sigma_alpha, sigma_beta), mean IoU in 0 ... 1) for each that was tried.
+        baseline: mean IoU without the CRF.
+
+    Raises:
+        ValueError: without a setting.
+    """
+    if not settings:
+        raise ValueError(
+            "Invalid value for argument `settings`: expected one at least, received none."
+        )
+    tried = {tuple(setting): 100 * miou for setting, miou in settings}
+    weights, alphas, betas = (sorted(set(axis)) for axis in zip(*tried, strict=True))
+    rows = -(-len(weights) // 4)
+    columns = -(-len(weights) // rows)
+    panel = max(2.2, 0.3 * len(betas) + 0.4), max(1.5, 0.3 * len(alphas) + 0.3)  # inches
+    figure = _figure(max(5.5, columns * panel[0] + 1.8), rows * panel[1] + 1.3)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    limits = {"vmin": min(tried.values()), "vmax": max(tried.values())}
+    for axes in grid[len(weights) :]:
+        axes.set_axis_off()
+    for axes, weight in zip(grid, weights, strict=False):
+        shown = [[tried.get((weight, a, b), np.nan) for b in betas] for a in alphas]
+        picture = axes.imshow(shown, cmap="Blues", origin="lower", aspect="auto", **limits)
+        axes.set_title(f"w1 = {weight:g}", fontsize=9, color=INK)
+        _label_search(axes, alphas, betas)
+    weight, alpha, beta = best = max(tried, key=tried.get)
+    frame = {"marker": "s", "markersize": 15, "fillstyle": "none", "markeredgewidth": 2}
+    place = betas.index(beta), alphas.index(alpha)
+    grid[weights.index(weight)].plot(*place, color=COLORS[1], **frame)
+    figure.suptitle(
+        f"mean IoU, {tried[best]:.2f}% at w1 {weight:g}, sigma_alpha {alpha:g}, sigma_beta {beta:g}"
+        f"\n{100 * baseline:.2f}% without the CRF",
+        fontsize=9,
+    )
+    bar = figure.colorbar(picture, ax=list(grid), shrink=0.8)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
+    return figure
+
+
 def figure_png(figure: "Figure", dpi: int = 144) -> bytes:
     """A figure as PNG bytes."""
     stream = io.BytesIO()
@@ -175,9 +262,26 @@ def _draw_curves(
         values = [factor * row[key] for row in known]
         if known:  # an empty line that is not clipped would upset the layout
             axes.plot(epochs, values, dash, color=color, marker="o", markersize=3.5, clip_on=False)
+    _strip(axes)
+
+
+def _strip(axes: "Axes") -> None:
+    """Leave of the frame what a curve needs: two axes, and lines across."""
     axes.grid(axis="y", color="#e4e4e4")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.12)
+
+
+def _label_search(axes: "Axes", alphas: Sequence[float], betas: Sequence[float]) -> None:
+    """The parameters beside one heat map of a search, and grey where there is none."""
+    axes.set_facecolor("#dddddd")
+    axes.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas], rotation=90)
+    axes.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
+    axes.set_xlabel("sigma_beta, steps of 0 to 255", fontsize=8)
+    axes.set_ylabel("sigma_alpha, pixels", fontsize=8)
+    axes.label_outer()
+    axes.tick_params(length=0, labelsize=8)
+    axes.spines[:].set_visible(False)
 
 
 def _legend_lines() -> list:

@@ -46,13 +46,135 @@ def direct_local_conv(
     return out
 
 
+def elevated(features):
+    """Features (N, d) in the lattice's plane, (N, d+1); Adams et al. 2010, sec. 3.1."""
+    d = features.shape[1]
+    basis = np.triu(np.ones((d + 1, d))) - np.diag(np.arange(1.0, d + 1), -1)[:, :d]
+    basis /= np.sqrt(np.arange(1, d + 1) * np.arange(2, d + 2))
+    return (d + 1) * np.sqrt(2 / 3) * np.asarray(features, "float64") @ basis.T
+
+
+def direct_permutohedral(x, features):
+    """ops.permutohedral_filter as Adams et al. (2010) describe it: x (N, C), features (N, d)."""
+    x, d = np.asarray(x, "float64"), features.shape[1]
+    corners = [_simplex_corners(point) for point in elevated(features)]
+    values = {vertex: np.zeros(x.shape[1]) for simplex in corners for vertex, _ in simplex}
+    for simplex, row in zip(corners, x, strict=True):
+        for vertex, weight in simplex:
+            values[vertex] += weight * row
+    for axis in range(d + 1):
+        step = np.ones(d + 1, int)
+        step[axis] = -d
+        values = {
+            vertex: value
+            + sum(0.5 * values.get(tuple(vertex + sign * step), 0.0) for sign in (-1, 1))
+            for vertex, value in values.items()
+        }
+    out = [sum(weight * values[vertex] for vertex, weight in simplex) for simplex in corners]
+    return np.array(out) / (1 + 2.0**-d)
+
+
+def _simplex_corners(point):
+    """Pairs (vertex, barycentric weight) of the simplex around a point of the lattice's plane."""
+    d = len(point) - 1
+    nearest = np.round(point / (d + 1)).astype(int) * (d + 1)
+    difference = point - nearest
+    rank = np.argsort(np.argsort(-difference, kind="stable")) + nearest.sum() // (d + 1)
+    nearest = nearest + np.where(rank < 0, d + 1, np.where(rank > d, -(d + 1), 0))
+    rank = rank % (d + 1)
+    difference = (point - nearest) / (d + 1)
+    weights = np.zeros(d + 2)
+    np.add.at(weights, d - rank, difference)
+    np.add.at(weights, d + 1 - rank, -difference)
+    weights[0] += 1 + weights[d + 1]
+    return [
+        (tuple(nearest + np.where(rank <= d - k, k, k - (d + 1))), weights[k]) for k in range(d + 1)
+    ]
+
+
+def direct_gaussian(features):
+    """Weights exp(-||f_i - f_j||^2 / 2) of all pairs (N, N) of points (N, d)."""
+    features = np.asarray(features, "float64")
+    return np.exp(-np.square(features[:, None] - features[None]).sum(-1) / 2)
+
+
+def direct_normalized(kernel, normalization):
+    """A kernel (N, N) by its row sums."""
+    sums = kernel.sum(axis=1)
+    if normalization == "none":
+        return kernel
+    if normalization == "row":
+        return kernel / sums[:, None]
+    return kernel / np.sqrt(sums[:, None] * sums)
+
+
+def direct_mean_field(
+    logits,
+    guide,
+    kernels,
+    compatibilities=None,
+    iterations=5,
+    normalization="symmetric",
+    gaussian=direct_gaussian,
+):
+    """Marginals of a fully connected CRF of one image, (*S, L), in float64.
+
+    Args:
+        logits: `(*S, L)`.
+        guide: `(*S, C)`.
+        kernels: `(weight, position sigmas)` or `(weight, position sigmas, guide sigmas)`; sigmas
+            are a number, or one an axis or channel.
+        compatibilities: a cost matrix (label beside, label) for each kernel; Potts' by default.
+        iterations: mean-field updates.
+        normalization: "symmetric", "row" or "none".
+        gaussian: function from features (N, d), positions last axis first, to the kernel (N, N).
+    """
+    size, labels = np.shape(logits)[:-1], np.shape(logits)[-1]
+    unary = np.reshape(np.asarray(logits, "float64"), (-1, labels))
+    positions = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), -1)
+    points = [positions[..., ::-1], np.asarray(guide, "float64")]
+    points = [p.reshape(len(unary), -1) for p in points]
+    if compatibilities is None:
+        compatibilities = [1 - np.eye(labels)] * len(kernels)
+    matrices = []
+    for weight, *sigmas in kernels:
+        sigmas = [np.ravel(sigmas[0])[::-1], *sigmas[1:]]
+        features = [p / s for p, s in zip(points, sigmas, strict=False)]
+        kernel = direct_normalized(gaussian(np.concatenate(features, axis=1)), normalization)
+        matrices.append(weight * kernel)
+    marginals = direct_softmax(unary)
+    for _ in range(iterations):
+        costs = sum(k @ marginals @ c for k, c in zip(matrices, compatibilities, strict=True))
+        marginals = direct_softmax(unary - costs)
+    return marginals.reshape(*size, labels)
+
+
+def direct_lattice(features):
+    """The lattice's kernel (N, N) of points (N, d)."""
+    return direct_permutohedral(np.eye(len(features)), features)
+
+
+def direct_softmax(x):
+    exponential = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return exponential / exponential.sum(axis=-1, keepdims=True)
+
+
+def jitted(function, static=()):
+    """The function, on JAX as one computation: operation by operation, JAX compiles each."""
+    if keras.backend.backend() != "jax":
+        return function
+    import jax
+
+    return jax.jit(function, static_argnames=static)
+
+
 def gradients(function, *arrays):
     """Gradients of a scalar function of tensors, by the backend's automatic differentiation."""
     tensors = [keras.ops.convert_to_tensor(a, "float32") for a in arrays]
     if keras.backend.backend() == "jax":
         import jax
 
-        found = jax.grad(function, argnums=tuple(range(len(tensors))))(*tensors)
+        found = jax.jit(jax.grad(function, argnums=tuple(range(len(tensors)))))(*tensors)
     else:
         import tensorflow as tf
 

@@ -3,8 +3,10 @@ import json
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.metrics import confusion_matrix
 
+from keras_dpn import metrics
 from training import evaluate as script
 from training.data import Classes, Dataset, Example
 from training.data.scenes import write_folder
@@ -101,6 +103,43 @@ def test_scales_and_mirror_reach_the_model():
     assert found["stages"][0]["confusion"] != expected_confusion(red_where_red).tolist()
 
 
+def next_class(image, probabilities, **settings):
+    """Stands for a CRF: makes each class the next one where the image is red."""
+    assert image.dtype == np.uint8
+    assert settings == {"bilateral": [4, 50, 5]}
+    red = image[..., :1] > 100
+    return np.where(red, np.roll(probabilities, 1, axis=-1), probabilities)
+
+
+def test_every_stage_is_scored_without_and_with_the_crf(monkeypatch):
+    monkeypatch.setattr(script, "refine", next_class)
+    crf = {"bilateral": [4, 50, 5]}
+    found = evaluate(RedModel(), Pictures(), "val", stages=("unary", "final"), crf=crf)
+    assert found["crf"] == crf
+    rows = {row["name"]: row["confusion"] for row in found["stages"]}
+    assert list(rows) == ["unary", "unary+crf", "final", "final+crf"]
+    assert rows["final"] == expected_confusion(red_where_red).tolist()
+    assert rows["final+crf"] == expected_confusion(lambda x: 2 * red_where_red(x)).tolist()
+    assert rows["unary+crf"] == expected_confusion(lambda x: 1 + red_where_red(x)).tolist()
+
+
+@pytest.mark.parametrize("around", ["void", "boundary"])
+def test_trimap_curves_are_of_all_images_together(around, monkeypatch):
+    monkeypatch.setattr(script, "TRIMAP_WIDTH", 3)
+    rows = evaluate(RedModel(), Pictures(), "val", stages=("unary", "final"), trimap=around)
+    pairs = [Pictures().read(e) for e in Pictures.splits["val"]]
+    total = sum(
+        metrics.trimap_confusions(labels, red_where_red(image), 3, 7, around, 3)
+        for image, labels in pairs
+    )
+    curve = rows["stages"][1]["trimap"]
+    assert curve["around"] == around
+    assert curve["widths"] == [1, 2, 3]
+    assert curve["miou"] == pytest.approx([metrics.mean_iou(c) for c in total])
+    assert curve["accuracy"] == pytest.approx([metrics.pixel_accuracy(c) for c in total])
+    assert rows["stages"][0]["trimap"] != curve
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="'empty' of pictures has no images"):
         evaluate(RedModel(), Pictures(), "empty")
@@ -182,6 +221,33 @@ def test_the_model_of_each_stage_is_scored_at_its_output(
     found = json.loads(out.read_text())["stages"]
     assert [s["name"] for s in found] == ["unary", "joint"]
     assert [s["confusion"] for s in found] == [s["confusion"] for s in results]
+
+
+def test_script_adds_the_crf_and_draws_trimap_curves(
+    finished_run, small_scenes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
+    monkeypatch.setattr(script, "refine", lambda image, p, **crf: np.roll(p, 1, axis=-1))
+    (tmp_path / "crf.json").write_text('{"bilateral": [4, 50, 5]}')
+    out = tmp_path / "scores.json"
+    options = {"crf": tmp_path / "crf.json", "trimap": True, "trimap_around": "boundary"}
+    script.main(work_dir=finished_run, each_stage=True, out=out, **options)
+    found = json.loads(out.read_text())
+    assert found["crf"] == {"bilateral": [4, 50, 5]}
+    assert [s["name"] for s in found["stages"]] == ["unary", "unary+crf", "joint", "joint+crf"]
+    assert [len(s["trimap"]["miou"]) for s in found["stages"]] == 4 * [40]
+    assert Image.open(tmp_path / "scores_trimap.png").width > 500
+
+
+def test_bands_around_void_that_nothing_has_are_refused_but_the_scores_are_kept(
+    finished_run, small_scenes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
+    out = tmp_path / "scores.json"
+    with pytest.raises(ValueError, match="near the void.*boundary"):
+        script.main(work_dir=finished_run, trimap=True, out=out)
+    trimap = json.loads(out.read_text())["stages"][0]["trimap"]
+    assert trimap["miou"] == trimap["accuracy"] == 40 * [None]
 
 
 def test_a_missing_run_is_one_line_and_exit_code_2(tmp_path, capsys):

@@ -21,6 +21,14 @@ def history():
     return rows
 
 
+CURVES = {
+    "unary": [None, 0.4, 0.5],
+    "unary+crf": [0.45, 0.5, 0.55],
+    "final": [0.5, 0.55, 0.6],
+}
+SETTINGS = [((5, 60, 3), 0.6), ((5, 60, 6), 0.62), ((5, 120, 6), 0.61), ((10, 60, 6), 0.59)]
+
+
 def plots():
     rng = np.random.default_rng(0)
     kernel = rng.normal(size=(5, 5, 3, 6))
@@ -34,6 +42,12 @@ def plots():
         "no context": lambda: viz.plot_contexts(maps[:1, :1], NAMES[:1]),
         "confusion": lambda: viz.plot_confusion(np.diag([5, 0, 2]), NAMES),
         "curves": lambda: viz.plot_curves(history()),
+        "trimap": lambda: viz.plot_trimap(CURVES),
+        "search": lambda: viz.plot_crf_search(SETTINGS, 0.58),
+        "search of one": lambda: viz.plot_crf_search(SETTINGS[:1], 0.58),
+        "wide search": lambda: viz.plot_crf_search(
+            [((w, 10 * w, w + b), 0.1 * w) for w in range(1, 5) for b in range(5)], 0.58
+        ),
     }
 
 
@@ -78,7 +92,33 @@ def test_plot_curves_names_the_stages_and_counts_their_epochs():
     assert [[1, 1.0], [2, 0.5]] in [line.get_xydata().tolist() for line in upper.get_lines()]
 
 
+def test_plot_trimap_pairs_each_stage_with_its_crf():
+    axes = viz.plot_trimap(CURVES, "boundary").axes[0]
+    unary, refined, final = axes.get_lines()
+    assert unary.get_color() == refined.get_color() != final.get_color()
+    assert [line.get_linestyle() for line in axes.get_lines()] == ["--", "-", "--"]
+    np.testing.assert_allclose(unary.get_xydata(), [[1, np.nan], [2, 40], [3, 50]])
+    assert "class boundaries" in axes.get_xlabel()
+    (alone,) = viz.plot_trimap({"final": [0.5]}).axes[0].get_lines()
+    assert alone.get_linestyle() == "-"
+
+
+def test_plot_crf_search_has_a_heat_map_a_weight_and_frames_the_best():
+    figure = viz.plot_crf_search(SETTINGS, 0.58)
+    five, ten, _ = figure.axes
+    assert [axes.get_title() for axes in (five, ten)] == ["w1 = 5", "w1 = 10"]
+    shown = np.ma.filled(five.images[0].get_array(), np.nan)
+    np.testing.assert_allclose(shown, [[60, 62], [np.nan, 61]])  # sigma_alpha in rows
+    assert [line.get_xydata().tolist() for line in five.get_lines()] == [[[1, 0]]]
+    assert not ten.get_lines()
+    assert "62.00% at w1 5, sigma_alpha 60, sigma_beta 6\n58.00%" in figure.get_suptitle()
+
+
 def test_plots_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match="`curves`.*near the void"):
+        viz.plot_trimap({"final": [None, None]})
+    with pytest.raises(ValueError, match="`settings`"):
+        viz.plot_crf_search([], 0.5)
     with pytest.raises(ValueError, match="`matrix`.*3 names"):
         viz.plot_compatibility(np.zeros((2, 2)), NAMES)
     with pytest.raises(ValueError, match="`confusion`"):
