@@ -7,6 +7,7 @@ from keras_dpn.layers import BlockMinPool, LocalConv2D, Resize
 from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_one_of, check_positive_int, standardize_window
+from keras_dpn.ops.mean_field import mean_field_update
 
 TRUNKS = {
     "vgg16": {"fc6_kernel": 7, "fc6_dilation": 4, "fc_width": 4096},
@@ -136,8 +137,6 @@ class DPN(StagedModel):
         enlarge_unary = Resize(factor=_STRIDE // pairwise_stride, name="b11_resize")
         log_unary = "log_softmax" if unary_activation == "softmax" else "log_sigmoid"
         log_o11 = layers.Activation(log_unary, dtype="float32", name="b11_log")
-        probabilities = layers.Softmax(dtype="float32", name="probabilities")
-        combine = layers.Subtract(dtype="float32", name="combine")
         guide = Guide(pairwise_stride, color_unit, name="guide")
 
         # === Functional model ===
@@ -164,7 +163,7 @@ class DPN(StagedModel):
                 scale=scale,
                 name="b12",
             )
-            stages["triple"] = combine((unary, b12((probabilities(unary), reference))))
+            stages["triple"] = mean_field_update(unary, unary, lambda q: b12((q, reference)))
         if pairwise == "contexts":
             b13 = layers.Conv2D(
                 num_classes * mixtures,
@@ -175,12 +174,14 @@ class DPN(StagedModel):
                 name="b13",
             )
             b14 = BlockMinPool(mixtures, dtype="float32", name="b14")
+
+        def penalty(marginals):
+            o12 = b12((marginals, reference))
+            return o12 if pairwise == "triple" else b14(b13(o12))
+
         logits = unary
         for i in range(num_iterations if pairwise else 0):
-            penalty = b12((probabilities(logits), reference))
-            if pairwise == "contexts":
-                penalty = b14(b13(penalty))
-            logits = combine((unary, penalty))
+            logits = mean_field_update(unary, logits, penalty)
             if pairwise == "contexts" and i == 0:
                 stages["contexts"] = logits
         b15 = layers.Identity(dtype="float32", name="b15")

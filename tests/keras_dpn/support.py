@@ -1,5 +1,6 @@
 """What the tests share: slow references in float64, gradients on either backend, layer checks."""
 
+import functools
 import itertools
 import warnings
 
@@ -172,9 +173,7 @@ def gradients(function, *arrays):
     """Gradients of a scalar function of tensors, by the backend's automatic differentiation."""
     tensors = [keras.ops.convert_to_tensor(a, "float32") for a in arrays]
     if keras.backend.backend() == "jax":
-        import jax
-
-        found = jax.jit(jax.grad(function, argnums=tuple(range(len(tensors)))))(*tensors)
+        found = _jax_gradients(function, len(tensors))(*tensors)
     else:
         import tensorflow as tf
 
@@ -183,6 +182,13 @@ def gradients(function, *arrays):
             value = function(*tensors)
         found = tape.gradient(value, tensors)
     return [to_numpy(gradient) for gradient in found]
+
+
+@functools.cache
+def _jax_gradients(function, count):
+    import jax
+
+    return jax.jit(jax.grad(function, argnums=tuple(range(count))))
 
 
 def finite_differences(function, *arrays, eps=1e-5):
