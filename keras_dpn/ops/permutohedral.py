@@ -1,15 +1,15 @@
 """Gaussian filtering in feature space by the permutohedral lattice, in plain tensor operations."""
 
+import copy
+import functools
+
 import keras
 import numpy as np
 from keras import ops
 
-# Above 31 columns TensorFlow's sparse-dense product takes a path that is four times slower. Each
-# product runs on one core, and narrow ones cost more a column: several side by side pay only where
-# memory is the limit.
-_MAX_COLUMNS = 24
-_MAX_COLUMNS_LARGE = 12
-_LARGE = 2**23  # vertices times columns: 32 MiB
+# A sparse-dense product runs on one core: groups of columns run side by side. Narrow groups cost
+# more a column, and above 31 TensorFlow's product takes a path that is four times slower.
+_MAX_COLUMNS = 12
 _MAX_DIMENSION = 6
 _MAX_FEATURE = 1e8  # times d + 1 it still fits 32 bits
 
@@ -130,96 +130,106 @@ class _TensorFlowLattice:
     """Splat, blur and slice as products with sparse matrices over the vertices that occur."""
 
     def __init__(self, features):
-        import tensorflow as tf
-
-        self.shape = tf.shape(features)[:2]  # B, N
-        points, d = tf.reduce_prod(self.shape), features.shape[-1]
-        rounded, order, weights = _simplex(features)
-        keys, steps = _pack(tf.cast(rounded, "int64"), order)
-        found, vertex = tf.unique(tf.reshape(keys, [-1]))
-        # Vertices in the order of their keys: the blur then reads and writes memory in order.
-        by_key = tf.argsort(found)
-        found = tf.gather(found, by_key)
-        self.vertices = tf.size(found)
-        rank = tf.scatter_nd(by_key[:, None], tf.range(self.vertices), [self.vertices])
-        vertex = tf.gather(rank, vertex)
-        point = tf.repeat(tf.range(points), d + 1)
-        self.splat = _Sparse(tf.stack([point, vertex], axis=1), (points, self.vertices))
-        self.blur = [_blur_matrix(found, step) for step in tf.unstack(steps)]
-        self.before = tf.reshape(weights, [-1, d + 1])  # (B N, d+1)
-        self.after = self.before * _self_weight(d)
+        self.d = features.shape[-1]
+        self.matrices, weights = _compiled_build(self.d)(ops.cast(features, "float32"))
+        self.before, self.after = weights, weights * _self_weight(self.d)  # (B N, d+1)
 
     def scaled(self, before, after):
         """A lattice for `after * filter(before * x)`; both (B, N, 1)."""
-        scaled = object.__new__(_TensorFlowLattice)
-        scaled.__dict__.update(self.__dict__)
+        scaled = copy.copy(self)
         scaled.before = self.before * ops.reshape(before, (-1, 1))
         scaled.after = self.after * ops.reshape(after, (-1, 1))
         return scaled
 
     def filter(self, x):
         """Sum (B, N, C) over all points of the same image, with Gaussian weights."""
-        import tensorflow as tf
-
-        @tf.custom_gradient
-        def run(x):
-            # The products' own gradient would go to the matrices as well, at d+1 times x's memory.
-            return self._run(x, self.before, self.after, 1), lambda upstream: self._run(
-                upstream, self.after, self.before, -1
-            )
-
         channels = x.shape[-1]
-        out = run(tf.reshape(tf.cast(x, "float32"), [-1, channels]))
-        out = tf.reshape(out, tf.concat([self.shape, [channels]], axis=0))
-        return tf.ensure_shape(out, x.shape)
-
-    def _run(self, x, before, after, direction):
-        import tensorflow as tf
-
-        before, after = tf.reshape(before, [-1]), tf.reshape(after, [-1])
-
-        def run_groups(max_columns):
-            groups = []
-            for group in _columns(x, max_columns):
-                group = self.splat.matmul(before, group, adjoint=True)
-                for matrix, values in self.blur[::direction]:
-                    group = matrix.matmul(values, group)
-                groups.append(self.splat.matmul(after, group))
-            return tf.concat(groups, axis=1) if len(groups) > 1 else groups[0]
-
-        if x.shape[-1] <= _MAX_COLUMNS_LARGE:
-            return run_groups(_MAX_COLUMNS)
-        return tf.cond(
-            self.vertices > _LARGE // x.shape[-1],
-            lambda: run_groups(_MAX_COLUMNS_LARGE),
-            lambda: run_groups(_MAX_COLUMNS),
-        )
+        run = _compiled_filter(self.d, channels)
+        flat = ops.reshape(ops.cast(x, "float32"), (-1, channels))
+        return ops.reshape(run(flat, self.before, self.after, self.matrices), ops.shape(x))
 
 
-def _columns(x, most):
+# Compiled apart, so that a CRF's iterations are not traced one by one, and calls that are not part
+# of a graph run on all cores.
+@functools.cache
+def _compiled_build(d):
+    import tensorflow as tf
+
+    return tf.function(_build, input_signature=[tf.TensorSpec((None, None, d), "float32")])
+
+
+@functools.cache
+def _compiled_filter(d, channels):
+    import tensorflow as tf
+
+    points, entries = tf.TensorSpec((None, d + 1), "float32"), tf.TensorSpec((None, 2), "int32")
+    blur = tuple((entries, tf.TensorSpec((None,), "float32")) for _ in range(d + 1))
+    matrices = (entries, blur, tf.TensorSpec((), "int32"))
+    x = tf.TensorSpec((None, channels), "float32")
+    return tf.function(_filter, input_signature=[x, points, points, matrices])
+
+
+def _build(features):
+    """The sparse matrices of a lattice around features (B, N, d), and its weights (B N, d+1).
+
+    A matrix is the places of its entries (n, 2), int32, and their values (n,).
+
+    Returns:
+        The places in the splatting's matrix (points, vertices), the blur's matrices along each
+        direction, the number of vertices; and the weights of the points on their vertices.
+    """
+    import tensorflow as tf
+
+    d = features.shape[-1]
+    rounded, order, weights = _simplex(features)
+    keys, steps = _pack(tf.cast(rounded, "int64"), order)
+    found, vertex = tf.unique(tf.reshape(keys, [-1]))
+    # Vertices in the order of their keys: the blur then reads and writes memory in order.
+    by_key = tf.argsort(found)
+    found, count = tf.gather(found, by_key), tf.size(found)
+    vertex = tf.gather(tf.scatter_nd(by_key[:, None], tf.range(count), [count]), vertex)
+    weights = tf.reshape(weights, [-1, d + 1])
+    point = tf.repeat(tf.range(tf.shape(weights)[0]), d + 1)
+    blur = tuple(_blur_matrix(found, step) for step in tf.unstack(steps))
+    return (tf.stack([point, vertex], axis=1), blur, count), weights
+
+
+def _filter(x, before, after, matrices):
+    """Splat, blur and slice (B N, C)."""
+    import tensorflow as tf
+
+    splat, blur, count = matrices
+    # The products' gradients would go to their matrices too, at d+1 times the memory of x.
+    before, after = (tf.reshape(tf.stop_gradient(w), [-1]) for w in (before, after))
+    size, square = (tf.shape(x)[0], count), (count, count)
+    groups = []
+    for group in _columns(x):
+        group = _product(splat, before, size, group, adjoint=True)
+        for entries, values in blur:
+            group = _product(entries, tf.stop_gradient(values), square, group)
+        groups.append(_product(splat, after, size, group))
+    return tf.concat(groups, axis=1) if len(groups) > 1 else groups[0]
+
+
+def _columns(x):
     """Split the columns into the fewest groups of about equal size."""
     import tensorflow as tf
 
-    count = -(-x.shape[-1] // most)
+    count = -(-x.shape[-1] // _MAX_COLUMNS)
     return tf.split(x, [len(part) for part in np.array_split(range(x.shape[-1]), count)], axis=1)
 
 
-class _Sparse:
-    """Where a sparse matrix has entries: indices (n, 2), int32."""
+def _product(entries, values, shape, x, adjoint=False):
+    """A sparse matrix, or its transpose, times a dense one."""
+    import tensorflow as tf
 
-    def __init__(self, indices, shape):
-        self.indices, self.shape = indices, shape
-
-    def matmul(self, values, x, adjoint=False):
-        import tensorflow as tf
-
-        return tf.raw_ops.SparseTensorDenseMatMul(
-            a_indices=self.indices,
-            a_values=values,
-            a_shape=tf.cast(tf.stack(self.shape), "int64"),
-            b=x,
-            adjoint_a=adjoint,
-        )
+    return tf.raw_ops.SparseTensorDenseMatMul(
+        a_indices=entries,
+        a_values=values,
+        a_shape=tf.cast(tf.stack(shape), "int64"),
+        b=x,
+        adjoint_a=adjoint,
+    )
 
 
 def _pack(rounded, order):
@@ -266,7 +276,7 @@ def _blur_matrix(found, step):
     entries = tf.cast(tf.where(neighbours >= 0)[:, 0], "int32")
     rows, columns = entries // 3, tf.gather(neighbours, entries)
     values = tf.where(tf.equal(rows, columns), 1.0, 0.5)
-    return _Sparse(tf.stack([rows, columns], axis=1), (count, count)), values
+    return tf.stack([rows, columns], axis=1), values
 
 
 class _StaticLattice:
@@ -292,8 +302,7 @@ class _StaticLattice:
 
     def scaled(self, before, after):
         """A lattice for `after * filter(before * x)`; both (B, N, 1)."""
-        scaled = object.__new__(_StaticLattice)
-        scaled.__dict__.update(self.__dict__)
+        scaled = copy.copy(self)
         scaled.before = self.before * ops.reshape(before, (-1, 1))
         scaled.after = self.after * ops.reshape(after, (-1, 1))
         return scaled
