@@ -293,10 +293,9 @@ class _StaticLattice:
         self.vertex, found = _unique(keys)
         self.vertex = ops.reshape(self.vertex, (-1, d + 1))  # (B N, d+1)
         pairs = list(zip(found, steps, strict=True))
-        self.neighbours = [
-            [_find(found, [key + sign * step[j] for key, step in pairs]) for sign in (-1, 1)]
-            for j in range(d + 1)
-        ]
+        # (d+1, n): the neighbours of every vertex along every direction, on either side.
+        self.left = _find(found, [key - step[:, None] for key, step in pairs])
+        self.right = _find(found, [key + step[:, None] for key, step in pairs])
         self.before = ops.reshape(weights, (-1, d + 1))
         self.after = self.before * _self_weight(d)
 
@@ -315,9 +314,9 @@ class _StaticLattice:
         to = ops.reshape(ops.transpose(self.vertex), (-1,))
         values = ops.segment_sum(spread, to, num_segments=self._size())
         nothing = ops.zeros_like(values[:1])  # what missing neighbours hold
-        for before, after in self.neighbours:
+        for j in range(corners):
             padded = ops.concatenate([values, nothing])
-            sides = ops.take(padded, before, axis=0) + ops.take(padded, after, axis=0)
+            sides = ops.take(padded, self.left[j], axis=0) + ops.take(padded, self.right[j], axis=0)
             values = values + 0.5 * sides
         out = sum(
             self.after[:, k, None] * ops.take(values, self.vertex[:, k], axis=0)
@@ -369,9 +368,9 @@ def _unique(keys):
 
 
 def _find(found, wanted):
-    """Where each pair of keys stands among the found ones, or n where it does not: (n,)."""
+    """Where each wanted pair of keys stands among the n found ones, or n where it does not."""
     size = ops.shape(found[0])[0]
-    low = ops.zeros_like(found[0])
+    low = ops.zeros_like(wanted[0])
     high = low + size
 
     def halve(_, bounds):
