@@ -146,14 +146,14 @@ def memory(height: int = 1024, width: int = 2048, labels: int = 19) -> None:
     print(f"{height}x{width}x{labels}: {peak:.2f} GiB at most, {before:.2f} before; {taken:.1f} s")
 
 
-def training_step(repeats: int, size=(304, 400), labels: int = 11, images: int = 4) -> None:
+def training_step(pictures: Path, name: str, repeats: int, labels: int = 11) -> None:
     """Forward and backward through 5 iterations with learned weights and compatibility."""
     crf = MeanFieldCRF(5, compatibility="matrix", trainable_weights_of=("weights", "compatibility"))
+    image = read(pictures, name)[0][:304, :400]
+    guide = tf.constant(np.stack([image[::a, ::b] for a in (1, -1) for b in (1, -1)]))
     random = np.random.default_rng(0)
-    logits = tf.constant(random.normal(size=(images, *size, labels)), "float32")
-    guide = random.integers(0, 255, (images, *(n // 8 + 1 for n in size), 3)).astype("float32")
-    guide = tf.image.resize(guide, size)  # smooth, as photographs are
-    truth = random.integers(0, labels, (images, *size))
+    logits = tf.constant(random.normal(size=(*guide.shape[:3], labels)), "float32")
+    truth = random.integers(0, labels, guide.shape[:3])
 
     @tf.function
     def step(logits):
@@ -162,11 +162,13 @@ def training_step(repeats: int, size=(304, 400), labels: int = 11, images: int =
             losses = keras.losses.sparse_categorical_crossentropy(
                 truth, crf((logits, guide), training=True), from_logits=True
             )
-        return tape.gradient(tf.reduce_mean(losses), [logits, *crf.trainable_variables])
+            loss = tf.reduce_mean(losses)
+        return tape.gradient(loss, [logits, *crf.trainable_variables])
 
     step(logits)
     taken = statistics.median(seconds(lambda: step(logits)[0].numpy()) for _ in range(repeats))
-    print(f"training step, 5 iterations, {images} of {size[0]}x{size[1]}x{labels}: {taken:.2f} s")
+    size = "x".join(str(n) for n in logits.shape)
+    print(f"training step, 5 iterations, {size}: {taken:.2f} s")
 
 
 def main(pictures: Path, repeats: int = 5) -> None:
@@ -176,7 +178,7 @@ def main(pictures: Path, repeats: int = 5) -> None:
         for setting in SETTINGS:
             compare(pictures, name, setting, repeats)
     batch(pictures, names[0], repeats)
-    training_step(repeats)
+    training_step(pictures, names[0], repeats)
     memory()
 
 

@@ -199,16 +199,28 @@ def _filter(x, before, after, matrices):
     import tensorflow as tf
 
     splat, blur, count = matrices
-    # The products' gradients would go to their matrices too, at d+1 times the memory of x.
-    before, after = (tf.reshape(tf.stop_gradient(w), [-1]) for w in (before, after))
     size, square = (tf.shape(x)[0], count), (count, count)
-    groups = []
-    for group in _columns(x):
-        group = _product(splat, before, size, group, adjoint=True)
-        for entries, values in blur:
-            group = _product(entries, tf.stop_gradient(values), square, group)
-        groups.append(_product(splat, after, size, group))
-    return tf.concat(groups, axis=1) if len(groups) > 1 else groups[0]
+
+    def run(x, before, after, blur):
+        before, after = tf.reshape(before, [-1]), tf.reshape(after, [-1])
+        groups = []
+        for group in _columns(x):
+            group = _product(splat, before, size, group, adjoint=True)
+            for entries, values in blur:
+                group = _product(entries, values, square, group)
+            groups.append(_product(splat, after, size, group))
+        return tf.concat(groups, axis=1) if len(groups) > 1 else groups[0]
+
+    @tf.custom_gradient
+    def run_with_gradient(x):
+        # The products' own gradients go to their matrices too, and keep what they were multiplied
+        # with. The blur's matrices are symmetric.
+        def gradient(upstream):
+            return run(upstream, after, before, blur[::-1])
+
+        return run(x, before, after, blur), gradient
+
+    return run_with_gradient(x)
 
 
 def _columns(x):
