@@ -51,7 +51,11 @@ demo: $(INSTALLED)
 	@echo "predictions  $(WORK)/predictions"
 	@echo "SavedModel   $(EXPORT)/1"
 
-test: lint test-tensorflow test-jax
+# Either suite keeps one core busy: side by side, one's output after the other's.
+test: lint
+	@log=$$(mktemp); $(MAKE) --no-print-directory test-jax >"$$log" 2>&1 & jax=$$!; \
+	$(MAKE) --no-print-directory test-tensorflow; tensorflow=$$?; \
+	wait $$jax; jax=$$?; cat "$$log"; rm -f "$$log"; exit $$((tensorflow || jax))
 
 test-tensorflow: $(INSTALLED)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(ARGS)

@@ -248,7 +248,7 @@ class MeanFieldCRF(keras.layers.Layer):
             self._fixed_weights(), self._kernels, self._bandwidths, strict=True
         ):
             points = [positions] if len(kernel) == 2 else [positions, guide]
-            features = self._divide(ops.concatenate(points, axis=-1), bandwidths)
+            features = ops.concatenate(points, axis=-1) / self._standard_deviations(bandwidths)
             features = ops.clip(features, -_MAX_FEATURE, _MAX_FEATURE)
             kernel = gaussian_kernel(features, self.filter, self.window)
             kernels.append(normalized(kernel, ones, self.normalization, sign * weight))
@@ -259,11 +259,9 @@ class MeanFieldCRF(keras.layers.Layer):
             return [1.0] * len(self._kernels)
         return ops.unstack(ops.convert_to_tensor(self.kernel_weights))
 
-    def _divide(self, points, bandwidths):
-        if "bandwidths" in self.trainable_weights_of:
-            # A quotient's gradient is not a number where that of this product is 0.
-            return points * ops.exp(-ops.convert_to_tensor(bandwidths))
-        return points / ops.convert_to_tensor(bandwidths, "float32")
+    def _standard_deviations(self, bandwidths):
+        bandwidths = ops.convert_to_tensor(bandwidths, "float32")
+        return ops.exp(bandwidths) if "bandwidths" in self.trainable_weights_of else bandwidths
 
     def _costs(self, marginals, kernels):
         messages = [kernel.filter(marginals) for kernel in kernels]

@@ -99,7 +99,8 @@ def _simplex(features):
     elevated = _elevate(ops.clip(ops.cast(features, "float32"), -_MAX_FEATURE, _MAX_FEATURE))
     rounded = ops.round(elevated * float(np.float32(1 / (d + 1))))
     remainders, order = ops.top_k(elevated - rounded * (d + 1), d + 1)
-    remainders = remainders / (d + 1)  # from -1/2 to 1/2
+    # Very large features have no fractions left, and remainders that are rounding errors.
+    remainders = ops.clip(remainders / (d + 1), -0.5, 0.5)
     lasts = ops.concatenate([1 + remainders[..., -1:], remainders[..., :-1]], axis=-1)
     return ops.cast(rounded, "int32"), order, lasts - remainders
 

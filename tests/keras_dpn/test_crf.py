@@ -1,0 +1,208 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_dpn import crf, layers
+from tests.keras_dpn.support import (
+    assert_close,
+    direct_mean_field,
+    direct_softmax,
+    random,
+    to_numpy,
+)
+
+KERNELS = (4.0, 3.3, 60.0), (3.0, 1.7)
+SETTINGS = {"num_iterations": 3, "bilateral": KERNELS[0], "spatial": KERNELS[1], "filter": "exact"}
+
+
+def pictures(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, "uint8")
+
+
+def probabilities(*shape, seed=1):
+    return direct_softmax(random(*shape, seed=seed, low=-2.0, high=2.0))
+
+
+def test_equals_the_layer():
+    image, p = pictures(4, 5, 3), probabilities(4, 5, 2)
+    settings = SETTINGS | {"filter": "permutohedral"}
+    out = crf.refine(image, p, **settings)
+    assert out.dtype == np.float32 and out.shape == (4, 5, 2)
+    np.testing.assert_allclose(out.sum(-1), 1, rtol=1e-6)
+    assert np.abs(out - p).max() > 0.1
+    logits = np.log(p).astype("float32")[None]
+    expected = keras.ops.softmax(layers.MeanFieldCRF(**settings)((logits, image[None])))
+    assert_close(out, to_numpy(expected)[0], atol=1e-5)
+
+
+def test_equals_mean_field():
+    image, p = pictures(4, 5, 3), probabilities(4, 5, 2)
+    out = crf.refine(image, p, **SETTINGS)
+    expected = direct_mean_field(np.log(p), image, KERNELS, iterations=3)
+    assert_close(out, expected, rtol=0, atol=1e-5)
+
+
+def test_default_settings():
+    image, p = pictures(6, 5, 3), probabilities(6, 5, 2)
+    out = crf.refine(image, p)
+    assert_close(
+        out, crf.refine(image, p, num_iterations=10, bilateral=(4, 121, 5), spatial=(3, 3))
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "channels"), [((7,), 1), ((4, 5), 1), ((4, 5), 4), ((2, 3, 4), 3)]
+)
+def test_any_size_and_guide(size, channels):
+    image, p = pictures(*size, channels), probabilities(*size, 3)
+    out = crf.refine(image, p, **SETTINGS)
+    expected = direct_mean_field(np.log(p), image, KERNELS, iterations=3)
+    assert_close(out, expected, rtol=0, atol=1e-5)
+
+
+def test_number_types():
+    image, p = pictures(4, 5, 3), probabilities(4, 5, 2)
+    expected = crf.refine(image, p, **SETTINGS)
+    for image_type, type_ in [("int64", "float64"), ("float16", "float32"), ("float64", "float64")]:
+        out = crf.refine(image.astype(image_type), p.astype(type_), **SETTINGS)
+        assert_close(out, expected, rtol=0, atol=1e-5)
+
+
+def test_numbers_of_numpy_in_settings():
+    image, p = pictures(4, 5, 3), probabilities(4, 5, 2)
+    settings = {
+        "num_iterations": np.int64(3),
+        "bilateral": np.array([4.0, 3.3, 60.0], "float32").tolist(),
+        "spatial": (np.float32(3.0), np.float64(1.7)),
+        "compatibility": np.eye(2) * -1,
+        "filter": "exact",
+    }
+    assert_close(crf.refine(image, p, **settings), crf.refine(image, p, **SETTINGS), 0, 1e-5)
+
+
+def test_lists():
+    images = [pictures(4, 5, 3), pictures(6, 2, 3, seed=2)]
+    each = [probabilities(4, 5, 2), probabilities(6, 2, 2, seed=3)]
+    out = crf.refine(images, each, **SETTINGS)
+    assert [one.shape for one in out] == [(4, 5, 2), (6, 2, 2)]
+    for refined, image, p in zip(out, images, each, strict=True):
+        np.testing.assert_array_equal(refined, crf.refine(image, p, **SETTINGS))
+    of_tuples = crf.refine(tuple(images), tuple(each), **SETTINGS)
+    np.testing.assert_array_equal(of_tuples[1], out[1])
+    assert crf.refine([], []) == []
+
+
+def test_unary():
+    image, p = pictures(4, 5, 3), probabilities(4, 5, 2)
+    expected = crf.refine(image, p, **SETTINGS)
+    unary = np.log(p) + random(4, 5, 1)  # up to a constant for each point
+    assert_close(crf.refine(image, unary=unary, **SETTINGS), expected, rtol=0, atol=1e-5)
+    [one] = crf.refine([image], unary=[unary], **SETTINGS)
+    assert_close(one, expected, rtol=0, atol=1e-5)
+
+
+def test_odd_probabilities():
+    image = pictures(3, 2, 3)
+    for p in (np.eye(2)[[[0, 1], [1, 1], [0, 0]]], np.zeros((3, 2, 2)), np.full((3, 2, 2), 1e30)):
+        out = crf.refine(image, p, **SETTINGS)
+        np.testing.assert_allclose(out.sum(-1), 1, rtol=1e-5)
+        with np.errstate(divide="ignore"):
+            unary = np.log(p)
+        out = crf.refine(image, unary=unary, **SETTINGS)
+        np.testing.assert_allclose(out.sum(-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(crf.refine(image, np.ones((3, 2, 2)), **SETTINGS), 0.5, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1 of a tensor")
+def test_one_point_and_one_label():
+    out = crf.refine(pictures(1, 1, 3), probabilities(1, 1, 2), **SETTINGS)
+    assert out.shape == (1, 1, 2) and np.isfinite(out).all()
+    out = crf.refine(pictures(2, 3, 3), np.ones((2, 3, 1)), **SETTINGS)
+    np.testing.assert_array_equal(out, 1)
+
+
+def test_labels_by_hand():
+    labels = np.array([[0, 2], [255, 1]], "uint8")
+    out = crf.unary_from_labels(labels, 3, certainty=0.6, ignore=255)
+    assert out.dtype == np.float32
+    third = 1 / 3
+    expected = [[[0.6, 0.2, 0.2], [0.2, 0.2, 0.6]], [[third, third, third], [0.2, 0.6, 0.2]]]
+    assert_close(np.exp(out), np.array(expected))
+    np.testing.assert_allclose(np.exp(crf.unary_from_labels(np.array([1]), 2)), [[0.3, 0.7]], 1e-6)
+    assert crf.unary_from_labels(np.zeros((2, 3, 4), int), 5).shape == (2, 3, 4, 5)
+
+
+def test_an_ignored_label_may_be_a_class():
+    out = crf.unary_from_labels(np.array([0, 1]), 2, certainty=0.9, ignore=0)
+    assert_close(np.exp(out), np.array([[0.5, 0.5], [0.1, 0.9]]))
+
+
+def test_probabilities_by_hand():
+    p = np.array([[0.8, 0.2], [1.0, 0.0]])
+    out = crf.unary_from_probabilities(p)
+    assert out.dtype == np.float32
+    assert_close(out, np.log([[0.8, 0.2], [1.0, 1e-5]]))
+    assert_close(np.exp(crf.unary_from_probabilities(p, scale=0.5)), [[0.65, 0.35], [0.75, 0.25]])
+    assert_close(np.exp(crf.unary_from_probabilities(p, minimum=0.25)), [[0.8, 0.25], [1, 0.25]])
+
+
+def test_logits_by_hand():
+    out = crf.unary_from_logits(np.log([[3.0, 1.0], [0.5, 0.5]]) + 7)
+    assert out.dtype == np.float32
+    assert_close(np.exp(out), [[0.75, 0.25], [0.5, 0.5]])
+    out = np.exp(crf.unary_from_logits([[np.inf, 0.0], [-np.inf, -np.inf]]))
+    assert_close(out, [[1.0, 0.0], [0.5, 0.5]])
+
+
+IMAGE, P = np.zeros((4, 5, 3), "uint8"), np.full((4, 5, 2), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        ((IMAGE,), {}, "exactly one of the arguments `probabilities` and `unary`, received none"),
+        ((IMAGE, P), {"unary": P}, "exactly one of the arguments .* received both"),
+        ((IMAGE, P[:3]), {}, r"same size, received shapes \(4, 5, 3\) and \(3, 5, 2\)"),
+        ((IMAGE[..., 0], P), {}, r"an image \(H, W, C\) and probabilities \(H, W, L\)"),
+        ((IMAGE, P[..., 0]), {}, r"an image \(H, W, C\) and probabilities \(H, W, L\)"),
+        ((IMAGE[:0], P[:0]), {}, "at least one point"),
+        ((IMAGE, -P), {}, "`probabilities`: expected numbers of at least 0, received -0.5"),
+        ((IMAGE, P * np.nan), {}, "`probabilities`: expected numbers of at least 0, received nan"),
+        ((IMAGE,), {"unary": P * np.nan}, "`unary`: expected numbers, received NaN"),
+        ((IMAGE * np.nan, P), {}, "`image`: expected numbers, received NaN"),
+        (([IMAGE], P), {}, "probabilities for each of 1 images in a list, received ndarray"),
+        (([IMAGE, IMAGE], [P]), {}, "probabilities for each of 2 images in a list, received 1"),
+        (([IMAGE, IMAGE], [P[1:], P]), {}, "same size"),
+        ((IMAGE, P), {"filter": "bilateral"}, "`filter`: expected one of"),
+        ((IMAGE, P), {"bilateral": (4.0, 0.0, 5.0)}, "`bilateral`: expected standard deviations"),
+        ((IMAGE, P), {"iterations": 5}, "iterations"),
+        ((np.zeros((4, 5, 5)), P), {}, "`filter`: the permutohedral lattice has at most 6"),
+    ],
+)
+def test_refine_refuses(arguments, settings, message):
+    with pytest.raises(ValueError, match=message):
+        crf.refine(*arguments, **settings)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: crf.unary_from_labels(np.array([0, 3]), 3), "`labels`: .* 0 to 2, received 3"),
+        (lambda: crf.unary_from_labels(np.array([-1]), 3), "`labels`: .* 0 to 2, received -1"),
+        (lambda: crf.unary_from_labels(np.array([0.5]), 3), "`labels`: .* integers .* float64"),
+        (
+            lambda: crf.unary_from_labels(np.array([3]), 3, ignore=255),
+            "from 0 to 2 or 255, received 3",
+        ),
+        (lambda: crf.unary_from_labels(np.array([0]), 1), "`num_classes`: expected at least 2"),
+        (lambda: crf.unary_from_labels(np.array([0]), 3, 0.0), "`certainty`: .* received 0.0"),
+        (lambda: crf.unary_from_labels(np.array([0]), 3, 1.0), "`certainty`: .* received 1.0"),
+        (lambda: crf.unary_from_probabilities(P, scale=0.0), "`scale`: .* received 0.0"),
+        (lambda: crf.unary_from_probabilities(P, scale=1.5), "`scale`: .* received 1.5"),
+        (lambda: crf.unary_from_probabilities(P, minimum=0.0), "`minimum`: .* received 0.0"),
+        (lambda: crf.unary_from_probabilities(np.log(P)), "Pass logits as `unary`"),
+    ],
+)
+def test_helpers_refuse(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
