@@ -136,6 +136,7 @@ def test_a_dot_stays_where_it_is(variant, size):
     assert (rows.mean(), columns.mean()) == (40, 48)
 
 
+@pytest.mark.tensorflow_only
 def test_what_moves_by_a_cell_moves_the_logits_by_a_cell():
     model = tiny(multiscale=True, branches_speak=True, width=0.02)
     b9 = model.get_layer("b9")
