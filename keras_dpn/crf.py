@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_dpn.inference import softmax
 from keras_dpn.layers import MeanFieldCRF
 
 
@@ -173,8 +174,7 @@ def _refine(image: np.ndarray, unary: np.ndarray, settings: dict[str, Any]) -> n
     settings = json.dumps(settings, default=lambda value: np.asarray(value).tolist())
     model = _model(image.ndim, image.shape[-1], unary.shape[-1], settings)
     logits = model.predict_on_batch([unary[None], image[None]])[0]
-    exponential = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponential / exponential.sum(axis=-1, keepdims=True)
+    return softmax(logits)
 
 
 @functools.lru_cache(maxsize=16)

@@ -153,11 +153,12 @@ def _forward_one(forward: Forward, image: np.ndarray) -> list[np.ndarray]:
                 f"(1, {image.shape[0]}, {image.shape[1]}, classes) for an image of shape "
                 f"{image.shape}, received {shape}."
             )
-        maps.append(_softmax(np.asarray(logits[0], "float32")))
+        maps.append(softmax(np.asarray(logits[0], "float32")))
     return maps
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits (..., L)."""
     exponential = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return exponential / exponential.sum(axis=-1, keepdims=True)
 

@@ -10,7 +10,7 @@ import keras
 
 import keras_dpn  # noqa: F401  registers the classes that saved models name
 from training.configs.base import Stage
-from training.configs.networks import NETWORKS
+from training.configs.networks import network_config
 from training.data.dataset import Classes
 
 CONFIG = "config.json"
@@ -49,12 +49,7 @@ def read_json(path: Path) -> Any:
 def load_stages(work_dir: Path) -> dict[str, Stage]:
     """The stages of the network that a run trains, by name, in order."""
     network = load_config(work_dir).get("network", "DPN")  # version 1 knew no other
-    if network not in NETWORKS:
-        raise ValueError(
-            f"{work_dir / CONFIG}: network: expected one of {sorted(NETWORKS)}, received "
-            f"{network!r}."
-        )
-    return {stage.name: stage for stage in NETWORKS[network].stages}
+    return {stage.name: stage for stage in network_config(network, work_dir / CONFIG).stages}
 
 
 def stage_dir(work_dir: Path, stage: str) -> Path:

@@ -21,9 +21,9 @@ from keras_dpn.ops.gaussian_kernels import (
 )
 from keras_dpn.ops.matmul import matmul
 from keras_dpn.ops.mean_field import mean_field_update
+from keras_dpn.ops.permutohedral import MAX_DIMENSION
 
 LEARNABLE = ("weights", "compatibility", "bandwidths")
-_MAX_LATTICE_DIMENSION = 6
 # Logits beyond count as this far apart: differences of infinite ones are not numbers.
 _MAX_LOGIT = 1e30
 _MAX_FEATURE = 1e15
@@ -189,10 +189,10 @@ class MeanFieldCRF(keras.layers.Layer):
         values = [_each("sa", sigma, axes) for sigma in kernel[1:2]]
         values += [_each("sb", sigma, channels) for sigma in kernel[2:]]
         values = np.concatenate(values)
-        if self.filter == "permutohedral" and len(values) > _MAX_LATTICE_DIMENSION:
+        if self.filter == "permutohedral" and len(values) > MAX_DIMENSION:
             raise ValueError(
                 "Invalid value for argument `filter`: the permutohedral lattice has at most "
-                f"{_MAX_LATTICE_DIMENSION} dimensions, received {axes} spatial axes and {channels} "
+                f"{MAX_DIMENSION} dimensions, received {axes} spatial axes and {channels} "
                 "guide channels. Use filter='window', or fewer channels."
             )
         if "bandwidths" not in self.trainable_weights_of:

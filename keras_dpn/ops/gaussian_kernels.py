@@ -67,18 +67,22 @@ class _Scaled:
         return self.after * self.kernel.filter(self.before * x)
 
 
-class _WindowKernel:
+class _Kernel:
+    """A kernel whose factors stand outside of it."""
+
+    def scaled(self, before, after):
+        return _Scaled(self, before, after)
+
+
+class _WindowKernel(_Kernel):
     def __init__(self, features, window):
         self.features, self.window = features, window
 
     def filter(self, x):
         return local_conv(x, self.features, self.window, kernel="gaussian", color_weight=0.5)
 
-    def scaled(self, before, after):
-        return _Scaled(self, before, after)
 
-
-class _ExactKernel:
+class _ExactKernel(_Kernel):
     def __init__(self, points):
         squares = 0.0
         for f in ops.split(points, points.shape[-1], axis=-1):  # (B, N, 1)
@@ -87,9 +91,6 @@ class _ExactKernel:
 
     def filter(self, x):
         return matmul(self.weights, x)
-
-    def scaled(self, before, after):
-        return _Scaled(self, before, after)
 
 
 class _Flat:

@@ -10,7 +10,7 @@ from keras import ops
 # A sparse-dense product runs on one core: groups of columns run side by side. Narrow groups cost
 # more a column, and above 31 TensorFlow's product takes a path that is four times slower.
 _MAX_COLUMNS = 12
-_MAX_DIMENSION = 6
+MAX_DIMENSION = 6
 _MAX_FEATURE = 1e8  # times d + 1 it still fits 32 bits
 
 
@@ -74,10 +74,10 @@ def permutohedral_lattice(features):
         that multiplies each point's values before and after it filters.
     """
     features = ops.stop_gradient(ops.convert_to_tensor(features))
-    if len(features.shape) != 3 or not 1 <= (features.shape[-1] or 0) <= _MAX_DIMENSION:
+    if len(features.shape) != 3 or not 1 <= (features.shape[-1] or 0) <= MAX_DIMENSION:
         raise ValueError(
             "Invalid value for argument `features`: expected shape (B, N, d) with d from 1 to "
-            f"{_MAX_DIMENSION}, received {tuple(features.shape)}. For more dimensions use exact "
+            f"{MAX_DIMENSION}, received {tuple(features.shape)}. For more dimensions use exact "
             "kernels (filter='window' or 'exact' of MeanFieldCRF)."
         )
     tensorflow = keras.backend.backend() == "tensorflow"
@@ -127,13 +127,11 @@ def _self_weight(d):
     return 1 / (1 + 2.0**-d)
 
 
-class _TensorFlowLattice:
-    """Splat, blur and slice as products with sparse matrices over the vertices that occur."""
+class _Lattice:
+    """What both lattices share: `before` and `after`, weights (B N, d+1) of points on vertices.
 
-    def __init__(self, features):
-        self.d = features.shape[-1]
-        self.matrices, weights = _compiled_build(self.d)(ops.cast(features, "float32"))
-        self.before, self.after = weights, weights * _self_weight(self.d)  # (B N, d+1)
+    A point's values are multiplied with `before` to splat them, and with `after` to slice.
+    """
 
     def scaled(self, before, after):
         """A lattice for `after * filter(before * x)`; both (B, N, 1)."""
@@ -141,6 +139,15 @@ class _TensorFlowLattice:
         scaled.before = self.before * ops.reshape(before, (-1, 1))
         scaled.after = self.after * ops.reshape(after, (-1, 1))
         return scaled
+
+
+class _TensorFlowLattice(_Lattice):
+    """Splat, blur and slice as products with sparse matrices over the vertices that occur."""
+
+    def __init__(self, features):
+        self.d = features.shape[-1]
+        self.matrices, weights = _compiled_build(self.d)(ops.cast(features, "float32"))
+        self.before, self.after = weights, weights * _self_weight(self.d)  # (B N, d+1)
 
     def filter(self, x):
         """Sum (B, N, C) over all points of the same image, with Gaussian weights."""
@@ -292,14 +299,13 @@ def _blur_matrix(found, step):
     return tf.stack([rows, columns], axis=1), values
 
 
-class _StaticLattice:
+class _StaticLattice(_Lattice):
     """The same with gathers and sums of segments, in arrays of fixed size.
 
     Vertices are known by two 32-bit hashes, since JAX has no 64-bit integers by default.
     """
 
     def __init__(self, features):
-        self.shape = ops.shape(features)
         d = features.shape[-1]
         rounded, order, weights = _simplex(features)
         keys, steps = _hash(rounded, order)
@@ -312,20 +318,13 @@ class _StaticLattice:
         self.before = ops.reshape(weights, (-1, d + 1))
         self.after = self.before * _self_weight(d)
 
-    def scaled(self, before, after):
-        """A lattice for `after * filter(before * x)`; both (B, N, 1)."""
-        scaled = copy.copy(self)
-        scaled.before = self.before * ops.reshape(before, (-1, 1))
-        scaled.after = self.after * ops.reshape(after, (-1, 1))
-        return scaled
-
     def filter(self, x):
         """Sum (B, N, C) over all points of the same image, with Gaussian weights."""
         flat = ops.reshape(ops.cast(x, "float32"), (-1, x.shape[-1]))  # (B N, C)
         corners = self.vertex.shape[-1]
         spread = ops.concatenate([flat * self.before[:, k, None] for k in range(corners)])
         to = ops.reshape(ops.transpose(self.vertex), (-1,))
-        values = ops.segment_sum(spread, to, num_segments=self._size())
+        values = ops.segment_sum(spread, to, num_segments=ops.shape(to)[0])
         nothing = ops.zeros_like(values[:1])  # what missing neighbours hold
         for j in range(corners):
             padded = ops.concatenate([values, nothing])
@@ -336,9 +335,6 @@ class _StaticLattice:
             for k in range(corners)
         )
         return ops.reshape(out, ops.shape(x))
-
-    def _size(self):
-        return ops.shape(self.vertex)[0] * self.vertex.shape[1]
 
 
 def _hash(rounded, order):

@@ -219,3 +219,18 @@ def without_values(build):
 def weight_shapes(build):
     """Shapes of the weights of the model that `build` makes, by path."""
     return {weight.path: tuple(weight.shape) for weight in without_values(build).weights}
+
+
+def picture(*size, seed=0, batch=1):
+    """Random images (batch, *size, 3) of 0-255."""
+    return np.random.default_rng(seed).integers(0, 256, (batch, *size, 3)).astype("float32")
+
+
+def check_training_reaches_every_weight(model):
+    """One step of training a network of three classes moves each of its weights."""
+    before = {w.path: to_numpy(w) for w in model.trainable_weights}
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    labels = np.random.default_rng(0).integers(0, 3, (2, 13, 9))
+    model.fit(picture(13, 9, batch=2), labels, verbose=0)
+    unmoved = [w.path for w in model.trainable_weights if np.all(to_numpy(w) == before[w.path])]
+    assert not unmoved

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training.configs.base import CONFIG_VERSION, TrainConfig
-from training.configs.networks import NETWORKS
+from training.configs.networks import network_config
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:
@@ -29,12 +29,7 @@ def from_json(values: dict[str, Any], source: str | Path = "config.json") -> Tra
             f"{version!r}; write it anew with the command that made it."
         )
     fields = dict(values)
-    network = fields.pop("network", None)
-    if network not in NETWORKS:
-        raise ValueError(
-            f"{source}: network: expected one of {sorted(NETWORKS)}, received {network!r}."
-        )
-    return build(NETWORKS[network], fields, source)
+    return build(network_config(fields.pop("network", None), source), fields, source)
 
 
 def build(cls, values: Any, source: str | Path):

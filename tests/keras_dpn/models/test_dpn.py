@@ -10,7 +10,9 @@ from keras_dpn.models import DPN
 from keras_dpn.models.dpn import Guide, IdentityContexts
 from tests.keras_dpn.support import (
     assert_close,
+    check_training_reaches_every_weight,
     direct_local_conv,
+    picture,
     run_layer_test,
     to_numpy,
     weight_shapes,
@@ -27,10 +29,6 @@ def tiny(**settings):
     b11.kernel.assign(b11.kernel * 0.05)
     b11.bias.assign([0.3, -0.2, 0.1])
     return model
-
-
-def picture(*size, seed=0, batch=1):
-    return np.random.default_rng(seed).integers(0, 256, (batch, *size, 3)).astype("float32")
 
 
 def run(model, image):
@@ -275,12 +273,7 @@ def test_save_and_load(settings, tmp_path):
 
 def test_training_reaches_every_weight():
     model = tiny(pairwise_stride=4, dropout=0.0)
-    before = {w.path: to_numpy(w) for w in model.trainable_weights}
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    labels = np.random.default_rng(0).integers(0, 3, (2, 13, 9))
-    model.fit(picture(13, 9, batch=2), labels, verbose=0)
-    unmoved = [w.path for w in model.trainable_weights if np.all(to_numpy(w) == before[w.path])]
-    assert not unmoved
+    check_training_reaches_every_weight(model)
 
 
 @pytest.mark.tensorflow_only

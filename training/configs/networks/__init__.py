@@ -1,5 +1,7 @@
 """What can be set about the training of each network: one class a network."""
 
+from pathlib import Path
+
 from training.configs.base import TrainConfig
 from training.configs.networks.deeplab import DeepLabTrainConfig
 from training.configs.networks.dpn import DPNTrainConfig
@@ -8,4 +10,14 @@ NETWORKS: dict[str, type[TrainConfig]] = {
     config.network.__name__: config for config in (DPNTrainConfig, DeepLabTrainConfig)
 }
 
-__all__ = ["NETWORKS", "DPNTrainConfig", "DeepLabTrainConfig"]
+
+def network_config(name: object, source: str | Path) -> type[TrainConfig]:
+    """The configuration class of the network that a file names; ValueError if there is none."""
+    if name not in NETWORKS:
+        raise ValueError(
+            f"{source}: network: expected one of {sorted(NETWORKS)}, received {name!r}."
+        )
+    return NETWORKS[name]
+
+
+__all__ = ["NETWORKS", "DPNTrainConfig", "DeepLabTrainConfig", "network_config"]
