@@ -1,11 +1,15 @@
 """CamVid in SegNet's layout: 11 classes, `train.txt`, `val.txt` and `test.txt` of file pairs."""
 
+import itertools
+import re
 from pathlib import Path
 
 import numpy as np
 
-from training.data.dataset import Classes, Dataset, Example, read_lines
-from training.data.images import read_pair
+from training.data.clips import FilmedClips
+from training.data.dataset import Classes, Example, read_lines
+from training.data.flow import FlowCache
+from training.data.images import read_image
 
 SPLITS = ("train", "val", "test")
 
@@ -40,13 +44,27 @@ CLASSES = Classes(
 )
 
 
-class CamVidDataset(Dataset):
-    """CamVid as SegNet's tutorial ships it.
+# A frame's name: its sequence and its number at 30 frames a second, as 0001TP_006690 or
+# 0006R0_f00930.
+_NAME = re.compile(r"(?P<sequence>.+)_f?(?P<number>\d+)")
+
+# Steps in time above this many of a sequence's usual ones are a hole: labels are a frame off here
+# and there (0016E5_00901 for 00900).
+_HOLE = 1.5
+
+
+class CamVidDataset(FilmedClips):
+    """CamVid as SegNet's tutorial ships it, also as clips.
+
+    A frame's neighbours are the labelled frames before and after it, in the order of their names,
+    as the videos themselves are seldom at hand: 30 frames (1 s) apart, and 2 (1/15 s) in the part
+    of 0016E5 that is SegNet's `val`. A sequence ends where names have a hole, or the list does.
 
     Args:
         data_dir: holds `train.txt`, `val.txt` and `test.txt` (one of them is enough), each line
             an image and its label map, relative to `data_dir`. Of absolute paths, as SegNet's
             own lists have them (`/SegNet/CamVid/train/x.png`), the last two parts count.
+        flow: computes and keeps the flow; by default nothing is kept.
 
     Raises:
         ValueError: where there is no list, or a line of one is not a pair.
@@ -55,7 +73,8 @@ class CamVidDataset(Dataset):
     name = "camvid"
     classes = CLASSES
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path, flow: FlowCache | None = None):
+        super().__init__(flow)
         data_dir = Path(data_dir)
         lists = {split: data_dir / f"{split}.txt" for split in SPLITS}
         found = {split: path for split, path in lists.items() if path.is_file()}
@@ -65,9 +84,12 @@ class CamVidDataset(Dataset):
                 "test.txt; none is there."
             )
         self.splits = {split: _read_list(path) for split, path in found.items()}
+        self.sequences = {
+            split: _split_sequences(examples) for split, examples in self.splits.items()
+        }
 
-    def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
-        return read_pair(example.image, example.label, self.classes)
+    def read_frame(self, example: Example) -> np.ndarray:
+        return read_image(example.image)
 
 
 def _read_list(path: Path) -> tuple[Example, ...]:
@@ -88,3 +110,24 @@ def _read_list(path: Path) -> tuple[Example, ...]:
 def _relative(entry: str) -> Path:
     path = Path(entry)
     return Path(*path.parts[-2:]) if path.is_absolute() else path
+
+
+def _split_sequences(examples: tuple[Example, ...]) -> tuple[tuple[Example, ...], ...]:
+    places = {example: _place(example) for example in examples}
+    ordered = sorted(examples, key=places.get)
+    films = itertools.groupby(ordered, key=lambda example: places[example][0])
+    return tuple(piece for _, film in films for piece in _split_at_holes(list(film)))
+
+
+def _place(example: Example) -> tuple[str, int]:
+    """The sequence and the number of a frame; a name of another kind is a sequence of its own."""
+    match = _NAME.fullmatch(example.name)
+    return (match["sequence"], int(match["number"])) if match else (example.name, 0)
+
+
+def _split_at_holes(film: list[Example]) -> list[tuple[Example, ...]]:
+    numbers = [_place(example)[1] for example in film]
+    steps = np.diff(numbers)
+    holes = np.flatnonzero(steps > _HOLE * np.median(steps)) + 1 if len(steps) else []
+    ends = [0, *holes, len(film)]
+    return [tuple(film[start:stop]) for start, stop in itertools.pairwise(ends)]

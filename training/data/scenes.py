@@ -13,7 +13,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -88,7 +88,7 @@ RELATIONS = (
 SIZES = {"train": 800, "val": 100, "test": 200}
 
 # All lengths below are in pixels of a picture of this size and grow with it.
-_BASE = (96, 128)
+BASE_SIZE = (96, 128)
 _DISC = (4.0, 7.0)  # radius
 _PANE = (8.0, 13.0)  # side
 _GAP = 3.0  # of background around each thing
@@ -109,10 +109,10 @@ _GREY_SPREAD, _COLOR_SPREAD = 10.0, 6.0
 
 # Standard deviations in 0..255: texture (spots of a few pixels) by class, and sensor noise. Twins
 # have the same texture.
-_TEXTURE = np.zeros(11, "float32")
+_TEXTURE = np.zeros(256, "float32")
 _TEXTURE[[SKY, GRASS, HOUSE, CAR, POST]] = 7, 18, 12, 9, 10
 _TEXTURE[[TYRE, BALL, LAMP, BALLOON, WINDOW, POND]] = 12, 12, 10, 10, 12, 12
-_TEXTURE_SIZE, _EDGE_BLUR, _NOISE = 1.5, 0.8, 12.0
+_TEXTURE_SIZE, EDGE_BLUR, _NOISE = 1.5, 0.8, 12.0
 
 
 class ScenesDataset(Dataset):
@@ -139,16 +139,11 @@ class ScenesDataset(Dataset):
     def __init__(
         self,
         sizes: Mapping[str, int] | None = None,
-        size: tuple[int, int] = _BASE,
+        size: tuple[int, int] = BASE_SIZE,
         seed: int = 0,
     ):
         sizes = SIZES if sizes is None else sizes
-        if min(sizes.values(), default=0) < 0:
-            raise ValueError(f"`sizes`: expected counts from 0 up, received {dict(sizes)}.")
-        if size[0] < 48 or size[1] < 64:
-            raise ValueError(f"`size`: expected at least (48, 64), received {tuple(size)}.")
-        if seed < 0:
-            raise ValueError(f"`seed`: expected 0 or more, received {seed}.")
+        check_arguments(sizes, size, seed)
         self.size = tuple(size)
         self.seed = seed
         self.splits = {split: _examples(split, count) for split, count in sizes.items()}
@@ -156,16 +151,31 @@ class ScenesDataset(Dataset):
     def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
         split = example.name.rsplit("_", 1)[0]
         entropy = [self.seed, zlib.crc32(split.encode()), example.index]
-        return _Scene(self.size, np.random.default_rng(entropy)).draw()
+        return Scene(self.size, np.random.default_rng(entropy)).draw()
 
 
-class _Scene:
+def check_arguments(sizes: Mapping[str, int], size: tuple[int, int], seed: int) -> None:
+    """Raises ValueError on arguments that no data set of scenes can have."""
+    if min(sizes.values(), default=0) < 0:
+        raise ValueError(f"`sizes`: expected counts from 0 up, received {dict(sizes)}.")
+    if size[0] < 48 or size[1] < 64:
+        raise ValueError(f"`size`: expected at least (48, 64), received {tuple(size)}.")
+    if seed < 0:
+        raise ValueError(f"`seed`: expected 0 or more, received {seed}.")
+
+
+def length_unit(size: tuple[int, int]) -> float:
+    """How many pixels of a picture of this size are one of `BASE_SIZE`."""
+    return min(size[0] / BASE_SIZE[0], size[1] / BASE_SIZE[1])
+
+
+class Scene:
     """One picture while it is drawn: flat colours and labels, and which boxes are taken."""
 
     def __init__(self, size: tuple[int, int], rng: np.random.Generator):
         self.rng = rng
         self.height, self.width = size
-        self.unit = min(self.height / _BASE[0], self.width / _BASE[1])
+        self.unit = length_unit(size)
         self.image = np.empty((*size, 3), "float32")
         self.labels = np.empty(size, "uint8")
         self.y, self.x = np.ogrid[: self.height, : self.width]
@@ -287,16 +297,20 @@ class _Scene:
 
     def _photograph(self) -> np.ndarray:
         """Texture, uneven light, a soft lens and a noisy sensor."""
-        noise = self.rng.standard_normal((2, *self.labels.shape), "float32")
-        spots = ndimage.gaussian_filter(noise[0], _TEXTURE_SIZE * self.unit)
-        spots *= _TEXTURE[self.labels] / spots.std()
+        spots = self._spots()
         slope = self.rng.uniform(-15, 15)
         light = slope * (self.x / self.width - 0.5) + self.rng.uniform(-12, 12)
         image = self.image + (spots + light)[..., None]
-        blur = _EDGE_BLUR * self.unit
+        blur = EDGE_BLUR * self.unit
         image = ndimage.gaussian_filter(image, (blur, blur, 0))
         image += _NOISE * self.rng.standard_normal(image.shape, "float32")
         return np.clip(np.rint(image), 0, 255).astype("uint8")
+
+    def _spots(self) -> np.ndarray:
+        """The texture of what has been drawn, (H, W), to be added to all channels."""
+        noise = self.rng.standard_normal((2, *self.labels.shape), "float32")
+        spots = ndimage.gaussian_filter(noise[0], _TEXTURE_SIZE * self.unit)
+        return spots * (_TEXTURE[self.labels] / spots.std())
 
 
 def _examples(split: str, count: int) -> tuple[Example, ...]:
@@ -311,18 +325,37 @@ def write_folder(dataset: Dataset, out: Path) -> None:
         out: a directory, made where there is none. Label maps are palette PNGs, so that a
             picture viewer shows the classes' colours.
     """
-    palette = np.zeros((256, 3), "uint8")
-    palette[: dataset.classes.num_classes] = dataset.classes.colors
     for split, examples in dataset.splits.items():
         for example in progress(examples, split, len(examples)):
             pixels, labels = dataset.read(example)
-            label_map = Image.fromarray(labels)
-            label_map.putpalette(palette.tobytes())
-            _write(out / "images" / f"{example.name}.png", _png(Image.fromarray(pixels)))
-            _write(out / "labels" / f"{example.name}.png", _png(label_map))
-        names = "".join(f"{example.name}\n" for example in examples)
-        _write(out / "splits" / f"{split}.txt", names.encode())
-    _write(out / "classes.json", json.dumps(dataset.classes.to_json(), indent=2).encode())
+            write_picture(out / "images" / f"{example.name}.png", pixels)
+            write_label_map(out / "labels" / f"{example.name}.png", labels, dataset.classes)
+        write_list(out, split, [example.name for example in examples])
+    write_classes(out, dataset.classes)
+
+
+def write_picture(path: Path, pixels: np.ndarray) -> None:
+    """Writes uint8 (H, W, 3) RGB as PNG."""
+    _write(path, _png(Image.fromarray(pixels)))
+
+
+def write_label_map(path: Path, labels: np.ndarray, classes: Classes) -> None:
+    """Writes uint8 (H, W) as a palette PNG in the classes' colours."""
+    palette = np.zeros((256, 3), "uint8")
+    palette[: classes.num_classes] = classes.colors
+    label_map = Image.fromarray(labels)
+    label_map.putpalette(palette.tobytes())
+    _write(path, _png(label_map))
+
+
+def write_list(out: Path, split: str, names: Sequence[str]) -> None:
+    """Writes `splits/<split>.txt` of a data set of files, a name on each line."""
+    _write(out / "splits" / f"{split}.txt", "".join(f"{name}\n" for name in names).encode())
+
+
+def write_classes(out: Path, classes: Classes) -> None:
+    """Writes `classes.json` of a data set of files."""
+    _write(out / "classes.json", json.dumps(classes.to_json(), indent=2).encode())
 
 
 def _png(image: Image.Image) -> bytes:
