@@ -1,12 +1,18 @@
 """Whole images in, class probabilities out: any size, averaged over scales and mirroring."""
 
+import itertools
 import weakref
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
 
+from keras_dpn import models
+from keras_dpn.ops.warp import NO_LINK, check_flow
+
 Forward = Callable[[np.ndarray], list[np.ndarray]]
+Flow = Callable[[np.ndarray, np.ndarray], np.ndarray] | Iterable[tuple[np.ndarray, np.ndarray]]
 
 # One model with an output for each stage, for every model asked. Kept here, not on the model: Keras
 # would take an attribute for a sublayer and save it.
@@ -99,6 +105,96 @@ def stage_probabilities(
     return dict(zip(names, _averaged(forward, image, scales, mirror), strict=True))
 
 
+def predict_video(
+    model: keras.Model, frames: Iterable[np.ndarray], flow: Flow | None = None
+) -> Iterator[np.ndarray]:
+    """Class probabilities of a video's frames, one after another, in constant memory.
+
+    Args:
+        model: for images, as in `predict_probabilities`, which sees each frame by itself; or a
+            `models.SpatialTemporalDPN`, which sees each with its neighbours. Its unary term is run
+            once a frame. Before the first frame and after the last lie copies of them, to which no
+            flow leads.
+        frames: uint8 or float (H, W, 3), RGB, 0-255, all of one size; an iterator will do.
+        flow: function from two frames to the flow from the first to the second, float
+            (H, W, 2), (dx, dy) in pixels; or pairs of the flow from each frame to the next and back
+            again. Networks with `linking="flow"` need it, others don't use it.
+
+    Yields:
+        float32 (H, W, L) for each frame, in order, the network's `frames` // 2 frames behind.
+
+    Raises:
+        ValueError: without the flow that the model needs; on flow or frames of other sizes, flow
+            with NaN; and as `predict_probabilities`.
+    """
+    if isinstance(model, models.SpatialTemporalDPN):
+        for maps in stage_video_probabilities(model, frames, flow, ("final",)):
+            yield maps["final"]
+    else:
+        for frame in frames:
+            yield predict_probabilities(model, frame)
+
+
+def stage_video_probabilities(
+    model: keras.Model,
+    frames: Iterable[np.ndarray],
+    flow: Flow | None = None,
+    stages: Sequence[str] | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Class probabilities of a video's frames after each stage of one model.
+
+    Args, Yields and Raises as in `predict_video`, with a dictionary for each frame from the names
+    of `stages`, all of the model's by default, in this order, to probabilities.
+    """
+    names = check_stages(model, stages)
+    if not isinstance(model, models.SpatialTemporalDPN):
+        for frame in frames:
+            yield stage_probabilities(model, frame, names)
+        return
+    if model.linking == "flow" and flow is None:
+        raise ValueError(
+            "Invalid value for argument `flow`: expected a function from two frames to the flow "
+            "between them, since the network links its frames by flow, received None."
+        )
+    flow = flow if model.linking == "flow" else None
+    terms, field = _split_model(model, names)
+    for window in _windows(terms, frames, flow, model.frames):
+        answers = keras.tree.flatten(field.predict_on_batch(window))
+        if model.labels_of == "all":
+            answers = [answer[:, model.frames // 2] for answer in answers]
+        yield {name: softmax(np.asarray(a[0])) for name, a in zip(names, answers, strict=True)}
+
+
+def stage_clip_probabilities(
+    model: keras.Model,
+    frames: Sequence[np.ndarray],
+    flow: Flow | None = None,
+    stages: Sequence[str] | None = None,
+) -> dict[str, np.ndarray]:
+    """Class probabilities of a clip's middle frame after each stage of one model.
+
+    Args:
+        model: as in `predict_video`.
+        frames: T of them, as in `predict_video`; T is odd.
+        flow: as in `predict_video`; `zip(forward_flow, backward_flow)` where a clip has both as
+            arrays.
+        stages: names to return, in this order; all by default.
+
+    Returns:
+        float32 (H, W, L) for each stage's name.
+
+    Raises:
+        ValueError: for an even number of frames, and as `stage_video_probabilities`.
+    """
+    if len(frames) % 2 == 0:
+        raise ValueError(
+            "Invalid value for argument `frames`: expected an odd number of them, so that one is "
+            f"in the middle, received {len(frames)}."
+        )
+    found = stage_video_probabilities(model, frames, flow, stages)
+    return next(itertools.islice(found, len(frames) // 2, None))
+
+
 def check_stages(model: keras.Model, stages: Sequence[str] | None = None) -> tuple[str, ...]:
     """The names of the stages asked for: all of the model's by default; ValueError if unknown."""
     known = tuple(getattr(model, "stage_names", ()))
@@ -123,6 +219,80 @@ def _stage_model(model: keras.Model, names: tuple[str, ...]) -> keras.Model:
         outputs = [model.stage_model(name).outputs[0] for name in names]
         cache[names] = keras.Model(model.inputs, outputs)
     return cache[names]
+
+
+def _split_model(model, names: tuple[str, ...]) -> tuple[keras.Model, keras.Model]:
+    cache = _STAGE_MODELS.setdefault(model, {})
+    key = ("split", *names)
+    if key not in cache:
+        cache[key] = model.split(names)
+    return cache[key]
+
+
+def _windows(
+    terms: keras.Model, frames: Iterable[np.ndarray], flow: Flow | None, length: int
+) -> Iterator[list[np.ndarray]]:
+    """What a network's field needs to label each frame: the window around it, as a batch of one."""
+    window, links = deque(maxlen=length), deque(maxlen=length - 1)
+    pairs = None if flow is None or callable(flow) else iter(flow)
+    for current, is_copy in _padded(_with_terms(terms, frames), length // 2):
+        if window and flow is not None:
+            there, here = window[-1][0], current[0]
+            if is_copy:
+                link = [np.full((*here.shape[:2], 2), NO_LINK, "float32")] * 2
+            elif pairs is None:
+                link = flow(there, here), flow(here, there)
+            else:
+                link = next(pairs)
+            links.append([_checked_flow(f, here.shape) for f in link])
+        window.append(current)
+        if len(window) == length:
+            clip, unary, guide = (np.stack(x)[None] for x in zip(*window, strict=True))
+            flows = [] if flow is None else _stacked_links(links, clip.shape[2:4])
+            yield [unary, guide, clip, *flows]
+
+
+def _with_terms(
+    terms: keras.Model, frames: Iterable[np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Each frame with its unary term and guide."""
+    size = None
+    for frame in frames:
+        image = _check_image(frame)
+        size = size or image.shape
+        if image.shape != size:
+            raise ValueError(
+                f"Invalid value for argument `frames`: expected frames of one size, {size} as the "
+                f"first, received {image.shape}."
+            )
+        yield frame, *(x[0, 0] for x in terms.predict_on_batch(image[None, None]))
+
+
+def _padded(items: Iterable, count: int) -> Iterator[tuple]:
+    """The items between copies of the first and of the last, each with whether it has no link.
+
+    An item has a link to the one before it, unless one of the two is such a copy.
+    """
+    last = None
+    for item in items:
+        if last is None:
+            yield from ((item, True) for _ in range(count))
+        yield item, last is None
+        last = item
+    if last is not None:
+        yield from ((last, True) for _ in range(count))
+
+
+def _checked_flow(flow: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    flow = np.asarray(flow)
+    check_flow("flow", flow, shape, "the frames")
+    return flow.astype("float32")
+
+
+def _stacked_links(links: Iterable, size: tuple[int, int]) -> list[np.ndarray]:
+    """Forward and backward flow of a clip, each (1, T-1, H, W, 2)."""
+    steps = np.reshape(np.array([*links], "float32"), (-1, 2, *size, 2))
+    return [steps[None, :, 0], steps[None, :, 1]]
 
 
 def _averaged(

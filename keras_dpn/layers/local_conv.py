@@ -6,8 +6,20 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_dpn.ops.checks import check_channels_last, check_one_of, standardize_window
-from keras_dpn.ops.local_conv import KERNELS, check_shapes, local_conv, window_patches
+from keras_dpn.ops.checks import (
+    check_channels_last,
+    check_one_of,
+    standardize_spacing,
+    standardize_window,
+)
+from keras_dpn.ops.local_conv import (
+    KERNELS,
+    check_linked_shapes,
+    check_shapes,
+    linked_local_conv,
+    local_conv,
+    window_patches,
+)
 
 
 class _LocalConv(keras.layers.Layer):
@@ -25,6 +37,7 @@ class _LocalConv(keras.layers.Layer):
         normalize=True,
         scale=1.0,
         offset=0.0,
+        spacing=1.0,
         **kwargs,
     ):
         # Colours of 0..255 lose their digits in half precision before `call` could save them.
@@ -38,6 +51,7 @@ class _LocalConv(keras.layers.Layer):
         self.normalize = normalize
         self.scale = scale
         self.offset = offset
+        self.spacing = standardize_spacing(spacing, self.spatial_axes)
 
     def build(self, input_shape):
         if len(input_shape) != 2 or not all(isinstance(s, (tuple, list)) for s in input_shape):
@@ -46,8 +60,11 @@ class _LocalConv(keras.layers.Layer):
                 f"tensor of shape {tuple(input_shape)}."
             )
         p_shape, features_shape = input_shape
-        check_shapes(p_shape, features_shape)
-        if len(p_shape) != self.spatial_axes + 2:
+        if self._is_linked(p_shape):
+            check_linked_shapes(p_shape, features_shape, self.window)
+        else:
+            check_shapes(p_shape, features_shape)
+        if len(p_shape) != self.spatial_axes + 2 and not self._is_linked(p_shape):
             raise ValueError(
                 f"{type(self).__name__} expects inputs with {self.spatial_axes} spatial axes, "
                 f"received shapes {tuple(p_shape)} and {tuple(features_shape)}."
@@ -56,6 +73,11 @@ class _LocalConv(keras.layers.Layer):
         self.b = self._add_scalar("b", self.offset)
         self.w_color = self._add_scalar("color_weight", self.color_weight)
         if self.kernel == "learned":
+            if self._is_linked(p_shape):
+                raise ValueError(
+                    "LocalConv3D with kernel='learned' has one filter a position: expects frames "
+                    f"that are not linked, received shape {tuple(p_shape)}. Use another kernel."
+                )
             self.filters = self._add_filters(tuple(p_shape[1:-1]))
         else:
             self.w_position = self._add_scalar("position_weight", self.position_weight)
@@ -78,7 +100,7 @@ class _LocalConv(keras.layers.Layer):
                 f"spatial sizes, received {size}."
             )
         offsets = np.array(list(itertools.product(*(np.arange(m) - m // 2 for m in self.window))))
-        distances = self.position_weight * np.square(offsets).sum(axis=1)
+        distances = self.position_weight * np.square(offsets * self.spacing).sum(axis=1)
         return self.add_weight(
             name="filters",
             shape=(*size, len(offsets)),
@@ -94,26 +116,35 @@ class _LocalConv(keras.layers.Layer):
             patches = window_patches(p, self.window)  # (B, *S, offsets, L)
             out = out + ops.einsum("...o,...ol->...l", self.filters, patches)
         else:
-            out = local_conv(
+            function = linked_local_conv if self._is_linked(p.shape) else local_conv
+            out = function(
                 p,
                 features,
                 self.window,
                 kernel=self.kernel,
                 color_weight=self.w_color,
                 position_weight=self.w_position,
+                spacing=self.spacing,
             )
         if self.normalize:
             out = out / float(np.prod(self.window))
         if self.gate:
-            out = p * out
+            out = out * (p[..., self.window[0] // 2, :] if self._is_linked(p.shape) else p)
         return self.a * out + self.b  # eq. (8), lin
 
     def compute_output_spec(self, inputs):
-        return keras.KerasTensor(inputs[0].shape, dtype="float32")
+        shape = tuple(inputs[0].shape)
+        if self._is_linked(shape):
+            shape = shape[:-2] + shape[-1:]
+        return keras.KerasTensor(shape, dtype="float32")
+
+    def _is_linked(self, shape):
+        """Whether an input has frames laid over each other, `(B, T, H, W, K, C)`."""
+        return self.spatial_axes == 3 and len(shape) == 6
 
     def get_config(self):
         names = ("window", "kernel", "color_weight", "position_weight", "gate", "normalize")
-        own = {name: getattr(self, name) for name in (*names, "scale", "offset")}
+        own = {name: getattr(self, name) for name in (*names, "scale", "offset", "spacing")}
         return {**super().get_config(), **own}
 
 
@@ -135,15 +166,17 @@ _DOC = """{summary}
             k = exp(-d), whose cost does; or "learned", one untied filter a position in addition
             to the colours' distance, started from the positions' distance (needs known sizes).
         color_weight: initial value; one over the squared unit in which colours are compared.
-        position_weight: initial value; one over the squared number of pixels.
+        position_weight: initial value; one over the squared unit of `spacing`.
         gate: whether the sum is multiplied with p at the position itself.
         normalize: whether the sum is divided by the number of positions in the window.
         scale: initial value of a.
         offset: initial value of b.
+        spacing: distance from one position to the next, one number or one an axis; 1 counts in
+            pixels, and slices three times as far apart as pixels have 3 on their axis.
 
     Input shape:
         A pair (p, features): {shape_p} probabilities or scores of L labels, and {shape_f}
-        features, for example colours, of any unit and any number of channels.
+        features, for example colours, of any unit and any number of channels.{linked_input}
 
     Output shape:
         {shape_p}, float32 whatever the dtype policy: sums of squared 8-bit colours overflow
@@ -161,7 +194,13 @@ _DOC = """{summary}
     """
 
 
-def _document(shape, example):
+_LINKED_INPUT = """
+        Or linked frames from `DynamicNodeLink`, `(B, T, H, W, K, L)` and `(B, T, H, W, K, F)` with
+        K the window's first size: the window is then laid over each pixel's neighbours along the
+        optical flow, and the output is `(B, T, H, W, L)`."""
+
+
+def _document(shape, example, linked_input=""):
     """Continue a class's docstring with what holds for all of them."""
 
     def decorate(cls):
@@ -170,6 +209,7 @@ def _document(shape, example):
             name=cls.__name__,
             shape_p=f"`(B, {shape}, L)`",
             shape_f=f"`(B, {shape}, F)`",
+            linked_input=linked_input,
             example_p=(2, *example, 4),
             example_f=(2, *example, 3),
         )
@@ -195,7 +235,7 @@ class LocalConv2D(_LocalConv):
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-@_document("D, H, W", (3, 8, 6))
+@_document("D, H, W", (3, 8, 6), _LINKED_INPUT)
 class LocalConv3D(_LocalConv):
     """Local convolution over three axes: the triple penalty of a Markov random field."""
 

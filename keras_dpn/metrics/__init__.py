@@ -10,6 +10,7 @@ from keras_dpn.metrics.confusion import (
     scores,
 )
 from keras_dpn.metrics.segmentation_scores import SegmentationScores
+from keras_dpn.metrics.temporal import temporal_confusion
 from keras_dpn.metrics.trimap import trimap_confusions, trimap_distance
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "mean_iou",
     "pixel_accuracy",
     "scores",
+    "temporal_confusion",
     "trimap_confusions",
     "trimap_distance",
 ]

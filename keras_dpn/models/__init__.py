@@ -2,6 +2,7 @@
 
 from keras_dpn.models.deeplab import DeepLab, field_of_view
 from keras_dpn.models.dpn import DPN
+from keras_dpn.models.spatial_temporal_dpn import SpatialTemporalDPN
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 
-__all__ = ["DPN", "DeepLab", "Preprocess", "field_of_view", "vgg16_trunk"]
+__all__ = ["DPN", "DeepLab", "Preprocess", "SpatialTemporalDPN", "field_of_view", "vgg16_trunk"]

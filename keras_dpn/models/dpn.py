@@ -14,6 +14,7 @@ TRUNKS = {
     "large_fov": {"fc6_kernel": 3, "fc6_dilation": 12, "fc_width": 1024},
 }
 _STRIDE = 8  # of the trunk, whose first three pools halve
+_B12_WEIGHTS = ("color_weight", "position_weight", "scale")  # by their arguments
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -107,72 +108,17 @@ class DPN(StagedModel):
             for key, value in locals().items()
             if key not in ("self", "kwargs", "__class__")
         }
-        check_positive_int("num_classes", num_classes, minimum=2)
-        check_positive_int("mixtures", mixtures)
-        check_positive_int("num_iterations", num_iterations)
-        standardize_window(triple_window, 2, "triple_window")
-        standardize_window(context_window, 2, "context_window")
-        check_one_of("trunk", trunk, tuple(TRUNKS))
-        check_one_of("unary_activation", unary_activation, ("softmax", "sigmoid"))
-        if pairwise is not None:
-            check_one_of("pairwise", pairwise, ("triple", "contexts"))
-        if pairwise_stride not in (1, 2, 4, 8):
-            raise ValueError(
-                "Invalid value for argument `pairwise_stride`: expected 1, 2, 4 or 8, received "
-                f"{pairwise_stride}."
-            )
-
-        if not color_unit > 0:
-            raise ValueError(
-                "Invalid value for argument `color_unit`: expected a positive number, received "
-                f"{color_unit}."
-            )
+        check_dpn_config(config)
         check_input_shape(input_shape)
 
-        # === Layers ===
-        own = {"fc6_kernel": fc6_kernel, "fc6_dilation": fc6_dilation, "fc_width": fc_width}
-        fc = TRUNKS[trunk] | {key: value for key, value in own.items() if value is not None}
-        preprocess = Preprocess(name="preprocess")
-        b11 = layers.Conv2D(num_classes, 1, dtype="float32", name="b11")
-        enlarge_unary = Resize(factor=_STRIDE // pairwise_stride, name="b11_resize")
-        log_unary = "log_softmax" if unary_activation == "softmax" else "log_sigmoid"
-        log_o11 = layers.Activation(log_unary, dtype="float32", name="b11_log")
-        guide = Guide(pairwise_stride, color_unit, name="guide")
-
-        # === Functional model ===
         image = keras.Input(input_shape, name="image")
-        features = vgg16_trunk(
-            preprocess(image),
-            width=width,
-            strides=(2, 2, 2, 1, 1) if keep_pools else (2, 2, 2, None, None),
-            pool_size=pool_size,
-            dropout=dropout,
-            **fc,
-        )
-        features = list(features.values())[-1]  # (B, H/8, W/8, fc_width)
-        reference = guide(image)  # (B, h, w, 3), the grid of the pairwise part
-        unary = log_o11(enlarge_unary((b11(features), reference)))  # (B, h, w, L)
+        unary, reference = unary_term(image, config)  # (B, h, w, L), the grid of the pairwise part
         stages = {"unary": unary}
         if pairwise is not None:
-            b12 = LocalConv2D(
-                triple_window,
-                kernel=kernel,
-                gate=gate,
-                color_weight=color_weight,
-                position_weight=position_weight,
-                scale=scale,
-                name="b12",
-            )
+            b12 = LocalConv2D(triple_window, name="b12", **b12_settings(config))
             stages["triple"] = mean_field_update(unary, unary, lambda q: b12((q, reference)))
         if pairwise == "contexts":
-            b13 = layers.Conv2D(
-                num_classes * mixtures,
-                context_window,
-                padding="same",
-                kernel_initializer=IdentityContexts(mixtures, context_noise),
-                dtype="float32",
-                name="b13",
-            )
+            b13 = contexts_layer(config)
             b14 = BlockMinPool(mixtures, dtype="float32", name="b14")
 
         def penalty(marginals):
@@ -206,6 +152,76 @@ class DPN(StagedModel):
             ValueError: if the network has no such stage.
         """
         return super().stage_model(stage)
+
+
+def check_dpn_config(config):
+    """Raise ValueError unless the arguments that the Deep Parsing Networks share are right."""
+    check_positive_int("num_classes", config["num_classes"], minimum=2)
+    check_positive_int("mixtures", config["mixtures"])
+    check_positive_int("num_iterations", config["num_iterations"])
+    standardize_window(config["triple_window"], 2, "triple_window")
+    standardize_window(config["context_window"], 2, "context_window")
+    check_one_of("trunk", config["trunk"], tuple(TRUNKS))
+    check_one_of("unary_activation", config["unary_activation"], ("softmax", "sigmoid"))
+    if config["pairwise"] is not None:
+        check_one_of("pairwise", config["pairwise"], ("triple", "contexts"))
+    if config["pairwise_stride"] not in (1, 2, 4, 8):
+        raise ValueError(
+            "Invalid value for argument `pairwise_stride`: expected 1, 2, 4 or 8, received "
+            f"{config['pairwise_stride']}."
+        )
+    if not config["color_unit"] > 0:
+        raise ValueError(
+            "Invalid value for argument `color_unit`: expected a positive number, received "
+            f"{config['color_unit']}."
+        )
+
+
+def unary_term(image, config):
+    """b1-b11 and the guide: ln o11 and the colours that b12 compares, on the pairwise part's grid.
+
+    Args:
+        image: `(B, H, W, 3)`.
+        config: a network's arguments, as those of `DPN`.
+
+    Returns:
+        Tensors `(B, h, w, L)` and `(B, h, w, 3)`.
+    """
+    stride = config["pairwise_stride"]
+    own = {key: config[key] for key in ("fc6_kernel", "fc6_dilation", "fc_width")}
+    keep_pools = config["keep_pools"]
+    features = vgg16_trunk(
+        Preprocess(name="preprocess")(image),
+        width=config["width"],
+        strides=(2, 2, 2, 1, 1) if keep_pools else (2, 2, 2, None, None),
+        pool_size=config["pool_size"],
+        dropout=config["dropout"],
+        **TRUNKS[config["trunk"]] | {key: n for key, n in own.items() if n is not None},
+    )
+    features = list(features.values())[-1]  # (B, H/8, W/8, fc_width)
+    b11 = layers.Conv2D(config["num_classes"], 1, dtype="float32", name="b11")
+    enlarge = Resize(factor=_STRIDE // stride, name="b11_resize")
+    log_unary = "log_softmax" if config["unary_activation"] == "softmax" else "log_sigmoid"
+    log_o11 = layers.Activation(log_unary, dtype="float32", name="b11_log")
+    guide = Guide(stride, config["color_unit"], name="guide")(image)
+    return log_o11(enlarge((b11(features), guide))), guide
+
+
+def b12_settings(config):
+    """Arguments of b12 beside its window."""
+    return {key: config[key] for key in ("kernel", "gate", *_B12_WEIGHTS)}
+
+
+def contexts_layer(config, frames=1):
+    """b13, whose filters look at so many frames' maps of the labels' penalties at once."""
+    return layers.Conv2D(
+        config["num_classes"] * config["mixtures"],
+        config["context_window"],
+        padding="same",
+        kernel_initializer=IdentityContexts(config["mixtures"], config["context_noise"], frames),
+        dtype="float32",
+        name="b13",
+    )
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -247,18 +263,21 @@ class IdentityContexts(keras.initializers.Initializer):
     channels is that channel).
     """
 
-    def __init__(self, mixtures, noise=0.01):
+    def __init__(self, mixtures, noise=0.01, frames=1):
         self.mixtures = mixtures
         self.noise = noise
+        self.frames = frames  # whose labels lie behind each other; the middle one's are passed on
 
     def __call__(self, shape, dtype=None):
-        height, width, labels, _ = shape
+        height, width, channels, _ = shape
+        labels, middle = channels // self.frames, self.frames // 2
         identity = ops.repeat(ops.eye(labels, dtype=dtype), self.mixtures, axis=-1)
         # Convolutions with padding "same" count an even window's centre as one further forward
         # than windows do elsewhere here.
         centre = [((n - 1) // 2, n // 2) for n in (height, width)]
-        identity = ops.pad(identity[None, None], [*centre, (0, 0), (0, 0)])
+        others = (middle * labels, (self.frames - 1 - middle) * labels)
+        identity = ops.pad(identity[None, None], [*centre, others, (0, 0)])
         return identity + keras.random.normal(shape, stddev=self.noise, dtype=dtype)
 
     def get_config(self):
-        return {"mixtures": self.mixtures, "noise": self.noise}
+        return {"mixtures": self.mixtures, "noise": self.noise, "frames": self.frames}

@@ -2,17 +2,23 @@
 
 from keras_dpn.ops.block_min_pool import block_min_pool
 from keras_dpn.ops.box_filter import box_second_moment, box_sum
-from keras_dpn.ops.local_conv import local_conv
+from keras_dpn.ops.local_conv import linked_local_conv, local_conv
 from keras_dpn.ops.mean_field import mean_field_update
+from keras_dpn.ops.node_links import link_frames
 from keras_dpn.ops.permutohedral import permutohedral_filter
 from keras_dpn.ops.resize import resize
+from keras_dpn.ops.warp import flow_validity, warp
 
 __all__ = [
     "block_min_pool",
     "box_second_moment",
     "box_sum",
+    "flow_validity",
+    "link_frames",
+    "linked_local_conv",
     "local_conv",
     "mean_field_update",
     "permutohedral_filter",
     "resize",
+    "warp",
 ]

@@ -8,7 +8,7 @@ of running sums, such a product adds each window up by itself: it is as exact as
 import numpy as np
 from keras import ops
 
-from keras_dpn.ops.checks import standardize_window
+from keras_dpn.ops.checks import standardize_spacing, standardize_window
 from keras_dpn.ops.matmul import matmul, matmul_is_rounded
 
 # Outputs a block, for axes of known and of unknown size. Shorter blocks cost less for small windows
@@ -44,8 +44,8 @@ def box_sum(x, window, axes):
     return x
 
 
-def box_second_moment(x, window, axes):
-    """Sum of `x` times the squared distance from the window's centre, in pixels.
+def box_second_moment(x, window, axes, spacing=1.0):
+    """Sum of `x` times the squared distance from the window's centre.
 
     `out(j) = sum_z |j - z|^2 x(z)` over the same window as `box_sum`.
 
@@ -53,6 +53,7 @@ def box_second_moment(x, window, axes):
         x: tensor of any rank; summed in float32.
         window: as in `box_sum`.
         axes: as in `box_sum`.
+        spacing: distance from one position to the next, one number or one for each of `axes`.
 
     Returns:
         float32 tensor of the shape of `x`.
@@ -64,9 +65,10 @@ def box_second_moment(x, window, axes):
     """
     total = ops.cast(x, "float32")
     axes, window = _standardize(total, window, axes)
+    spacing = standardize_spacing(spacing, len(axes))
     moment = None
-    for axis, size in zip(axes, window, strict=True):
-        squares = np.square(np.arange(size, dtype="float32") - size // 2)
+    for axis, size, step in zip(axes, window, spacing, strict=True):
+        squares = np.square(step * (np.arange(size, dtype="float32") - size // 2))
         along_axis = _filter_axis(total, squares, axis)
         ones = np.ones(size, "float32")
         moment = along_axis if moment is None else along_axis + _filter_axis(moment, ones, axis)

@@ -1,5 +1,6 @@
 """Checks of arguments that several functions and layers share."""
 
+import numbers
 import operator
 
 import keras
@@ -36,6 +37,18 @@ def standardize_window(window, num_axes, name="window"):
             f"one an axis, received {window!r}."
         )
     return tuple(check_positive_int(name, size) for size in sizes)
+
+
+def standardize_spacing(spacing, num_axes):
+    """Return `spacing` as a tuple of `num_axes` finite numbers > 0; raise ValueError if not."""
+    steps = (spacing,) * num_axes if not isinstance(spacing, (tuple, list)) else tuple(spacing)
+    is_step = [isinstance(step, numbers.Real) and 0 < step < float("inf") for step in steps]
+    if len(steps) != num_axes or not all(is_step):
+        raise ValueError(
+            f"Invalid value for argument `spacing`: expected a positive number or {num_axes}, one "
+            f"an axis, received {spacing!r}."
+        )
+    return tuple(float(step) for step in steps)
 
 
 def check_one_of(name, value, allowed):

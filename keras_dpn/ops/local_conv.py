@@ -3,16 +3,24 @@
 import itertools
 
 import numpy as np
-from keras import ops
+from keras import backend, ops
 
 from keras_dpn.ops.box_filter import box_second_moment, box_sum
-from keras_dpn.ops.checks import check_one_of, standardize_window
+from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
+from keras_dpn.ops.matmul import matmul
 
 KERNELS = ("squared_distance", "gaussian")
 
 
 def local_conv(
-    p, features, window, *, kernel="squared_distance", color_weight=1.0, position_weight=0.0
+    p,
+    features,
+    window,
+    *,
+    kernel="squared_distance",
+    color_weight=1.0,
+    position_weight=0.0,
+    spacing=1.0,
 ):
     """Sum a window of `p` around every position j, weighted by the kernel between j and z.
 
@@ -33,13 +41,16 @@ def local_conv(
         window: integer >= 1, or one for each axis of S. Even m covers -m//2 ... m-1-m//2.
         kernel: "squared_distance" or "gaussian".
         color_weight: number or scalar tensor.
-        position_weight: number or scalar tensor; positions are in pixels.
+        position_weight: number or scalar tensor.
+        spacing: distance from one position to the next, in the unit in which positions shall be
+            compared: one number, or one for each axis of S (volumes of thick slices).
 
     Returns:
         float32 tensor of shape `(B, *S, L)`. Positions outside of the image count as 0.
 
     Raises:
-        ValueError: for an unknown kernel, a window below 1, or shapes that do not fit.
+        ValueError: for an unknown kernel, a window below 1, a spacing that is not positive, or
+            shapes that do not fit.
 
     Example:
 
@@ -51,13 +62,110 @@ def local_conv(
     p, features = ops.cast(p, "float32"), ops.cast(features, "float32")
     check_shapes(p.shape, features.shape)
     window = standardize_window(window, len(p.shape) - 2)
+    spacing = standardize_spacing(spacing, len(window))
     check_one_of("kernel", kernel, KERNELS)
     if kernel == "gaussian":
-        return _gaussian(p, features, window, color_weight, position_weight)
-    out = color_weight * _squared_distance(p, features, window)
-    if isinstance(position_weight, (int, float)) and position_weight == 0:
+        return _gaussian(p, features, features, window, color_weight, position_weight, spacing)
+    axes = _spatial_axes(p)
+    features = features - _centre(features, axes)
+    squares = ops.sum(ops.square(features), axis=-1, keepdims=True)
+    products = [channel * p for channel in _channels(features)]
+    out = color_weight * _squared_distance(features, p, products, squares * p, window)
+    if _is_zero(position_weight):
         return out
-    return out + position_weight * box_second_moment(p, window, _spatial_axes(p))
+    return out + position_weight * box_second_moment(p, window, axes, spacing)
+
+
+def linked_local_conv(
+    p,
+    features,
+    window,
+    *,
+    kernel="squared_distance",
+    color_weight=1.0,
+    position_weight=0.0,
+    spacing=1.0,
+):
+    """`local_conv` over space and time, on each frame's neighbours along the optical flow.
+
+    `out_j = sum_z k(j, z) p_z` for z in a window of each of the K frames that were laid over j's
+    own, their colours compared with j's in its own frame. Neighbours in time are pixels that the
+    flow links, not those at the same place (journal version of the Deep Parsing Network, sec. 3).
+
+    Args:
+        p: tensor of shape `(B, T, H, W, K, L)`, from `link_frames`; what has no neighbour is 0.
+        features: tensor of shape `(B, T, H, W, K, F)`, linked in the same way.
+        window: three integers >= 1, (K, height, width), as in `local_conv`; K is odd.
+        kernel: as in `local_conv`. The cost of "squared_distance" depends on K alone.
+        color_weight: as in `local_conv`.
+        position_weight: as in `local_conv`.
+        spacing: as in `local_conv`; the first of three is the distance from frame to frame.
+
+    Returns:
+        float32 tensor of shape `(B, T, H, W, L)`.
+
+    Raises:
+        ValueError: as `local_conv`, and if K is not the window's.
+
+    Example:
+
+    >>> p = keras.ops.ones((1, 1, 1, 1, 3, 1))  # one pixel and its neighbours in three frames
+    >>> f = keras.ops.reshape([1.0, 2.0, 4.0], (1, 1, 1, 1, 3, 1))
+    >>> linked_local_conv(p, f, (3, 5, 5))
+    [[[[[5.]]]]]
+    """
+    p, features = ops.cast(p, "float32"), ops.cast(features, "float32")
+    frames, *window = check_linked_shapes(p.shape, features.shape, window)
+    frame_spacing, *spacing = standardize_spacing(spacing, 3)
+    check_one_of("kernel", kernel, KERNELS)
+    out_shape = ops.shape(p)[:4] + ops.shape(p)[5:]
+    p, features = (ops.reshape(x, (-1, *ops.shape(x)[2:])) for x in (p, features))
+    steps = [frame_spacing * (k - frames // 2) for k in range(frames)]
+    if kernel == "gaussian":
+        here = features[..., frames // 2, :]
+        out = sum(
+            ops.exp(-position_weight * ops.square(step))
+            * _gaussian(
+                p[..., k, :],
+                here,
+                features[..., k, :],
+                window,
+                color_weight,
+                position_weight,
+                spacing,
+            )
+            for k, step in enumerate(steps)
+        )
+    else:
+        in_time = position_weight * ops.convert_to_tensor(np.square(steps)[:, None], "float32")
+        total = ops.sum(p, axis=-2)
+        out = _linked_squared_distance(p, total, features, in_time, window, color_weight)
+        if not _is_zero(position_weight):
+            out = out + position_weight * box_second_moment(total, window, (1, 2), spacing)
+    return ops.reshape(out, out_shape)
+
+
+def check_linked_shapes(p_shape, features_shape, window):
+    """Return the window (K, height, width); ValueError unless the shapes of linked frames fit."""
+    window = standardize_window(window, 3)
+    shapes = f"{tuple(p_shape)} and {tuple(features_shape)}"
+    if len(p_shape) != 6 or len(features_shape) != 6:
+        raise ValueError(
+            "Invalid values for arguments `p` and `features`: expected linked frames "
+            f"(B, T, H, W, K, L) and (B, T, H, W, K, F), received {shapes}."
+        )
+    if not window[0] == p_shape[4] == features_shape[4] or window[0] % 2 == 0:
+        raise ValueError(
+            "Invalid value for argument `window`: expected (K, height, width) for K linked frames, "
+            f"K odd, received {window} for {shapes}."
+        )
+    pairs = zip(p_shape[:4], features_shape[:4], strict=True)
+    if any(n is not None and m is not None and n != m for n, m in pairs):
+        raise ValueError(
+            "Invalid values for arguments `p` and `features`: expected the same batch, frames and "
+            f"spatial sizes, received {shapes}."
+        )
+    return window
 
 
 def check_shapes(p_shape, features_shape):
@@ -85,82 +193,128 @@ def _spatial_axes(x):
     return tuple(range(1, len(x.shape) - 1))
 
 
-def _squared_distance(p, features, window):
-    """Sum of ||f_j - f_z||^2 p_z over z, by window sums."""
-    axes = _spatial_axes(p)
-    # Differences do not change with the origin; numbers near zero keep the expansion exact, and
-    # the middle of the range makes an image of one colour exactly zero.
+def _is_zero(weight):
+    return isinstance(weight, (int, float)) and weight == 0
+
+
+def _channels(features):
+    return ops.split(features, features.shape[-1], axis=-1)
+
+
+def _centre(features, axes):
+    """The middle of the features' range over `axes`, as the origin of all features.
+
+    Differences do not change with the origin; numbers near zero keep the expansion exact, and
+    the middle of the range makes an image of one colour exactly zero.
+    """
     low = ops.min(features, axis=axes, keepdims=True)
     high = ops.max(features, axis=axes, keepdims=True)
-    features = features - ops.stop_gradient((low + high) / 2)
-    squares = ops.sum(ops.square(features), axis=-1, keepdims=True)
-    out = squares * box_sum(p, window, axes) + box_sum(squares * p, window, axes)
-    for channel in ops.split(features, features.shape[-1], axis=-1):
-        out = out - 2 * channel * box_sum(channel * p, window, axes)
+    return ops.stop_gradient((low + high) / 2)
+
+
+def _squared_distance(here, p, products, squares, window):
+    """Sum of ||f_j - f_z||^2 p_z over z by window sums, from p, f p for each channel, ||f||^2 p."""
+    axes = _spatial_axes(here)
+    here_squares = ops.sum(ops.square(here), axis=-1, keepdims=True)
+    out = here_squares * box_sum(p, window, axes) + box_sum(squares, window, axes)
+    for channel, product in zip(_channels(here), products, strict=True):
+        out = out - 2 * channel * box_sum(product, window, axes)
     return out
 
 
-def _gaussian(p, features, window, color_weight, position_weight):
+def _linked_squared_distance(p, total, features, in_time, window, color_weight):
+    """`_squared_distance` over K frames: their sum comes first, then the window's.
+
+    The sums over frames and over terms are products with a small matrix at every position.
+
+    Args:
+        p: `(B T, H, W, K, L)`.
+        total: its sum over K.
+        features: `(B T, H, W, K, F)`.
+        in_time: `(K, 1)`, what the time between frames adds to the distance.
+        window: height and width.
+        color_weight: number or scalar tensor.
+    """
+    here = features[..., features.shape[-2] // 2, :]
+    centre = _centre(here, (1, 2))
+    here, features = here - centre, features - centre[..., None, :]
+    squares = color_weight * ops.sum(ops.square(features), axis=-1, keepdims=True)
+    there = ops.concatenate([features, squares + in_time], axis=-1)
+    products = matmul(ops.swapaxes(there, -1, -2), p)  # (B T, H, W, F+1, L)
+    squares = color_weight * ops.sum(ops.square(here), axis=-1, keepdims=True)
+    here = ops.concatenate([-2 * color_weight * here, ops.ones_like(squares)], axis=-1)
+    out = matmul(here[..., None, :], box_sum(products, window, (1, 2)))[..., 0, :]
+    return out + squares * box_sum(total, window, (1, 2))
+
+
+def _gaussian(p, here, there, window, color_weight, position_weight, spacing):
     """Sum of exp(-d(j, z)) p_z over z, one offset of the window after the other.
+
+    The distances are those between the features `here` of j and `there` of z.
 
     The gradient runs through the offsets once more, so that no offset's kernel is kept.
     """
     starts = np.array(list(itertools.product(*(range(m) for m in window))), "int32")
-    squares = np.square(starts - [m // 2 for m in window]).sum(axis=1)
+    squares = np.square((starts - [m // 2 for m in window]) * spacing).sum(axis=1)
     squares = ops.convert_to_tensor(squares, "float32")
     starts = ops.convert_to_tensor(np.pad(starts, ((0, 0), (1, 1))))
     padding = [(0, 0), *((m // 2, m - 1 - m // 2) for m in window), (0, 0)]
     crop = tuple(slice(m // 2, m // 2 + n) for m, n in zip(window, ops.shape(p)[1:-1], strict=True))
 
-    def kernel(i, features, padded, color_weight, position_weight):
-        difference = features - ops.slice(padded, starts[i], ops.shape(features))
+    def kernel(i, here, there, color_weight, position_weight):
+        difference = here - ops.slice(there, starts[i], ops.shape(here))
         distance = ops.sum(ops.square(difference), axis=-1, keepdims=True)  # (B, *S, 1)
         weight = ops.exp(-color_weight * distance - position_weight * squares[i])
         return weight, distance, difference
 
     @ops.custom_gradient
-    def filtered(p, features, color_weight, position_weight):
-        p_padded, f_padded = ops.pad(p, padding), ops.pad(features, padding)
+    def filtered(p, here, there, color_weight, position_weight):
+        p_padded, there = ops.pad(p, padding), ops.pad(there, padding)
 
         def add_offset(i, out):
-            weight, _, _ = kernel(i, features, f_padded, color_weight, position_weight)
+            weight, _, _ = kernel(i, here, there, color_weight, position_weight)
             return out + weight * ops.slice(p_padded, starts[i], ops.shape(p))
 
         def gradient(*args, upstream=None):
             upstream = args[0] if upstream is None else upstream
 
             def add_gradients(i, state):
-                d_p, d_f_there, d_f_here, d_color, d_position = state
-                weight, distance, difference = kernel(
-                    i, features, f_padded, color_weight, position_weight
-                )
+                d_p, d_here, d_there, d_color, d_position = state
+                weight, distance, difference = kernel(i, here, there, color_weight, position_weight)
                 p_there = ops.slice(p_padded, starts[i], ops.shape(p))
                 d_distance = -weight * ops.sum(upstream * p_there, axis=-1, keepdims=True)
                 d_difference = 2 * color_weight * d_distance * difference
                 return (
                     _add_at(d_p, starts[i], weight * upstream),
-                    _add_at(d_f_there, starts[i], -d_difference),
-                    d_f_here + d_difference,
+                    d_here + d_difference,
+                    _add_at(d_there, starts[i], -d_difference),
                     d_color + ops.sum(d_distance * distance),
                     d_position + ops.sum(d_distance) * squares[i],
                 )
 
             zero = ops.zeros((), "float32")
-            zeros = (ops.zeros_like(p_padded), ops.zeros_like(f_padded), ops.zeros_like(features))
-            d_p, d_f_there, d_f_here, d_color, d_position = ops.fori_loop(
+            zeros = (ops.zeros_like(p_padded), ops.zeros_like(here), ops.zeros_like(there))
+            d_p, d_here, d_there, d_color, d_position = ops.fori_loop(
                 0, starts.shape[0], add_gradients, (*zeros, zero, zero)
             )
             inside = (slice(None), *crop)
-            return d_p[inside], d_f_here + d_f_there[inside], d_color, d_position
+            return d_p[inside], d_here, d_there[inside], d_color, d_position
 
         return ops.fori_loop(0, starts.shape[0], add_offset, ops.zeros_like(p)), gradient
 
     # The cast reads variables, as the arguments of tf.custom_gradient must be tensors.
     scalars = (ops.cast(w, "float32") for w in (color_weight, position_weight))
-    return filtered(p, features, *scalars)
+    return filtered(p, here, there, *scalars)
 
 
 def _add_at(x, start, update):
+    if backend.backend() == "tensorflow":
+        # Keras's slice_update would put one of XLA's own operations into exported graphs.
+        import tensorflow as tf
+
+        rest = tf.shape(x) - tf.shape(update) - start
+        moved = tf.pad(update, tf.stack([start, rest], axis=1))
+        return x + tf.ensure_shape(moved, x.shape)
     there = ops.slice(x, start, ops.shape(update))
     return ops.slice_update(x, start, there + update)
 

@@ -3,6 +3,7 @@
 from keras_dpn.viz.contexts import (
     compatibility_matrix,
     context_maps,
+    frame_kernels,
     strongest_contexts,
 )
 from keras_dpn.viz.pictures import (
@@ -10,6 +11,7 @@ from keras_dpn.viz.pictures import (
     colorize,
     image_png,
     label_png,
+    labelled_frame,
     legend,
     overlay,
     side_by_side,
@@ -31,8 +33,10 @@ __all__ = [
     "compatibility_matrix",
     "context_maps",
     "figure_png",
+    "frame_kernels",
     "image_png",
     "label_png",
+    "labelled_frame",
     "legend",
     "overlay",
     "plot_compatibility",

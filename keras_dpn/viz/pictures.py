@@ -1,6 +1,8 @@
 """Label maps as pictures: colours, overlays, legends, pictures side by side. Needs Pillow."""
 
+import functools
 import io
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -60,11 +62,7 @@ def overlay(
     """
     image = np.asarray(image)
     painted = colorize(labels, colors, ignore)
-    if image.shape != painted.shape:
-        raise ValueError(
-            "Invalid value for argument `image`: expected the labels' height and width and 3 "
-            f"channels {painted.shape}, received {image.shape}."
-        )
+    _check_same_size(image, painted)
     if not 0 <= alpha <= 1:
         raise ValueError(
             "Invalid value for argument `alpha`: expected 0 (the image) to 1 (the label map), "
@@ -173,6 +171,58 @@ def side_by_side(
     return np.asarray(sheet)
 
 
+def labelled_frame(
+    image: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    colors: Colors,
+    ignore: int | None = 255,
+) -> np.ndarray:
+    """An image, its label colours beside it and a legend below, at a size for a screen.
+
+    Frames of one size give pictures of one size, as a film needs: both parts are shrunk to at most
+    960x720, and enlarged, by a whole factor, where they are narrower than 320 pixels.
+
+    Args:
+        image: (H, W, 3), 0-255.
+        labels: as in `colorize`.
+        names: the L classes.
+        colors: as in `colorize`.
+        ignore: as in `colorize`.
+
+    Returns:
+        uint8 (height, width, 3).
+
+    Raises:
+        ValueError: as `colorize` and `legend`, and for an image of another size.
+
+    Example:
+    >>> labels = np.zeros((120, 160), "uint8")
+    >>> labelled_frame(np.zeros((120, 160, 3)), labels, ["road"], [(90, 90, 90)]).shape
+    (326, 664, 3)
+    """
+    from PIL import Image
+
+    image, painted = np.asarray(image), colorize(labels, colors, ignore)
+    _check_same_size(image, painted)
+    height, width = painted.shape[:2]
+    scale = min(960 / width, 720 / height, max(1, math.ceil(320 / width)))
+    size = (max(1, round(scale * width)), max(1, round(scale * height)))
+    smooth, exact = Image.Resampling.BICUBIC, Image.Resampling.NEAREST
+    parts = [
+        np.asarray(Image.fromarray(pixels).resize(size, resampling))
+        for pixels, resampling in ((_to_uint8(image), smooth), (painted, exact))
+    ]
+    sheet = side_by_side(parts, ("input", "labels"))
+    return stack([sheet, _legend_of_width(tuple(names), tuple(map(tuple, colors)), sheet.shape[1])])
+
+
+@functools.lru_cache(maxsize=1)
+def _legend_of_width(names: tuple, colors: tuple, width: int) -> np.ndarray:
+    """The same for all frames of a film."""
+    return legend(names, colors, width, size=int(np.clip(width / 75, 13, 20)))
+
+
 def stack(images: Sequence[np.ndarray]) -> np.ndarray:
     """Puts images under each other on white: uint8 (sum of heights, largest width, 3)."""
     width = max(image.shape[1] for image in images)
@@ -199,6 +249,14 @@ def _check_labels(labels: np.ndarray, colors: Colors, ignore: int | None) -> np.
             f"label {ignore}, received {labels[~known].flat[0]}. Give a colour for every class."
         )
     return labels
+
+
+def _check_same_size(image: np.ndarray, painted: np.ndarray) -> None:
+    if image.shape != painted.shape:
+        raise ValueError(
+            "Invalid value for argument `image`: expected the labels' height and width and 3 "
+            f"channels {painted.shape}, received {image.shape}."
+        )
 
 
 def _palette(colors: Colors, ignore: int | None) -> np.ndarray:

@@ -30,7 +30,13 @@ def offsets(window):
 
 
 def direct_local_conv(
-    p, features, window, kernel="squared_distance", color_weight=1.0, position_weight=0.0
+    p,
+    features,
+    window,
+    kernel="squared_distance",
+    color_weight=1.0,
+    position_weight=0.0,
+    spacing=1.0,
 ):
     """ops.local_conv as it is defined, one pair of positions after the other."""
     p, features = np.asarray(p, "float64"), np.asarray(features, "float64")
@@ -42,9 +48,99 @@ def direct_local_conv(
                 continue
             there = (j[0], *z)
             d = color_weight * np.square(features[j] - features[there]).sum()
-            d += position_weight * np.square(offset).sum()
+            d += position_weight * np.square(np.multiply(offset, spacing)).sum()
             out[j] += (np.exp(-d) if kernel == "gaussian" else d) * p[there]
     return out
+
+
+def direct_linked_local_conv(
+    p,
+    features,
+    window,
+    kernel="squared_distance",
+    color_weight=1.0,
+    position_weight=0.0,
+    spacing=1.0,
+):
+    """ops.linked_local_conv as it is defined, one pair of positions after the other."""
+    p, features = np.asarray(p, "float64"), np.asarray(features, "float64")
+    batch, time, *size, frames, _ = p.shape
+    out = np.zeros((*p.shape[:4], p.shape[-1]))
+    for j in np.ndindex(batch, time, *size):
+        for step, *offset in offsets(window):
+            k, z = frames // 2 + step, tuple(np.add(j[2:], offset))
+            if not all(0 <= a < n for a, n in zip(z, size, strict=True)):
+                continue
+            there = (*j[:2], *z, k)
+            d = color_weight * np.square(features[(*j, frames // 2)] - features[there]).sum()
+            d += position_weight * np.square(np.multiply((step, *offset), spacing)).sum()
+            out[j] += (np.exp(-d) if kernel == "gaussian" else d) * p[there]
+    return out
+
+
+def look_up(image, x, y):
+    """An image (H, W, C) between its pixels, bilinear in float64; 0 outside of it."""
+    height, width = image.shape[:2]
+    out = np.zeros(image.shape[-1])
+    for row, column in itertools.product(
+        (np.floor(y), np.floor(y) + 1), (np.floor(x), np.floor(x) + 1)
+    ):
+        if 0 <= row < height and 0 <= column < width:
+            share = (1 - abs(y - row)) * (1 - abs(x - column))
+            out += share * image[int(row), int(column)]
+    return out
+
+
+def direct_warp(image, flow, boundary="zero"):
+    """ops.warp, bilinear, as it is defined, one pixel after the other."""
+    image, flow = np.asarray(image, "float64"), np.asarray(flow, "float64")
+    height, width = image.shape[-3:-1]
+    out = np.zeros(image.shape)
+    for *batch, y, x in np.ndindex(image.shape[:-1]):
+        target = np.add((x, y), flow[(*batch, y, x)])
+        if boundary == "clamp":
+            target = np.clip(target, 0, (width - 1, height - 1))
+        out[(*batch, y, x)] = look_up(image[tuple(batch)], *target)
+    return out
+
+
+def is_link(flow, reverse_flow, x, y, threshold):
+    """Whether the flow (H, W, 2) of a pixel leads into the image and back."""
+    height, width = flow.shape[:2]
+    there = np.add((x, y), flow[y, x])
+    if not (0 <= there[0] <= width - 1 and 0 <= there[1] <= height - 1):
+        return False
+    return np.linalg.norm(flow[y, x] + look_up(reverse_flow, *there)) <= threshold
+
+
+def direct_links(x, flows=None, frames=3, threshold=1.0):
+    """ops.link_frames as it is defined, one chain of links after the other."""
+    x = np.asarray(x, "float64")
+    batch, time, height, width, channels = x.shape
+    flows = [
+        np.asarray(f, "float64") for f in flows or np.zeros((2, batch, time, height, width, 2))
+    ]
+    neighbors = np.zeros((batch, time, height, width, frames, channels))
+    validity = np.zeros((*neighbors.shape[:-1], 1))
+    for b, t, row, column in np.ndindex(x.shape[:-1]):
+        for direction in (1, -1):
+            place, valid = np.array([column, row], "float64"), True
+            for step in range(frames // 2 + 1):
+                there = t + direction * step
+                if not 0 <= there < time:
+                    break
+                index = (b, t, row, column, frames // 2 + direction * step)
+                neighbors[index] = valid * look_up(x[b, there], *place)
+                validity[index] = valid
+                if not 0 <= there + direction < time:
+                    break
+                at = min(there, there + direction)  # of the step's flows
+                ahead, back = (flow[b, at] for flow in flows[::direction])
+                nearest = np.round(place).astype(int)
+                valid = valid and is_link(ahead, back, *nearest, threshold)
+                place = place + look_up(ahead, *place)
+                valid = valid and (place >= 0).all() and (place <= (width - 1, height - 1)).all()
+    return neighbors, validity
 
 
 def elevated(features):

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from keras_dpn import inference
+from keras_dpn.models import SpatialTemporalDPN
+from keras_dpn.ops.warp import NO_LINK
 
 
 def linear_model(classes=4):
@@ -220,3 +222,171 @@ def test_unknown_stages_and_models_without_stages_are_refused():
             inference.check_stages(StagedModel(), stages)
     with pytest.raises(ValueError, match="model with stages"):
         inference.stage_probabilities(linear_model(), picture())
+
+
+# ----------------------------------------------------------------------------------- video
+
+
+def video_model(**settings):
+    """A spatial-temporal network of a few hundred weights, whose b11 tells labels apart."""
+    tiny = {"num_classes": 3, "width": 0.05, "fc6_kernel": 1, "fc_width": 16, "mixtures": 1}
+    tiny |= {"triple_window": 3, "context_window": 3, "context_noise": 0.3, "scale": 5.0}
+    model = SpatialTemporalDPN(**tiny | settings)
+    b11 = model.get_layer("b11")
+    b11.kernel.assign(b11.kernel * 0.05)
+    return model
+
+
+def film(count, height=6, width=8):
+    """Frames that know their number: that of their first pixel."""
+    frames = [picture(height, width, seed=t) for t in range(count)]
+    for t, frame in enumerate(frames):
+        frame[0, 0] = t
+    return frames
+
+
+def film_flow(first, second):
+    """From each frame to the next 0.7 to the right and 0.4 up, and back again."""
+    assert first.dtype == second.dtype == np.uint8
+    step = int(second[0, 0, 0]) - int(first[0, 0, 0])
+    assert abs(step) == 1
+    return step * np.tile(np.float64([0.7, -0.4]), (*first.shape[:2], 1))
+
+
+def clip_about(frames, index, length):
+    """The clip that labels one frame: beyond the ends stand unlinked copies of the end frames."""
+    numbers = range(index - length // 2, index + length // 2 + 1)
+    clip = [frames[min(max(t, 0), len(frames) - 1)] for t in numbers]
+    flows = np.full((2, length - 1, *frames[0].shape[:2], 2), NO_LINK, "float32")
+    for i, (t, u) in enumerate(zip(numbers, numbers[1:], strict=False)):
+        if t >= 0 and u < len(frames):
+            flows[0, i] = film_flow(frames[t], frames[u])
+            flows[1, i] = film_flow(frames[u], frames[t])
+    names = "frames", "forward_flow", "backward_flow"
+    return {name: np.array(x)[None] for name, x in zip(names, (clip, *flows), strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("count", "settings"),
+    [
+        (4, {}),
+        pytest.param(3, {"frames": 5, "labels_of": "all"}, marks=pytest.mark.tensorflow_only),
+        pytest.param(1, {}, marks=pytest.mark.tensorflow_only),
+        (3, {"linking": "static", "pairwise_stride": 2}),
+        pytest.param(2, {"frames": 1, "pairwise_stride": 4}, marks=pytest.mark.tensorflow_only),
+    ],
+)
+def test_video_equals_the_model_on_each_clip(count, settings):
+    model, frames = video_model(**settings), film(count)
+    found = list(inference.predict_video(model, iter(frames), film_flow))
+    assert len(found) == count
+    for t, probabilities in enumerate(found):
+        clip = clip_about(frames, t, model.frames)
+        inputs = clip if model.linking == "flow" else clip["frames"]
+        logits = model.predict_on_batch(inputs)[0]
+        if model.labels_of == "all":
+            logits = logits[model.frames // 2]
+        assert probabilities.dtype == np.float32
+        np.testing.assert_allclose(probabilities, softmax(logits), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.tensorflow_only
+def test_video_stages():
+    model, frames = video_model(), film(3)
+    found = list(inference.stage_video_probabilities(model, frames, film_flow))
+    assert [list(maps) for maps in found] == 3 * [["unary", "triple", "contexts", "final"]]
+    for name in ("unary", "triple", "contexts"):
+        logits = model.stage_model(name).predict_on_batch(clip_about(frames, 1, 3))[0]
+        np.testing.assert_allclose(found[1][name], softmax(logits), rtol=1e-3, atol=1e-5)
+    names = ["triple", "unary"]
+    chosen = list(inference.stage_video_probabilities(model, frames, film_flow, names))
+    assert list(chosen[0]) == names
+    np.testing.assert_allclose(chosen[2]["triple"], found[2]["triple"], rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="`stages`"):
+        next(inference.stage_video_probabilities(model, frames, film_flow, ["b12"]))
+
+
+def test_video_with_an_image_model():
+    model, frames = linear_model(), film(3)
+    expected = [inference.predict_probabilities(model, frame) for frame in frames]
+    for flow in (None, film_flow):
+        found = list(inference.predict_video(model, iter(frames), flow))
+        np.testing.assert_array_equal(found, expected)
+    staged = StagedModel()
+    for maps, frame in zip(
+        inference.stage_video_probabilities(staged, frames), frames, strict=True
+    ):
+        expected = inference.stage_probabilities(staged, frame)
+        assert list(maps) == list(expected)
+        for name, probabilities in maps.items():
+            np.testing.assert_array_equal(probabilities, expected[name])
+
+
+@pytest.mark.tensorflow_only
+def test_video_follows_its_frames_and_runs_each_once(monkeypatch):
+    model, read, calls = video_model(frames=5, linking="flow"), [], {"unary": 0, "flow": 0}
+    terms, _ = inference._split_model(model, ("final",))
+    original = terms.predict_on_batch
+
+    def counted(batch):
+        calls["unary"] += len(batch) * batch.shape[1]
+        return original(batch)
+
+    def flow(first, second):
+        calls["flow"] += 1
+        return film_flow(first, second)
+
+    def frames():
+        for frame in film(7):
+            read.append(frame)
+            yield frame
+
+    monkeypatch.setattr(terms, "predict_on_batch", counted)
+    behind = [len(read) - i for i, _ in enumerate(inference.predict_video(model, frames(), flow))]
+    assert behind == [3, 3, 3, 3, 3, 2, 1]  # two frames on, beside the frame itself
+    assert calls == {"unary": 7, "flow": 2 * 6}
+
+
+def test_video_without_frames():
+    for model in (linear_model(), video_model(linking="static")):
+        assert list(inference.predict_video(model, [])) == []
+    assert list(inference.predict_video(video_model(), iter(()), film_flow)) == []
+
+
+@pytest.mark.tensorflow_only
+def test_video_models_are_forgotten():
+    gc.collect()
+    before = len(inference._STAGE_MODELS)
+    model = video_model(linking="static")
+    assert len(list(inference.predict_video(model, film(2)))) == 2
+    assert len(inference._STAGE_MODELS) == before + 1
+    del model
+    gc.collect()
+    assert len(inference._STAGE_MODELS) == before
+
+
+def test_video_needs_its_flow():
+    with pytest.raises(ValueError, match="`flow`: expected a function from two frames .*None"):
+        next(inference.predict_video(video_model(), film(2)))
+
+
+@pytest.mark.parametrize(
+    ("flow", "message"),
+    [
+        (np.zeros((6, 7, 2)), r"of the sizes of the frames, received \(6, 7, 2\) for \(6, 8, 3\)"),
+        (np.zeros((2, 6, 8)), r"received shape \(2, 6, 8\)\. Put the two channels \(dx, dy\) last"),
+        (np.full((6, 8, 2), np.nan), "of numbers, received NaN"),
+        (np.zeros((6, 8, 2), "int16"), "of floats, in pixels, received int16"),
+    ],
+)
+def test_video_refuses_flow(flow, message):
+    with pytest.raises(ValueError, match=f"`flow`: .*{message}"):
+        list(inference.predict_video(video_model(), film(2), lambda first, second: flow))
+
+
+def test_video_refuses_frames_of_other_sizes():
+    frames = [*film(2), *film(1, height=7)]
+    with pytest.raises(ValueError, match=r"`frames`: .*\(6, 8, 3\) as the first, received \(7, 8"):
+        list(inference.predict_video(video_model(linking="static"), frames))
+    with pytest.raises(ValueError, match="`image`: .*received int32"):
+        list(inference.predict_video(video_model(), [frames[0].astype("int32")], film_flow))

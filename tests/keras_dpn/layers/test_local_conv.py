@@ -5,6 +5,7 @@ import pytest
 from keras_dpn import layers, ops
 from tests.keras_dpn.support import (
     assert_close,
+    direct_linked_local_conv,
     direct_local_conv,
     finite_differences,
     gradients,
@@ -41,6 +42,54 @@ def test_equals_the_op(layer_class, size):
     layer = layer_class(4, color_weight=2.0, position_weight=0.5, gate=False, normalize=False)
     expected = ops.local_conv(p, features, 4, color_weight=2.0, position_weight=0.5)
     assert_close(layer((p, features)), to_numpy(expected))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    ("layer_class", "size", "spacing"),
+    [(layers.LocalConv1D, (5,), 2), (layers.LocalConv3D, (2, 3, 4), (3.0, 1.0, 0.5))],
+)
+def test_spacing_scales_positions(layer_class, size, spacing, kernel):
+    p, features = random(2, *size, 2), random(2, *size, 3, seed=1)
+    settings = {"kernel": kernel, "position_weight": 0.5}
+    layer = layer_class(3, gate=False, normalize=False, spacing=spacing, **settings)
+    settings |= {"kernel": "squared_distance"} if kernel == "learned" else {}
+    window = (3,) * len(size)
+    expected = direct_local_conv(p, features, window, spacing=spacing, **settings)
+    assert_close(layer((p, features)), expected, rtol=2e-5)
+    again = layer_class.from_config(layer.get_config())
+    assert again.spacing == layer.spacing == tuple(np.broadcast_to(spacing, len(size)))
+
+
+def linked(*size, labels=2, channels=3):
+    """Probabilities and colours of frames laid over each other, (B, T, H, W, K)."""
+    return random(*size, labels), random(*size, channels, seed=1)
+
+
+@pytest.mark.parametrize("kernel", ["squared_distance", "gaussian"])
+def test_linked_layer(kernel):
+    run_layer_test(
+        layers.LocalConv3D,
+        {"window": (3, 2, 3), "kernel": kernel, "position_weight": 0.1, "spacing": (2, 1, 1)},
+        input_shape=((2, 2, 3, 4, 3, 4), (2, 2, 3, 4, 3, 3)),
+        expected_output_shape=(2, 2, 3, 4, 4),
+        expected_output_dtype="float32",
+        expected_num_trainable_weights=4,
+        expected_num_non_trainable_weights=0,
+    )
+
+
+@pytest.mark.parametrize("kernel", ["squared_distance", "gaussian"])
+@pytest.mark.parametrize("gate", [False, True])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_linked_equals_the_definition(kernel, gate, normalize):
+    p, features = linked(1, 2, 3, 4, 5)
+    settings = {"kernel": kernel, "color_weight": 0.5, "position_weight": 0.2, "spacing": (3, 1, 1)}
+    expected = direct_linked_local_conv(p, features, (5, 2, 3), **settings)
+    expected = 3 * expected * (p[..., 2, :] if gate else 1) / (30 if normalize else 1) - 1
+    settings |= {"gate": gate, "normalize": normalize, "scale": 3.0, "offset": -1.0}
+    layer = layers.LocalConv3D((5, 2, 3), **settings)
+    assert_close(layer((p, features)), expected, rtol=2e-5, atol=1e-5)
 
 
 def defined(p, features, a, b, color_weight, position_weight, kernel, gate, normalize):
@@ -171,6 +220,8 @@ def test_keeps_arguments_as_given():
         ({"window": 0}, "`window`: expected an integer of at least 1, received 0"),
         ({"window": (3, 3, 3)}, "`window`: expected an integer or 2 integers"),
         ({"kernel": "box"}, r"`kernel`: expected one of \['gaussian', .*received 'box'"),
+        ({"spacing": (1, 2, 3)}, "`spacing`: expected a positive number or 2, one an axis"),
+        ({"spacing": -1}, "`spacing`: expected a positive number or 2, one an axis, received -1"),
     ],
 )
 def test_refuses_arguments(settings, message):
@@ -209,3 +260,22 @@ def test_learned_kernel_refuses_unknown_sizes():
     inputs = keras.Input((None, 4, 2)), keras.Input((None, 4, 3))
     with pytest.raises(ValueError, match=r"expects known spatial sizes, received \(None, 4\)"):
         layers.LocalConv2D(3, kernel="learned")(inputs)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shapes", "message"),
+    [
+        (layers.LocalConv3D(3), ((1, 2, 4, 4, 3, 2), (1, 2, 4, 4, 3)), "expected linked frames"),
+        (layers.LocalConv3D(3), ((1, 2, 4, 4, 5, 2), (1, 2, 4, 4, 5, 3)), "for K linked frames"),
+        (layers.LocalConv3D(2), ((1, 2, 4, 4, 2, 2), (1, 2, 4, 4, 2, 3)), "K odd, received"),
+        (layers.LocalConv2D(3), ((1, 2, 4, 4, 3, 2), (1, 2, 4, 4, 3, 3)), "with one to three axes"),
+        (
+            layers.LocalConv3D(3, kernel="learned"),
+            ((1, 2, 4, 4, 3, 2), (1, 2, 4, 4, 3, 3)),
+            "kernel='learned' has one filter a position: expects frames that are not linked",
+        ),
+    ],
+)
+def test_refuses_linked_shapes(layer, shapes, message):
+    with pytest.raises(ValueError, match=message):
+        layer([np.ones(shape, "float32") for shape in shapes])

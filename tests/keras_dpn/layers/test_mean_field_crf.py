@@ -441,8 +441,6 @@ def test_saved_models_need_tensorflow_only(tmp_path):
         if filter == "permutohedral":
             assert "SparseTensorDenseMatMul" in operations
             assert sorted(operations - set(OPERATIONS.split())) == []
-        # keras.ops.slice_update, in the gradient that is stored with the window's filter.
-        operations -= {"XlaDynamicUpdateSlice"} if filter == "window" else set()
         # tf.raw_ops holds what TensorFlow itself defines.
         assert sorted(name for name in operations if not hasattr(tf.raw_ops, name)) == []
         assert not [name for name in operations if "PyFunc" in name]

@@ -42,8 +42,8 @@ def direct_sum(x, window, axes):
     return direct(x, window, axes, lambda offset: 1.0)
 
 
-def direct_moment(x, window, axes):
-    return direct(x, window, axes, lambda offset: np.square(offset).sum())
+def direct_moment(x, window, axes, spacing=1.0):
+    return direct(x, window, axes, lambda offset: np.square(np.multiply(offset, spacing)).sum())
 
 
 @pytest.fixture(params=["one block", "blocks", "unknown size", "shifts"])
@@ -70,6 +70,17 @@ def test_box_second_moment_equals_the_direct_sum(path, shape, window, axes):
     x = random(*shape)
     expected = direct_moment(x, window, axes)
     assert_close(ops.box_second_moment(x, window, axes), expected, rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("window", "axes", "spacing"),
+    [(4, 1, 2.5), (3, (1, 2), 0.5), ((5, 2), (2, -3), (3.0, 0.7)), ((50, 3), (1, 2), [1, 2])],
+)
+def test_spacing_scales_distances(path, window, axes, spacing):
+    x = random(2, 6, 5, 3)
+    expected = direct_moment(x, window, axes, spacing)
+    out = ops.box_second_moment(x, window, axes, spacing)
+    assert_close(out, expected, rtol=2e-5, atol=0)
 
 
 def test_even_window_reaches_one_further_back():
@@ -134,3 +145,9 @@ def test_empty_tensor_stays_empty():
 def test_errors(function, window, axes, message):
     with pytest.raises(ValueError, match=message):
         function(keras.ops.ones((3, 4)), window, axes)
+
+
+@pytest.mark.parametrize("spacing", [0, (1.0, 2.0)])
+def test_refuses_spacings(spacing):
+    with pytest.raises(ValueError, match="`spacing`: expected a positive number or 1, one an axis"):
+        ops.box_second_moment(keras.ops.ones((3, 4)), 3, 0, spacing)

@@ -6,6 +6,7 @@ from keras_dpn.ops.checks import (
     check_channels_last,
     check_one_of,
     check_positive_int,
+    standardize_spacing,
     standardize_window,
 )
 
@@ -31,6 +32,20 @@ def test_window(window):
 def test_window_refuses(window):
     with pytest.raises(ValueError, match="argument `window`: expected"):
         standardize_window(window, 2)
+
+
+@pytest.mark.parametrize("spacing", [2, 2.0, (2, 2.0), [2.0, 2], np.float32(2)])
+def test_spacing(spacing):
+    assert standardize_spacing(spacing, 2) == (2.0, 2.0)
+    assert all(type(step) is float for step in standardize_spacing(spacing, 2))
+
+
+@pytest.mark.parametrize(
+    "spacing", [0, -1.0, (1.0,), (1, 2, 3), (1, 0), float("nan"), float("inf"), None, "12", ()]
+)
+def test_spacing_refuses(spacing):
+    with pytest.raises(ValueError, match="`spacing`: expected a positive number or 2, one an axis"):
+        standardize_spacing(spacing, 2)
 
 
 def test_one_of():

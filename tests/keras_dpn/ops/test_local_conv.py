@@ -6,6 +6,8 @@ from keras_dpn import ops
 from keras_dpn.ops.local_conv import window_patches
 from tests.keras_dpn.support import (
     assert_close,
+    direct_linked_local_conv,
+    direct_links,
     direct_local_conv,
     finite_differences,
     gradients,
@@ -31,6 +33,18 @@ CASES = [
 def test_equals_the_definition(kernel, size, window, position_weight):
     p, features = random(2, *size, 3), random(2, *size, 2, seed=1)
     settings = {"kernel": kernel, "color_weight": 1.5, "position_weight": position_weight}
+    out = ops.local_conv(p, features, window, **settings)
+    assert_close(out, direct_local_conv(p, features, window, **settings), rtol=2e-5)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    ("size", "window", "spacing"),
+    [((7,), (3,), 2.5), ((4, 5), (3, 2), (0.5, 2)), ((3, 3, 4), (3, 2, 3), (3.0, 1.0, 0.7))],
+)
+def test_spacing_scales_positions(kernel, size, window, spacing):
+    p, features = random(1, *size, 2), random(1, *size, 2, seed=1)
+    settings = {"kernel": kernel, "position_weight": 0.3, "spacing": spacing}
     out = ops.local_conv(p, features, window, **settings)
     assert_close(out, direct_local_conv(p, features, window, **settings), rtol=2e-5)
 
@@ -126,8 +140,137 @@ def test_window_patches():
         ((1, 4, 4, 2), (1, 4, 4, 3), {"window": 0}, "`window`: expected an integer of at least 1"),
         ((1, 4, 4, 2), (1, 4, 4, 3), {"window": (3,)}, "`window`: expected an integer or 2"),
         ((1, 4, 4, 2), (1, 4, 4, 3), {"kernel": "learned"}, r"`kernel`: .*received 'learned'"),
+        ((1, 4, 4, 2), (1, 4, 4, 3), {"spacing": 0}, "`spacing`: expected a positive number or 2"),
+        ((1, 4, 4, 2), (1, 4, 4, 3), {"spacing": (1, 1, 1)}, "`spacing`: .*one an axis, received"),
     ],
 )
 def test_errors(p, features, settings, message):
     with pytest.raises(ValueError, match=message):
         ops.local_conv(np.ones(p), np.ones(features), **{"window": 3, **settings})
+
+
+# ------------------------------------------------------------------------- linked frames
+
+
+def linked(*size, labels=3, channels=2, high=1.0):
+    """Frames laid over each other, (B, T, H, W, K): some pixels have no neighbour."""
+    validity = random(*size, 1, seed=3) > 0.2
+    return random(*size, labels) * validity, random(*size, channels, seed=1, high=high) * validity
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    ("size", "window", "settings"),
+    [
+        ((2, 2, 4, 3), (3, 3, 2), {}),
+        ((1, 2, 4, 3), (3, 4, 3), {"position_weight": 0.3}),
+        ((1, 1, 3, 4), (5, 1, 9), {"position_weight": 0.2, "spacing": (2.0, 0.5, 1.5)}),
+        ((1, 2, 3, 3), (1, 3, 3), {"position_weight": 0.2, "spacing": 1.5}),
+    ],
+)
+def test_linked_equals_the_definition(kernel, size, window, settings):
+    p, features = linked(*size, window[0])
+    settings = {"kernel": kernel, "color_weight": 1.5, **settings}
+    expected = direct_linked_local_conv(p, features, window, **settings)
+    out = ops.linked_local_conv(p, features, window, **settings)
+    assert_close(out, expected, rtol=2e-5, atol=2e-6)
+
+
+def test_linked_8_bit_colours():
+    p, image = linked(1, 2, 4, 5, 3, channels=3, high=255.0)
+    image = np.round(image).astype("uint8")
+    expected = direct_linked_local_conv(p, image, (3, 3, 3))
+    assert_close(ops.linked_local_conv(p, image, (3, 3, 3)), expected, rtol=2e-5)
+
+
+def test_linked_along_the_flow():
+    """What the flow gathers enters the sum as a direct loop over linked pixels has it."""
+    p, image = random(1, 3, 4, 5, 3), random(1, 3, 4, 5, 3, seed=1)
+    forward = random(1, 2, 4, 5, 2, seed=2, low=-1.5, high=1.5)
+    flows = forward, -forward
+    expected = direct_linked_local_conv(
+        direct_links(p, flows)[0], direct_links(image, flows)[0], (3, 3, 3), position_weight=0.1
+    )
+    neighbors = (ops.link_frames(x, flows)[0] for x in (p, image))
+    out = ops.linked_local_conv(*neighbors, (3, 3, 3), position_weight=0.1)
+    assert_close(out, expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_linked_at_the_same_place_is_local_conv_over_time_too(kernel):
+    p, features = random(2, 4, 3, 4, 2), random(2, 4, 3, 4, 3, seed=1)
+    settings = {"kernel": kernel, "position_weight": 0.2, "spacing": (3.0, 1.0, 1.0)}
+    neighbors = (ops.link_frames(x, frames=3)[0] for x in (p, features))
+    out = ops.linked_local_conv(*neighbors, (3, 2, 3), **settings)
+    expected = ops.local_conv(p, features, (3, 2, 3), **settings)
+    assert_close(out, to_numpy(expected), rtol=2e-5)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_linked_gradients_equal_finite_differences(kernel):
+    p, features = linked(1, 1, 2, 3, 3, labels=2)
+    projection = random(1, 1, 2, 3, 2, seed=2, low=-1.0)
+    window, settings = (3, 3, 2), {"kernel": kernel, "spacing": (2.0, 1.0, 1.0)}
+
+    def projected(p, features, color_weight, position_weight):
+        weights = {"color_weight": color_weight, "position_weight": position_weight}
+        out = ops.linked_local_conv(p, features, window, **settings, **weights)
+        return keras.ops.sum(out * projection)
+
+    def reference(p, features, color_weight, position_weight):
+        weights = {"color_weight": color_weight, "position_weight": position_weight}
+        return (
+            direct_linked_local_conv(p, features, window, **settings, **weights) * projection
+        ).sum()
+
+    arguments = p, features, 0.7, 0.2
+    expected = finite_differences(reference, *arguments)
+    for ours, theirs in zip(gradients(projected, *arguments), expected, strict=True):
+        assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_linked_unknown_sizes(kernel):
+    import tensorflow as tf
+
+    def run(p, features):
+        with tf.GradientTape() as tape:
+            tape.watch([p, features])
+            out = ops.linked_local_conv(p, features, (3, 3, 4), kernel=kernel, position_weight=0.1)
+        return out, *tape.gradient(out, [p, features])
+
+    specs = [tf.TensorSpec((None, None, None, None, 3, channels)) for channels in (3, 2)]
+    traced = tf.function(run).get_concrete_function(*specs)
+    inputs = [tf.constant(x) for x in linked(2, 2, 3, 5, 3)]
+    for ours, theirs in zip(traced(*inputs), run(*inputs), strict=True):
+        assert_close(ours, to_numpy(theirs), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("p", "features", "settings", "message"),
+    [
+        ((1, 2, 4, 4, 2), (1, 2, 4, 4, 3), {}, r"expected linked frames \(B, T, H, W, K, L\) and"),
+        ((1, 2, 4, 4, 3, 2), (1, 2, 4, 4, 3), {}, r"received \(1, 2, 4, 4, 3, 2\) and \(1, 2, 4,"),
+        (
+            (1, 2, 4, 4, 5, 2),
+            (1, 2, 4, 4, 5, 3),
+            {},
+            r"`window`: expected \(K, height, width\) for",
+        ),
+        ((1, 2, 4, 4, 3, 2), (1, 2, 4, 4, 1, 3), {}, r"K odd, received \(3, 3, 3\) for \(1, 2"),
+        ((1, 2, 4, 4, 2, 2), (1, 2, 4, 4, 2, 3), {"window": (2, 3, 3)}, "K odd, received"),
+        ((1, 2, 4, 4, 3, 2), (1, 2, 4, 5, 3, 3), {}, "the same batch, frames and spatial sizes"),
+        (
+            (1, 2, 4, 4, 3, 2),
+            (1, 2, 4, 4, 3, 3),
+            {"window": (3, 3)},
+            "`window`: expected an integer",
+        ),
+        ((1, 2, 4, 4, 3, 2), (1, 2, 4, 4, 3, 3), {"kernel": "learned"}, "`kernel`: .*'learned'"),
+        ((1, 2, 4, 4, 3, 2), (1, 2, 4, 4, 3, 3), {"spacing": (1, -1, 1)}, "`spacing`: expected"),
+    ],
+)
+def test_linked_errors(p, features, settings, message):
+    with pytest.raises(ValueError, match=message):
+        ops.linked_local_conv(np.ones(p), np.ones(features), **{"window": 3, **settings})

@@ -121,3 +121,47 @@ def test_stack_pads_to_the_widest():
     sheet = viz.stack([np.zeros((2, 5, 3), "uint8"), np.zeros((3, 4, 3), "uint8")])
     assert sheet.shape == (5, 5, 3)
     assert (sheet[2:, 4] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((1080, 1920), (540, 960)),
+        ((120, 160), (240, 320)),
+        ((360, 480), (360, 480)),
+        ((1920, 1080), (720, 405)),
+        ((1, 7), (46, 322)),
+    ],
+)
+def test_labelled_frame_fits_a_screen(size, shown):
+    image = np.full((*size, 3), 77, "uint8")
+    labels = np.zeros(size, "uint8")
+    labels[:, : size[1] // 2] = 1
+    frame = viz.labelled_frame(image, labels, ("body", "tyre"), COLORS)
+    assert frame.dtype == np.uint8
+    assert frame.shape[1] == 2 * shown[1] + 24
+    for color, share in (((77, 77, 77), 1), (COLORS[0], 0.5), (COLORS[1], 0.5)):
+        found = (frame == color).all(axis=-1).sum() / (shown[0] * shown[1])
+        assert share - 0.1 < found < share + 0.12, color
+
+
+def test_labelled_frame_keeps_its_size_and_its_legend():
+    frames = [
+        viz.labelled_frame(np.zeros((40, 60, 3)), np.full((40, 60), label), NAMES[:2], COLORS)
+        for label in (0, 1, 255)
+    ]
+    assert len({frame.shape for frame in frames}) == 1
+    legends = [frame[-20:].tobytes() for frame in frames]
+    assert len(set(legends)) == 1
+    shown = {tuple(color) for color in frames[2][-50:].reshape(-1, 3).tolist()}
+    assert set(COLORS) <= shown, "both classes stand in the legend of a frame that has neither"
+
+
+def test_labelled_frame_refuses_labels_without_a_color_and_another_number_of_names():
+    image, labels = np.zeros((4, 4, 3)), np.full((4, 4), 2)
+    with pytest.raises(ValueError, match="received 2"):
+        viz.labelled_frame(image, labels, NAMES[:2], COLORS)
+    with pytest.raises(ValueError, match="`names`"):
+        viz.labelled_frame(image, labels * 0, NAMES, COLORS)
+    with pytest.raises(ValueError, match="`image`"):
+        viz.labelled_frame(image[:3], labels * 0, NAMES[:2], COLORS)

@@ -1,0 +1,84 @@
+"""DynamicNodeLink: each frame's neighbours in time, along the optical flow."""
+
+import keras
+
+from keras_dpn.ops.checks import check_channels_last
+from keras_dpn.ops.node_links import check_clip_flow, check_frames, link_frames
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class DynamicNodeLink(keras.layers.Layer):
+    """Lay each frame's neighbours in time over it, each pixel's along the optical flow.
+
+    The edges of a Markov random field over space and time: a pixel's neighbours in the frames
+    before and after are those that the flow leads to, `j = i + flow_{t->t+1}(i)` (journal version
+    of the Deep Parsing Network, eq. 2), and by chains of such steps those further away. Links whose
+    flow doesn't lead back, or leads out of the image, and those beyond the clip's ends carry no
+    weight. `LocalConv3D` takes what this layer gives.
+
+    Args:
+        frames: odd integer K, how many frames are laid over each other; 3: t-1, t, t+1.
+        threshold: how far from itself a pixel may end on the way forth and back, in pixels.
+
+    Input shape:
+        A triple (x, forward_flow, backward_flow): frames `(B, T, H, W, C)` of any kind, and flows
+        `(B, T-1, H, W, 2)`, (dx, dy) in pixels, float: forward from frame t to t+1, backward from
+        t+1 to t. Or x alone: its neighbours are then the pixels at the same place.
+
+    Output shape:
+        A pair: the neighbours, `(B, T, H, W, K, C)` of x's dtype (float32 for integers), in order
+        of time, 0 without a link; and which are linked, float32 `(B, T, H, W, K, 1)`, 0 or 1.
+
+    Raises:
+        ValueError: for an even number of frames, a negative threshold, flows of another size or
+            with another axis for their channels, and channels first.
+
+    Example:
+
+    >>> frames, flow = keras.ops.ones((2, 5, 8, 8, 3)), keras.ops.zeros((2, 4, 8, 8, 2))
+    >>> neighbors, linked = DynamicNodeLink(frames=3)((frames, flow, flow))
+    >>> neighbors.shape
+    (2, 5, 8, 8, 3, 3)
+    >>> linked.shape
+    (2, 5, 8, 8, 3, 1)
+    """
+
+    def __init__(self, frames=3, threshold=1.0, **kwargs):
+        # Flows and colours of 0..255 lose their digits in half precision.
+        super().__init__(autocast=False, **kwargs)
+        check_channels_last(type(self).__name__)
+        self.frames = check_frames(frames)
+        if not threshold >= 0:
+            raise ValueError(
+                "Invalid value for argument `threshold`: expected a number of pixels from 0 up, "
+                f"received {threshold}."
+            )
+        self.threshold = threshold
+
+    def build(self, input_shape):
+        is_triple = isinstance(input_shape[0], (tuple, list))
+        x_shape, *flow_shapes = input_shape if is_triple else [input_shape]
+        if len(x_shape) != 5 or len(flow_shapes) not in (0, 2):
+            raise ValueError(
+                "DynamicNodeLink expects frames (B, T, H, W, C), or a triple of frames, forward "
+                f"flow and backward flow as input, received shapes {input_shape}."
+            )
+        self.built = True
+
+    def call(self, inputs):
+        x, *flows = inputs if isinstance(inputs, (tuple, list)) else [inputs]
+        return link_frames(x, flows or None, self.frames, self.threshold)
+
+    def compute_output_spec(self, inputs):
+        x, *flows = inputs if isinstance(inputs, (tuple, list)) else [inputs]
+        for name, flow in zip(("forward_flow", "backward_flow"), flows, strict=False):
+            check_clip_flow(name, flow, x.shape)
+        *sizes, channels = x.shape
+        dtype = x.dtype if keras.backend.is_float_dtype(x.dtype) else "float32"
+        return (
+            keras.KerasTensor((*sizes, self.frames, channels), dtype=dtype),
+            keras.KerasTensor((*sizes, self.frames, 1), dtype="float32"),
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "frames": self.frames, "threshold": self.threshold}

@@ -1,0 +1,60 @@
+"""Temporal consistency: how far the label maps of a film agree along its motion."""
+
+import keras
+import numpy as np
+
+from keras_dpn import ops
+from keras_dpn.metrics.confusion import confusion_matrix
+
+
+def temporal_confusion(labels, next_labels, flow, backward_flow, num_classes, threshold=1.0):
+    """Count the classes of a frame's prediction against those of the next one, warped onto it.
+
+    Temporal consistency is the mIoU of these counts, added up over all neighbouring frames of a
+    film (`metrics.scores`): 1 where every label moves with the picture, less where it flickers. It
+    is Liu et al.'s measure, with two differences: here the next frame is warped, not the last one,
+    and only pixels count whose flow can be trusted (`ops.flow_validity`), neither those that leave
+    the picture nor those that are covered in the next frame.
+
+    It needs no truth, and says nothing about it: a prediction that is the same everywhere is
+    perfectly consistent. It depends on the flow and on the frame rate, so compare numbers only on
+    the same film with the same flow.
+
+    Args:
+        labels: integers `(H, W)`, 0 ... num_classes - 1: the prediction for a frame.
+        next_labels: integers `(H, W)`: that for the next frame.
+        flow: floats `(H, W, 2)`, (dx, dy) in pixels, from the frame to the next one.
+        backward_flow: floats `(H, W, 2)`, from the next frame to this one.
+        num_classes: L.
+        threshold: as in `ops.flow_validity`, in pixels.
+
+    Returns:
+        int64 array `(L, L)`, `[label, label where the flow leads]`.
+
+    Raises:
+        ValueError: if sizes differ, a label is outside the classes, and as `ops.flow_validity`.
+
+    References:
+    - Liu et al., Efficient semantic video segmentation with per-frame inference, section 4
+      (https://arxiv.org/abs/2002.11433)
+    - Sundaram, Brox and Keutzer, Dense point trajectories by GPU-accelerated large displacement
+      optical flow (2010), for the validity
+
+    Example:
+
+    >>> flow = np.full((1, 3, 2), (1.0, 0.0), "float32")  # one pixel to the right
+    >>> temporal_confusion([[0, 1, 1]], [[1, 0, 0]], flow, -flow, num_classes=2)
+    array([[1, 0],
+           [1, 0]])
+    """
+    labels, next_labels = np.asarray(labels), np.asarray(next_labels)
+    if labels.ndim != 2 or labels.shape != next_labels.shape:
+        raise ValueError(
+            "Invalid values for arguments `labels` and `next_labels`: expected two label maps "
+            f"(height, width) of one size, received {labels.shape} and {next_labels.shape}."
+        )
+    valid = ops.flow_validity(flow, backward_flow, threshold)
+    moved = ops.warp(next_labels.astype("int32")[..., None], flow, interpolation="nearest")
+    valid, moved = (keras.ops.convert_to_numpy(x)[..., 0] for x in (valid, moved))
+    counted = valid > 0
+    return confusion_matrix(labels[counted], moved[counted], num_classes, ignore_label=None)

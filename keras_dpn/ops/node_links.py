@@ -1,0 +1,123 @@
+"""Each frame's neighbours in time, along the optical flow (dynamic node linking)."""
+
+from keras import backend, ops
+
+from keras_dpn.ops.checks import check_positive_int
+from keras_dpn.ops.warp import check_flow, flow_validity, leads_inside, warp
+
+
+def link_frames(x, flows=None, frames=3, threshold=1.0):
+    """Lay each frame's neighbours in time over it, each pixel's along the optical flow.
+
+    The neighbour of a pixel in the next frame is the one that the flow leads to,
+    `j = i + flow_{t->t+1}(i)`, and not the one at the same place (journal version of the Deep
+    Parsing Network, eq. 2). Neighbours further away are found by a chain of such steps. A link
+    counts while every step of it leads back (`flow_validity`): a neighbour that is covered, or out
+    of the image, or beyond the clip's ends, is 0 and has validity 0.
+
+    Args:
+        x: tensor of shape `(B, T, H, W, C)`, T frames of one kind: colours, probabilities. All
+            sizes but C may be unknown.
+        flows: pair of `(B, T-1, H, W, 2)` flows, (dx, dy) in pixels: forward, from frame t to t+1,
+            and backward, from t+1 to t. None links each pixel to those at the same place.
+        frames: odd integer K, how many frames are laid over each other; 3: t-1, t, t+1.
+        threshold: pixels, of `flow_validity`.
+
+    Returns:
+        Pair of the neighbours, `(B, T, H, W, K, C)` of x's dtype (float32 for integers), in order
+        of time, the frame itself in the middle; and their validity, float32
+        `(B, T, H, W, K, 1)`, 0 or 1. Gradients flow to x and to the flows.
+
+    Raises:
+        ValueError: for shapes that do not fit, an even number of frames, and as `flow_validity`.
+
+    Example:
+
+    >>> x = keras.ops.reshape([1.0, 2.0, 3.0, 4.0], (1, 2, 1, 2, 1))  # two frames of two pixels
+    >>> neighbors, validity = link_frames(x)
+    >>> neighbors[0, 0, 0, :, :, 0]
+    [[0. 1. 3.]
+     [0. 2. 4.]]
+    """
+    radius = check_frames(frames) // 2
+    if len(x.shape) != 5:
+        raise ValueError(
+            "Invalid value for argument `x`: expected frames (B, T, H, W, C), received shape "
+            f"{tuple(x.shape)}."
+        )
+    x = ops.convert_to_tensor(x)
+    if not backend.is_float_dtype(x.dtype):
+        x = ops.cast(x, "float32")
+    if flows is not None:
+        forward, backward = flows
+        check_clip_flow("forward_flow", forward, x.shape)
+        check_clip_flow("backward_flow", backward, x.shape)
+        later = _chain(x, forward, backward, radius, threshold, 1)
+        earlier = _chain(x, backward, forward, radius, threshold, -1)
+    else:
+        later = [_shifted(x, step, 1) for step in range(1, radius + 1)]
+        earlier = [_shifted(x, step, -1) for step in range(1, radius + 1)]
+    itself = x, ops.ones_like(x[..., :1], dtype="float32")
+    links = zip(*reversed(earlier), itself, *later, strict=True)
+    return tuple(ops.stack(link, axis=-2) for link in links)
+
+
+def check_frames(frames):
+    """Return `frames` as an int; raise ValueError unless one of them is in the middle."""
+    frames = check_positive_int("frames", frames)
+    if frames % 2 == 0:
+        raise ValueError(
+            "Invalid value for argument `frames`: expected an odd number, so that one of them is "
+            f"in the middle, received {frames}."
+        )
+    return frames
+
+
+def check_clip_flow(name, flow, frames_shape):
+    """Raise ValueError unless the flow is `(B, T-1, H, W, 2)` for frames `(B, T, H, W, C)`."""
+    batch, length, *rest = frames_shape
+    shape = (batch, None if length is None else length - 1, *rest)
+    check_flow(name, flow, shape, "the steps between frames")
+
+
+def _chain(x, flow, reverse_flow, radius, threshold, direction):
+    """Neighbours and validity 1 to `radius` steps on (direction 1) or back (-1).
+
+    Each is `(B, T, H, W, ...)`.
+    """
+    step_flow, step_valid = flow, flow_validity(flow, reverse_flow, threshold)
+    valid, links = step_valid, []
+    for step in range(1, radius + 1):
+        neighbor = warp(_ahead(x, step, direction), flow)
+        neighbor = ops.where(valid > 0, neighbor, ops.zeros((), x.dtype))
+        links.append((_pad_time(neighbor, x, direction), _pad_time(valid, x, direction)))
+        if step < radius:
+            flow, valid = _ahead(flow, 1, -direction), _ahead(valid, 1, -direction)
+            step_valid, step_flow = (
+                _ahead(step_valid, 1, direction),
+                _ahead(step_flow, 1, direction),
+            )
+            valid = valid * warp(step_valid, flow, interpolation="nearest")
+            flow = flow + warp(step_flow, flow)
+            # A chain may end between the pixels that a step is valid for.
+            valid = valid * ops.cast(leads_inside(flow), "float32")[..., None]
+    return links
+
+
+def _shifted(x, step, direction):
+    """Neighbours `step` frames on (direction 1) or back (-1), at the same place."""
+    neighbor = _ahead(x, step, direction)
+    valid = ops.ones_like(neighbor[..., :1], dtype="float32")
+    return _pad_time(neighbor, x, direction), _pad_time(valid, x, direction)
+
+
+def _ahead(x, steps, direction):
+    """What lies some frames on (direction 1) or back (-1), of all frames that have it."""
+    return x[:, steps:] if direction == 1 else x[:, :-steps]
+
+
+def _pad_time(link, x, direction):
+    """Zeros for the frames that have no such neighbour, the last ones (1) or the first (-1)."""
+    missing = ops.shape(x)[1] - ops.shape(link)[1]
+    padding = (0, missing) if direction == 1 else (missing, 0)
+    return ops.pad(link, [(0, 0), padding, (0, 0), (0, 0), (0, 0)])

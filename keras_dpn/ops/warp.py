@@ -1,0 +1,198 @@
+"""Backward warping by optical flow, and which of its links can be trusted."""
+
+import numpy as np
+from keras import backend, ops
+
+from keras_dpn.ops.checks import check_one_of
+
+# Pixels: flow of a pixel that has no partner in the other frame. It leads out of every image.
+NO_LINK = 1e6
+
+BOUNDARIES = ("zero", "clamp")
+INTERPOLATIONS = ("bilinear", "nearest")
+
+
+def warp(image, flow, boundary="zero", interpolation="bilinear"):
+    """Look an image up where the flow leads: `out(x) = image(x + flow(x))`.
+
+    With the flow from one frame to the next, the warped next frame lies on the first. This is
+    OpenCV's convention: `cv2.remap(image, x + dx, y + dy)`. TensorFlow Addons'
+    `dense_image_warp(image, f)` is `warp(image, -f[..., ::-1], "clamp")`.
+
+    Args:
+        image: tensor of shape `(..., H, W, C)`, any number of channels and of leading axes.
+        flow: float tensor of shape `(..., H, W, 2)`, (dx, dy) in pixels, dx to the right and dy
+            down; its leading axes are the image's. All sizes may be unknown.
+        boundary: what lies beyond the image, "zero" or "clamp", its nearest pixel.
+        interpolation: "bilinear", or "nearest" for label maps, half-way between two pixels that of
+            the even index.
+
+    Returns:
+        Tensor of the shape of `image`, and of its dtype; bilinear of integers is float32. Positions
+        and weights are computed in float32 whatever the dtypes. Gradients flow to the image and,
+        bilinear, to the flow.
+
+    Raises:
+        ValueError: for shapes that do not fit, a flow of integers, an unknown boundary or
+            interpolation, and NaN in a flow whose numbers are known when it is called. Inside of
+            a graph NaN leads out of the image.
+
+    Example:
+
+    >>> image = keras.ops.reshape([1.0, 2.0, 3.0], (1, 3, 1))
+    >>> flow = keras.ops.reshape([[1.0, 0.0], [0.5, 0.0], [0.5, 0.0]], (1, 3, 2))
+    >>> warp(image, flow)[0, :, 0]
+    [2.  2.5 1.5]
+    """
+    check_one_of("boundary", boundary, BOUNDARIES)
+    check_one_of("interpolation", interpolation, INTERPOLATIONS)
+    image = ops.convert_to_tensor(image)
+    check_flow("flow", flow, image.shape, "`image`")
+    flow = ops.cast(flow, "float32")
+    x, y = _targets(flow, boundary)
+    dtype = backend.standardize_dtype(image.dtype)
+    if interpolation == "nearest":
+        found, inside = _pixels(image)(ops.round(y), ops.round(x))
+        return found * ops.cast(inside, dtype)[..., None]
+    if not backend.is_float_dtype(dtype):
+        dtype = "float32"
+    return ops.cast(_bilinear(ops.cast(image, "float32"), x, y), dtype)
+
+
+def flow_validity(flow, reverse_flow, threshold=1.0):
+    """Which links a flow can be trusted with: 1 where it leads back to where it came from.
+
+    A pixel that is covered in the other frame, or leaves the image, has no partner there: its
+    target's own flow leads elsewhere (forward-backward consistency).
+
+    Args:
+        flow: float tensor of shape `(..., H, W, 2)`, (dx, dy) in pixels, from one frame to another.
+        reverse_flow: of the same shape, from that other frame to the first.
+        threshold: largest distance between a pixel and where its target's flow leads, in pixels.
+
+    Returns:
+        float32 tensor of shape `(..., H, W, 1)`: 1 where the target is inside of the image and
+        `|flow(x) + reverse_flow(x + flow(x))| <= threshold`, else 0. No gradient flows through it.
+
+    Raises:
+        ValueError: for shapes that do not fit, a negative threshold, and as `warp`.
+
+    Example:
+
+    >>> flow = keras.ops.reshape([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0]], (1, 3, 2))
+    >>> flow_validity(flow, keras.ops.zeros((1, 3, 2)), threshold=0.5)[0, :, 0]
+    [0. 1. 0.]
+    """
+    if not threshold >= 0:
+        raise ValueError(
+            "Invalid value for argument `threshold`: expected a number of pixels from 0 up, "
+            f"received {threshold}."
+        )
+    check_flow("flow", flow)
+    check_flow("reverse_flow", reverse_flow, flow.shape, "`flow`")
+    flow, reverse_flow = (ops.stop_gradient(ops.cast(x, "float32")) for x in (flow, reverse_flow))
+    back = flow + _bilinear(reverse_flow, *_targets(flow, "zero"))
+    distance = ops.sum(ops.square(back), axis=-1)
+    return ops.cast(leads_inside(flow) & (distance <= threshold**2), "float32")[..., None]
+
+
+def leads_inside(flow):
+    """Whether the flow of each pixel leads into the image: `(..., H, W)`, bool."""
+    x, y = _positions(flow)
+    height, width = (ops.cast(size, "float32") for size in ops.shape(flow)[-3:-1])
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+
+
+def check_flow(name, flow, shape=None, of="`image`"):
+    """Raise ValueError unless `flow` is an optical flow that fits what it moves.
+
+    Args:
+        name: of the argument, for messages.
+        flow: tensor, also a symbolic one.
+        shape: `(..., H, W, C)` of what it moves, if anything.
+        of: what that is, for messages.
+    """
+    received = tuple(flow.shape)
+    expected = f"Invalid value for argument `{name}`: expected a flow (..., height, width, 2)"
+    if len(received) < 3 or received[-1] != 2:
+        hint = " Put the two channels (dx, dy) last." if 2 in received[-3:-2] else ""
+        raise ValueError(f"{expected}, received shape {received}.{hint}")
+    if shape is not None and not _fits(received, tuple(shape)):
+        raise ValueError(
+            f"{expected} of the sizes of {of}, received {received} for {tuple(shape)}."
+        )
+    dtype = backend.standardize_dtype(flow.dtype)
+    if not backend.is_float_dtype(dtype):
+        raise ValueError(f"{expected} of floats, in pixels, received {dtype}.")
+    known = _known_numbers(flow)
+    if known is not None and np.isnan(known).any():
+        raise ValueError(f"{expected} of numbers, received NaN.")
+
+
+def _fits(flow_shape, shape):
+    return len(flow_shape) == len(shape) and all(
+        a is None or b is None or a == b for a, b in zip(flow_shape[:-1], shape[:-1], strict=True)
+    )
+
+
+def _known_numbers(x):
+    """The tensor as an array in float32, or None while a graph is being made."""
+    try:
+        return np.asarray(x, "float32")
+    except (NotImplementedError, TypeError, ValueError):
+        return None
+
+
+def _positions(flow):
+    """Where the flow leads: x and y, each `(..., H, W)`."""
+    height, width = ops.shape(flow)[-3:-1]
+    x = ops.cast(ops.arange(width), "float32") + flow[..., 0]
+    y = ops.cast(ops.arange(height), "float32")[:, None] + flow[..., 1]
+    return x, y
+
+
+def _targets(flow, boundary):
+    """Where the flow leads, but no further out of the image than just beyond its last pixels."""
+    beyond = 1 if boundary == "zero" else 0
+    sizes = reversed(ops.shape(flow)[-3:-1])
+    return tuple(
+        ops.clip(
+            ops.where(ops.isnan(position), -1.0, position),
+            -float(beyond),
+            ops.cast(size - 1 + beyond, "float32"),
+        )
+        for position, size in zip(_positions(flow), sizes, strict=True)
+    )
+
+
+def _bilinear(image, x, y):
+    pixel = _pixels(image)
+    left, top = ops.stop_gradient(ops.floor(x)), ops.stop_gradient(ops.floor(y))
+    right_share, bottom_share = x - left, y - top
+    out = 0.0
+    for row, row_share in ((top, 1 - bottom_share), (top + 1, bottom_share)):
+        for column, column_share in ((left, 1 - right_share), (left + 1, right_share)):
+            found, inside = pixel(row, column)
+            share = row_share * column_share * ops.cast(inside, "float32")
+            out = out + share[..., None] * found
+    return out
+
+
+def _pixels(image):
+    """A function of rows and columns `(..., H, W)` to the image's pixels and whether they exist."""
+    *batch, height, width, channels = ops.shape(image)
+    count = 1
+    for size in batch:
+        count = count * size
+    pixels = ops.reshape(image, (-1, channels))
+    first = ops.reshape(ops.arange(count) * (height * width), (*batch, 1, 1))
+
+    def pixel(row, column):
+        row, column = ops.cast(row, "int32"), ops.cast(column, "int32")
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        row, column = ops.clip(row, 0, height - 1), ops.clip(column, 0, width - 1)
+        index = first + row * width + column
+        # JAX loses the axes of what it takes from a tensor without elements.
+        return ops.reshape(ops.take(pixels, index, axis=0), (*ops.shape(index), channels)), inside
+
+    return pixel
