@@ -1,15 +1,17 @@
-"""Labels pictures with a trained model.
+"""Labels pictures and videos with a trained model.
 
-    python -m training.predict photos/ --work-dir runs/demo --out labelled --overlay
+    python -m training.predict photos/ film.mp4 --work-dir runs/demo --out labelled --overlay
 
 writes labels/NAME.png (a palette PNG: its values are the labels), and on request overlays/NAME.png,
-stages/NAME.png and probabilities/NAME.npz.
+stages/NAME.png and probabilities/NAME.npz. Of a video it writes videos/NAME.mp4, which shows it
+beside its labels, videos/NAME.json with its temporal consistency, and on request
+overlays/NAME.mp4, or with --frames labels/NAME/000123.png instead of videos/NAME.mp4.
 """
 
 import glob
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -22,10 +24,12 @@ from keras_dpn import inference, viz
 from training.cli import run
 from training.data import Classes
 from training.data.images import ImageError, read_image
+from training.data.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from training.predict_video import label_videos
 from training.workdir import load_classes, load_model, write_atomically
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-KINDS = ("labels", "overlays", "stages", "probabilities")  # a folder under `out` for each
+# a folder under `out` for each
+KINDS = ("labels", "overlays", "stages", "probabilities", "videos")
 STAGE_TITLES = {
     "unary": "unary (b11)",
     "triple": "+ triple penalty (b12)",
@@ -53,7 +57,7 @@ def predict(
     Args:
         model: logits (B, H, W, L) from RGB images.
         classes: its L classes.
-        sources: image files by the names that their results get, from `find_images`.
+        sources: image files by the names that their results get, from `find_sources`.
         out: directory for the results.
         stages: draw the label map after each of the model's stages, side by side.
         probabilities: write (H, W, L) probabilities, float16, compressed, key "probabilities".
@@ -110,8 +114,10 @@ def draw_stages(image: np.ndarray, maps: dict[str, np.ndarray], classes: Classes
     return viz.stack([sheet, viz.legend(classes.names, classes.colors, sheet.shape[1], size)])
 
 
-def find_images(paths: Sequence[Path], out: Path) -> dict[str, Path]:
-    """The image files that paths stand for, by names that differ from each other.
+def find_sources(
+    paths: Sequence[Path], out: Path, as_video: bool = False
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The pictures and the videos that paths stand for, by names that differ from each other.
 
     Folders count with their subfolders, without what an earlier run wrote under `out`. A name is
     the file's path below the folder that all files share, without its suffix, or with it where
@@ -120,26 +126,55 @@ def find_images(paths: Sequence[Path], out: Path) -> dict[str, Path]:
     Args:
         paths: files, folders, or patterns with * and ? (** for any depth).
         out: directory for the results.
+        as_video: each folder among the paths is one video, its pictures are the frames.
 
     Raises:
-        ValueError: if a path does not exist, or no image is found in it; or if a result would
-            overwrite an image.
+        ValueError: if a path does not exist, or nothing is found in it; if a result would
+            overwrite what it is made from; with `as_video`, if no path is a folder.
     """
-    found: dict[Path, Path] = {}
+    folders = [path for path in paths if as_video and path.is_dir()]
+    if as_video and not folders:
+        raise ValueError("--as-video: expected a folder of frames among the paths, found none.")
+    found = dict.fromkeys(folders)
     for path in paths:
-        images = sorted(_expand(path, out))
-        if not images:
-            raise ValueError(f"{path}: no image found. Give files, folders or quoted patterns.")
-        found |= {Path(os.path.abspath(image)): image for image in images}
-    root = os.path.commonpath([file.parent for file in found])
-    relative = [file.relative_to(root) for file in found]
-    names = [str(path.with_suffix("")) for path in relative]
+        files = sorted(_expand(path, out)) if path not in found else [path]
+        if not files:
+            raise ValueError(
+                f"{path}: no picture or video found. Give files, folders or quoted patterns."
+            )
+        found |= dict.fromkeys(files)
+    absolute = list(dict.fromkeys(Path(os.path.abspath(path)) for path in found))
+    root = Path(os.path.commonpath([path.parent for path in absolute]))
+    pictures = [path for path in absolute if not _is_video(path)]
+    videos = [path for path in absolute if _is_video(path)]
+    return (
+        _named(pictures, root, lambda name: [out / kind / f"{name}.png" for kind in KINDS]),
+        _named(videos, root, lambda name: _video_results(name, out)),
+    )
+
+
+def _is_video(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _named(
+    sources: Sequence[Path], root: Path, results: Callable[[str], list[Path]]
+) -> dict[str, Path]:
+    relative = [path.relative_to(root) for path in sources]
+    names = [
+        str(path if source.is_dir() else path.with_suffix(""))
+        for source, path in zip(sources, relative, strict=True)
+    ]
     if len(set(names)) < len(names):
         names = [str(path) for path in relative]
-    for file, name in zip(found, names, strict=True):
-        if any((out / kind / f"{name}.png").resolve() == file.resolve() for kind in KINDS):
-            raise ValueError(f"{file}: the result would overwrite it. Name another --out.")
-    return dict(zip(names, found.values(), strict=True))
+    for source, name in zip(sources, names, strict=True):
+        if any(result.resolve() == source.resolve() for result in results(name)):
+            raise ValueError(f"{source}: the result would overwrite it. Name another --out.")
+    return dict(zip(names, sources, strict=True))
+
+
+def _video_results(name: str, out: Path) -> list[Path]:
+    return [out / "labels" / name, *(out / kind / f"{name}.mp4" for kind in ("overlays", "videos"))]
 
 
 def _expand(path: Path, out: Path) -> Iterator[Path]:
@@ -149,13 +184,49 @@ def _expand(path: Path, out: Path) -> Iterator[Path]:
         results = [(out / kind).resolve() for kind in KINDS]
         for file in path.rglob("*"):
             if not any(file.resolve().is_relative_to(folder) for folder in results):
-                yield from _images([file])
+                yield from _readable([file])
     else:
-        yield from _images(map(Path, glob.glob(str(path), recursive=True)))
+        yield from _readable(map(Path, glob.glob(str(path), recursive=True)))
 
 
-def _images(candidates: Iterable[Path]) -> Iterator[Path]:
-    return (c for c in candidates if c.suffix.lower() in SUFFIXES and c.is_file())
+def _readable(candidates: Iterable[Path]) -> Iterator[Path]:
+    suffixes = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+    return (c for c in candidates if c.suffix.lower() in suffixes and c.is_file())
+
+
+def check_options(
+    videos: dict[str, Path],
+    *,
+    stages: bool,
+    probabilities: bool,
+    scales: Sequence[float],
+    mirror: bool,
+    frames: bool,
+) -> None:
+    """ValueError for options that do not go with videos, or with pictures alone.
+
+    Args:
+        videos: the videos to label.
+        stages: as in `main`.
+        probabilities: as in `main`.
+        scales: as in `main`.
+        mirror: as in `main`.
+        frames: as in `main`.
+    """
+    if frames and not videos:
+        raise ValueError("--frames: goes with videos, and there is none among the paths.")
+    given = {
+        "--stages": stages,
+        "--probabilities": probabilities,
+        "--scales": tuple(scales) != (1.0,),
+        "--mirror": mirror,
+    }
+    refused = [option for option, on in given.items() if on]
+    if videos and refused:
+        raise ValueError(
+            f"{', '.join(refused)}: only for pictures, and {next(iter(videos.values()))} is a "
+            "video. Label the videos by themselves, without it."
+        )
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -180,42 +251,63 @@ def main(
     overlay: bool = False,
     scales: tuple[float, ...] = (1.0,),
     mirror: bool = False,
+    frames: bool = False,
+    as_video: bool = False,
 ) -> None:
-    """Labels pictures with a trained model.
+    """Labels pictures and videos with a trained model.
 
     Writes labels/NAME.png under the output directory: a palette PNG whose values are the labels.
-    Files that can't be read are named and skipped; the exit code is then 2.
+    Of a video it writes videos/NAME.mp4, the video beside its labels, at a size for a screen, and
+    videos/NAME.json with its temporal consistency. Files that can't be read, and broken frames, are
+    named and skipped; the exit code is then 2.
 
     Args:
-        paths: image files, folders, or quoted patterns such as 'shots/**/*.jpg'.
+        paths: files, folders, or quoted patterns such as 'shots/**/*.jpg'; videos are known by
+            their suffix: .avi, .m4v, .mkv, .mov, .mp4 or .webm.
         work_dir: directory of the training run.
         out: directory for the results.
         stages: also write stages/NAME.png, the labels after each stage side by side.
         probabilities: also write probabilities/NAME.npz, float16 (height, width, classes).
-        overlay: also write overlays/NAME.png, the labels' colours over the picture.
+        overlay: also write overlays/NAME.png, the labels' colours over the picture, or for a video
+            overlays/NAME.mp4.
         scales: factors at which each picture is looked at; the probabilities are averaged.
         mirror: average with the mirrored picture as well.
+        frames: of videos, write labels/NAME/000123.png for every frame instead of videos/NAME.mp4.
+        as_video: take each folder for one video, its pictures in order of their names.
     """
     if not paths:
-        raise ValueError("No picture given: name files, folders or quoted patterns.")
-    sources = find_images(paths, out)
+        raise ValueError("No picture or video given: name files, folders or quoted patterns.")
+    pictures, videos = find_sources(paths, out, as_video)
+    check_options(
+        videos,
+        stages=stages,
+        probabilities=probabilities,
+        scales=scales,
+        mirror=mirror,
+        frames=frames,
+    )
     model, classes = load_model(work_dir), load_classes(work_dir)
     if stages:
         inference.check_stages(model)
-    unreadable = predict(
-        model,
-        classes,
-        sources,
-        out,
-        stages=stages,
-        probabilities=probabilities,
-        overlay=overlay,
-        scales=scales,
-        mirror=mirror,
-    )
-    print(f"{len(sources) - len(unreadable)} pictures labelled in {out}")
+    unreadable = []
+    if pictures:
+        unreadable += predict(
+            model,
+            classes,
+            pictures,
+            out,
+            stages=stages,
+            probabilities=probabilities,
+            overlay=overlay,
+            scales=scales,
+            mirror=mirror,
+        )
+        print(f"{len(pictures) - len(unreadable)} pictures labelled in {out}")
+    if videos:
+        unreadable += label_videos(model, classes, videos, out, overlay=overlay, frames=frames)
     if unreadable:
-        raise ValueError(f"{len(unreadable)} of {len(sources)} files could not be read.")
+        count = len(pictures) + len(videos)
+        raise ValueError(f"{len(unreadable)} of {count} files could not be read in full.")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from keras_dpn.inference import predict_probabilities
 from training import predict as script
 from training.cli import run
 from training.data.images import read_image
-from training.predict import draw_stages, find_images
+from training.data.video import VideoWriter
+from training.predict import draw_stages, find_sources
 from training.workdir import load_classes, load_model
 
 
@@ -17,6 +19,10 @@ def save(path, size=(10, 8), seed=0):
     pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), "uint8")
     Image.fromarray(pixels).save(path)
     return path
+
+
+def find_images(paths, out):
+    return find_sources(paths, out)[0]
 
 
 def test_find_images_takes_files_folders_and_patterns(tmp_path):
@@ -61,8 +67,95 @@ def test_find_images_refuses_to_overwrite_an_image(tmp_path):
 @pytest.mark.parametrize("name", ["missing.png", "empty", "*.tiff"])
 def test_find_images_names_what_is_not_there(tmp_path, name):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no image found"):
+    with pytest.raises(ValueError, match="no picture or video found"):
         find_images([tmp_path / name], tmp_path / "out")
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def test_find_sources_tells_videos_from_pictures(tmp_path):
+    picture, film = save(tmp_path / "in/a.png"), touch(tmp_path / "in/a.MP4")
+    deep = touch(tmp_path / "in/deep/b.webm")
+    touch(tmp_path / "in/videos/a.mp4")
+    touch(tmp_path / "out/videos/a.mp4")
+    pictures, videos = find_sources([tmp_path / "in"], tmp_path / "out")
+    assert pictures == {"a": picture}
+    assert videos == {"a": film, "deep/b": deep, "videos/a": tmp_path / "in/videos/a.mp4"}
+    assert list(find_sources([tmp_path / "**/*.webm"], tmp_path)[1]) == ["b"]
+    assert list(find_sources([tmp_path], tmp_path / "in")[1]) == [
+        "in/a",
+        "in/deep/b",
+        "out/videos/a",
+    ]
+
+
+def test_a_folder_can_be_a_video(tmp_path):
+    save(tmp_path / "shots.v1/1.png")
+    picture, film = save(tmp_path / "a.png"), touch(tmp_path / "b.mp4")
+    found = find_sources([tmp_path / "shots.v1", picture, film], tmp_path / "out", as_video=True)
+    assert found == ({"a": picture}, {"shots.v1": tmp_path / "shots.v1", "b": film})
+    with pytest.raises(ValueError, match="--as-video: expected a folder"):
+        find_sources([film], tmp_path / "out", as_video=True)
+
+
+@pytest.mark.parametrize("kind", ["videos/x.mp4", "overlays/x.mp4"])
+def test_a_video_is_not_overwritten(tmp_path, kind):
+    with pytest.raises(ValueError, match="x.mp4: the result would overwrite it"):
+        find_sources([touch(tmp_path / kind)], tmp_path)
+    save(tmp_path / "labels/x/000000.png")
+    with pytest.raises(ValueError, match="labels/x: the result would overwrite it"):
+        find_sources([tmp_path / "labels/x"], tmp_path, as_video=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"probabilities": True}, "--probabilities: only for pictures, and .*x.mp4 is a video"),
+        ({"mirror": True, "scales": (1.0, 1.5)}, "--scales, --mirror: only for pictures"),
+        ({"stages": True}, "--stages: only"),
+    ],
+)
+def test_what_is_for_pictures_alone_is_refused_for_videos(tmp_path, options, message):
+    film = touch(tmp_path / "x.mp4")
+    with pytest.raises(ValueError, match=message):
+        script.main((film,), work_dir=tmp_path, out=tmp_path / "out", **options)
+
+
+def test_frames_without_a_video_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="--frames: goes with videos"):
+        script.main((save(tmp_path / "x.png"),), work_dir=tmp_path, out=tmp_path, frames=True)
+
+
+def test_script_labels_pictures_and_videos_and_reports_broken_frames(finished_run, tmp_path, capfd):
+    save(tmp_path / "in/x.png", (48, 32))
+    for i in range(4):
+        save(tmp_path / f"in/film/{i}.png", (48, 32), seed=i)
+    with VideoWriter(tmp_path / "in/y.mp4", 10, (32, 48)) as film:
+        for i in range(3):
+            film.write(np.full((32, 48, 3), 60 * i, "uint8"))
+    (tmp_path / "in/film/2.png").write_bytes(b"no picture")
+    touch(tmp_path / "in/z.avi")
+    paths = [tmp_path / "in" / name for name in ("x.png", "film", "y.mp4", "z.avi")]
+    options = ["--work-dir", finished_run, "--out", tmp_path / "out", "--as-video", "--overlay"]
+    with pytest.raises(SystemExit) as stopped:
+        run(script.main, list(map(str, [*paths, *options])))
+    assert stopped.value.code == 2
+    out, err = capfd.readouterr()
+    assert "1 pictures labelled" in out
+    assert re.search(r"film: 3 frames labelled in .* temporal consistency \d+.\d% mIoU", out)
+    assert re.search(r"y.mp4: 3 frames labelled in", out)
+    assert "film: 1 frames can't be read and are left out: 2" in err
+    assert "z.avi: can't be read as a video" in err
+    assert "error: 2 of 4 files could not be read in full." in err
+    written = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert sorted(str(p.relative_to(tmp_path / "out")) for p in written) == [
+        *("labels/x.png", "overlays/film.mp4", "overlays/x.png", "overlays/y.mp4"),
+        *("videos/film.json", "videos/film.mp4", "videos/y.json", "videos/y.mp4"),
+    ]
 
 
 def test_script_writes_everything_and_skips_what_it_cannot_read(finished_run, tmp_path, capfd):
@@ -79,7 +172,7 @@ def test_script_writes_everything_and_skips_what_it_cannot_read(finished_run, tm
     assert stopped.value.code == 2
     printed = capfd.readouterr()
     assert "broken.png" in printed.err
-    assert "error: 1 of 3 files could not be read." in printed.err
+    assert "error: 1 of 3 files could not be read in full." in printed.err
     assert "2 pictures labelled" in printed.out
     written = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
     assert written == [
@@ -107,7 +200,7 @@ def test_by_default_only_labels_are_written(finished_run, tmp_path):
 
 
 def test_no_picture_and_no_run_are_refused(finished_run, tmp_path):
-    with pytest.raises(ValueError, match="No picture given"):
+    with pytest.raises(ValueError, match="No picture or video given"):
         script.main((), work_dir=finished_run, out=tmp_path)
     with pytest.raises(ValueError, match="model.keras"):
         script.main((save(tmp_path / "x.png"),), work_dir=tmp_path / "none", out=tmp_path / "out")

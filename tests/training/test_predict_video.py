@@ -1,0 +1,223 @@
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from keras_dpn import inference, viz
+from keras_dpn.models import SpatialTemporalDPN
+from training import predict_video
+from training.data.dataset import Classes
+from training.data.video import PictureFolder, VideoReader
+from training.predict_video import label_video, label_videos
+
+CLASSES = Classes(("dark", "bright"), ((10, 20, 120), (240, 200, 40)))
+TINY = {
+    "trunk": "large_fov",
+    "width": 0.0625,
+    "fc_width": 16,
+    "triple_window": 5,
+    "context_window": 3,
+    "mixtures": 1,
+    "pairwise_stride": 4,
+}
+SIZE = (33, 48)  # an odd height
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Bright pixels are of class 1."""
+    inputs = keras.Input((None, None, 3))
+    logits = keras.layers.Conv2D(2, 1)(inputs)
+    model = keras.Model(inputs, logits)
+    kernel = np.array([[[[-1.0, 1.0]] * 3]], "float32") / 3
+    model.layers[-1].set_weights([kernel, np.array([127.0, -127.0])])
+    return model
+
+
+def frame(index, flicker=()):
+    """A bright square that moves to the right on dark ground."""
+    pixels = np.random.default_rng(0).integers(0, 60, (*SIZE, 3), "uint8")
+    pixels[8:20, 4 + 2 * index : 18 + 2 * index] += 150
+    if index in flicker:
+        pixels[22:30] += 150
+    return pixels
+
+
+def film_of(folder, indices, **options):
+    folder.mkdir(parents=True)
+    for index in indices:
+        Image.fromarray(frame(index, **options)).save(folder / f"{index}.png")
+    return folder
+
+
+def silent():
+    return Console(stderr=True, quiet=True)
+
+
+def square(pixels):
+    """Where the square is, (H, W), and the column where it begins."""
+    inside = pixels.mean(axis=-1) > 127
+    inside[20:] = False  # what flickers
+    return inside, np.flatnonzero(inside.any(axis=0))[0]
+
+
+def exact(first, second):
+    """The flow from one of these frames to another."""
+    (inside, begin), (_, end) = square(first), square(second)
+    return np.where(inside[..., None], (float(end) - float(begin), 0), (0, 0)).astype("float32")
+
+
+@pytest.fixture(autouse=True)
+def exact_flow(monkeypatch):
+    monkeypatch.setattr(predict_video, "dis_flow", exact)
+
+
+def test_the_video_shows_the_film_beside_its_labels(model, tmp_path):
+    source = film_of(tmp_path / "film", range(5))
+    report = label_video(model, CLASSES, source, tmp_path / "out", "a/film", console=silent())
+    path = tmp_path / "out/videos/a/film.mp4"
+    assert json.loads(path.with_suffix(".json").read_text()) == report
+    assert (report["frames"], report["complete"], report["fps"]) == (5, True, 25)
+    shown = list(VideoReader(path))
+    assert len(shown) == 5
+    labels = (frame(4).mean(axis=-1) > 127).astype("uint8")
+    expected = viz.labelled_frame(frame(4), labels, CLASSES.names, CLASSES.colors)
+    assert shown[4].shape[:2] == tuple(n + n % 2 for n in expected.shape[:2])
+    difference = np.abs(shown[4][: expected.shape[0]] - expected.astype(int)).mean()
+    assert difference < 8, "all but what the codec loses"
+
+
+def test_a_prediction_that_moves_with_the_film_is_consistent(model, tmp_path):
+    scores = []
+    for name, flicker in (("still", ()), ("flicker", (2,))):
+        source = film_of(tmp_path / name, range(5), flicker=flicker)
+        report = label_video(model, CLASSES, source, tmp_path, name, console=silent(), frames=True)
+        scores.append(report["temporal_consistency"]["miou"])
+    assert scores[0] == 1
+    assert scores[1] < 0.9
+
+
+def test_frames_are_numbered_as_in_the_film(model, tmp_path, capfd):
+    source = film_of(tmp_path / "film", (0, 2, 3))
+    (source / "1.png").write_bytes(b"broken")
+    out = tmp_path / "out"
+    left = label_videos(model, CLASSES, {"film": source}, out, frames=True, overlay=True)
+    assert left == [source]
+    printed = capfd.readouterr()
+    assert "film: 3 frames labelled in" in printed.out
+    assert "temporal consistency 100.0% mIoU" in printed.out
+    assert "1 frames can't be read and are left out: 1" in printed.err
+    assert "25 frames a second assumed" in printed.err
+    maps = sorted((out / "labels/film").iterdir())
+    assert [path.name for path in maps] == ["000000.png", "000002.png", "000003.png"]
+    picture = Image.open(maps[2])
+    assert picture.mode == "P"
+    np.testing.assert_array_equal(np.asarray(picture), frame(3).mean(axis=-1) > 127)
+    assert VideoReader(out / "overlays/film.mp4").size == (34, 48)
+    assert [path.name for path in (out / "videos").iterdir()] == ["film.json"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_ctrl_c_leaves_a_playable_file(model, tmp_path, monkeypatch, capfd, error):
+    source, out = film_of(tmp_path / "film", range(6)), tmp_path / "out"
+    missing = tmp_path / "missing.mp4"
+
+    def interrupted(first, second):
+        if (second == frame(3)).all():
+            raise error
+        return exact(first, second)
+
+    monkeypatch.setattr(predict_video, "dis_flow", interrupted)
+    with pytest.raises(error):
+        label_videos(model, CLASSES, {"missing": missing, "film": source}, out, overlay=True)
+    printed = capfd.readouterr().err
+    assert f"film: stopped; 3 frames of it are in {out}" in printed
+    assert "missing.mp4: no such file" in printed
+    for path in (out / "videos/film.mp4", out / "overlays/film.mp4"):
+        assert len(list(VideoReader(path))) == 3
+    report = json.loads((out / "videos/film.json").read_text())
+    assert (report["frames"], report["complete"]) == (3, False)
+    assert not [path for path in out.rglob("*") if "partial" in path.name]
+
+
+def test_a_truncated_film_is_reported_and_the_rest_written(model, tmp_path, monkeypatch, capfd):
+    class Short(PictureFolder):
+        def __iter__(self):
+            yield from list(super().__iter__())[:2]
+            self.index, self.truncated = 1, True
+
+    source = film_of(tmp_path / "film", range(4))
+    monkeypatch.setattr(predict_video, "PictureFolder", Short)
+    assert label_videos(model, CLASSES, {"film": source}, tmp_path / "out") == [source]
+    assert "film: 4 frames announced, 2 found" in capfd.readouterr().err
+    assert len(list(VideoReader(tmp_path / "out/videos/film.mp4"))) == 2
+
+
+def test_a_film_of_one_frame_has_no_consistency(model, tmp_path, capfd):
+    source = film_of(tmp_path / "film", [3])
+    assert label_videos(model, CLASSES, {"film": source}, tmp_path / "out") == []
+    assert "temporal consistency none, of one frame" in capfd.readouterr().out
+    report = json.loads((tmp_path / "out/videos/film.json").read_text())
+    assert report["temporal_consistency"]["miou"] is None
+
+
+def test_flow_is_computed_once_for_a_model_that_asks_for_it(tmp_path, monkeypatch):
+    calls, frames = [], 5
+
+    def flow(first, second):
+        calls.append((first[0, 0, 0], second[0, 0, 0]))
+        return np.zeros((*SIZE, 2), "float32")
+
+    class Linked:
+        linking = "flow"
+        frames = 3
+
+    def predict(model, film, flow=None):
+        """As a model of three frames: one ahead, both directions."""
+        before = None
+        for after in film:
+            if before is not None:
+                flow(before, after), flow(after, before)
+                yield np.ones((*SIZE, 2), "float32")
+            before = after
+        yield np.ones((*SIZE, 2), "float32")
+
+    folder = tmp_path / "film"
+    folder.mkdir()
+    for i in range(frames):
+        Image.fromarray(np.full((*SIZE, 3), i, "uint8")).save(folder / f"{i}.png")
+    monkeypatch.setattr(predict_video, "dis_flow", flow)
+    monkeypatch.setattr(inference, "predict_video", predict)
+    report = label_video(Linked(), CLASSES, folder, tmp_path, "film", console=silent())
+    assert report["frames"] == frames
+    assert len(calls) == len(set(calls)) == 2 * (frames - 1)
+
+
+def test_progress_tells_frames_a_second_and_time_left(model, tmp_path):
+    source = film_of(tmp_path / "film", range(4))
+    with open(tmp_path / "log", "w") as stream:
+        console = Console(file=stream, force_terminal=True, width=100)
+        label_video(model, CLASSES, source, tmp_path / "out", "film", console=console)
+    text = Path(tmp_path / "log").read_text()
+    assert "4/4" in text and "frames/s" in text and "0:00:00" in text
+
+
+@pytest.mark.parametrize("linking", ["flow", "static"])
+def test_a_spatial_temporal_network_labels_a_film(tmp_path, linking):
+    network = SpatialTemporalDPN(2, linking=linking, **TINY)
+    source, asked = film_of(tmp_path / "film", range(4)), []
+
+    def flow(first, second):
+        asked.append((int(square(first)[1]), int(square(second)[1])))
+        return exact(first, second)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict_video, "dis_flow", flow)
+        report = label_video(network, CLASSES, source, tmp_path, "film", console=silent())
+    assert report["frames"] == 4
+    assert len(asked) == len(set(asked)) == 6, "the network and the metric share the flow"
+    assert len(list(VideoReader(tmp_path / "videos/film.mp4"))) == 4
