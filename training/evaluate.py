@@ -4,25 +4,29 @@
 
 prints a table and writes RUN/evaluation_<split>.json. `--crf RUN/crf.json` scores each stage with a
 fully connected CRF as well, `--trimap` adds scores along the outlines of things, with a plot.
+Networks for clips, and others with `--consistency`, are shown whole sequences, and the temporal
+consistency of their labels is scored too.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 from rich.table import Table
 
-from keras_dpn import inference, metrics, viz
+from keras_dpn import inference, metrics, models, viz
 from keras_dpn.crf import refine
 from training.cli import run
 from training.crf_settings import read_crf
-from training.data import Dataset, load_dataset
+from training.data import ClipDataset, Dataset, Example, load_dataset
 from training.workdir import (
     CONFIG,
+    FLOW,
     RESULTS,
     load_classes,
     load_model,
@@ -40,6 +44,8 @@ SCORES = {
 }
 TRIMAP_WIDTH = 40  # pixels, of the widest band: DeepLab v1's Fig. 5
 
+Link = tuple[np.ndarray, np.ndarray]
+
 
 def evaluate(
     model: keras.Model,
@@ -51,6 +57,7 @@ def evaluate(
     mirror: bool = False,
     crf: Mapping[str, Any] | None = None,
     trimap: Literal["void", "boundary"] | None = None,
+    consistency: bool = False,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Scores every stage asked for in one pass over a split; images of any sizes.
@@ -65,40 +72,38 @@ def evaluate(
         crf: keyword arguments of `crf.refine`; a stage "final+crf" follows the stage "final" then.
         trimap: score bands of 1 to 40 pixels around the "void" or a "boundary" too, as
             `metrics.trimap_distance` draws them.
+        consistency: score how far the labels of neighbouring frames agree along the optical flow
+            too (`metrics.temporal_confusion`); networks for clips always do.
         progress: whether to show a progress bar.
 
     Returns:
         What the JSON file holds: "dataset", "split", "images", "scales", "mirror", "crf", and in
         "stages" for each stage "name", the `metrics.scores`, the "confusion" matrix, truth in rows,
-        and on request "trimap": "around", "widths", and for each width "miou" and "accuracy".
+        and on request "trimap": "around", "widths", and for each width "miou" and "accuracy", and
+        "consistency": "miou" and the number of "pixels" compared.
 
     Raises:
         ValueError: for a split that is unknown or empty, unknown stages, labels beyond the
-            classes, a model with another number of classes.
+            classes, a model with another number of classes; and where clips are needed, for a data
+            set that has none, or scales and mirroring.
     """
     examples = dataset.examples(split)
     if not examples:
         raise ValueError(f"The split '{split}' of {dataset.name} has no images.")
-    count = dataset.classes.num_classes
-    confusions: dict[str, np.ndarray] = {}
-    bands: dict[str, np.ndarray] = {}
-    for example in track(examples, f"evaluating {split}", disable=not progress):
-        image, labels = dataset.read(example)
-        if stages is None:
-            found = {"final": inference.predict_probabilities(model, image, scales, mirror)}
-        else:
-            found = inference.stage_probabilities(model, image, stages, scales, mirror)
-        for name, probabilities in _with_crf(found, image, crf):
-            if probabilities.shape[-1] != count:
-                received = probabilities.shape[-1]
-                raise ValueError(
-                    f"{dataset.name} has {count} classes, but the model answers with {received}."
-                )
-            pixels = labels, inference.to_labels(probabilities), count, dataset.classes.ignore
-            confusions[name] = confusions.get(name, 0) + metrics.confusion_matrix(*pixels)
-            if trimap:
-                in_bands = metrics.trimap_confusions(*pixels, trimap, TRIMAP_WIDTH)
-                bands[name] = bands.get(name, 0) + in_bands
+    consistency = consistency or isinstance(model, models.SpatialTemporalDPN)
+    scales = tuple(scales)
+    if not consistency:
+        predictions = _predict_pictures(model, dataset, examples, stages, scales, mirror, progress)
+    elif scales == (1.0,) and not mirror:
+        predictions = _predict_sequences(model, dataset, split, stages, progress)
+    else:
+        raise ValueError("Sequences are looked at as they are: leave out scales and mirroring.")
+    tallies: dict[str, _Tally] = {}
+    for seen in predictions:
+        for name, probabilities in _with_crf(seen.found, seen.image, crf):
+            if name not in tallies:
+                tallies[name] = _Tally(dataset, trimap)
+            tallies[name].add(seen, probabilities)
     return {
         "dataset": dataset.name,
         "split": split,
@@ -106,12 +111,121 @@ def evaluate(
         "scales": list(scales),
         "mirror": mirror,
         "crf": crf,
-        "stages": [
-            {"name": name, **metrics.scores(confusion), "confusion": confusion.tolist()}
-            | ({"trimap": _trimap_curve(bands[name], trimap)} if trimap else {})
-            for name, confusion in confusions.items()
-        ],
+        "stages": [{"name": name, **tally.result()} for name, tally in tallies.items()],
     }
+
+
+class _Seen(NamedTuple):
+    """A picture, its labels if it has any, and probabilities (H, W, L) by the stage's name.
+
+    Of a frame that follows another `link` has the flow from the other to this one, and back.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray | None
+    found: dict[str, np.ndarray]
+    link: Link | None = None
+
+
+def _predict_pictures(
+    model: keras.Model,
+    dataset: Dataset,
+    examples: Sequence[Example],
+    stages: Sequence[str] | None,
+    scales: Sequence[float],
+    mirror: bool,
+    progress: bool,
+) -> Iterator[_Seen]:
+    for example in track(examples, "evaluating", disable=not progress):
+        image, labels = dataset.read(example)
+        if stages is None:
+            found = {"final": inference.predict_probabilities(model, image, scales, mirror)}
+        else:
+            found = inference.stage_probabilities(model, image, stages, scales, mirror)
+        yield _Seen(image, labels, found)
+
+
+def _predict_sequences(
+    model: keras.Model,
+    dataset: Dataset,
+    split: str,
+    stages: Sequence[str] | None,
+    progress: bool,
+) -> Iterator[_Seen]:
+    """The frames of all sequences of a split that has labels, in order of time."""
+    if not isinstance(dataset, ClipDataset):
+        raise ValueError(f"Expected a data set of clips, which {dataset.name} is not.")
+    sequences = dataset.sequences[split]
+    total = sum(map(len, sequences))
+    with Progress(*Progress.get_default_columns(), disable=not progress) as bar:
+        task = bar.add_task(f"evaluating {split}", total=total)
+        for sequence in sequences:
+            for seen in _predict_sequence(model, dataset, split, sequence, stages):
+                yield seen
+                bar.advance(task)
+
+
+def _predict_sequence(
+    model: keras.Model,
+    dataset: ClipDataset,
+    split: str,
+    sequence: Sequence[Example],
+    stages: Sequence[str] | None,
+) -> Iterator[_Seen]:
+    shown, kept = itertools.tee(map(dataset.read_frame, sequence))
+    links = ((dataset.flow(a, b), dataset.flow(b, a)) for a, b in itertools.pairwise(sequence))
+    used = None
+    if getattr(model, "linking", None) == "flow":
+        used, links = itertools.tee(links)
+    if stages is None:
+        found = ({"final": p} for p in inference.predict_video(model, shown, used))
+    else:
+        found = inference.stage_video_probabilities(model, shown, used, stages)
+    labelled = set(dataset.examples(split))
+    link = None
+    for example, image, maps in zip(sequence, kept, found, strict=True):
+        labels = dataset.read(example)[1] if example in labelled else None
+        yield _Seen(image, labels, maps, link)
+        link = next(links, None)
+
+
+class _Tally:
+    """What is counted of one stage's answers."""
+
+    def __init__(self, dataset: Dataset, trimap: str | None):
+        self._name, self._classes, self._trimap = dataset.name, dataset.classes, trimap
+        self._confusion, self._bands, self._agreement = 0, 0, 0
+        self._before: np.ndarray | None = None
+
+    def add(self, seen: _Seen, probabilities: np.ndarray) -> None:
+        """Count one picture."""
+        count, ignore = self._classes.num_classes, self._classes.ignore
+        if probabilities.shape[-1] != count:
+            raise ValueError(
+                f"{self._name} has {count} classes, but the model answers with "
+                f"{probabilities.shape[-1]}."
+            )
+        predicted = inference.to_labels(probabilities)
+        if seen.labels is not None:
+            pixels = seen.labels, predicted, count, ignore
+            self._confusion = self._confusion + metrics.confusion_matrix(*pixels)
+            if self._trimap:
+                in_bands = metrics.trimap_confusions(*pixels, self._trimap, TRIMAP_WIDTH)
+                self._bands = self._bands + in_bands
+        if seen.link is not None:
+            pair = self._before, predicted, *seen.link, count
+            self._agreement = self._agreement + metrics.temporal_confusion(*pair)
+        self._before = predicted
+
+    def result(self) -> dict[str, Any]:
+        """The stage's part of the evaluation."""
+        result = {**metrics.scores(self._confusion), "confusion": self._confusion.tolist()}
+        if self._trimap:
+            result["trimap"] = _trimap_curve(self._bands, self._trimap)
+        if np.ndim(self._agreement):
+            agreement = metrics.scores(self._agreement)["miou"]
+            result["consistency"] = {"miou": agreement, "pixels": int(self._agreement.sum())}
+        return result
 
 
 def _with_crf(
@@ -163,7 +277,7 @@ def run_dataset(
 
     Args:
         work_dir: the run's directory.
-        dataset: "scenes", "camvid" or "folder"; that of the run's config by default.
+        dataset: one of `training.data.NAMES`; that of the run's config by default.
         data_dir: the data set's directory; that of the run's config for the run's own data set.
 
     Raises:
@@ -174,7 +288,9 @@ def run_dataset(
     name = dataset or trained["dataset"]
     if data_dir is None and name == trained["dataset"] and trained["data_dir"]:
         data_dir = Path(trained["data_dir"])
-    found = load_dataset(name, data_dir, seed=config["seed"])  # the seed makes scenes
+    flow_dir = Path(trained.get("flow_dir") or work_dir / FLOW)
+    # The seed makes scenes.
+    found = load_dataset(name, data_dir, seed=config["seed"], flow_dir=flow_dir)
     expected = load_classes(work_dir).names
     if found.classes.names != expected:
         raise ValueError(
@@ -198,6 +314,9 @@ def score_table(evaluation: dict[str, Any], names: Sequence[str]) -> Table:
     for key, title in SCORES.items():
         style = "bold" if key == "miou" else None
         table.add_row(title, *(_percent(stage[key]) for stage in stages), style=style)
+    if any("consistency" in stage for stage in stages):
+        found = (stage.get("consistency", {}).get("miou") for stage in stages)
+        table.add_row("temporal consistency", *map(_percent, found))
     return table
 
 
@@ -218,13 +337,14 @@ def main(
     crf: Path | None = None,
     trimap: bool = False,
     trimap_around: Literal["void", "boundary"] = "void",
+    consistency: bool = False,
     out: Path | None = None,
 ) -> None:
     """Scores a trained model on one split and prints a table, classes by stages.
 
     Args:
         work_dir: directory of the training run.
-        dataset: scenes, camvid or folder; that of the run by default.
+        dataset: scenes, moving_scenes, camvid, folder or clips; that of the run by default.
         data_dir: directory of the data set; scenes needs none.
         split: train, val or test.
         stages: score the trained model after each of its parts, not only at the end.
@@ -236,12 +356,14 @@ def main(
         trimap: also score bands of 1 to 40 pixels along the outlines of things, and draw the
             curves as OUT_trimap.png beside the JSON file.
         trimap_around: what the bands lie around: void, or boundary, for data with little void.
+        consistency: also score how far the labels of neighbouring frames agree along the optical
+            flow; networks for clips always do.
         out: JSON file to write; evaluation_SPLIT.json in the work directory by default.
     """
     settings = read_crf(crf) if crf else None
     data = run_dataset(work_dir, dataset, data_dir)
     options = {"scales": scales, "mirror": mirror, "crf": settings, "progress": True}
-    options["trimap"] = trimap_around if trimap else None
+    options |= {"trimap": trimap_around if trimap else None, "consistency": consistency}
     if each_stage:
         found = evaluate_each_stage(work_dir, data, split, **options)
     else:

@@ -111,6 +111,7 @@ class StagedTraining:
                 first_epoch=first,
                 epochs=config.epochs,
                 cache=data.cache,
+                clips=self.config.clips,
             ),
             epochs=config.epochs,
             initial_epoch=first,
@@ -121,6 +122,7 @@ class StagedTraining:
                 batch_size=batch_size,
                 pad_to_full_batch=True,
                 cache=data.cache,
+                clips=self.config.clips,
             ),
             validation_freq=[
                 epoch

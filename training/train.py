@@ -21,6 +21,7 @@ import tyro
 from rich.console import Console
 
 import keras_dpn
+from keras_dpn import models
 from keras_dpn.models import pretrained
 from training import workdir
 from training.cli import guarded
@@ -30,6 +31,7 @@ from training.configs.networks.deeplab import CRFConfig, DeepLabTrainConfig
 from training.crf_settings import read_crf
 from training.data import Dataset, load_dataset
 from training.data.checks import survey
+from training.data.clips import FilmedClips
 from training.stages import StagedTraining
 
 _FAULTS_SHOWN = 5
@@ -83,20 +85,19 @@ def train(arguments: Arguments, console: Console) -> None:
     if arguments.crf:
         config = with_crf(config, arguments.crf)
     config.check()
-    data_dir = config.data.data_dir
-    dataset = load_dataset(config.data.dataset, data_dir and Path(data_dir), seed=config.seed)
+    dataset = open_dataset(config, arguments.work_dir)
     strategy = choose_devices(arguments.devices)
     check_work_dir(arguments.work_dir, config, arguments.resume)
     console.print_json(json.dumps(to_json(config)))
     counts = check_data(dataset, config, console)
+    fill_flow(dataset, config)
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()  # a resumed run equals an undisturbed one
     keras.config.set_dtype_policy(config.precision)
     with strategy.scope():
         model = build_model(config, dataset.classes.num_classes)
         if config.weights:
-            report = pretrained.load_pretrained(model, config.weights)
-            console.print(f"{report.path}: filled {len(report.filled)} weights, left {report.left}")
+            console.print(load_weights(model, config.weights))
     workdir.write_json(arguments.work_dir / workdir.CONFIG, to_json(config))
     workdir.write_json(arguments.work_dir / workdir.CLASSES, dataset.classes.to_json())
     training = StagedTraining(config, model, dataset, counts, arguments.work_dir, strategy)
@@ -136,6 +137,37 @@ def with_crf(config: TrainConfig, path: Path) -> TrainConfig:
     values = dataclasses.asdict(config.model.crf or CRFConfig()) | read_crf(path)
     model = dataclasses.replace(config.model, crf=build(CRFConfig, values, path))
     return dataclasses.replace(config, model=model)
+
+
+def open_dataset(config: TrainConfig, work_dir: Path) -> Dataset:
+    """The configured data set; its computed flow is kept where the configuration says."""
+    data_dir = config.data.data_dir and Path(config.data.data_dir)
+    if config.clips is None:
+        return load_dataset(config.data.dataset, data_dir, seed=config.seed)
+    flow_dir = Path(config.data.flow_dir or work_dir / workdir.FLOW)
+    return load_dataset(config.data.dataset, data_dir, seed=config.seed, flow_dir=flow_dir)
+
+
+def fill_flow(dataset: Dataset, config: TrainConfig) -> None:
+    """Compute all flow that the run needs, at once and in parallel."""
+    if config.clips and config.clips.flow and isinstance(dataset, FilmedClips):
+        for split in (config.data.train_split, config.data.val_split):
+            dataset.fill_flow(split, config.clips.frames)
+
+
+def load_weights(model: keras.Model, source: str) -> str:
+    """Fill the network from a file, or start a network for clips from one for pictures.
+
+    Returns:
+        What was done, in a line.
+    """
+    if isinstance(model, models.SpatialTemporalDPN) and source.endswith(".keras"):
+        trained = keras.saving.load_model(source, compile=False)
+        if isinstance(trained, models.DPN):
+            model.start_from(trained)
+            return f"{source}: started from a network for pictures"
+    report = pretrained.load_pretrained(model, source)
+    return f"{report.path}: filled {len(report.filled)} weights, left {report.left}"
 
 
 def build_model(config: TrainConfig, num_classes: int) -> keras.Model:

@@ -18,6 +18,7 @@ CLASSES = "classes.json"
 RESULTS = "results.json"
 HISTORY = "history.json"
 MODEL = "model.keras"
+FLOW = "flow"
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import keras
@@ -7,8 +8,10 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from keras_dpn import metrics
+from keras_dpn.models import SpatialTemporalDPN
 from training import evaluate as script
 from training.data import Classes, Dataset, Example
+from training.data.moving_scenes import MovingScenesDataset
 from training.data.scenes import write_folder
 from training.evaluate import evaluate, run_dataset, score_table
 
@@ -255,3 +258,75 @@ def test_a_missing_run_is_one_line_and_exit_code_2(tmp_path, capsys):
         script.run(script.main, ["--work-dir", str(tmp_path / "none")])
     assert stopped.value.code == 2
     assert "config.json" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def moving():
+    return MovingScenesDataset({"val": 2}, size=(48, 64), frames=3)
+
+
+def expected_consistency(labels_of, dataset):
+    total = 0
+    for sequence in dataset.sequences["val"]:
+        for a, b in itertools.pairwise(sequence):
+            links = dataset.flow(a, b), dataset.flow(b, a)
+            pair = labels_of(a), labels_of(b), *links, dataset.classes.num_classes
+            total = total + metrics.temporal_confusion(*pair)
+    return total
+
+
+def test_sequences_of_a_model_for_pictures(moving):
+    model = RedModel(moving.classes.num_classes)
+    found = evaluate(model, moving, "val", stages=("unary", "final"), consistency=True)
+    one_by_one = evaluate(model, moving, "val", stages=("unary", "final"))
+    expected = expected_consistency(
+        lambda example: red_where_red(moving.read_frame(example)), moving
+    )
+    for stage, alone in zip(found["stages"], one_by_one["stages"], strict=True):
+        assert stage["confusion"] == alone["confusion"] and "consistency" not in alone
+    unary, final = (stage["consistency"] for stage in found["stages"])
+    assert unary["miou"] == 1 and unary["pixels"] == expected.sum()  # the same everywhere
+    assert final["miou"] == pytest.approx(metrics.scores(expected)["miou"])
+    assert found["images"] == 6
+
+
+@pytest.mark.parametrize("linking", ["flow", "static"])
+def test_a_model_for_clips(moving, linking):
+    model = SpatialTemporalDPN(
+        moving.classes.num_classes,
+        linking=linking,
+        width=0.04,
+        trunk="large_fov",
+        triple_window=3,
+        pairwise_stride=4,
+    )
+    labels = {}
+    for example in moving.examples("val"):
+        clip = moving.read_clip(example, 3)
+        inputs = clip.frames[None]
+        if linking == "flow":
+            flows = {"forward_flow": clip.forward_flow, "backward_flow": clip.backward_flow}
+            inputs = {"frames": inputs} | {name: flow[None] for name, flow in flows.items()}
+        labels[example] = np.argmax(model.predict_on_batch(inputs)[0], axis=-1)
+    found = evaluate(model, moving, "val")["stages"][0]
+    expected = expected_consistency(labels.get, moving)
+    assert found["consistency"]["miou"] == pytest.approx(metrics.scores(expected)["miou"])
+    truth = np.concatenate([moving.read(example)[1].ravel() for example in labels])
+    predicted = np.concatenate([found.ravel() for found in labels.values()])
+    np.testing.assert_array_equal(
+        found["confusion"], confusion_matrix(truth, predicted, labels=range(11))
+    )
+
+
+def test_sequences_are_refused(moving):
+    model = RedModel(moving.classes.num_classes)
+    with pytest.raises(ValueError, match="leave out scales and mirroring"):
+        evaluate(model, moving, "val", consistency=True, mirror=True)
+    with pytest.raises(ValueError, match="data set of clips, which pictures is not"):
+        evaluate(RedModel(), Pictures(), "val", consistency=True)
+
+
+def test_the_table_shows_the_consistency(moving):
+    found = evaluate(RedModel(11), moving, "val", consistency=True)
+    table = score_table(found, moving.classes.names)
+    assert "temporal consistency" in list(table.columns[0].cells)

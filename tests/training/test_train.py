@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from keras_dpn.models import DeepLab
 from training import workdir
 from training.callbacks import TrainingDiverged
 from training.checkpoints import Checkpoints
+from training.data.moving_scenes import MovingScenesDataset, write_clips
 from training.data.scenes import ScenesDataset, write_folder
 from training.stages import StagedTraining
 from training.train import main
@@ -27,6 +29,7 @@ TINY = [
     *("--data.batch-size", "2", "--data.augmentation.crop", "32", "48"),
     *("--precision", "float32", "--validation-epochs", "1"),
 ]
+NO_JOINT = ["--joint.epochs", "0"]
 ONE_EPOCH = [
     x for stage in ("unary", "triple", "contexts", "joint") for x in (f"--{stage}.epochs", "1")
 ]
@@ -202,9 +205,33 @@ def test_unknown_recipes(args, message):
         main(args)
 
 
+@pytest.mark.parametrize("recipe", ["camvid_linked", "camvid_static"])
+def test_clips_start_from_a_run_on_pictures(tmp_path, recipe):
+    clips, pictures, work_dir = (tmp_path / name for name in ("clips", "pictures", "work"))
+    write_clips(MovingScenesDataset({"train": 1, "val": 1}, size=(48, 64), frames=2), clips)
+    shutil.rmtree(clips / "flow")  # it is computed then
+    data = ["--data.dataset", "clips", "--data-dir", str(clips)]
+    stages = ["--unary.epochs", "1", "--triple.epochs", "0", "--contexts.epochs", "0"]
+    assert main(["camvid", *data, "--work-dir", str(pictures), *TINY, *stages, *NO_JOINT]) == 0
+    weights = ["--weights", str(pictures / "stages" / "1_unary" / "model.keras")]
+    stages = ["--triple.epochs", "1", "--contexts.epochs", "1", "--joint.epochs", "1"]
+    assert main([recipe, *data, "--work-dir", str(work_dir), *TINY, *stages, *weights]) == 0
+    assert any((work_dir / "flow").iterdir())
+    results = json.loads((work_dir / "results.json").read_text())["stages"]
+    assert [stage["name"] for stage in results] == ["triple", "contexts", "joint"]
+    assert all(0 <= stage["consistency"]["miou"] <= 1 for stage in results)
+    before, after = workdir.load_model(pictures), workdir.load_model(work_dir, "contexts")
+    assert after.linking == ("flow" if recipe == "camvid_linked" else "static")
+    for name in ("b1_conv1", "b11"):
+        ours, theirs = (m.get_layer(name).get_weights()[0] for m in (after, before))
+        np.testing.assert_array_equal(ours, theirs)
+    kernel = after.get_layer("b13").get_weights()[0]
+    assert kernel.shape == (3, 3, 33, 22) and kernel[:, :, :11].any()  # the frame before
+
+
 def test_help_lists_the_recipes(capsys):
     assert main(["--help"]) == 0
-    assert "Recipes: scenes, camvid, folder, deeplab_4x4_voc" in capsys.readouterr().out
+    assert "Recipes: scenes, moving_scenes, moving_scenes_linked" in capsys.readouterr().out
 
 
 def test_unknown_fields_and_devices(pictures, tmp_path):

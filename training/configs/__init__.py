@@ -1,11 +1,12 @@
 """Recipes: typed configurations, one file a recipe."""
 
-from training.configs import camvid, deeplab, folder, scenes
+from training.configs import camvid, deeplab, folder, moving_scenes, scenes
 from training.configs.base import TrainConfig
 from training.configs.files import from_json, to_json
 
 RECIPES: dict[str, TrainConfig] = {
     **scenes.RECIPES,
+    **moving_scenes.RECIPES,
     **camvid.RECIPES,
     **folder.RECIPES,
     **deeplab.RECIPES,

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import keras
 import tyro
 
-from training.data.pipeline import Augmentation
+from training.data.pipeline import Augmentation, ClipInputs
 
 CONFIG_VERSION = 2
 
@@ -16,7 +16,7 @@ CONFIG_VERSION = 2
 class DataConfig:
     """Where pictures come from and how they are varied."""
 
-    dataset: Literal["scenes", "camvid", "folder"] = "folder"
+    dataset: Literal["scenes", "moving_scenes", "camvid", "folder", "clips"] = "folder"
     data_dir: str | None = None
     """Its directory; scenes need none."""
     train_split: str = "train"
@@ -108,6 +108,11 @@ class TrainConfig:
     def stage(self, name: str) -> StageConfig:
         """The settings of one of `stages`."""
         return getattr(self, name)
+
+    @property
+    def clips(self) -> ClipInputs | None:
+        """The clips that the network takes; None: pictures."""
+        return None
 
     def coarse_stride(self, output: str) -> int | None:
         """Pixels from cell to cell of the map whose cells an output passes on; None: it has none.

@@ -70,7 +70,7 @@ class ClipDataset(Dataset):
             ValueError: naming the file, where one can't be read or does not fit.
         """
 
-    def read_clip(self, example: Example, frames: int) -> Clip:
+    def read_clip(self, example: Example, frames: int, *, flow: bool = True) -> Clip:
         """A labelled frame in the middle of its neighbours.
 
         Where the sequence ends too early, its last frame stands in, and all flow to and from
@@ -79,6 +79,7 @@ class ClipDataset(Dataset):
         Args:
             example: a labelled frame.
             frames: the clip's length T, odd.
+            flow: whether it is wanted; if not the clip has flow (0, H, W, 2).
 
         Raises:
             ValueError: on an even or negative length, an example that is in no sequence, and,
@@ -94,18 +95,18 @@ class ClipDataset(Dataset):
         for place in inside:
             _check_size(example, pictures[middle], sequence[place], pictures[place])
 
-        def flow(first: int, second: int) -> np.ndarray:
+        def step(first: int, second: int) -> np.ndarray:
             if first not in pictures or second not in pictures:
                 return np.full((*labels.shape, 2), NO_LINK, "float32")
             ends = sequence[first], sequence[second]
             return self._flow_between(ends, pictures[first], pictures[second])
 
-        links = list(itertools.pairwise(places))
+        links = list(itertools.pairwise(places)) if flow else []
         no_flow = np.zeros((0, *labels.shape, 2), "float32")
         return Clip(
             np.stack([pictures[min(max(place, 0), last)] for place in places]),
-            np.stack([flow(a, b) for a, b in links]) if links else no_flow,
-            np.stack([flow(b, a) for a, b in links]) if links else no_flow,
+            np.stack([step(a, b) for a, b in links]) if links else no_flow,
+            np.stack([step(b, a) for a, b in links]) if links else no_flow,
             labels,
         )
 

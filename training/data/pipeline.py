@@ -2,6 +2,7 @@
 
 import functools
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
@@ -9,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from training.data import transforms
+from training.data.clips import Clip, ClipDataset
 from training.data.dataset import Dataset, Example
 
 
@@ -55,6 +57,58 @@ class Augmentation:
                 )
 
 
+@dataclass(frozen=True)
+class ClipInputs:
+    """What a network takes instead of single pictures.
+
+    Args:
+        frames: the length T of its clips, odd.
+        flow: whether it takes the flow between the frames too.
+    """
+
+    frames: int
+    flow: bool
+
+    @property
+    def flow_channels(self) -> int:
+        """Channels of flow in a clip whose frames and flow lie behind each other."""
+        return 4 * (self.frames - 1) if self.flow else 0
+
+    @property
+    def channels(self) -> int:
+        """All channels of such a clip."""
+        return 3 * self.frames + self.flow_channels
+
+    def stack(self, clip: Clip) -> np.ndarray:
+        """A clip as one picture of many channels, float32 (H, W, C): frames, then flow."""
+        parts = [clip.frames]
+        if self.flow:
+            parts += [clip.forward_flow, clip.backward_flow]
+        parts = [np.moveaxis(part, 0, 2) for part in parts]  # (H, W, T, channels)
+        flat = [np.reshape(part, (*part.shape[:2], -1)) for part in parts]
+        return np.concatenate(flat, axis=-1, dtype="float32")
+
+    def unstack(self, stacked: tf.Tensor) -> tf.Tensor | dict[str, tf.Tensor]:
+        """What `stack` made, in batches (B, H, W, C), as the network's inputs."""
+        frames = self._to_time(stacked[..., : 3 * self.frames], 3)
+        if not self.flow:
+            return frames
+        forward, backward = tf.split(stacked[..., 3 * self.frames :], 2, axis=-1)
+        return {
+            "frames": frames,
+            "forward_flow": self._to_time(forward, 2),
+            "backward_flow": self._to_time(backward, 2),
+        }
+
+    @staticmethod
+    def _to_time(stacked: tf.Tensor, channels: int) -> tf.Tensor:
+        """(B, H, W, T channels) to (B, T, H, W, channels)."""
+        length = stacked.shape[-1] // channels
+        shape = tf.concat([tf.shape(stacked)[:3], [length, channels]], 0)
+        split = tf.transpose(tf.reshape(stacked, shape), (0, 3, 1, 2, 4))
+        return tf.ensure_shape(split, (stacked.shape[0], length, *stacked.shape[1:3], channels))
+
+
 def steps_per_epoch(dataset: Dataset, split: str, batch_size: int) -> int:
     """The full batches in a split; what remains is left out of the epoch.
 
@@ -81,6 +135,7 @@ def train_dataset(
     first_epoch: int = 0,
     epochs: int,
     cache: bool = True,
+    clips: ClipInputs | None = None,
 ) -> tf.data.Dataset:
     """The training batches of epochs `first_epoch` .. `epochs` - 1, one after the other.
 
@@ -99,9 +154,11 @@ def train_dataset(
         cache: keep each decoded example in memory, 4 bytes a pixel: 254 MB for CamVid's 367 at
             360x480, about 8 GB for the 10582 of PASCAL VOC. All pipelines of a `Dataset` object
             share what was decoded, until the process ends. False decodes anew in every epoch.
+        clips: take clips, from a `ClipDataset`.
 
     Returns:
-        Batches of images, float32 (B, h, w, 3) RGB 0..255, and labels, int32 (B, h, w).
+        Batches of images, float32 (B, h, w, 3) RGB 0..255, or of clips, float32 (B, T, h, w, 3), in
+        a dictionary with their flow if they have any; and labels, int32 (B, h, w).
 
     Raises:
         ValueError: on an unknown split, one smaller than a batch, or epochs out of order.
@@ -113,7 +170,8 @@ def train_dataset(
         )
     count = steps_per_epoch(dataset, split, batch_size) * batch_size
     total = len(dataset.examples(split))
-    reader = _Reader(dataset, split, cache)
+    reader = _Reader(dataset, split, cache, clips)
+    flow_channels = clips.flow_channels if clips else 0
 
     def epoch_examples(epoch: tf.Tensor) -> tf.data.Dataset:
         # Positions are 0 or more, so -1 gives the order a stream of its own.
@@ -127,11 +185,13 @@ def train_dataset(
     def load(epoch: tf.Tensor, position: tf.Tensor, index: tf.Tensor):
         image, labels = reader(index)
         example_seed = _seed(seed, epoch, position)
-        return augment(image, labels, augmentation, dataset.classes.ignore, example_seed)
+        ignore = dataset.classes.ignore
+        return augment(image, labels, augmentation, ignore, example_seed, flow_channels)
 
     examples = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_examples)
     examples = examples.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return examples.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    batches = examples.batch(batch_size, drop_remainder=True)
+    return _unstacked(batches, clips).prefetch(tf.data.AUTOTUNE)
 
 
 def eval_dataset(
@@ -141,6 +201,7 @@ def eval_dataset(
     batch_size: int,
     pad_to_full_batch: bool = False,
     cache: bool = False,
+    clips: ClipInputs | None = None,
 ) -> tf.data.Dataset:
     """All examples of a split, whole and in order.
 
@@ -151,10 +212,11 @@ def eval_dataset(
         pad_to_full_batch: fill the last batch up with pictures of nothing but the ignore label:
             with several replicas none may come out empty.
         cache: keep each decoded example in memory, as in `train_dataset`, for the next pass.
+        clips: take clips, as in `train_dataset`.
 
     Returns:
-        Batches of images, uint8 (B, H, W, 3) RGB, and labels, int32 (B, H, W), padded at the
-        bottom and right to the batch's largest, with 0 and the ignore label.
+        Batches of images, uint8 (B, H, W, 3) RGB, or clips, and labels, int32 (B, H, W), padded at
+        the bottom and right to the batch's largest, with 0 and the ignore label.
 
     Raises:
         ValueError: on an unknown or empty split, or a batch size below 1.
@@ -162,88 +224,125 @@ def eval_dataset(
     _check_batch_size(batch_size)
     count = steps_per_epoch(dataset, split, 1)
     missing = -count % batch_size if pad_to_full_batch else 0
-    reader = _Reader(dataset, split, cache)
+    reader = _Reader(dataset, split, cache, clips)
     ignore = dataset.classes.ignore
     # A single ignored pixel: padded_batch makes it as large as the others.
-    filler = (tf.zeros((1, 1, 3), "uint8"), tf.fill((1, 1), ignore))
+    filler = (tf.zeros((1, 1, reader.channels), reader.dtype), tf.fill((1, 1), ignore))
 
     examples = tf.data.Dataset.range(count)
     examples = examples.map(reader, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     if missing:
         extra = tf.data.Dataset.from_tensors(filler).repeat(missing)
         examples = examples.concatenate(extra)
-    padding = (tf.zeros((), "uint8"), tf.constant(ignore, "int32"))
-    return examples.padded_batch(batch_size, padding_values=padding).prefetch(tf.data.AUTOTUNE)
+    padding = (tf.zeros((), reader.dtype), tf.constant(ignore, "int32"))
+    batches = examples.padded_batch(batch_size, padding_values=padding)
+    return _unstacked(batches, clips).prefetch(tf.data.AUTOTUNE)
 
 
 def augment(
-    image: tf.Tensor, labels: tf.Tensor, augmentation: Augmentation, ignore: int, seed: tf.Tensor
+    image: tf.Tensor,
+    labels: tf.Tensor,
+    augmentation: Augmentation,
+    ignore: int,
+    seed: tf.Tensor,
+    flow_channels: int = 0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Applies an `Augmentation` to one example.
 
     Args:
-        image: uint8 or float32 (H, W, 3), 0..255.
+        image: uint8 or float32 (H, W, 3), 0..255; or a clip's frames and flow, float32 (H, W, C).
         labels: int32 (H, W).
         augmentation: what to do.
         ignore: the label of padding.
         seed: two integers.
+        flow_channels: how many of the channels, the last, are flow.
 
     Returns:
-        float32 (h, w, 3) and int32 (h, w), of the crop's size.
+        float32 (h, w, C) and int32 (h, w), of the crop's size.
     """
     image = tf.cast(image, "float32")
     scale, crop, mirror, photometric, pad = transforms.split_seed(seed, 5)
     if augmentation.scale != (1, 1):
-        image, labels = transforms.random_scale(image, labels, augmentation.scale, scale)
+        scales = augmentation.scale
+        image, labels = transforms.random_scale(image, labels, scales, scale, flow_channels)
     image, labels = transforms.random_crop(image, labels, augmentation.crop, crop)
     if augmentation.mirror:
-        image, labels = transforms.random_mirror(image, labels, mirror)
+        image, labels = transforms.random_mirror(image, labels, mirror, flow_channels)
     jitter = (augmentation.brightness, augmentation.contrast, augmentation.saturation)
     if any(jitter):
-        image = transforms.random_photometric(image, *jitter, photometric)
-    return transforms.random_pad(image, labels, augmentation.crop, ignore, pad)
+        colors, flow = tf.split(image, [image.shape[-1] - flow_channels, flow_channels], axis=-1)
+        # The frames as one picture beside each other, so that they change alike.
+        beside = tf.reshape(colors, (tf.shape(colors)[0], -1, 3))
+        beside = transforms.random_photometric(beside, *jitter, photometric)
+        colors = tf.ensure_shape(tf.reshape(beside, tf.shape(colors)), colors.shape)
+        image = tf.concat([colors, flow], axis=-1)
+    return transforms.random_pad(image, labels, augmentation.crop, ignore, pad, flow_channels)
+
+
+def _unstacked(batches: tf.data.Dataset, clips: ClipInputs | None) -> tf.data.Dataset:
+    """The batches as a network takes them."""
+    if clips is None:
+        return batches
+    return batches.map(lambda stacked, labels: (clips.unstack(stacked), labels))
 
 
 class _Reader:
     """Reads an example by its index, inside tf.data."""
 
-    def __init__(self, dataset: Dataset, split: str, cache: bool):
+    def __init__(self, dataset: Dataset, split: str, cache: bool, clips: ClipInputs | None):
         self._examples = dataset.examples(split)
-        self._read_example = _cache_of(dataset).read if cache else dataset.read
+        self._clips = clips
+        self._read_example = (_cache_of if cache else _read_function)(dataset, clips)
+        self.channels, self.dtype = (clips.channels, "float32") if clips else (3, "uint8")
 
     def __call__(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, labels = tf.numpy_function(self._read, [index], ["uint8", "uint8"])
-        image = tf.ensure_shape(image, (None, None, 3))
+        image, labels = tf.numpy_function(self._read, [index], [self.dtype, "uint8"])
+        image = tf.ensure_shape(image, (None, None, self.channels))
         labels = tf.ensure_shape(labels, (None, None))
         return image, tf.cast(labels, "int32")
 
     def _read(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._read_example(self._examples[int(index)])
+        found = self._read_example(self._examples[int(index)])
+        return (self._clips.stack(found), found.labels) if self._clips else found
+
+
+ReadFunction = Callable[[Example], tuple[np.ndarray, np.ndarray] | Clip]
+
+
+def _read_function(dataset: Dataset, clips: ClipInputs | None) -> ReadFunction:
+    """Reads a picture with its labels, or a clip."""
+    if clips is None:
+        return dataset.read
+    if not isinstance(dataset, ClipDataset):
+        raise ValueError(
+            f"Invalid value for argument `dataset`: expected one of clips, received {dataset.name}."
+        )
+    return functools.partial(dataset.read_clip, frames=clips.frames, flow=clips.flow)
 
 
 class _Cache:
-    """The decoded examples of a data set. Each is decoded once, whoever asks at the same time."""
+    """Decoded examples. Each is decoded once, whoever asks at the same time."""
 
-    def __init__(self, dataset: Dataset):
-        self._dataset = dataset
+    def __init__(self, read: ReadFunction):
+        self._read = read
         self._locks = defaultdict(Lock)
         self._lock = Lock()
         self._decoded = {}
 
-    def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, example: Example) -> tuple[np.ndarray, np.ndarray] | Clip:
         with self._lock:
             lock = self._locks[example]
         with lock:
             if example not in self._decoded:
-                self._decoded[example] = self._dataset.read(example)
+                self._decoded[example] = self._read(example)
             return self._decoded[example]
 
 
 @functools.cache
-def _cache_of(dataset: Dataset) -> _Cache:
+def _cache_of(dataset: Dataset, clips: ClipInputs | None) -> _Cache:
     # One for all pipelines of a data set, since TensorFlow never lets go of what was given to
     # numpy_function (2.21): a cache for each pipeline would stay behind after every stage.
-    return _Cache(dataset)
+    return _Cache(_read_function(dataset, clips))
 
 
 def _check_batch_size(batch_size: int) -> None:

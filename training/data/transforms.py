@@ -3,6 +3,10 @@
 Each takes an image, float32 (H, W, 3) in 0..255, its labels, int32 (H, W), and a seed: an integer
 tensor of two. The same seed gives the same result on every device (Philox), inside tf.data and
 outside. Keras's preprocessing layers are not used: they interpolate labels.
+
+A clip is an image of more channels: those of its frames one after another, and then those of its
+optical flow, `flow_channels` of them. Flow is moved with the frames, and its (dx, dy) change
+with their size and direction.
 """
 
 import tensorflow as tf
@@ -16,15 +20,20 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def random_scale(
-    image: tf.Tensor, labels: tf.Tensor, scale: tuple[float, float], seed: tf.Tensor
+    image: tf.Tensor,
+    labels: tf.Tensor,
+    scale: tuple[float, float],
+    seed: tf.Tensor,
+    flow_channels: int = 0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Resizes by a factor drawn from `scale`: the image bilinearly, labels to the nearest.
 
     Args:
-        image: float32 (H, W, 3).
+        image: float32 (H, W, C).
         labels: int32 (H, W).
         scale: smallest and largest factor, both inclusive.
         seed: two integers.
+        flow_channels: how many of the channels, the last, are flow.
 
     Returns:
         The resized image and labels, at least 1x1.
@@ -33,6 +42,9 @@ def random_scale(
     size = tf.cast(tf.shape(labels), "float32") * factor
     size = tf.maximum(tf.cast(tf.round(size), "int32"), 1)
     image = tf.image.resize(image, size)
+    if flow_channels:
+        factors = tf.cast(size, "float32") / tf.cast(tf.shape(labels), "float32")
+        image = _scaled_flow(image, factors[1], factors[0], flow_channels)
     labels = tf.image.resize(labels[..., None], size, method="nearest")[..., 0]
     return image, labels
 
@@ -44,12 +56,18 @@ def random_crop(
     shape = tf.shape(labels)
     size = tf.minimum(shape, crop)
     start = _offset(seed, shape - size)
-    image = tf.slice(image, tf.concat([start, [0]], 0), tf.concat([size, [3]], 0))
-    return image, tf.slice(labels, start, size)
+    channels = image.shape[-1]
+    image = tf.slice(image, tf.concat([start, [0]], 0), tf.concat([size, [channels]], 0))
+    return tf.ensure_shape(image, (None, None, channels)), tf.slice(labels, start, size)
 
 
 def random_pad(
-    image: tf.Tensor, labels: tf.Tensor, crop: tuple[int, int], ignore: int, seed: tf.Tensor
+    image: tf.Tensor,
+    labels: tf.Tensor,
+    crop: tuple[int, int],
+    ignore: int,
+    seed: tf.Tensor,
+    flow_channels: int = 0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Pads to `crop` (height, width), the image in `PAD_COLOR` and the labels with `ignore`.
 
@@ -60,17 +78,21 @@ def random_pad(
     padding = tf.stack([before, missing - before], axis=1)  # (2, 2)
     labels = tf.pad(labels, padding, constant_values=ignore)
     # Pad values are one number for all channels: shift the colour to 0 for the time being.
-    image = tf.pad(image - PAD_COLOR, tf.concat([padding, [[0, 0]]], 0)) + PAD_COLOR
-    return tf.ensure_shape(image, (*crop, 3)), tf.ensure_shape(labels, crop)
+    channels = image.shape[-1]
+    color = tf.constant(PAD_COLOR * ((channels - flow_channels) // 3) + (0.0,) * flow_channels)
+    image = tf.pad(image - color, tf.concat([padding, [[0, 0]]], 0)) + color
+    return tf.ensure_shape(image, (*crop, channels)), tf.ensure_shape(labels, crop)
 
 
 def random_mirror(
-    image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
+    image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, flow_channels: int = 0
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Swaps left and right, one time in two."""
     mirrored = _uniform(seed, 0.0, 1.0) < 0.5
     step = tf.where(mirrored, -1, 1)
-    return image[:, ::step], labels[:, ::step]
+    if flow_channels:
+        image = _scaled_flow(image, tf.cast(step, "float32"), 1.0, flow_channels)
+    return tf.ensure_shape(image[:, ::step], image.shape), labels[:, ::step]
 
 
 def random_photometric(
@@ -92,6 +114,12 @@ def random_photometric(
     grey = tf.reduce_sum(image * LUMA, axis=-1, keepdims=True)
     image = grey + (image - grey) * _uniform(seeds[2], 1 - saturation, 1 + saturation)
     return tf.clip_by_value(image, 0.0, 255.0)
+
+
+def _scaled_flow(image: tf.Tensor, dx: tf.Tensor, dy: tf.Tensor, channels: int) -> tf.Tensor:
+    """The image with its flow, the last channels, times (dx, dy)."""
+    ones = tf.ones(image.shape[-1] - channels)
+    return image * tf.concat([ones, tf.tile(tf.stack([dx, dy]), [channels // 2])], 0)
 
 
 def split_seed(seed: tf.Tensor, count: int) -> list[tf.Tensor]:

@@ -255,3 +255,10 @@ def test_subdirectories_and_other_files(clips):
     dataset = ClipFolder(clips)
     assert len(dataset.sequences["train"][0]) == 5
     assert re.fullmatch(r"city/street\.1/\d+", dataset.splits["train"][0].name)
+
+
+def test_clips_without_flow(clips, monkeypatch):
+    dataset = ClipFolder(clips)
+    monkeypatch.setattr(dataset, "flow", None)
+    clip = dataset.read_clip(example_of(dataset, "street/10"), 3, flow=False)
+    assert clip.frames.shape == (3, *SIZE, 3) and clip.forward_flow.shape == (0, *SIZE, 2)

@@ -2,16 +2,21 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import scipy
 import tensorflow as tf
 
+from keras_dpn.ops import warp
+from training.data.clips import ClipDataset
 from training.data.dataset import Classes, Dataset, Example
 from training.data.pipeline import (
     Augmentation,
+    ClipInputs,
     augment,
     eval_dataset,
     steps_per_epoch,
     train_dataset,
 )
+from training.data.transforms import PAD_COLOR
 
 FULL = Augmentation((12, 10), (0.5, 1.5), True, 0.1, 0.2, 0.2)
 PLAIN = Augmentation((8, 8), mirror=False)
@@ -211,3 +216,110 @@ def test_evaluation_of_nothing():
 def test_invalid_augmentation(options, message):
     with pytest.raises(ValueError, match=message):
         Augmentation(**options)
+
+
+class Sliding(ClipDataset):
+    """Smooth pictures that move by (2, -1) pixels a frame; every frame has labels."""
+
+    name = "sliding"
+    classes = Numbered.classes
+    motion = (2, -1)
+
+    def __init__(self):
+        frames = tuple(Example(str(i), index=i) for i in range(4))
+        self.splits, self.sequences = {"train": frames}, {"train": (frames,)}
+
+    def read_frame(self, example):
+        y, x = np.mgrid[:40, :48]
+        x, y = x - self.motion[0] * example.index, y - self.motion[1] * example.index
+        waves = [np.sin(x / 5), np.cos(y / 4), np.sin((x + y) / 6)]
+        return np.uint8(127 + 100 * np.stack(waves, axis=-1))
+
+    def read(self, example):
+        image = self.read_frame(example)
+        return image, np.uint8(image[..., 0] > 127)
+
+    def flow(self, first, second):
+        return np.full((40, 48, 2), self.motion, "float32") * (second.index - first.index)
+
+
+LINKED, STACKED = ClipInputs(3, flow=True), ClipInputs(3, flow=False)
+
+
+@pytest.mark.parametrize("clips", [LINKED, STACKED])
+def test_clips_as_they_are(clips):
+    dataset = Sliding()
+    inputs, labels = next(iter(eval_dataset(dataset, "train", batch_size=4, clips=clips)))
+    for i, example in enumerate(dataset.splits["train"]):
+        clip = dataset.read_clip(example, 3)
+        np.testing.assert_array_equal(labels[i], clip.labels)
+        for name in ("frames", "forward_flow", "backward_flow") if clips.flow else ():
+            np.testing.assert_array_equal(inputs[name][i], getattr(clip, name))
+        if not clips.flow:
+            np.testing.assert_array_equal(inputs[i], clip.frames)
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        Augmentation((30, 36), mirror=False),
+        Augmentation((30, 36), (0.7, 1.4), mirror=True),
+        Augmentation((30, 36), (0.7, 1.4), True, 0.1, 0.1, 0.1),
+        Augmentation((64, 70)),  # padded
+    ],
+)
+def test_flow_still_leads_from_frame_to_frame(augmentation):
+    for inputs, labels in batches_of_clips(augmentation):
+        frames, forward, backward = inputs.values()
+        for this, there, flow in (
+            (frames[:, 0], frames[:, 1], forward[:, 0]),
+            (frames[:, 2], frames[:, 1], backward[:, 1]),
+        ):
+            counted = np.array(labels != 255)[..., None] & (np.abs(flow[..., :1]) < 100)
+            y, x = np.mgrid[: labels.shape[1], : labels.shape[2]]
+            inside = (x + flow[..., 0] > 3) & (x + flow[..., 0] < labels.shape[2] - 4)
+            inside &= (y + flow[..., 1] > 3) & (y + flow[..., 1] < labels.shape[1] - 4)
+            if augmentation.crop[0] > 60:  # the picture's rim is not the crop's
+                inside &= ~((there == tf.constant(PAD_COLOR)).numpy().all(axis=-1))
+                inside &= scipy.ndimage.binary_erosion(inside, np.ones((1, 9, 9)))
+            difference = np.abs(warp(there, flow) - this)[counted[..., 0] & inside]
+            assert len(difference) > 100 and difference.max() < 25
+
+
+def batches_of_clips(augmentation):
+    return train_dataset(
+        Sliding(),
+        "train",
+        batch_size=2,
+        augmentation=augmentation,
+        seed=0,
+        epochs=3,
+        clips=LINKED,
+    )
+
+
+def test_missing_neighbours_stay_missing():
+    for inputs, _ in batches_of_clips(Augmentation((30, 36), (0.7, 1.4), mirror=True)):
+        flow = np.abs(inputs["forward_flow"])
+        assert (flow.max(axis=(2, 3, 4)) < 10).any()
+        unlinked = flow.max(axis=(2, 3, 4)) > 10
+        assert (flow[unlinked] > 1e5).all()
+
+
+def test_pictures_have_no_clips():
+    with pytest.raises(ValueError, match="expected one of clips, received numbered"):
+        eval_dataset(Numbered(), "train", batch_size=1, clips=LINKED)
+
+
+def test_clips_are_cached():
+    dataset = Sliding()
+    reads = Counter()
+    read_clip = dataset.read_clip
+    dataset.read_clip = lambda example, **options: (
+        reads.update([example.name]) or read_clip(example, **options)
+    )
+    for _ in train_dataset(
+        dataset, "train", batch_size=2, augmentation=PLAIN, seed=0, epochs=3, clips=STACKED
+    ):
+        pass
+    assert set(reads.values()) == {1}

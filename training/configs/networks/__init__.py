@@ -5,9 +5,11 @@ from pathlib import Path
 from training.configs.base import TrainConfig
 from training.configs.networks.deeplab import DeepLabTrainConfig
 from training.configs.networks.dpn import DPNTrainConfig
+from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNTrainConfig
 
 NETWORKS: dict[str, type[TrainConfig]] = {
-    config.network.__name__: config for config in (DPNTrainConfig, DeepLabTrainConfig)
+    config.network.__name__: config
+    for config in (DPNTrainConfig, SpatialTemporalDPNTrainConfig, DeepLabTrainConfig)
 }
 
 
@@ -20,4 +22,10 @@ def network_config(name: object, source: str | Path) -> type[TrainConfig]:
     return NETWORKS[name]
 
 
-__all__ = ["NETWORKS", "DPNTrainConfig", "DeepLabTrainConfig", "network_config"]
+__all__ = [
+    "NETWORKS",
+    "DPNTrainConfig",
+    "DeepLabTrainConfig",
+    "SpatialTemporalDPNTrainConfig",
+    "network_config",
+]
