@@ -5,6 +5,8 @@
 writes the frames as DIR/000000.png...; with a file name that ends in .mp4, a video.
 """
 
+import functools
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import cv2
 import numpy as np
 from tyro.conf import Positional
 
+from training.data.clips import ClipDataset
+from training.data.dataset import Dataset, Example
 from training.data.images import read_image
 from training.data.progress import progress
 from training.data.scenes import write_picture
@@ -82,6 +86,58 @@ def pan_and_zoom(
         _flows(path[1:], path[:-1], size),
         None if labels is None else np.stack([photograph(labels, m, size, True) for m in path]),
     )
+
+
+class FilmedPhotographs(ClipDataset):
+    """Every so many pictures of a data set, each filmed by `pan_and_zoom`; the flow is exact.
+
+    Args:
+        dataset: where the pictures and their labels are from.
+        split: the one that is filmed, and the only one here.
+        frames: the length of each film.
+        every: the distance from one filmed picture to the next in the split.
+        speed: as in `pan_and_zoom`.
+
+    Raises:
+        ValueError: on an unknown split, and as `camera_path`.
+    """
+
+    def __init__(
+        self, dataset: Dataset, split: str, frames: int = 12, every: int = 10, speed: float = 4.0
+    ):
+        self.name = f"{dataset.name}, filmed"
+        self.classes = dataset.classes
+        self._dataset, self._frames, self._speed = dataset, frames, speed
+        self._stills = dataset.examples(split)[::every]
+        self.sequences = {
+            split: tuple(
+                tuple(Example(f"{still.name}/{t:06d}", index=t) for t in range(frames))
+                for still in self._stills
+            )
+        }
+        self.splits = {split: tuple(itertools.chain(*self.sequences[split]))}
+        self._film = functools.lru_cache(2)(self._take)
+
+    def read_frame(self, example: Example) -> np.ndarray:
+        return self._film(_still_name(example)).frames[example.index]
+
+    def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
+        film = self._film(_still_name(example))
+        return film.frames[example.index], film.labels[example.index]
+
+    def flow(self, first: Example, second: Example) -> np.ndarray:
+        film = self._film(_still_name(first))
+        flows = film.forward_flow if second.index > first.index else film.backward_flow
+        return flows[min(first.index, second.index)]
+
+    def _take(self, name: str) -> CameraClip:
+        seed, still = next((i, s) for i, s in enumerate(self._stills) if s.name == name)
+        image, labels = self._dataset.read(still)
+        return pan_and_zoom(image, self._frames, labels=labels, speed=self._speed, seed=seed)
+
+
+def _still_name(example: Example) -> str:
+    return example.name.rsplit("/", 1)[0]
 
 
 def default_size(image: np.ndarray) -> tuple[int, int]:

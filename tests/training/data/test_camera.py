@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from training.data.camera import camera_path, main, pan_and_zoom
+from training.data.camera import FilmedPhotographs, camera_path, main, pan_and_zoom
 from training.data.scenes import ScenesDataset
 from training.data.video import VideoReader
 
@@ -112,3 +112,19 @@ def test_main_writes_a_video(tmp_path, still):
     main(tmp_path / "still.png", tmp_path / "film.mp4", frames=3)
     assert VideoReader(tmp_path / "film.mp4").size == (80, 106)
     assert len(list(VideoReader(tmp_path / "film.mp4"))) == 3
+
+
+def test_filmed_photographs():
+    scenes = ScenesDataset({"val": 5}, size=(72, 96))
+    films = FilmedPhotographs(scenes, "val", frames=4, every=2)
+    assert [len(sequence) for sequence in films.sequences["val"]] == [4, 4, 4]
+    assert len(films.examples("val")) == 12 and films.classes == scenes.classes
+    for number, still in enumerate(scenes.examples("val")[::2]):
+        image, labels = scenes.read(still)
+        expected = pan_and_zoom(image, 4, labels=labels, seed=number)
+        sequence = films.sequences["val"][number]
+        clip = films.read_clip(sequence[1], 3)
+        np.testing.assert_array_equal(clip.frames, expected.frames[:3])
+        np.testing.assert_array_equal(clip.labels, expected.labels[1])
+        np.testing.assert_array_equal(clip.forward_flow, expected.forward_flow[:2])
+        np.testing.assert_array_equal(clip.backward_flow, expected.backward_flow[:2])

@@ -1,0 +1,74 @@
+"""How far labels flicker, and how true they are, on films with known flow made of photographs.
+
+    python -m benchmarks.known_flow runs/frames runs/static runs/linked --out films
+
+A camera pans, zooms and turns over every tenth validation picture of the first run's data; each
+run's network labels the same films. Prints mIoU and temporal consistency at the network's end, and
+writes OUT/strip.png: consecutive frames, their truth, and each network's labels.
+"""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Positional
+
+from keras_dpn import inference, viz
+from training.cli import run
+from training.data.camera import FilmedPhotographs
+from training.evaluate import evaluate, run_dataset
+from training.workdir import load_model, write_atomically, write_json
+
+SHOWN = 5  # consecutive frames in the picture
+
+
+def main(
+    work_dirs: Positional[tuple[Path, ...]], out: Path, frames: int = 12, every: int = 10
+) -> None:
+    """Scores networks on films with known flow.
+
+    Args:
+        work_dirs: finished runs on one data set.
+        out: directory for the scores and the picture.
+        frames: of each film.
+        every: film every so many validation pictures.
+    """
+    films = FilmedPhotographs(run_dataset(work_dirs[0]), "val", frames, every)
+    table = Table("run", "network", "mIoU, %", "temporal consistency, %", title=films.name)
+    found, rows = {}, {}
+    for work_dir in work_dirs:
+        model = load_model(work_dir)
+        found[work_dir.name] = evaluate(model, films, "val", consistency=True, progress=True)
+        scores = found[work_dir.name]["stages"][0]
+        numbers = scores["miou"], scores["consistency"]["miou"]
+        table.add_row(work_dir.name, model.name, *(f"{100 * x:.2f}" for x in numbers))
+        rows[work_dir.name] = label_frames(model, films)
+    Console().print(table)
+    write_json(out / "scores.json", found)
+    picture = viz.image_png(draw_strip(films, rows))
+    write_atomically(out / "strip.png", lambda path: path.write_bytes(picture))
+
+
+def label_frames(model, films: FilmedPhotographs) -> list[np.ndarray]:
+    """Labels of the first frames of the first film."""
+    sequence = films.sequences["val"][0][: SHOWN + 1]
+    pairs = [(films.flow(a, b), films.flow(b, a)) for a, b in itertools.pairwise(sequence)]
+    probabilities = inference.predict_video(model, map(films.read_frame, sequence), pairs)
+    return [inference.to_labels(p) for p in probabilities][:SHOWN]
+
+
+def draw_strip(films: FilmedPhotographs, rows: dict[str, list[np.ndarray]]) -> np.ndarray:
+    """Frames beside each other; below them the truth and each network's labels."""
+    sequence = films.sequences["val"][0][:SHOWN]
+    images, truth = zip(*map(films.read, sequence), strict=True)
+    strips = [viz.side_by_side(list(images), [f"frame {t}" for t in range(SHOWN)])]
+    for name, labels in {"truth": truth, **rows}.items():
+        painted = [viz.colorize(x, films.classes.colors, films.classes.ignore) for x in labels]
+        strips.append(viz.side_by_side(painted, [name] * SHOWN))
+    return viz.stack(strips)
+
+
+if __name__ == "__main__":
+    run(main)
