@@ -243,7 +243,12 @@ def _windows(
             elif pairs is None:
                 link = flow(there, here), flow(here, there)
             else:
-                link = next(pairs)
+                link = next(pairs, None)
+            if link is None:
+                raise ValueError(
+                    "Invalid value for argument `flow`: expected a pair for each frame but the "
+                    "last, received fewer."
+                )
             links.append([_checked_flow(f, here.shape) for f in link])
         window.append(current)
         if len(window) == length:

@@ -7,7 +7,7 @@ from keras import backend, ops
 
 from keras_dpn.ops.box_filter import box_second_moment, box_sum
 from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
-from keras_dpn.ops.matmul import matmul
+from keras_dpn.ops.matmul import small_matmul
 
 KERNELS = ("squared_distance", "gaussian")
 
@@ -240,10 +240,10 @@ def _linked_squared_distance(p, total, features, in_time, window, color_weight):
     here, features = here - centre, features - centre[..., None, :]
     squares = color_weight * ops.sum(ops.square(features), axis=-1, keepdims=True)
     there = ops.concatenate([features, squares + in_time], axis=-1)
-    products = matmul(ops.swapaxes(there, -1, -2), p)  # (B T, H, W, F+1, L)
+    products = small_matmul(ops.swapaxes(there, -1, -2), p)  # (B T, H, W, F+1, L)
     squares = color_weight * ops.sum(ops.square(here), axis=-1, keepdims=True)
     here = ops.concatenate([-2 * color_weight * here, ops.ones_like(squares)], axis=-1)
-    out = matmul(here[..., None, :], box_sum(products, window, (1, 2)))[..., 0, :]
+    out = small_matmul(here[..., None, :], box_sum(products, window, (1, 2)))[..., 0, :]
     return out + squares * box_sum(total, window, (1, 2))
 
 

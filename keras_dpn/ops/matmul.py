@@ -17,6 +17,13 @@ def matmul(a, x):
     return ops.matmul(a, x)
 
 
+def small_matmul(a, x):
+    """`matmul` of many small matrices, in full float32 on TensorFlow's GPUs too."""
+    if matmul_is_rounded():
+        return ops.sum(a[..., None] * x[..., None, :, :], axis=-2)
+    return matmul(a, x)
+
+
 def matmul_is_rounded():
     """Whether TensorFlow computes float32 products as TF32."""
     if keras.backend.backend() != "tensorflow":

@@ -270,7 +270,11 @@ def clip_about(frames, index, length):
     ("count", "settings"),
     [
         (4, {}),
-        pytest.param(3, {"frames": 5, "labels_of": "all"}, marks=pytest.mark.tensorflow_only),
+        pytest.param(
+            3,
+            {"frames": 5, "labels_of": "all", "pairwise": "triple"},
+            marks=pytest.mark.tensorflow_only,
+        ),
         pytest.param(1, {}, marks=pytest.mark.tensorflow_only),
         (3, {"linking": "static", "pairwise_stride": 2}),
         pytest.param(2, {"frames": 1, "pairwise_stride": 4}, marks=pytest.mark.tensorflow_only),
@@ -291,13 +295,41 @@ def test_video_equals_the_model_on_each_clip(count, settings):
 
 
 @pytest.mark.tensorflow_only
+def test_video_takes_pairs_of_flows():
+    model, frames = video_model(pairwise="triple"), film(3)
+    pairs = [(film_flow(a, b), film_flow(b, a)) for a, b in zip(frames, frames[1:], strict=False)]
+    expected = list(inference.predict_video(model, frames, film_flow))
+    found = list(inference.predict_video(model, frames, iter(pairs)))
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match="`flow`: expected a pair for each frame but the last"):
+        list(inference.predict_video(model, frames, pairs[:1]))
+
+
+@pytest.mark.tensorflow_only
+def test_clip_stages():
+    model, frames = video_model(pairwise="triple"), film(5)
+    clip = clip_about(frames, 2, 5)
+    pairs = zip(clip["forward_flow"][0], clip["backward_flow"][0], strict=True)
+    found = inference.stage_clip_probabilities(model, frames, pairs)
+    expected = list(inference.stage_video_probabilities(model, frames, film_flow))[2]
+    assert list(found) == list(expected) == ["unary", "triple", "final"]
+    for name in found:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
+    [final] = inference.stage_clip_probabilities(model, frames, film_flow, ["final"]).values()
+    np.testing.assert_allclose(final, expected["final"], rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="`frames`: expected an odd number of them, .*received 4"):
+        inference.stage_clip_probabilities(model, frames[:4], film_flow)
+
+
+@pytest.mark.tensorflow_only
 def test_video_stages():
     model, frames = video_model(), film(3)
     found = list(inference.stage_video_probabilities(model, frames, film_flow))
     assert [list(maps) for maps in found] == 3 * [["unary", "triple", "contexts", "final"]]
-    for name in ("unary", "triple", "contexts"):
-        logits = model.stage_model(name).predict_on_batch(clip_about(frames, 1, 3))[0]
-        np.testing.assert_allclose(found[1][name], softmax(logits), rtol=1e-3, atol=1e-5)
+    outputs = [model.stage_model(name).outputs[0] for name in model.stage_names]
+    stages = keras.Model(model.input, outputs).predict_on_batch(clip_about(frames, 1, 3))
+    for name, logits in zip(model.stage_names, stages, strict=True):
+        np.testing.assert_allclose(found[1][name], softmax(logits[0]), rtol=1e-3, atol=1e-5)
     names = ["triple", "unary"]
     chosen = list(inference.stage_video_probabilities(model, frames, film_flow, names))
     assert list(chosen[0]) == names
@@ -313,13 +345,12 @@ def test_video_with_an_image_model():
         found = list(inference.predict_video(model, iter(frames), flow))
         np.testing.assert_array_equal(found, expected)
     staged = StagedModel()
-    for maps, frame in zip(
-        inference.stage_video_probabilities(staged, frames), frames, strict=True
-    ):
-        expected = inference.stage_probabilities(staged, frame)
-        assert list(maps) == list(expected)
-        for name, probabilities in maps.items():
-            np.testing.assert_array_equal(probabilities, expected[name])
+    found = list(inference.stage_video_probabilities(staged, iter(frames)))
+    expected = [inference.stage_probabilities(staged, frame) for frame in frames]
+    assert [list(maps) for maps in found] == 3 * [["unary", "final"]]
+    for name in ("unary", "final"):
+        ours, theirs = ([maps[name] for maps in both] for both in (found, expected))
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.tensorflow_only
@@ -390,3 +421,26 @@ def test_video_refuses_frames_of_other_sizes():
         list(inference.predict_video(video_model(linking="static"), frames))
     with pytest.raises(ValueError, match="`image`: .*received int32"):
         list(inference.predict_video(video_model(), [frames[0].astype("int32")], film_flow))
+
+
+@pytest.mark.tensorflow_only
+def test_a_clip_is_labelled_in_its_middle():
+    model, frames, names = video_model(), film(3), ["triple", "final"]
+    video = list(inference.stage_video_probabilities(model, frames, film_flow, names))
+    for index in (0, 1):  # with a copy before the first frame, and without
+        clip = {name: value[0] for name, value in clip_about(frames, index, 3).items()}
+        flow = zip(clip["forward_flow"], clip["backward_flow"], strict=True)
+        found = inference.stage_clip_probabilities(model, clip["frames"], flow, names)
+        assert list(found) == names
+        for name, probabilities in found.items():
+            np.testing.assert_allclose(probabilities, video[index][name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_clip_has_a_middle():
+    model, frames = StagedModel(), film(4)
+    found = inference.stage_clip_probabilities(model, frames[:3])
+    expected = inference.stage_probabilities(model, frames[1])
+    for name in ("unary", "final"):
+        np.testing.assert_array_equal(found[name], expected[name])
+    with pytest.raises(ValueError, match="`frames`: expected an odd number .*received 4"):
+        inference.stage_clip_probabilities(model, frames)

@@ -183,6 +183,17 @@ def test_linked_8_bit_colours():
     assert_close(ops.linked_local_conv(p, image, (3, 3, 3)), expected, rtol=2e-5)
 
 
+def test_linked_frames_of_one_colour_have_no_distances():
+    p, validity = random(1, 2, 4, 5, 3, 2), random(1, 2, 4, 5, 3, 1, seed=3) > 0.2
+    validity[..., 1, :] = True
+    image = validity * np.array([251, 3, 77])
+    assert not to_numpy(ops.linked_local_conv(p * validity, image, (3, 3, 3))).any()
+    image = validity * (200 + random(1, 2, 4, 5, 3, 3, seed=1))  # nearly one
+    expected = direct_linked_local_conv(p * validity, image.astype("float32"), (3, 3, 3))
+    out = ops.linked_local_conv(p * validity, image.astype("float32"), (3, 3, 3))
+    assert_close(out, expected, rtol=2e-5)
+
+
 def test_linked_along_the_flow():
     """What the flow gathers enters the sum as a direct loop over linked pixels has it."""
     p, image = random(1, 3, 4, 5, 3), random(1, 3, 4, 5, 3, seed=1)
