@@ -14,13 +14,13 @@ from tyro.conf import Positional
 
 from keras_dpn import viz
 from training.cli import run
-from training.data import load_dataset
+from training.data import NAMES, load_dataset
 from training.data.dataset import Classes
 from training.data.pipeline import Augmentation, train_dataset
 
 
 def main(
-    dataset: Positional[Literal["scenes", "camvid", "folder"]],
+    dataset: Positional[Literal[*NAMES]],
     data_dir: Path | None = None,
     *,
     out: Path,
@@ -40,7 +40,7 @@ def main(
 
     Args:
         dataset: how to read it.
-        data_dir: directory of the data set; "scenes" needs none.
+        data_dir: directory of the data set; those that are generated need none.
         out: the PNG file to write.
         split: which split.
         crop: height and width of the pictures; those of the first by default.

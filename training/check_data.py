@@ -2,7 +2,8 @@
 
     python -m training.check_data camvid --data-dir DIR
 
-prints the faults and how often each class occurs, and ends with exit code 2 where there is one.
+prints the faults and how often each class occurs, and ends with exit code 2 where there is one. Of
+clips it reads the frames without labels too.
 """
 
 from pathlib import Path
@@ -13,14 +14,15 @@ from rich.table import Table
 from tyro.conf import Positional
 
 from training.cli import run
-from training.data import load_dataset
-from training.data.checks import Fault, Survey, survey
+from training.data import NAMES, load_dataset
+from training.data.checks import Fault, Survey, sequence_faults, survey
+from training.data.clips import FilmedClips
 from training.data.dataset import Dataset
 from training.data.statistics import class_frequencies
 
 
 def main(
-    dataset: Positional[Literal["scenes", "camvid", "folder"]],
+    dataset: Positional[Literal[*NAMES]],
     data_dir: Path | None = None,
     workers: int | None = None,
 ) -> None:
@@ -28,16 +30,19 @@ def main(
 
     Args:
         dataset: how to read it.
-        data_dir: directory of the data set; "scenes" needs none.
+        data_dir: directory of the data set; those that are generated need none.
         workers: threads that read; one a processor by default.
     """
     data = load_dataset(dataset, data_dir)
     found = survey(data, workers=workers)
+    faults = found.faults
+    if isinstance(data, FilmedClips):
+        faults = sequence_faults(data, workers=workers) + faults
     console = Console()
     console.print(_class_table(data, found))
-    if found.faults:
-        console.print(_fault_table(found.faults))
-    errors = [fault for fault in found.faults if not fault.is_warning]
+    if faults:
+        console.print(_fault_table(faults))
+    errors = [fault for fault in faults if not fault.is_warning]
     if errors:
         source = data_dir or dataset
         raise ValueError(f"{source}: faults found: {len(errors)}; mend them before training.")

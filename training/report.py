@@ -17,10 +17,12 @@ from training.data import Classes, Dataset
 from training.evaluate import run_dataset
 from training.reporting import html, scores
 from training.reporting.contexts import context_plots
+from training.reporting.films import film_strip
 from training.reporting.pictures import (
     RIGHT,
     WRONG,
     Picture,
+    clip_length,
     own_strips,
     read_pictures,
     stage_strips,
@@ -43,7 +45,8 @@ def write_report(
         The page's path.
 
     Raises:
-        ValueError: if the run has no results, or the split no pictures.
+        ValueError: if the run has no results, or the split no pictures; or if the network takes
+            clips and the data set has none.
     """
     if not (work_dir / RESULTS).is_file():
         raise ValueError(f"{work_dir / RESULTS}: no such file; expected a finished training run.")
@@ -51,8 +54,8 @@ def write_report(
     stages, config = results["stages"], results["config"]
     classes, names = dataset.classes, dataset.classes.names
     val = config["data"]["val_split"]
-    pictures = read_pictures(dataset, split, examples)
     model = load_model(work_dir)
+    pictures = read_pictures(dataset, split, examples, clip_length(model))
     sections = [
         scores.facts(stages),
         html.section(
@@ -70,6 +73,7 @@ def write_report(
             stage_strips(work_dir, [stage["name"] for stage in stages], pictures, classes),
         ),
         _own_stages(model, pictures[:3], classes),
+        _film(model, stages[-1]["name"], dataset, split),
         _contexts(model, dataset, pictures[0]),
         _curves(work_dir),
         html.section(
@@ -115,16 +119,33 @@ def _own_stages(model: keras.Model, pictures: list[Picture], classes: Classes) -
     )
 
 
+def _film(model: keras.Model, stage: str, dataset: Dataset, split: str) -> str:
+    if not (strip := film_strip(model, stage, dataset, split)):
+        return ""
+    return html.section(
+        "Frame after frame",
+        "From top to bottom: the frames, the truth, the labels after the last stage, and where "
+        "these differ from the frame before's along the optical flow; in per cent, how many of the "
+        "pixels that the flow links kept their label.",
+        html.color_key([("another label than the frame before", WRONG)]),
+        strip,
+    )
+
+
 def _contexts(model: keras.Model, dataset: Dataset, picture: Picture) -> str:
     if not any(layer.name == "b13" for layer in model.layers):
         return ""
-    return html.section(
-        "Label contexts",
+    text = (
         "What b13 has learned about which label stands where around which. “A : B” looks at "
         "a pixel of A, the cross: where it is blue, B makes A likely. The matrix sums each window: "
-        "a column's label all around a row's.",
-        context_plots(model, dataset, picture.image),
+        "a column's label all around a row's."
     )
+    if clip_length(model) is not None:
+        text += (
+            " A is in the frame t. In the frames before and after it, the cross is the pixel "
+            "linked to A, and the matrices look at B in these frames alone."
+        )
+    return html.section("Label contexts", text, context_plots(model, dataset, picture))
 
 
 def _curves(work_dir: Path) -> str:
@@ -145,8 +166,8 @@ def main(
 
     Args:
         work_dir: directory of the training run.
-        dataset: scenes, camvid or folder; that of the run by default.
-        data_dir: directory of the data set; scenes needs none.
+        dataset: scenes, moving_scenes, camvid, folder or clips; that of the run by default.
+        data_dir: directory of the data set; those that are generated need none.
         split: where the pictures are from: train, val or test.
         examples: how many pictures.
     """

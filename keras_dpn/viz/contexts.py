@@ -30,6 +30,37 @@ def compatibility_matrix(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:
     return kernel.sum(axis=(0, 1)).min(axis=-1).T
 
 
+def frame_kernels(b13_kernel: np.ndarray, frames: int) -> np.ndarray:
+    """Filters that look at the labels of several frames, taken apart by frame.
+
+    In `models.SpatialTemporalDPN` b13 looks at each frame's linked neighbours t-1, t, t+1, their
+    labels behind each other. What it has learned about a frame is its part of the filters, which
+    `context_maps` and `compatibility_matrix` take as they take a b13 that looks at one picture.
+
+    Args:
+        b13_kernel: (n, n, frames*L, L*K).
+        frames: how many there are; 1 for `models.DPN`.
+
+    Returns:
+        float64 (frames, n, n, L, L*K), in order of time, the frame itself in the middle.
+
+    Raises:
+        ValueError: if the kernel is not of so many frames.
+
+    Example:
+    >>> frame_kernels(np.ones((7, 7, 3 * 11, 55)), frames=3).shape
+    (3, 7, 7, 11, 55)
+    """
+    kernel = np.asarray(b13_kernel, "float64")
+    if kernel.ndim != 4 or frames < 1 or kernel.shape[2] % frames:
+        raise ValueError(
+            "Invalid value for argument `b13_kernel`: expected (window, window, frames * labels, "
+            f"labels * mixtures) of {frames} frames, received shape {kernel.shape}."
+        )
+    height, width, _, outputs = kernel.shape
+    return np.moveaxis(kernel.reshape(height, width, frames, -1, outputs), 2, 0)
+
+
 def context_maps(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:
     """Where around label u label v tends to lie: penalties (L, L, n, n), low is likely.
 
@@ -54,10 +85,15 @@ def strongest_contexts(maps: np.ndarray, count: int, per_label: int = 2) -> list
     """The (u, v) whose maps are lowest in a tenth of the window, at most `per_label` for each u.
 
     A label's own map is left out: nearly always it says that more of the same is around it. So is
-    the middle of the window, the pixel itself.
+    the pixel itself, the middle of the window.
+
+    Args:
+        maps: (L, L, n, n) from `context_maps`, or (frames, L, L, n, n), whose window spans frames.
+        count: at most so many pairs.
+        per_label: at most so many of them with the same u.
     """
     around = without_middle(maps)
-    lowest = np.nanquantile(around, 0.1, axis=(2, 3))  # a single low position would be noise
+    lowest = np.nanquantile(around, 0.1, axis=(0, 3, 4))  # a single low position would be noise
     np.fill_diagonal(lowest, np.inf)
     chosen: list[tuple[int, int]] = []
     for index in np.argsort(lowest, axis=None, kind="stable"):
@@ -68,11 +104,20 @@ def strongest_contexts(maps: np.ndarray, count: int, per_label: int = 2) -> list
 
 
 def without_middle(maps: np.ndarray) -> np.ndarray:
-    """Context maps with NaN at the pixel itself, unless the window is nothing else."""
-    n = maps.shape[-1]
-    middle = np.zeros((n, n), bool)
-    middle[n // 2, n // 2] = n > 1
-    return np.where(middle, np.nan, maps)
+    """Context maps with NaN at the pixel itself, unless a frame's window is nothing else.
+
+    (L, L, n, n) or (frames, L, L, n, n) to (frames, L, L, n, n).
+    """
+    maps = by_frame(maps, axes=4)
+    frames, n = len(maps), maps.shape[-1]
+    itself = np.zeros((frames, 1, 1, n, n), bool)
+    itself[frames // 2, ..., n // 2, n // 2] = n > 1
+    return np.where(itself, np.nan, maps)
+
+
+def by_frame(array: np.ndarray, axes: int) -> np.ndarray:
+    """What has so many axes as an array of one frame; what has one more of several, as it is."""
+    return np.reshape(array, (-1, *np.shape(array)[-axes:]))
 
 
 def _split_mixtures(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:

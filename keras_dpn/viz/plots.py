@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from keras_dpn.viz.contexts import strongest_contexts, without_middle
+from keras_dpn.viz.contexts import by_frame, strongest_contexts, without_middle
 from keras_dpn.viz.pictures import INK
 
 if TYPE_CHECKING:
@@ -27,18 +27,21 @@ def plot_compatibility(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
     """The label compatibilities as a matrix: blue where the column's label makes the row's likely.
 
     Args:
-        matrix: (L, L) from `compatibility_matrix`. Each column is shown less its mean. The colours
-            span what lies off the diagonal; a label's own surroundings may exceed them.
+        matrix: (L, L) from `compatibility_matrix`, or (frames, L, L), one beside the other in order
+            of time. Each column is shown less its mean. The colours span what lies off the
+            diagonal; a label's own surroundings may exceed them.
         names: the L classes.
     """
-    matrix = _check_square(matrix, names, "matrix")
-    centred = matrix - matrix.mean(axis=0)
-    limit = np.abs(centred[~np.eye(len(names), dtype=bool)]).max(initial=0.0) or 1.0
-    figure, axes = _matrix_figure(names)
-    picture = axes.imshow(centred, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    axes.set_xlabel("label that fills its surroundings")
-    axes.set_ylabel("label")
-    bar = figure.colorbar(picture, ax=axes, shrink=0.8, ticks=[-limit, 0, limit])
+    matrix = _by_frame(matrix, names, "matrix", axes=2)
+    centred = matrix - matrix.mean(axis=1, keepdims=True)
+    limit = np.abs(centred[:, ~np.eye(len(names), dtype=bool)]).max(initial=0.0) or 1.0
+    figure, grid = _matrix_figure(names, len(matrix))
+    for axes, shown, moment in zip(grid, centred, _moments(len(matrix)), strict=True):
+        picture = axes.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        axes.set_title(moment, fontsize=10, color=INK)
+        axes.set_xlabel("label that fills its surroundings")
+    grid[0].set_ylabel("label")
+    bar = figure.colorbar(picture, ax=list(grid), shrink=0.8, ticks=[-limit, 0, limit])
     bar.ax.set_yticklabels(["likely", "as the\nmean label", "unlikely"])
     bar.outline.set_visible(False)
     return figure
@@ -48,33 +51,41 @@ def plot_contexts(
     maps: np.ndarray,
     names: Sequence[str],
     pairs: Sequence[tuple[int, int]] | None = None,
-    columns: int = 4,
+    columns: int | None = None,
 ) -> "Figure":
     """Contexts as the paper's Fig. 4b: 'A : B' shows in blue where B lies around A, the cross.
 
+    Those of several frames lie side by side (Fig. 7b of its journal version): where B lies around
+    A in the frame before, in A's own, and in the next one, where the cross is the pixel linked to
+    A.
+
     Args:
-        maps: (L, L, n, n) from `context_maps`.
+        maps: (L, L, n, n) from `context_maps`, or (frames, L, L, n, n).
         names: the L classes.
         pairs: (A, B) to draw; by default the twelve strongest.
-        columns: patterns in a row.
+        columns: pairs in a row; by default as many as fit a page.
     """
-    _check_square(maps, names, "maps")
+    maps = _by_frame(maps, names, "maps", axes=4)
+    frames, n = len(maps), maps.shape[-1]
     pairs = strongest_contexts(maps, 12) if pairs is None else list(pairs)
-    columns = min(columns, max(1, len(pairs)))
+    columns = min(columns or max(1, min(4, 6 // frames)), max(1, len(pairs)))
     rows = max(1, -(-len(pairs) // columns))
-    figure = _figure(1.75 * columns + 1.0, 1.95 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    n = maps.shape[-1]
+    figure = _figure(1.75 * columns * frames + 1.0, 1.95 * rows)
+    ratios = ([1.0] * frames + [0.2] * (frames > 1)) * columns  # a gap after each pair's frames
+    grid = figure.subplots(rows, len(ratios), squeeze=False, width_ratios=ratios)
+    grid = grid.reshape(rows * columns, -1)[:, :frames]
     maps = without_middle(maps)
-    limit = max((np.nanmax(np.abs(maps[pair])) for pair in pairs), default=0.0) or 1.0
+    limit = max((np.nanmax(np.abs(maps[:, u, v])) for u, v in pairs), default=0.0) or 1.0
     picture = None
-    for axes in grid:
+    for axes in figure.axes:
         axes.set_axis_off()
-    for axes, (u, v) in zip(grid, pairs, strict=False):
-        picture = axes.imshow(maps[u, v], cmap="RdBu_r", vmin=-limit, vmax=limit)
-        axes.plot(n // 2, n // 2, marker="+", color=INK, markersize=9, markeredgewidth=1.4)
-        title = f"{names[u]} : {names[v]}"
-        axes.set_title(title, fontsize=_title_size(title), color=INK, pad=4)
+    for panels, (u, v) in zip(grid, pairs, strict=False):
+        titles = _moments(frames)
+        titles[frames // 2] = f"{names[u]} : {names[v]}\n{titles[frames // 2]}".strip()
+        for axes, shown, title in zip(panels, maps[:, u, v], titles, strict=True):
+            picture = axes.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            axes.plot(n // 2, n // 2, marker="+", color=INK, markersize=9, markeredgewidth=1.4)
+            axes.set_title(title, fontsize=_title_size(title), color=INK, pad=4)
     if picture is not None:
         bar = figure.colorbar(picture, ax=figure.axes, shrink=min(0.9, 1.6 / rows), aspect=12)
         bar.set_ticks([-limit, 0, limit], labels=["likely", "neutral", "unlikely"])
@@ -92,7 +103,7 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str]) -> "Figure":
     confusion = _check_square(confusion, names, "confusion").astype("float64")
     totals = confusion.sum(axis=1, keepdims=True)
     share = np.divide(confusion, totals, out=np.full_like(confusion, np.nan), where=totals > 0)
-    figure, axes = _matrix_figure(names)
+    figure, (axes,) = _matrix_figure(names)
     axes.set_facecolor("#dddddd")
     picture = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
     axes.set_xlabel("predicted")
@@ -293,16 +304,26 @@ def _legend_lines() -> list:
     ]
 
 
-def _matrix_figure(names: Sequence[str]) -> tuple["Figure", "Axes"]:
-    side = max(2.0, 0.42 * len(names))
+def _matrix_figure(names: Sequence[str], count: int = 1) -> tuple["Figure", np.ndarray]:
+    """Axes for so many matrices side by side, with the names below each and left of the first."""
+    side = max(2.0, (0.42 if count == 1 else 0.3) * len(names))
     text = 0.09 * max(len(name) for name in names)  # inches, the names beside the matrix
-    figure = _figure(side + text + 1.8, side + 0.7 * text + 0.8)
-    axes = figure.subplots()
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
-    axes.tick_params(length=0, labelsize=9)
-    axes.spines[:].set_visible(False)
-    return figure, axes
+    figure = _figure(count * side + text + 1.8, side + 0.7 * text + 0.8)
+    grid = figure.subplots(1, count, squeeze=False, sharey=True)[0]
+    for axes in grid:
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(length=0, labelsize=9)
+        axes.spines[:].set_visible(False)
+    return figure, grid
+
+
+def _moments(frames: int) -> list[str]:
+    """Titles for what belongs to each of the frames around one at the time t; one needs none."""
+    if frames == 1:
+        return [""]
+    steps = range(-(frames // 2), frames // 2 + 1)
+    return [f"t{step:+d}".replace("-", "−") if step else "t" for step in steps]
 
 
 def _figure(width: float, height: float) -> "Figure":
@@ -315,6 +336,13 @@ def _figure(width: float, height: float) -> "Figure":
 
 def _title_size(title: str) -> float:
     return float(np.clip(200 / max(1, len(title)), 6.5, 10))
+
+
+def _by_frame(array: np.ndarray, names: Sequence[str], argument: str, axes: int) -> np.ndarray:
+    """Arrays (L, L, ...) of so many axes, one for each frame."""
+    array = by_frame(array, axes)
+    _check_square(array[0], names, argument)
+    return array
 
 
 def _check_square(matrix: np.ndarray, names: Sequence[str], argument: str) -> np.ndarray:

@@ -45,6 +45,74 @@ def test_the_served_answers_are_the_models(tmp_path):
         np.testing.assert_array_equal(answer["labels"], answer["probabilities"].numpy().argmax(-1))
 
 
+def clip_model(**settings):
+    tiny = {"num_classes": 3, "width": 0.05, "trunk": "large_fov", "fc_width": 16, "mixtures": 1}
+    tiny |= {"triple_window": 3, "context_window": 3, "pairwise_stride": 4, "scale": 5.0}
+    return models.SpatialTemporalDPN(**tiny | settings)
+
+
+def clip(batch, time, height, width):
+    """Frames, and flows that lead to other pixels, and mostly back."""
+    flow = np.random.default_rng(1).uniform(1, 2, (batch, time - 1, height, width, 2))
+    flows = {"forward_flow": flow.astype("float32"), "backward_flow": -flow.astype("float32")}
+    return {"frames": pictures(batch, time, height, width), **flows}
+
+
+def operations_of(path):
+    """Every operation of a SavedModel's graph and of its functions."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    graph = saved.meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    return {node.op for node in nodes} - {f.signature.name for f in graph.library.function}
+
+
+def test_a_linked_network_serves_clips_with_and_without_flow(tmp_path):
+    model = clip_model()
+    path = export(model, tmp_path)
+    signatures = tf.saved_model.load(path).signatures
+    assert sorted(signatures) == ["serving_default", "with_flow"]
+    for size in ((2, 3, 9, 12), (1, 5, 8, 9), (1, 1, 8, 8)):
+        inputs = clip(*size)
+        still = {name: 0 * value for name, value in inputs.items() if name != "frames"}
+        tensors = {name: tf.constant(value) for name, value in inputs.items()}
+        found = [
+            (inputs, signatures["with_flow"](**tensors)),
+            (inputs | still, signatures["serving_default"](frames=tensors["frames"])),
+        ]
+        for given, answer in found:
+            expected = keras.ops.softmax(model(given))
+            assert answer["labels"].dtype == tf.uint8
+            np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
+            labels = answer["probabilities"].numpy().argmax(-1)
+            np.testing.assert_array_equal(answer["labels"], labels)
+    operations = operations_of(path)
+    # tf.raw_ops holds what TensorFlow itself defines.
+    assert sorted(name for name in operations if not hasattr(tf.raw_ops, name)) == []
+    assert not [name for name in operations if "PyFunc" in name]
+
+    stored = json.loads((path / "model.json").read_text())
+    assert stored["input_shape"] == [None, None, None, 3]
+    assert stored["output_shape"] == [None, None, 3]
+    frames = {"dtype": "uint8", "shape": [None, None, None, None, 3]}
+    flow = {"dtype": "float32", "shape": [None, None, None, None, 2]}
+    with_flow = {"frames": frames, "forward_flow": flow, "backward_flow": flow}
+    assert stored["signatures"] == {"serving_default": {"frames": frames}, "with_flow": with_flow}
+
+
+def test_a_static_network_that_labels_all_frames(tmp_path):
+    model = clip_model(linking="static", labels_of="all", input_shape=(8, 12, 3))
+    path = export(model, tmp_path)
+    signatures = tf.saved_model.load(path).signatures
+    assert list(signatures) == ["serving_default"]
+    frames = pictures(2, 4, 8, 12)
+    answer = signatures["serving_default"](frames=tf.constant(frames))
+    assert answer["labels"].shape == (2, 4, 8, 12)
+    expected = keras.ops.softmax(model(frames))
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
+
+
 def test_a_mixed_precision_model_serves_float32(tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     path = export(small_model(), tmp_path)
@@ -86,6 +154,8 @@ def test_model_json(tmp_path):
     stored = json.loads((path / "model.json").read_text())
     assert stored["classes"] == description["classes"]
     assert stored["input_shape"] == [None, None, 3] and stored["output_shape"][-1] == 3
+    images = {"dtype": "uint8", "shape": [None, None, None, 3]}
+    assert stored["signatures"] == {"serving_default": {"images": images}}
     with pytest.raises(ValueError, match="argument `description`: expected JSON"):
         export(small_model(), tmp_path, description={"colors": np.zeros(3)})
     assert entries(tmp_path) == ["1"]

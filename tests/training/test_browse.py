@@ -13,6 +13,11 @@ def test_writes_a_sheet(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
 
 
+def test_clips_are_shown_as_pictures(tmp_path):
+    main("moving_scenes", out=tmp_path / "a.png", rows=1, columns=2, crop=(48, 64))
+    assert (tmp_path / "a.png").is_file()
+
+
 def test_the_same_seed_gives_the_same_sheet_and_epochs_differ(tmp_path):
     for name, epoch in (("a", 1), ("b", 1), ("c", 2)):
         main("scenes", out=tmp_path / name, rows=1, columns=1, crop=(48, 64), epoch=epoch)

@@ -1,6 +1,8 @@
 import pytest
+import tyro
 
 from training.check_data import main
+from training.data.moving_scenes import MovingScenesDataset, write_clips
 from training.data.scenes import ScenesDataset, write_folder
 
 
@@ -14,6 +16,26 @@ def test_good_data(folder, capsys):
     main("folder", folder)
     out = capsys.readouterr().out
     assert "No faults." in out and "balloon" in out and "train, 3" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["clips"], "name its directory"), (["moving_scenes", "--workers", "0"], "`workers`")],
+)
+def test_data_sets_of_clips_are_known(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tyro.cli(main, args=arguments)
+
+
+def test_frames_without_labels_are_read_too(tmp_path, capsys):
+    write_clips(MovingScenesDataset({"train": 1, "val": 1}, size=(48, 64), frames=3), tmp_path)
+    (tmp_path / "labels" / "val_00000" / "000001.png").unlink()
+    main("clips", tmp_path)
+    assert "No faults." in capsys.readouterr().out
+    (tmp_path / "clips" / "val_00000" / "000001.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="faults found: 1; mend"):
+        main("clips", tmp_path)
+    assert "unreadable" in capsys.readouterr().out
 
 
 def test_bad_data(folder, capsys):

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -13,12 +14,18 @@ pytestmark = pytest.mark.tensorflow_only
 CLASSES = Classes(("sky", "road", "car"), ((0, 0, 255), (90, 90, 90), (255, 0, 0)))
 
 
+TINY = {"width": 0.0625, "trunk": "large_fov", "triple_window": 3, "context_window": 3}
+
+
 @pytest.fixture
 def run_dir(tmp_path):
+    return run_of(models.DPN(3, **TINY), tmp_path)
+
+
+def run_of(model, tmp_path):
     """What training leaves, with an untrained model."""
     work_dir = tmp_path / "run"
     work_dir.mkdir()
-    model = models.DPN(3, width=0.0625, trunk="large_fov", triple_window=3, context_window=3)
     model.save(work_dir / "model.keras")
     (work_dir / "classes.json").write_text(json.dumps(CLASSES.to_json()))
     (work_dir / "config.json").write_text(json.dumps({"seed": 7}))
@@ -48,8 +55,35 @@ def test_an_export_that_computes_something_else_is_reported(run_dir, picture, tm
     export.main(work_dir=run_dir, out=tmp_path / "street")
     image = np.asarray(Image.open(picture))
     expected = predict_probabilities(export.load_model(run_dir), image)
-    with pytest.raises(ValueError, match="street.1: the export doesn't compute .* 0.00% of the"):
-        export.agreement(tmp_path / "street" / "1", np.roll(expected, 1, -1), image)
+    asked = {"serving_default": ({"images": image[None]}, np.roll(expected, 1, -1))}
+    with pytest.raises(ValueError, match="street.1, serving_default: the export doesn't .* 0.00% "):
+        list(export.compare(tmp_path / "street" / "1", asked))
+
+
+@pytest.mark.parametrize(
+    ("linking", "signatures"),
+    [("flow", ["serving_default", "with_flow"]), ("static", ["serving_default"])],
+)
+def test_a_network_for_clips_is_checked_on_a_picture_that_moves(
+    linking, signatures, picture, tmp_path, capsys
+):
+    model = models.SpatialTemporalDPN(3, linking=linking, pairwise="triple", **TINY)
+    export.main(work_dir=run_of(model, tmp_path), out=tmp_path / "street", check=picture)
+    lines = capsys.readouterr().out.splitlines()[1:]
+    for line, signature in zip(lines, signatures, strict=True):
+        assert f"1, {signature}: 100.00% of the labels agree" in line
+
+
+def test_the_moving_picture_moves_along_its_flow(picture):
+    image = np.asarray(Image.open(picture))
+    frames = export.moving(image, 3)
+    np.testing.assert_array_equal(frames[1], image)
+    for before, after in itertools.pairwise(frames):
+        np.testing.assert_array_equal(before[:, : -export.MOTION], after[:, export.MOTION :])
+    model = models.SpatialTemporalDPN(3, pairwise=None, **TINY)
+    inputs, _ = export.questions(model, image)["with_flow"]
+    assert (inputs["forward_flow"] == [export.MOTION, 0]).all()
+    assert (inputs["backward_flow"] == [-export.MOTION, 0]).all()
 
 
 def test_an_unreadable_picture_is_named_before_anything_is_written(run_dir, tmp_path):

@@ -1,10 +1,16 @@
+import dataclasses
 import json
 import re
 
+import keras
 import pytest
 
 from training import report as script
+from training.configs import RECIPES, to_json
+from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNConfig
+from training.data.moving_scenes import MovingScenesDataset
 from training.report import write_report
+from training.workdir import stage_dir
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +67,46 @@ def test_page_shows_each_stage_of_each_picture(page):
     assert strips[0].count("<img") == 2 + 2 + 1
     assert strips[2].count("<figure>") == 2 + 4
     assert strips[2].count("<img") == 2 + 4 + 3
+
+
+@pytest.fixture(scope="module")
+def clip_run(tmp_path_factory):
+    """The directory and the data set of a run of a network for clips, with one stage."""
+    work_dir = tmp_path_factory.mktemp("clips")
+    dataset = MovingScenesDataset({"train": 1, "val": 1}, size=(48, 64), frames=3)
+    settings = {"width": 0.04, "fc_width": 8, "pairwise_stride": 8, "mixtures": 1}
+    settings |= {"triple_window": 3, "context_window": 3}
+    config = RECIPES["moving_scenes_linked"]
+    config = dataclasses.replace(config, model=SpatialTemporalDPNConfig(**settings))
+    keras.utils.set_random_seed(0)
+    model = config.network(num_classes=11, **dataclasses.asdict(config.model))
+    facts = {"confusion": [[1] * 11] * 11, "consistency": {"miou": 0.625, "pixels": 9}}
+    stages = [{**one_stage(dataset), **facts, "name": "contexts"}]
+    results = {"config": to_json(config), "seed": 0, "versions": {}, "stages": stages}
+    (work_dir / "config.json").write_text(json.dumps(to_json(config)))
+    (work_dir / "results.json").write_text(json.dumps(results))
+    (path := stage_dir(work_dir, "contexts")).mkdir(parents=True)
+    model.save(path / "model.keras")
+    model.save(work_dir / "model.keras")
+    return work_dir, dataset
+
+
+def test_a_network_for_clips(clip_run):
+    work_dir, dataset = clip_run
+    text = write_report(work_dir, dataset, examples=1).read_text(encoding="utf-8")
+    assert "<h1>SpatialTemporalDPN on moving_scenes</h1>" in text
+    assert "3 frames, linked along the optical flow; b12 3×3×3; b13 3×3×3" in text
+    assert "<th>temporal consistency</th><td>62.5</td>" in text
+    headings = re.findall(r"<h2>(.*?)</h2>", text)
+    assert headings.index("Frame after frame") == headings.index("Label contexts") - 1
+    film = text[text.index("Frame after frame") : text.index("Label contexts")]
+    assert film.count("<figure>") == 3 and film.count("% kept") == 2
+    assert "the cross is the pixel linked to A" in text
+
+
+def test_a_network_for_clips_needs_clips(clip_run, small_scenes):
+    with pytest.raises(ValueError, match="data set of clips, which scenes is not"):
+        write_report(clip_run[0], small_scenes)
 
 
 def test_tags_are_balanced(page):

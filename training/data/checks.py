@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from training.data.clips import FilmedClips, Frames
 from training.data.dataset import Dataset, Example
 from training.data.images import ImageError, LabelError, read_image, read_label, size_message
 from training.data.progress import progress
@@ -25,8 +26,8 @@ class Fault:
 
     Args:
         kind: "missing" file, "unreadable" file, "labels" of no class, "size" of picture and
-            label map differ, "empty" split, "duplicate" in a split, "shared" by two splits, and
-            "unseen" class (no pixel of it in a split).
+            label map differ, or of the frames of a sequence, "empty" split, "duplicate" in a split,
+            "shared" by two splits, and "unseen" class (no pixel of it in a split).
         where: the split, or splits.
         message: what it is, with the file's name.
     """
@@ -72,12 +73,9 @@ def check(dataset: Dataset, *, workers: int | None = None) -> list[Fault]:
 
 def survey(dataset: Dataset, *, workers: int | None = None) -> Survey:
     """As `check`, with the counted pixels. Shows its progress on stderr."""
-    workers = os.cpu_count() or 1 if workers is None else workers
-    if workers < 1:
-        raise ValueError(f"Invalid value for argument `workers`: expected 1 up, got {workers}.")
     faults = _list_faults(dataset)
     counts = {}
-    with ThreadPoolExecutor(workers) as pool:
+    with _pool(workers) as pool:
         for split, examples in dataset.splits.items():
             results = pool.map(partial(_examine, dataset, split), examples)
             results = list(progress(results, f"{dataset.name} {split}", len(examples)))
@@ -85,6 +83,55 @@ def survey(dataset: Dataset, *, workers: int | None = None) -> Survey:
             rows = [row for _, row in results if row is not None]
             counts[split] = np.reshape(rows, (len(rows), dataset.classes.num_classes)).astype(int)
     return Survey(faults + _unseen(dataset, counts), counts)
+
+
+def sequence_faults(dataset: FilmedClips, *, workers: int | None = None) -> list[Fault]:
+    """Reads all frames of clips and lists what `check` does not see, as it reads examples alone.
+
+    These are frames without labels that can't be read, and frames of another size than the first
+    of their sequence. Shows its progress on stderr.
+
+    Args:
+        dataset: the data set.
+        workers: as in `check`.
+
+    Raises:
+        ValueError: as `check`.
+    """
+    faults = []
+    with _pool(workers) as pool:
+        for split, sequences in dataset.sequences.items():
+            # One thread a sequence: a video is read forwards.
+            found = pool.map(partial(_examine_sequence, dataset, split), sequences)
+            for some in progress(found, f"{dataset.name} {split}, all frames", len(sequences)):
+                faults += some
+    return faults
+
+
+def _examine_sequence(dataset: FilmedClips, split: str, sequence: Frames) -> list[Fault]:
+    examples, faults, sizes = set(dataset.examples(split)), [], {}
+    for frame in sequence:
+        try:
+            sizes[frame] = dataset.read_frame(frame).shape[:2]
+        except ValueError as error:
+            if frame not in examples:
+                faults.append(Fault("unreadable", split, str(error)))
+    for frame, (height, width) in sizes.items():
+        first, (first_height, first_width) = next(iter(sizes.items()))
+        if (height, width) != (first_height, first_width):
+            message = (
+                f"{frame.image or frame.name}: {width}x{height} pixels, but {first.name} has "
+                f"{first_width}x{first_height}; the frames of a sequence must agree."
+            )
+            faults.append(Fault("size", split, message))
+    return faults
+
+
+def _pool(workers: int | None) -> ThreadPoolExecutor:
+    workers = os.cpu_count() or 1 if workers is None else workers
+    if workers < 1:
+        raise ValueError(f"Invalid value for argument `workers`: expected 1 up, got {workers}.")
+    return ThreadPoolExecutor(workers)
 
 
 def _list_faults(dataset: Dataset) -> list[Fault]:

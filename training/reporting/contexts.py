@@ -9,7 +9,10 @@ from keras_dpn import viz
 from training.data import Dataset
 from training.data.scenes import RELATIONS, TWINS, Relation
 from training.reporting import html
+from training.reporting.pictures import Picture, model_inputs
 
+# Generated with `RELATIONS` in them.
+_PLANTED = ("scenes", "moving_scenes")
 _PICTURES = 50  # for what the true label maps hold
 _ABSENT = 0.02
 
@@ -22,33 +25,34 @@ SIDES = {
 }
 
 
-def context_plots(model: keras.Model, dataset: Dataset, image: np.ndarray) -> str:
-    """Contexts and compatibilities of a model with b13.
+def context_plots(model: keras.Model, dataset: Dataset, picture: Picture) -> str:
+    """Contexts and compatibilities of a model with b13, for each frame that b13 looks at.
 
     Args:
-        model: a `models.DPN` with contexts.
+        model: a `models.DPN` or `models.SpatialTemporalDPN` with contexts.
         dataset: what it was trained on.
-        image: a picture as the model takes it, uint8 (H, W, 3); see `b12_sign`.
+        picture: see `b12_sign`.
     """
     names = dataset.classes.names
-    kernel = np.asarray(model.get_layer("b13").kernel, "float32") * b12_sign(model, image)
+    kernel = np.asarray(model.get_layer("b13").kernel, "float32") * b12_sign(model, picture)
+    kernels = viz.frame_kernels(kernel, getattr(model, "frames", 1))
     mixtures = kernel.shape[-1] // len(names)
-    maps = viz.context_maps(kernel, mixtures)
-    matrix = viz.compatibility_matrix(kernel, mixtures)
+    maps = np.stack([viz.context_maps(kernel, mixtures) for kernel in kernels])
+    matrices = np.stack([viz.compatibility_matrix(kernel, mixtures) for kernel in kernels])
     parts = [html.plot(viz.plot_contexts(maps, names), "the strongest contexts")]
-    if dataset.name == "scenes":
-        parts.append(_planted(maps, dataset, model.pairwise_stride))
-    parts.append(html.plot(viz.plot_compatibility(matrix, names), "label compatibilities"))
+    if dataset.name in _PLANTED:
+        parts.append(_planted(maps[len(maps) // 2], dataset, model.pairwise_stride))
+    parts.append(html.plot(viz.plot_compatibility(matrices, names), "label compatibilities"))
     return "\n".join(parts)
 
 
-def b12_sign(model: keras.Model, image: np.ndarray) -> int:
+def b12_sign(model: keras.Model, picture: Picture) -> int:
     """1 if b12 answers with more where a label is present, -1 if training turned it round.
 
     The sign of its weights alone doesn't tell: colours and positions may pull apart, and which of
     them wins depends on the picture.
     """
-    batch = image[None].astype("float32")
+    batch = model_inputs(model, picture)
     o12 = model.stage_model("unary")(batch) - model.stage_model("triple")(batch)
     return -1 if float(keras.ops.mean(o12)) < float(model.get_layer("b12").b) else 1
 

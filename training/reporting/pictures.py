@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from rich.progress import track
 
-from keras_dpn import inference, viz
-from training.data import Classes, Dataset
+from keras_dpn import inference, models, viz
+from training.data import Classes, Clip, ClipDataset, Dataset, Example
+from training.data.pipeline import ClipInputs
 from training.reporting import html
 from training.reporting.scores import TITLES, percent
 from training.workdir import load_model
@@ -19,18 +20,27 @@ RIGHT, WRONG = (0, 114, 178), (213, 94, 0)  # Okabe and Ito's blue and vermilion
 
 
 class Picture(NamedTuple):
-    """One example: image uint8 (H, W, 3), labels (H, W)."""
+    """One example: image uint8 (H, W, 3), labels (H, W), and the clip around it if there is one."""
 
     name: str
     image: np.ndarray
     labels: np.ndarray
+    clip: Clip | None = None
 
 
-def read_pictures(dataset: Dataset, split: str, count: int) -> list[Picture]:
+def read_pictures(
+    dataset: Dataset, split: str, count: int, frames: int | None = None
+) -> list[Picture]:
     """Examples evenly spaced over a split.
 
+    Args:
+        dataset: where they are from.
+        split: one of the data set's.
+        count: how many, at most.
+        frames: of the clips to read around them; None reads pictures alone.
+
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are none, or clips are asked of a data set that has none.
     """
     available = dataset.examples(split)
     if not available or count < 1:
@@ -39,7 +49,39 @@ def read_pictures(dataset: Dataset, split: str, count: int) -> list[Picture]:
             f"{len(available)}; {count} were asked for."
         )
     chosen = np.unique(np.linspace(0, len(available) - 1, count).round().astype(int))
-    return [Picture(available[i].name, *dataset.read(available[i])) for i in chosen]
+    return [_read(dataset, available[i], frames) for i in chosen]
+
+
+def _read(dataset: Dataset, example: Example, frames: int | None) -> Picture:
+    if frames is None:
+        return Picture(example.name, *dataset.read(example))
+    if not isinstance(dataset, ClipDataset):
+        raise ValueError(f"Expected a data set of clips, which {dataset.name} is not.")
+    clip = dataset.read_clip(example, frames)
+    return Picture(example.name, clip.frames[frames // 2], clip.labels, clip)
+
+
+def clip_length(model: keras.Model) -> int | None:
+    """The frames that a network for clips wants to see; None for a network for pictures."""
+    return model.frames if isinstance(model, models.SpatialTemporalDPN) else None
+
+
+def model_inputs(model: keras.Model, picture: Picture) -> Any:
+    """What the network takes, as a batch of one: the picture, or the clip around it."""
+    if clip_length(model) is None:
+        return picture.image[None].astype("float32")
+    inputs = ClipInputs(model.frames, flow=model.linking == "flow")
+    return inputs.unstack(inputs.stack(picture.clip)[None])
+
+
+def stage_maps(
+    model: keras.Model, picture: Picture, stages: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Probabilities after stages of a model, which sees the picture or the clip around it."""
+    if clip_length(model) is None:
+        return inference.stage_probabilities(model, picture.image, stages)
+    flow = zip(picture.clip.forward_flow, picture.clip.backward_flow, strict=True)
+    return inference.stage_clip_probabilities(model, picture.clip.frames, flow, stages)
 
 
 def stage_strips(
@@ -50,59 +92,71 @@ def stage_strips(
     for stage in track(stages, "pictures of the stages"):  # one model in memory at a time
         model = load_model(work_dir, stage=stage)
         for found, picture in zip(predictions, pictures, strict=True):
-            found[stage] = stage_labels(model, stage, picture.image)
+            found[stage] = stage_labels(model, stage, picture)
     pairs = zip(pictures, predictions, strict=True)
     return "\n".join(strip(picture, found, classes) for picture, found in pairs)
 
 
-def stage_labels(model: keras.Model, stage: str, image: np.ndarray) -> np.ndarray:
-    """The labels after a stage if the model has it ("joint" is not one), else at its end."""
-    if stage in getattr(model, "stage_names", ()):
-        found = inference.stage_probabilities(model, image, [stage])[stage]
-        return inference.to_labels(found)
-    return inference.predict_labels(model, image)
+def stage_labels(model: keras.Model, stage: str, picture: Picture) -> np.ndarray:
+    """The labels after a stage of training."""
+    output = stage_output(model, stage)
+    if output is None:
+        return inference.predict_labels(model, picture.image)
+    return inference.to_labels(stage_maps(model, picture, [output])[output])
+
+
+def stage_output(model: keras.Model, stage: str) -> str | None:
+    """Which of a model's outputs a stage of training is about; None of a model with one alone.
+
+    It is that of the same name if the model has it ("joint" is not one), else the last.
+    """
+    known = getattr(model, "stage_names", ("",))
+    return stage if stage in known else known[-1] or None
 
 
 def own_strips(model: keras.Model, pictures: Sequence[Picture], classes: Classes) -> str:
     """For each picture the labels after each stage of one model, in one pass."""
     strips = []
     for picture in pictures:
-        maps = inference.stage_probabilities(model, picture.image)
-        found = {stage: inference.to_labels(p) for stage, p in maps.items()}
+        found = {s: inference.to_labels(p) for s, p in stage_maps(model, picture).items()}
         strips.append(strip(picture, found, classes))
     return "\n".join(strips)
 
 
 def strip(picture: Picture, predictions: Mapping[str, np.ndarray], classes: Classes) -> str:
     """One picture's row: image, truth, then label maps with what changed from map to map."""
-    _, image, labels = picture
+    image, labels = picture.image, picture.labels
     counted = labels != classes.ignore
     cells = [
-        _cell(picture.name, "", html.image(image, picture.name)),
-        _cell("truth", "", html.image(_paint(labels, classes), "truth")),
+        cell(picture.name, "", html.image(image, picture.name)),
+        cell("truth", "", html.image(paint(labels, classes), "truth")),
     ]
     before = None
     for stage, found in predictions.items():
         title = TITLES.get(stage, stage)
-        score = f"{percent(_share(found == labels, counted))} % right"
-        shown = html.image(_paint(found, classes), title)
+        score = f"{percent(share(found == labels, counted))} % right"
+        shown = html.image(paint(found, classes), title)
         if before is not None:
             right = (found == labels) & (before != labels)
             wrong = (found != labels) & (before == labels)
             shown += _changes(image, right, wrong, counted)
-        cells.append(_cell(title, score, shown))
+        cells.append(cell(title, score, shown))
         before = found
-    style = "strip fine" if image.shape[1] < 300 else "strip"
+    return row_of(cells, image.shape[1])
+
+
+def row_of(cells: Sequence[str], width: int) -> str:
+    """Cells beside each other, whose pictures are so many pixels wide."""
+    style = "strip fine" if width < 300 else "strip"
     return f'<div class="{style}" style="--columns: {len(cells)}">{"".join(cells)}</div>'
 
 
 def _changes(image: np.ndarray, right: np.ndarray, wrong: np.ndarray, counted: np.ndarray) -> str:
     """The image pale and grey, with the pixels put right in blue and those spoilt in orange."""
-    pale = 255 - (255 - image.mean(axis=-1, keepdims=True)) * 0.3
-    shown = np.repeat(pale, 3, axis=-1)
+    shown = pale(image)
     shown[right] = RIGHT
     shown[wrong] = WRONG
-    gain, loss = (percent(_share(mask, counted)) for mask in (right, wrong))
+    gain, loss = (percent(share(mask, counted)) for mask in (right, wrong))
     text = (
         f'<span class="up">+{gain}</span> <span class="down">−{loss}</span>'
         if right.any() or wrong.any()
@@ -111,14 +165,23 @@ def _changes(image: np.ndarray, right: np.ndarray, wrong: np.ndarray, counted: n
     return f'<div class="quiet">{text}</div>{html.image(shown, "what changed")}'
 
 
-def _share(mask: np.ndarray, counted: np.ndarray) -> float | None:
+def share(mask: np.ndarray, counted: np.ndarray) -> float | None:
+    """The share of the counted pixels that are in a mask; None if none is counted."""
     return float(mask[counted].mean()) if counted.any() else None
 
 
-def _paint(labels: np.ndarray, classes: Classes) -> bytes:
+def pale(image: np.ndarray) -> np.ndarray:
+    """An image (H, W, 3) as a light grey one, to mark pixels in."""
+    grey = 255 - (255 - image.mean(axis=-1, keepdims=True)) * 0.3
+    return np.repeat(grey, 3, axis=-1)
+
+
+def paint(labels: np.ndarray, classes: Classes) -> bytes:
+    """A label map in its colours, as PNG."""
     return viz.label_png(labels, classes.colors, classes.ignore)
 
 
-def _cell(title: str, note: str, content: str) -> str:
+def cell(title: str, note: str, content: str) -> str:
+    """Pictures (HTML) under a title and a note (text)."""
     caption = f'{escape(title)}<br><span class="quiet">{escape(note) or "&nbsp;"}</span>'
     return f"<figure><figcaption>{caption}</figcaption>{content}</figure>"

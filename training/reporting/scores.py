@@ -18,6 +18,8 @@ def facts(stages: Sequence[Mapping[str, Any]]) -> str:
     if last is not first:
         found["points of mean IoU over the first stage"] = points(last["miou"], first["miou"])
     found["pixel accuracy"] = f"{percent(last['accuracy'])} %"
+    if (consistency := _consistency(last)) is not None:
+        found["temporal consistency"] = f"{percent(consistency)} %"
     found["of training"] = duration(sum(stage.get("seconds") or 0 for stage in stages))
     items = "".join(
         f"<div><b>{value}</b><span>{name}</span></div>" for name, value in found.items()
@@ -33,6 +35,9 @@ def score_table(stages: Sequence[Mapping[str, Any]], names: Sequence[str]) -> st
         names: the L classes.
     """
     means = [_scores(title, [s[key] for s in stages], "mean") for key, title in SCORES.items()]
+    consistencies = [_consistency(s) for s in stages]
+    if any(value is not None for value in consistencies):
+        means.append(_scores("temporal consistency", consistencies, "mean"))
     single = [_scores(name, [s["iou"][i] for s in stages]) for i, name in enumerate(names)]
     training = [
         html.row(title, ("–" if s.get(key) is None else form(s[key]) for s in stages))
@@ -41,6 +46,11 @@ def score_table(stages: Sequence[Mapping[str, Any]], names: Sequence[str]) -> st
     ]
     head = ["", *(TITLES.get(stage["name"], stage["name"]) for stage in stages)]
     return html.table(head, [means, single, training])
+
+
+def _consistency(stage: Mapping[str, Any]) -> float | None:
+    """How far the labels of neighbouring frames agree along the optical flow, as mean IoU."""
+    return stage.get("consistency", {}).get("miou")
 
 
 def _scores(name: str, values: Sequence[float | None], style: str = "") -> str:
@@ -76,11 +86,23 @@ def summary(config: Mapping[str, Any]) -> str:
 
 def _dpn(model: Mapping[str, Any]) -> Iterator[str]:
     yield f"{model['trunk']} trunk, width {model['width']}"
+    yield from _field(model)
+
+
+def _field(model: Mapping[str, Any], frames: str = "") -> Iterator[str]:
+    """The random field's windows; those that span `frames`, as "3×", begin with these."""
     if model["pairwise"]:
-        yield f"b12 {model['triple_window']}×{model['triple_window']}"
+        yield f"b12 {frames}{model['triple_window']}×{model['triple_window']}"
     if model["pairwise"] == "contexts":
         n, k = model["context_window"], model["mixtures"]
-        yield f"b13 {n}×{n}, {k} mixtures"
+        yield f"b13 {frames}{n}×{n}, {k} mixtures"
+
+
+def _spatial_temporal_dpn(model: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{model['trunk']} trunk, width {model['width']}"
+    links = {"flow": "linked along the optical flow", "static": "not linked by optical flow"}
+    yield f"{model['frames']} frames, {links[model['linking']]}"
+    yield from _field(model, f"{model['frames']}×")
 
 
 def _deeplab(model: Mapping[str, Any]) -> Iterator[str]:
@@ -91,7 +113,7 @@ def _deeplab(model: Mapping[str, Any]) -> Iterator[str]:
         yield f"CRF, {model['crf']['num_iterations']} iterations"
 
 
-_PARTS = {"DPN": _dpn, "DeepLab": _deeplab}
+_PARTS = {"DPN": _dpn, "DeepLab": _deeplab, "SpatialTemporalDPN": _spatial_temporal_dpn}
 
 
 def percent(value: float | None) -> str:

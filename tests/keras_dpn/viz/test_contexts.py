@@ -74,6 +74,43 @@ def test_the_pixel_itself_is_no_context():
     assert single.axes[0].images[0].get_array().tolist() == [[-3.0]]
 
 
+def test_frame_kernels_are_what_each_frame_is_weighed_by():
+    """b13 on the labels of three frames behind each other, of which one alone is seen."""
+    kernel = np.random.default_rng(3).normal(size=(5, 5, 3 * 2, 4))
+    kernels = viz.frame_kernels(kernel, frames=3)
+    assert kernels.shape == (3, 5, 5, 2, 4)
+    for frame, label in np.ndindex(3, 2):
+        seen = np.zeros((5, 5, 3, 2))
+        seen[:, :, frame, label] = 1
+        b13 = np.einsum("yxv,yxvc->c", seen.reshape(5, 5, 6), kernel)
+        expected = b13.reshape(2, 2).min(axis=1)
+        found = viz.compatibility_matrix(kernels[frame], 2)[:, label]
+        np.testing.assert_allclose(found, expected)
+    np.testing.assert_array_equal(viz.frame_kernels(kernel, frames=1)[0], kernel)
+
+
+def test_strongest_contexts_look_at_all_frames():
+    maps = np.zeros((3, 3, 3, 3, 3))
+    maps[2, 1, 0] = -5.0  # in the next frame
+    maps[1, 0, 2] = -1.0
+    maps[1, 2, 0, 0, :2] = -9.0  # less than a tenth of all positions
+    assert viz.strongest_contexts(maps, 2) == [(1, 0), (0, 2)]
+
+
+def test_only_the_frames_own_middle_is_the_pixel_itself():
+    maps = np.ones((3, 2, 2, 3, 3))
+    figure = viz.plot_contexts(maps, NAMES[:2], pairs=[(0, 1)])
+    shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    missing = [np.ma.getmaskarray(np.ma.masked_invalid(x))[1, 1] for x in shown]
+    assert missing == [False, True, False]
+
+
+@pytest.mark.parametrize("frames", [0, 2, 4])
+def test_kernel_of_other_frames_is_refused(frames):
+    with pytest.raises(ValueError, match=f"`b13_kernel`.* of {frames} frames"):
+        viz.frame_kernels(np.zeros((3, 3, 9, 3)), frames)
+
+
 @pytest.mark.parametrize("shape", [(3, 3, 2, 5), (3, 3, 2), (3, 3, 4, 4)])
 def test_kernel_of_another_shape_is_refused(shape):
     for function in (viz.compatibility_matrix, viz.context_maps):

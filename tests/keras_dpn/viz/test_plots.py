@@ -36,8 +36,11 @@ def plots():
     maps = viz.context_maps(kernel, 2)
     return {
         "compatibility": lambda: viz.plot_compatibility(matrix, NAMES),
+        "compatibility of frames": lambda: viz.plot_compatibility(np.stack([matrix] * 3), NAMES),
         "no compatibility": lambda: viz.plot_compatibility(np.zeros((1, 1)), NAMES[:1]),
         "contexts": lambda: viz.plot_contexts(maps, NAMES),
+        "contexts of frames": lambda: viz.plot_contexts(np.stack([maps] * 3), NAMES),
+        "contexts of many frames": lambda: viz.plot_contexts(np.stack([maps] * 7), NAMES),
         "one context": lambda: viz.plot_contexts(maps, NAMES, pairs=[(2, 1)]),
         "no context": lambda: viz.plot_contexts(maps[:1, :1], NAMES[:1]),
         "confusion": lambda: viz.plot_confusion(np.diag([5, 0, 2]), NAMES),
@@ -73,6 +76,21 @@ def test_plot_contexts_titles_read_a_colon_b():
     maps = np.zeros((3, 3, 3, 3))
     axes = viz.plot_contexts(maps, NAMES, pairs=[(1, 0)]).axes[0]
     assert axes.get_title() == "tyre : body"
+
+
+def test_plots_name_the_frames_in_order_of_time():
+    maps = np.zeros((3, 3, 3, 3, 3))
+    maps[2] = 1.0
+    figure = viz.plot_contexts(maps, NAMES, pairs=[(1, 0), (0, 1), (2, 0)])
+    panels = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in panels[:3]] == ["t−1", "tyre : body\nt", "t+1"]
+    assert [np.nanmax(axes.images[0].get_array()) for axes in panels[:3]] == [0, 0, 1]
+    first, third = (panels[i].get_subplotspec().rowspan.start for i in (0, 6))
+    assert (first, third) == (0, 1)  # two pairs in a row
+    figure = viz.plot_compatibility(np.zeros((5, 3, 3)), NAMES)
+    titles = [axes.get_title() for axes in figure.axes if axes.images]
+    assert titles == ["t−2", "t−1", "t", "t+1", "t+2"]
+    assert viz.plot_compatibility(np.zeros((3, 3)), NAMES).axes[0].get_title() == ""
 
 
 def test_plot_confusion_shows_per_cent_of_the_truth():

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data.checks import check, survey
+from training.data.checks import check, sequence_faults, survey
+from training.data.clips import ClipFolder
 from training.data.folder import FolderDataset
+from training.data.moving_scenes import MovingScenesDataset, write_clips
 from training.data.scenes import ScenesDataset
 
 
@@ -74,6 +76,49 @@ def test_a_generator_that_fails_is_reported(scenes):
 
     scenes.read = fail
     assert kinds(check(scenes)) == ["unreadable"] * 8
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Two sequences of four frames, of which the first and the third have labels."""
+    write_clips(MovingScenesDataset({"train": 2, "val": 1}, size=(48, 64), frames=4), tmp_path)
+    for frame in (1, 3):
+        for path in (tmp_path / "labels").glob(f"*/00000{frame}.png"):
+            path.unlink()
+    return tmp_path
+
+
+def test_good_sequences_have_no_faults(clips):
+    assert sequence_faults(ClipFolder(clips)) == []
+
+
+def test_frames_that_only_clips_need_are_looked_at(clips):
+    frames = clips / "clips"
+    (frames / "train_00000" / "000001.png").write_bytes(b"no picture")
+    (frames / "train_00001" / "000000.png").write_bytes(b"")  # an example: `check` reports it
+    Image.new("RGB", (5, 6)).save(frames / "train_00001" / "000003.png")
+    for kind in ("clips", "labels"):  # an example of its own size
+        Image.new("L", (7, 8)).save(clips / kind / "val_00000" / "000002.png")
+    dataset = ClipFolder(clips)
+    assert kinds(check(dataset)) == ["unreadable"]
+    faults = sequence_faults(dataset, workers=3)
+    assert [(fault.where, fault.kind) for fault in faults] == [
+        ("train", "unreadable"),
+        ("train", "size"),
+        ("val", "size"),
+    ]
+    for fault, words in zip(
+        faults,
+        (
+            "train_00000/000001.png: can't be read",
+            "000003.png: 5x6 pixels, but train_00001/000001 has 64x48; the frames of a sequence",
+            "000002.png: 7x8 pixels, but val_00000/000000 has 64x48",
+        ),
+        strict=True,
+    ):
+        assert words in fault.message
+    with pytest.raises(ValueError, match="`workers`"):
+        sequence_faults(dataset, workers=0)
 
 
 def test_survey_counts_pixels(scenes):

@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
 
-from keras_dpn.models import DPN
+from keras_dpn.models import DPN, SpatialTemporalDPN
+from training.data.moving_scenes import MovingScenesDataset
 from training.data.scenes import CLASSES, RELATIONS, ScenesDataset
 from training.reporting import contexts
+from training.reporting.pictures import Picture, read_pictures
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype="uint8")
+PICTURE = Picture("x", IMAGE, np.zeros((24, 32), "uint8"))
 
 
 SCENES = ScenesDataset({"train": 8}, size=(48, 64))
@@ -15,8 +18,8 @@ class Unplanted(ScenesDataset):
     name = "folder"
 
 
-def small_model(**options):
-    return DPN(
+def small_model(network=DPN, **options):
+    return network(
         CLASSES.num_classes,
         width=0.0625,
         trunk="large_fov",
@@ -45,7 +48,7 @@ def plant(model, sign):
 def test_planted_relations_are_found_whichever_sign_b12_has_learned(sign):
     model = small_model()
     plant(model, sign)
-    page = contexts.context_plots(model, SCENES, IMAGE)
+    page = contexts.context_plots(model, SCENES, PICTURE)
     assert page.count(">found<") == len(RELATIONS)
     assert "not found" not in page
     assert "exist: 1.00." in page  # the area under the curve
@@ -53,22 +56,47 @@ def test_planted_relations_are_found_whichever_sign_b12_has_learned(sign):
 
 def test_relations_that_are_missing_are_called_so():
     model = small_model(context_noise=0.0)
-    page = contexts.context_plots(model, SCENES, IMAGE)
+    page = contexts.context_plots(model, SCENES, PICTURE)
     assert page.count(">not found<") == len(RELATIONS)
     assert "exist: 0.50." in page
-    page = contexts.context_plots(model, Unplanted(), IMAGE)
+    page = contexts.context_plots(model, Unplanted(), PICTURE)
     assert "planted" not in page
+
+
+@pytest.mark.parametrize("linking", ["flow", "static"])
+def test_contexts_of_each_frame(linking, monkeypatch):
+    """What is planted in a network for pictures is found in one for clips that starts from it."""
+    dpn, moving = small_model(), MovingScenesDataset({"train": 2}, size=(48, 64), frames=3)
+    plant(dpn, -1)
+    model = small_model(SpatialTemporalDPN, linking=linking)
+    model.start_from(dpn)
+    (picture,) = read_pictures(moving, "train", 1, frames=3)
+    shown = {}
+    for plot in ("plot_contexts", "plot_compatibility"):
+        draw = getattr(contexts.viz, plot)
+
+        def record(maps, *args, plot=plot, draw=draw, **kwargs):
+            shown.setdefault(plot, maps)
+            return draw(maps, *args, **kwargs)
+
+        monkeypatch.setattr(contexts.viz, plot, record)
+    page = contexts.context_plots(model, moving, picture)
+    assert page.count(">found<") == len(RELATIONS)
+    maps, matrices = shown["plot_contexts"], shown["plot_compatibility"]
+    assert maps.shape == (3, 11, 11, 5, 5) and matrices.shape == (3, 11, 11)
+    assert (np.abs(maps[1]).max(), np.abs(matrices[1]).max()) > (0.1, 0.1)
+    assert not maps[[0, 2]].any() and not matrices[[0, 2]].any()
 
 
 def test_b12_sign_is_that_of_what_it_answers():
     b12 = (model := small_model()).get_layer("b12")
-    assert contexts.b12_sign(model, IMAGE) == 1
+    assert contexts.b12_sign(model, PICTURE) == 1
     b12.a.assign(-2.0)
-    assert contexts.b12_sign(model, IMAGE) == -1
+    assert contexts.b12_sign(model, PICTURE) == -1
     b12.w_position.assign(-1e6)  # outweighs the colours
-    assert contexts.b12_sign(model, IMAGE) == 1
+    assert contexts.b12_sign(model, PICTURE) == 1
     b12.b.assign(1e9)  # the same for every label, says nothing
-    assert contexts.b12_sign(model, IMAGE) == 1
+    assert contexts.b12_sign(model, PICTURE) == 1
 
 
 @pytest.mark.parametrize(

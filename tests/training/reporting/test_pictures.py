@@ -7,11 +7,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_dpn.models import SpatialTemporalDPN
 from training.data import Classes
+from training.data.moving_scenes import MovingScenesDataset
 from training.reporting import pictures
 from training.reporting.pictures import RIGHT, WRONG, Picture
 
+INPUTS = ("frames", "forward_flow", "backward_flow")
 CLASSES = Classes(("a", "b"), ((9, 9, 9), (200, 0, 0)), ignore=7)
+
+
+def clip_network(linking):
+    settings = {"width": 0.04, "trunk": "large_fov", "fc_width": 8, "mixtures": 1}
+    settings |= {"triple_window": 3, "context_window": 3, "pairwise_stride": 8, "scale": 5.0}
+    return SpatialTemporalDPN(11, linking=linking, **settings)
+
+
+@pytest.fixture(scope="module")
+def moving():
+    return MovingScenesDataset({"val": 1}, size=(48, 64), frames=3)
 
 
 def images(text):
@@ -81,5 +95,36 @@ def test_stage_labels_follow_the_stage_where_the_model_has_it():
 
     model = constant_model([keras.Input((None, None, 3))], [0.0, 1.0], Model)
     image = np.zeros((2, 3, 3), "uint8")
-    assert (pictures.stage_labels(model, "unary", image) == 0).all()
-    assert (pictures.stage_labels(model, "joint", image) == 1).all()
+    picture = Picture("x", image, np.zeros((2, 3), "uint8"))
+    assert (pictures.stage_labels(model, "unary", picture) == 0).all()
+    assert (pictures.stage_labels(model, "joint", picture) == 1).all()
+    without_stages = constant_model([keras.Input((None, None, 3))], [1.0, 0.0])
+    assert (pictures.stage_labels(without_stages, "final", picture) == 0).all()
+
+
+@pytest.mark.parametrize("linking", ["flow", "static"])
+def test_a_network_for_clips_sees_the_neighbours(moving, linking):
+    model = clip_network(linking)
+    length = pictures.clip_length(model)
+    for picture in pictures.read_pictures(moving, "val", 2, length):  # the first and the last
+        example = next(e for e in moving.examples("val") if e.name == picture.name)
+        clip = moving.read_clip(example, 3)
+        np.testing.assert_array_equal(picture.image, clip.frames[1])
+        np.testing.assert_array_equal(picture.labels, clip.labels)
+        inputs = {name: getattr(clip, name)[None].astype("float32") for name in INPUTS}
+        given = pictures.model_inputs(model, picture)
+        if linking == "static":
+            given, inputs = {"frames": given}, {"frames": inputs["frames"]}
+        assert given.keys() == inputs.keys()
+        for name, value in inputs.items():
+            np.testing.assert_array_equal(given[name], value)
+        logits = model(inputs if linking == "flow" else inputs["frames"])
+        for stage in ("final", "joint"):
+            labels = pictures.stage_labels(model, stage, picture)
+            np.testing.assert_array_equal(labels, np.argmax(logits[0], axis=-1))
+
+
+def test_clips_are_read_from_clips_alone(small_scenes):
+    assert pictures.clip_length(keras.Sequential()) is None
+    with pytest.raises(ValueError, match="data set of clips, which scenes is not"):
+        pictures.read_pictures(small_scenes, "val", 1, frames=3)

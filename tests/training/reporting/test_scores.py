@@ -3,8 +3,9 @@ import re
 import pytest
 
 from training.configs import to_json
-from training.configs.networks import DeepLabTrainConfig
+from training.configs.networks import DeepLabTrainConfig, SpatialTemporalDPNTrainConfig
 from training.configs.networks.deeplab import CRFConfig, DeepLabConfig
+from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNConfig
 from training.reporting import scores
 
 
@@ -35,6 +36,17 @@ def test_table_shows_values_and_the_change_from_the_stage_before():
     assert "+ triple penalty (b12)" in table
     assert 'class="up">+5.0' in table
     assert 'class="down">−15.0' in table
+
+
+def test_temporal_consistency_is_shown_where_it_is_known():
+    stages = [STAGES[0], {**STAGES[1], "consistency": {"miou": 0.625, "pixels": 9}}]
+    table = scores.score_table(stages, ("road", "tree"))
+    assert cells(table, "temporal consistency") == ["–", "62.5"]
+    assert "<b>62.5 %</b><span>temporal consistency" in scores.facts(stages)
+    assert "consistency" not in scores.score_table(STAGES, ("road", "tree"))
+    assert "consistency" not in scores.facts(STAGES)
+    unknown = [{**STAGES[0], "consistency": {"miou": None, "pixels": 0}}]
+    assert "consistency" not in scores.facts(unknown)
 
 
 def test_facts_compare_the_last_stage_with_the_first():
@@ -86,3 +98,18 @@ def test_summary_names_the_parts_the_network_has(pairwise, text):
 def test_summary_of_deeplab(settings, text):
     config = DeepLabTrainConfig(model=DeepLabConfig(**settings))
     assert scores.summary(to_json(config)) == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, "3 frames, linked along the optical flow; b12 3×50×50; b13 3×7×7, 5 mixtures"),
+        (
+            {"frames": 5, "linking": "static", "pairwise": "triple"},
+            "5 frames, not linked by optical flow; b12 5×50×50",
+        ),
+    ],
+)
+def test_summary_of_a_network_for_clips(settings, text):
+    config = SpatialTemporalDPNTrainConfig(model=SpatialTemporalDPNConfig(**settings))
+    assert scores.summary(to_json(config)) == f"large_fov trunk, width 1.0; {text}; float32"
