@@ -56,7 +56,10 @@ def test_the_crfs_defaults_are_the_layers():
     ("change", "message"),
     [
         ({"version": 99}, "expected a configuration of version 2, found version 99"),
-        ({"network": "LeNet"}, r"network: expected one of \['DPN', 'DeepLab'\], received 'LeNet'"),
+        (
+            {"network": "LeNet"},
+            "network: expected one of .*'SpatialTemporalDPN'.*, received 'LeNet'",
+        ),
         ({"seeds": 3}, "unknown or missing fields: seeds"),
         ({"seed": "three"}, "seed: expected <class 'int'>, received 'three'"),
         ({"seed": True}, "seed: expected <class 'int'>, received True"),
