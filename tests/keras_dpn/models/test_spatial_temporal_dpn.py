@@ -184,6 +184,7 @@ def test_logits_are_eq_9_on_linked_frames(stride, frames, context_window):
     assert_close(again[0], expected[:, :9, :13], rtol=1e-4, atol=2e-5)
 
 
+@TENSORFLOW
 @pytest.mark.parametrize("stride", [1, 4])
 def test_unary_term_is_the_dpns(stride):
     dpn = tiny_dpn(pairwise_stride=stride)
@@ -216,6 +217,7 @@ def test_frames_without_links_know_nothing_of_each_other():
     assert_close(together, run(model, alone)[:, 0], rtol=1e-4, atol=1e-5)
 
 
+@TENSORFLOW
 def test_linked_frames_know_of_each_other():
     model, clip = tiny(), clip_of(3)
     before = run_stages(model, clip)
@@ -229,6 +231,7 @@ def test_linked_frames_know_of_each_other():
 # --------------------------------------------------------------- starting from a 2-D network
 
 
+@TENSORFLOW
 @pytest.mark.parametrize("stride", [1, pytest.param(4, marks=TENSORFLOW)])
 @pytest.mark.parametrize("settings", [{}, {"num_iterations": 2}, {"pairwise": "triple"}])
 def test_a_still_clip_begins_where_the_dpn_ends(stride, settings):
@@ -240,6 +243,7 @@ def test_a_still_clip_begins_where_the_dpn_ends(stride, settings):
     assert_close(logits, run(dpn, image), rtol=1e-4, atol=1e-5)
 
 
+@TENSORFLOW
 @pytest.mark.parametrize("linking", ["static", "flow"])
 def test_one_frame_begins_where_the_dpn_ends_but_for_the_windows_mean(linking):
     dpn = tiny_dpn(position_weight=0.1)
@@ -253,6 +257,7 @@ def test_one_frame_begins_where_the_dpn_ends_but_for_the_windows_mean(linking):
     assert_close(logits, run(dpn, clip["frames"][0]), rtol=1e-4, atol=1e-5)
 
 
+@TENSORFLOW
 def test_from_dpn_takes_arguments_over():
     dpn = tiny_dpn(pairwise_stride=4, mixtures=1, name="mine")
     model = SpatialTemporalDPN.from_dpn(dpn, frames=5, labels_of="all", linking="static")
@@ -287,6 +292,7 @@ def test_filters_keep_their_centre(size, other):
     np.testing.assert_array_equal(_resized(kernel, 0, other), np.stack([expected] * 2, axis=1))
 
 
+@TENSORFLOW
 @pytest.mark.parametrize(
     ("window", "larger"),
     [pytest.param(3, 4, marks=TENSORFLOW), pytest.param(2, 5, marks=TENSORFLOW), ((4, 3), (7, 6))],
@@ -299,6 +305,7 @@ def test_larger_contexts_begin_as_the_smaller_ones(window, larger):
     assert_close(logits, run(dpn, image), rtol=1e-4, atol=1e-5)
 
 
+@TENSORFLOW
 @pytest.mark.parametrize(
     ("theirs", "ours", "message"),
     [
@@ -335,6 +342,7 @@ def test_split_equals_the_whole(linking):
         assert_close(logits, expected[stage], rtol=1e-4, atol=1e-5)
 
 
+@TENSORFLOW
 def test_split_shares_the_weights():
     model, clip = tiny(linking="static"), clip_of(3)
     terms, field = model.split("triple")
@@ -443,11 +451,13 @@ def test_refuses_settings(settings, message):
         without_values(lambda: SpatialTemporalDPN(**{**TINY, **settings}))
 
 
+@TENSORFLOW
 def test_refuses_clips_without_a_middle_frame():
     with pytest.raises(ValueError, match="a frame in the middle, an odd number .*received 2"):
         tiny(linking="static")(frames_of(2))
 
 
+@TENSORFLOW
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
