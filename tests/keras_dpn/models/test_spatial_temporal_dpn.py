@@ -232,7 +232,7 @@ def test_linked_frames_know_of_each_other():
 
 
 @TENSORFLOW
-@pytest.mark.parametrize("stride", [1, pytest.param(4, marks=TENSORFLOW)])
+@pytest.mark.parametrize("stride", [1, 4])
 @pytest.mark.parametrize("settings", [{}, {"num_iterations": 2}, {"pairwise": "triple"}])
 def test_a_still_clip_begins_where_the_dpn_ends(stride, settings):
     """K equal frames are K times the window, of which the mean is taken."""
@@ -295,7 +295,7 @@ def test_filters_keep_their_centre(size, other):
 @TENSORFLOW
 @pytest.mark.parametrize(
     ("window", "larger"),
-    [pytest.param(3, 4, marks=TENSORFLOW), pytest.param(2, 5, marks=TENSORFLOW), ((4, 3), (7, 6))],
+    [(3, 4), (2, 5), ((4, 3), (7, 6))],
 )
 def test_larger_contexts_begin_as_the_smaller_ones(window, larger):
     dpn = tiny_dpn(context_window=window)
