@@ -7,7 +7,6 @@ run's network labels the same films. Prints mIoU and temporal consistency at the
 writes OUT/strip.png: consecutive frames, their truth, and each network's labels.
 """
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +53,8 @@ def main(
 def label_frames(model, films: FilmedPhotographs) -> list[np.ndarray]:
     """Labels of the first frames of the first film."""
     sequence = films.sequences["val"][0][: SHOWN + 1]
-    pairs = [(films.flow(a, b), films.flow(b, a)) for a, b in itertools.pairwise(sequence)]
-    probabilities = inference.predict_video(model, map(films.read_frame, sequence), pairs)
+    frames, links = map(films.read_frame, sequence), films.links(sequence)
+    probabilities = inference.predict_video(model, frames, links)
     return [inference.to_labels(p) for p in probabilities][:SHOWN]
 
 

@@ -173,7 +173,7 @@ def _predict_sequence(
     stages: Sequence[str] | None,
 ) -> Iterator[_Seen]:
     shown, kept = itertools.tee(map(dataset.read_frame, sequence))
-    links = ((dataset.flow(a, b), dataset.flow(b, a)) for a, b in itertools.pairwise(sequence))
+    links = dataset.links(sequence)
     used = None
     if getattr(model, "linking", None) == "flow":
         used, links = itertools.tee(links)

@@ -1,10 +1,9 @@
 """The video half of `training.predict`: labels films frame after frame, at a constant memory."""
 
+import itertools
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from training.data.flow import dis_flow
 from training.data.video import PictureFolder, VideoError, VideoReader, VideoWriter
 from training.workdir import write_atomically, write_json
 
-Flow = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Write = Callable[[int, np.ndarray, np.ndarray], None]  # index, frame, labels
 
 PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
@@ -147,7 +145,7 @@ def label_videos(
                 print(summary(report))
                 troubles[source] = _troubles(report)
     finally:
-        for line in chain.from_iterable(troubles.values()):
+        for line in itertools.chain.from_iterable(troubles.values()):
             console.print(line, **PLAIN)
     return [source for source, lines in troubles.items() if lines]
 
@@ -196,44 +194,23 @@ def _labelled(
     model: keras.Model, film: VideoReader | PictureFolder
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray | int]]:
     """For each frame its number, itself, its labels, and how the last frame's agree with them."""
-    ahead: deque[tuple[int, np.ndarray]] = deque()  # read, but not yet labelled
-
-    def frames() -> Iterator[np.ndarray]:
-        for frame in film:
-            ahead.append((film.index, frame))
-            yield frame
-
-    flow = _LastFlows(dis_flow, 2 * getattr(model, "frames", 1) + 2)
-    linked = getattr(model, "linking", None) == "flow"
+    frames, labelled, neighbours = itertools.tee(((film.index, frame) for frame in film), 3)
+    pairs = ((a, b) for (_, a), (_, b) in itertools.pairwise(neighbours))
+    links = ((dis_flow(a, b), dis_flow(b, a)) for a, b in pairs)
+    used = None
+    if getattr(model, "linking", None) == "flow":
+        used, links = itertools.tee(links)
     last = None
-    for probabilities in inference.predict_video(model, frames(), flow if linked else None):
-        (index, frame), labels = ahead.popleft(), inference.to_labels(probabilities)
-        confusion = 0
+    found = inference.predict_video(model, (frame for _, frame in frames), used)
+    # What is found comes first: the frames are read as the model asks for them.
+    for probabilities, (index, frame) in zip(found, labelled, strict=False):
+        labels, confusion = inference.to_labels(probabilities), 0
         if last is not None:
-            before, labels_before = last
-            there, back = flow(before, frame), flow(frame, before)
             confusion = metrics.temporal_confusion(
-                labels_before, labels, there, back, probabilities.shape[-1]
+                last, labels, *next(links), probabilities.shape[-1]
             )
         yield index, frame, labels, confusion
-        last = frame, labels
-
-
-class _LastFlows:
-    """A flow that remembers its last answers: the model and the metric ask for the same ones."""
-
-    def __init__(self, flow: Flow, count: int):
-        self._flow = flow
-        self._answers: deque[tuple[np.ndarray, np.ndarray, np.ndarray]] = deque(maxlen=count)
-
-    def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        for known_first, known_second, flow in self._answers:
-            # By their pixels: the model may ask with copies of the frames.
-            if np.array_equal(known_first, first) and np.array_equal(known_second, second):
-                return flow
-        flow = self._flow(first, second)
-        self._answers.append((first, second, flow))
-        return flow
+        last = labels
 
 
 def _writers(

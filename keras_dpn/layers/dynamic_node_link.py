@@ -4,6 +4,7 @@ import keras
 
 from keras_dpn.ops.checks import check_channels_last
 from keras_dpn.ops.node_links import check_clip_flow, check_frames, link_frames
+from keras_dpn.ops.warp import check_threshold
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -48,12 +49,7 @@ class DynamicNodeLink(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         check_channels_last(type(self).__name__)
         self.frames = check_frames(frames)
-        if not threshold >= 0:
-            raise ValueError(
-                "Invalid value for argument `threshold`: expected a number of pixels from 0 up, "
-                f"received {threshold}."
-            )
-        self.threshold = threshold
+        self.threshold = check_threshold(threshold)
 
     def build(self, input_shape):
         is_triple = isinstance(input_shape[0], (tuple, list))

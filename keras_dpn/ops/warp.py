@@ -83,17 +83,23 @@ def flow_validity(flow, reverse_flow, threshold=1.0):
     >>> flow_validity(flow, keras.ops.zeros((1, 3, 2)), threshold=0.5)[0, :, 0]
     [0. 1. 0.]
     """
-    if not threshold >= 0:
-        raise ValueError(
-            "Invalid value for argument `threshold`: expected a number of pixels from 0 up, "
-            f"received {threshold}."
-        )
+    check_threshold(threshold)
     check_flow("flow", flow)
     check_flow("reverse_flow", reverse_flow, flow.shape, "`flow`")
     flow, reverse_flow = (ops.stop_gradient(ops.cast(x, "float32")) for x in (flow, reverse_flow))
     back = flow + _bilinear(reverse_flow, *_targets(flow, "zero"))
     distance = ops.sum(ops.square(back), axis=-1)
     return ops.cast(leads_inside(flow) & (distance <= threshold**2), "float32")[..., None]
+
+
+def check_threshold(threshold):
+    """Return `threshold`; raise ValueError unless it is a number of pixels from 0 up."""
+    if not threshold >= 0:
+        raise ValueError(
+            "Invalid value for argument `threshold`: expected a number of pixels from 0 up, "
+            f"received {threshold}."
+        )
+    return threshold
 
 
 def leads_inside(flow):

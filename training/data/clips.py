@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from training.data.dataset import Dataset, Example, read_lines
 from training.data.flow import NO_LINK, FlowCache, check_flow, read_flo
 from training.data.folder import SUFFIXES, read_classes
 from training.data.images import ImageError, read_image, read_label, size_message
-from training.data.video import VIDEO_SUFFIXES, VideoReader
+from training.data.video import VIDEO_SUFFIXES, VideoReader, natural_order
 
 # Videos that a data set holds open, and the latest frames that it keeps of each: clips overlap, and
 # going back in a video decodes it from its start.
@@ -69,6 +68,11 @@ class ClipDataset(Dataset):
         Raises:
             ValueError: naming the file, where one can't be read or does not fit.
         """
+
+    def links(self, sequence: Frames) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The flow from each frame to the next and back again, as `flow` gives them."""
+        for first, second in itertools.pairwise(sequence):
+            yield self.flow(first, second), self.flow(second, first)
 
     def read_clip(self, example: Example, frames: int, *, flow: bool = True) -> Clip:
         """A labelled frame in the middle of its neighbours.
@@ -314,7 +318,7 @@ def _find_source(root: Path) -> Path:
 def _list_images(folder: Path) -> dict[str, Path]:
     """The pictures of a directory by their names without suffix, in natural order."""
     images: dict[str, Path] = {}
-    for path in sorted(_visible(folder, *SUFFIXES), key=_natural):
+    for path in sorted(_visible(folder, *SUFFIXES), key=natural_order):
         if path.stem in images:
             names = f"{images[path.stem].name} and {path.name}"
             raise ValueError(f"{folder}: two frames of one name, {names}; keep one of them.")
@@ -356,12 +360,6 @@ def _visible(folder: Path, *suffixes: str) -> list[Path]:
     """The files of a directory with one of the suffixes; none where there is no directory."""
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     return [p for p in paths if p.suffix.lower() in suffixes and not p.name.startswith(".")]
-
-
-def _natural(path: Path) -> tuple[list[str | int], str]:
-    """Sorts names by the numbers in them, 2 before 10."""
-    parts = re.split(r"(\d+)", path.stem)  # text and digits in turn
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
 
 
 def _check_size(one: Example, picture: np.ndarray, other: Example, found: np.ndarray) -> None:

@@ -20,7 +20,8 @@ import numpy as np
 
 from training.data.progress import progress
 
-# Pixels: leaves every image, so that what carries it has no neighbour in the other frame.
+# Pixels: leaves every image, so that what carries it has no neighbour in the other frame. As in
+# keras_dpn.ops.warp, which isn't imported here: reading data needs no Keras.
 NO_LINK = 1e6
 
 Preset = Literal["ultrafast", "fast", "medium"]

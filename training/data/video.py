@@ -175,7 +175,7 @@ class PictureFolder:
         if not self.path.is_dir():
             raise VideoError(f"{path}: no such folder.")
         files = (f for f in self.path.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES)
-        self.files = sorted(files, key=lambda file: _natural(file.name))
+        self.files = sorted(files, key=natural_order)
         self.fps, self.fps_known = DEFAULT_FPS, False
         self.frame_count = len(self.files)
         first = next((p for p in map(_picture, self.files) if p is not None), None)
@@ -309,10 +309,10 @@ def _picture(file: Path) -> np.ndarray | None:
         return None
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts digits by their number and the rest as text."""
-    parts = re.split(r"(\d+)", name)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+def natural_order(path: Path) -> tuple[list[str | int], str]:
+    """A key that sorts names by the numbers in them, 2 before 10."""
+    parts = re.split(r"(\d+)", path.stem)  # text and digits in turn
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
 
 
 def _frame_count(path: Path) -> int:

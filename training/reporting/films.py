@@ -1,6 +1,5 @@
 """Consecutive frames with their labels, so that flicker can be seen."""
 
-import itertools
 from collections.abc import Sequence
 
 import keras
@@ -78,8 +77,8 @@ def label_frames(
     reach = (clip_length(model) or 1) // 2
     first = max(0, shown.start - reach)
     seen = sequence[first : shown.stop + reach]
-    links = ((dataset.flow(a, b), dataset.flow(b, a)) for a, b in itertools.pairwise(seen))
-    video, output = (map(dataset.read_frame, seen), links), stage_output(model, stage)
+    video = map(dataset.read_frame, seen), dataset.links(seen)
+    output = stage_output(model, stage)
     if output is None:
         maps = inference.predict_video(model, *video)
     else:

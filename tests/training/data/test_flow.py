@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from keras_dpn.ops.warp import NO_LINK as THEIR_NO_LINK
 from training.data import flow as flow_module
 from training.data.flow import (
     NO_LINK,
@@ -249,3 +250,7 @@ def test_fill_keeps_what_was_finished(tmp_path, film, counted):
     assert len(list(tmp_path.iterdir())) == 2 and len(started) < 2000
     FlowCache(tmp_path).fill([read])
     assert len(counted) == 2
+
+
+def test_the_network_knows_the_same_missing_links():
+    assert NO_LINK == THEIR_NO_LINK
