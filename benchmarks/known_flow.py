@@ -4,7 +4,8 @@
 
 A camera pans, zooms and turns over every tenth validation picture of the first run's data; each
 run's network labels the same films. Prints mIoU and temporal consistency at the network's end, and
-writes OUT/strip.png: consecutive frames, their truth, and each network's labels.
+writes each run's evaluation to OUT, for `python -m training.compare`, and OUT/strip.png:
+consecutive frames, their truth, and each network's labels.
 """
 
 from pathlib import Path
@@ -17,8 +18,8 @@ from tyro.conf import Positional
 from keras_dpn import inference, viz
 from training.cli import run
 from training.data.camera import FilmedPhotographs
-from training.evaluate import evaluate, run_dataset
-from training.workdir import load_model, write_atomically, write_json
+from training.evaluate import evaluate, run_dataset, write_evaluation
+from training.workdir import load_model, write_atomically
 
 SHOWN = 5  # consecutive frames in the picture
 
@@ -36,16 +37,16 @@ def main(
     """
     films = FilmedPhotographs(run_dataset(work_dirs[0]), "val", frames, every)
     table = Table("run", "network", "mIoU, %", "temporal consistency, %", title=films.name)
-    found, rows = {}, {}
+    rows = {}
     for work_dir in work_dirs:
         model = load_model(work_dir)
-        found[work_dir.name] = evaluate(model, films, "val", consistency=True, progress=True)
-        scores = found[work_dir.name]["stages"][0]
+        found = evaluate(model, films, "val", consistency=True, progress=True)
+        write_evaluation(out / f"{work_dir.name}.json", found)
+        scores = found["stages"][0]
         numbers = scores["miou"], scores["consistency"]["miou"]
         table.add_row(work_dir.name, model.name, *(f"{100 * x:.2f}" for x in numbers))
         rows[work_dir.name] = label_frames(model, films)
     Console().print(table)
-    write_json(out / "scores.json", found)
     picture = viz.image_png(draw_strip(films, rows))
     write_atomically(out / "strip.png", lambda path: path.write_bytes(picture))
 

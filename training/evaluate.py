@@ -2,10 +2,11 @@
 
     python -m training.evaluate --work-dir runs/demo --split val --stages
 
-prints a table and writes RUN/evaluation_<split>.json. `--crf RUN/crf.json` scores each stage with a
-fully connected CRF as well, `--trimap` adds scores along the outlines of things, with a plot.
-Networks for clips, and others with `--consistency`, are shown whole sequences, and the temporal
-consistency of their labels is scored too.
+prints a table and writes RUN/evaluation_<split>.json, and beside it what was counted in each image,
+evaluation_<split>.npz, for `python -m training.compare`. `--crf RUN/crf.json` scores each stage
+with a fully connected CRF as well, `--trimap` adds scores along the outlines of things, with a
+plot. Networks for clips, and others with `--consistency`, are shown whole sequences, and the
+temporal consistency of their labels is scored too.
 """
 
 import itertools
@@ -77,10 +78,12 @@ def evaluate(
         progress: whether to show a progress bar.
 
     Returns:
-        What the JSON file holds: "dataset", "split", "images", "scales", "mirror", "crf", and in
+        "dataset", "split", "images", "scales", "mirror", "crf", and in
         "stages" for each stage "name", the `metrics.scores`, the "confusion" matrix, truth in rows,
         and on request "trimap": "around", "widths", and for each width "miou" and "accuracy", and
-        "consistency": "miou" and the number of "pixels" compared.
+        "consistency": "miou" and the number of "pixels" compared. All of this goes into the JSON
+        file. "per_image" has the images' "names" and the "confusions" of each stage, an int array
+        (images, L, L).
 
     Raises:
         ValueError: for a split that is unknown or empty, unknown stages, labels beyond the
@@ -99,7 +102,10 @@ def evaluate(
     else:
         raise ValueError("Sequences are looked at as they are: leave out scales and mirroring.")
     tallies: dict[str, _Tally] = {}
+    names = []
     for seen in predictions:
+        if seen.labels is not None:
+            names.append(seen.name)
         for name, probabilities in _with_crf(seen.found, seen.image, crf):
             if name not in tallies:
                 tallies[name] = _Tally(dataset, trimap)
@@ -112,6 +118,10 @@ def evaluate(
         "mirror": mirror,
         "crf": crf,
         "stages": [{"name": name, **tally.result()} for name, tally in tallies.items()],
+        "per_image": {
+            "names": names,
+            "confusions": {name: np.stack(tally.confusions) for name, tally in tallies.items()},
+        },
     }
 
 
@@ -121,6 +131,7 @@ class _Seen(NamedTuple):
     Of a frame that follows another `link` has the flow from the other to this one, and back.
     """
 
+    name: str
     image: np.ndarray
     labels: np.ndarray | None
     found: dict[str, np.ndarray]
@@ -142,7 +153,7 @@ def _predict_pictures(
             found = {"final": inference.predict_probabilities(model, image, scales, mirror)}
         else:
             found = inference.stage_probabilities(model, image, stages, scales, mirror)
-        yield _Seen(image, labels, found)
+        yield _Seen(example.name, image, labels, found)
 
 
 def _predict_sequences(
@@ -185,7 +196,7 @@ def _predict_sequence(
     link = None
     for example, image, maps in zip(sequence, kept, found, strict=True):
         labels = dataset.read(example)[1] if example in labelled else None
-        yield _Seen(image, labels, maps, link)
+        yield _Seen(example.name, image, labels, maps, link)
         link = next(links, None)
 
 
@@ -194,7 +205,9 @@ class _Tally:
 
     def __init__(self, dataset: Dataset, trimap: str | None):
         self._name, self._classes, self._trimap = dataset.name, dataset.classes, trimap
-        self._confusion, self._bands, self._agreement = 0, 0, 0
+        self.confusions: list[np.ndarray] = []
+        """Of each image that has labels."""
+        self._bands, self._agreement = 0, 0
         self._before: np.ndarray | None = None
 
     def add(self, seen: _Seen, probabilities: np.ndarray) -> None:
@@ -208,7 +221,7 @@ class _Tally:
         predicted = inference.to_labels(probabilities)
         if seen.labels is not None:
             pixels = seen.labels, predicted, count, ignore
-            self._confusion = self._confusion + metrics.confusion_matrix(*pixels)
+            self.confusions.append(metrics.confusion_matrix(*pixels))
             if self._trimap:
                 in_bands = metrics.trimap_confusions(*pixels, self._trimap, TRIMAP_WIDTH)
                 self._bands = self._bands + in_bands
@@ -219,7 +232,8 @@ class _Tally:
 
     def result(self) -> dict[str, Any]:
         """The stage's part of the evaluation."""
-        result = {**metrics.scores(self._confusion), "confusion": self._confusion.tolist()}
+        confusion = np.sum(self.confusions, axis=0)
+        result = {**metrics.scores(confusion), "confusion": confusion.tolist()}
         if self._trimap:
             result["trimap"] = _trimap_curve(self._bands, self._trimap)
         if np.ndim(self._agreement):
@@ -259,15 +273,32 @@ def evaluate_each_stage(
     Raises:
         ValueError: as `evaluate`, and if the run has no results yet.
     """
-    found, stages = {}, []
+    found, stages, confusions = {}, [], {}
     for stage in read_json(work_dir / RESULTS)["stages"]:
         name, model = stage["name"], load_model(work_dir, stage["name"])
         output = load_stages(work_dir)[name].output
         found = evaluate(model, dataset, split, stages=(output,), **options)
-        stages += [
-            {**row, "name": name + row["name"].removeprefix(output)} for row in found["stages"]
-        ]
-    return {**found, "stages": stages}
+        for row in found["stages"]:
+            title = name + row["name"].removeprefix(output)
+            stages.append({**row, "name": title})
+            confusions[title] = found["per_image"]["confusions"][row["name"]]
+    per_image = {**found["per_image"], "confusions": confusions}
+    return {**found, "stages": stages, "per_image": per_image}
+
+
+def evaluation_file(work_dir: Path, split: str) -> Path:
+    """Where a run's evaluation on a split lies."""
+    return work_dir / f"evaluation_{split}.json"
+
+
+def write_evaluation(path: Path, evaluation: Mapping[str, Any]) -> None:
+    """Write an evaluation as JSON, and what was counted in each image beside it, as .npz."""
+    per_image = evaluation["per_image"]
+    arrays = {"names": np.array(per_image["names"]), **per_image["confusions"]}
+    write_atomically(
+        path.with_suffix(".npz"), lambda temporary: np.savez_compressed(temporary, **arrays)
+    )
+    write_json(path, {key: value for key, value in evaluation.items() if key != "per_image"})
 
 
 def run_dataset(
@@ -358,7 +389,8 @@ def main(
         trimap_around: what the bands lie around: void, or boundary, for data with little void.
         consistency: also score how far the labels of neighbouring frames agree along the optical
             flow; networks for clips always do.
-        out: JSON file to write; evaluation_SPLIT.json in the work directory by default.
+        out: JSON file to write, with an .npz file beside it; evaluation_SPLIT.json in the work
+            directory by default.
     """
     settings = read_crf(crf) if crf else None
     data = run_dataset(work_dir, dataset, data_dir)
@@ -370,8 +402,8 @@ def main(
         model = load_model(work_dir)
         chosen = inference.check_stages(model) if stages else None
         found = evaluate(model, data, split, stages=chosen, **options)
-    out = out or work_dir / f"evaluation_{split}.json"
-    write_json(out, found)
+    out = out or evaluation_file(work_dir, split)
+    write_evaluation(out, found)
     console = Console()
     console.print(score_table(found, data.classes.names))
     console.print(f"written: {out}", soft_wrap=True)

@@ -1,5 +1,6 @@
 """Scores of label maps, all from one confusion matrix."""
 
+from keras_dpn.metrics.bootstrap import paired_bootstrap
 from keras_dpn.metrics.confusion import (
     confusion_matrix,
     frequency_weighted_iou,
@@ -20,6 +21,7 @@ __all__ = [
     "iou_per_class",
     "mean_accuracy",
     "mean_iou",
+    "paired_bootstrap",
     "pixel_accuracy",
     "scores",
     "temporal_confusion",

@@ -88,7 +88,15 @@ def test_every_stage_is_scored_in_one_pass_over_images_of_any_size():
     assert final["iou"][2] is None
     assert final["miou"] == pytest.approx(np.mean(final["iou"][:2]))
     assert final["accuracy"] == pytest.approx(np.trace(confusion) / confusion.sum())
+    per_image = found.pop("per_image")
     json.dumps(found, allow_nan=False)
+    assert per_image["names"] == ["0", "1", "2"]
+    for stage in (unary, final):
+        np.testing.assert_array_equal(
+            per_image["confusions"][stage["name"]].sum(axis=0), stage["confusion"]
+        )
+    labels = Pictures().read(Pictures.splits["val"][1])[1]
+    assert per_image["confusions"]["unary"][1].sum() == np.sum(labels != 7)
 
 
 def test_by_default_the_models_output_alone_is_scored():
@@ -203,15 +211,20 @@ def test_script_writes_json_and_prints_the_table(
     printed = capsys.readouterr().out
     assert "mean IoU" in printed
     assert "scores.json" in printed
-    assert list(out.parent.iterdir()) == [out]
+    assert sorted(out.parent.iterdir()) == [out, out.with_suffix(".npz")]
 
 
 def test_script_writes_into_the_run_by_default(finished_run, small_scenes, monkeypatch):
     monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
     script.main(work_dir=finished_run, split="train")
     path = finished_run / "evaluation_train.json"
-    assert [s["name"] for s in json.loads(path.read_text())["stages"]] == ["final"]
-    path.unlink()
+    written = json.loads(path.read_text())
+    assert [s["name"] for s in written["stages"]] == ["final"]
+    counts = path.with_suffix(".npz")
+    with np.load(counts) as arrays:
+        assert list(arrays["names"]) == [e.name for e in small_scenes.examples("train")]
+        assert arrays["final"].sum(axis=0).tolist() == written["stages"][0]["confusion"]
+    path.unlink(), counts.unlink()
 
 
 def test_the_model_of_each_stage_is_scored_at_its_output(
