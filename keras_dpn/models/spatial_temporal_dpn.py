@@ -13,7 +13,7 @@ from keras_dpn.models.dpn import (
     unary_term,
 )
 from keras_dpn.models.staged import StagedModel, check_input_shape
-from keras_dpn.ops.checks import check_one_of, standardize_window
+from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.node_links import check_frames
 
@@ -33,6 +33,9 @@ class SpatialTemporalDPN(StagedModel):
         linking: "flow", neighbours in time along the optical flow; or "static", at the same place.
         link_threshold: how far from itself a pixel may end on the way along the flow and back for
             its link to count, in pixels of the frames.
+        frame_spacing: how far apart successive frames count where b12 compares positions, in pixels
+            of the grid of the pairwise part. At 1 a pixel's neighbour in time would count less
+            than any in space, as the position weight learns to favour what is further away.
         labels_of: "middle", the labels of the clip's middle frame; or "all", of every frame.
         width, trunk, fc6_kernel, fc6_dilation, fc_width, keep_pools, pool_size, unary_activation,
             pairwise, mixtures, kernel, gate, color_weight, position_weight, scale, color_unit,
@@ -66,6 +69,7 @@ class SpatialTemporalDPN(StagedModel):
         input_shape=(None, None, 3),
         linking="flow",
         link_threshold=1.0,
+        frame_spacing=10.0,
         labels_of="middle",
         width=1.0,
         trunk="vgg16",
@@ -109,7 +113,8 @@ class SpatialTemporalDPN(StagedModel):
         coarse = Guide(pairwise_stride, pairwise_stride, name="coarse_flow")
         link = DynamicNodeLink(frames, link_threshold / pairwise_stride, name="link")
         window = (frames, *standardize_window(triple_window, 2))
-        b12 = LocalConv3D(window, name="b12", **b12_settings(config))
+        spacing = (*standardize_spacing(frame_spacing, 1, "frame_spacing"), 1.0, 1.0)
+        b12 = LocalConv3D(window, spacing=spacing, name="b12", **b12_settings(config))
         stack = StackNeighbors(name="stack_neighbors")
         b13 = contexts_layer(config, frames)
         b14 = BlockMinPool(mixtures, dtype="float32", name="b14")

@@ -39,14 +39,15 @@ def standardize_window(window, num_axes, name="window"):
     return tuple(check_positive_int(name, size) for size in sizes)
 
 
-def standardize_spacing(spacing, num_axes):
+def standardize_spacing(spacing, num_axes, name="spacing"):
     """Return `spacing` as a tuple of `num_axes` finite numbers > 0; raise ValueError if not."""
     steps = (spacing,) * num_axes if not isinstance(spacing, (tuple, list)) else tuple(spacing)
     is_step = [isinstance(step, numbers.Real) and 0 < step < float("inf") for step in steps]
     if len(steps) != num_axes or not all(is_step):
+        several = f" or {num_axes}, one an axis" if num_axes > 1 else ""
         raise ValueError(
-            f"Invalid value for argument `spacing`: expected a positive number or {num_axes}, one "
-            f"an axis, received {spacing!r}."
+            f"Invalid value for argument `{name}`: expected a positive number{several}, received "
+            f"{spacing!r}."
         )
     return tuple(float(step) for step in steps)
 

@@ -153,6 +153,7 @@ def coarse(flow, stride):
 def test_logits_are_eq_9_on_linked_frames(stride, frames, context_window):
     settings = {"pairwise_stride": stride, "frames": frames, "context_window": context_window}
     settings |= {"position_weight": 0.1, "labels_of": "all", "link_threshold": 1.2}
+    settings |= {"frame_spacing": 2.5}
     model, clip = tiny(**settings), clip_of(3, motion=3.0)
     terms, field = model.split("final")
     unary, guide = run(terms, clip["frames"])
@@ -166,7 +167,7 @@ def test_logits_are_eq_9_on_linked_frames(stride, frames, context_window):
         return neighbors
 
     q = direct_softmax(unary)
-    weights = {"color_weight": 1.0, "position_weight": 0.1}
+    weights = {"color_weight": 1.0, "position_weight": 0.1, "spacing": (2.5, 1, 1)}
     o12 = direct_linked_local_conv(link(q), link(guide), (frames, 4, 4), **weights)
     o12 = q * o12 / (frames * 16)
     kernel, bias = (to_numpy(w) for w in model.get_layer("b13").weights)
@@ -439,6 +440,7 @@ def test_export(tmp_path):
         ({"linking": "sift"}, r"`linking`: expected one of \['flow', 'static'\], received 'sift'"),
         ({"labels_of": "last"}, r"`labels_of`: expected one of \['all', 'middle'\], received"),
         ({"link_threshold": -1}, "`threshold`: expected a number of pixels from 0 up"),
+        ({"frame_spacing": 0}, "`frame_spacing`: expected a positive number.*received 0"),
         ({"num_classes": 1}, "`num_classes`: expected an integer of at least 2, received 1"),
         ({"triple_window": (3, 5, 5)}, "`triple_window`: expected an integer or 2 integers"),
         ({"pairwise_stride": 3}, "`pairwise_stride`: expected 1, 2, 4 or 8, received 3"),

@@ -26,6 +26,7 @@ class SpatialTemporalDPNConfig(DPNConfig):
     """Frames of a clip, and of the windows of b12 and b13."""
     linking: Literal["flow", "static"] = "flow"
     link_threshold: float = 1.0
+    frame_spacing: float = 10.0
     context_window: int = 7
 
 
