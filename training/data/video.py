@@ -225,7 +225,8 @@ class VideoWriter:
     (48, 64)
     """
 
-    def __init__(self, path: Path, fps: float, size: tuple[int, int]):
+    def __init__(self, path: Path | str, fps: float, size: tuple[int, int]):
+        path = Path(path)
         if path.suffix.lower() != ".mp4":
             raise ValueError(f"{path}: expected a name that ends in .mp4.")
         if not (math.isfinite(fps) and fps > 0 and min(size) > 0):
