@@ -2,6 +2,7 @@
 
 from keras_dpn.layers.block_min_pool import BlockMinPool
 from keras_dpn.layers.dynamic_node_link import DynamicNodeLink
+from keras_dpn.layers.global_context import GlobalContext
 from keras_dpn.layers.l2_norm_scale import L2NormScale
 from keras_dpn.layers.local_conv import LocalConv1D, LocalConv2D, LocalConv3D
 from keras_dpn.layers.mean_field_crf import MeanFieldCRF
@@ -10,6 +11,7 @@ from keras_dpn.layers.resize import Resize
 __all__ = [
     "BlockMinPool",
     "DynamicNodeLink",
+    "GlobalContext",
     "L2NormScale",
     "LocalConv1D",
     "LocalConv2D",

@@ -1,7 +1,13 @@
 """L2NormScale: unit length, then a learnt scale a channel."""
 
+import math
+import numbers
+
 import keras
-from keras import ops
+import numpy as np
+
+from keras_dpn import ops
+from keras_dpn.ops.l2_norm_scale import check_axis, standardize_axes
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -13,18 +19,24 @@ class L2NormScale(keras.layers.Layer):
     `y_c = scale_c x_c / sqrt(sum_c x_c^2 + epsilon)`.
 
     Args:
-        init_scale: initial value of all scales; 10 trains, 1 hardly does (ParseNet, sec. 4).
-        axis: the channels' axis.
-        epsilon: added to the sum of squares, so that a zero vector stays zero.
+        init_scale: initial value of all scales, a finite number; 10 trains, 1 hardly does
+            (ParseNet, sec. 4).
+        axis: the channels' axis, or several axes along which a vector lies; there is one scale for
+            each of its components.
+        epsilon: added to the sum of squares, so that a zero vector stays zero; its gradient there
+            is that of the output divided by `sqrt(epsilon)`.
+        scale_regularizer: Keras regularizer of the scales.
+        scale_constraint: Keras constraint of the scales, for example "non_neg".
 
     Input shape:
-        Any rank of at least 2; the size of `axis` must be known.
+        Any; the sizes of `axis` must be known.
 
     Output shape:
-        As the input. Sums are computed in float32.
+        As the input. Sums are computed in float32, and no gradient overflows float16.
 
     Raises:
-        ValueError: if `axis` is not one of the input's or its size is unknown.
+        ValueError: if `init_scale` or `epsilon` is not of its range, or `axis` does not name
+            distinct axes of the input of known size.
 
     Example:
 
@@ -32,39 +44,48 @@ class L2NormScale(keras.layers.Layer):
     [[6. 8.]]
     """
 
-    def __init__(self, init_scale=10.0, axis=-1, epsilon=1e-10, **kwargs):
+    def __init__(
+        self,
+        init_scale=10.0,
+        axis=-1,
+        epsilon=1e-10,
+        scale_regularizer=None,
+        scale_constraint=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        if not epsilon > 0:
+        if not _is_finite(init_scale):
             raise ValueError(
-                f"Invalid value for argument `epsilon`: expected a positive number, "
-                f"received {epsilon}."
+                f"Invalid value for argument `init_scale`: expected a finite number, received "
+                f"{init_scale!r}."
             )
+        if not _is_finite(epsilon) or epsilon < np.finfo("float32").tiny:
+            raise ValueError(
+                f"Invalid value for argument `epsilon`: expected a positive number of float32, "
+                f"received {epsilon!r}."
+            )
+        axes = check_axis(axis)
         self.init_scale = init_scale
-        self.axis = axis
+        self.axis = axes if isinstance(axis, (tuple, list)) else axes[0]
         self.epsilon = epsilon
+        self.scale_regularizer = keras.regularizers.get(scale_regularizer)
+        self.scale_constraint = keras.constraints.get(scale_constraint)
         self.supports_masking = True
 
     def build(self, input_shape):
-        rank = len(input_shape)
-        if not -rank <= self.axis < rank or input_shape[self.axis] is None:
-            raise ValueError(
-                f"Invalid value for argument `axis`: expected an axis of known size of an input "
-                f"of shape {tuple(input_shape)}, received {self.axis}."
-            )
         self.scale = self.add_weight(
-            shape=(input_shape[self.axis],),
+            shape=[input_shape[n] for n in standardize_axes(self.axis, input_shape)],
             initializer=keras.initializers.Constant(self.init_scale),
+            regularizer=self.scale_regularizer,
+            constraint=self.scale_constraint,
+            autocast=False,  # its gradient is a sum over all positions
             name="scale",
         )
         self.built = True
 
     def call(self, x):
-        wide = ops.cast(x, "float32")  # squares of float16 overflow above 255
-        squares = ops.sum(ops.square(wide), axis=self.axis, keepdims=True)
-        shape = [1] * len(x.shape)
-        shape[self.axis] = -1
-        scale = ops.cast(ops.reshape(self.scale, shape), "float32")
-        return ops.cast(wide * ops.rsqrt(squares + self.epsilon) * scale, x.dtype)
+        x = keras.ops.cast(x, self.compute_dtype)
+        return ops.l2_norm_scale(x, self.scale, self.axis, self.epsilon)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -75,4 +96,10 @@ class L2NormScale(keras.layers.Layer):
             "init_scale": self.init_scale,
             "axis": self.axis,
             "epsilon": self.epsilon,
+            "scale_regularizer": keras.regularizers.serialize(self.scale_regularizer),
+            "scale_constraint": keras.constraints.serialize(self.scale_constraint),
         }
+
+
+def _is_finite(value):
+    return isinstance(value, numbers.Real) and math.isfinite(value)

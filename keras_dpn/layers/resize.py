@@ -39,7 +39,8 @@ class Resize(keras.layers.Layer):
     """
 
     def __init__(self, size=None, factor=None, align_corners=False, **kwargs):
-        super().__init__(**kwargs)
+        # Logits of 32 bits would lose digits in half precision before `call` could save them.
+        super().__init__(autocast=False, **kwargs)
         if size is not None and factor is not None:
             raise ValueError(
                 "Invalid values for arguments `size` and `factor`: expected at most one of them, "

@@ -2,6 +2,8 @@
 
 from keras_dpn.ops.block_min_pool import block_min_pool
 from keras_dpn.ops.box_filter import box_second_moment, box_sum
+from keras_dpn.ops.global_context import global_context
+from keras_dpn.ops.l2_norm_scale import l2_norm_scale
 from keras_dpn.ops.local_conv import linked_local_conv, local_conv
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.node_links import link_frames
@@ -14,6 +16,8 @@ __all__ = [
     "box_second_moment",
     "box_sum",
     "flow_validity",
+    "global_context",
+    "l2_norm_scale",
     "link_frames",
     "linked_local_conv",
     "local_conv",

@@ -116,3 +116,11 @@ def test_refuses_channels_first(monkeypatch):
     monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
     with pytest.raises(ValueError, match="Resize supports the image data format 'channels_last'"):
         layers.Resize(factor=2)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_logits_keep_their_digits_in_half_precision(policy):
+    logits = 100 + random(1, 3, 4, 2)
+    expected = to_numpy(layers.Resize(factor=2)(logits))
+    keras.config.set_dtype_policy(policy)
+    assert_close(layers.Resize(factor=2)(logits), expected)

@@ -1,0 +1,72 @@
+"""GlobalContext: what the whole image looks like, at each of its positions."""
+
+import keras
+
+from keras_dpn import ops
+from keras_dpn.ops.checks import check_channels_last
+from keras_dpn.ops.global_context import check_shapes, output_dtype, standardize_grid
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class GlobalContext(keras.layers.Layer):
+    """Mean feature of the whole image, or of each region of a grid, at every position of the map.
+
+    A position knows what its receptive field shows, which is much less than its theoretical size;
+    with the mean beside its own feature, or with a classifier of its own on it, the network knows
+    the scene (ParseNet, ICLR 2016, sec. 3.1 and 3.2: pool6). As the two differ in magnitude,
+    `L2NormScale` comes before the join.
+
+    Args:
+        grid: regions along either side, integer >= 1, or several such numbers, whose means are
+            concatenated: the paper tried `(1, 2, 4)`. Position (y, x) of a map H x W lies in region
+            `(floor(y grid / H), floor(x grid / W))`.
+        unpool: whether each position gets the mean of its region; else one mean a region comes out,
+            for a classifier of its own (late fusion).
+
+    Input shape:
+        `(B, H, W, C)`, or a pair of it and what is valid in it, `(B, H, W)` or `(B, H, W, 1)` of 0
+        and 1 or booleans: in a padded batch each image then has its own mean. A region without a
+        valid position has mean 0. All sizes may be unknown.
+
+    Output shape:
+        `(B, H, W, C * grids)` with `unpool`, else `(B, grid, grid, C)`. Summed in float32.
+
+    Raises:
+        ValueError: for another rank, a `grid` below 1, several without `unpool`, `valid` of another
+            size than the map, and channels first.
+
+    Example:
+
+    >>> features = keras.ops.ones((2, 12, 15, 8))
+    >>> GlobalContext(grid=(1, 2))(features).shape
+    (2, 12, 15, 16)
+    >>> GlobalContext(unpool=False)(features).shape
+    (2, 1, 1, 8)
+    """
+
+    def __init__(self, grid=1, unpool=True, **kwargs):
+        super().__init__(**kwargs)
+        check_channels_last("GlobalContext")
+        self._grids = standardize_grid(grid, unpool)
+        self.grid = self._grids if isinstance(grid, (tuple, list)) else self._grids[0]
+        self.unpool = unpool
+
+    def call(self, inputs):
+        x, valid = _pair(inputs)
+        return ops.global_context(x, self.grid, valid, self.unpool)
+
+    def compute_output_spec(self, inputs):
+        x, valid = _pair(inputs)
+        check_shapes(x.shape, None if valid is None else valid.shape)
+        batch, *size, channels = x.shape
+        if channels is not None:
+            channels *= len(self._grids)
+        size = size if self.unpool else self._grids * 2
+        return keras.KerasTensor((batch, *size, channels), dtype=output_dtype(x.dtype))
+
+    def get_config(self):
+        return {**super().get_config(), "grid": self.grid, "unpool": self.unpool}
+
+
+def _pair(inputs):
+    return inputs if isinstance(inputs, (tuple, list)) else (inputs, None)
