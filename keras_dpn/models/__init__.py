@@ -2,7 +2,18 @@
 
 from keras_dpn.models.deeplab import DeepLab, field_of_view
 from keras_dpn.models.dpn import DPN
+from keras_dpn.models.fcn import FCN
+from keras_dpn.models.parsenet import ParseNet
 from keras_dpn.models.spatial_temporal_dpn import SpatialTemporalDPN
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 
-__all__ = ["DPN", "DeepLab", "Preprocess", "SpatialTemporalDPN", "field_of_view", "vgg16_trunk"]
+__all__ = [
+    "DPN",
+    "FCN",
+    "DeepLab",
+    "ParseNet",
+    "Preprocess",
+    "SpatialTemporalDPN",
+    "field_of_view",
+    "vgg16_trunk",
+]

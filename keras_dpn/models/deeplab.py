@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops
 
 from keras_dpn.layers import MeanFieldCRF
+from keras_dpn.models.global_context import class_scores
 from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_one_of, check_positive_int
@@ -47,6 +48,8 @@ class DeepLab(StagedModel):
         width: factor on all numbers of channels.
         input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
         dropout: rate after fc6, fc7 and the layers of the branches.
+        global_context: whether the mean of fc7 over the image is classified too and its scores are
+            added to the unary's, both features normalised: late fusion, see `ParseNet`.
 
     Input shape:
         `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Any height and width from 1 up; 8k + 1, as the
@@ -76,6 +79,7 @@ class DeepLab(StagedModel):
         width=1.0,
         input_shape=(None, None, 3),
         dropout=0.5,
+        global_context=False,
         name="deeplab",
         **kwargs,
     ):
@@ -111,7 +115,9 @@ class DeepLab(StagedModel):
             **VARIANTS[variant],
         )
         features = list(taps.values())[-1]  # (B, h, w, fc_width), h and w those of H / 8
-        logits = Interp(_STRIDE, name="b11_interp")((b11(features), image))  # (B, H, W, L)
+        context = {"fusion": "late", "normalize": True} if global_context else {}
+        scores = class_scores(b11, features, **context)
+        logits = Interp(_STRIDE, name="b11_interp")((scores, image))  # (B, H, W, L)
         stages = {"unary": logits}
         if multiscale:
             channels = max(1, round(_BRANCH_WIDTH * width))

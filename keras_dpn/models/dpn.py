@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops
 
 from keras_dpn.layers import BlockMinPool, LocalConv2D, Resize
+from keras_dpn.models.global_context import class_scores
 from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_one_of, check_positive_int, standardize_window
@@ -55,6 +56,8 @@ class DPN(StagedModel):
         context_noise: standard deviation of b13's initial weights around its first guess, the
             identity, with which b13 passes o12 on.
         dropout: rate after b9 and b10.
+        global_context: whether the mean of b10 over the image is classified too and its scores are
+            added to b11's, both features normalised: late fusion, see `ParseNet`.
 
     Input shape:
         `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Any height and width from 1 up.
@@ -100,6 +103,7 @@ class DPN(StagedModel):
         pairwise_stride=1,
         context_noise=0.01,
         dropout=0.5,
+        global_context=False,
         name="dpn",
         **kwargs,
     ):
@@ -204,7 +208,9 @@ def unary_term(image, config):
     log_unary = "log_softmax" if config["unary_activation"] == "softmax" else "log_sigmoid"
     log_o11 = layers.Activation(log_unary, dtype="float32", name="b11_log")
     guide = Guide(stride, config["color_unit"], name="guide")(image)
-    return log_o11(enlarge((b11(features), guide))), guide
+    context = {"fusion": "late", "normalize": True} if config["global_context"] else {}
+    scores = class_scores(b11, features, **context)
+    return log_o11(enlarge((scores, guide))), guide
 
 
 def b12_settings(config):

@@ -1,6 +1,6 @@
 """Recipes: typed configurations, one file a recipe."""
 
-from training.configs import camvid, deeplab, folder, moving_scenes, scenes
+from training.configs import camvid, deeplab, fcn, folder, moving_scenes, parsenet, scenes
 from training.configs.base import TrainConfig
 from training.configs.files import from_json, to_json
 
@@ -10,6 +10,8 @@ RECIPES: dict[str, TrainConfig] = {
     **camvid.RECIPES,
     **folder.RECIPES,
     **deeplab.RECIPES,
+    **parsenet.RECIPES,
+    **fcn.RECIPES,
 }
 
 __all__ = ["RECIPES", "TrainConfig", "from_json", "to_json"]

@@ -86,7 +86,13 @@ def summary(config: Mapping[str, Any]) -> str:
 
 def _dpn(model: Mapping[str, Any]) -> Iterator[str]:
     yield f"{model['trunk']} trunk, width {model['width']}"
+    yield from _context(model)
     yield from _field(model)
+
+
+def _context(model: Mapping[str, Any]) -> Iterator[str]:
+    if model.get("global_context"):  # older runs don't know it
+        yield "global context"
 
 
 def _field(model: Mapping[str, Any], frames: str = "") -> Iterator[str]:
@@ -102,18 +108,45 @@ def _spatial_temporal_dpn(model: Mapping[str, Any]) -> Iterator[str]:
     yield f"{model['trunk']} trunk, width {model['width']}"
     links = {"flow": "linked along the optical flow", "static": "not linked by optical flow"}
     yield f"{model['frames']} frames, {links[model['linking']]}"
+    yield from _context(model)
     yield from _field(model, f"{model['frames']}×")
 
 
 def _deeplab(model: Mapping[str, Any]) -> Iterator[str]:
     yield f"{model['variant']}, width {model['width']}"
+    yield from _context(model)
     if model["multiscale"]:
         yield "multi-scale branches"
     if model["crf"]:
         yield f"CRF, {model['crf']['num_iterations']} iterations"
 
 
-_PARTS = {"DPN": _dpn, "DeepLab": _deeplab, "SpatialTemporalDPN": _spatial_temporal_dpn}
+def _parsenet(model: Mapping[str, Any]) -> Iterator[str]:
+    yield f"width {model['width']}"
+    if model["fusion"]:
+        grids = " and ".join(f"{n}×{n}" for n in model["grid"])
+        yield f"{model['fusion']} fusion of context, {grids}"
+    if model["combine"] == "conv":
+        yield "joined by a 1×1 convolution"
+    yield from _normalization(model)
+
+
+def _fcn(model: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{' + '.join(model['taps'])}, width {model['width']}"
+    yield from _normalization(model)
+
+
+def _normalization(model: Mapping[str, Any]) -> Iterator[str]:
+    yield f"normalised to {model['init_scale']:g}" if model["normalize"] else "not normalised"
+
+
+_PARTS = {
+    "DPN": _dpn,
+    "DeepLab": _deeplab,
+    "FCN": _fcn,
+    "ParseNet": _parsenet,
+    "SpatialTemporalDPN": _spatial_temporal_dpn,
+}
 
 
 def percent(value: float | None) -> str:

@@ -64,6 +64,12 @@ def test_variants_are_table_2(variant, parameters, fc6, dilation, view):
     assert field_of_view(b9.kernel_size[0], b9.dilation_rate[0]) == view
 
 
+def test_global_context_adds_a_thousandth():
+    """Late fusion: two scales and L weights a feature."""
+    model = without_values(lambda: DeepLab(global_context=True))
+    assert model.count_params() == 20_505_429 + 1024 * (2 + 21) == 20_528_981
+
+
 def test_field_of_view_refuses_what_is_no_kernel():
     with pytest.raises(ValueError, match="`fc6_kernel`: expected an integer of at least 1"):
         field_of_view(0, 4)
@@ -295,10 +301,23 @@ def test_mixed_precision(policy):
     assert np.abs(to_numpy(logits) - expected).max() < 0.1 * np.abs(expected).max()
 
 
+@pytest.mark.tensorflow_only
+def test_global_context_is_in_the_unary():
+    model = tiny(global_context=True, multiscale=True)
+    b11, context, scores, enlarged = outputs(
+        model, picture(33, 49, batch=2), "b11", "b11_context", "b11_sum", "b11_interp"
+    )
+    assert context.shape == (2, 1, 1, 3)
+    assert_close(scores, b11 + context)
+    assert_close(enlarged[:, ::8, ::8], scores[:, :5, :7])
+    assert np.abs(context).max() > 0.1
+
+
 def test_training_reaches_every_weight():
     learnt = {"compatibility": "matrix", "trainable_weights_of": ("weights", "compatibility")}
     crf = {"num_iterations": 2, "filter": "exact", **learnt}
-    model = tiny(multiscale=True, branches_speak=True, crf=crf, dropout=0.0, width=0.05)
+    settings = {"dropout": 0.0, "width": 0.05, "global_context": True}
+    model = tiny(multiscale=True, branches_speak=True, crf=crf, **settings)
     check_training_reaches_every_weight(model)
 
 

@@ -217,6 +217,34 @@ def test_default_is_table_1b():
     }
 
 
+@pytest.mark.parametrize(
+    ("trunk", "parameters"), [("vgg16", 134_619_503), ("large_fov", 20_707_695)]
+)
+def test_global_context_under_the_pairwise_part(trunk, parameters):
+    """A composition: 2 L C and C L weights more than without, for C features and L labels."""
+    plain, full = (weight_shapes(lambda g=g: DPN(trunk=trunk, global_context=g)) for g in (0, 1))
+    assert sum(np.prod(shape) for shape in full.values()) == parameters
+    assert full.keys() - plain.keys() == {
+        "b10_norm/scale",
+        "pool6_norm/scale",
+        "b11_context/kernel",
+    }
+    assert {path: full[path] for path in plain} == plain  # b12, b13 among them
+
+
+@pytest.mark.tensorflow_only
+def test_global_context_adds_to_the_unary_term():
+    model = tiny(global_context=True, pairwise_stride=8)
+    names = ("b11", "b11_context", "b11_sum", "b11_log")
+    b11, context, scores, o11 = outputs(model, image := picture(17, 30, batch=2), *names)
+    assert context.shape == (2, 1, 1, 3) and np.ptp(context) > 0.01
+    assert_close(scores, b11 + context)
+    assert_close(o11, log_softmax(scores), rtol=1e-4, atol=1e-5)
+    unary, triple, contexts, _ = run_stages(model, image)
+    assert not np.allclose(unary, triple, atol=1e-3)
+    assert not np.allclose(triple, contexts, atol=1e-3)
+
+
 @pytest.mark.parametrize(("window", "n", "mixtures"), [(10, 1, 1), (100, 5, 1), (50, 9, 5)])
 def test_table_2_is_a_matter_of_arguments(window, n, mixtures):
     settings = {"triple_window": window, "context_window": n, "mixtures": mixtures}

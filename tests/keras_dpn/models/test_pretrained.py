@@ -168,6 +168,31 @@ def test_fc6_and_fc7_are_sampled(tmp_path, kernel, width, taps, channels):
     np.testing.assert_array_equal(model.get_layer("b10").bias.numpy(), fc7_bias[channels])
 
 
+@pytest.mark.parametrize(
+    ("build", "fc_width", "left"),
+    [
+        (lambda: models.FCN(3, width=0.02), 82, 11),  # scales and kernels of five taps, a bias
+        (lambda: models.ParseNet(3, width=0.02), 20, 5),  # of two
+    ],
+)
+def test_networks_with_taps_and_context_are_filled(tmp_path, build, fc_width, left):
+    """VGG16 in small: 7x7 taps and 82 channels in fc6 and fc7."""
+    model, tensors, random = build(), {}, np.random.default_rng(0)
+    for ours, theirs in zip(OURS, THEIRS, strict=True):
+        tensors[theirs] = [random.normal(size=w.shape) for w in model.get_layer(ours).weights]
+    for name, rows in (("fc1", 49 * 10), ("fc2", 82)):
+        tensors[name] = [random.normal(size=(rows, 82)), random.normal(size=82)]
+    tensors = {name: [value.astype("float32") for value in t] for name, t in tensors.items()}
+    report = load_pretrained(model, write_legacy(tmp_path / "vgg.h5", tensors))
+    assert_convolutions(model, tensors)
+    b9, b10 = (model.get_layer(name).kernel.numpy() for name in ("b9", "b10"))
+    taps, channels = np.linspace(0, 6, len(b9)).astype(int), np.arange(fc_width) * 82 // fc_width
+    fc6 = tensors["fc1"][0].reshape(7, 7, 10, 82)
+    np.testing.assert_array_equal(b9, fc6[np.ix_(taps, taps, range(10), channels)])
+    np.testing.assert_array_equal(b10[0, 0], tensors["fc2"][0][np.ix_(channels, channels)])
+    assert (len(report.filled), len(report.left)) == (30, left)
+
+
 @pytest.mark.parametrize("names", [True, False])
 def test_without_top_fc6_and_fc7_are_left(tmp_path, names):
     tensors = fake_tensors(dense=False)

@@ -326,6 +326,17 @@ def test_refuses_to_start_from_another_network(theirs, ours, message):
         without_values(build)
 
 
+@TENSORFLOW
+def test_every_frame_is_a_global_context_of_its_own():
+    dpn = tiny_dpn(global_context=True, pairwise_stride=4)
+    settings = {"linking": "static", "labels_of": "all", "context_window": None}
+    model, frames = SpatialTemporalDPN.from_dpn(dpn, **settings), frames_of(3)
+    unary = run(model.stage_model("unary"), frames)
+    assert_close(unary[0], run(dpn.stage_model("unary"), frames[0]), rtol=1e-4, atol=1e-5)
+    shapes = weight_shapes(lambda: SpatialTemporalDPN(11, trunk="large_fov", global_context=True))
+    assert sum(np.prod(shape) for shape in shapes.values()) == 20_597_485
+
+
 # ------------------------------------------------------------------------- as a Keras model
 
 

@@ -3,8 +3,15 @@ import re
 import pytest
 
 from training.configs import to_json
-from training.configs.networks import DeepLabTrainConfig, SpatialTemporalDPNTrainConfig
+from training.configs.networks import (
+    DeepLabTrainConfig,
+    FCNTrainConfig,
+    ParseNetTrainConfig,
+    SpatialTemporalDPNTrainConfig,
+)
 from training.configs.networks.deeplab import CRFConfig, DeepLabConfig
+from training.configs.networks.fcn import FCNConfig
+from training.configs.networks.parsenet import ParseNetConfig
 from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNConfig
 from training.reporting import scores
 
@@ -93,6 +100,7 @@ def test_summary_names_the_parts_the_network_has(pairwise, text):
         ({}, "largefov, width 1.0; float32"),
         ({"multiscale": True}, "largefov, width 1.0; multi-scale branches; float32"),
         ({"crf": CRFConfig(5)}, "largefov, width 1.0; CRF, 5 iterations; float32"),
+        ({"global_context": True}, "largefov, width 1.0; global context; float32"),
     ],
 )
 def test_summary_of_deeplab(settings, text):
@@ -103,10 +111,37 @@ def test_summary_of_deeplab(settings, text):
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
+        ({}, "late fusion of context, 1×1; normalised to 10"),
+        ({"fusion": None, "normalize": False}, "not normalised"),
+        ({"fusion": None, "init_scale": 1.0}, "normalised to 1"),
+        (
+            {"fusion": "early", "grid": (1, 2), "combine": "conv"},
+            "early fusion of context, 1×1 and 2×2; joined by a 1×1 convolution; normalised to 10",
+        ),
+    ],
+)
+def test_summary_of_parsenet(settings, text):
+    config = ParseNetTrainConfig(model=ParseNetConfig(**settings))
+    assert scores.summary(to_json(config)) == f"width 1.0; {text}; float32"
+
+
+def test_summary_of_fcn():
+    config = FCNTrainConfig(model=FCNConfig(taps=("fc7", "pool4"), normalize=False))
+    text = "fc7 + pool4, width 1.0; not normalised; float32"
+    assert scores.summary(to_json(config)) == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
         ({}, "3 frames, linked along the optical flow; b12 3×50×50; b13 3×7×7, 5 mixtures"),
         (
             {"frames": 5, "linking": "static", "pairwise": "triple"},
             "5 frames, not linked by optical flow; b12 5×50×50",
+        ),
+        (
+            {"global_context": True, "pairwise": None},
+            "3 frames, linked along the optical flow; global context",
         ),
     ],
 )

@@ -5,11 +5,19 @@ from pathlib import Path
 from training.configs.base import TrainConfig
 from training.configs.networks.deeplab import DeepLabTrainConfig
 from training.configs.networks.dpn import DPNTrainConfig
+from training.configs.networks.fcn import FCNTrainConfig
+from training.configs.networks.parsenet import ParseNetTrainConfig
 from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNTrainConfig
 
 NETWORKS: dict[str, type[TrainConfig]] = {
     config.network.__name__: config
-    for config in (DPNTrainConfig, SpatialTemporalDPNTrainConfig, DeepLabTrainConfig)
+    for config in (
+        DPNTrainConfig,
+        SpatialTemporalDPNTrainConfig,
+        DeepLabTrainConfig,
+        ParseNetTrainConfig,
+        FCNTrainConfig,
+    )
 }
 
 
@@ -26,6 +34,8 @@ __all__ = [
     "NETWORKS",
     "DPNTrainConfig",
     "DeepLabTrainConfig",
+    "FCNTrainConfig",
+    "ParseNetTrainConfig",
     "SpatialTemporalDPNTrainConfig",
     "network_config",
 ]

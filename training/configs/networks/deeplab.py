@@ -34,6 +34,7 @@ class DeepLabConfig:
     crf: CRFConfig | None = None
     width: float = 1.0
     dropout: float = 0.5
+    global_context: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class DeepLabTrainConfig(TrainConfig):
 
     network: ClassVar = models.DeepLab
     stages: ClassVar = (
-        Stage("unary", output="unary", learns=r"b([1-9]|10|11)(_.*)?"),
+        Stage("unary", output="unary", learns=r"b([1-9]|10|11)(_.*)?|pool6_norm"),
         Stage("multiscale", output="multiscale", learns="msc_.*"),
         Stage("joint", output="final", learns=".*"),
     )

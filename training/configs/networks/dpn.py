@@ -33,6 +33,7 @@ class DPNConfig:
     pairwise_stride: int = 1
     context_noise: float = 0.01
     dropout: float = 0.5
+    global_context: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class DPNTrainConfig(TrainConfig):
 
     network: ClassVar = models.DPN
     stages: ClassVar = (
-        Stage("unary", output="unary", learns=r"b([1-9]|10|11)(_.*)?"),
+        Stage("unary", output="unary", learns=r"b([1-9]|10|11)(_.*)?|pool6_norm"),
         Stage("triple", output="triple", learns="b12"),
         Stage("contexts", output="contexts", learns="b13"),
         Stage("joint", output="final", learns=".*"),

@@ -1,0 +1,81 @@
+"""Class scores from features and their global context (ParseNet), for all networks here."""
+
+from keras import layers
+
+from keras_dpn.layers import GlobalContext, L2NormScale
+from keras_dpn.ops.global_context import standardize_grid
+
+
+def class_scores(
+    b11,
+    features,
+    *,
+    fusion=None,
+    normalize=False,
+    init_scale=10.0,
+    grid=1,
+    combine="concatenate",
+):
+    """What a network's classifier makes of its last features, with or without their context.
+
+    The layers beside b11 are named `b10_norm`, `pool6`, `pool6_norm` and `b11_context`; those of a
+    grid of 2 `pool6_2x2`, `pool6_2x2_norm` and `b11_context_2x2`, and so on.
+
+    Args:
+        b11: the classifier, a 1x1 convolution that has not been called yet.
+        features: tensor of shape `(B, h, w, C)`.
+        fusion: None, the features alone; "early": the classifier looks at the features and, beside
+            them, at their means over the image; "late": the means have a classifier of their own,
+            without a bias, and the scores are added.
+        normalize: whether features and means are each scaled to a length that is learnt.
+        init_scale: that length to begin with.
+        grid: an integer, or several: means over the image (1), or over each of 2x2, 4x4, ...
+            regions.
+        combine: with early fusion, "concatenate"; or "conv": a 1x1 convolution with ReLU and C
+            channels comes before the classifier (ParseNet, Table 7).
+
+    Returns:
+        Tensor of shape `(B, h, w, L)`.
+
+    Raises:
+        ValueError: if `grid` isn't an integer >= 1 or several different ones.
+    """
+
+    def normalized(x, name):
+        return L2NormScale(init_scale, name=f"{name}_norm")(x) if normalize else x
+
+    def context(size, unpool):
+        name = "pool6" + _suffix(size)
+        return normalized(GlobalContext(size, unpool=unpool, name=name)(features), name)
+
+    sizes = _grid_sizes(grid)
+    local = normalized(features, "b10")
+    if fusion is None:
+        return b11(local)
+    if fusion == "early":
+        x = [local, *(context(size, unpool=True) for size in sizes)]
+        x = layers.Concatenate(name="b10_with_context")(x)
+        if combine == "conv":
+            x = layers.Conv2D(features.shape[-1], 1, activation="relu", name="b10_fusion")(x)
+        return b11(x)
+    scores = [b11(local)]
+    for size in sizes:
+        # The vector of a whole image needs no copies: its scores are added to every cell's.
+        x = context(size, unpool=size > 1)
+        name = "b11_context" + _suffix(size)
+        scores.append(layers.Conv2D(b11.filters, 1, use_bias=False, dtype="float32", name=name)(x))
+    return layers.Add(dtype="float32", name="b11_sum")(scores)
+
+
+def _suffix(size):
+    return "" if size == 1 else f"_{size}x{size}"
+
+
+def _grid_sizes(grid):
+    sizes = standardize_grid(grid)
+    if len(set(sizes)) < len(sizes):
+        raise ValueError(
+            "Invalid value for argument `grid`: expected an integer or several different ones, "
+            f"received {grid!r}."
+        )
+    return sizes

@@ -1,0 +1,120 @@
+"""ParseNet (ICLR 2016): DeepLab's large field of view, and the whole image beside it."""
+
+import keras
+from keras import layers
+
+from keras_dpn.layers import Resize
+from keras_dpn.models.global_context import class_scores
+from keras_dpn.models.staged import StagedModel, check_input_shape
+from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
+from keras_dpn.ops.checks import check_one_of, check_positive_int
+
+_STRIDE = 8  # of the trunk, whose first three pools halve
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class ParseNet(StagedModel):
+    """ParseNet: each cell is classified by its own features and by their mean over the image.
+
+    The network of "ParseNet: Looking Wider to See Better" (ICLR 2016). Its baseline
+    (`fusion=None, normalize=False`) is DeepLab-LargeFOV with 2x2 pools and without the average pool
+    before fc6. To fc7 it adds pool6, the mean of fc7 over the image:
+
+        early fusion: classifier(norm(fc7) ++ norm(pool6))
+        late fusion: classifier(norm(fc7)) + classifier(norm(pool6))
+
+    where norm is `L2NormScale`. The classifiers are linear, so both give the same function; late
+    fusion makes no copies of pool6 and adds 0.1% to the baseline's 20.5 M parameters.
+
+    Args:
+        num_classes: L, integer >= 2.
+        fusion: "late", "early", or None for fc7 alone.
+        normalize: whether fc7 and pool6 are scaled to a length that is learnt before they meet.
+        init_scale: that length to begin with; 10 trains, 1 hardly does (Table 7).
+        grid: an integer, or several: context over the whole image (1), or over each of 2x2, 4x4,
+            ... regions. `(1, 2, 4)` is the pyramid that brought the authors no gain (sec. 4.2).
+        combine: with early fusion, "concatenate"; or "conv": a 1x1 convolution with ReLU over both
+            comes before the classifier (Table 7).
+        width: factor on the trunk's numbers of channels.
+        input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
+        dropout: rate after fc6 and fc7.
+
+    Input shape:
+        `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Any height and width from 1 up.
+
+    Output shape:
+        `(B, H, W, num_classes)`, float32 logits.
+
+    Raises:
+        ValueError: for values out of these ranges.
+
+    Example:
+
+    >>> model = ParseNet(num_classes=3, width=0.0625)
+    >>> model(keras.ops.zeros((1, 13, 9, 3))).shape
+    (1, 13, 9, 3)
+
+    With a fully connected CRF on its logits:
+
+    >>> from keras_dpn.layers import MeanFieldCRF
+    >>> logits = MeanFieldCRF(num_iterations=5)((model.output, model.input))
+    >>> keras.Model(model.input, logits).output.shape
+    (None, None, None, 3)
+    """
+
+    def __init__(
+        self,
+        num_classes=21,
+        fusion="late",
+        normalize=True,
+        init_scale=10.0,
+        grid=1,
+        combine="concatenate",
+        width=1.0,
+        input_shape=(None, None, 3),
+        dropout=0.5,
+        name="parsenet",
+        **kwargs,
+    ):
+        config = {
+            key: value
+            for key, value in locals().items()
+            if key not in ("self", "kwargs", "__class__")
+        }
+        check_positive_int("num_classes", num_classes, minimum=2)
+        check_input_shape(input_shape)
+        if fusion is not None:
+            check_one_of("fusion", fusion, ("early", "late"))
+        check_one_of("combine", combine, ("concatenate", "conv"))
+        if combine == "conv" and fusion != "early":
+            raise ValueError(
+                "Invalid value for argument `combine`: expected 'concatenate' unless `fusion` is "
+                f"'early', received 'conv' with fusion {fusion!r}."
+            )
+
+        # === Layers ===
+        preprocess = Preprocess(name="preprocess")
+        b11 = layers.Conv2D(num_classes, 1, dtype="float32", name="b11")
+        to_image = Resize(factor=_STRIDE, name="b11_resize")
+
+        # === Functional model ===
+        image = keras.Input(input_shape, name="image")
+        taps = vgg16_trunk(
+            preprocess(image),
+            width=width,
+            strides=(2, 2, 2, 1, 1),
+            fc6_kernel=3,
+            fc6_dilation=12,
+            fc_width=1024,
+            dropout=dropout,
+        )
+        scores = class_scores(
+            b11,
+            list(taps.values())[-1],  # (B, H/8, W/8, 1024)
+            fusion=fusion,
+            normalize=normalize,
+            init_scale=init_scale,
+            grid=grid,
+            combine=combine,
+        )
+        super().__init__(image, {"final": to_image((scores, image))}, config, **kwargs)
