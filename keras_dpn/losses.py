@@ -3,12 +3,12 @@
 import keras
 from keras import ops
 
-from keras_dpn.ops.checks import check_labels
+from keras_dpn.ops.checks import check_labels, check_one_of
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class SegmentationCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of logits against a label map, averaged over the pixels that count.
+    """Cross-entropy of logits against a label map, over the pixels that count.
 
     The mean is over the weights of all counted pixels of the batch, so that neither ignored pixels
     nor the padding of a crop dilute it. A batch without a counted pixel has loss 0.
@@ -19,6 +19,8 @@ class SegmentationCrossEntropy(keras.losses.Loss):
             (median of the classes' frequencies over a class's own) lift rare classes.
         hard_ratio: in (0, 1], the share of the counted pixels, the hardest, that count
             (`hm_ratio` of the DPN author's unary solver: 0.5).
+        reduction: "mean", or "sum" over the batch, as ParseNet's solver has it: the mean times the
+            weights of all counted pixels.
 
     Shapes:
         `y_true` `(B, H, W)` integers, `y_pred` `(B, H, W, L)` logits. A label outside of 0 ... L-1
@@ -26,7 +28,7 @@ class SegmentationCrossEntropy(keras.losses.Loss):
 
     Raises:
         ValueError: if `hard_ratio` is outside (0, 1], weights are negative or their number is not
-            the number of classes, or labels and logits differ in size.
+            the number of classes, `reduction` is another, or labels and logits differ in size.
 
     Example:
 
@@ -41,10 +43,12 @@ class SegmentationCrossEntropy(keras.losses.Loss):
         ignore_label=255,
         class_weights=None,
         hard_ratio=1.0,
+        reduction="mean",
         name="segmentation_cross_entropy",
         **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
+        check_one_of("reduction", reduction, ("mean", "sum"))
+        super().__init__(name=name, reduction=reduction, **kwargs)
         if not 0 < hard_ratio <= 1:
             raise ValueError(
                 "Invalid value for argument `hard_ratio`: expected a number in (0, 1], received "
@@ -77,9 +81,11 @@ class SegmentationCrossEntropy(keras.losses.Loss):
         if self.class_weights is not None:
             weights = weights * ops.take(self._class_weights(num_classes), safe)
         losses = ops.where(counted, losses, 0.0)
-        mean = ops.sum(losses * weights) / ops.maximum(ops.sum(weights), 1e-6)
-        # Keras scales a loss to the number of replicas where it reduces one, not if it is a scalar.
-        return ops.reshape(mean, (1,))
+        loss = ops.sum(losses * weights)
+        if self.reduction == "mean":
+            loss = loss / ops.maximum(ops.sum(weights), 1e-6)
+        # Keras divides a mean by the number of replicas where it reduces one, no scalar.
+        return ops.reshape(loss, (1,))
 
     def _class_weights(self, num_classes):
         if len(self.class_weights) != num_classes:

@@ -278,7 +278,7 @@ def main(
     Args:
         work_dir: directory of the training run; receives crf.json, crf_search.json, crf_search.png
             and, in crf_search/, the network's answers.
-        dataset: scenes, camvid or folder; that of the run by default.
+        dataset: one of `training.data.NAMES`; that of the run by default.
         data_dir: directory of the data set; scenes needs none.
         split: train or val.
         images: how many images, evenly spaced over the split.

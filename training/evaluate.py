@@ -375,7 +375,7 @@ def main(
 
     Args:
         work_dir: directory of the training run.
-        dataset: scenes, moving_scenes, camvid, folder or clips; that of the run by default.
+        dataset: one of `training.data.NAMES`; that of the run by default.
         data_dir: directory of the data set; scenes needs none.
         split: train, val or test.
         stages: score the trained model after each of its parts, not only at the end.

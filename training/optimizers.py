@@ -1,9 +1,11 @@
-"""Optimisers with a learning rate a layer, and the papers' L2 penalty."""
+"""Optimisers with a learning rate a layer, the papers' L2 penalty, and accumulated gradients."""
 
 import math
 import re
 
 import keras
+import tensorflow as tf
+from keras import ops
 
 from training.configs.base import StageConfig
 
@@ -34,14 +36,64 @@ class _LayerRates:
         super().update_step(gradient, variable, learning_rate * factor)
 
 
-class LayerRatesSGD(_LayerRates, keras.optimizers.SGD):
+class _Accumulation:
+    """Mixin: each update by the mean gradient of several steps.
+
+    `iterations`, and with it schedules, counts updates. Keras's own `gradient_accumulation_steps`
+    lets schedules count steps, and MirroredStrategy refuses it on CPUs (keras 3.15.1).
+    """
+
+    def __init__(self, accumulate: int, **kwargs):
+        super().__init__(**kwargs)
+        self._accumulate = accumulate
+
+    def build(self, variables):
+        super().build(variables)
+        if self._accumulate > 1:
+            self._steps = self.add_variable((), dtype="int32", name="steps")
+            self._sums = self.add_optimizer_variables(variables, "gradient_sum")
+
+    def apply(self, grads, trainable_variables=None):
+        if self._accumulate == 1:
+            return super().apply(grads, trainable_variables)
+        # The condition encloses what synchronises devices: the other way round is refused.
+        replica = tf.distribute.get_replica_context()
+        return replica.merge_call(self._add_or_update, args=(grads, trainable_variables))
+
+    def _add_or_update(self, strategy, grads, variables):
+        each = strategy.extended.call_for_each_replica
+        self._steps.assign_add(1)
+        ops.cond(
+            ops.equal(self._steps % self._accumulate, 0),
+            lambda: each(self._update, (grads, variables)),
+            lambda: each(self._add, (grads,)),
+        )
+
+    def _add(self, grads):
+        # Each device has its own sum; they meet in the update.
+        self._backend_increment_gradient_accumulators(grads, self._sums)
+
+    def _update(self, grads, variables):
+        pairs = zip(grads, self._sums, strict=True)
+        super().apply(
+            [(gradient + total) / self._accumulate for gradient, total in pairs], variables
+        )
+        self._add([-total for total in self._sums])
+
+    def forget_steps(self):
+        if self._accumulate > 1:
+            for variable in (self._steps, *self._sums):
+                variable.assign(ops.zeros_like(variable))
+
+
+class LayerRatesSGD(_Accumulation, _LayerRates, keras.optimizers.SGD):
     """SGD with momentum, a rate a layer and the papers' L2 penalty on kernels.
 
     Keras's own `weight_decay` is decoupled from the gradient.
     """
 
-    def __init__(self, layer_rates: dict[str, float], l2_penalty: float = 0.0, **kwargs):
-        super().__init__(layer_rates, **kwargs)
+    def __init__(self, l2_penalty: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
         self._l2_penalty = l2_penalty
 
     def build(self, variables):
@@ -54,7 +106,7 @@ class LayerRatesSGD(_LayerRates, keras.optimizers.SGD):
         super().update_step(gradient, variable, learning_rate)
 
 
-class LayerRatesAdamW(_LayerRates, keras.optimizers.AdamW):
+class LayerRatesAdamW(_Accumulation, _LayerRates, keras.optimizers.AdamW):
     """AdamW with a rate a layer; only kernels decay."""
 
 
@@ -67,34 +119,39 @@ def build_optimizer(
     config: StageConfig, steps_per_epoch: int, variables: list[keras.Variable]
 ) -> keras.optimizers.Optimizer:
     """The optimiser of a stage, built for the variables that it trains."""
-    rate = _schedule(config, steps_per_epoch)
+    settings = {
+        "layer_rates": config.layer_rates,
+        "accumulate": config.accumulate,
+        "learning_rate": _schedule(config, steps_per_epoch // config.accumulate),
+        "global_clipnorm": config.clip_norm,
+    }
     if config.optimizer == "sgd":
         optimizer = LayerRatesSGD(
-            config.layer_rates,
-            l2_penalty=config.weight_decay,
-            learning_rate=rate,
-            momentum=config.momentum,
-            global_clipnorm=config.clip_norm,
+            l2_penalty=config.weight_decay, momentum=config.momentum, **settings
         )
     else:
-        optimizer = LayerRatesAdamW(
-            config.layer_rates,
-            learning_rate=rate,
-            weight_decay=config.weight_decay,
-            global_clipnorm=config.clip_norm,
-        )
+        optimizer = LayerRatesAdamW(weight_decay=config.weight_decay, **settings)
         optimizer.exclude_from_weight_decay([v for v in variables if not is_kernel(v)])
     optimizer.build(variables)
     return optimizer
 
 
-def _schedule(config: StageConfig, steps_per_epoch: int):
+def forget_steps(optimizer: keras.optimizers.Optimizer) -> None:
+    """Drop the gradients of steps since the last update of an optimiser of `build_optimizer`.
+
+    In half precision a step whose gradients overflow does not count, so that an epoch may end in
+    the middle of an update; what each device has summed by then is in no checkpoint.
+    """
+    getattr(optimizer, "inner_optimizer", optimizer).forget_steps()  # Keras scales losses around it
+
+
+def _schedule(config: StageConfig, updates_per_epoch: int):
     if config.schedule == "poly":
         return keras.optimizers.schedules.PolynomialDecay(
-            config.learning_rate, config.epochs * steps_per_epoch, 0.0, power=config.power
+            config.learning_rate, config.epochs * updates_per_epoch, 0.0, power=config.power
         )
     if config.schedule == "step":
         return keras.optimizers.schedules.ExponentialDecay(
-            config.learning_rate, config.step_epochs * steps_per_epoch, 0.1, staircase=True
+            config.learning_rate, config.step_epochs * updates_per_epoch, 0.1, staircase=True
         )
     return config.learning_rate

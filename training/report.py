@@ -166,7 +166,7 @@ def main(
 
     Args:
         work_dir: directory of the training run.
-        dataset: scenes, moving_scenes, camvid, folder or clips; that of the run by default.
+        dataset: one of `training.data.NAMES`; that of the run by default.
         data_dir: directory of the data set; those that are generated need none.
         split: where the pictures are from: train, val or test.
         examples: how many pictures.

@@ -19,7 +19,7 @@ from training.data import Dataset
 from training.data.pipeline import eval_dataset, steps_per_epoch, train_dataset
 from training.data.statistics import median_frequency_weights
 from training.evaluate import evaluate
-from training.optimizers import build_optimizer
+from training.optimizers import build_optimizer, forget_steps
 
 
 @dataclass
@@ -95,31 +95,20 @@ class StagedTraining:
         config, data, first = self.config.stage(stage.name), self.config.data, self.progress.epoch
         if first >= config.epochs:
             return
-        batch_size = config.batch_size or data.batch_size
-        steps = steps_per_epoch(self.dataset, data.train_split, batch_size)
+        steps = self._steps_per_epoch(config)
         with self.strategy.scope():
             model = self._compiled(stage, config, steps)
             if first:
                 self.checkpoints.restore_optimizer(model.optimizer)
         model.fit(
-            train_dataset(
-                self.dataset,
-                data.train_split,
-                batch_size=batch_size,
-                augmentation=data.augmentation,
-                seed=self.config.seed + index,
-                first_epoch=first,
-                epochs=config.epochs,
-                cache=data.cache,
-                clips=self.config.clips,
-            ),
+            self._train_batches(config, self.config.seed + index, first),
             epochs=config.epochs,
             initial_epoch=first,
             steps_per_epoch=steps,
             validation_data=eval_dataset(
                 self.dataset,
                 data.val_split,
-                batch_size=batch_size,
+                batch_size=config.batch_size or data.batch_size,
                 pad_to_full_batch=True,
                 cache=data.cache,
                 clips=self.config.clips,
@@ -132,10 +121,44 @@ class StagedTraining:
             verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[
                 StopOnNaN(stage.name, self.checkpoints.latest),
+                keras.callbacks.LambdaCallback(
+                    on_epoch_begin=lambda *_: forget_steps(model.optimizer)
+                ),
                 keras.callbacks.TensorBoard(self.work_dir / "logs" / stage.name),
                 Epochs(stage.name, first, lambda *args: self._end_epoch(stage, model, *args)),
             ],
         )
+
+    def _steps_per_epoch(self, config: StageConfig) -> int:
+        """The steps that make whole updates."""
+        data = self.config.data
+        batch_size = config.batch_size or data.batch_size
+        steps = steps_per_epoch(self.dataset, data.train_split, batch_size)
+        if steps < config.accumulate:
+            raise ValueError(
+                "Invalid value for argument `accumulate`: expected at most the steps of an epoch, "
+                f"{steps} of {batch_size} pictures, received {config.accumulate}."
+            )
+        return steps // config.accumulate * config.accumulate
+
+    def _train_batches(self, config: StageConfig, seed: int, first: int) -> tf.data.Dataset:
+        """The batches of a stage's steps from an epoch on: parts of those of its updates."""
+        data = self.config.data
+        batch_size = config.batch_size or data.batch_size
+        batches = train_dataset(
+            self.dataset,
+            data.train_split,
+            batch_size=batch_size * config.accumulate,
+            augmentation=data.augmentation,
+            seed=seed,
+            first_epoch=first,
+            epochs=config.epochs,
+            cache=data.cache,
+            clips=self.config.clips,
+        )
+        if config.accumulate == 1:
+            return batches
+        return batches.rebatch(batch_size, drop_remainder=True)
 
     def _compiled(self, stage: Stage, config: StageConfig, steps: int) -> keras.Model:
         """The network up to the stage's output, with only the stage's layers to learn."""
@@ -166,7 +189,9 @@ class StagedTraining:
                 power=settings.class_weight_power,
             )
         ignore = self.dataset.classes.ignore
-        loss = SegmentationCrossEntropy(ignore, weights, settings.hard_ratio)
+        loss = SegmentationCrossEntropy(
+            ignore, weights, settings.hard_ratio, reduction=settings.reduction
+        )
         if settings.coarse:
             return _CoarseLoss(loss, self.config.coarse_stride(stage.output))
         return loss
@@ -194,18 +219,13 @@ class StagedTraining:
         best = workdir.load_model(self.work_dir, stage.name)
         self.model.set_weights(best.get_weights())
         config = self.config.stage(stage.name)
-        steps = steps_per_epoch(
-            self.dataset,
-            self.config.data.train_split,
-            config.batch_size or self.config.data.batch_size,
-        )
         trained = self._learning(stage).trainable_variables
         self.progress.results.append(
             {
                 **self._evaluate(stage),
                 "name": stage.name,
                 "seconds": self.progress.seconds,
-                "steps": steps * config.epochs,
+                "steps": self._steps_per_epoch(config) * config.epochs,
                 "epochs": config.epochs,
                 "parameters_trained": int(sum(np.prod(v.shape) for v in trained)),
             }

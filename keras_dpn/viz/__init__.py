@@ -24,6 +24,8 @@ from keras_dpn.viz.plots import (
     plot_contexts,
     plot_crf_search,
     plot_curves,
+    plot_feature_scales,
+    plot_receptive_field,
     plot_trimap,
 )
 
@@ -44,6 +46,8 @@ __all__ = [
     "plot_contexts",
     "plot_crf_search",
     "plot_curves",
+    "plot_feature_scales",
+    "plot_receptive_field",
     "plot_trimap",
     "side_by_side",
     "stack",

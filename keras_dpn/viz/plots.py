@@ -1,4 +1,4 @@
-"""Plots of contexts, confusion matrices, curves and searches, as Matplotlib figures.
+"""Plots of what a run learned, of how it went and of what its units see, as Matplotlib figures.
 
 Matplotlib is imported where it is used, so that the library itself needs only Keras and NumPy;
 `figure_png` writes a figure.
@@ -246,6 +246,83 @@ def plot_crf_search(settings: Sequence[tuple[Sequence[float], float]], baseline:
     return figure
 
 
+def plot_receptive_field(
+    image: np.ndarray,
+    discrepancy: np.ndarray,
+    stride: int,
+    box: tuple[int, int, int, int],
+    unit: tuple[float, float],
+    title: str,
+) -> "Figure":
+    """What a unit sees of an image: its theoretical field as a frame, and how much it changes.
+
+    Args:
+        image: uint8 (H, W, 3).
+        discrepancy: from `receptive_field.discrepancy_map`.
+        stride: pixels from one of its cells to the next.
+        box: top, left, bottom and right of the theoretical field within the image.
+        unit: row and column of the unit's middle in the image, in pixels.
+        title: stands above the pictures.
+    """
+    height, width = image.shape[:2]
+    wide = width > 1.5 * height
+    rows, columns = (2, 1) if wide else (1, 2)
+    panel = (8.6 if wide else 4.2) * height / width + 0.4  # inches
+    figure = _figure(9.6, min(9.6, rows * panel + 0.6))
+    panels = figure.subplots(rows, columns)
+    top, left, bottom, right = box
+    for axes in panels:
+        axes.imshow(image)
+        frame = {"fill": False, "edgecolor": COLORS[1], "linewidth": 2, "clip_on": False}
+        axes.add_patch(_rectangle((left - 0.5, top - 0.5), right - left, bottom - top, **frame))
+        axes.plot(unit[1], unit[0], "+", color=COLORS[1], markersize=10, markeredgewidth=2)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    panels[0].set_title("frame: theoretical field", fontsize=9, color=INK)
+    panels[1].set_title("change under a patch of noise", fontsize=9, color=INK)
+    rows, columns = (n * stride for n in discrepancy.shape)
+    place = {"extent": (-0.5, columns - 0.5, rows - 0.5, -0.5), "interpolation": "nearest"}
+    shown = panels[1].imshow(discrepancy, cmap="magma", vmin=0, alpha=0.8, **place)
+    panels[1].set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    bar = figure.colorbar(shown, ax=list(panels), shrink=0.8)
+    bar.set_label("change of the unit", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def plot_feature_scales(scales: Mapping[str, Sequence[float]]) -> "Figure":
+    """Lengths of feature vectors by layer, on a logarithmic scale: median, and from 25 to 75%.
+
+    Args:
+        scales: by layer, in the order of the network, lower quartile, median and upper quartile.
+
+    Raises:
+        ValueError: without a layer, or where nothing is above 0: a logarithm shows no zero.
+    """
+    if not scales or not max(max(values) for values in scales.values()) > 0:
+        raise ValueError(
+            "Invalid value for argument `scales`: expected lengths above 0 of one layer at least, "
+            f"received {dict(scales)}."
+        )
+    figure = _figure(7.0, 0.45 * len(scales) + 1.2)
+    axes = figure.subplots()
+    for place, (low, middle, high) in enumerate(scales.values()):
+        axes.plot([low, high], [place, place], color=COLORS[0], linewidth=7, alpha=0.4)
+        axes.plot(middle, place, "o", color=COLORS[0], markersize=7)
+        label = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+        text = f"{middle:.0f}" if middle >= 100 else f"{middle:.3g}"
+        axes.annotate(text, (middle, place), **label)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(scales)), list(scales))
+    axes.set_ylim(len(scales) - 0.5, -0.7)
+    axes.set_xlabel("L2 norm of the feature vector: median, and the middle half of all positions")
+    axes.grid(axis="x", color="#e4e4e4")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def figure_png(figure: "Figure", dpi: int = 144) -> bytes:
     """A figure as PNG bytes."""
     stream = io.BytesIO()
@@ -293,6 +370,12 @@ def _label_search(axes: "Axes", alphas: Sequence[float], betas: Sequence[float])
     axes.label_outer()
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
+
+
+def _rectangle(*args, **kwargs):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(*args, **kwargs)
 
 
 def _legend_lines() -> list:

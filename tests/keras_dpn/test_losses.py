@@ -26,6 +26,16 @@ def test_is_the_mean_over_the_counted_pixels():
         assert_close(SegmentationCrossEntropy()(labels, LOGITS), expected)
 
 
+def test_the_sum_is_the_mean_times_the_counted_pixels():
+    loss = SegmentationCrossEntropy(reduction="sum")
+    assert_close(loss(LABELS, LOGITS), pixel_losses(LABELS, LOGITS)[COUNTED].sum(), rtol=1e-5)
+    weights = np.array([0.0, 0.5, 1.0, 2.0, 8.0])
+    each = weights[np.where(COUNTED, LABELS, 0)] * COUNTED
+    found = SegmentationCrossEntropy(class_weights=weights, reduction="sum")(LABELS, LOGITS)
+    assert_close(found, (pixel_losses(LABELS, LOGITS) * each).sum(), rtol=1e-5)
+    assert float(loss(np.full_like(LABELS, 255), LOGITS)) == 0
+
+
 @pytest.mark.parametrize("ignore_label", [-1, 0, 11])
 def test_other_ignore_labels(ignore_label):
     labels = np.where(COUNTED, LABELS, ignore_label)
@@ -111,11 +121,12 @@ def test_trains_in_fit():
 
 
 def test_config_round_trip():
-    loss = SegmentationCrossEntropy(11, np.array([1, 2]), 0.5, name="own")
+    loss = SegmentationCrossEntropy(11, np.array([1, 2]), 0.5, "sum", name="own")
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert type(again) is SegmentationCrossEntropy
     assert again.get_config() == loss.get_config()
     assert (again.ignore_label, again.class_weights, again.hard_ratio) == (11, [1.0, 2.0], 0.5)
+    assert again.reduction == "sum"
 
 
 @pytest.mark.parametrize(
@@ -123,6 +134,7 @@ def test_config_round_trip():
     [
         ({"hard_ratio": 0.0}, r"`hard_ratio`: expected a number in \(0, 1\], received 0.0"),
         ({"hard_ratio": 1.5}, r"`hard_ratio`: expected a number in \(0, 1\], received 1.5"),
+        ({"reduction": "none"}, "`reduction`: expected one of .*'mean', 'sum'.*, received 'none'"),
         ({"class_weights": [1, -2]}, "`class_weights`: expected non-negative numbers"),
         ({"class_weights": [float("nan")]}, "`class_weights`: expected non-negative numbers"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from keras_dpn.layers import MeanFieldCRF
 from training.configs import RECIPES, from_json, to_json
 from training.configs.base import LossConfig, StageConfig
-from training.configs.networks import NETWORKS, DeepLabTrainConfig
+from training.configs.networks import NETWORKS, DeepLabTrainConfig, DPNTrainConfig
 from training.configs.networks.deeplab import CRFConfig, DeepLabConfig
 from training.train import build_model
 
@@ -39,12 +39,36 @@ def test_stages_tell_the_layers_that_learn():
     assert found == [{"b1_conv1", "b9_dropout", "b11"}, {"msc_image_conv"}, learning]
 
 
+@pytest.mark.parametrize("config", [DPNTrainConfig, DeepLabTrainConfig])
+def test_the_unary_stage_teaches_the_global_context(config):
+    model = dataclasses.replace(config().model, global_context=True, width=0.02)
+    unary = build_model(config(model=model), num_classes=3).stage_model("unary")
+    layers = [layer.name for layer in unary.layers if layer.weights]
+    assert {"b10_norm", "pool6_norm", "b11", "b11_context"} <= set(layers)
+    assert all(config.stages[0].teaches(layer) for layer in layers)
+
+
+def test_voc_recipes_are_the_rows_of_parsenets_table_6():
+    rows = {(fusion, norm) for fusion in (None, "early", "late") for norm in (False, True)}
+    voc = [recipe for name, recipe in RECIPES.items() if name.startswith("parsenet_")]
+    assert {(r.model.fusion, r.model.normalize) for r in voc} == rows and len(voc) == len(rows)
+    assert len({(repr(r.data), repr(r.final)) for r in voc}) == 1
+
+
+def test_parsenets_learning_rate_is_its_own_for_a_mean():
+    final = RECIPES["parsenet_late_norm_voc"].final
+    assert final.learning_rate == pytest.approx(1e-9 * 500 * 500)  # its sum is over 500x500 pixels
+    assert (final.schedule, final.power, final.momentum) == ("poly", 0.9, 0.9)
+
+
 @pytest.mark.parametrize("config", NETWORKS.values())
 def test_the_models_defaults_are_the_networks(config):
     defaults = {k: p.default for k, p in inspect.signature(config.network).parameters.items()}
     for field in dataclasses.fields(config().model):
-        if not config.network.__name__.endswith("DPN") or field.name != "trunk":  # CPUs train it
-            assert field.default == defaults[field.name], field.name
+        if config.network.__name__.endswith("DPN") and field.name == "trunk":
+            continue  # CPUs train it
+        expected = (1,) if field.name == "grid" else defaults[field.name]  # one of several
+        assert field.default == expected, field.name
 
 
 def test_the_crfs_defaults_are_the_layers():
@@ -55,7 +79,7 @@ def test_the_crfs_defaults_are_the_layers():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 99}, "expected a configuration of version 2, found version 99"),
+        ({"version": 99}, "expected a configuration of version 3, found version 99"),
         (
             {"network": "LeNet"},
             "network: expected one of .*'SpatialTemporalDPN'.*, received 'LeNet'",
@@ -101,6 +125,7 @@ COARSE = StageConfig(epochs=1, loss=LossConfig(coarse=True))
         ("deeplab_camvid_crf", {"joint": COARSE}, "Stage joint has no coarse map to compare"),
         ("deeplab_camvid", {"multiscale": COARSE}, "Stage multiscale needs --model.multiscale"),
         ("deeplab_camvid", {"unary": StageConfig()}, "at least one stage with epochs"),
+        ("scenes", {"unary": StageConfig(epochs=1, accumulate=0)}, "--unary.accumulate from 1 up"),
     ],
 )
 def test_stages_that_cannot_be_trained_are_refused(recipe, change, message):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from training.configs.base import StageConfig
-from training.optimizers import build_optimizer
+from training.optimizers import build_optimizer, forget_steps
 
 
 def model():
@@ -68,6 +68,47 @@ def test_long_gradients_are_clipped_together():
     )
     _, moved = step(config, model(), value=100.0)
     assert np.sqrt(sum(np.sum(m**2) for m in moved)) == pytest.approx(0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_updates_go_by_the_mean_gradient_of_several_steps(kind):
+    """Rate, momentum, decay and clipping are once an update."""
+
+    def train(values, accumulate):
+        config = StageConfig(
+            optimizer=kind, epochs=2, learning_rate=0.1, clip_norm=1.0, accumulate=accumulate
+        )
+        keras.utils.set_random_seed(1)
+        net = model()
+        optimizer = build_optimizer(config, len(values) // 2, net.trainable_variables)
+        found = []
+        for value in values:
+            gradients = [keras.ops.full(w.shape, value) for w in net.trainable_variables]
+            optimizer.apply(gradients, net.trainable_variables)
+            found.append([*net.get_weights(), optimizer.iterations, optimizer.learning_rate])
+        return found
+
+    values = np.random.default_rng(0).normal(size=12)
+    large, small = train(values.reshape(4, 3).mean(1), 1), train(values, 3)
+    for expected, found in zip(large, small[2::3], strict=True):
+        for a, b in zip(expected, found, strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-7)
+    for before, found in zip(small[2::3], small[3::3], strict=False):
+        for a, b in zip(before, found, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_steps_since_the_last_update_can_be_forgotten():
+    config = StageConfig(optimizer="sgd", schedule="constant", learning_rate=1.0, accumulate=2)
+    net = model()
+    optimizer = build_optimizer(config, 4, net.trainable_variables)
+    for value in (5.0, None, 1.0, 1.0):
+        before = np.array(net.trainable_variables[1])
+        if value is None:
+            forget_steps(keras.optimizers.LossScaleOptimizer(optimizer))
+            continue
+        optimizer.apply([keras.ops.full(w.shape, value) for w in net.trainable_variables])
+    np.testing.assert_allclose(net.trainable_variables[1] - before, -1.0)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_dpn.losses import SegmentationCrossEntropy
 from keras_dpn.models import DeepLab
-from training.stages import _CoarseLoss
+from training.configs.base import DataConfig, StageConfig
+from training.configs.networks import DPNTrainConfig
+from training.data.pipeline import Augmentation
+from training.stages import StagedTraining, _CoarseLoss
 
 
 @pytest.mark.parametrize("size", [(33, 41), (32, 47)])
@@ -20,3 +24,18 @@ def test_coarse_loss_compares_the_map_before_it_was_enlarged(size):
     expected = loss(sampled, coarse[:, :rows, :columns])
     assert float(_CoarseLoss(loss, 8)(labels, logits)) == pytest.approx(float(expected), rel=1e-5)
     assert float(loss(labels, logits)) != pytest.approx(float(expected), rel=1e-3)
+
+
+def test_an_epoch_has_whole_updates(small_scenes, tmp_path):
+    """Of three pictures two make an update; what its steps see is what one step would see."""
+    data = DataConfig(batch_size=1, augmentation=Augmentation(crop=(32, 48)))
+    training = StagedTraining(
+        DPNTrainConfig(data=data), None, small_scenes, None, tmp_path, tf.distribute.get_strategy()
+    )
+    small, large = StageConfig(epochs=2, accumulate=2), StageConfig(epochs=2, batch_size=2)
+    assert [training._steps_per_epoch(stage) for stage in (small, large)] == [2, 1]
+    steps, updates = (list(training._train_batches(stage, 0, 0)) for stage in (small, large))
+    assert [len(steps), len(updates)] == [4, 2]
+    for i in (0, 1):
+        seen = np.concatenate([step[i] for step in steps])
+        np.testing.assert_array_equal(seen, np.concatenate([update[i] for update in updates]))

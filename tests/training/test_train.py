@@ -137,7 +137,7 @@ def start(args):
 
 def test_a_killed_run_resumes_to_the_same_weights(pictures, tmp_path):
     more = ["--unary.epochs", "4", "--triple.epochs", "1", "--contexts.epochs", "2"]
-    more += ["--joint.epochs", "0"]
+    more += ["--joint.epochs", "0", "--unary.accumulate", "2"]
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert main(arguments(pictures, undisturbed, *more)) == 0
     process = start(arguments(pictures, killed, *more))
@@ -157,13 +157,14 @@ def test_a_killed_run_resumes_to_the_same_weights(pictures, tmp_path):
     assert histories[0] == histories[1]
 
 
-def test_two_devices_train_like_one(pictures, tmp_path):
+def test_two_devices_and_accumulated_steps_train_like_one(pictures, tmp_path):
     more = ["--unary.epochs", "1", "--triple.epochs", "0", "--contexts.epochs", "0"]
     more += ["--joint.epochs", "0", "--model.dropout", "0", "--unary.optimizer", "sgd"]
     more += ["--data.augmentation.scale", "1", "1", "--unary.loss.class-weight-power", "0"]
     more += ["--unary.clip-norm", "None"]  # is applied before devices sum their gradients
-    process = start(arguments(pictures, tmp_path / "two", *more, "--devices", "cpu:2"))
-    assert main(arguments(pictures, tmp_path / "one", *more)) == 0
+    large, small = ["--unary.batch-size", "4"], ["--unary.accumulate", "2", "--devices", "cpu:2"]
+    process = start(arguments(pictures, tmp_path / "two", *more, *small))
+    assert main(arguments(pictures, tmp_path / "one", *more, *large)) == 0
     output = process.communicate()[0].decode()
     assert process.returncode == 0, output
     one, two = (workdir.load_model(tmp_path / d) for d in ("one", "two"))
@@ -174,6 +175,11 @@ def test_two_devices_train_like_one(pictures, tmp_path):
         for d in ("one", "two")
     ]
     assert miou[0] == pytest.approx(miou[1], abs=1e-3)
+
+
+def test_an_update_needs_no_more_steps_than_an_epoch_has(pictures, tmp_path):
+    with pytest.raises(ValueError, match="`accumulate`: .* 2 of 2 pictures, received 3"):
+        main(arguments(pictures, tmp_path / "w", "--unary.accumulate", "3"))
 
 
 def test_a_loss_that_is_nan_stops_the_run(pictures, tmp_path):

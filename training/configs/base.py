@@ -9,14 +9,16 @@ import tyro
 
 from training.data.pipeline import Augmentation, ClipInputs
 
-CONFIG_VERSION = 2
+CONFIG_VERSION = 3
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Where pictures come from and how they are varied."""
 
-    dataset: Literal["scenes", "moving_scenes", "camvid", "folder", "clips"] = "folder"
+    dataset: Literal["scenes", "context_scenes", "moving_scenes", "camvid", "folder", "clips"] = (
+        "folder"
+    )
     data_dir: str | None = None
     """Its directory; scenes need none."""
     train_split: str = "train"
@@ -32,6 +34,11 @@ class DataConfig:
 class LossConfig:
     """The loss of a stage."""
 
+    reduction: Literal["mean", "sum"] = "mean"
+    """Over the pixels that count, of all pictures of a step.
+
+    A sum is the mean times their number: it wants a learning rate as many times smaller.
+    """
     class_weight_power: float = 0.0
     """Exponent of the median-frequency class weights; 0 weighs all pixels alike."""
     class_weight_cap: float = 8.0
@@ -67,6 +74,11 @@ class StageConfig:
     """
     batch_size: int | None = None
     """Instead of the data's."""
+    accumulate: int = 1
+    """Steps whose gradients are averaged before an update, for batches that do not fit in memory.
+
+    Schedules count updates. An epoch ends with one: pictures too few for another are left out.
+    """
     loss: LossConfig = field(default_factory=LossConfig)
 
 
@@ -128,6 +140,11 @@ class TrainConfig:
         if not chosen:
             raise ValueError("Expected at least one stage with epochs, received none.")
         for stage in chosen:
+            if self.stage(stage.name).accumulate < 1:
+                raise ValueError(
+                    f"Stage {stage.name}: expected --{stage.name}.accumulate from 1 up, received "
+                    f"{self.stage(stage.name).accumulate}."
+                )
             if self.stage(stage.name).loss.coarse and not self.coarse_stride(stage.output):
                 raise ValueError(
                     f"Stage {stage.name} has no coarse map to compare; leave out "

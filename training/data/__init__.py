@@ -8,7 +8,7 @@ from training.data.dataset import Classes, Dataset, Example
 from training.data.flow import FlowCache
 from training.data.folder import FolderDataset
 
-NAMES = ("scenes", "moving_scenes", "camvid", "folder", "clips")
+NAMES = ("scenes", "context_scenes", "moving_scenes", "camvid", "folder", "clips")
 
 
 def load_dataset(
@@ -17,9 +17,10 @@ def load_dataset(
     """Opens a data set by its name; no picture is read yet.
 
     Args:
-        name: "scenes" and "moving_scenes" (generated, need no files), "camvid" (SegNet's layout),
-            "folder" (`images/`, `labels/`, `splits/`, `classes.json`) or "clips" (the same with
-            `clips/`); "moving_scenes", "camvid" and "clips" are each a `ClipDataset`.
+        name: "scenes", "context_scenes" and "moving_scenes" (generated, need no files), "camvid"
+            (SegNet's layout), "folder" (`images/`, `labels/`, `splits/`, `classes.json`) or "clips"
+            (the same with `clips/`); "moving_scenes", "camvid" and "clips" are each a
+            `ClipDataset`.
         data_dir: directory of the data set; None for those that are generated.
         seed: which pictures are generated; the others do not use it.
         flow_dir: where "camvid" and "clips" keep the flow that they compute; None: nowhere.
@@ -40,6 +41,10 @@ def load_dataset(
         from training.data.scenes import ScenesDataset
 
         return ScenesDataset(seed=seed)
+    if name == "context_scenes":
+        from training.data.context_scenes import ContextScenesDataset
+
+        return ContextScenesDataset(seed=seed)
     if name == "moving_scenes":
         from training.data.moving_scenes import MovingScenesDataset
 

@@ -149,9 +149,12 @@ class ScenesDataset(Dataset):
         self.splits = {split: _examples(split, count) for split, count in sizes.items()}
 
     def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
+        return Scene(self.size, self.generator(example)).draw()
+
+    def generator(self, example: Example) -> np.random.Generator:
+        """The source of all that is random in an example."""
         split = example.name.rsplit("_", 1)[0]
-        entropy = [self.seed, zlib.crc32(split.encode()), example.index]
-        return Scene(self.size, np.random.default_rng(entropy)).draw()
+        return np.random.default_rng([self.seed, zlib.crc32(split.encode()), example.index])
 
 
 def check_arguments(sizes: Mapping[str, int], size: tuple[int, int], seed: int) -> None:
@@ -170,7 +173,15 @@ def length_unit(size: tuple[int, int]) -> float:
 
 
 class Scene:
-    """One picture while it is drawn: flat colours and labels, and which boxes are taken."""
+    """One picture while it is drawn: flat colours and labels, and which boxes are taken.
+
+    Attributes:
+        colors: the mean colour of what is drawn, by name.
+        texture: the strength of each label's texture, (256,).
+    """
+
+    colors = _COLORS
+    texture = _TEXTURE
 
     def __init__(self, size: tuple[int, int], rng: np.random.Generator):
         self.rng = rng
@@ -293,7 +304,7 @@ class Scene:
 
     def _color(self, name: str) -> np.ndarray:
         grey = self.rng.normal(0, _GREY_SPREAD)
-        return np.array(_COLORS[name]) + grey + self.rng.normal(0, _COLOR_SPREAD, 3)
+        return np.array(self.colors[name]) + grey + self.rng.normal(0, _COLOR_SPREAD, 3)
 
     def _photograph(self) -> np.ndarray:
         """Texture, uneven light, a soft lens and a noisy sensor."""
@@ -310,7 +321,7 @@ class Scene:
         """The texture of what has been drawn, (H, W), to be added to all channels."""
         noise = self.rng.standard_normal((2, *self.labels.shape), "float32")
         spots = ndimage.gaussian_filter(noise[0], _TEXTURE_SIZE * self.unit)
-        return spots * (_TEXTURE[self.labels] / spots.std())
+        return spots * (self.texture[self.labels] / spots.std())
 
 
 def _examples(split: str, count: int) -> tuple[Example, ...]:
@@ -379,10 +390,15 @@ def main(out: Path, count: int = 500, seed: int = 0) -> None:
         count: number of training pictures; val and test get a quarter as many each.
         seed: which pictures; the same seed gives the same files.
     """
+    write_scenes(ScenesDataset, out, count, seed)
+
+
+def write_scenes(kind: type[ScenesDataset], out: Path, count: int, seed: int) -> None:
+    """Writes a generated data set of so many training pictures; see `main`."""
     if count < 1:
         raise ValueError(f"Invalid value for argument `count`: expected 1 or more, got {count}.")
     rest = -(-count // 4)
-    dataset = ScenesDataset({"train": count, "val": rest, "test": rest}, seed=seed)
+    dataset = kind({"train": count, "val": rest, "test": rest}, seed=seed)
     write_folder(dataset, out)
     print(f"{out}: {count} training, {rest} validation and {rest} test pictures")
 

@@ -26,6 +26,7 @@ CURVES = {
     "unary+crf": [0.45, 0.5, 0.55],
     "final": [0.5, 0.55, 0.6],
 }
+SCALES = {"conv3_3": [300.0, 500.0, 900.0], "pool6": [0.0, 2.5, 3.0]}
 SETTINGS = [((5, 60, 3), 0.6), ((5, 60, 6), 0.62), ((5, 120, 6), 0.61), ((10, 60, 6), 0.59)]
 
 
@@ -48,6 +49,10 @@ def plots():
         "trimap": lambda: viz.plot_trimap(CURVES),
         "search": lambda: viz.plot_crf_search(SETTINGS, 0.58),
         "search of one": lambda: viz.plot_crf_search(SETTINGS[:1], 0.58),
+        "receptive field": lambda: viz.plot_receptive_field(
+            np.zeros((30, 50, 3), "uint8"), np.eye(4, 7), 8, (0, 5, 25, 50), (12, 30), "a title"
+        ),
+        "feature scales": lambda: viz.plot_feature_scales(SCALES),
         "wide search": lambda: viz.plot_crf_search(
             [((w, 10 * w, w + b), 0.1 * w) for w in range(1, 5) for b in range(5)], 0.58
         ),
@@ -132,7 +137,29 @@ def test_plot_crf_search_has_a_heat_map_a_weight_and_frames_the_best():
     assert "62.00% at w1 5, sigma_alpha 60, sigma_beta 6\n58.00%" in figure.get_suptitle()
 
 
+def test_plot_receptive_field_frames_the_theoretical_field():
+    figure = viz.plot_receptive_field(
+        np.zeros((30, 50, 3), "uint8"), np.eye(4, 7), 8, (0, 5, 25, 50), (12, 30), "a title"
+    )
+    for axes in figure.axes[:2]:
+        (frame,) = axes.patches
+        assert (*frame.get_xy(), frame.get_width(), frame.get_height()) == (4.5, -0.5, 45, 25)
+        assert axes.get_lines()[0].get_xydata().tolist() == [[30, 12]]
+        assert (*axes.get_xlim(), *axes.get_ylim()) == (-0.5, 49.5, 29.5, -0.5)
+    assert list(figure.axes[1].images[1].get_extent()) == [-0.5, 55.5, 31.5, -0.5]
+
+
+def test_plot_feature_scales_has_a_bar_and_a_dot_a_layer():
+    axes = viz.plot_feature_scales(SCALES).axes[0]
+    drawn = [line.get_xydata().tolist() for line in axes.get_lines()]
+    assert drawn[:2] == [[[300, 0], [900, 0]], [[500, 0]]] and axes.get_xscale() == "log"
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(SCALES)
+
+
 def test_plots_refuse_what_does_not_fit():
+    for scales in ({}, {"fc7": [0.0, 0.0, 0.0]}):
+        with pytest.raises(ValueError, match="`scales`"):
+            viz.plot_feature_scales(scales)
     with pytest.raises(ValueError, match="`curves`.*near the void"):
         viz.plot_trimap({"final": [None, None]})
     with pytest.raises(ValueError, match="`settings`"):
