@@ -1,12 +1,22 @@
 """Recipes: typed configurations, one file a recipe."""
 
-from training.configs import camvid, deeplab, fcn, folder, moving_scenes, parsenet, scenes
+from training.configs import (
+    camvid,
+    context_scenes,
+    deeplab,
+    fcn,
+    folder,
+    moving_scenes,
+    parsenet,
+    scenes,
+)
 from training.configs.base import TrainConfig
 from training.configs.files import from_json, to_json
 
 RECIPES: dict[str, TrainConfig] = {
     **scenes.RECIPES,
     **moving_scenes.RECIPES,
+    **context_scenes.RECIPES,
     **camvid.RECIPES,
     **folder.RECIPES,
     **deeplab.RECIPES,
