@@ -137,7 +137,7 @@ def main(
         samples: draws of the bootstrap.
         confidence: of the interval, between 0 and 1.
         seed: of the draws.
-        changed: show so many images that gained most, and as many that lost most.
+        changed: show so many images that gained most, and as many that lost most; 0: none.
         out: JSON file to write, with the scores of every image.
     """
     if len(runs) < 2:
@@ -150,7 +150,7 @@ def main(
     console = Console()
     title = f"{len(first.names)} images of {split}: against {first.title}"
     console.print(_table(title, first.title, found, confidence))
-    for other, result in found.items():
+    for other, result in found.items() if changed else ():
         console.print(_changes(f"{first.title} → {other}", result["images"], changed))
 
 

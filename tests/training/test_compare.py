@@ -70,7 +70,9 @@ def test_the_script_prints_each_against_the_first(runs, capsys):
     printed = capsys.readouterr().out
     assert "6 images of val" in printed and "95% interval" in printed
     difference = 100 * written["compared"][b]["difference"]
-    assert f"{difference:+.2f}" in printed
+    assert f"{difference:+.2f}" in printed and "mIoU before" in printed
+    script.main((a, b), samples=100, changed=0)
+    assert "mIoU before" not in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_is_refused(runs):
