@@ -42,6 +42,7 @@ def test_equals_mean_field():
     assert_close(out, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.tensorflow_only  # JAX compiles ten iterations for seconds
 def test_default_settings():
     image, p = pictures(6, 5, 3), probabilities(6, 5, 2)
     out = crf.refine(image, p)
