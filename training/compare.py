@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from tyro.conf import Positional
 
 from keras_dpn import metrics
@@ -155,7 +155,7 @@ def main(
 
 
 def _table(title: str, first: str, found: dict[str, Any], confidence: float) -> Table:
-    table = Table("evaluation", "mIoU, %", title=title)
+    table = Table(Column("evaluation", overflow="fold"), "mIoU, %", title=title)
     for column in ("difference", f"{100 * confidence:g}% interval", "wins, %"):
         table.add_column(column, justify="right")
     table.add_row(first, f"{100 * next(iter(found.values()))['first']:.1f}")
