@@ -221,7 +221,9 @@ def test_clips_start_from_a_run_on_pictures(tmp_path, recipe):
     assert main(["camvid", *data, "--work-dir", str(pictures), *TINY, *stages, *NO_JOINT]) == 0
     weights = ["--weights", str(pictures / "stages" / "1_unary" / "model.keras")]
     stages = ["--triple.epochs", "1", "--contexts.epochs", "1", "--joint.epochs", "1"]
-    assert main([recipe, *data, "--work-dir", str(work_dir), *TINY, *stages, *weights]) == 0
+    # With frames so near to each other one epoch makes a better model, which is what a run keeps.
+    near = ["--model.frame-spacing", "1"]
+    assert main([recipe, *data, "--work-dir", str(work_dir), *TINY, *stages, *near, *weights]) == 0
     assert any((work_dir / "flow").iterdir())
     results = json.loads((work_dir / "results.json").read_text())["stages"]
     assert [stage["name"] for stage in results] == ["triple", "contexts", "joint"]
@@ -231,9 +233,9 @@ def test_clips_start_from_a_run_on_pictures(tmp_path, recipe):
     for name in ("b1_conv1", "b11"):
         ours, theirs = (m.get_layer(name).get_weights()[0] for m in (after, before))
         np.testing.assert_array_equal(ours, theirs)
-    b13 = after.get_layer("b13")
-    assert b13.kernel.shape == (3, 3, 33, 22)  # of three frames
-    assert results[1]["parameters_trained"] == b13.count_params()
+    kernel = after.get_layer("b13").get_weights()[0]
+    assert kernel.shape == (3, 3, 33, 22) and kernel[:, :, :11].any()  # the frame before
+    assert results[1]["parameters_trained"] == after.get_layer("b13").count_params()
 
 
 def test_help_lists_the_recipes(capsys):
