@@ -81,6 +81,43 @@ def context_maps(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:
     return maps - maps.mean(axis=0, keepdims=True)
 
 
+def label_affinity(pairwise: np.ndarray, exist: np.ndarray | None = None) -> np.ndarray:
+    """How much more a potential likes two labels together than either of them: (L, L).
+
+    The mean of its logits over edges, less the means of rows and columns: what only says that a
+    label is frequent drops out. Rows are the first node's label, columns its neighbour's.
+
+    Args:
+        pairwise: (..., E, L, L), logits of `layers.PairwisePotential`, of one or many images.
+        exist: bool (E,) or of the leading axes (..., E), which edges there are; None if all.
+
+    Returns:
+        float64 (L, L), high is likely.
+
+    Raises:
+        ValueError: for other shapes, and without an edge.
+
+    Example:
+    >>> logits = np.array([[[3.0, 5.0], [0.0, 0.0]]])  # label 1 beside label 0, of one edge
+    >>> label_affinity(logits).tolist()
+    [[-0.5, 0.5], [0.5, -0.5]]
+    """
+    pairwise = np.asarray(pairwise, "float64")
+    if pairwise.ndim < 3 or pairwise.shape[-1] != pairwise.shape[-2]:
+        raise ValueError(
+            "Invalid value for argument `pairwise`: expected logits (..., E, L, L), received shape "
+            f"{pairwise.shape}."
+        )
+    exist = np.ones(pairwise.shape[:-2], bool) if exist is None else np.asarray(exist, bool)
+    edges = pairwise[np.broadcast_to(exist, pairwise.shape[:-2])]  # (all edges, L, L)
+    if not len(edges):
+        raise ValueError(
+            "Invalid value for argument `exist`: expected an edge at least, received none."
+        )
+    mean = edges.mean(axis=0)
+    return mean - mean.mean(axis=0) - mean.mean(axis=1, keepdims=True) + mean.mean()
+
+
 def strongest_contexts(maps: np.ndarray, count: int, per_label: int = 2) -> list[tuple[int, int]]:
     """The (u, v) whose maps are lowest in a tenth of the window, at most `per_label` for each u.
 

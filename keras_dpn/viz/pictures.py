@@ -15,6 +15,7 @@ Colors = Sequence[Sequence[int]]
 
 IGNORE_COLOR = (224, 224, 192)  # what PASCAL VOC's palette gives to void
 INK = "#222222"
+NODE_COLOR, EDGE_COLOR = "#D55E00", "#0072B2"
 
 
 def colorize(labels: np.ndarray, colors: Colors, ignore: int | None = 255) -> np.ndarray:
@@ -231,6 +232,56 @@ def stack(images: Sequence[np.ndarray]) -> np.ndarray:
         for i in images
     ]
     return np.concatenate(padded)
+
+
+def draw_edges(
+    image: np.ndarray, node: int, neighbors: Sequence[int], map_size: tuple[int, int]
+) -> np.ndarray:
+    """Draws the edges of one node of a feature map's graph on an image.
+
+    Args:
+        image: (H, W, 3), 0-255, what the map (h, w) was made from.
+        node: number of its cell, in row-major order of the map.
+        neighbors: numbers of the cells at the other ends, for example
+            `edges[exist & (edges[:, 0] == node), 1]` of `ops.box_edges`.
+        map_size: (h, w).
+
+    Returns:
+        uint8 (H, W, 3): lines from the middle of the node's cell, the large dot, to the others'.
+
+    Raises:
+        ValueError: if a number is not one of the map's h * w cells.
+    """
+    from PIL import Image, ImageDraw
+
+    cells = np.array([node, *neighbors], dtype=int)
+    _check_cells(cells, map_size)
+    image = _to_uint8(image)
+    fine = 4  # Pillow's lines have steps: draw larger, then shrink
+    cell = fine * np.divide(image.shape[:2], map_size)  # height, width
+    y, x = (np.stack(np.unravel_index(cells, map_size), -1) + 0.5).T * cell[:, None]
+    unit = max(0.06 * cell.min(), 0.6 * fine)
+    drawing = Image.new("RGBA", (fine * image.shape[1], fine * image.shape[0]))
+    draw = ImageDraw.Draw(drawing)
+    for color, more in (("white", unit), (EDGE_COLOR, 0)):  # a white seam shows on any image
+        for end in zip(x[1:], y[1:], strict=True):
+            draw.line([(x[0], y[0]), end], fill=color, width=round(unit + more))
+            draw.circle(end, 2 * unit + more / 2, fill=color)
+    draw.circle((x[0], y[0]), 4.5 * unit, fill="white")
+    draw.circle((x[0], y[0]), 4 * unit, fill=NODE_COLOR)
+    drawing = drawing.resize(image.shape[1::-1], Image.Resampling.BOX)
+    picture = Image.fromarray(image).convert("RGBA")
+    return np.asarray(Image.alpha_composite(picture, drawing).convert("RGB"))
+
+
+def _check_cells(cells: np.ndarray, map_size: tuple[int, int]) -> None:
+    wrong = cells[(cells < 0) | (cells >= math.prod(map_size))]
+    if wrong.size:
+        raise ValueError(
+            "Invalid value for arguments `node` and `neighbors`: expected cells 0 to "
+            f"{math.prod(map_size) - 1} of a map of {map_size[0]}x{map_size[1]}, received "
+            f"{wrong[0]}."
+        )
 
 
 def _check_labels(labels: np.ndarray, colors: Colors, ignore: int | None) -> np.ndarray:

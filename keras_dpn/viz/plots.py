@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+NEIGHBORS = {
+    "above": "label above it",
+    "below": "label below it",
+    "left": "label to its left",
+    "right": "label to its right",
+    "surrounding": "label around it",
+}
 CURVES = ((COLORS[0], "--", "training"), (COLORS[1], "-", "validation"))
 
 
@@ -43,6 +50,30 @@ def plot_compatibility(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
     grid[0].set_ylabel("label")
     bar = figure.colorbar(picture, ax=list(grid), shrink=0.8, ticks=[-limit, 0, limit])
     bar.ax.set_yticklabels(["likely", "as the\nmean label", "unlikely"])
+    bar.outline.set_visible(False)
+    return figure
+
+
+def plot_label_affinity(
+    matrix: np.ndarray, names: Sequence[str], relation: str | None = None
+) -> "Figure":
+    """Which label a potential likes beside which: blue where it likes the two together.
+
+    Args:
+        matrix: (L, L) from `label_affinity`, high is likely: the node's label in rows, that of its
+            neighbour in columns. The colours span what lies off the diagonal; a label beside itself
+            may exceed them.
+        names: the L classes.
+        relation: of the potential, as in `layers.RangeBoxGraph`: where the neighbour lies.
+    """
+    matrix = _check_square(matrix, names, "matrix")
+    limit = np.abs(matrix[~np.eye(len(names), dtype=bool)]).max(initial=0.0) or 1.0
+    figure, (axes,) = _matrix_figure(names)
+    picture = axes.imshow(matrix, cmap="RdBu", vmin=-limit, vmax=limit)
+    axes.set_ylabel("label")
+    axes.set_xlabel(NEIGHBORS.get(relation, "label of its neighbour"))
+    bar = figure.colorbar(picture, ax=axes, shrink=0.8, ticks=[-limit, 0, limit])
+    bar.ax.set_yticklabels(["unlikely", "neutral", "likely"])
     bar.outline.set_visible(False)
     return figure
 

@@ -55,6 +55,33 @@ def test_context_maps_see_every_mixture():
     assert found[0, 1, 1, 1] == 0.0
 
 
+def test_label_affinity_is_what_frequent_labels_do_not_explain():
+    rng = np.random.default_rng(4)
+    planted = np.zeros((3, 3))
+    planted[1, 2] = 6.0  # label 2 is likely beside label 1
+    frequent = rng.normal(size=(3, 1)) + rng.normal(size=(1, 3))
+    noise = rng.normal(size=(2, 4, 3, 3))
+    noise -= noise.mean(axis=(0, 1))
+    found = viz.label_affinity(planted + frequent + noise)
+    expected = [[2 / 3, 2 / 3, -4 / 3], [-4 / 3, -4 / 3, 8 / 3], [2 / 3, 2 / 3, -4 / 3]]
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 4)])
+def test_label_affinity_is_of_the_edges_that_exist(shape):
+    logits = np.random.default_rng(5).normal(size=(2, 4, 3, 3))
+    exist = np.random.default_rng(6).random(shape) > 0.5
+    kept = logits[np.broadcast_to(exist, (2, 4))]
+    np.testing.assert_allclose(viz.label_affinity(logits, exist), viz.label_affinity(kept))
+
+
+def test_label_affinity_refuses():
+    with pytest.raises(ValueError, match=r"`pairwise`: .*received shape \(4, 3, 2\)"):
+        viz.label_affinity(np.zeros((4, 3, 2)))
+    with pytest.raises(ValueError, match="`exist`: expected an edge at least"):
+        viz.label_affinity(np.zeros((4, 3, 3)), np.zeros(4, bool))
+
+
 def test_strongest_contexts_limits_each_label_and_leaves_out_itself():
     maps = np.zeros((4, 4, 3, 3))
     maps[0] = -9.0

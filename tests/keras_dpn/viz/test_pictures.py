@@ -71,6 +71,27 @@ def test_image_png_round_trip():
     np.testing.assert_array_equal(read, np.clip(image, 0, 255).astype("uint8"))
 
 
+@pytest.mark.parametrize("neighbors", [[], [0, 2, 11]])
+def test_draw_edges_from_the_node_to_its_neighbors(neighbors):
+    image = np.full((90, 120, 3), 200.0)
+    drawn = viz.draw_edges(image, 5, neighbors, (3, 4))  # cells of 30 pixels
+    assert drawn.dtype == np.uint8 and drawn.shape == image.shape
+    node, *ends = [drawn[15 + 30 * (i // 4), 15 + 30 * (i % 4)] for i in (5, *neighbors)]
+    assert node[0] > 180 > 60 > node[2]  # orange
+    assert all(end[2] > 130 > 60 > end[0] for end in ends)  # blue
+    assert np.all(drawn[75, 15] == 200)
+    for i in neighbors:  # half of the way
+        assert drawn[30 + 15 * (i // 4), 30 + 15 * (i % 4), 2] > 130
+    untouched = (drawn == 200).all(axis=-1)
+    assert untouched.mean() > 0.75
+
+
+@pytest.mark.parametrize(("node", "neighbors"), [(12, []), (0, [3, -1])])
+def test_draw_edges_refuses_cells_that_do_not_exist(node, neighbors):
+    with pytest.raises(ValueError, match=r"`neighbors`: expected cells 0 to 11 of a map of 3x4"):
+        viz.draw_edges(np.zeros((9, 12, 3)), node, neighbors, (3, 4))
+
+
 def test_legend_shows_every_color_once_and_wraps():
     colors = [(10 * i, 0, 200) for i in range(9)]
     names = [f"class {i}" for i in range(9)]

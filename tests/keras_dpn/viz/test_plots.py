@@ -39,6 +39,7 @@ def plots():
         "compatibility": lambda: viz.plot_compatibility(matrix, NAMES),
         "compatibility of frames": lambda: viz.plot_compatibility(np.stack([matrix] * 3), NAMES),
         "no compatibility": lambda: viz.plot_compatibility(np.zeros((1, 1)), NAMES[:1]),
+        "affinity": lambda: viz.plot_label_affinity(matrix, NAMES, "surrounding"),
         "contexts": lambda: viz.plot_contexts(maps, NAMES),
         "contexts of frames": lambda: viz.plot_contexts(np.stack([maps] * 3), NAMES),
         "contexts of many frames": lambda: viz.plot_contexts(np.stack([maps] * 7), NAMES),
@@ -75,6 +76,19 @@ def test_plot_compatibility_shows_each_column_less_its_mean():
     matrix = np.array([[0.0, 10.0, 5.0], [2.0, 12.0, 5.0], [4.0, 14.0, 5.0]])
     shown = viz.plot_compatibility(matrix, NAMES).axes[0].images[0].get_array()
     np.testing.assert_allclose(shown, [[-2, -2, 0], [0, 0, 0], [2, 2, 0]])
+
+
+def test_plot_label_affinity_is_blue_where_labels_like_each_other():
+    matrix = np.array([[9.0, 2.0, 0.0], [-1.0, 9.0, 0.0], [0.0, 0.0, 9.0]])
+    axes, bar = viz.plot_label_affinity(matrix, NAMES, "above").axes
+    picture = axes.images[0]
+    assert picture.get_clim() == (-2, 2)  # of what lies off the diagonal
+    red, _, blue, _ = picture.cmap(picture.norm(2.0))
+    assert blue > red + 0.2
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("label", "label above it")
+    assert [text.get_text() for text in bar.get_yticklabels()] == ["unlikely", "neutral", "likely"]
+    other = viz.plot_label_affinity(matrix, NAMES).axes[0]
+    assert other.get_xlabel() == "label of its neighbour"
 
 
 def test_plot_contexts_titles_read_a_colon_b():
@@ -166,6 +180,8 @@ def test_plots_refuse_what_does_not_fit():
         viz.plot_crf_search([], 0.5)
     with pytest.raises(ValueError, match="`matrix`.*3 names"):
         viz.plot_compatibility(np.zeros((2, 2)), NAMES)
+    with pytest.raises(ValueError, match="`matrix`.*3 names"):
+        viz.plot_label_affinity(np.zeros((2, 2)), NAMES)
     with pytest.raises(ValueError, match="`confusion`"):
         viz.plot_confusion(np.zeros((2, 3)), NAMES)
     with pytest.raises(ValueError, match="`maps`"):

@@ -1,0 +1,186 @@
+"""Losses of conditional random fields on a list of edges that need no inference."""
+
+from keras import ops
+
+from keras_dpn.ops.edge_field import check_pairwise, edge_messages, standardize_edges
+
+
+def piecewise_loss(labels, unary=None, edges=None, pairwise=None, ignore=None, exist=None):
+    """Minus the piecewise log-likelihood of a labelling: each potential is normalised by itself.
+
+        -sum_p ln softmax(unary_p)(y_p) - sum_(p, q) ln softmax(theta_pq)(y_p, y_q)
+
+    with the second softmax over all L * L pairs of labels (Lin et al., arXiv:1504.01013, eq. 12).
+    One of the two potentials may be left out.
+
+    Args:
+        labels: integers `(B, N)`, 0 to L-1 or `ignore`. Another label makes the loss NaN.
+        unary: logits `(B, N, L)`, or None. All sizes but L may be unknown.
+        edges: integers `(E, 2)`, numbers of the nodes that each edge leads from and to, or None.
+        pairwise: finite logits `(B, E, L, L)`, theta, with the first node's label in rows; or None.
+        ignore: label of nodes that don't count, nor their edges; None if all do.
+        exist: bool `(E,)` or `(B, E)`, which edges there are; None if all.
+
+    Returns:
+        float32 `(B,)`, the sum over an image's terms.
+
+    Raises:
+        ValueError: without any potential, if shapes do not fit, or an edge leads to a node that
+            does not exist (where the edges' numbers are known).
+
+    Example:
+
+    >>> unary, pairwise = keras.ops.zeros((1, 2, 3)), keras.ops.zeros((1, 1, 3, 3))
+    >>> keras.ops.round(piecewise_loss([[2, 0]], unary, [[0, 1]], pairwise), 3)  # 4 ln 3
+    [4.394]
+    """
+    if unary is None and pairwise is None:
+        raise ValueError(
+            "Invalid values for arguments `unary` and `pairwise`: expected one at least, received "
+            "None."
+        )
+    loss = 0.0
+    if unary is not None:
+        loss = loss + ops.sum(unary_losses(labels, unary, ignore)[0], axis=1)
+    if pairwise is not None:
+        loss = loss + ops.sum(pairwise_losses(labels, edges, pairwise, ignore, exist)[0], axis=1)
+    return loss
+
+
+def pseudo_likelihood_loss(labels, unary, edges, pairwise, ignore=None, exist=None):
+    """Minus the pseudo-log-likelihood of a labelling: each node given the labels of all others.
+
+        -sum_p ln softmax(unary_p + sum_(p, q) theta_pq(., y_q) + sum_(q, p) theta_qp(y_q, .))(y_p)
+
+    (Lin et al., arXiv:1504.01013, appendix, eq. 15). Unlike the piecewise loss it weighs the
+    potentials against each other, but sees the true labels of the neighbours.
+
+    Args:
+        labels: as in `piecewise_loss`.
+        unary: logits `(B, N, L)`. All sizes but L may be unknown.
+        edges: as in `piecewise_loss`.
+        pairwise: as in `piecewise_loss`.
+        ignore: label of nodes that don't count; their neighbours do, without the edges to them.
+        exist: as in `piecewise_loss`.
+
+    Returns:
+        float32 `(B,)`, the sum over an image's nodes.
+
+    Raises:
+        ValueError: if shapes do not fit, or an edge leads to a node that does not exist (where the
+            edges' numbers are known).
+
+    Example:
+
+    >>> unary = keras.ops.zeros((1, 2, 2))
+    >>> alike = keras.ops.array([[[[2.0, 0.0], [0.0, 2.0]]]])
+    >>> keras.ops.round(pseudo_likelihood_loss([[1, 1]], unary, [[0, 1]], alike), 3)
+    [0.254]
+    """
+    return ops.sum(conditional_losses(labels, unary, edges, pairwise, ignore, exist)[0], axis=1)
+
+
+def unary_losses(labels, unary, ignore=None):
+    """The unary terms of the piecewise loss, one a node.
+
+    Args:
+        labels: as in `piecewise_loss`.
+        unary: as in `piecewise_loss`.
+        ignore: as in `piecewise_loss`.
+
+    Returns:
+        Pair of float32 `(B, N)`: the losses, 0 where a node doesn't count; and 1 where it does.
+
+    Raises:
+        ValueError: if shapes do not fit.
+    """
+    labels = _check_labels(labels, unary.shape)
+    return _cross_entropy(labels, unary, _is_label(labels, unary), _counted(labels, ignore))
+
+
+def pairwise_losses(labels, edges, pairwise, ignore=None, exist=None):
+    """The pairwise terms of the piecewise loss, one an edge.
+
+    Args:
+        labels: as in `piecewise_loss`.
+        edges: as in `piecewise_loss`.
+        pairwise: as in `piecewise_loss`.
+        ignore: as in `piecewise_loss`.
+        exist: as in `piecewise_loss`.
+
+    Returns:
+        Pair of float32 `(B, E)`: the losses, 0 where an edge doesn't count; and 1 where it does.
+
+    Raises:
+        ValueError: as `piecewise_loss`.
+    """
+    labels = ops.cast(labels, "int32")
+    edges = standardize_edges(edges, labels.shape[1])
+    check_pairwise(pairwise.shape, edges, labels.shape)
+    ends = ops.take(labels, edges, axis=1)  # (B, E, 2)
+    valid = ops.all(_is_label(ends, pairwise), axis=-1)
+    counted = ops.all(_counted(ends, ignore), axis=-1)
+    if exist is not None:
+        counted = ops.logical_and(counted, ops.cast(exist, "bool"))
+    num_labels = pairwise.shape[-1]
+    pairs = ends[..., 0] * num_labels + ends[..., 1]
+    logits = ops.reshape(pairwise, (*ops.shape(pairwise)[:2], num_labels**2))
+    return _cross_entropy(pairs, logits, valid, counted)
+
+
+def conditional_losses(labels, unary, edges, pairwise, ignore=None, exist=None):
+    """The terms of the pseudo-likelihood, one a node.
+
+    Args:
+        labels: as in `pseudo_likelihood_loss`.
+        unary: as in `pseudo_likelihood_loss`.
+        edges: as in `pseudo_likelihood_loss`.
+        pairwise: as in `pseudo_likelihood_loss`.
+        ignore: as in `pseudo_likelihood_loss`.
+        exist: as in `pseudo_likelihood_loss`.
+
+    Returns:
+        Pair of float32 `(B, N)`: the losses, 0 where a node doesn't count; and 1 where it does.
+
+    Raises:
+        ValueError: as `pseudo_likelihood_loss`.
+    """
+    labels = _check_labels(labels, unary.shape)
+    counted, valid = _counted(labels, ignore), _is_label(labels, unary)
+    known = ops.one_hot(ops.where(valid & counted, labels, -1), unary.shape[-1], dtype="float32")
+    if exist is not None:
+        pairwise = ops.where(ops.cast(exist, "bool")[..., None, None], pairwise, 0.0)
+    logits = ops.cast(unary, "float32") + edge_messages(known, edges, pairwise)
+    return _cross_entropy(labels, logits, valid, counted)
+
+
+def _cross_entropy(labels, logits, valid, counted):
+    num_labels = logits.shape[-1]
+    losses = ops.sparse_categorical_crossentropy(
+        ops.reshape(ops.where(valid, labels, 0), (-1,)),
+        ops.cast(ops.reshape(logits, (-1, num_labels)), "float32"),
+        from_logits=True,
+    )
+    losses = ops.where(valid, ops.reshape(losses, ops.shape(labels)), float("nan"))
+    return ops.where(counted, losses, 0.0), ops.cast(counted, "float32")
+
+
+def _counted(labels, ignore):
+    return ops.ones_like(labels, dtype="bool") if ignore is None else labels != ignore
+
+
+def _is_label(labels, logits):
+    return ops.logical_and(labels >= 0, labels < logits.shape[-1])
+
+
+def _check_labels(labels, unary_shape):
+    """Return labels as int32; raise ValueError unless they are (B, N) for unary (B, N, L)."""
+    labels = ops.cast(labels, "int32")
+    sizes = zip(labels.shape, unary_shape[:-1], strict=False)
+    fits = len(unary_shape) == 3 and len(labels.shape) == 2
+    if not fits or any(n is not None and m is not None and n != m for n, m in sizes):
+        raise ValueError(
+            "Invalid value for argument `labels`: expected shape (B, N) for `unary` (B, N, L) of "
+            f"shape {tuple(unary_shape)}, received {tuple(labels.shape)}."
+        )
+    return labels

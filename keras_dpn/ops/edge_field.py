@@ -1,0 +1,238 @@
+"""Markov random fields with any pairwise potentials, on a list of edges."""
+
+import numbers
+
+import numpy as np
+from keras import backend, ops
+
+from keras_dpn.ops.checks import check_one_of, check_positive_int
+from keras_dpn.ops.matmul import small_matmul
+from keras_dpn.ops.mean_field import mean_field_update
+
+ORDERS = ("parallel", "sequential")
+
+
+def edge_messages(marginals, edges, pairwise):
+    """What the marginals of its neighbours say for each label of each node.
+
+        m_i(u) = sum_(i, j) sum_v theta_ij(u, v) q_j(v) + sum_(j, i) sum_v theta_ji(v, u) q_j(v)
+
+    over the edges that begin, and those that end, at i: the messages of mean field. Nowhere is
+    there an array of all pairs of nodes.
+
+    Args:
+        marginals: `(B, N, L)`, q, of L labels at N nodes. All sizes but L may be unknown.
+        edges: integers `(E, 2)`, the numbers of the nodes that each edge leads from and to. A pair
+            of nodes may have several edges, also in both directions.
+        pairwise: `(B, E, L, L)`, theta: finite logits (minus what it costs) of the first node's
+            label, in rows, and the second's; 0 where an edge does not count.
+
+    Returns:
+        float32 `(B, N, L)`, logits; 0 at a node without an edge.
+
+    Raises:
+        ValueError: if the shapes do not fit, or an edge leads to a node that does not exist (where
+            the edges' numbers are known).
+
+    Example:
+
+    >>> q = keras.ops.array([[[1.0, 0.0], [0.5, 0.5]]])
+    >>> pairwise = keras.ops.array([[[[0.0, -8.0], [-2.0, 0.0]]]])
+    >>> edge_messages(q, [[0, 1]], pairwise)
+    [[[-4. -1.]
+      [ 0. -8.]]]
+    """
+    marginals, pairwise = _float32(marginals), _float32(pairwise)
+    edges = standardize_edges(edges, marginals.shape[1])
+    check_pairwise(pairwise.shape, edges, marginals.shape)
+    first, second = edges[:, 0], edges[:, 1]
+    here, there = ops.take(marginals, first, axis=1), ops.take(marginals, second, axis=1)
+    to_first = small_matmul(pairwise, there[..., None])[..., 0]  # (B, E, L)
+    to_second = small_matmul(here[..., None, :], pairwise)[..., 0, :]
+    messages = ops.swapaxes(ops.concatenate([to_first, to_second], axis=1), 0, 1)  # (2E, B, L)
+    ends = ops.concatenate([first, second])
+    return ops.swapaxes(ops.segment_sum(messages, ends, ops.shape(marginals)[1]), 0, 1)
+
+
+def edge_mean_field(unary, edges, pairwise, num_iterations, damping=0.0, order="parallel"):
+    """Mean field on a graph with any pairwise potentials.
+
+    Each update gives a node the logits `unary + edge_messages`, up to a constant those that lower
+    the free energy most while the other nodes keep theirs. It starts with softmax(unary).
+
+    Args:
+        unary: `(B, N, L)`, logits of each node alone. All sizes but L may be unknown.
+        edges: integers `(E, 2)`, as in `edge_messages`.
+        pairwise: `(B, E, L, L)`, as in `edge_messages`.
+        num_iterations: integer >= 0, how often each node is updated.
+        damping: from 0 to below 1, the share of its old logits that a node keeps in an update.
+            Updates of all nodes at once can swing to and fro; some damping ends that.
+        order: "parallel", all nodes at once; or "sequential", one after the other in the order of
+            their numbers, each with the new marginals of those before it: the free energy never
+            rises, but an iteration costs N times as much.
+
+    Returns:
+        float32 `(B, N, L)`, logits whose softmax are the marginals.
+
+    Raises:
+        ValueError: as `edge_messages`, and if a number is out of its range or the order is another.
+
+    Example:
+
+    >>> unary = keras.ops.array([[[2.0, 0.0], [0.0, 0.0]]])
+    >>> alike = keras.ops.array([[[[9.0, 0.0], [0.0, 9.0]]]])
+    >>> logits = edge_mean_field(unary, [[0, 1]], alike, num_iterations=5)
+    >>> keras.ops.round(keras.ops.softmax(logits), 3)
+    [[[1. 0.]
+      [1. 0.]]]
+    """
+    check_positive_int("num_iterations", num_iterations, minimum=0)
+    check_damping(damping)
+    check_one_of("order", order, ORDERS)
+    unary = _float32(unary)
+    nodes = ops.arange(ops.shape(unary)[1])[:, None]  # (N, 1)
+
+    def update(logits):
+        new = mean_field_update(unary, logits, lambda q: -edge_messages(q, edges, pairwise))
+        return damping * logits + (1 - damping) * new
+
+    def update_node(node, logits):
+        return ops.where(nodes == node, update(logits), logits)
+
+    logits = unary
+    for _ in range(num_iterations):
+        if order == "parallel":
+            logits = update(logits)
+        else:
+            logits = ops.fori_loop(0, ops.shape(unary)[1], update_node, logits)
+    return logits
+
+
+def edge_energy(labels, unary, edges, pairwise):
+    """The energy of a labelling; the field's probability of it is `exp(-E) / Z`.
+
+        E(y) = -sum_i unary_i(y_i) - sum_(i, j) theta_ij(y_i, y_j)
+
+    Args:
+        labels: integers `(B, N)`, 0 to L-1.
+        unary: `(B, N, L)`, logits.
+        edges: integers `(E, 2)`, as in `edge_messages`.
+        pairwise: `(B, E, L, L)`, as in `edge_messages`.
+
+    Returns:
+        float32 `(B,)`.
+
+    Raises:
+        ValueError: as `edge_messages`.
+
+    Example:
+
+    >>> unary = keras.ops.zeros((1, 2, 2))
+    >>> pairwise = keras.ops.array([[[[0.0, 1.0], [2.0, 3.0]]]])
+    >>> edge_energy([[1, 0]], unary, [[0, 1]], pairwise)
+    [-2.]
+    """
+    marginals = ops.one_hot(labels, unary.shape[-1], dtype="float32")
+    return _expected_energy(marginals, unary, edges, pairwise)
+
+
+def edge_free_energy(marginals, unary, edges, pairwise):
+    """The free energy of independent marginals: their expected energy minus their entropy.
+
+        F(q) = sum_y q(y) E(y) + sum_i sum_u q_i(u) ln q_i(u),  q(y) = prod_i q_i(y_i)
+
+    It is what mean field lowers, and never less than -ln Z.
+
+    Args:
+        marginals: `(B, N, L)`, q; the sum over L is 1.
+        unary: `(B, N, L)`, logits.
+        edges: integers `(E, 2)`, as in `edge_messages`, none from a node to itself that counts.
+        pairwise: `(B, E, L, L)`, as in `edge_messages`.
+
+    Returns:
+        float32 `(B,)`.
+
+    Raises:
+        ValueError: as `edge_messages`.
+
+    Example:
+
+    >>> even = keras.ops.array([[[0.5, 0.5]]])  # one node, nothing known of it
+    >>> no_edge = np.zeros((0, 2), "int32"), keras.ops.zeros((1, 0, 2, 2))
+    >>> edge_free_energy(even, keras.ops.zeros((1, 1, 2)), *no_edge)  # -ln 2
+    [-0.6931472]
+    """
+    marginals = _float32(marginals)
+    negative_entropy = marginals * ops.log(ops.maximum(marginals, 1e-30))
+    energy = _expected_energy(marginals, unary, edges, pairwise)
+    return energy + ops.sum(negative_entropy, axis=(1, 2))
+
+
+def _expected_energy(marginals, unary, edges, pairwise):
+    # Each edge sends a message to both of its ends, so that half of them is its share.
+    logits = _float32(unary) + 0.5 * edge_messages(marginals, edges, pairwise)
+    return -ops.sum(marginals * logits, axis=(1, 2))
+
+
+def check_damping(damping):
+    """Return `damping`; raise ValueError unless it is from 0 to below 1."""
+    if not isinstance(damping, numbers.Real) or not 0 <= damping < 1:
+        raise ValueError(
+            "Invalid value for argument `damping`: expected a number from 0 to below 1, received "
+            f"{damping!r}."
+        )
+    return damping
+
+
+def standardize_edges(edges, num_nodes=None):
+    """Return `edges` as int32 `(E, 2)`; raise ValueError unless they are edges of so many nodes.
+
+    Args:
+        edges: what was given.
+        num_nodes: N, or None where that is unknown.
+    """
+    edges = ops.convert_to_tensor(edges)
+    if len(edges.shape) != 2 or edges.shape[1] != 2 or not backend.is_int_dtype(edges.dtype):
+        raise ValueError(
+            "Invalid value for argument `edges`: expected integers of shape (E, 2), received "
+            f"{backend.standardize_dtype(edges.dtype)} of shape {tuple(edges.shape)}."
+        )
+    known = _known_integers(edges)
+    if known is not None and num_nodes is not None:
+        wrong = known[(known < 0) | (known >= num_nodes)]
+        if wrong.size:
+            raise ValueError(
+                f"Invalid value for argument `edges`: expected nodes 0 to {num_nodes - 1}, "
+                f"received {wrong[0]}."
+            )
+    return ops.cast(edges, "int32")
+
+
+def check_pairwise(shape, edges, nodes_shape):
+    """Raise ValueError unless a shape is `(B, E, L, L)` for the edges and something at the nodes.
+
+    Args:
+        shape: of the pairwise logits.
+        edges: `(E, 2)`.
+        nodes_shape: `(B, N, L)`, or `(B, N)` of labels.
+    """
+    labels = nodes_shape[2] if len(nodes_shape) == 3 else shape[-1]
+    expected = (nodes_shape[0], edges.shape[0], labels, labels)
+    sizes = zip(shape, expected, strict=False)
+    if len(shape) != 4 or any(n is not None and m is not None and n != m for n, m in sizes):
+        raise ValueError(
+            f"Invalid value for argument `pairwise`: expected shape (B, E, L, L), here {expected}, "
+            f"received {tuple(shape)}."
+        )
+
+
+def _known_integers(x):
+    """The tensor as an array, or None while a graph is being made."""
+    try:
+        return np.asarray(x, "int64")
+    except (NotImplementedError, TypeError, ValueError):
+        return None
+
+
+def _float32(x):
+    return ops.cast(x, "float32")
