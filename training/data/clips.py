@@ -155,10 +155,13 @@ class FilmedClips(ClipDataset):
     def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
         if example.label is None:
             raise ValueError(f"{_source(example)}: the frame has no label map.")
-        picture, labels = self.read_frame(example), read_label(example.label, self.classes)
+        picture, labels = self.read_frame(example), self.read_labels(example)
         if picture.shape[:2] != labels.shape:
             raise ImageError(size_message(_source(example), picture, example.label, labels))
         return picture, labels
+
+    def read_labels(self, example: Example) -> np.ndarray:
+        return read_label(example.label, self.classes)
 
     def flow(self, first: Example, second: Example) -> np.ndarray:
         return self._flow_between((first, second), *self._read_link(first, second))

@@ -1,6 +1,7 @@
 """What a data set is: classes, named splits of examples, and a way to read one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,11 +103,19 @@ class Dataset(ABC):
         classes: the `Classes`.
         splits: the examples of each split, in order. They are listed, not read: files may be
             missing or broken (`training.check_data` finds out).
+        unlabelled: pictures whose labels are not public, by split; their examples have no label.
+        unavailable: by split, why its examples can't be had here.
+        official: by split, how many examples the complete data set has.
+        within: by split, another that has all its examples on purpose.
     """
 
     name: str
     classes: Classes
     splits: dict[str, tuple[Example, ...]]
+    unlabelled: Mapping[str, tuple[Example, ...]] = {}
+    unavailable: Mapping[str, str] = {}
+    official: Mapping[str, int] = {}
+    within: Mapping[str, str] = {}
 
     @abstractmethod
     def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
@@ -120,12 +129,18 @@ class Dataset(ABC):
             ValueError: naming the file, where it can't be read or does not fit.
         """
 
+    def read_labels(self, example: Example) -> np.ndarray:
+        """Reads the labels of one example alone, uint8 (H, W), as `read` does."""
+        return self.read(example)[1]
+
     def examples(self, split: str) -> tuple[Example, ...]:
         """The examples of a split.
 
         Raises:
             ValueError: on a split that the data set does not have.
         """
+        if split in self.unavailable:
+            raise ValueError(f"{self.name} {split}: {self.unavailable[split]}")
         if split not in self.splits:
             raise ValueError(
                 f"Invalid value for argument `split`: {self.name} has {sorted(self.splits)}, "

@@ -3,16 +3,14 @@
 import json
 from pathlib import Path
 
-import numpy as np
-
-from training.data.dataset import Classes, Dataset, Example, read_lines
-from training.data.images import read_pair
+from training.data.dataset import Classes, Example, read_lines
+from training.data.files import FileDataset
 
 # Files of other kinds beside the pictures (notes, thumbnails' data bases) are passed over.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
-class FolderDataset(Dataset):
+class FolderDataset(FileDataset):
     """A directory of photographs and label maps.
 
     Args:
@@ -40,9 +38,6 @@ class FolderDataset(Dataset):
         images = _Files(data_dir / "images")
         labels = _Files(data_dir / "labels")
         self.splits = {path.stem: _read_list(path, images, labels) for path in lists}
-
-    def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
-        return read_pair(example.image, example.label, self.classes)
 
 
 def read_classes(path: Path) -> Classes:

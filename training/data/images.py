@@ -1,5 +1,6 @@
 """Reading pictures and label maps from files, right whatever their mode, or with a clear error."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ IGNORE_COLORS = ((0, 0, 0), (255, 255, 255), (224, 224, 192))
 
 # Pillow stretches grey PNGs of 2 and 4 bits a pixel to 0..255; indices must not be stretched.
 _STRETCH = {"L;2": 85, "L;4": 17}
+
+Color = tuple[int, int, int]
 
 
 class ImageError(ValueError):
@@ -71,31 +74,107 @@ def read_label(path: Path, classes: Classes) -> np.ndarray:
         LabelError: on a value or colour of no class, with one position of it.
         ImageError: where the file is missing, truncated, empty, lossy, or of another mode.
     """
-    image, stretch = _open(path)
-    if image.format == "JPEG":
-        raise ImageError(f"{path}: JPEG changes labels; save label maps as PNG.")
-    if image.mode in ("RGB", "RGBA"):
-        return _match_colors(np.asarray(image)[..., :3], path, classes)
-    if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
-        raise ImageError(
-            f"{path}: expected a label map in grey, palette or RGB, received mode {image.mode}."
-        )
-    return _check_indices(np.asarray(image).astype("int64") // stretch, path, classes)
+    image, stretch = _open_map(path)
+    if _has_colors(image):
+        labels_of = {color: classes.ignore for color in IGNORE_COLORS}
+        labels_of |= {color: label for label, color in enumerate(classes.colors)}
+        return match_colors(np.asarray(image)[..., :3], labels_of, path)
+    labels_of = {label: label for label in (*range(classes.num_classes), classes.ignore)}
+    return match_values(_indices(image, stretch, path), labels_of, path, classes.ignore)
 
 
-def read_pair(image: Path, label: Path, classes: Classes) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a picture and its label map, and sees that their sizes agree.
+def read_indices(path: Path) -> np.ndarray:
+    """Reads the numbers of a grey or palette map as they are, for `match_values`.
 
     Returns:
-        uint8 (H, W, 3) and uint8 (H, W), as `read_image` and `read_label`.
+        uint8 or int64 (H, W).
 
     Raises:
-        ImageError: as they do, and where the sizes differ.
+        ImageError: as `read_label`, and on a map in colours.
     """
-    pixels, labels = read_image(image), read_label(label, classes)
-    if pixels.shape[:2] != labels.shape:
-        raise ImageError(size_message(image, pixels, label, labels))
-    return pixels, labels
+    image, stretch = _open_map(path)
+    if _has_colors(image):
+        raise ImageError(f"{path}: expected a map in grey or palette, received mode {image.mode}.")
+    return _indices(image, stretch, path)
+
+
+def read_colors(path: Path) -> np.ndarray:
+    """Reads the colours of a map as they are, for `match_colors`.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        ImageError: as `read_label`, and on a map of numbers.
+    """
+    image, _ = _open_map(path)
+    if not _has_colors(image):
+        raise ImageError(f"{path}: expected a map in RGB, received mode {image.mode}.")
+    return np.asarray(image)[..., :3]
+
+
+def match_values(
+    values: np.ndarray, labels_of: Mapping[int, int], path: Path, ignore: int | None = None
+) -> np.ndarray:
+    """Labels for the numbers that a data set has in its maps.
+
+    Args:
+        values: integers (H, W).
+        labels_of: the label, 0..255, of each number that is allowed, 0 or more.
+        path: where they come from, for the message.
+        ignore: the number that the message calls ignored.
+
+    Returns:
+        uint8 (H, W).
+
+    Raises:
+        LabelError: on another number, with one position of it.
+    """
+    beyond = max(255, *labels_of) + 1
+    table = np.full(beyond + 1, -1, "int16")
+    table[list(labels_of)] = list(labels_of.values())
+    places = values
+    if values.dtype != np.uint8:  # which the table covers
+        places = np.where((values >= 0) & (values < beyond), values, beyond)
+    labels = table[places]
+    wrong = labels < 0
+    if wrong.any():
+        y, x = np.argwhere(wrong)[0]
+        expected = _ranges(value for value in labels_of if value != ignore)
+        also = "" if ignore is None else f" or {ignore} (ignored)"
+        raise LabelError(
+            f"{path}: value {values[y, x]} at x={x}, y={y}; expected {expected}{also}. "
+            f"All such values: {_shortened(np.unique(values[wrong]).tolist())}."
+        )
+    return labels.astype("uint8")
+
+
+def match_colors(pixels: np.ndarray, labels_of: Mapping[Color, int], path: Path) -> np.ndarray:
+    """Labels for the colours that a data set has in its maps.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        labels_of: the label, 0..255, of each colour that is allowed.
+        path: where they come from, for the message.
+
+    Returns:
+        uint8 (H, W).
+
+    Raises:
+        LabelError: on another colour, with one position of it.
+    """
+    keys = np.array(sorted(_pack(np.array(list(labels_of)))))
+    packed = _pack(pixels)  # (H, W)
+    places = np.minimum(np.searchsorted(keys, packed), len(keys) - 1)
+    wrong = keys[places] != packed
+    if wrong.any():
+        y, x = np.argwhere(wrong)[0]
+        unknown = [_unpack(key) for key in np.unique(packed[wrong])]
+        raise LabelError(
+            f"{path}: colour {_unpack(packed[y, x])} at x={x}, y={y} belongs to no class. "
+            f"All such colours: {_shortened(unknown)}."
+        )
+    return np.array([labels_of[_unpack(key)] for key in keys], "uint8")[places]
 
 
 def size_message(image: Path, pixels: np.ndarray, label: Path, labels: np.ndarray) -> str:
@@ -137,33 +216,46 @@ def _narrow(values: np.ndarray, path: Path) -> np.ndarray:
     return ((values + 128) // 257).astype("uint8")
 
 
-def _check_indices(values: np.ndarray, path: Path, classes: Classes) -> np.ndarray:
-    wrong = ((values < 0) | (values >= classes.num_classes)) & (values != classes.ignore)
-    if wrong.any():
-        y, x = np.argwhere(wrong)[0]
-        raise LabelError(
-            f"{path}: value {values[y, x]} at x={x}, y={y}; expected "
-            f"0..{classes.num_classes - 1} or {classes.ignore} (ignored). "
-            f"All such values: {_shortened(np.unique(values[wrong]).tolist())}."
-        )
-    return values.astype("uint8")
+def _open_map(path: Path) -> tuple[Image.Image, int]:
+    """As `_open`, for a file whose values must be exact."""
+    image, stretch = _open(path)
+    if image.format == "JPEG":
+        raise ImageError(f"{path}: JPEG changes labels; save label maps as PNG.")
+    return image, stretch
 
 
-def _match_colors(pixels: np.ndarray, path: Path, classes: Classes) -> np.ndarray:
-    labels_of = {color: classes.ignore for color in IGNORE_COLORS}
-    labels_of |= {color: label for label, color in enumerate(classes.colors)}
-    packed = pixels.astype("int64") @ np.array([1 << 16, 1 << 8, 1])  # (H, W)
-    colors, inverse = np.unique(packed, return_inverse=True)
-    tuples = [(int(c) >> 16, int(c) >> 8 & 255, int(c) & 255) for c in colors]
-    unknown = [color for color in tuples if color not in labels_of]
-    if unknown:
-        y, x = np.argwhere(inverse.reshape(packed.shape) == tuples.index(unknown[0]))[0]
-        raise LabelError(
-            f"{path}: colour {unknown[0]} at x={x}, y={y} belongs to no class. "
-            f"All such colours: {_shortened(unknown)}."
+def _has_colors(image: Image.Image) -> bool:
+    return image.mode in ("RGB", "RGBA")
+
+
+def _indices(image: Image.Image, stretch: int, path: Path) -> np.ndarray:
+    if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+        raise ImageError(
+            f"{path}: expected a label map in grey, palette or RGB, received mode {image.mode}."
         )
-    table = np.array([labels_of[color] for color in tuples], "uint8")
-    return table[inverse].reshape(packed.shape)
+    values = np.asarray(image)
+    return values // stretch if values.dtype == np.uint8 else values.astype("int64")
+
+
+def _pack(colors: np.ndarray) -> np.ndarray:
+    """Colours (..., 3) as one number each, int32 (...)."""
+    red, green, blue = np.moveaxis(colors.astype("int32"), -1, 0)
+    return red << 16 | green << 8 | blue
+
+
+def _unpack(number: int) -> Color:
+    return int(number) >> 16, int(number) >> 8 & 255, int(number) & 255
+
+
+def _ranges(values: Iterable[int]) -> str:
+    """Integers as text: 0..20, or 0..5, 7 where one is left out."""
+    ends: list[list[int]] = []
+    for value in sorted(values):
+        if ends and value == ends[-1][1] + 1:
+            ends[-1][1] = value
+        else:
+            ends.append([value, value])
+    return ", ".join(f"{a}..{b}" if a < b else f"{a}" for a, b in ends)
 
 
 def _shortened(values: list) -> str:

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.training.data import trees
+from training.data import load_dataset
 from training.data.checks import check, sequence_faults, survey
 from training.data.clips import ClipFolder
 from training.data.folder import FolderDataset
@@ -54,6 +56,51 @@ def test_every_fault_at_once(folder):
         "train and val: shared: ",
     ):
         assert part in text
+
+
+def test_a_published_set_with_ten_faults(tmp_path):
+    trees.write_voc(tmp_path, train=6, val=3, sbd=5, test=2)
+    kit, sbd = tmp_path / "VOCdevkit/VOC2012", tmp_path / "benchmark_RELEASE/dataset/cls"
+    pictures, labels = kit / "JPEGImages", kit / "SegmentationClass"
+    (pictures / "2008_train000.jpg").unlink()
+    (labels / "2008_train001.png").unlink()
+    cut = pictures / "2008_train002.jpg"
+    cut.write_bytes(cut.read_bytes()[:-200])
+    cut = labels / "2008_train003.png"
+    cut.write_bytes(cut.read_bytes()[:-40])
+    trees.png(labels / "2008_train004.png", np.full(trees.SIZE, 21, "uint8"))
+    trees.picture(pictures / "2008_val000.jpg", (5, 6))
+    (sbd / "2008_sbd000.mat").write_bytes(b"MATLAB 7.3".ljust(124) + b"\x00\x02IM")
+    trees.mat(sbd / "2008_sbd001.mat", LabelMap=np.zeros(trees.SIZE))
+    trees.write_sbd(sbd / "2008_sbd002.mat", np.full(trees.SIZE, 255, "uint8"))
+    (pictures / "2008_test001.jpg").write_bytes(b"")
+    faults = check(load_dataset("voc", tmp_path), workers=2)
+    found = sorted((f.where, f.kind, f.message) for f in faults if not f.is_warning)
+    expected = [
+        ("test", "unreadable", "test001.jpg: can't be read as an image"),
+        ("train", "labels", "train004.png: value 21 at x=0, y=0"),
+        ("train", "missing", "train000.jpg: no such file"),
+        ("train", "missing", "train001.png: no such file"),
+        ("train", "unreadable", "train002.jpg: can't be read as an image"),
+        ("train", "unreadable", "train003.png: can't be read as an image"),
+        ("trainaug", "labels", "sbd002.mat: value 255 at x=0, y=0"),
+        ("trainaug", "unreadable", "sbd000.mat: a .mat file of MATLAB's version 7.3"),
+        ("trainaug", "unreadable", "sbd001.mat: expected GTcls in it, found LabelMap"),
+        ("val", "size", "val000.png: 16x12 pixels, but"),
+    ]
+    assert [fault[:2] for fault in found] == [fault[:2] for fault in expected]
+    for (_, _, message), (_, _, words) in zip(found, expected, strict=True):
+        assert words in message
+
+
+def test_official_sizes_and_splits_that_overlap(tmp_path):
+    trees.write_voc(tmp_path)
+    (tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt").write_text("2008_train000")
+    faults = check(load_dataset("voc", tmp_path))
+    assert kinds(faults) == ["shared"]  # with val; but train lies within trainaug
+    incomplete = [str(fault) for fault in faults if fault.kind == "incomplete"]
+    assert "train: incomplete: 2 examples; the complete data set has 1464." in incomplete
+    assert len(incomplete) == 4 and all(f.is_warning for f in faults if f.kind == "incomplete")
 
 
 def test_faults_of_a_picture_and_its_labels_are_both_reported(folder):

@@ -64,7 +64,7 @@ def test_load_dataset(folder):
 
 
 def test_load_dataset_rejects():
-    with pytest.raises(ValueError, match="'voc'"):
-        load_dataset("voc", None)
+    with pytest.raises(ValueError, match="'vco'"):
+        load_dataset("vco", None)
     with pytest.raises(ValueError, match="--data-dir"):
         load_dataset("camvid", None)

@@ -6,7 +6,15 @@ import pytest
 from PIL import Image
 
 from training.data.dataset import Classes
-from training.data.images import ImageError, LabelError, read_image, read_label, read_pair
+from training.data.images import (
+    ImageError,
+    LabelError,
+    match_values,
+    read_colors,
+    read_image,
+    read_indices,
+    read_label,
+)
 
 CLASSES = Classes(("a", "b", "c"), ((10, 20, 30), (40, 50, 60), (0, 0, 0)))
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 3), "uint8")
@@ -179,19 +187,25 @@ def test_lossy_and_odd_label_maps(tmp_path):
         read_label(save(tmp_path, LABELS.astype("float32"), "x.tif"), CLASSES)
 
 
-def test_pair_of_different_sizes(tmp_path):
-    image = save(tmp_path, PIXELS, "image.png")
-    label = save(tmp_path, LABELS, "label.png")
-    with pytest.raises(ImageError, match="label.png: 4x2 pixels, but .*image.png has 6x4"):
-        read_pair(image, label, CLASSES)
+def test_numbers_and_colors_of_other_maps(tmp_path):
+    numbers = save(tmp_path, np.array([[0, 300]], "uint16"), "numbers.png")
+    np.testing.assert_array_equal(read_indices(numbers), [[0, 300]])
+    np.testing.assert_array_equal(
+        match_values(read_indices(numbers), {0: 7, 300: 255}, 0), [[7, 255]]
+    )
+    colors = save(tmp_path, PIXELS, "colors.png")
+    np.testing.assert_array_equal(read_colors(colors), PIXELS)
+    with pytest.raises(ImageError, match="numbers.png: expected a map in RGB, received mode I;16"):
+        read_colors(numbers)
+    with pytest.raises(ImageError, match="colors.png: expected a map in grey or palette, .* RGB"):
+        read_indices(colors)
 
 
-def test_pair(tmp_path):
-    image = save(tmp_path, PIXELS, "image.png")
-    label = save(tmp_path, np.zeros((4, 6), "uint8"), "label.png")
-    pixels, labels = read_pair(image, label, CLASSES)
-    np.testing.assert_array_equal(pixels, PIXELS)
-    assert not labels.any()
+def test_numbers_that_are_not_allowed(tmp_path):
+    values, path = np.array([[0, 2], [-1, 9]]), tmp_path / "x.png"
+    message = r"x.png: value -1 at x=0, y=1; expected 0..2, 5. All such values: -1, 9."
+    with pytest.raises(LabelError, match=message):
+        match_values(values, {0: 0, 1: 0, 2: 0, 5: 1}, path)
 
 
 def png(width, height, depth, color_type, rows, palette=None) -> bytes:

@@ -1,0 +1,28 @@
+import pytest
+
+from tests.training.data import trees
+from training.data.dataset import Example
+from training.data.files import list_examples, read_names
+from training.data.images import ImageError
+from training.data.voc import VOCDataset
+
+
+def test_pictures_and_labels_of_different_sizes(tmp_path):
+    trees.write_voc(tmp_path)
+    dataset = VOCDataset(tmp_path)
+    example = dataset.splits["train"][0]
+    trees.picture(example.image, (4, 6))
+    with pytest.raises(ImageError, match="000.png: 16x12 pixels, but .*000.jpg has 6x4; they must"):
+        dataset.read(example)
+
+
+def test_examples_by_name(tmp_path):
+    found = list_examples(["a{}"], (tmp_path, ".jpg"), (tmp_path / "b", "_L.png"), first=3)
+    assert found == (Example("a{}", tmp_path / "a{}.jpg", tmp_path / "b/a{}_L.png", 3),)
+
+
+@pytest.mark.parametrize("entry", ["../a", "/a", "a/b"])
+def test_names_are_names(entry, tmp_path):
+    (tmp_path / "x.txt").write_text(f"b\n\n {entry}\n")
+    with pytest.raises(ValueError, match=f"x.txt: expected a picture's name .* '{entry}'"):
+        read_names(tmp_path / "x.txt")

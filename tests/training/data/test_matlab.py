@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from tests.training.data.trees import mat, write_sbd
+from training.data.images import ImageError
+from training.data.matlab import read_mat
+
+LABELS = np.array([[0, 1, 2], [2, 20, 0]], "uint8")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float64"])
+@pytest.mark.parametrize("version", ["4", "5"])
+def test_matrices(dtype, version, tmp_path):
+    savemat(tmp_path / "x.mat", {"S": LABELS.astype(dtype)}, format=version)
+    found = read_mat(tmp_path / "x.mat", "S")
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, LABELS)
+
+
+def test_a_structures_field(tmp_path):
+    write_sbd(tmp_path / "x.mat", LABELS)
+    np.testing.assert_array_equal(read_mat(tmp_path / "x.mat", "GTcls", "Segmentation"), LABELS)
+    with pytest.raises(ImageError, match="x.mat: expected Labels in it, found Boundaries, Segm"):
+        read_mat(tmp_path / "x.mat", "GTcls", "Labels")
+
+
+def test_what_is_no_label_map(tmp_path):
+    path = tmp_path / "x.mat"
+    mat(
+        path,
+        S=LABELS / 2,
+        names="sky",
+        cells=np.full((2, 3), "sky", object),
+        image=np.zeros((2, 3, 3)),
+    )
+    for name, message in (
+        ("S", "x.mat: expected integers in S, received fractions"),
+        ("T", "x.mat: expected T in it, found S, names, cells, image"),
+        ("names", "x.mat: expected names as a matrix of numbers"),
+        ("image", r"received float64 of shape \(2, 3, 3\)"),
+        ("cells", "received object"),
+    ):
+        with pytest.raises(ImageError, match=message):
+            read_mat(path, name)
+    with pytest.raises(ImageError, match="expected x in it, found nothing"):
+        read_mat(path, "S", "x")
+
+
+def test_files_that_cant_be_read(tmp_path):
+    path = tmp_path / "x.mat"
+    with pytest.raises(ImageError, match="x.mat: no such file"):
+        read_mat(path, "S")
+    path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF")
+    with pytest.raises(ImageError, match="x.mat: a .mat file of MATLAB's version 7.3; expected"):
+        read_mat(path, "S")
+    mat(path, S=np.arange(10000).reshape(100, 100))
+    for content in (path.read_bytes()[:-500], b"no file of MATLAB's" * 20, b""):
+        path.write_bytes(content)
+        with pytest.raises(ImageError, match=r"x.mat: can't be read as a .mat file"):
+            read_mat(path, "S")

@@ -1,0 +1,118 @@
+"""A data set in shards against the same in files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from training.data import load_dataset
+from training.data.checks import check
+from training.data.folder import FolderDataset
+from training.data.pipeline import Augmentation, train_dataset
+from training.data.shards import ShardsDataset, absolute, scan_shard, write_index, write_shard
+
+
+@pytest.fixture
+def files(folder):
+    """Five and three pictures as PNG, but for a photograph that lies on its side."""
+    upright = Image.open(folder / "images" / "train_00001.png").convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    upright.rotate(90, expand=True).save(folder / "images" / "train_00001.jpg", exif=exif)
+    (folder / "images" / "train_00001.png").unlink()
+    return FolderDataset(folder)
+
+
+@pytest.fixture
+def packed(files, tmp_path):
+    """Their shards of five and of three examples."""
+    out, splits = tmp_path / "shards", files.splits
+    for split, examples in splits.items():
+        write_shard(out / f"{split}.tfrecord", files, examples)
+    shards = [scan_shard(out / f"{split}.tfrecord") for split in ("train", "val")]
+    write_index(out, files, shards, {"train": [*range(5)], "val": [5, 6, 7], "all": [*range(8)]})
+    return out
+
+
+def test_shards_equal_the_files(files, packed):
+    shards = load_dataset("shards", packed)
+    assert (shards.name, shards.classes) == ("folder", files.classes)
+    for split, examples in files.splits.items():
+        for ours, theirs in zip(shards.examples(split), examples, strict=True):
+            assert ours.name == theirs.name
+            for a, b in zip(shards.read(ours), files.read(theirs), strict=True):
+                np.testing.assert_array_equal(a, b)
+            np.testing.assert_array_equal(shards.read_labels(ours), files.read(theirs)[1])
+    assert [e.name for e in shards.examples("all")[4:6]] == ["train_00004", "val_00000"]
+
+
+def test_training_sees_the_same(files, packed):
+    augmentation = Augmentation((40, 48), mirror=False)
+    options = {"batch_size": 2, "augmentation": augmentation, "seed": 3, "epochs": 1}
+    ours, theirs = (
+        train_dataset(dataset, "train", **options) for dataset in (ShardsDataset(packed), files)
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+        np.testing.assert_array_equal(a[1], b[1])
+
+
+def test_other_programs_can_read_them(files, packed):
+    records = tf.data.TFRecordDataset(str(packed / "train.tfrecord"))
+    examples = [tf.train.Example.FromString(r.numpy()).features.feature for r in records]
+    assert [e["image/format"].bytes_list.value[0] for e in examples[:2]] == [b"png", b"jpeg"]
+    photograph = examples[1]["image/encoded"].bytes_list.value[0]
+    assert photograph == files.splits["train"][1].image.read_bytes()  # as it is
+    size = (examples[1][f"image/{side}"].int64_list.value[0] for side in ("height", "width"))
+    assert tuple(size) == (48, 64)
+    labels = tf.io.decode_png(examples[0]["image/segmentation/class/encoded"].bytes_list.value[0])
+    assert labels.shape[:2] == (48, 64)
+
+
+def test_any_file_system_of_tensorflow(files, packed):
+    for path in packed.iterdir():
+        with tf.io.gfile.GFile(f"ram://bucket/shards/{path.name}", "wb") as stream:
+            stream.write(path.read_bytes())
+    shards = load_dataset("shards", Path("ram://bucket/shards"))
+    example = files.splits["val"][2]
+    np.testing.assert_array_equal(shards.read(shards.examples("val")[2])[0], files.read(example)[0])
+    assert absolute("gs://bucket/x/") == absolute(Path("gs://bucket/x")) == "gs://bucket/x"
+    assert absolute("x") == str(Path("x").resolve())
+
+
+def test_damage_is_named(packed):
+    index = json.loads((packed / "index.json").read_text())
+    name, offset, *_ = index["shards"][0]["records"][2]
+    path = packed / "train.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[offset + 50] ^= 1
+    path.write_bytes(content)
+    shards = ShardsDataset(packed)
+    with pytest.raises(ValueError, match=rf"{path}: the record of {name} is damaged"):
+        shards.read(shards.examples("train")[2])
+    shards.read(shards.examples("train")[1])
+    assert any(f.kind == "unreadable" and str(path) in f.message for f in check(shards))
+    with pytest.raises(ValueError, match=f"{path}: damaged"):
+        scan_shard(path)
+
+
+def test_missing_and_shortened_shards_are_named(packed):
+    (packed / "train.tfrecord").unlink()
+    path = packed / "val.tfrecord"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"train.tfrecord: 0 of \d+ bytes; .*val.tfrecord: \d+ of"):
+        ShardsDataset(packed)
+    with pytest.raises(ValueError, match=f"{path}: damaged"):
+        scan_shard(path)
+
+
+def test_the_index_is_named(packed):
+    (packed / "index.json").write_text('{"version": 9}')
+    with pytest.raises(ValueError, match="index.json: expected an index .*expected version 1"):
+        ShardsDataset(packed)
+    (packed / "index.json").unlink()
+    with pytest.raises(ValueError, match="index.json: no such file"):
+        ShardsDataset(packed)

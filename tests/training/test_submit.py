@@ -1,0 +1,103 @@
+import io
+import tarfile
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.training.data import trees
+from training import submit as script
+from training.data import load_dataset
+from training.data.cityscapes import IDS, CityscapesDataset
+from training.data.voc import VOCDataset, color_map
+from training.submit import submit
+
+
+def red_model(num_classes):
+    """Says class 2 where a picture is red, else class 1."""
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(num_classes, 1)])
+    kernel, bias = np.zeros((1, 1, 3, num_classes)), np.full(num_classes, -1e3)
+    kernel[0, 0, 0, 2], bias[1], bias[2] = 1, 0, -127.5
+    model.set_weights([kernel, bias])
+    return model
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """Trees are no complete data sets."""
+    monkeypatch.setattr(VOCDataset, "official", {"test": 2})
+    monkeypatch.setattr(CityscapesDataset, "official", {"test": 1})
+
+
+def expected_labels(example):
+    return 1 + (np.asarray(Image.open(example.image))[..., 0] > 127)
+
+
+@pytest.mark.parametrize(("ending", "mode"), [("tgz", "r:gz"), ("tar.gz", "r:gz"), ("tar", "r:")])
+def test_voc(ending, mode, tmp_path):
+    trees.write_voc(tmp_path / "data")
+    dataset = load_dataset("voc", tmp_path / "data")
+    out = tmp_path / f"out/results.{ending}"
+    assert submit(red_model(21), dataset, "test", out) == 2
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    with tarfile.open(out, mode) as archive:
+        contents = {name: archive.extractfile(name).read() for name in archive.getnames()}
+    for example in dataset.unlabelled["test"]:
+        path = f"results/VOC2012/Segmentation/comp6_test_cls/{example.name}.png"
+        image = Image.open(io.BytesIO(contents.pop(path)))
+        np.testing.assert_array_equal(np.asarray(image), expected_labels(example))
+        assert image.mode == "P" and tuple(image.getpalette()[6:9]) == color_map(3)[2]
+    assert not contents
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_cityscapes(split, tmp_path):
+    trees.write_cityscapes(tmp_path)
+    dataset = load_dataset("cityscapes", tmp_path)
+    assert submit(red_model(19), dataset, split, tmp_path / "x.zip") == 1
+    (example,) = {**dataset.splits, **dataset.unlabelled}[split]
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+        assert archive.namelist() == [f"{example.name}_labelIds.png"]
+        image = Image.open(archive.open(archive.namelist()[0]))
+        np.testing.assert_array_equal(np.asarray(image), np.array(IDS)[expected_labels(example)])
+    assert image.mode == "L"
+
+
+def test_what_no_server_takes(tmp_path, monkeypatch):
+    trees.write_voc(tmp_path)
+    dataset = load_dataset("voc", tmp_path)
+    with pytest.raises(ValueError, match="x.rar: expected a name that ends in .zip"):
+        submit(red_model(21), dataset, "test", tmp_path / "x.rar")
+    monkeypatch.setattr(VOCDataset, "official", {"test": 1456})
+    with pytest.raises(ValueError, match="voc test: expected 1456 pictures, found 2; unpack"):
+        submit(red_model(21), dataset, "test", tmp_path / "x.tgz")
+    with pytest.raises(ValueError, match="voc tset: expected some pictures, found 0"):
+        submit(red_model(21), dataset, "tset", tmp_path / "x.tgz")
+    with pytest.raises(ValueError, match=r"Expected one of .*'cityscapes', 'voc'.*, got scenes"):
+        submit(red_model(11), load_dataset("scenes", None), "test", tmp_path / "x.tgz")
+
+
+def test_a_picture_that_cant_be_read_leaves_no_archive(tmp_path):
+    trees.write_voc(tmp_path / "data")
+    dataset = load_dataset("voc", tmp_path / "data")
+    dataset.unlabelled["test"][1].image.write_bytes(b"")
+    with pytest.raises(ValueError, match="test001.jpg: can't be read"):
+        submit(red_model(21), dataset, "test", tmp_path / "out/x.tgz")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_main_takes_the_run_and_the_crf(tmp_path, monkeypatch, capsys):
+    trees.write_voc(tmp_path)
+    seen = {}
+    monkeypatch.setattr(script, "run_dataset", lambda *args: load_dataset("voc", tmp_path))
+    monkeypatch.setattr(script, "load_model", lambda work_dir: red_model(21))
+    monkeypatch.setattr(script, "read_crf", lambda path: {"name": path})
+    monkeypatch.setattr(script, "refine", lambda image, p, **crf: seen.update(crf) or p[..., ::-1])
+    out = tmp_path / "x.zip"
+    script.main(work_dir=tmp_path, out=out, scales=(1.0, 2.0), mirror=True, crf="crf.json")
+    assert seen == {"name": "crf.json"} and "2 pictures labelled" in capsys.readouterr().out
+    with zipfile.ZipFile(out) as archive:
+        labels = np.asarray(Image.open(archive.open(archive.namelist()[0])))
+    assert set(np.unique(labels)) <= {18, 19}

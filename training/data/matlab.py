@@ -1,0 +1,60 @@
+"""Label maps in MATLAB's .mat files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+
+from training.data.images import ImageError
+
+
+def read_mat(path: Path, variable: str, field: str | None = None) -> np.ndarray:
+    """Reads a matrix of integers from a .mat file, of MATLAB's version 7 or older.
+
+    Args:
+        path: the file.
+        variable: the matrix, or the structure that has it.
+        field: which of the structure's fields.
+
+    Returns:
+        int64 (H, W).
+
+    Raises:
+        ImageError: where the file is missing, broken, or of version 7.3 (HDF5), or what is asked
+            for is not there or not a matrix of integers.
+    """
+    values = _pick(_load(path), variable, path)
+    if field is not None:
+        fields = {name: values[name] for name in values.dtype.names or ()}
+        values = np.asarray(_pick(fields, field, path).flat[0])
+    if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
+        raise ImageError(
+            f"{path}: expected {field or variable} as a matrix of numbers, received "
+            f"{values.dtype} of shape {values.shape}."
+        )
+    if (values != np.round(values)).any():  # NaN as well
+        raise ImageError(f"{path}: expected integers in {field or variable}, received fractions.")
+    return values.astype("int64")
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return loadmat(file)
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file.") from None
+    except NotImplementedError:  # SciPy's answer to HDF5
+        raise ImageError(
+            f"{path}: a .mat file of MATLAB's version 7.3; expected version 7 or older, as the "
+            "data set has it (in MATLAB: save -v7)."
+        ) from None
+    except Exception as error:  # SciPy raises all kinds on broken files
+        raise ImageError(f"{path}: can't be read as a .mat file ({error}).") from error
+
+
+def _pick(values: dict[str, Any], name: str, path: Path) -> np.ndarray:
+    if name not in values:
+        there = ", ".join(key for key in values if not key.startswith("__")) or "nothing"
+        raise ImageError(f"{path}: expected {name} in it, found {there}.")
+    return values[name]

@@ -1,0 +1,126 @@
+"""PASCAL-Context: all of PASCAL VOC 2010's pictures, 59 kinds of things and stuff, and the rest.
+
+From https://cs.stanford.edu/~roozbeh/pascal-context/ (the labels, trainval.tar.gz) and
+http://host.robots.ox.ac.uk/pascal/VOC/voc2010/ (the pictures, from Flickr, whose terms of use hold
+for them), both unpacked in one directory. The labels' page states no licence.
+
+    split  pictures
+    train      4998
+    val        5105
+
+Files hold 459 categories by number. The 59 most frequent are the classes, in the order of the
+authors' 59_labels.txt, which calls three of them other than their labels.txt: diningtable is its
+table, bedcloth its bedclothes and clothes its cloth. All else is background, which counts: nothing
+is ignored. There is no official palette; VOC's goes on to 60 colours.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from training.data.dataset import Classes, Example
+from training.data.files import FileDataset, find_root, list_examples, read_names
+from training.data.images import match_values
+from training.data.matlab import read_mat
+from training.data.voc import color_map
+
+# The number of each class among the 459 of labels.txt.
+IDS = {
+    "aeroplane": 2,
+    "bicycle": 23,
+    "bird": 25,
+    "boat": 31,
+    "bottle": 34,
+    "bus": 45,
+    "car": 59,
+    "cat": 65,
+    "chair": 72,
+    "cow": 98,
+    "diningtable": 397,
+    "dog": 113,
+    "horse": 207,
+    "motorbike": 258,
+    "person": 284,
+    "pottedplant": 308,
+    "sheep": 347,
+    "sofa": 368,
+    "train": 416,
+    "tvmonitor": 427,
+    "bag": 9,
+    "bed": 18,
+    "bench": 22,
+    "book": 33,
+    "building": 44,
+    "cabinet": 46,
+    "ceiling": 68,
+    "clothes": 80,
+    "computer": 85,
+    "cup": 104,
+    "door": 115,
+    "fence": 144,
+    "floor": 158,
+    "flower": 159,
+    "food": 162,
+    "grass": 187,
+    "ground": 189,
+    "keyboard": 220,
+    "light": 232,
+    "mountain": 259,
+    "mouse": 260,
+    "curtain": 105,
+    "platform": 296,
+    "sign": 355,
+    "plate": 295,
+    "road": 324,
+    "rock": 326,
+    "shelves": 349,
+    "sidewalk": 354,
+    "sky": 360,
+    "snow": 366,
+    "bedcloth": 19,
+    "track": 415,
+    "tree": 420,
+    "truck": 424,
+    "wall": 440,
+    "water": 445,
+    "window": 454,
+    "wood": 458,
+}
+CLASSES = Classes(("background", *IDS), color_map(len(IDS) + 1))
+
+_LABELS_OF = dict.fromkeys(range(460), 0) | {id_: i for i, id_ in enumerate(IDS.values(), start=1)}
+
+
+class PascalContextDataset(FileDataset):
+    """PASCAL-Context's labels beside VOC 2010, as their archives unpack.
+
+    Args:
+        data_dir: holds `VOCdevkit/VOC2010/` (or is `VOCdevkit` or `VOC2010`) with `JPEGImages/` and
+            `ImageSets/Main/`, and `trainval/` with a .mat file for each picture, which may lie in
+            `VOC2010/` too.
+
+    Raises:
+        ValueError: where one of them is missing, or a list is broken.
+    """
+
+    name = "pascal_context"
+    classes = CLASSES
+    official = {"train": 4998, "val": 5105}
+
+    def __init__(self, data_dir: Path):
+        data_dir = Path(data_dir)
+        places = "VOCdevkit/VOC2010", "VOC2010", "."
+        root = find_root(data_dir, places, "ImageSets/Main", "PASCAL VOC 2010")
+        places = ".", *places[:2]
+        labels = find_root(data_dir, places, "trainval", "PASCAL-Context's .mat files")
+        self.splits = {
+            split: list_examples(
+                read_names(root / "ImageSets" / "Main" / f"{split}.txt"),
+                (root / "JPEGImages", ".jpg"),
+                (labels / "trainval", ".mat"),
+            )
+            for split in ("train", "val")
+        }
+
+    def read_labels(self, example: Example) -> np.ndarray:
+        return match_values(read_mat(example.label, "LabelMap"), _LABELS_OF, example.label)

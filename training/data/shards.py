@@ -1,0 +1,285 @@
+"""Data sets packed into shards: a few large TFRecord files instead of many small ones.
+
+    python -m training.pack voc --data-dir VOC --out SHARDS
+    python -m training.train RECIPE --data.dataset shards --data-dir SHARDS --work-dir RUN
+
+Copied, `SHARDS` may lie wherever TensorFlow's file systems reach: gs://bucket/shards is built in,
+others, as s3://, come with plug-ins. It holds
+
+    index.json                       classes, splits, and where in which shard each example lies
+    part-00000-of-00024.tfrecord     tf.train.Example with image/encoded, image/filename,
+                                     image/format, image/height, image/width,
+                                     image/segmentation/class/encoded and .../format
+
+A picture's file goes in as it is, wherever reading it anew gives the very pixels; others, and
+label maps, are PNG. Each record is checked when it is read. Of a data set of clips the labelled
+frames are packed, as pictures.
+"""
+
+import hashlib
+import io
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from keras_dpn.viz import image_png, label_png
+from training.data.dataset import Classes, Dataset, Example
+from training.data.images import read_image
+from training.workdir import write_atomically, write_json
+
+INDEX = "index.json"
+VERSION = 1
+
+# What TFRecord puts around each record: its length with a checksum, and behind it another.
+_HEAD, _TAIL = 12, 4
+
+_IMAGE, _LABELS = "image/encoded", "image/segmentation/class/encoded"
+
+
+class Record(NamedTuple):
+    """Where in its shard an example lies.
+
+    Args:
+        name: the example's.
+        offset: of its first byte.
+        length: its bytes.
+        crc32: their checksum, as `zlib.crc32`.
+    """
+
+    name: str
+    offset: int
+    length: int
+    crc32: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of records.
+
+    Args:
+        file: its name.
+        bytes: its length.
+        sha256: its checksum, in hex, as `sha256sum` prints it.
+        records: what it holds, in order.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    records: tuple[Record, ...]
+
+
+class ShardsDataset(Dataset):
+    """A data set from its shards: the same pictures and names in the same order as from its files.
+
+    Args:
+        data_dir: the shards' directory, or an address such as gs://bucket/shards.
+
+    Raises:
+        ValueError: naming the file, where the index or a shard is missing, broken or of another
+            length than it was. Damage inside a shard shows when its example is read.
+    """
+
+    def __init__(self, data_dir: Path | str):
+        self._root = address(data_dir)
+        path = f"{self._root}/{INDEX}"
+        content = _read(path)
+        try:
+            index = json.loads(content)
+            if index["version"] != VERSION:
+                raise ValueError(f"expected version {VERSION}, found {index['version']!r}")
+            self.name = index["dataset"]
+            self.classes = Classes.from_json(index["classes"])
+            self.official, self.within = index["official"], index["within"]
+            shards = [_shard_from_json(values) for values in index["shards"]]
+            self._places = [(shard.file, record) for shard in shards for record in shard.records]
+            self.splits = {
+                split: tuple(Example(self._places[i][1].name, index=i) for i in places)
+                for split, places in index["splits"].items()
+            }
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise ValueError(
+                f"{path}: expected an index that training.pack wrote ({error})."
+            ) from error
+        self._check_lengths(shards)
+
+    def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
+        features = self._features(example)
+        image = _NamedBytes(_content(features, _IMAGE), f"{self._root}: {example.name}")
+        return read_image(image), _decode_labels(_content(features, _LABELS))
+
+    def read_labels(self, example: Example) -> np.ndarray:
+        return _decode_labels(_content(self._features(example), _LABELS))
+
+    def _features(self, example: Example) -> Any:
+        file, record = self._places[example.index]
+        path = f"{self._root}/{file}"
+        content = _read(path, record.offset, record.length)
+        if len(content) != record.length or zlib.crc32(content) != record.crc32:
+            raise ValueError(
+                f"{path}: the record of {record.name} is damaged; copy or pack this shard anew."
+            )
+        return tf.train.Example.FromString(content).features.feature
+
+    def _check_lengths(self, shards: Sequence[Shard]) -> None:
+        faults = []
+        for shard in shards:
+            path = f"{self._root}/{shard.file}"
+            found = tf.io.gfile.stat(path).length if tf.io.gfile.exists(path) else 0
+            if found != shard.bytes:
+                faults.append(f"{path}: {found} of {shard.bytes} bytes")
+        if faults:
+            raise ValueError(
+                f"Shards are missing or cut short, copy or pack them anew: {'; '.join(faults)}."
+            )
+
+
+def address(path: Path | str) -> str:
+    """A path as TensorFlow's file systems take it; `Path` turns gs://bucket into gs:/bucket.
+
+    Example:
+    >>> address(Path("gs://bucket/shards"))
+    'gs://bucket/shards'
+    """
+    return re.sub(r"^(\w{2,}):/+", r"\1://", str(path)).rstrip("/")
+
+
+def absolute(path: Path | str) -> str:
+    """A path that holds in any working directory; an address is one already."""
+    found = address(path)
+    return found if "://" in found else str(Path(path).resolve())
+
+
+def write_shard(path: Path, dataset: Dataset, examples: Sequence[Example]) -> None:
+    """Writes examples as one shard; it appears whole or not at all.
+
+    Raises:
+        ValueError: naming the file, where an example can't be read.
+    """
+
+    def write(temporary: Path) -> None:
+        with tf.io.TFRecordWriter(str(temporary)) as writer:
+            for example in examples:
+                writer.write(_encode(dataset, example))
+
+    write_atomically(path, write)
+
+
+def scan_shard(path: Path) -> Shard:
+    """What a shard holds.
+
+    Raises:
+        ValueError: naming it, where it is damaged or cut short.
+    """
+    records, offset = [], _HEAD
+    try:
+        for content in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            features = tf.train.Example.FromString(content).features.feature
+            name = _content(features, "image/filename").decode()
+            records.append(Record(name, offset, len(content), zlib.crc32(content)))
+            offset += len(content) + _TAIL + _HEAD
+    except (tf.errors.OpError, IndexError) as error:
+        raise ValueError(f"{path}: damaged ({error}); delete it, and pack again.") from error
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Shard(path.name, path.stat().st_size, digest, tuple(records))
+
+
+def write_index(
+    out: Path, dataset: Dataset, shards: Sequence[Shard], splits: dict[str, list[int]]
+) -> None:
+    """Writes the index, which makes a directory of shards a data set.
+
+    Args:
+        out: the directory.
+        dataset: what was packed.
+        shards: all of them, in order.
+        splits: for each split the examples' places among all the shards' records.
+    """
+    index = {
+        "version": VERSION,
+        "dataset": dataset.name,
+        "classes": dataset.classes.to_json(),
+        "counts": {split: len(places) for split, places in splits.items()},
+        "official": dict(dataset.official),
+        "within": dict(dataset.within),
+        "shards": [asdict(shard) for shard in shards],
+        "splits": splits,
+    }
+    write_json(out / INDEX, index)
+
+
+class _NamedBytes(io.BytesIO):
+    """An encoded picture for `read_image`, whose messages name it."""
+
+    def __init__(self, content: bytes, name: str):
+        super().__init__(content)
+        self._name = name
+
+    def __str__(self) -> str:
+        return self._name
+
+
+def _encode(dataset: Dataset, example: Example) -> bytes:
+    """An example as a record."""
+    pixels, labels = dataset.read(example)
+    content = _original(example, pixels) or image_png(pixels)
+    classes, (height, width) = dataset.classes, labels.shape
+    values = {
+        _IMAGE: content,
+        "image/filename": example.name.encode(),
+        "image/format": Image.open(io.BytesIO(content)).format.lower().encode(),
+        "image/height": height,
+        "image/width": width,
+        _LABELS: label_png(labels, classes.colors, classes.ignore),
+        "image/segmentation/class/format": b"png",
+    }
+    features = {key: _feature(value) for key, value in values.items()}
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def _original(example: Example, pixels: np.ndarray) -> bytes | None:
+    """The picture's file, if there is one, and reading it gives these pixels."""
+    if example.image is None:
+        return None
+    content = example.image.read_bytes()
+    same = np.array_equal(read_image(_NamedBytes(content, str(example.image))), pixels)
+    return content if same else None
+
+
+def _feature(value: bytes | int) -> tf.train.Feature:
+    if isinstance(value, int):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def _content(features: Any, key: str) -> bytes:
+    return features[key].bytes_list.value[0]
+
+
+def _decode_labels(content: bytes) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(content)))
+
+
+def _read(path: str, offset: int = 0, length: int = -1) -> bytes:
+    try:
+        with tf.io.gfile.GFile(path, "rb") as stream:
+            stream.seek(offset)
+            return stream.read(length)
+    except tf.errors.NotFoundError:
+        raise ValueError(f"{path}: no such file.") from None
+    except tf.errors.OpError as error:
+        raise ValueError(f"{path}: can't be read ({error.message}).") from error
+
+
+def _shard_from_json(values: dict[str, Any]) -> Shard:
+    records = tuple(Record(*record) for record in values["records"])
+    return Shard(values["file"], values["bytes"], values["sha256"], records)

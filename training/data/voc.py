@@ -1,0 +1,125 @@
+"""PASCAL VOC 2012 with the Semantic Boundaries Dataset (SBD): 20 kinds of things and background.
+
+From http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (the archive of training and validation, and
+for submissions that of the test) and http://home.bharathh.info/pubs/codes/SBD/download.html, both
+unpacked in one directory. The pictures are from Flickr, whose terms of use hold for them; neither
+page states a licence for the labels.
+
+    split       pictures  labels
+    train           1464  VOC's
+    trainaug       10582  VOC's of its training pictures, SBD's of all others but those of val
+    val             1449  VOC's
+    test            1456  not public: `python -m training.submit`
+
+SBD's own lists cross VOC's: of its training pictures some are in VOC's val. VOC's labels have a
+border of 255, not counted, around each thing; SBD's have none.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from training.data.dataset import Classes, Example
+from training.data.files import FileDataset, find_root, list_examples, read_names
+from training.data.images import match_values, read_label
+from training.data.matlab import read_mat
+
+
+def color_map(count: int) -> tuple[tuple[int, int, int], ...]:
+    """VOC's palette: the bits of the label, three by three, are the high bits of its colour.
+
+    Args:
+        count: the number of colours, up to 256.
+
+    Example:
+    >>> color_map(3)
+    ((0, 0, 0), (128, 0, 0), (0, 128, 0))
+    """
+    labels, bits = np.arange(count)[:, None], np.arange(8)
+    channels = [((labels >> (3 * bits + c) & 1) << (7 - bits)).sum(axis=1) for c in range(3)]
+    return tuple(tuple(map(int, color)) for color in zip(*channels, strict=True))
+
+
+CLASSES = Classes(
+    (
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+    color_map(21),
+)
+
+_LABELS_OF = {label: label for label in range(CLASSES.num_classes)}
+
+
+class VOCDataset(FileDataset):
+    """PASCAL VOC 2012, and where it is there SBD, as their archives unpack.
+
+    Args:
+        data_dir: holds `VOCdevkit/VOC2012/` (or is `VOCdevkit` or `VOC2012`) with `JPEGImages/`,
+            `SegmentationClass/` and `ImageSets/Segmentation/`, and for the split `trainaug`
+            `benchmark_RELEASE/dataset/` with `cls/`, `train.txt` and `val.txt`.
+
+    Raises:
+        ValueError: where there is no VOC 2012, or a list is missing or broken.
+    """
+
+    name = "voc"
+    classes = CLASSES
+    official = {"train": 1464, "trainaug": 10582, "val": 1449, "test": 1456}
+    within = {"train": "trainaug"}
+
+    def __init__(self, data_dir: Path):
+        data_dir = Path(data_dir)
+        root = find_root(
+            data_dir,
+            ("VOCdevkit/VOC2012", "VOC2012", "."),
+            "ImageSets/Segmentation",
+            "PASCAL VOC 2012",
+        )
+        lists, pictures = root / "ImageSets" / "Segmentation", (root / "JPEGImages", ".jpg")
+        labels = root / "SegmentationClass", ".png"
+        self.splits = {
+            split: list_examples(read_names(lists / f"{split}.txt"), pictures, labels)
+            for split in ("train", "val")
+        }
+        self.unavailable = {"test": "its labels are not public; see `python -m training.submit`."}
+        if (lists / "test.txt").is_file():
+            self.unlabelled = {"test": list_examples(read_names(lists / "test.txt"), pictures)}
+        sbd = data_dir / "benchmark_RELEASE" / "dataset"
+        if sbd.is_dir():
+            self.splits["trainaug"] = self.splits["train"] + self._list_sbd(sbd, pictures)
+        else:
+            self.unavailable["trainaug"] = f"{sbd}: no such directory; expected SBD."
+
+    def read_labels(self, example: Example) -> np.ndarray:
+        if example.label.suffix == ".mat":
+            values = read_mat(example.label, "GTcls", "Segmentation")
+            return match_values(values, _LABELS_OF, example.label)
+        return read_label(example.label, self.classes)
+
+    def _list_sbd(self, sbd: Path, pictures: tuple[Path, str]) -> tuple[Example, ...]:
+        """SBD's examples that are in no split of VOC's."""
+        known = {example.name for split in self.splits.values() for example in split}
+        names = [*read_names(sbd / "train.txt"), *read_names(sbd / "val.txt")]
+        others = [name for name in dict.fromkeys(names) if name not in known]
+        first = len(self.splits["train"])
+        return list_examples(others, pictures, (sbd / "cls", ".mat"), first)

@@ -1,0 +1,167 @@
+"""Writes what the evaluation servers of PASCAL VOC 2012 and Cityscapes take: a test set's labels.
+
+    python -m training.submit --work-dir RUN --data-dir DIR --out results.tgz
+
+VOC's archive holds results/VOC2012/Segmentation/comp6_test_cls/NAME.png, palette PNG files of the
+21 labels: the competition of those who trained with other data too, as pre-trained weights are.
+Cityscapes' holds CITY_SEQUENCE_FRAME_labelIds.png, grey PNG files of its own ids at full size. The
+name's ending says whether it is a .zip, .tar, .tgz or .tar.gz; both servers take .zip or .tgz.
+"""
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from PIL import Image
+
+from keras_dpn import inference, viz
+from keras_dpn.crf import refine
+from training.cli import run
+from training.crf_settings import read_crf
+from training.data import Dataset, Example
+from training.data.cityscapes import IDS
+from training.data.images import read_image
+from training.data.progress import progress
+from training.data.voc import CLASSES as VOC_CLASSES
+from training.evaluate import run_dataset
+from training.workdir import load_model, write_atomically
+
+Files = Iterable[tuple[str, bytes]]
+
+
+def submit(
+    model: keras.Model,
+    dataset: Dataset,
+    split: str,
+    out: Path,
+    *,
+    scales: Sequence[float] = (1.0,),
+    mirror: bool = False,
+    crf: Mapping[str, Any] | None = None,
+) -> int:
+    """Labels a split and writes the archive, whole or not at all. Shows its progress on stderr.
+
+    Args:
+        model: logits (B, H, W, L) from RGB images.
+        dataset: VOC or Cityscapes.
+        split: "test", or one with labels, to try the server's own tools on.
+        out: the archive, *.zip, *.tar, *.tgz or *.tar.gz.
+        scales: as in `inference.predict_probabilities`.
+        mirror: as in `inference.predict_probabilities`.
+        crf: keyword arguments of `crf.refine`, which then has the last word.
+
+    Returns:
+        How many pictures.
+
+    Raises:
+        ValueError: on another data set or ending, a split that is not there or not complete, and
+            naming the file, on a picture that can't be read.
+    """
+    if dataset.name not in _FORMATS:
+        raise ValueError(f"Expected one of the data sets {sorted(_FORMATS)}, got {dataset.name}.")
+    write = _writer(out)
+    examples = _examples(dataset, split)
+
+    def files() -> Iterator[tuple[str, bytes]]:
+        for example in progress(examples, f"{dataset.name} {split}", len(examples)):
+            image = read_image(example.image)
+            probabilities = inference.predict_probabilities(model, image, scales, mirror)
+            if crf is not None:
+                probabilities = refine(image, probabilities, **crf)
+            yield _FORMATS[dataset.name](example, inference.to_labels(probabilities))
+
+    write_atomically(out, lambda temporary: write(temporary, files()))
+    return len(examples)
+
+
+def _examples(dataset: Dataset, split: str) -> tuple[Example, ...]:
+    examples = {**dataset.splits, **dataset.unlabelled}.get(split, ())
+    expected = dataset.official.get(split)
+    if not examples or expected and len(examples) != expected:
+        raise ValueError(
+            f"{dataset.name} {split}: expected {expected or 'some'} pictures, found "
+            f"{len(examples)}; unpack the archive that has them in the data set's directory."
+        )
+    return examples
+
+
+def _voc_file(example: Example, labels: np.ndarray) -> tuple[str, bytes]:
+    name = f"results/VOC2012/Segmentation/comp6_test_cls/{example.name}.png"
+    return name, viz.label_png(labels, VOC_CLASSES.colors)
+
+
+def _cityscapes_file(example: Example, labels: np.ndarray) -> tuple[str, bytes]:
+    stream = io.BytesIO()
+    Image.fromarray(np.array(IDS, "uint8")[labels]).save(stream, "PNG")
+    return f"{example.name}_labelIds.png", stream.getvalue()
+
+
+_FORMATS = {"voc": _voc_file, "cityscapes": _cityscapes_file}
+
+
+def _writer(out: Path) -> Callable[[Path, Files], None]:
+    """What writes an archive with the ending of that name."""
+    endings = {
+        ".zip": _write_zip,
+        ".tar": partial(_write_tar, mode="w"),
+        ".tgz": partial(_write_tar, mode="w:gz"),
+        ".tar.gz": partial(_write_tar, mode="w:gz"),
+    }
+    for ending, write in endings.items():
+        if out.name.endswith(ending):
+            return write
+    raise ValueError(f"{out}: expected a name that ends in {', '.join(endings)}.")
+
+
+def _write_zip(path: Path, files: Files) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files:
+            archive.writestr(name, content)
+
+
+def _write_tar(path: Path, files: Files, mode: str) -> None:
+    with tarfile.open(path, mode) as archive:
+        for name, content in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def main(
+    *,
+    work_dir: Path,
+    out: Path,
+    dataset: str | None = None,
+    data_dir: Path | None = None,
+    split: str = "test",
+    scales: tuple[float, ...] = (1.0,),
+    mirror: bool = False,
+    crf: Path | None = None,
+) -> None:
+    """Labels a test set and writes the archive that its evaluation server takes.
+
+    Args:
+        work_dir: directory of the training run.
+        out: the archive to write: *.zip, *.tar, *.tgz or *.tar.gz.
+        dataset: voc or cityscapes; that of the run by default.
+        data_dir: directory of the data set; that of the run by default.
+        split: test; or val, to try the server's own tools on.
+        scales: factors at which each picture is looked at; the probabilities are averaged.
+        mirror: average with the mirrored picture as well.
+        crf: JSON file with a fully connected CRF's settings, as training.crf_search writes it.
+    """
+    settings = read_crf(crf) if crf else None
+    data = run_dataset(work_dir, dataset, data_dir)
+    options = {"scales": scales, "mirror": mirror, "crf": settings}
+    count = submit(load_model(work_dir), data, split, out, **options)
+    print(f"{count} pictures labelled in {out}")
+
+
+if __name__ == "__main__":
+    run(main)
