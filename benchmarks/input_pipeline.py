@@ -1,9 +1,12 @@
-"""Images per second of the training pipeline, against a bare loop over Pillow.
+"""Images per second of the training pipeline, from files and from shards.
 
     python -m benchmarks.input_pipeline [--data-dir CAMVID]
+    python -m benchmarks.input_pipeline --voc
 
 Generated pictures of 360x480, or CamVid's; random scale 0.75 to 1.5, crops of 360x480, mirror and
-photometric jitter. The bare loop reads and decodes, and does nothing else.
+photometric jitter. Or, with --voc, generated JPEG files of 375x500, which is PASCAL VOC's size, a
+random scale of 0.5 to 1.5 and crops of 321x321. Shards are those of `training.pack`. The bare loop
+reads and decodes the files, and does nothing else.
 """
 
 import statistics
@@ -21,44 +24,68 @@ from rich.table import Table
 from training.data import Dataset, load_dataset
 from training.data.pipeline import Augmentation, train_dataset
 from training.data.scenes import ScenesDataset, write_folder
+from training.pack import pack
 
-SIZE = (360, 480)
+CAMVID = Augmentation((360, 480), (0.75, 1.5), True, 0.1, 0.2, 0.2)
+VOC = Augmentation((321, 321), (0.5, 1.5), True, 0.1, 0.2, 0.2)
+VOC_SIZE = (375, 500)
 BATCH = 8
-AUGMENTATIONS = {
-    "crop": Augmentation(SIZE, mirror=False),
-    "scale, crop, mirror": Augmentation(SIZE, (0.75, 1.5)),
-    "all": Augmentation(SIZE, (0.75, 1.5), True, 0.1, 0.2, 0.2),
-}
 
 
-def main(data_dir: Path | None = None, epochs: int = 5, count: int = 64) -> None:
+def main(data_dir: Path | None = None, voc: bool = False, epochs: int = 5, count: int = 64) -> None:
     """Times the input pipeline.
 
     Args:
         data_dir: CamVid, in SegNet's layout; generated pictures by default.
+        voc: generate JPEG files of PASCAL VOC's size instead.
         epochs: timed epochs; the table shows their median. One more comes first, untimed.
         count: pictures to generate.
     """
     with tempfile.TemporaryDirectory() as scratch:
+        name, folder = ("camvid", data_dir) if data_dir else ("folder", Path(scratch) / "files")
         if data_dir is None:
-            write_folder(ScenesDataset({"train": count}, SIZE), Path(scratch))
-            dataset = load_dataset("folder", Path(scratch))
-        else:
-            dataset = load_dataset("camvid", data_dir)
-        table = Table("input", "images/s", "slowest", "fastest", title=dataset.name)
-        for name, rates in measure(dataset, epochs).items():
+            write_files(folder, count, VOC_SIZE if voc else CAMVID.crop, as_jpeg=voc)
+        pack(name, folder, Path(scratch) / "shards", examples_per_shard=-(-count // 4))
+        files = load_dataset(name, folder)
+        shards = load_dataset("shards", Path(scratch) / "shards")
+        table = Table("input", "images/s", "slowest", "fastest", title=describe(files))
+        for words, rates in measure(files, shards, VOC if voc else CAMVID, epochs).items():
             numbers = (statistics.median(rates), min(rates), max(rates))
-            table.add_row(name, *(f"{number:.0f}" for number in numbers))
+            table.add_row(words, *(f"{number:.0f}" for number in numbers))
     Console().print(table)
 
 
-def measure(dataset: Dataset, epochs: int) -> dict[str, list[float]]:
+def write_files(out: Path, count: int, size: tuple[int, int], as_jpeg: bool) -> None:
+    """Writes generated pictures in the folder layout."""
+    write_folder(ScenesDataset({"train": count}, size), out)
+    for path in (out / "images").iterdir() if as_jpeg else ():
+        Image.open(path).save(path.with_suffix(".jpg"), quality=90)
+        path.unlink()
+
+
+def describe(dataset: Dataset) -> str:
+    paths = [example.image for example in dataset.splits["train"]]
+    kib = sum(path.stat().st_size for path in paths) / len(paths) / 1024
+    with Image.open(paths[0]) as image:
+        size = f"{image.width}x{image.height}"
+    return f"{len(paths)} pictures, {size}, {paths[0].suffix} of {kib:.0f} KiB"
+
+
+def measure(
+    files: Dataset, shards: Dataset, augmentation: Augmentation, epochs: int
+) -> dict[str, list[float]]:
     """Images per second in each epoch after the first, for each way of reading."""
-    rates = {"bare loop over Pillow": timed(lambda epoch: bare_loop(dataset), epochs)}
-    for name, augmentation in AUGMENTATIONS.items():
-        for cache in (True, False):
-            words = f"pipeline, {'cached' if cache else 'decoding'}: {name}"
-            rates[words] = pipeline(dataset, augmentation, cache, epochs)
+    crop = augmentation.crop
+    augmentations = {
+        "crop": Augmentation(crop, mirror=False),
+        "scale, crop, mirror": Augmentation(crop, augmentation.scale),
+        "all": augmentation,
+    }
+    rates = {"bare loop over Pillow": timed(lambda epoch: bare_loop(files), epochs)}
+    for name, chosen in augmentations.items():
+        rates[f"cached: {name}"] = pipeline(files, chosen, True, epochs)
+        rates[f"files: {name}"] = pipeline(files, chosen, False, epochs)
+        rates[f"shards: {name}"] = pipeline(shards, chosen, False, epochs)
     return rates
 
 

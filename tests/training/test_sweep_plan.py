@@ -1,0 +1,129 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from training.configs import RECIPES
+from training.configs.sweeps import SWEEPS, Row, Sweep
+from training.sweep_plan import Place, make_plan
+
+RUNS = Path("/runs")
+TINY = {"width": 0.02, "fc_width": 8, "mixtures": 2, "pairwise_stride": 4}
+
+
+def dpn(unary=2, triple=1, contexts=0, joint=0, **model):
+    """The recipe of the scenes, tiny, with so many epochs."""
+    recipe = RECIPES["scenes"]
+    epochs = {"unary": unary, "triple": triple, "contexts": contexts, "joint": joint}
+    stages = {name: replace(recipe.stage(name), epochs=count) for name, count in epochs.items()}
+    return replace(recipe, model=replace(recipe.model, **(TINY | model)), **stages)
+
+
+def plan_of(*rows, seeds=(0,), given=None, reference=None):
+    sweep = Sweep("a sweep", rows, reference or rows[0].name)
+    return make_plan(sweep, seeds, RUNS, 3, given)
+
+
+def trained(job):
+    return [s.name for s in job.config.stages if job.config.stage(s.name).epochs]
+
+
+def test_rows_share_what_they_begin_with():
+    plan = plan_of(
+        Row("unary", dpn(), "unary"),
+        Row("small", dpn(triple_window=3), "triple"),
+        Row("contexts", dpn(contexts=1, triple_window=3)),
+        Row("other_rate", replace(dpn(), unary=replace(dpn().unary, learning_rate=1.0))),
+        Row("near", dpn(fc6_dilation=1)),
+        Row("penalty", dpn(triple_window=3, color_weight=2.0)),
+        seeds=(0, 5),
+    )
+    jobs = {job.run.name: job for job in plan.jobs}
+    first = RUNS / "unary_seed0"
+    assert {name: (trained(job), job.shared) for name, job in jobs.items() if "seed0" in name} == {
+        "unary_seed0": (["unary", "triple"], None),
+        "small_seed0": (["triple"], Place(first, "unary")),
+        "contexts_seed0": (["contexts"], Place(RUNS / "small_seed0", "triple")),
+        "other_rate_seed0": (["unary", "triple"], None),
+        "near_seed0": (["unary", "triple"], None),
+        "penalty_seed0": (["triple"], Place(first, "unary")),  # b12 starts otherwise
+    }
+    assert plan.places["unary", 0] == Place(first, "unary")
+    assert plan.places["contexts", 0] == Place(RUNS / "contexts_seed0")
+    assert plan.places["unary", 5] == Place(RUNS / "unary_seed5", "unary")
+    assert jobs["small_seed5"].shared == Place(RUNS / "unary_seed5", "unary")
+    assert {job.config.seed for name, job in jobs.items() if "seed5" in name} == {5}
+
+
+def test_stages_of_one_run_are_one_run():
+    rows = [Row(name, dpn(2, 1, 1, 1), name) for name in ("unary", "triple", "contexts", "joint")]
+    plan = plan_of(*rows, Row("at_once", dpn(0, 0, 0, 5)))
+    assert [job.run.name for job in plan.jobs] == ["at_once_seed0", "joint_seed0"]
+    assert plan.places["triple", 0] == Place(RUNS / "joint_seed0", "triple")
+
+
+def test_a_row_starts_from_another():
+    clips, pictures = RECIPES["moving_scenes_linked"], RECIPES["moving_scenes"]
+    clips = replace(clips, model=replace(clips.model, **TINY))
+    pictures = replace(pictures, model=replace(pictures.model, **TINY))
+    plan = plan_of(
+        Row("unary", pictures, "unary"),
+        Row("joint", pictures),
+        Row("linked", clips, start="unary"),
+        Row("linked_late", clips, start="joint"),
+    )
+    starts = {job.run.name: job.start for job in plan.jobs}
+    assert starts["linked_seed0"] == Place(RUNS / "joint_seed0", "unary")
+    assert starts["linked_late_seed0"] == Place(RUNS / "joint_seed0")
+    assert list(starts).index("joint_seed0") < list(starts).index("linked_seed0")
+
+
+def test_a_run_that_is_there_stands_for_a_row(tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps({"stages": [{"name": "unary"}]}))
+    plan = plan_of(
+        Row("unary", dpn(), "unary"),
+        Row("small", dpn(triple_window=3)),
+        given={("unary", 0): Place(tmp_path, "unary")},
+    )
+    assert [(job.run.name, job.shared) for job in plan.jobs] == [
+        ("small_seed0", Place(tmp_path, "unary"))
+    ]
+    assert plan.places["unary", 0] == Place(tmp_path, "unary")
+
+
+def test_stages_with_settings_in_common_stay_together():
+    recipe = RECIPES["houses_above"]
+
+    def row(name, *relations):
+        model = replace(recipe.model, relations=relations, width=0.02, block6=((1, 8),), units=4)
+        return Row(name, replace(recipe, model=model))
+
+    plan = plan_of(row("above", "above"), row("both", "above", "surrounding"), row("unary"))
+    assert [(job.run.name, trained(job), job.shared) for job in plan.jobs] == [
+        ("unary_seed0", ["unary"], None),
+        ("above_seed0", ["above"], Place(RUNS / "unary_seed0", "unary")),
+        ("both_seed0", ["surrounding", "above"], Place(RUNS / "unary_seed0", "unary")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([Row("a b", dpn())], "names of letters, digits and underscores"),
+        ([Row("a", dpn()), Row("a", dpn())], "each once, received 'a'"),
+        ([Row("a", dpn(), start="b"), Row("b", dpn())], "Row a: `start`: .* received 'b'"),
+        ([Row("a", dpn(), "joint")], r"Row a: `stage`: .*\('unary', 'triple'\), received 'joint'"),
+    ],
+)
+def test_rows_that_make_no_sweep(rows, message):
+    with pytest.raises(ValueError, match=message):
+        Sweep("a sweep", tuple(rows), "a")
+    with pytest.raises(ValueError, match="`reference`: expected one of .*'a'.*received 'z'"):
+        Sweep("a sweep", (Row("a", dpn()),), "z")
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_sweeps_can_be_trained(name):
+    for row in SWEEPS[name].rows:
+        row.config.check()

@@ -1,0 +1,13 @@
+"""Sweeps: recipes side by side, one file a kind."""
+
+from training.configs.sweeps import dpn, networks, parsenet, piecewise
+from training.configs.sweeps.base import Row, Sweep
+
+SWEEPS: dict[str, Sweep] = {
+    **dpn.SWEEPS,
+    **parsenet.SWEEPS,
+    **piecewise.SWEEPS,
+    **networks.SWEEPS,
+}
+
+__all__ = ["SWEEPS", "Row", "Sweep"]

@@ -1,0 +1,87 @@
+"""What a sweep is: configurations side by side, as one table."""
+
+import re
+from dataclasses import dataclass
+
+from training.configs.base import TrainConfig
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: a trained network, or what it was after one of its stages.
+
+    Args:
+        name: letters, digits and underscores; it names the run's directory, too.
+        config: how it is trained.
+        stage: score the best network of this stage, at the stage's output; by default that of the
+            last stage, at the network's output.
+        start: a row before it, whose network fills this one first, as `--weights` would.
+        title: what the table calls it; the name by default.
+        paper: the mIoU in the paper, per cent.
+    """
+
+    name: str
+    config: TrainConfig
+    stage: str | None = None
+    start: str | None = None
+    title: str | None = None
+    paper: float | None = None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that are trained, in order."""
+        stages = (stage.name for stage in self.config.stages)
+        return tuple(name for name in stages if self.config.stage(name).epochs)
+
+    @property
+    def last(self) -> str:
+        """The last stage that the row looks at."""
+        return self.stage or self.stages[-1]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Configurations to train and compare. What several rows begin with is trained once.
+
+    Args:
+        title: of the table.
+        rows: its lines.
+        reference: name of the row with which all others are compared.
+        consistency: score the temporal consistency of all rows, not only of networks for clips; the
+            data set is then one of clips.
+
+    Raises:
+        ValueError: on a name that isn't one or is given twice, a start or reference that is no row,
+            and a stage that is not trained.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    reference: str
+    consistency: bool = False
+
+    def __post_init__(self):
+        names = []
+        for row in self.rows:
+            if not re.fullmatch(r"\w+", row.name) or row.name in names:
+                raise ValueError(
+                    "`rows`: expected names of letters, digits and underscores, each once, "
+                    f"received {row.name!r}."
+                )
+            if row.start is not None and row.start not in names:
+                raise ValueError(
+                    f"Row {row.name}: `start`: expected one of the rows before it, {names}, "
+                    f"received {row.start!r}."
+                )
+            if not row.stages or row.last not in row.stages:
+                raise ValueError(
+                    f"Row {row.name}: `stage`: expected one that has epochs, {row.stages}, "
+                    f"received {row.stage!r}."
+                )
+            names.append(row.name)
+        if self.reference not in names:
+            raise ValueError(f"`reference`: expected one of {names}, received {self.reference!r}.")
+
+    def __getitem__(self, name: str) -> Row:
+        """The row of this name."""
+        return next(row for row in self.rows if row.name == name)

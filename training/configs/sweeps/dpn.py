@@ -1,0 +1,89 @@
+"""The Deep Parsing Network's ablations, Table 2 and Fig. 6 (ICCV 2015, sec. 4.1).
+
+    python -m training.ablate dpn_stages_scenes --work-dir DIR --seeds 0 1 2
+    python -m training.ablate dpn_stages_camvid --work-dir DIR --data-dir CAMVID --weights FILE
+
+`dpn_stages` has the four stages of training beside all at once from the start (Fig. 6a), as many
+epochs with the settings of the unary term. `dpn_windows` has the windows of the triple penalty
+(Table 2a), `dpn_contexts` those of the label contexts, with one mixture and with all (Table 2b); of
+these the first is a co-occurrence of labels, whatever lies where. Windows are in pixels of the
+pairwise part; the paper's 10, 50 and 100 are in those of the picture. All papers' numbers are of
+PASCAL VOC 2012, validation.
+"""
+
+from dataclasses import replace
+
+from training.configs.camvid import RECIPES as _CAMVID
+from training.configs.networks import DPNTrainConfig
+from training.configs.scenes import RECIPES as _SCENES
+from training.configs.sweeps.base import Row, Sweep
+
+_PAPER_WINDOWS = (63.8, 64.7, 64.3)
+_PAPER_CONTEXTS = {1: 64.8, 5: 66.0, 9: 66.3}
+
+
+def stages(recipe: DPNTrainConfig, name: str) -> Sweep:
+    """The stages one after the other, and all at once."""
+    settings = [recipe.stage(stage.name) for stage in recipe.stages]
+    none = {stage.name: replace(recipe.stage(stage.name), epochs=0) for stage in recipe.stages}
+    epochs = sum(stage.epochs for stage in settings)
+    rates = recipe.unary.layer_rates | recipe.joint.layer_rates
+    joint = replace(recipe.unary, epochs=epochs, layer_rates=rates)
+    return Sweep(
+        f"DPN on {name}, stage by stage",
+        (
+            Row("unary", recipe, "unary", title="unary term", paper=62.4),
+            Row("triple", recipe, "triple", title="+ triple penalty", paper=64.7),
+            Row("contexts", recipe, "contexts", title="+ label contexts", paper=66.5),
+            Row("joint", recipe, "joint", title="+ joint tuning", paper=67.8),
+            Row("at_once", replace(recipe, **none | {"joint": joint}), title="all at once"),
+        ),
+        reference="joint",
+    )
+
+
+def windows(recipe: DPNTrainConfig, name: str, sizes: tuple[int, int, int]) -> Sweep:
+    """Windows of b12 that cover the paper's 10, 50 and 100 pixels."""
+    recipe = _without(recipe, "contexts", "joint")
+    rows = [
+        Row(
+            f"window_{size}",
+            replace(recipe, model=replace(recipe.model, triple_window=size)),
+            "triple",
+            title=f"b12 {size}x{size}",
+            paper=paper,
+        )
+        for size, paper in zip(sizes, _PAPER_WINDOWS, strict=True)
+    ]
+    unary = Row("unary", recipe, "unary", title="unary term", paper=62.4)
+    return Sweep(f"DPN on {name}: windows of b12", (unary, *rows), reference="unary")
+
+
+def contexts(recipe: DPNTrainConfig, name: str) -> Sweep:
+    """Windows of b13 without mixtures, and the largest with."""
+    recipe = _without(recipe, "joint")
+    mixtures = recipe.model.mixtures
+
+    def row(size: int, count: int, paper: float) -> Row:
+        model = replace(recipe.model, context_window=size, mixtures=count)
+        mixed, words = ("_mixtures", " mixtures") if count > 1 else ("", "")
+        title = f"b13 {size}x{size}{words}"
+        config = replace(recipe, model=model)
+        return Row(f"window_{size}{mixed}", config, "contexts", title=title, paper=paper)
+
+    single = [row(size, 1, paper) for size, paper in _PAPER_CONTEXTS.items()]
+    rows = (*single, row(9, mixtures, 66.5))
+    return Sweep(f"DPN on {name}: windows and mixtures of b13", rows, reference="window_1")
+
+
+def _without(recipe: DPNTrainConfig, *stages: str) -> DPNTrainConfig:
+    return replace(recipe, **{name: replace(recipe.stage(name), epochs=0) for name in stages})
+
+
+_RECIPES = {"scenes": (_SCENES["scenes"], (2, 7, 14)), "camvid": (_CAMVID["camvid"], (3, 13, 25))}
+
+SWEEPS = {
+    **{f"dpn_stages_{name}": stages(recipe, name) for name, (recipe, _) in _RECIPES.items()},
+    **{f"dpn_windows_{name}": windows(recipe, name, of) for name, (recipe, of) in _RECIPES.items()},
+    **{f"dpn_contexts_{name}": contexts(recipe, name) for name, (recipe, _) in _RECIPES.items()},
+}

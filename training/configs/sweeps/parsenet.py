@@ -1,0 +1,67 @@
+"""ParseNet's ablations: fusions on PASCAL VOC 2012 (Table 6), taps on PASCAL-Context (Table 3).
+
+    python -m training.ablate parsenet_fusions_voc --work-dir DIR --data-dir VOC --weights FILE
+    python -m training.ablate fcn_taps_context --work-dir DIR --data-dir CONTEXT --weights FILE
+    python -m training.ablate parsenet_fusions_camvid --work-dir DIR --data-dir CAMVID --weights FILE
+    python -m training.ablate parsenet_fusions_context_scenes --work-dir DIR --seeds 0 1 2
+
+Each fusion, and each set of taps, without and with normalised features.
+"""  # noqa: E501  commands stand on one line
+
+from dataclasses import replace
+
+from training.configs.context_scenes import RECIPES as _CONTEXT_SCENES
+from training.configs.fcn import RECIPES as _FCN
+from training.configs.networks import FCNTrainConfig, ParseNetTrainConfig
+from training.configs.parsenet import RECIPES as _PARSENET
+from training.configs.sweeps.base import Row, Sweep
+
+# mIoU without and with normalisation.
+_FUSIONS = {None: (65.82, 65.66), "early": (65.30, 69.43), "late": (69.29, 69.55)}
+_TAPS = {
+    ("pool6", "fc7"): (38.2, 37.6),
+    ("pool6", "fc7", "conv5"): (39.5, 39.9),
+    ("pool6", "fc7", "conv5", "conv4"): (36.5, 40.2),
+    ("pool6", "fc7", "conv5", "conv4", "conv3"): (0.009, 40.4),
+}
+_NORMALIZED = ((False, "", ""), (True, "_norm", ", normalised"))
+
+
+def fusions(recipe: ParseNetTrainConfig, name: str) -> Sweep:
+    """How the mean over the picture joins the local features."""
+    rows = [
+        Row(
+            f"{fusion or 'baseline'}{ending}",
+            replace(recipe, model=replace(recipe.model, fusion=fusion, normalize=normalize)),
+            title=f"{f'{fusion} fusion' if fusion else 'fc7 alone'}{words}",
+            paper=papers[normalize],
+        )
+        for fusion, papers in _FUSIONS.items()
+        for normalize, ending, words in _NORMALIZED
+    ]
+    return Sweep(f"ParseNet on {name}: fusions", tuple(rows), reference="baseline")
+
+
+def taps(recipe: FCNTrainConfig, name: str) -> Sweep:
+    """More and more layers that have a classifier."""
+    fc7 = replace(recipe, model=replace(recipe.model, taps=("fc7",), normalize=False))
+    rows = [
+        Row(
+            f"{chosen[-1] if len(chosen) > 2 else 'pool6'}{ending}",
+            replace(recipe, model=replace(recipe.model, taps=chosen, normalize=normalize)),
+            title=f"{' + '.join(chosen)}{words}",
+            paper=papers[normalize],
+        )
+        for chosen, papers in _TAPS.items()
+        for normalize, ending, words in _NORMALIZED
+    ]
+    rows = (Row("fc7", fc7, paper=36.6), *rows)
+    return Sweep(f"FCN on {name}: taps", rows, reference="fc7")
+
+
+SWEEPS = {
+    "parsenet_fusions_voc": fusions(_PARSENET["parsenet_late_norm_voc"], "PASCAL VOC 2012"),
+    "parsenet_fusions_camvid": fusions(_PARSENET["camvid_parsenet"], "CamVid"),
+    "parsenet_fusions_context_scenes": fusions(_CONTEXT_SCENES["context_scenes"], "context scenes"),
+    "fcn_taps_context": taps(_FCN["fcn_context"], "PASCAL-Context"),
+}
