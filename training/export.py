@@ -1,76 +1,204 @@
-"""Exports the model of a training run as a SavedModel for TensorFlow Serving.
+"""Exports the model of a training run for production.
 
 python -m training.export --work-dir runs/street --out saved_models/street --check street.jpg
+
+A SavedModel for TensorFlow Serving by default; `--formats saved_model litert onnx` writes files for
+phones (LiteRT) and for ONNX Runtime beside it. See saved_models/README.md and docs/serving.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from keras_dpn import models
-from keras_dpn.export import export
-from keras_dpn.inference import predict_probabilities, softmax
+from keras_dpn.export import export, export_litert, export_onnx
+from keras_dpn.export.saved_model import MAX_PIXELS
+from keras_dpn.inference import softmax
+from keras_dpn.viz import image_png
 from training.cli import run
 from training.data.images import read_image
-from training.workdir import load_classes, load_config, load_model
+from training.data.video import PICTURE_SUFFIXES
+from training.evaluate import SCORES
+from training.workdir import load_classes, load_config, load_model, read_json
 
-# The export runs the same operations, but its graph may be fused otherwise.
-TOLERANCE = 0.02
+Format = Literal["saved_model", "litert", "litert_float16", "litert_dynamic", "litert_int8", "onnx"]
+Output = Literal["labels", "probabilities", "overlay", "label_png", "classes"]
+# The least share of labels that agree with the model's. The graph runs the same operations, but
+# they may be fused otherwise; half precision and 8 bits round.
+AGREEMENT = {"saved_model": 0.999, "litert": 0.999, "litert_float16": 0.999, "onnx": 0.999}
+ROUNDED_AGREEMENT = 0.9
 # Pixels that a picture moves from frame to frame of the clip that checks a network for clips.
 MOTION = 2
+REPRESENTATIVE = 100
 
-# The inputs of a signature, for a batch of one, and the probabilities (..., L) to expect.
-Question = tuple[Mapping[str, np.ndarray], np.ndarray]
+Inputs = Mapping[str, np.ndarray]
+# Inputs and the labels to expect.
+Question = tuple[Inputs, np.ndarray]
 
 
-def main(*, work_dir: Path, out: Path, check: Path | None = None) -> None:
-    """Writes a run's model to the next version, `<out>/<number>/`.
-
-    It takes uint8 images of any size, or clips, and gives labels and probabilities; `model.json`
-    beside it holds the classes and the run's configuration. See saved_models/README.md.
+def main(
+    *,
+    work_dir: Path,
+    out: Path,
+    formats: tuple[Format, ...] = ("saved_model",),
+    outputs: tuple[Output, ...] = ("labels",),
+    version: int | None = None,
+    keep: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    longest_side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    precision: Literal["float16", "bfloat16"] | None = None,
+    jit_compile: bool = False,
+    representative: Path | None = None,
+    check: Path | None = None,
+) -> None:
+    """Writes a run's model to the next version, `<out>/<number>/`, and to files beside it.
 
     Args:
         work_dir: directory of the training run.
         out: directory of the exported model, for example saved_models/street.
-        check: a picture: loads the export without Keras and compares what each of its signatures
-            says about the picture with what the run's model says. A network for clips sees the
-            picture move to the right.
+        formats: saved_model, `<out>/<number>/` for TensorFlow Serving; litert, `<out>/model.tflite`
+            for phones, or litert_float16, litert_dynamic, litert_int8 with smaller weights; onnx,
+            `<out>/model.onnx`. The files are overwritten.
+        outputs: what the SavedModel answers: labels, probabilities, overlay, label_png, classes.
+        version: the number; one more than the highest there if not given.
+        keep: how many older versions stay; all if not given.
+        image_size: height and width to which pictures are resized; the graph has this fixed size.
+        longest_side: of the SavedModel: pictures with a longer side than this are shrunk to it.
+        max_pixels: of the SavedModel: the most that a picture may have.
+        precision: of the SavedModel: float16 or bfloat16.
+        jit_compile: of the SavedModel: whether XLA compiles the model.
+        representative: for litert_int8, a folder of pictures as the device will see them; the
+            first hundred are looked at.
+        check: a picture: loads the exports without Keras and compares what each says about the
+            picture with what the run's model says. A network for clips sees the picture move to the
+            right.
     """
+    if image_size is not None and longest_side is not None:
+        raise ValueError("--image-size and --longest-side: expected one of them at most.")
+    if ("litert_int8" in formats) != (representative is not None):
+        raise ValueError("--representative: expected a folder with litert_int8, none without.")
     image = None if check is None else read_image(check)
-    model = load_model(work_dir)
-    classes, config = load_classes(work_dir), load_config(work_dir)
-    description = {"classes": classes.to_json(), "config": config}
-    path = export(model, out, description=description)
-    print(f"{path}: exported {model.name}, {_megabytes(path):.1f} MB")
-    if image is not None:
-        for line in compare(path, questions(model, image)):
-            print(line)
+    pictures = None if representative is None else representative_pictures(representative)
+    model, classes = load_model(work_dir), load_classes(work_dir)
+    if "saved_model" in formats:
+        path = export(
+            model,
+            out,
+            version=version,
+            keep=keep,
+            description={"scores": scores(work_dir), "config": load_config(work_dir)},
+            classes=classes.to_json(),
+            outputs=outputs,
+            image_size=image_size or longest_side,
+            max_pixels=max_pixels,
+            precision=precision,
+            jit_compile=jit_compile,
+        )
+        print(f"{path}: exported {model.name}, {_megabytes(path):.1f} MB")
+        if image is not None:
+            exact = precision is None and image_size is None and longest_side is None
+            least = AGREEMENT["saved_model"] if exact else 0.0
+            for line in compare(saved_model_answers(path), questions(model, image), path, least):
+                print(line)
+    for name in formats:
+        if name == "saved_model":
+            continue
+        path = write_file(model, out, name, image_size, pictures)
+        print(f"{path}: exported {model.name}, {_megabytes(path):.1f} MB")
+        if image is not None:
+            seen = image if image_size is None else _resized(image, image_size)
+            answers = onnx_answers(path) if name == "onnx" else litert_answers(path)
+            least = AGREEMENT.get(name, ROUNDED_AGREEMENT)
+            for line in compare(answers, file_question(model, seen), path, least):
+                print(line)
+
+
+def write_file(
+    model: keras.Model,
+    out: Path,
+    name: Format,
+    image_size: tuple[int, int] | None,
+    pictures: Sequence[np.ndarray] | None,
+) -> Path:
+    """Writes one of the formats that are a single file, and returns its path.
+
+    Args:
+        model: a run's.
+        out: as in `main`.
+        name: one of `Format` but saved_model.
+        image_size: as in `main`.
+        pictures: for litert_int8.
+    """
+    if name == "onnx":
+        return export_onnx(model, out / "model.onnx", image_size=image_size)
+    quantization = name.removeprefix("litert").removeprefix("_") or None
+    if pictures is not None and image_size is not None:
+        pictures = [_resized(picture, image_size) for picture in pictures]
+    return export_litert(
+        model,
+        out / f"{name.replace('litert', 'model')}.tflite",
+        quantization=quantization,
+        representative=pictures if quantization == "int8" else None,
+        image_size=image_size,
+    )
+
+
+def representative_pictures(folder: Path) -> list[np.ndarray]:
+    """The first pictures of a folder.
+
+    Raises:
+        ValueError: where there is none.
+    """
+    files = sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    if not files:
+        raise ValueError(f"{folder}: expected a folder of pictures, found none in it.")
+    return [read_image(file) for file in files[:REPRESENTATIVE]]
+
+
+def scores(work_dir: Path) -> dict[str, Any]:
+    """The scores of a run's evaluations: stages by the split's name, scores by the stage's."""
+    found = {}
+    for file in sorted(work_dir.glob("evaluation_*.json")):
+        stages = read_json(file)["stages"]
+        found[file.stem.removeprefix("evaluation_")] = {
+            stage["name"]: {key: stage[key] for key in SCORES if key in stage} for stage in stages
+        }
+    return found
 
 
 def questions(model: keras.Model, image: np.ndarray) -> dict[str, Question]:
-    """For each signature of a model's export its inputs and the probabilities to expect.
+    """For each signature of a model's SavedModel its inputs and the labels to expect.
 
     Args:
         model: as `keras_dpn.export.export` takes it.
         image: uint8 (H, W, 3).
     """
+    pictures = {"image_bytes": np.array([image_png(image)], object)}, {"image": image[None]}
     if not isinstance(model, models.SpatialTemporalDPN):
-        return {"serving_default": ({"images": image[None]}, predict_probabilities(model, image))}
-    frames = {"frames": moving(image, model.frames)[None]}
+        labels = _labels(model, image[None])
+        return dict(zip(("serving_default", "image"), ((p, labels) for p in pictures), strict=True))
+    alone = _labels(model, _clip(model, image[None], 0))
+    asked = dict(zip(("serving_default", "image"), ((p, alone) for p in pictures), strict=True))
+    still, moved = (_clip(model, moving(image, model.frames), speed) for speed in (0, MOTION))
     if model.linking == "static":
-        logits = model.predict_on_batch(frames["frames"])
-        return {"serving_default": (frames, softmax(logits[0]))}
-    flow = np.zeros((1, model.frames - 1, *image.shape[:2], 2), "float32")
-    still = frames | {"forward_flow": flow, "backward_flow": flow}
-    flow = flow + np.array([MOTION, 0], "float32")
-    moved = frames | {"forward_flow": flow, "backward_flow": -flow}
-    return {
-        "serving_default": (frames, softmax(model.predict_on_batch(still)[0])),
-        "with_flow": (moved, softmax(model.predict_on_batch(moved)[0])),
-    }
+        return asked | {"clip": ({"frames": still}, _labels(model, still))}
+    asked["clip"] = ({"frames": still["frames"]}, _labels(model, still))
+    return asked | {"clip_with_flow": (moved, _labels(model, moved))}
+
+
+def file_question(model: keras.Model, image: np.ndarray) -> dict[str, Question]:
+    """Inputs and labels to expect of a file that holds a model, under its one name."""
+    if not isinstance(model, models.SpatialTemporalDPN):
+        return {"model": ({"image": image[None]}, _labels(model, image[None]))}
+    clip = _clip(model, moving(image, model.frames), MOTION)
+    given = {"frames": clip} if model.linking == "static" else clip
+    return {"model": (given, _labels(model, clip))}
 
 
 def moving(image: np.ndarray, frames: int) -> np.ndarray:
@@ -79,28 +207,81 @@ def moving(image: np.ndarray, frames: int) -> np.ndarray:
     return np.stack([np.roll(image, MOTION * step, axis=1) for step in steps])
 
 
-def compare(path: Path, asked: Mapping[str, Question]) -> Iterator[str]:
-    """Loads an export, without Keras, and says how far each signature's answer is as expected.
+def saved_model_answers(path: Path) -> Callable[[str, Inputs], np.ndarray]:
+    """Function from a signature's name and inputs to labels, without Keras."""
+    loaded = tf.saved_model.load(path)
+
+    def answer(signature: str, inputs: Inputs) -> np.ndarray:
+        tensors = {key: tf.constant(value) for key, value in inputs.items()}
+        return loaded.signatures[signature](**tensors)["labels"].numpy()
+
+    return answer
+
+
+def litert_answers(path: Path) -> Callable[[str, Inputs], np.ndarray]:
+    """As `saved_model_answers`, for a LiteRT file."""
+    runner = tf.lite.Interpreter(str(path)).get_signature_runner()
+    return lambda _, inputs: runner(**inputs)["labels"]
+
+
+def onnx_answers(path: Path) -> Callable[[str, Inputs], np.ndarray]:
+    """As `saved_model_answers`, for an ONNX file. Needs onnxruntime."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda _, inputs: session.run(["labels"], dict(inputs))[0]
+
+
+def compare(
+    answer: Callable[[str, Inputs], np.ndarray],
+    asked: Mapping[str, Question],
+    path: Path,
+    least: float,
+) -> Iterator[str]:
+    """Asks an export, and says how far each of its answers is as expected.
+
+    Args:
+        answer: from `saved_model_answers` and its like.
+        asked: by the signature's name.
+        path: of the export, for messages.
+        least: share of the labels, 0 to 1, that must agree.
 
     Raises:
-        ValueError: if one differs by more than rounding.
+        ValueError: if fewer of one's labels agree.
     """
-    signatures = tf.saved_model.load(path).signatures
     for name, (inputs, expected) in asked.items():
-        tensors = {key: tf.constant(value) for key, value in inputs.items()}
-        answer = {key: value[0].numpy() for key, value in signatures[name](**tensors).items()}
-        difference = float(np.abs(answer["probabilities"] - expected).max())
-        same = float((answer["labels"] == expected.argmax(-1)).mean())
-        text = f"{same:.2%} of the labels agree, probabilities differ by at most {difference:.1e}"
-        if difference > TOLERANCE:
+        same = float((answer(name, inputs) == expected).mean())
+        text = f"{same:.2%} of the labels agree"
+        if same < least:
             raise ValueError(
                 f"{path}, {name}: the export doesn't compute what the model computes: {text}."
             )
         yield f"{path}, {name}: {text}"
 
 
+def _labels(model: keras.Model, inputs: np.ndarray | Inputs) -> np.ndarray:
+    labels = softmax(np.asarray(model.predict_on_batch(inputs), "float32")).argmax(-1)
+    # A picture is a clip of one frame.
+    frames = inputs["frames"] if isinstance(inputs, Mapping) else inputs
+    return labels[:, 0] if labels.ndim == 4 and frames.shape[1] == 1 else labels
+
+
+def _clip(model: models.SpatialTemporalDPN, frames: np.ndarray, speed: int) -> np.ndarray | Inputs:
+    """What a network for clips takes, for frames that move to the right by so many pixels."""
+    if model.linking == "static":
+        return frames[None]
+    flow = np.zeros((1, len(frames) - 1, *frames.shape[1:3], 2), "float32")
+    flow[..., 0] = speed
+    return {"frames": frames[None], "forward_flow": flow, "backward_flow": -flow}
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
 def _megabytes(path: Path) -> float:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 1e6
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
 if __name__ == "__main__":

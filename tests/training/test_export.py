@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from keras_dpn import models
-from keras_dpn.inference import predict_probabilities
 from training import export
 from training.data.dataset import Classes
 
@@ -29,6 +28,8 @@ def run_of(model, tmp_path):
     model.save(work_dir / "model.keras")
     (work_dir / "classes.json").write_text(json.dumps(CLASSES.to_json()))
     (work_dir / "config.json").write_text(json.dumps({"seed": 7}))
+    stages = [{"name": "final", "miou": 0.5, "accuracy": 0.75, "confusion": [[1]]}]
+    (work_dir / "evaluation_test.json").write_text(json.dumps({"stages": stages}))
     return work_dir
 
 
@@ -41,36 +42,44 @@ def picture(tmp_path):
 
 def test_exports_and_checks(run_dir, picture, tmp_path, capsys):
     out = tmp_path / "saved" / "street"
-    export.main(work_dir=run_dir, out=out, check=picture)
+    settings = {"outputs": ("label_png",), "longest_side": 64, "max_pixels": 10_000}
+    export.main(work_dir=run_dir, out=out, check=picture, **settings)
     printed = capsys.readouterr().out
-    assert f"{out / '1'}: exported dpn" in printed and "100.00% of the labels agree" in printed
+    assert f"{out / '1'}: exported dpn" in printed
+    for signature in ("serving_default", "image"):
+        assert f"1, {signature}: 100.00% of the labels agree" in printed
     stored = json.loads((out / "1" / "model.json").read_text())
     assert stored["classes"] == CLASSES.to_json() and stored["config"] == {"seed": 7}
-    export.main(work_dir=run_dir, out=out)
-    assert "agree" not in capsys.readouterr().out
-    assert sorted(path.name for path in out.iterdir()) == ["1", "2"]
+    assert stored["scores"] == {"test": {"final": {"miou": 0.5, "accuracy": 0.75}}}
+    assert stored["image_size"] == 64 and stored["max_pixels"] == 10_000
 
 
-def test_an_export_that_computes_something_else_is_reported(run_dir, picture, tmp_path):
-    export.main(work_dir=run_dir, out=tmp_path / "street")
-    image = np.asarray(Image.open(picture))
-    expected = predict_probabilities(export.load_model(run_dir), image)
-    asked = {"serving_default": ({"images": image[None]}, np.roll(expected, 1, -1))}
-    with pytest.raises(ValueError, match="street.1, serving_default: the export doesn't .* 0.00% "):
-        list(export.compare(tmp_path / "street" / "1", asked))
+def test_files_for_devices(run_dir, picture, tmp_path, capsys):
+    out = tmp_path / "street"
+    formats = ("litert", "litert_int8")
+    settings = {"image_size": (16, 20), "representative": picture.parent}
+    export.main(work_dir=run_dir, out=out, formats=formats, check=picture, **settings)
+    assert sorted(path.name for path in out.iterdir()) == ["model.tflite", "model_int8.tflite"]
+    assert "model.tflite, model: 100.00% of the labels agree" in capsys.readouterr().out
+
+
+def test_an_export_that_computes_something_else_is_reported(tmp_path):
+    asked = {"image": ({}, np.zeros((1, 2, 2), "uint8"))}
+    wrong = np.ones((1, 2, 2), "uint8")
+    with pytest.raises(ValueError, match="street.1, image: the export doesn't .* 0.00% "):
+        list(export.compare(lambda *_: wrong, asked, tmp_path / "street" / "1", least=0.5))
 
 
 @pytest.mark.parametrize(
-    ("linking", "signatures"),
-    [("flow", ["serving_default", "with_flow"]), ("static", ["serving_default"])],
+    ("linking", "clips"), [("flow", ["clip", "clip_with_flow"]), ("static", ["clip"])]
 )
 def test_a_network_for_clips_is_checked_on_a_picture_that_moves(
-    linking, signatures, picture, tmp_path, capsys
+    linking, clips, picture, tmp_path, capsys
 ):
     model = models.SpatialTemporalDPN(3, linking=linking, pairwise="triple", **TINY)
     export.main(work_dir=run_of(model, tmp_path), out=tmp_path / "street", check=picture)
     lines = capsys.readouterr().out.splitlines()[1:]
-    for line, signature in zip(lines, signatures, strict=True):
+    for line, signature in zip(lines, ["serving_default", "image", *clips], strict=True):
         assert f"1, {signature}: 100.00% of the labels agree" in line
 
 
@@ -81,7 +90,7 @@ def test_the_moving_picture_moves_along_its_flow(picture):
     for before, after in itertools.pairwise(frames):
         np.testing.assert_array_equal(before[:, : -export.MOTION], after[:, export.MOTION :])
     model = models.SpatialTemporalDPN(3, pairwise=None, **TINY)
-    inputs, _ = export.questions(model, image)["with_flow"]
+    inputs, _ = export.questions(model, image)["clip_with_flow"]
     assert (inputs["forward_flow"] == [export.MOTION, 0]).all()
     assert (inputs["backward_flow"] == [-export.MOTION, 0]).all()
 
@@ -98,3 +107,13 @@ def test_a_directory_without_a_run_is_named(tmp_path):
     with pytest.raises((ValueError, OSError), match="nothing_here"):
         export.main(work_dir=tmp_path / "nothing_here", out=tmp_path / "street")
     assert not (tmp_path / "street").exists()
+
+
+def test_options_that_do_not_go_together(tmp_path):
+    paths = {"work_dir": tmp_path, "out": tmp_path / "street"}
+    with pytest.raises(ValueError, match="--image-size and --longest-side"):
+        export.main(**paths, image_size=(8, 8), longest_side=8)
+    with pytest.raises(ValueError, match="--representative: expected a folder with litert_int8"):
+        export.main(**paths, formats=("litert_int8",))
+    with pytest.raises(ValueError, match="found none in it"):
+        export.main(**paths, formats=("litert_int8",), representative=tmp_path)

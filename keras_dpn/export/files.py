@@ -1,0 +1,207 @@
+"""Single files for devices and other runtimes: LiteRT (.tflite) and ONNX (.onnx)."""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import keras
+import numpy as np
+
+from keras_dpn.export.saved_model import check_backend, check_model, standardize_image_size
+from keras_dpn.models import SpatialTemporalDPN
+from keras_dpn.ops.checks import check_one_of
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+QUANTIZATIONS = ("float16", "dynamic", "int8")
+OPSET = 18
+# What stays in float32 beside 8-bit convolutions and pools: at 8 bits the distances of colours and
+# the logarithms of probabilities lose a third of the mean IoU.
+_FLOAT_OPERATIONS = [
+    *(
+        "ADD",
+        "ARG_MAX",
+        "BATCH_MATMUL",
+        "CAST",
+        "CUMSUM",
+        "DIV",
+        "EXP",
+        "GATHER",
+        "GATHER_ND",
+        "LOG",
+    ),
+    *("LOGISTIC", "LOG_SOFTMAX", "MAXIMUM", "MEAN", "MINIMUM", "MUL", "NEG", "REDUCE_MAX"),
+    *("REDUCE_MIN", "RESIZE_BILINEAR", "REVERSE_V2", "RSQRT", "SOFTMAX", "SPLIT", "SQRT", "SQUARE"),
+    *("SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB", "SUM", "TILE"),
+]
+
+
+def export_litert(
+    model: keras.Model,
+    path: str | Path,
+    *,
+    quantization: Literal["float16", "dynamic", "int8"] | None = None,
+    representative: Iterable[np.ndarray] | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Path:
+    """Writes a model as a LiteRT file for phones and small computers.
+
+    It takes `image`, uint8 RGB (1, H, W, 3), and gives `labels`, uint8 (1, H, W), and
+    `probabilities`, float32 (1, H, W, L). Only LiteRT's built-in operations are used: no TensorFlow
+    is needed on the device.
+
+    Args:
+        model: as in `keras_dpn.export.export`. LiteRT lacks what a fully connected CRF with the
+            permutohedral lattice needs (hashing), and the six axes of a `SpatialTemporalDPN`'s
+            linked frames; a CRF with `filter="window"` goes.
+        path: the file, ending in ".tflite".
+        quantization: None, float32; "float16", weights of half the size; "dynamic", weights of 8
+            bits, features as they come; "int8", features of 8 bits too, whose ranges are measured
+            on `representative`. Operations without an 8-bit form stay in float32.
+        representative: pictures as the device will see them, uint8 (H, W, 3); a hundred do.
+        image_size: height and width of the pictures; any if not given.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: for an argument out of its range, and for a model with operations that LiteRT
+            doesn't have, naming them.
+
+    Example:
+        >>> path = export_litert(model, "street.tflite", image_size=(240, 320))  # doctest: +SKIP
+        >>> interpreter = ai_edge_litert.interpreter.Interpreter(str(path))  # doctest: +SKIP
+    """
+    path = _checked_path(model, path, ".tflite", "export_litert")
+    if quantization is not None:
+        check_one_of("quantization", quantization, QUANTIZATIONS)
+    if (quantization == "int8") != (representative is not None):
+        raise ValueError(
+            "Invalid value for argument `representative`: expected pictures with "
+            f"quantization='int8', and None without, received {type(representative).__name__} with "
+            f"quantization={quantization!r}."
+        )
+    function = _function(model, image_size, batch=1)
+    # By way of a SavedModel: the file has its signature, with the names of inputs and outputs.
+    with tempfile.TemporaryDirectory() as temporary:
+        archive = keras.export.ExportArchive()
+        archive.add_endpoint("serve", function.python_function, function.input_signature)
+        archive.write_out(temporary, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(temporary)
+        converter.optimizations = [] if quantization is None else [tf.lite.Optimize.DEFAULT]
+        if quantization == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if quantization == "int8":
+            converter.representative_dataset = lambda: ([image[None]] for image in representative)
+        try:
+            content = _convert(converter)
+            tf.lite.Interpreter(model_content=content).allocate_tensors()
+        except Exception as error:  # the converter's errors are of several private classes
+            raise ValueError(f"{path}: LiteRT can't hold this model: {_reason(error)}") from error
+    return _write(path, content)
+
+
+def _convert(converter) -> bytes:
+    if converter.representative_dataset is None:
+        return converter.convert()
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=_FLOAT_OPERATIONS)
+    quantizer = tf.lite.experimental.QuantizationDebugger(
+        converter=converter,
+        debug_dataset=converter.representative_dataset,
+        debug_options=options,
+    )
+    return quantizer.get_nondebug_quantized_model()
+
+
+def export_onnx(
+    model: keras.Model, path: str | Path, *, image_size: tuple[int, int] | None = None
+) -> Path:
+    """Writes a model as an ONNX file, for ONNX Runtime and what else reads it. Needs tf2onnx.
+
+    Inputs and outputs as in `export_litert`, for batches of any size. That of a
+    `models.SpatialTemporalDPN` takes `frames` (B, T, H, W, 3) with its own number of frames, and
+    the flows if it links by them.
+
+    Args:
+        model: as in `export_litert`.
+        path: the file, ending in ".onnx".
+        image_size: as in `export_litert`.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: for an argument out of its range, and for a model with operations that ONNX
+            doesn't have, naming them.
+
+    Example:
+        >>> path = export_onnx(model, "street.onnx")  # doctest: +SKIP
+        >>> session = onnxruntime.InferenceSession(path)  # doctest: +SKIP
+        >>> labels, probabilities = session.run(None, {"image": image[None]})  # doctest: +SKIP
+    """
+    import onnx
+    import tf2onnx
+
+    path = _checked_path(model, path, ".onnx", "export_onnx")
+    function = _function(model, image_size, batch=None)
+    try:
+        found, _ = tf2onnx.convert.from_function(
+            function, input_signature=function.input_signature, opset=OPSET
+        )
+        onnx.checker.check_model(found)  # tf2onnx passes on what it doesn't know
+    except Exception as error:  # tf2onnx raises all kinds
+        raise ValueError(f"{path}: ONNX can't hold this model: {_reason(error)}") from error
+    return _write(path, found.SerializeToString())
+
+
+def _checked_path(model, path, suffix, name) -> Path:
+    check_backend(name)
+    check_model(model)
+    path = Path(path)
+    if path.suffix != suffix:
+        raise ValueError(
+            f"Invalid value for argument `path`: expected one that ends in {suffix!r}, received "
+            f"'{path}'."
+        )
+    return path
+
+
+def _function(model, image_size, batch):
+    """The model as a function from named uint8 tensors to labels and probabilities."""
+    size = standardize_image_size(model, image_size) or (None, None)
+    is_video = isinstance(model, SpatialTemporalDPN)
+    time = (model.frames,) if is_video else ()
+    specs = [tf.TensorSpec((batch, *time, *size, 3), "uint8", "frames" if is_video else "image")]
+    if is_video and model.linking == "flow":
+        shape = (batch, model.frames - 1, *size, 2)
+        specs += [tf.TensorSpec(shape, name=name) for name in ("forward_flow", "backward_flow")]
+
+    def call(*inputs):
+        names = [spec.name for spec in specs]
+        given = inputs[0] if len(inputs) == 1 else dict(zip(names, inputs, strict=True))
+        logits = tf.cast(model(given, training=False), "float32")
+        labels = tf.cast(tf.argmax(logits, axis=-1, output_type="int32"), "uint8")
+        return {"labels": labels, "probabilities": tf.nn.softmax(logits)}
+
+    return tf.function(call, input_signature=specs, autograph=False)
+
+
+def _reason(error) -> str:
+    """The lines of a converter's message that name operations, or its last one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "ops:" in line.lower() or "not supported" in line.lower()]
+    return "; ".join(named or lines[-1:])
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,331 @@
+"""Writes a model as a SavedModel: bytes, arrays or clips in, labels and pictures of them out."""
+
+import importlib.metadata
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+
+from keras_dpn import models
+from keras_dpn.export.signatures import IGNORE, OUTPUTS, signatures
+from keras_dpn.export.warmup import warmup_requests, write_warmup
+from keras_dpn.models.staged import StagedModel
+from keras_dpn.ops.checks import check_one_of, check_positive_int
+
+MAX_PIXELS = 2048 * 2048
+
+
+def export(
+    model: keras.Model,
+    directory: str | Path,
+    *,
+    version: int | None = None,
+    keep: int | None = None,
+    description: Mapping[str, Any] | None = None,
+    classes: Mapping[str, Any] | None = None,
+    outputs: Sequence[str] = ("labels",),
+    image_size: int | tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    precision: Literal["float16", "bfloat16"] | None = None,
+    jit_compile: bool = False,
+    warmup: tuple[int, int] | None = (256, 256),
+) -> Path:
+    """Writes `<directory>/<version>/` as TensorFlow Serving reads it.
+
+    The version appears under its number only when it is complete, so that a server that watches
+    `directory` never loads half of one; a failure leaves nothing. Neither Keras nor this library
+    is needed to serve it. The signatures:
+
+    * `serving_default` takes `image_bytes`, strings (B,): JPEG, PNG, GIF (its first frame) or BMP
+      files. Grey, palette and CMYK become RGB, 16 bits a channel 8; PNGs with an alpha channel lie
+      on black; a rotation in EXIF is not applied.
+    * `image` takes `image`, uint8 RGB (B, H, W, 3).
+    * of a `models.SpatialTemporalDPN` these two take each picture for a clip of one frame, and
+      `clip` takes `frames`, uint8 RGB (B, T, H, W, 3) for any T, odd if the model labels the middle
+      one; a network that links its frames by optical flow takes pixels at the same place for
+      neighbours there, as if nothing moved. `clip_with_flow` takes the flow too: `forward_flow` and
+      `backward_flow`, float32 (B, T-1, H, W, 2), as the model does.
+
+    They give `labels`, uint8 (B, H, W), or (B, T, H, W) for a model that labels all frames; and
+    for pictures `sizes`, int32 (B, 2), height and width of each. Pictures of several sizes may come
+    in one batch: each gets the answer that it gets alone, `labels` has the size of the tallest and
+    the widest, and lies at 255 below and to the right of smaller pictures. What can't be answered,
+    bytes that are no picture, too many pixels, an even number of frames, is INVALID_ARGUMENT, in
+    memory that `max_pixels` bounds.
+
+    Args:
+        model: takes RGB images 0-255 and gives logits `(B, H, W, L)`, or a
+            `models.SpatialTemporalDPN`.
+        directory: the model's directory; made if it doesn't exist.
+        version: the number; one more than the highest there if not given.
+        keep: how many older versions stay, the newest of them; all if not given. The others are
+            removed when the new version is there.
+        description: what `model.json` in the version's directory shall hold beside the name, the
+            signatures and the other arguments here: scores, the recipe. Values as JSON has them.
+        classes: "names", L strings; "colors", L times (red, green, blue), 0-255; and "ignore", the
+            ignore label, 255 if not given. For `model.json` and some of the outputs.
+        outputs: what pictures' answers hold, beside `sizes`: "labels", always; "probabilities",
+            float32 (B, H, W, L); "overlay", `overlay_bytes`, PNGs (B,) of the picture under its
+            labels' colours; "label_png", `label_png_bytes`, PNGs (B,) whose values are the labels,
+            with the classes' colours as palette if these are given; "classes", `class_names`,
+            strings (B, L), and `class_colors`, uint8 (B, L, 3). Answers to clips hold the first
+            two.
+        image_size: what the model sees of a picture. None: the picture as it is. n: one whose
+            longer side is above n pixels is shrunk to that. `(height, width)`: each is resized to
+            this, and the graph has this fixed size. Probabilities are resized back. A model that
+            was built for one size has that.
+        max_pixels: the most that a picture may have. The answer to a batch may have 16 times as
+            many.
+        precision: "float16" or "bfloat16": the model's weights and features are of this type, as
+            far as its layers allow. A network of `keras_dpn.models`, not of another kind.
+        jit_compile: whether XLA compiles the model, anew for each size that comes.
+        warmup: height and width of the pictures in the requests that TensorFlow Serving runs before
+            it calls the version ready, less where `max_pixels` asks for it; None for no such
+            requests.
+
+    Returns:
+        The path of the new version.
+
+    Raises:
+        ValueError: Keras runs on another backend than TensorFlow; the model is not one from
+            images to logits of 1 to 256 classes; the version exists; the description is not
+            JSON; an argument is out of its range.
+        OSError: The directory cannot be written.
+
+    Example:
+        >>> path = export(models.DPN(num_classes=21), "saved_models/street")  # doctest: +SKIP
+        >>> served = tf.saved_model.load(path).signatures["serving_default"]  # doctest: +SKIP
+        >>> served(image_bytes=[open("street.jpg", "rb").read()])["labels"]  # doctest: +SKIP
+    """
+    check_backend("export")
+    check_model(model)
+    check_positive_int("max_pixels", max_pixels)
+    if keep is not None:
+        check_positive_int("keep", keep, minimum=0)
+    classes = _standardize_classes(classes, model.output_shape[-1])
+    outputs = _standardize_outputs(outputs, classes)
+    image_size = standardize_image_size(model, image_size)
+    directory = Path(directory)
+    if version is not None and (directory / str(version)).exists():
+        raise ValueError(f"{directory / str(version)} exists. Choose another `version`.")
+    facts = {
+        "name": model.name,
+        "input_shape": _frame_shape(model),
+        "output_shape": model.output_shape[1:],
+        "classes": classes,
+        "image_size": image_size,
+        "max_pixels": max_pixels,
+        "precision": precision or "float32",
+        "jit_compile": jit_compile,
+        "versions": _versions(),
+        **(description or {}),
+    }
+    _to_json(facts)  # before anything is written
+    if precision is not None:
+        model = in_half_precision(model, precision)
+    served = signatures(
+        model,
+        outputs=outputs,
+        classes=classes,
+        image_size=image_size,
+        max_pixels=max_pixels,
+        jit_compile=jit_compile,
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    # TensorFlow Serving passes over names that aren't numbers. A directory made by mkdtemp can be
+    # read by its owner alone, hence one more inside it.
+    with tempfile.TemporaryDirectory(prefix=".exporting-", dir=directory) as temporary:
+        written = Path(temporary) / "model"
+        facts["signatures"] = _write_saved_model(served, written)
+        (written / "model.json").write_text(_to_json(facts))
+        if warmup is not None:
+            specs = {name: inputs for name, (_, inputs) in served.items()}
+            # A request that fails would keep the server from loading the version.
+            size = [min(side, math.isqrt(max_pixels)) for side in warmup]
+            requests = warmup_requests(specs, size, getattr(model, "frames", 1))
+            write_warmup(written, directory.name, requests)
+        target = directory / str(_next_version(directory) if version is None else version)
+        written.rename(target)
+    if keep is not None:
+        _remove_old_versions(target, keep)
+    return target
+
+
+def check_backend(name):
+    """Raise ValueError unless Keras runs on TensorFlow."""
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"`{name}` expected Keras's TensorFlow backend, received "
+            f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow and load the model there: "
+            "its .keras file is the same on every backend."
+        )
+
+
+def check_model(model):
+    """Raise ValueError unless a model maps images, or clips, to logits of 1 to 256 classes."""
+    inputs, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    shapes = f"received {inputs} to {outputs}."
+    takes_images = _has_rank_4(inputs) and inputs[-1] == 3 and _has_rank_4(outputs)
+    if not (takes_images or isinstance(model, models.SpatialTemporalDPN)):
+        raise ValueError(
+            "Invalid value for argument `model`: expected one from images (B, H, W, 3) to logits "
+            f"(B, H, W, L), or a SpatialTemporalDPN, {shapes}"
+        )
+    if not 1 <= outputs[-1] <= 256:
+        raise ValueError(
+            "Invalid value for argument `model`: expected 1 to 256 classes, as labels are uint8, "
+            f"{shapes}"
+        )
+
+
+def standardize_image_size(model, image_size):
+    """The size that a model sees: as given, or its own if it was built for one."""
+    own = tuple(_frame_shape(model)[-3:-1])
+    if None in own:
+        if own != (None, None):
+            raise ValueError(
+                "Invalid value for argument `model`: expected one for images of any size or of one "
+                f"size, received one for height and width {own}."
+            )
+        return _standardize_size(image_size)
+    if image_size is not None and tuple(image_size) != own:
+        raise ValueError(
+            f"Invalid value for argument `image_size`: expected {own}, for which the model was "
+            f"built, received {image_size}."
+        )
+    return own
+
+
+def in_half_precision(model, precision):
+    """The same network with weights and features of 16 bits, where its layers allow it.
+
+    Args:
+        model: one of `keras_dpn.models`.
+        precision: "float16" or "bfloat16".
+
+    Raises:
+        ValueError: for another precision, and for other models.
+    """
+    check_one_of("precision", precision, ("float16", "bfloat16"))
+    if not isinstance(model, StagedModel):
+        raise ValueError(
+            "Invalid value for argument `precision`: expected None for a model that is not one of "
+            f"`keras_dpn.models`, received {precision!r}. Build it under "
+            f"keras.config.set_dtype_policy('mixed_{precision}')."
+        )
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        half = type(model).from_config(model.get_config())
+    finally:
+        keras.config.set_dtype_policy(previous)
+    half.set_weights(model.get_weights())
+    return half
+
+
+def _has_rank_4(shape):
+    return isinstance(shape, tuple) and len(shape) == 4
+
+
+def _frame_shape(model):
+    """The shape of pictures or frames without the batch."""
+    if isinstance(model, models.SpatialTemporalDPN):
+        frames = model.input if model.linking == "static" else model.input["frames"]
+        return frames.shape[1:]
+    return model.input_shape[1:]
+
+
+def _standardize_size(size):
+    if size is None or isinstance(size, int):
+        return size if size is None else check_positive_int("image_size", size)
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        raise ValueError(
+            "Invalid value for argument `image_size`: expected None, an integer or (height, "
+            f"width), received {size!r}."
+        )
+    return tuple(check_positive_int("image_size", n) for n in size)
+
+
+def _standardize_classes(classes, count):
+    if classes is None:
+        return None
+    names, colors = (list(classes.get(key, ())) for key in ("names", "colors"))
+    if len(names) != count or len(colors) != count or any(len(color) != 3 for color in colors):
+        raise ValueError(
+            'Invalid value for argument `classes`: expected "names" and "colors" (red, green, '
+            f"blue) of the model's {count} classes, received {dict(classes)}."
+        )
+    return {"ignore": IGNORE, **classes, "names": names, "colors": [list(c) for c in colors]}
+
+
+def _standardize_outputs(outputs, classes):
+    for name in outputs:
+        check_one_of("outputs", name, OUTPUTS)
+        if classes is None and name in ("overlay", "classes"):
+            raise ValueError(
+                f"Invalid value for argument `outputs`: {name!r} needs the argument `classes`."
+            )
+    return tuple(outputs)
+
+
+def _versions():
+    names = ("keras-dpn", "keras", "tensorflow", "tensorflow-cpu", "numpy")
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _to_json(facts) -> str:
+    try:
+        return json.dumps(facts, indent=2) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Invalid value for argument `description`: expected JSON values: {error}."
+        ) from error
+
+
+def _write_saved_model(served, path: Path) -> dict[str, Any]:
+    """Writes the signatures, and returns what each takes and gives, for `model.json`."""
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    for name, (function, specs) in served.items():
+        # Keras and TensorFlow would each trace it again.
+        traced = tf.function(function, specs, autograph=False).get_concrete_function()
+        archive.add_endpoint(name, _calling(traced), specs)
+    archive.write_out(str(path), verbose=False)
+    return {
+        name: {spec.name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()} for spec in x}
+        for name, (_, x) in served.items()
+    }
+
+
+def _calling(function):
+    """A Python function: a concrete one can't be an endpoint."""
+    return lambda *inputs: function(*inputs)
+
+
+def _next_version(directory: Path) -> int:
+    return 1 + max(_version_numbers(directory), default=0)
+
+
+def _version_numbers(directory: Path) -> list[int]:
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal())
+
+
+def _remove_old_versions(newest: Path, keep: int) -> None:
+    """Under another name first: a server never sees half a version go either."""
+    directory = newest.parent
+    older = [n for n in _version_numbers(directory) if n < int(newest.name)]
+    for number in older[: len(older) - keep]:
+        with tempfile.TemporaryDirectory(prefix=".removing-", dir=directory) as temporary:
+            shutil.move(directory / str(number), temporary)

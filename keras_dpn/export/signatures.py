@@ -1,0 +1,245 @@
+"""What a served model computes: from bytes, arrays and clips to labels, and pictures of them."""
+
+import keras
+
+from keras_dpn.export.pictures import (
+    check_size,
+    checked,
+    decode_picture,
+    label_png,
+    overlay_png,
+    picture_size,
+)
+from keras_dpn.models import SpatialTemporalDPN
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+OUTPUTS = ("labels", "probabilities", "overlay", "label_png", "classes")
+# The answer to a batch, padded to one size, has at most so many times a picture's most pixels.
+MAX_BATCH = 16
+IGNORE = 255
+_PADDING = {"labels": IGNORE, "probabilities": 0}
+
+
+def signatures(model, *, outputs, classes, image_size, max_pixels, jit_compile):
+    """The signatures of a model's SavedModel.
+
+    Args:
+        model: from images (B, H, W, 3) to logits, or a `SpatialTemporalDPN`.
+        outputs: some of `OUTPUTS`.
+        classes: None, or "names" and "colors" of the classes.
+        image_size: None, pictures are looked at as they are; n, those with a longer side than n
+            pixels are shrunk to n; `(height, width)`, all are resized to this.
+        max_pixels: the most that a picture may have.
+        jit_compile: whether XLA compiles the model.
+
+    Returns:
+        A function and its `tf.TensorSpec`s for each signature's name.
+    """
+    pictures = _Pictures(model, outputs, classes, image_size, max_pixels, jit_compile)
+    found = {
+        "serving_default": (pictures.from_bytes, [tf.TensorSpec((None,), "string", "image_bytes")]),
+        "image": (pictures.from_arrays, [tf.TensorSpec((None, None, None, 3), "uint8", "image")]),
+    }
+    if isinstance(model, SpatialTemporalDPN):
+        found |= _clip_signatures(model, outputs, max_pixels, jit_compile)
+    return found
+
+
+class _Pictures:
+    """Signatures that answer pictures; each gets the answer that it gets alone."""
+
+    def __init__(self, model, outputs, classes, image_size, max_pixels, jit_compile):
+        self.outputs, self.classes = outputs, classes
+        self.image_size, self.max_pixels = image_size, max_pixels
+        self.num_classes = model.output_shape[-1]
+        size = image_size if isinstance(image_size, tuple) else (None, None)
+        spec = tf.TensorSpec((None, *size, 3), "uint8" if image_size is None else "float32")
+        call = _still(model) if isinstance(model, SpatialTemporalDPN) else model
+        self.logits = _traced(lambda images: call(images, training=False), [spec], jit_compile)
+
+    def from_bytes(self, image_bytes):
+        sizes = tf.map_fn(
+            lambda data: picture_size(data, self.max_pixels),
+            image_bytes,
+            fn_output_signature=tf.TensorSpec((2,), "int32"),
+        )
+
+        def load(start, stop):
+            pixels = tf.TensorSpec((None, None, 3), "uint8")
+            return tf.map_fn(decode_picture, image_bytes[start:stop], fn_output_signature=pixels)
+
+        return self._answer(sizes, load)
+
+    def from_arrays(self, image):
+        batch, height, width, _ = tf.unstack(tf.shape(image))
+        size = check_size(tf.stack([height, width]), self.max_pixels)
+        sizes = tf.tile(size[None], tf.stack([batch, 1]))
+        return self._answer(sizes, lambda start, stop: image[start:stop])
+
+    def _answer(self, sizes, load):
+        """Pictures of one size together, as far as they have no more than `max_pixels`."""
+        batch = tf.shape(sizes)[0]
+        sizes = checked(batch > 0, ["expected at least one picture, received none"], sizes)
+        tallest, widest = tf.unstack(tf.reduce_max(sizes, axis=0))
+        area = tf.cast(tallest, "int64") * tf.cast(widest, "int64")
+        message = (
+            f"expected a batch of at most {MAX_BATCH * self.max_pixels} pixels with all pictures "
+            "at the size of the largest; send fewer at a time"
+        )
+        fits = tf.cast(batch, "int64") * area <= MAX_BATCH * self.max_pixels
+        batch, tallest, widest = checked(fits, [message], (batch, tallest, widest))
+        together = tf.cast(tf.maximum(self.max_pixels // area, 1), "int32")
+        together = tf.where(tf.reduce_all(sizes == sizes[:1]), together, 1)
+
+        def step(start, answers):
+            found = self._answer_alike(load(start, tf.minimum(start + together, batch)))
+            padded = {
+                name: _padded(x, tallest, widest, _PADDING[name]) if name in _PADDING else x
+                for name, x in found.items()
+            }
+            return start + together, {
+                name: tf.concat([answers[name], x], axis=0) for name, x in padded.items()
+            }
+
+        nothing = self._no_answers(tallest, widest)
+        shapes = {name: tf.TensorShape([None] * x.shape.rank) for name, x in nothing.items()}
+        if "probabilities" in shapes:
+            shapes["probabilities"] = tf.TensorShape((None, None, None, self.num_classes))
+        _, answers = tf.while_loop(
+            lambda start, _: start < batch,
+            step,
+            (0, nothing),
+            (tf.TensorShape(()), shapes),
+            parallel_iterations=1,
+        )
+        if "classes" in self.outputs:
+            answers |= _tiled_classes(self.classes, batch)
+        return answers | {"sizes": sizes}
+
+    def _no_answers(self, height, width):
+        found = {"labels": tf.zeros(tf.stack([0, height, width]), "uint8")}
+        if "probabilities" in self.outputs:
+            found["probabilities"] = tf.zeros(tf.stack([0, height, width, self.num_classes]))
+        for name in ("overlay", "label_png"):
+            if name in self.outputs:
+                found[f"{name}_bytes"] = tf.zeros((0,), "string")
+        return found
+
+    def _answer_alike(self, images):
+        """The answer to images of one size (B, H, W, 3)."""
+        answer = _answer(self._scores(images), self.outputs)
+        labels = answer["labels"]
+        colors = self.classes["colors"] if self.classes else None
+        string = tf.TensorSpec((), "string")
+        if "overlay" in self.outputs:
+            answer["overlay_bytes"] = tf.map_fn(
+                lambda pair: overlay_png(*pair, colors),
+                (images, labels),
+                fn_output_signature=string,
+            )
+        if "label_png" in self.outputs:
+            answer["label_png_bytes"] = tf.map_fn(
+                lambda x: label_png(x, colors), labels, fn_output_signature=string
+            )
+        return answer
+
+    def _scores(self, images):
+        """Logits, or where the model sees another size the logarithms of resized probabilities."""
+        if self.image_size is None:
+            return self.logits(images)
+        size = tf.shape(images)[1:3]
+        if isinstance(self.image_size, tuple):
+            seen = tf.constant(self.image_size)
+        else:
+            shrink = tf.minimum(1.0, self.image_size / tf.cast(tf.reduce_max(size), "float32"))
+            seen = tf.maximum(1, tf.cast(tf.round(shrink * tf.cast(size, "float32")), "int32"))
+        logits = self.logits(tf.image.resize(images, seen, antialias=True))
+        return tf.math.log(tf.image.resize(tf.nn.softmax(logits), size))
+
+
+def _clip_signatures(model, outputs, max_pixels, jit_compile):
+    inputs = {"frames": model.input} if model.linking == "static" else model.input
+    specs = {
+        name: tf.TensorSpec(x.shape, "float32" if name.endswith("flow") else "uint8", name)
+        for name, x in inputs.items()
+    }
+
+    def call(*tensors):
+        inputs = dict(zip(specs, tensors, strict=True))
+        return model(inputs if len(specs) > 1 else inputs["frames"], training=False)
+
+    logits = _traced(call, [*specs.values()], jit_compile)
+
+    def clip_with_flow(frames, *flows):
+        frames = _checked_clip(frames, model.labels_of == "middle", max_pixels)
+        return _answer(logits(frames, *flows), outputs)
+
+    def clip(frames):
+        nothing_moves = tf.zeros_like(frames[:, 1:, ..., :2], "float32")
+        return clip_with_flow(frames, *[nothing_moves] * (len(specs) - 1))
+
+    found = {"clip": (clip, [specs["frames"]])}
+    if len(specs) > 1:
+        found["clip_with_flow"] = (clip_with_flow, [*specs.values()])
+    return found
+
+
+def _checked_clip(frames, needs_middle, max_pixels):
+    batch, time, height, width, _ = tf.unstack(tf.shape(frames, "int64"))
+    fits = (batch * time * height * width > 0) & (height * width <= max_pixels)
+    fits &= batch * time * height * width <= MAX_BATCH * max_pixels
+    message = f"expected clips of frames of 1 to {max_pixels} pixels, and {MAX_BATCH} times as many"
+    frames = checked(fits, [f"{message} in all"], frames)
+    if not needs_middle:
+        return frames
+    message = ["expected clips of an odd number of frames, received ", tf.strings.as_string(time)]
+    return checked(time % 2 == 1, message, frames)
+
+
+def _still(model):
+    """A network for clips as one for pictures, each of them a clip of one frame."""
+
+    def call(images, training):
+        frames = images[:, None]
+        nothing = tf.zeros_like(frames[:, 1:, ..., :2], "float32")
+        flows = {"forward_flow": nothing, "backward_flow": nothing}
+        inputs = frames if model.linking == "static" else {"frames": frames, **flows}
+        logits = model(inputs, training=training)
+        return logits[:, 0] if model.labels_of == "all" else logits
+
+    return call
+
+
+def _traced(function, specs, jit_compile):
+    """The function as one graph, however many signatures call it, with float32 results."""
+
+    def call(*inputs):
+        return tf.cast(function(*inputs), "float32")
+
+    traced = tf.function(call, specs, autograph=False, jit_compile=jit_compile or None)
+    return traced.get_concrete_function()
+
+
+def _answer(logits, outputs):
+    answer = {"labels": tf.cast(tf.argmax(logits, axis=-1, output_type="int32"), "uint8")}
+    if "probabilities" in outputs:
+        answer["probabilities"] = tf.nn.softmax(logits)
+    return answer
+
+
+def _padded(x, height, width, value):
+    """Maps (B, h, w, ...) with rows below and columns to the right of them."""
+    missing = [[0, 0], [0, height - tf.shape(x)[1]], [0, width - tf.shape(x)[2]]]
+    missing += [[0, 0]] * (x.shape.rank - 3)
+    return tf.pad(x, missing, constant_values=tf.cast(value, x.dtype))
+
+
+def _tiled_classes(classes, batch):
+    """Names and colours, for each picture again: servers split answers along the batch."""
+    names, colors = tf.constant([classes["names"]]), tf.constant([classes["colors"]], "uint8")
+    return {
+        "class_names": tf.tile(names, tf.stack([batch, 1])),
+        "class_colors": tf.tile(colors, tf.stack([batch, 1, 1])),
+    }

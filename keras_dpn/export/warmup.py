@@ -1,0 +1,77 @@
+"""Requests that TensorFlow Serving runs before it calls a model ready."""
+
+import struct
+from pathlib import Path
+
+import keras
+import numpy as np
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+
+
+def write_warmup(path, name, requests):
+    """Writes `assets.extra/tf_serving_warmup_requests` into a SavedModel.
+
+    TensorFlow Serving's own messages come with a package that needs the whole of TensorFlow beside
+    `tensorflow-cpu`; the few fields of a PredictionLog are written by hand here.
+
+    Args:
+        path: directory of the SavedModel.
+        name: the model's.
+        requests: pairs of a signature's name and its input arrays or tensors by name.
+    """
+    file = Path(path) / FILE
+    file.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for signature, inputs in requests:
+            writer.write(_prediction_log(name, signature, inputs))
+
+
+def warmup_requests(specs, size, frames):
+    """A request of grey pictures for each signature.
+
+    Args:
+        specs: `tf.TensorSpec`s of each signature by its name.
+        size: height and width of the pictures.
+        frames: of a clip.
+
+    Yields:
+        Pairs of a signature's name and its inputs by name.
+    """
+    picture = np.full((*size, 3), 128, "uint8")
+    for signature, inputs in specs.items():
+        if signature == "serving_default":
+            yield signature, {"image_bytes": np.array([tf.io.encode_jpeg(picture).numpy()])}
+            continue
+        yield signature, {spec.name: _example(spec, size, frames) for spec in inputs}
+
+
+def _example(spec, size, frames):
+    """An array for an input, its unknown sizes filled in."""
+    *time, height, width, _ = spec.shape[1:]
+    count = frames - 1 if spec.name.endswith("flow") else frames
+    known = [count for _ in time] + [height or size[0], width or size[1]]
+    shape = (1, *known, spec.shape[-1])
+    return np.full(shape, 0 if spec.name.endswith("flow") else 128, spec.dtype.as_numpy_dtype)
+
+
+def _prediction_log(name, signature, inputs):
+    """PredictionLog.predict_log.request: a model spec and a map from names to TensorProtos."""
+    spec = _field(1, name.encode()) + _field(3, signature.encode())
+    request = _field(1, spec)
+    for key, value in inputs.items():
+        tensor = tf.make_tensor_proto(value).SerializeToString()
+        request += _field(2, _field(1, key.encode()) + _field(2, tensor))
+    return _field(6, _field(1, request))
+
+
+def _field(number, content):
+    """A field of protocol buffers that has a length: its number with type 2, length, content."""
+    length, digits = len(content), []
+    while length > 127:
+        digits.append(length % 128 + 128)
+        length //= 128
+    return struct.pack(f"{len(digits) + 2}B", number << 3 | 2, *digits, length) + content

@@ -1,0 +1,90 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_dpn import models
+from keras_dpn.export import export_litert, export_onnx
+
+pytestmark = [
+    pytest.mark.tensorflow_only,
+    pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated"),
+]
+TINY = {"width": 0.0625, "fc_width": 8, "trunk": "large_fov", "context_window": 3, "mixtures": 2}
+
+
+def pictures(*shape):
+    return np.random.default_rng(0).integers(0, 256, (*shape, 3), "uint8")
+
+
+def run_litert(path, **inputs):
+    return tf.lite.Interpreter(str(path)).get_signature_runner()(**inputs)
+
+
+def expected(model, inputs):
+    return keras.ops.convert_to_numpy(keras.ops.softmax(model(inputs)))
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return models.DPN(3, triple_window=3, **TINY)
+
+
+def test_litert_gives_the_models_answers_at_any_size(model, tmp_path):
+    path = export_litert(model, tmp_path / "new" / "model.tflite")
+    for size in ((1, 9, 12), (1, 17, 8)):
+        images = pictures(*size)
+        answer = run_litert(path, image=images)
+        assert answer["labels"].dtype == np.uint8
+        probabilities = expected(model, images)
+        np.testing.assert_allclose(answer["probabilities"], probabilities, atol=1e-4)
+        np.testing.assert_array_equal(answer["labels"], probabilities.argmax(-1))
+    assert [file.name for file in path.parent.iterdir()] == ["model.tflite"]
+
+
+def test_quantized_files_are_smaller_and_near(tmp_path):
+    model = models.DPN(3, pairwise=None, **TINY | {"width": 0.25})
+    images = [*pictures(4, 16, 16)]
+    sizes, probabilities = [], expected(model, images[0][None])
+    for quantization in (None, "float16", "dynamic", "int8"):
+        settings = {"representative": images} if quantization == "int8" else {}
+        path = tmp_path / f"{quantization}.tflite"
+        export_litert(model, path, quantization=quantization, image_size=(16, 16), **settings)
+        sizes.append(path.stat().st_size)
+        answer = run_litert(path, image=images[0][None])
+        np.testing.assert_allclose(answer["probabilities"], probabilities, atol=0.1)
+    assert sizes[1] < 0.6 * sizes[0] and max(sizes[2:]) < 0.4 * sizes[0]
+
+
+def test_what_litert_lacks_is_named(tmp_path):
+    crf = {"num_iterations": 1, "bilateral": None}
+    lattice = models.DeepLab(num_classes=3, width=0.02, crf=crf)
+    clips = models.SpatialTemporalDPN(3, pairwise="triple", triple_window=3, **TINY)
+    for model, reason in ((lattice, "SparseTensorDenseMatMul"), (clips, "only supports 1D-5D")):
+        with pytest.raises(ValueError, match=f"model.tflite: LiteRT can't hold .*{reason}"):
+            export_litert(model, tmp_path / "model.tflite", image_size=(8, 8))
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_arguments_are_named(model, tmp_path):
+    for arguments, message in (
+        ({"path": "model.bin"}, r"argument `path`: expected one that ends in '.tflite'"),
+        ({"quantization": "int4"}, "`quantization`"),
+        ({"quantization": "int8"}, "`representative`: expected pictures"),
+        ({"representative": [pictures(4, 4)]}, "and None without, received list"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            export_litert(**{"model": model, "path": tmp_path / "x.tflite"} | arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_onnx_gives_the_models_answers(model, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    path = export_onnx(model, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    images = pictures(2, 9, 12)
+    labels, probabilities = session.run(["labels", "probabilities"], {"image": images})
+    np.testing.assert_allclose(probabilities, expected(model, images), atol=1e-4)
+    np.testing.assert_array_equal(labels, expected(model, images).argmax(-1))
