@@ -4,6 +4,7 @@ from keras_dpn.models.deeplab import DeepLab, field_of_view
 from keras_dpn.models.dpn import DPN
 from keras_dpn.models.fcn import FCN
 from keras_dpn.models.parsenet import ParseNet
+from keras_dpn.models.piecewise_crf import PiecewiseCRF, graph_size
 from keras_dpn.models.spatial_temporal_dpn import SpatialTemporalDPN
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 
@@ -12,8 +13,10 @@ __all__ = [
     "FCN",
     "DeepLab",
     "ParseNet",
+    "PiecewiseCRF",
     "Preprocess",
     "SpatialTemporalDPN",
     "field_of_view",
+    "graph_size",
     "vgg16_trunk",
 ]

@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from keras_dpn.layers import MeanFieldCRF
 from keras_dpn.models.global_context import class_scores
-from keras_dpn.models.staged import StagedModel, check_input_shape
+from keras_dpn.models.staged import StagedModel, check_crf, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_one_of, check_positive_int
 from keras_dpn.ops.resize import resize
@@ -91,11 +91,7 @@ class DeepLab(StagedModel):
         check_one_of("variant", variant, tuple(VARIANTS))
         check_positive_int("num_classes", num_classes, minimum=2)
         check_input_shape(input_shape)
-        if crf is not None and not isinstance(crf, dict):
-            raise ValueError(
-                "Invalid value for argument `crf`: expected None or a dictionary of arguments of "
-                f"`MeanFieldCRF` such as {{'num_iterations': 5}}, received {crf!r}."
-            )
+        check_crf(crf)
 
         # === Layers ===
         preprocess = Preprocess(name="preprocess")

@@ -54,12 +54,16 @@ def load_pretrained(
     * a `.keras` or `.weights.h5` of one of our models. Classes, mixtures and stages may differ:
       layers that are missing or have another shape there are left, unless they are the trunk's.
 
+    A `PiecewiseCRF` has a trunk in each of its potential networks, and fc6 at each scale of an
+    image: one file's trunk fills them all. From a `PiecewiseCRF`'s checkpoint each network is
+    filled by its name; those that it doesn't have are left.
+
     fc6 and fc7 are sampled down where the model has a smaller kernel or fewer channels, as in
     DeepLab: evenly spaced taps (7x7 to 4x4: 0, 2, 4, 6; to 3x3: 0, 3, 6) and channels.
 
     Args:
-        model: a model with layers `b1_conv1` ... `b8_conv3` and perhaps `b9`, `b10`. Published
-            VGG16 weights need `width=1.0`.
+        model: a model with layers `b1_conv1` ... `b8_conv3` and perhaps `b9`, `b10`, or with nested
+            models that have them or their first blocks. Published VGG16 weights need `width=1.0`.
         source: a local path or an `https://` address.
         sha256: the file's expected SHA-256, in hex.
         cache_dir: where downloads are kept; Keras's own directory (`~/.keras`) if not given.
@@ -81,32 +85,50 @@ def load_pretrained(
         ValueError: Invalid value for argument `source`: expected a local path or an https:// ...
     """
     path = _local_file(str(source), sha256, cache_dir)
-    layers = _layers_with_weights(model)
+    weights = _weights_by_layer(model)
+    _check_trunk(model, weights)
     with _open(path) as file:
-        values = _values_of(layers, file, path)
+        values = _values_of(weights, file, path)
     for name, arrays in values.items():
-        for variable, array in zip(layers[name].weights, arrays, strict=True):
+        for variable, array in zip(weights[name], arrays, strict=True):
             variable.assign(array)
     return PretrainedReport(
         path=path,
-        filled=tuple(_weight_names(layers, lambda name: name in values)),
-        left=tuple(_weight_names(layers, lambda name: name not in values)),
+        filled=tuple(_weight_names(weights, lambda name: name in values)),
+        left=tuple(_weight_names(weights, lambda name: name not in values)),
     )
 
 
-def _layers_with_weights(model):
-    layers = {layer.name: layer for layer in model.layers if layer.weights}
-    missing = [name for name in _CONVOLUTIONS if name not in layers]
+def _weights_by_layer(model, prefix=""):
+    """Weights of each layer, by its name below those of the models and layers that it is part of.
+
+    A convolution of a nested model is "unary_vgg16/b1_conv1".
+    """
+    found = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found |= _weights_by_layer(layer, f"{prefix}{layer.name}/")
+            continue
+        for weight in layer.weights:
+            names = weight.path.split("/")[:-1]
+            name = "/".join(names[names.index(layer.name) :])  # with that of a layer inside it
+            found.setdefault(prefix + name, []).append(weight)
+    return found
+
+
+def _check_trunk(model, weights):
+    if any(name.endswith("/b1_conv1") for name in weights):
+        return  # in nested models, which may have the first blocks alone
+    missing = [name for name in _CONVOLUTIONS if name not in weights]
     if missing:
         raise ValueError(
             "Invalid value for argument `model`: expected a model with a VGG16 trunk (layers "
             f"b1_conv1 ... b8_conv3), received {model.name!r} without {', '.join(missing)}."
         )
-    return layers
 
 
-def _weight_names(layers, chosen):
-    return (f"{n}/{v.name}" for n, layer in layers.items() if chosen(n) for v in layer.weights)
+def _weight_names(weights, chosen):
+    return (f"{n}/{v.name}" for n, variables in weights.items() if chosen(n) for v in variables)
 
 
 # === Finding and opening the file ===
@@ -173,7 +195,10 @@ def _archived(path: Path) -> io.BytesIO:
 
 
 def _tensors_by_layer(file: h5py.File) -> dict[str, list[str]]:
-    """The paths of each layer's tensors inside the file, in the order of the layer's weights."""
+    """The paths of each layer's tensors inside the file, in the order of the layer's weights.
+
+    Layers inside of others have names as from `_weights_by_layer`.
+    """
     legacy = file.get("model_weights", file)
     if "layer_names" in legacy.attrs:
         return {
@@ -183,13 +208,21 @@ def _tensors_by_layer(file: h5py.File) -> dict[str, list[str]]:
             for layer in _texts(legacy, "layer_names")
             if layer in legacy
         }
-    groups: list[h5py.Group] = []
-    file.visititems(lambda path, item: groups.append(item) if path.endswith("/vars") else None)
-    return {
-        _layer_name(group): [f"{group.name}/{i}" for i in range(1 + max(map(int, group)))]
-        for group in groups
-        if len(group) and all(key.isdecimal() for key in group)  # Keras 3: <layer>/vars/0, 1, ...
-    }
+    groups: dict[str, h5py.Group] = {}  # by layer; Keras 3: <layer>/vars/0, 1, ...
+
+    def add(path: str, item: h5py.Group) -> None:
+        if path.endswith("/vars"):
+            groups[path.removesuffix("/vars")] = item
+
+    file.visititems(add)
+    found = {}
+    for path, group in groups.items():
+        if len(group) and all(key.isdecimal() for key in group):
+            parents = (groups.get(parent.as_posix()) for parent in PurePosixPath(path).parents)
+            names = [p.attrs["name"] for p in parents if p is not None and "name" in p.attrs]
+            name = "/".join((*reversed(names), _layer_name(group)))
+            found[name] = [f"{group.name}/{i}" for i in range(1 + max(map(int, group)))]
+    return found
 
 
 def _texts(group: h5py.Group, attribute: str) -> list[str]:
@@ -213,26 +246,47 @@ def _layer_name(group: h5py.Group) -> str:
 # === Fitting it to the model ===
 
 
-def _values_of(layers, file: h5py.File, path: Path) -> dict[str, list[np.ndarray]]:
+def _values_of(weights, file: h5py.File, path: Path) -> dict[str, list[np.ndarray]]:
     """New values for every layer that the file can fill; none are set before all are known."""
     tensors = _tensors_by_layer(file)
-    own = "b1_conv1" in tensors
-    theirs = {name: name for name in layers} if own else _TRUNK
-    has_dense = any(theirs.get(name) in tensors for name in _DENSE)
-    required = _TRUNK if has_dense else _CONVOLUTIONS
+    own = any(_leaf(name) == "b1_conv1" for name in tensors)
+    if not own:
+        tensors = {_leaf(name): paths for name, paths in tensors.items()}
+    sources = {name: _source(name, tensors, own) for name in weights}
+    required = _required(sources, tensors)
     values = {}
-    for name, layer in layers.items():
-        stored = theirs.get(name)
+    for name, variables in weights.items():
+        stored = tensors.get(sources[name], ())
         if name in required:
-            values[name] = _trunk_values(layer, stored, tensors.get(stored, ()), file, path)
-        elif own and _same_shapes(layer, tensors.get(name, ()), file):
-            values[name] = [_read(file, tensor, path) for tensor in tensors[name]]
+            values[name] = _trunk_values(name, variables, sources[name], stored, file, path)
+        elif own and _same_shapes(variables, stored, file):
+            values[name] = [_read(file, tensor, path) for tensor in stored]
     return values
 
 
-def _trunk_values(layer, stored, tensors, file, path) -> list[np.ndarray]:
+def _leaf(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _source(name: str, tensors, own: bool) -> str | None:
+    """The layer in the file that fills one of the model's."""
+    if not own:
+        return _TRUNK.get(_leaf(name))
+    # A file with a single trunk fills the trunks of all nested models.
+    return _leaf(name) if "b1_conv1" in tensors and _leaf(name) in _TRUNK else name
+
+
+def _required(sources, tensors) -> set[str]:
+    """The trunks' layers, all of which the file must have."""
+    has_dense = any(sources[name] in tensors for name in sources if _leaf(name) in _DENSE)
+    trunk = {name for name in sources if _leaf(name) in (_TRUNK if has_dense else _CONVOLUTIONS)}
+    networks = {name.rpartition("/")[0] for name in tensors} | {""}
+    return {name for name in trunk if sources[name].rpartition("/")[0] in networks} or trunk
+
+
+def _trunk_values(name, variables, stored, tensors, file, path) -> list[np.ndarray]:
     values = []
-    for variable, tensor in zip_longest(layer.weights, tensors):
+    for variable, tensor in zip_longest(variables, tensors):
         if tensor is None or tensor not in file:
             raise ValueError(
                 f"{path}: expected weights of VGG16 or a checkpoint of one of our models, but "
@@ -240,16 +294,15 @@ def _trunk_values(layer, stored, tensors, file, path) -> list[np.ndarray]:
             )
         if variable is None:
             raise ValueError(
-                f"{path}: expected {len(layer.weights)} tensors of {stored}, "
-                f"received {len(tensors)}."
+                f"{path}: expected {len(variables)} tensors of {stored}, received {len(tensors)}."
             )
         value = _read(file, tensor, path)
-        if layer.name in _DENSE:
-            value = _as_convolution(layer.name, value, variable.shape)
+        if _leaf(name) in _DENSE:
+            value = _as_convolution(_leaf(name), value, variable.shape)
             value = _sample(value, variable.shape)
         if value.shape != tuple(variable.shape):
             raise ValueError(
-                f"{path}: expected {stored}/{variable.name} for layer {layer.name} of shape "
+                f"{path}: expected {stored}/{variable.name} for layer {name} of shape "
                 f"{tuple(variable.shape)}, received {value.shape}. VGG16's weights fit models of "
                 "width=1.0, a checkpoint those with the same trunk."
             )
@@ -257,9 +310,9 @@ def _trunk_values(layer, stored, tensors, file, path) -> list[np.ndarray]:
     return values
 
 
-def _same_shapes(layer, tensors, file) -> bool:
+def _same_shapes(variables, tensors, file) -> bool:
     shapes = [file[tensor].shape if tensor in file else None for tensor in tensors]
-    return shapes == [tuple(variable.shape) for variable in layer.weights]
+    return shapes == [tuple(variable.shape) for variable in variables]
 
 
 def _read(file: h5py.File, tensor: str, path: Path) -> np.ndarray:

@@ -59,3 +59,12 @@ def check_input_shape(input_shape):
             "Invalid value for argument `input_shape`: expected (height, width, 3), received "
             f"{tuple(input_shape)}."
         )
+
+
+def check_crf(crf):
+    """Raise ValueError unless `crf` is None or a dictionary of arguments of `MeanFieldCRF`."""
+    if crf is not None and not isinstance(crf, dict):
+        raise ValueError(
+            "Invalid value for argument `crf`: expected None or a dictionary of arguments of "
+            f"`MeanFieldCRF` such as {{'num_iterations': 5}}, received {crf!r}."
+        )

@@ -101,6 +101,56 @@ def vgg16_trunk(
             "Invalid values for arguments `strides` and `dilations`: expected one for each of "
             f"{len(BLOCKS)} blocks, received {strides} and {dilations}."
         )
+    taps = vgg16_blocks(
+        x,
+        width=width,
+        strides=strides,
+        pool_size=pool_size,
+        centered_pools=centered_pools,
+        dilations=dilations,
+    )
+    x = list(taps.values())[-1]
+
+    def add(layer):
+        nonlocal x
+        x = taps[layer.name] = layer(x)
+
+    if average_pool:
+        x = layers.ZeroPadding2D(1, name="b8_average_pad")(x)
+        add(layers.AveragePooling2D(3, 1, name="b8_average"))
+    add(vgg16_conv("b9", fc_width, fc6_kernel, fc6_dilation, width=width))
+    add(layers.Dropout(dropout, name="b9_dropout"))
+    add(vgg16_conv("b10", fc_width, 1, width=width))
+    add(layers.Dropout(dropout, name="b10_dropout"))
+    return taps
+
+
+def vgg16_blocks(
+    x,
+    *,
+    width=1.0,
+    strides=(2, 2, 2, 2, 2),
+    pool_size=2,
+    centered_pools=False,
+    dilations=(1, 1, 1, 1, 1),
+):
+    """VGG16's convolutions and pools on `x`, or the first blocks of them; see `vgg16_trunk`.
+
+    Args:
+        x: tensor of shape `(B, H, W, 3)`, preprocessed.
+        width: factor on all numbers of channels.
+        strides: stride of the pool after each block, and with it how many of the five blocks there
+            are; None leaves a pool out.
+        pool_size: window of the pools that halve.
+        centered_pools: as of `vgg16_trunk`.
+        dilations: of the blocks' convolutions, at least as many.
+
+    Returns:
+        Dictionary from layer name to its output, in the order of the network.
+
+    Raises:
+        ValueError: for `centered_pools` with another `pool_size` than 3.
+    """
     if centered_pools and pool_size != 3:
         raise ValueError(
             "Invalid value for argument `pool_size`: expected 3 with `centered_pools`, received "
@@ -112,22 +162,11 @@ def vgg16_trunk(
         nonlocal x
         x = taps[layer.name] = layer(x)
 
-    def conv(name, channels, kernel, dilation):
-        return layers.Conv2D(
-            max(1, round(channels * width)),
-            kernel,
-            dilation_rate=dilation,
-            padding="same",
-            activation="relu",
-            kernel_initializer="he_normal",
-            name=name,
-        )
-
     for (group, count, channels), pool, stride, dilation in zip(
-        BLOCKS, POOLS, strides, dilations, strict=True
+        BLOCKS, POOLS, strides, dilations, strict=False
     ):
         for i in range(1, count + 1):
-            add(conv(f"{group}_conv{i}", channels, 3, dilation))
+            add(vgg16_conv(f"{group}_conv{i}", channels, 3, dilation, width=width))
         if stride is not None:
             window = 3 if stride == 1 else pool_size
             padding = "same"
@@ -135,11 +174,17 @@ def vgg16_trunk(
                 x = layers.ZeroPadding2D(((1, stride), (1, stride)), name=f"{pool}_pad")(x)
                 padding = "valid"  # after a ReLU zeros change no maximum
             add(layers.MaxPooling2D(window, stride, padding=padding, name=pool))
-    if average_pool:
-        x = layers.ZeroPadding2D(1, name="b8_average_pad")(x)
-        add(layers.AveragePooling2D(3, 1, name="b8_average"))
-    add(conv("b9", fc_width, fc6_kernel, fc6_dilation))
-    add(layers.Dropout(dropout, name="b9_dropout"))
-    add(conv("b10", fc_width, 1, 1))
-    add(layers.Dropout(dropout, name="b10_dropout"))
     return taps
+
+
+def vgg16_conv(name, channels, kernel, dilation=1, *, width=1.0):
+    """A convolution as VGG16's: as large as its input, with a ReLU; `width` times the channels."""
+    return layers.Conv2D(
+        max(1, round(channels * width)),
+        kernel,
+        dilation_rate=dilation,
+        padding="same",
+        activation="relu",
+        kernel_initializer="he_normal",
+        name=name,
+    )

@@ -168,6 +168,7 @@ def test_fc6_and_fc7_are_sampled(tmp_path, kernel, width, taps, channels):
     np.testing.assert_array_equal(model.get_layer("b10").bias.numpy(), fc7_bias[channels])
 
 
+@pytest.mark.tensorflow_only
 @pytest.mark.parametrize(
     ("build", "fc_width", "left"),
     [
@@ -399,6 +400,7 @@ def test_download(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.tensorflow_only
 def test_dpn_takes_a_checkpoint_with_other_classes(tmp_path):
     options = {"width": 0.0625, "trunk": "large_fov", "triple_window": 3, "context_window": 3}
     earlier = models.DPN(num_classes=4, **options)
@@ -414,6 +416,7 @@ def test_dpn_takes_a_checkpoint_with_other_classes(tmp_path):
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
+@pytest.mark.tensorflow_only
 def test_dpn_takes_vgg16s_names_and_order(tmp_path):
     model = models.DPN(3, width=0.0625, trunk="large_fov", pairwise=None)
     shapes = [tuple(model.get_layer(name).kernel.shape) for name in OURS]
@@ -426,6 +429,7 @@ def test_dpn_takes_vgg16s_names_and_order(tmp_path):
     assert_convolutions(model, tensors)
 
 
+@pytest.mark.tensorflow_only
 @pytest.mark.parametrize(("source", "target"), [("DPN", "DeepLab"), ("DeepLab", "DPN")])
 def test_dpn_and_deeplab_take_each_others_trunk(tmp_path, source, target):
     settings = {
@@ -447,6 +451,7 @@ def test_dpn_and_deeplab_take_each_others_trunk(tmp_path, source, target):
     assert all(name.startswith("msc_") or name in ("b12", "b13") for name in left) and left
 
 
+@pytest.mark.tensorflow_only
 @pytest.mark.parametrize(
     ("variant", "taps"),
     [("7x7", range(7)), ("4x4", (0, 2, 4, 6)), ("largefov", (0, 3, 6))],
@@ -468,3 +473,98 @@ def test_deeplab_takes_vgg16(tmp_path, variant, taps):
     step = 64 // kernel.shape[-1]
     expected = tensors["fc1"][0].reshape(7, 7, 8, 64)[np.ix_(taps, taps)][..., ::step]
     np.testing.assert_array_equal(kernel, expected)
+
+
+# === Potential networks ===
+
+
+def potentials(classes=3, relations=("above",), block6=((7, 82), (3, 20)), **settings):
+    """Networks as narrow as those above, with so many channels in the sixth block."""
+    block6 = tuple((kernel, 64 * channels) for kernel, channels in block6)
+    settings = {"width": 1 / 64, "scales": (0.5, 1.0), "units": 64, "block6": block6, **settings}
+    return models.PiecewiseCRF(classes, relations=relations, **settings)
+
+
+def weights_of(model):
+    return {weight.path: weight.numpy() for weight in model.weights}
+
+
+def vgg16_tensors(trunk):
+    """VGG16 as wide as a trunk: 82 channels in fc6 and fc7."""
+    random, tensors = np.random.default_rng(0), {}
+    for ours, theirs in zip(OURS, THEIRS, strict=True):
+        tensors[theirs] = [random.normal(size=w.shape) for w in trunk.get_layer(ours).weights]
+    for name, rows in (("fc1", 49 * 8), ("fc2", 82)):
+        tensors[name] = [random.normal(size=(rows, 82)), random.normal(size=82)]
+    return {name: [value.astype("float32") for value in t] for name, t in tensors.items()}
+
+
+@pytest.mark.tensorflow_only
+def test_every_potential_network_is_filled(tmp_path):
+    model = potentials(block6=((3, 41), (3, 20)))
+    trunks = [model.get_layer(f"{piece}_vgg16") for piece in ("unary", "above")]
+    tensors = vgg16_tensors(trunks[0])
+    report = load_pretrained(model, write_legacy(tmp_path / "vgg.h5", tensors))
+    fc6 = tensors["fc1"][0].reshape(7, 7, 8, 82)[::3, ::3, :, ::2]
+    for trunk in trunks:
+        assert_convolutions(trunk, tensors)
+    for name in ("unary_block6_scale1", "unary_block6_scale2", "above_block6_scale2"):
+        np.testing.assert_array_equal(model.get_layer(name).get_layer("b9").kernel.numpy(), fc6)
+    assert len(report.filled) == 2 * (26 + 2 * 2)
+    assert "unary_vgg16/b1_conv1/kernel" in report.filled
+    assert "above_block6_scale1/b9/bias" in report.filled
+    left = {name.rpartition("/")[0] for name in report.left}
+    assert {"unary_fc1", "above_pairwise/fc1_first", "above_block6_scale1/b9_conv2"} < left
+
+
+@pytest.mark.tensorflow_only
+def test_potential_networks_of_few_blocks_are_filled(tmp_path):
+    trunk = potentials(relations=()).get_layer("unary_vgg16")
+    path = write_legacy(tmp_path / "vgg.h5", vgg16_tensors(trunk))
+    report = load_pretrained(potentials(relations=(), num_blocks=2), path)
+    assert len(report.filled) == 2 * 4
+    assert {name.split("/")[1][:2] for name in report.filled} == {"b1", "b3"}
+    wide = potentials(relations=(), num_blocks=2, width=1 / 32)
+    before = weights_of(wide)
+    with pytest.raises(ValueError, match="layer unary_vgg16/b1_conv1 .*width=1.0"):
+        load_pretrained(wide, path)
+    for name, value in weights_of(wide).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.tensorflow_only
+def test_potential_networks_from_their_own_checkpoint(tmp_path):
+    earlier = potentials(classes=5, relations=("above", "below"))
+    path = tmp_path / "model.keras"
+    earlier.save(path)
+    model = potentials(relations=("above", "left"))
+    before, stored = weights_of(model), weights_of(earlier)
+    report = load_pretrained(model, path)
+    for name, value in weights_of(model).items():
+        expected = stored if name in report.filled else before
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+    left = {name.rpartition("/")[0] for name in report.left if not name.startswith("left_")}
+    assert left == {"unary_fc2", "above_pairwise/fc2"}  # of another number of classes
+    assert load_pretrained(potentials(5), path).left == ()
+    with pytest.raises(ValueError, match="b1_conv1/kernel is missing"):
+        load_pretrained(potentials(unary=False, relations=("left",)), path)
+    with pytest.raises(ValueError, match="tensor b1_conv1/kernel is missing"):
+        load_pretrained(small_model(), path)
+
+
+@pytest.mark.tensorflow_only
+def test_potential_networks_from_a_network_with_one_trunk(tmp_path):
+    earlier = models.DeepLab("7x7", num_classes=3, width=1 / 64)
+    earlier.save_weights(tmp_path / "model.weights.h5")
+    model = potentials(relations=("above",), block6=((3, 32),))
+    report = load_pretrained(model, tmp_path / "model.weights.h5")
+    assert len(report.filled) == 2 * (26 + 2 * 2)
+    stored, found = values_of(earlier), weights_of(model)
+    for piece in ("unary", "above"):
+        for name in OURS:
+            np.testing.assert_array_equal(
+                found[f"{piece}_vgg16/{name}/kernel"], stored[f"{name}/kernel"]
+            )
+        np.testing.assert_array_equal(
+            found[f"{piece}_block6_scale2/b9/kernel"], stored["b9/kernel"][::3, ::3, :, ::2]
+        )

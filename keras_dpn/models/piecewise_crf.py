@@ -1,0 +1,344 @@
+"""A field whose potentials are networks, learnt in pieces (Lin et al., arXiv:1504.01013)."""
+
+import inspect
+import math
+import numbers
+
+import keras
+
+from keras_dpn.layers import MeanFieldCRF, Resize
+from keras_dpn.models.piecewise_learner import OBJECTIVES, PiecewiseLearner
+from keras_dpn.models.piecewise_networks import (
+    NoUnary,
+    ScaleImage,
+    infer,
+    pairwise_potential,
+    unary_potential,
+)
+from keras_dpn.models.piecewise_size import map_size, measure
+from keras_dpn.models.staged import StagedModel, check_crf, check_input_shape
+from keras_dpn.models.vgg16 import BLOCKS, Preprocess
+from keras_dpn.ops.checks import check_one_of, check_positive_int
+from keras_dpn.ops.range_boxes import standardize_box
+
+_STAGES = ("unary", "field", "final")  # that aren't relations
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class PiecewiseCRF(StagedModel):
+    """A conditional random field of unary and general pairwise potentials, each its own network.
+
+    The field of "Efficient Piecewise Training of Deep Structured Models for Semantic Segmentation"
+    (Lin et al., arXiv:1504.01013). It has a node for each cell of a feature map and, for every
+    relation, edges from each node to those in a box beside it. A unary potential gives logits of a
+    node's L labels, a pairwise one of an edge's L x L pairs of labels; the order of the two nodes
+    counts, so that it can learn what lies above what. Mean field predicts from all of them.
+
+    The potential networks have the same layers and share no weights. Each sees the image at several
+    scales: blocks of VGG16 (shared by the scales) and a sixth block of convolutions (one a scale)
+    give maps of features; the smaller ones are enlarged to the largest, the graph's, and put behind
+    each other; two fully connected layers make the potential of a cell's features, or of those of
+    an edge's two cells.
+
+    Training needs no inference, see `learner`. Parameters at 21 classes, in millions:
+
+    | scales | unary | each relation | unary and two relations |
+    |---|---|---|---|
+    | 1 | 139.0 | 139.5 | 417.9 |
+    | 3 | 387.5 | 388.5 | 1164.5 |
+    | 3, block 6 (3, 1024), (3, 512), (3, 512) | 50.9 | 51.9 | 154.7 |
+
+    Args:
+        num_classes: L, integer >= 2.
+        scales: of the image, positive numbers.
+        relations: names of the boxes that lead from a node to its neighbours, "surrounding",
+            "above", "below", "left" or "right"; or a dictionary from names of one's own, of letters
+            and digits, to one of these or to a box (top, left, bottom, right) as fractions of the
+            map's shorter side. Empty for none.
+        unary: whether there is a unary potential.
+        num_blocks: 1 to 5, the blocks of VGG16. A cell of the map is 2 ** num_blocks pixels of the
+            scaled image wide.
+        block6: (kernel, channels) of the sixth block's convolutions. After five blocks the first is
+            VGG16's fc6; (7, 4096) as published, and smaller ones can be sampled from it.
+        units: of the first fully connected layer.
+        num_neighbors: so many neighbours of each node are drawn anew in each step of training; None
+            for all of them. Outside of training it is always all.
+        seed: for these draws.
+        num_iterations: mean-field updates of the prediction.
+        damping: from 0 to below 1, the share of its old logits that a node keeps in an update.
+        crf: None, or a dictionary of arguments of `keras_dpn.layers.MeanFieldCRF`, which then
+            refines the field's logits on the image; `{}` for its defaults.
+        width: factor on all numbers of channels and units.
+        input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
+        checkpointing: whether VGG16's blocks keep nothing of the forward pass but compute it again
+            for the gradients: training takes less memory and more time, for the same result.
+
+    Input shape:
+        `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Every side of a scaled image and of a map is
+        rounded to at least 1, so that no map is empty, but a map of few cells may have no edges.
+
+    Output shape:
+        `(B, H, W, num_classes)`, float32 logits.
+
+    Raises:
+        ValueError: for values out of these ranges; for no potential at all, a relation that does
+            not exist or is there twice, and other names; where the image's size is known, for a box
+            smaller than a cell of the map, and one that leaves the map no edges.
+
+    Example:
+
+    >>> small = {"num_blocks": 3, "block6": ((1, 64),), "width": 0.1}
+    >>> model = PiecewiseCRF(num_classes=3, relations=("above",), **small)
+    >>> model.output.shape
+    (None, None, None, 3)
+    >>> model.stage_names
+    ('unary', 'above', 'field', 'final')
+    """
+
+    def __init__(
+        self,
+        num_classes=21,
+        scales=(1.2, 0.8, 0.4),
+        relations=("surrounding", "above"),
+        unary=True,
+        num_blocks=5,
+        block6=((7, 4096), (3, 512), (3, 512)),
+        units=512,
+        num_neighbors=None,
+        seed=0,
+        num_iterations=2,
+        damping=0.0,
+        crf=None,
+        width=1.0,
+        input_shape=(None, None, 3),
+        checkpointing=False,
+        name="piecewise_crf",
+        **kwargs,
+    ):
+        config = {
+            key: value
+            for key, value in locals().items()
+            if key not in ("self", "kwargs", "__class__")
+        }
+        boxes = check_piecewise_config(config)
+        check_input_shape(input_shape)
+
+        # === Potentials ===
+        image = keras.Input(input_shape, name="image")
+        preprocess = Preprocess(name="preprocess")
+        images = [
+            preprocess(ScaleImage(scale, name=f"scale{i}")(image))
+            for i, scale in enumerate(scales, start=1)
+        ]
+        no_unary = NoUnary(num_classes, scales, num_blocks, name="no_unary")(image)  # (B, h, w, L)
+        unary_map = unary_potential(images, config) if unary else no_unary  # (B, h, w, L)
+        potentials = {
+            relation: pairwise_potential(relation, box, seed + i, images, config)
+            for i, (relation, box) in enumerate(boxes.items())
+        }  # (E, 2), (E,), (B, E, L, L)
+
+        # === Inference ===
+        maps = {"unary": unary_map} if unary else {}
+        for relation, own in potentials.items():
+            maps[relation] = infer(no_unary, [own], config, name=f"{relation}_mean_field")
+        if len(maps) == 1:
+            maps["field"] = next(iter(maps.values()))
+        else:
+            maps["field"] = infer(unary_map, list(potentials.values()), config, name="mean_field")
+        stages = {
+            stage: Resize(name=f"{stage}_resize")((logits, image))  # (B, H, W, L)
+            for stage, logits in maps.items()
+        }
+        stages["final"] = stages["field"]
+        if crf is not None:
+            stages["final"] = MeanFieldCRF(**crf, name="crf")((stages["field"], image))
+
+        # === Config ===
+        super().__init__(image, stages, config, **kwargs)
+        self._potentials = potentials
+        self._unary_maps = {"with": unary_map, "without": no_unary}
+
+    @property
+    def pieces(self):
+        """Names of the potentials: "unary", if there, and the relations."""
+        return self.stage_names[: self.stage_names.index("field")]
+
+    def stage_model(self, stage):
+        """The network up to one stage, as a model that shares this one's weights.
+
+        Args:
+            stage: "unary" or a relation's name, the prediction from that potential alone: the unary
+                logits, or mean field without a unary potential; "field", mean field of all
+                potentials (of a single one: that alone); or "final", after the fully connected CRF
+                if there is one.
+
+        Returns:
+            `keras.Model` from images to logits `(B, H, W, L)`, enlarged bilinearly from the map.
+
+        Raises:
+            ValueError: if the network has no such stage.
+        """
+        return super().stage_model(stage)
+
+    def learner(self, pieces=None, objective="piecewise", ignore_label=255):
+        """The potential networks with an objective, as a model to fit that shares their weights.
+
+        Compile it with an optimiser and metrics, without a loss, and fit it on images and label
+        maps `(B, H, W)`. A node's label is that of the pixel at its centre: node (i, j) of a map of
+        h x w takes pixel `(floor((i + 0.5) H / h), floor((j + 0.5) W / w))`. Nodes with the ignore
+        label are left out together with their edges. Metrics see the logits `(B, H, W, L)` that the
+        pieces' potentials predict together.
+
+        The piecewise loss, eq. 12, is the mean over the batch's nodes of the unary terms plus, for
+        each relation, the mean over its edges. As no weight is shared, the eq.'s sums would only
+        give each network another learning rate; and to train the pieces one after the other, on the
+        same batches, is to train them together.
+
+        Args:
+            pieces: with the piecewise objective, names of the potentials that learn, and the only
+                ones whose networks are computed; None for all.
+            objective: "piecewise": each potential by itself. "pseudo_likelihood" (the paper's
+                appendix): each node given its neighbours' true labels, mean over the nodes.
+                "mean_field": cross-entropy of the field's marginals, mean over the nodes, with all
+                `num_iterations` in the loop. The last two learn how the potentials add up, of the
+                edges that a step sees: with `num_neighbors` fewer than predict.
+            ignore_label: label of pixels that don't count; None if all do.
+
+        Returns:
+            `keras.Model` from images to a dictionary of the potentials and "logits". Predict with
+            the network itself.
+
+        Raises:
+            ValueError: for an unknown objective or piece, no piece, and a part of them with
+                another objective than "piecewise".
+
+        Example:
+
+        >>> model = PiecewiseCRF(3, relations=("above",), num_blocks=1, block6=((1, 8),), width=0.1)
+        >>> learner = model.learner(("above",))
+        >>> learner.compile("adam")  # then learner.fit(images, labels, ...)
+        >>> sorted(learner.output)
+        ['field', 'logits', 'relations', 'unary']
+        """
+        check_one_of("objective", objective, OBJECTIVES)
+        pieces = self.pieces if pieces is None else tuple(pieces)
+        unknown = [piece for piece in pieces if piece not in self.pieces]
+        if unknown or not pieces:
+            raise ValueError(
+                f"Invalid value for argument `pieces`: expected some of {list(self.pieces)}, "
+                f"received {pieces}."
+            )
+        if objective != "piecewise" and set(pieces) != set(self.pieces):
+            raise ValueError(
+                f"Invalid value for argument `pieces`: expected all with objective {objective!r}, "
+                f"received {pieces}."
+            )
+        unary = self._unary_maps["with" if "unary" in pieces else "without"]
+        relations = {name: own for name, own in self._potentials.items() if name in pieces}
+        field = infer(unary, list(relations.values()), self._config)
+        outputs = {"unary": unary, "relations": relations, "field": field}
+        outputs["logits"] = Resize()((field, self.input))
+        return PiecewiseLearner(
+            self.input,
+            outputs,
+            pieces,
+            objective,
+            ignore_label,
+            lambda height, width: map_size(height, width, self.scales, self.num_blocks),
+            name=f"{self.name}_learner",
+        )
+
+    def graph_size(self, height, width, batch_size=1):
+        """What a training step on images of a size takes; see `graph_size`."""
+        boxes = standardize_relations(self._config["relations"])
+        return measure(self._config, boxes, (height, width), batch_size)
+
+
+def graph_size(image_size, batch_size=1, **arguments):
+    """What a training step of a `PiecewiseCRF` takes, before anything is built.
+
+    Args:
+        image_size: `(height, width)` of the images.
+        batch_size: images a step.
+        **arguments: of `PiecewiseCRF`, where they are not its defaults.
+
+    Returns:
+        A `GraphSize`.
+
+    Raises:
+        ValueError: as `PiecewiseCRF`.
+
+    Example:
+
+    >>> size = graph_size((360, 480), relations=("above",), num_neighbors=10)
+    >>> size.map_size, size.edges
+    ((14, 18), {'above': 2230})
+    """
+    bound = inspect.signature(PiecewiseCRF).bind(**arguments)
+    bound.apply_defaults()
+    boxes = check_piecewise_config(bound.arguments)
+    return measure(bound.arguments, boxes, image_size, batch_size)
+
+
+def check_piecewise_config(config):
+    """Return the relations' boxes by name; raise ValueError unless the arguments are right."""
+    for name in ("units", "num_iterations"):
+        check_positive_int(name, config[name])
+    check_positive_int("num_classes", config["num_classes"], minimum=2)
+    check_positive_int("seed", config["seed"], minimum=0)
+    check_crf(config["crf"])
+    if config["num_blocks"] not in range(1, len(BLOCKS) + 1):
+        raise ValueError(
+            "Invalid value for argument `num_blocks`: expected an integer from 1 to 5, received "
+            f"{config['num_blocks']!r}."
+        )
+    scales = config["scales"]
+    is_scale = [isinstance(s, numbers.Real) and 0 < s < math.inf for s in _items(scales)]
+    if not is_scale or not all(is_scale):
+        raise ValueError(
+            "Invalid value for argument `scales`: expected at least one positive number, received "
+            f"{scales!r}."
+        )
+    pairs = [_items(pair) for pair in _items(config["block6"])]
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(
+            "Invalid value for argument `block6`: expected at least one pair (kernel, channels), "
+            f"received {config['block6']!r}."
+        )
+    for number in (number for pair in pairs for number in pair):
+        check_positive_int("block6", number)
+    boxes = standardize_relations(config["relations"])
+    if not boxes and not config["unary"]:
+        raise ValueError(
+            "Invalid values for arguments `relations` and `unary`: expected at least one "
+            "potential, received none."
+        )
+    return boxes
+
+
+def standardize_relations(relations):
+    """Return a dictionary from each relation's name to its box; ValueError if one is wrong."""
+    if not isinstance(relations, (dict, tuple, list)):
+        raise ValueError(
+            "Invalid value for argument `relations`: expected names, or a dictionary from names to "
+            f"boxes, received {relations!r}."
+        )
+    for name in relations:
+        if not isinstance(name, str) or not name.isalnum() or name in _STAGES:
+            raise ValueError(
+                "Invalid value for argument `relations`: expected names of letters and digits "
+                f"other than {', '.join(_STAGES)}, received {name!r}."
+            )
+    boxes = dict(relations) if isinstance(relations, dict) else {name: name for name in relations}
+    if len(boxes) != len(relations):
+        raise ValueError(
+            "Invalid value for argument `relations`: expected each relation once, received "
+            f"{relations!r}."
+        )
+    for box in boxes.values():
+        standardize_box(box)
+    return boxes
+
+
+def _items(value):
+    return value if isinstance(value, (tuple, list)) else ()

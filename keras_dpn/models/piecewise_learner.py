@@ -1,0 +1,78 @@
+"""How the potentials of a PiecewiseCRF learn: the objectives, on labels of the graph's nodes."""
+
+import keras
+from keras import ops
+
+from keras_dpn.ops.checks import check_labels
+from keras_dpn.ops.crf_likelihood import conditional_losses, pairwise_losses, unary_losses
+from keras_dpn.ops.resize_nearest import resize_nearest
+
+OBJECTIVES = ("piecewise", "pseudo_likelihood", "mean_field")
+
+
+class PiecewiseLearner(keras.Model):
+    """Networks of potentials with their objective, as `PiecewiseCRF.learner` gives them.
+
+    Compile it with an optimiser and metrics, no loss, and fit it on images `(B, H, W, 3)` and label
+    maps `(B, H, W)`. Metrics see the logits `(B, H, W, L)` of the prediction.
+
+    Args:
+        image: the networks' input.
+        potentials: tensors of `image`: "unary", a map `(B, h, w, L)`; "relations", by their names
+            triples (edges, exist, pairwise) as `RangeBoxGraph` and `PairwisePotential` give them;
+            "field", the map `(B, h, w, L)` that mean field makes of them; and "logits", the same in
+            the image's size.
+        pieces: names of the potentials that learn, "unary" or a relation's.
+        objective: one of `OBJECTIVES`.
+        ignore_label: label of pixels that don't count.
+        map_size: function from the image's height and width to the map's.
+    """
+
+    def __init__(self, image, potentials, pieces, objective, ignore_label, map_size, **kwargs):
+        super().__init__(image, potentials, **kwargs)
+        self.pieces = pieces
+        self.objective = objective
+        self.ignore_label = ignore_label
+        self._map_size = map_size
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        check_labels(y.shape, y_pred["logits"].shape)
+        labels = _flat(resize_nearest(y, self._map_size(*ops.shape(y)[1:3])))
+        terms = self._terms(labels, y_pred)
+        loss = sum(ops.sum(each) / ops.maximum(ops.sum(counted), 1e-6) for each, counted in terms)
+        return loss / _replicas()
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
+
+    def _terms(self, labels, potentials):
+        """Pairs of losses, one a node or edge, and which of them count: a mean is taken of each."""
+        unary, relations = _flat(potentials["unary"]), potentials["relations"]
+        if self.objective == "mean_field":
+            return [unary_losses(labels, _flat(potentials["field"]), self.ignore_label)]
+        if self.objective == "pseudo_likelihood" and relations:
+            edges, exist, pairwise = zip(*relations.values(), strict=True)
+            edges, exist = ops.concatenate(edges, axis=0), ops.concatenate(exist, axis=0)
+            pairwise = ops.concatenate(pairwise, axis=1)
+            return [conditional_losses(labels, unary, edges, pairwise, self.ignore_label, exist)]
+        terms = []
+        if "unary" in self.pieces:
+            terms.append(unary_losses(labels, unary, self.ignore_label))
+        for edges, exist, pairwise in relations.values():
+            terms.append(pairwise_losses(labels, edges, pairwise, self.ignore_label, exist))
+        return terms
+
+
+def _flat(x):
+    """A map's cells as the nodes of a graph: (B, h, w, ...) as (B, N, ...)."""
+    batch, height, width = ops.shape(x)[:3]
+    return ops.reshape(x, (batch, height * width, *x.shape[3:]))
+
+
+def _replicas():
+    """How many devices share a step: Keras adds up their gradients of what `compute_loss` gives."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync

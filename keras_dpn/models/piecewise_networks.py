@@ -1,0 +1,152 @@
+"""The networks of a PiecewiseCRF's potentials, and mean field on what they give."""
+
+import keras
+from keras import layers, ops
+
+from keras_dpn.layers import EdgeMeanField, PairwisePotential, RangeBoxGraph
+from keras_dpn.models.piecewise_size import map_size, scaled
+from keras_dpn.models.vgg16 import BLOCKS, vgg16_blocks, vgg16_conv
+from keras_dpn.ops.resize import resize
+from keras_dpn.ops.resize_nearest import resize_nearest
+
+
+def unary_potential(images, config):
+    """Logits `(B, h, w, L)` of the unary potential's network."""
+    x = potential_features("unary", images, config)
+    x = vgg16_conv("unary_fc1", config["units"], 1, width=config["width"])(x)
+    # As PairwisePotential's: the first logits are to be about 1.
+    small = keras.initializers.RandomNormal(stddev=1e-3)
+    return layers.Conv2D(
+        config["num_classes"], 1, kernel_initializer=small, dtype="float32", name="unary_fc2"
+    )(x)
+
+
+def pairwise_potential(relation, box, seed, images, config):
+    """A relation's edges `(E, 2)`, which exist `(E,)`, and their logits `(B, E, L, L)`."""
+    features = potential_features(relation, images, config)
+    graph = RangeBoxGraph(box, config["num_neighbors"], seed, name=f"{relation}_graph")
+    units = max(1, round(config["units"] * config["width"]))
+    potential = PairwisePotential(config["num_classes"], units, name=f"{relation}_pairwise")
+    edges, exist = graph(features)
+    return edges, exist, potential((features, edges, exist))
+
+
+def potential_features(piece, images, config):
+    """Features `(B, h, w, C)` of a potential's own network, from all scales of the image."""
+    num_blocks, width = config["num_blocks"], config["width"]
+    trunk = _network(
+        f"{piece}_vgg16",
+        lambda x: list(vgg16_blocks(x, width=width, strides=(2,) * num_blocks).values())[-1],
+        channels=3,
+        model_class=Recomputed if config["checkpointing"] else keras.Model,
+    )
+    maps = []
+    for i, x in enumerate(images, start=1):
+        x = trunk(x)
+        block6 = _network(f"{piece}_block6_scale{i}", lambda x: _block6(x, config), x.shape[-1])
+        maps.append(block6(x))
+    largest = maps[_largest(config["scales"])]
+    for i, x in enumerate(maps):
+        if x is not largest:
+            maps[i] = EnlargeNearest(name=f"{piece}_enlarge_scale{i + 1}")((x, largest))
+    return maps[0] if len(maps) == 1 else layers.Concatenate(name=f"{piece}_features")(maps)
+
+
+def _largest(scales):
+    return max(range(len(scales)), key=scales.__getitem__)
+
+
+def _block6(x, config):
+    # The first is VGG16's fc6 where all of its blocks precede it.
+    first = "b9" if config["num_blocks"] == len(BLOCKS) else "b9_conv1"
+    for i, (kernel, channels) in enumerate(config["block6"], start=1):
+        name = first if i == 1 else f"b9_conv{i}"
+        x = vgg16_conv(name, channels, kernel, width=config["width"])(x)
+    return x
+
+
+def _network(name, build, channels, model_class=keras.Model):
+    """A nested model with the layers that `build` adds; the paths of its weights have its name."""
+    with keras.name_scope(name):
+        x = keras.Input((None, None, channels))
+        return model_class(x, build(x), name=name)
+
+
+class Recomputed(keras.Model):
+    """A functional model that computes its activations again for the gradients."""
+
+    def call(self, inputs, training=None, mask=None):
+        weights, forward = self.weights, super().call
+
+        def run(x, *values):
+            with keras.StatelessScope(list(zip(weights, values, strict=True))):
+                return forward(x, training=training)
+
+        # Gradients reach weights that are arguments; in TensorFlow's graphs no others do.
+        return keras.remat(run)(inputs, *map(ops.convert_to_tensor, weights))
+
+
+def infer(unary, potentials, config, name=None):
+    """Logits `(B, h, w, L)` of the marginals from a unary map and potentials of relations."""
+    if not potentials:
+        return unary
+    edges, _, pairwise = (list(tensors) for tensors in zip(*potentials, strict=True))
+    return EdgeMeanField(config["num_iterations"], config["damping"], name=name)(
+        (unary, edges, pairwise)
+    )
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class ScaleImage(layers.Layer):
+    """Images at a scale, their sides rounded, resized bilinearly; float32."""
+
+    def __init__(self, scale, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.scale = scale
+
+    def call(self, image):
+        return resize(image, [scaled(n, self.scale) for n in ops.shape(image)[1:3]])
+
+    def compute_output_spec(self, image):
+        size = (scaled(n, self.scale) for n in image.shape[1:3])
+        return keras.KerasTensor((image.shape[0], *size, image.shape[3]), dtype="float32")
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class EnlargeNearest(layers.Layer):
+    """A map in the size of another, the second of the pair, by nearest neighbour."""
+
+    def call(self, inputs):
+        x, reference = inputs
+        return resize_nearest(x, ops.shape(reference)[1:3])
+
+    def compute_output_spec(self, inputs):
+        x, reference = inputs
+        return keras.KerasTensor((*reference.shape[:3], x.shape[3]), dtype=x.dtype)
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class NoUnary(layers.Layer):
+    """The unary map of a field that has none: zeros `(B, h, w, L)` for images `(B, H, W, 3)`."""
+
+    def __init__(self, num_classes, scales, num_blocks, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.num_classes = num_classes
+        self.scales = scales
+        self.num_blocks = num_blocks
+
+    def call(self, image):
+        batch, height, width = ops.shape(image)[:3]
+        size = map_size(height, width, self.scales, self.num_blocks)
+        return ops.zeros((batch, *size, self.num_classes), dtype="float32")
+
+    def compute_output_spec(self, image):
+        size = map_size(*image.shape[1:3], self.scales, self.num_blocks)
+        return keras.KerasTensor((image.shape[0], *size, self.num_classes), dtype="float32")
+
+    def get_config(self):
+        own = {key: getattr(self, key) for key in ("num_classes", "scales", "num_blocks")}
+        return {**super().get_config(), **own}

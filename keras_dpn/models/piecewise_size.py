@@ -1,0 +1,161 @@
+"""What a PiecewiseCRF takes, known before it is built: nodes, edges, weights, memory."""
+
+import math
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from keras_dpn.models.vgg16 import BLOCKS
+from keras_dpn.ops.checks import check_positive_int, standardize_window
+from keras_dpn.ops.range_boxes import box_neighbors
+
+_NUMBERS_A_WEIGHT = 4  # itself, its gradient, and the two that Adam keeps, in float32
+_EDGE_BYTES = 9  # two nodes' numbers, and whether the edge exists
+_EDGE_COPIES = 3  # of what lies at an edge: itself, what its gradient needs, its gradient
+
+
+@dataclass(frozen=True)
+class GraphSize:
+    """A graph, its potential networks, and the memory of a training step."""
+
+    map_size: tuple[int, int]
+    """Height and width of the graph's map."""
+    edges: dict[str, int]
+    """Edges of an image by relation, those of a training step where neighbours are drawn."""
+    edge_bytes: int
+    """Of the edges' arrays: numbers of nodes, first layer, and logits, for the whole batch."""
+    parameters: int
+    """Weights of all potential networks."""
+    training_bytes: int
+    """About what a training step with Adam takes, beside the program and its libraries.
+
+    Those are about 1.2 GB with TensorFlow on a CPU.
+    """
+
+    @property
+    def nodes(self):
+        """Cells of the map."""
+        return math.prod(self.map_size)
+
+    def __str__(self):
+        edges = ", ".join(f"{n:,} {relation}" for relation, n in self.edges.items()) or "none"
+        return (
+            f"graph: {self.nodes:,} nodes ({self.map_size[0]} x {self.map_size[1]}); edges: "
+            f"{edges} ({self.edge_bytes / 1e6:,.1f} MB); {self.parameters / 1e6:,.1f} M weights; "
+            f"training takes about {self.training_bytes / 1e9:,.1f} GB"
+        )
+
+
+def scaled(n, scale):
+    """A side of the image at a scale, rounded, at least 1: integer, scalar tensor or None."""
+    if n is None:
+        return None
+    if isinstance(n, int):
+        return max(1, round(n * scale))
+    # In float64 it is rounded as Python does.
+    n = ops.round(ops.cast(n, "float64") * scale)
+    return ops.maximum(ops.cast(n, "int32"), 1)
+
+
+def map_size(height, width, scales, num_blocks):
+    """Sides of the graph's map, that of the largest scale, for an image's sides.
+
+    Example:
+
+    >>> map_size(360, 480, scales=(1.2, 0.8, 0.4), num_blocks=5)
+    (14, 18)
+    """
+    sides = (scaled(n, max(scales)) for n in (height, width))
+    return tuple(None if n is None else -(-n // 2**num_blocks) for n in sides)
+
+
+def measure(config, boxes, image_size, batch_size):
+    """The `GraphSize` of a training step.
+
+    Args:
+        config: arguments of `PiecewiseCRF`.
+        boxes: of the relations, by name.
+        image_size: `(height, width)`.
+        batch_size: images a step.
+    """
+    height, width = standardize_window(image_size, 2, "image_size")
+    check_positive_int("batch_size", batch_size)
+    size = map_size(height, width, config["scales"], config["num_blocks"])
+    edges, entries = {}, 0
+    for relation, box in boxes.items():
+        exist = ops.convert_to_numpy(box_neighbors(*size, box)[1])  # (N, K)
+        drawn = min(config["num_neighbors"] or exist.shape[1], exist.shape[1])
+        edges[relation] = int(exist.sum(axis=1).clip(max=drawn).sum())
+        entries += len(exist) * drawn
+    numbers = _channels(config["units"], config) + config["num_classes"] ** 2
+    edge_bytes = entries * (_EDGE_BYTES + 4 * numbers * batch_size)
+    parameters = count_parameters(config, len(boxes))
+    activations = batch_size * _activations(config, len(boxes), height, width)
+    itemsize = 4 if keras.config.dtype_policy().compute_dtype == "float32" else 2
+    return GraphSize(
+        map_size=size,
+        edges=edges,
+        edge_bytes=edge_bytes,
+        parameters=parameters,
+        training_bytes=4 * _NUMBERS_A_WEIGHT * parameters
+        + itemsize * activations
+        + _EDGE_COPIES * edge_bytes,
+    )
+
+
+def _activations(config, num_relations, height, width):
+    """Numbers of one image that all networks keep for their gradients, and those at work."""
+    trunks, block6 = [], 0
+    for scale in config["scales"]:
+        sides = [scaled(n, scale) for n in (height, width)]
+        trunk = 0
+        for _, count, channels in BLOCKS[: config["num_blocks"]]:
+            trunk += count * math.prod(sides) * _channels(channels, config)
+            sides = [-(-n // 2) for n in sides]
+            trunk += math.prod(sides) * _channels(channels, config)
+        trunks.append(trunk)
+        channels = sum(_channels(n, config) for _, n in config["block6"])
+        block6 += math.prod(sides) * channels
+    networks = config["unary"] + num_relations
+    if config["checkpointing"]:
+        return networks * block6 + 2 * max(trunks)  # one network's at a time, and their gradients
+    first = math.prod(scaled(n, max(config["scales"])) for n in (height, width))
+    return networks * (sum(trunks) + block6) + 2 * first * _channels(BLOCKS[0][2], config)
+
+
+def count_parameters(config, num_relations):
+    """Weights of a PiecewiseCRF with these arguments.
+
+    Args:
+        config: arguments of `PiecewiseCRF`.
+        num_relations: how many relations it has.
+    """
+    labels, units = config["num_classes"], _channels(config["units"], config)
+    trunk, channels = _convolutions(3, _vgg16(config), config)
+    block6, features = _convolutions(channels, config["block6"], config)
+    features *= len(config["scales"])
+    network = trunk + len(config["scales"]) * block6
+    unary = network + (features + 1) * units + (units + 1) * labels
+    pairwise = network + (2 * features + 1) * units + (units + 1) * labels**2
+    return config["unary"] * unary + num_relations * pairwise
+
+
+def _vgg16(config):
+    """Kernels and channels of the blocks' convolutions."""
+    blocks = BLOCKS[: config["num_blocks"]]
+    return [(3, channels) for _, count, channels in blocks for _ in range(count)]
+
+
+def _convolutions(channels, layers, config):
+    """Weights and biases of (kernel, channels) one after the other, and the last one's channels."""
+    total = 0
+    for kernel, n in layers:
+        n = _channels(n, config)
+        total += (kernel**2 * channels + 1) * n
+        channels = n
+    return total, channels
+
+
+def _channels(n, config):
+    return max(1, round(n * config["width"]))
