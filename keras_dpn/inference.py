@@ -1,71 +1,117 @@
-"""Whole images in, class probabilities out: any size, averaged over scales and mirroring."""
+"""Whole images in, class probabilities out: any size, averaged over models, scales, mirroring."""
 
 import itertools
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 
 from keras_dpn import models
+from keras_dpn.graph import is_functional
 from keras_dpn.ops.warp import NO_LINK, check_flow
+from keras_dpn.tiles import OVERLAP, joined, pieces
 
+Models = keras.Model | Sequence[keras.Model]
 Forward = Callable[[np.ndarray], list[np.ndarray]]
+Look = Callable[[np.ndarray], list[np.ndarray]]
 Flow = Callable[[np.ndarray, np.ndarray], np.ndarray] | Iterable[tuple[np.ndarray, np.ndarray]]
-
-# One model with an output for each stage, for every model asked. Kept here, not on the model: Keras
-# would take an attribute for a sublayer and save it.
-_STAGE_MODELS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# Models made of the ones asked, whose outputs are probabilities, of one or several stages. Kept
+# here, not on the model: Keras would take an attribute for a sublayer and save it.
+_MODELS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def predict_probabilities(
-    model: keras.Model,
+    model: Models,
     image: np.ndarray,
     scales: Sequence[float] = (1.0,),
     mirror: bool = False,
+    tile: int | None = None,
+    overlap: int = OVERLAP,
 ) -> np.ndarray:
     """Class probabilities of every pixel of one image.
 
     The image is resized to each of the scales (bilinear, antialiased), the model's logits become
     probabilities, and these are brought back to the image's size and averaged.
 
+    With `tile` an image of more than tile x tile pixels is looked at in overlapping squares of that
+    side or less, each by itself, so that the memory of a pass does not grow with the image
+    (`tiles.pieces`). A network that sees no further than 3/8 of the overlap answers as on the whole
+    image (with `mirror` if the image's width is a multiple of its stride); what looks further, such
+    as ParseNet's global context, sees the tile only.
+
     Args:
-        model: takes RGB images (B, H, W, 3) with values 0-255, returns logits (B, H, W, L).
+        model: takes RGB images (B, H, W, 3) with values 0-255, returns logits (B, H, W, L). Or
+            several of them, whose probabilities are averaged.
         image: (H, W, 3), uint8 or float, RGB, 0-255.
         scales: factors for height and width; (1.0,) is the image as it is.
         mirror: average with the prediction on the image mirrored left to right.
+        tile: side of the tiles in pixels, a multiple of 32 of at least twice the overlap, see
+            `tiles.side_for_memory`; None for the whole image at once, whatever its size.
+        overlap: pixels that neighbouring tiles share, a multiple of 32 from 32 up.
 
     Returns:
         float32 (H, W, L); each pixel's values sum to 1.
 
     Raises:
         ValueError: if the image is not (H, W, 3) with pixels in it, holds neither uint8 nor finite
-            floats, if a scale is not above 0, or if the model's output is not (1, H, W, L).
+            floats, if a scale is not above 0, if tile or overlap is none of those, or if a model's
+            output is not (1, H, W, L).
 
     Example:
     >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(5, 1)])
     >>> predict_probabilities(model, np.zeros((7, 9, 3), "uint8"), scales=(1.0, 2.0)).shape
     (7, 9, 5)
     """
-
-    def forward(batch: np.ndarray) -> list[np.ndarray]:
-        return [model.predict_on_batch(batch)]
-
-    return _averaged(forward, image, scales, mirror)[0]
+    return _predicted(_forwards(model), image, scales, mirror, tile, overlap)[0]
 
 
 def predict_labels(
-    model: keras.Model,
+    model: Models,
     image: np.ndarray,
     scales: Sequence[float] = (1.0,),
     mirror: bool = False,
+    tile: int | None = None,
+    overlap: int = OVERLAP,
 ) -> np.ndarray:
     """The most probable class of every pixel: uint8 (H, W), or int32 above 256 classes.
 
+    With `tile` the probabilities of the whole image are never there at once.
+
     Args and Raises as in `predict_probabilities`.
     """
-    return to_labels(predict_probabilities(model, image, scales, mirror))
+    image = _check_image(image)
+    found = pieces(_look(_forwards(model), scales, mirror), image, tile, overlap)
+    labelled = ((rows, columns, [to_labels(p)]) for rows, columns, [p] in found)
+    return joined(labelled, image.shape[:2])[0]
+
+
+def predict_images(
+    model: Models,
+    images: Iterable[np.ndarray],
+    scales: Sequence[float] = (1.0,),
+    mirror: bool = False,
+    tile: int | None = None,
+    overlap: int = OVERLAP,
+) -> Iterator[np.ndarray]:
+    """Class probabilities of one image after another, of any sizes.
+
+    While the model looks at an image, a thread takes the next two from `images`: a generator that
+    reads and decodes them costs no time then.
+
+    Args and Raises as in `predict_probabilities`, but for `images`, which may have no end.
+
+    Yields:
+        float32 (H, W, L) for each image, in order.
+    """
+    forwards, remaining = _forwards(model), iter(images)
+    with ThreadPoolExecutor(1) as reader:
+        waiting = deque(reader.submit(next, remaining, None) for _ in range(2))
+        while (image := waiting.popleft().result()) is not None:
+            waiting.append(reader.submit(next, remaining, None))
+            yield _predicted(forwards, image, scales, mirror, tile, overlap)[0]
 
 
 def to_labels(probabilities: np.ndarray) -> np.ndarray:
@@ -75,20 +121,25 @@ def to_labels(probabilities: np.ndarray) -> np.ndarray:
 
 
 def stage_probabilities(
-    model: keras.Model,
+    model: Models,
     image: np.ndarray,
     stages: Sequence[str] | None = None,
     scales: Sequence[float] = (1.0,),
     mirror: bool = False,
+    tile: int | None = None,
+    overlap: int = OVERLAP,
 ) -> dict[str, np.ndarray]:
     """Class probabilities after each stage of one model, in a single forward pass.
 
     Args:
-        model: has `stage_names` and `stage_model(name)`, as `models.DPN`.
+        model: has `stage_names` and `stage_model(name)`, as `models.DPN`. Or several, all with
+            these stages.
         image: (H, W, 3), uint8 or float, RGB, 0-255.
-        stages: names to return, in this order; all by default.
-        scales: as in `predict_probabilities`.
-        mirror: as in `predict_probabilities`.
+        stages: names to return, in this order; all of the (first) model's by default.
+        scales: as in `predict_probabilities`, as all that follow.
+        mirror: average with the mirrored image.
+        tile: side of the tiles; None for the whole image at once.
+        overlap: pixels that neighbouring tiles share.
 
     Returns:
         float32 (H, W, L) for each stage's name.
@@ -96,13 +147,42 @@ def stage_probabilities(
     Raises:
         ValueError: for a model without stages, an unknown stage, and as `predict_probabilities`.
     """
-    names = check_stages(model, stages)
-    stage_model = _stage_model(model, names)
+    models_ = _as_models(model)
+    names = check_stages(models_[0], stages)
+    forwards = _forwards(models_, names)
+    found = _predicted(forwards, image, scales, mirror, tile, overlap)
+    return dict(zip(names, found, strict=True))
 
-    def forward(batch: np.ndarray) -> list[np.ndarray]:
-        return keras.tree.flatten(stage_model.predict_on_batch(batch))
 
-    return dict(zip(names, _averaged(forward, image, scales, mirror), strict=True))
+def in_precision(model: keras.Model, policy: str) -> keras.Model:
+    """A copy of a model that computes in another precision, with the same weights.
+
+    In half precision ("mixed_bfloat16", "mixed_float16") hardware made for it is several times
+    faster and a pass takes about half the memory. Layers that the network itself keeps in float32,
+    such as its last ones, stay so.
+
+    Args:
+        model: one of `keras_dpn.models`, or any whose configuration leaves the precision to Keras.
+        policy: name of a dtype policy of Keras.
+
+    Raises:
+        ValueError: if the policy is unknown, or the model's configuration fixes the precision, as
+            that of a functional model does.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        copy = type(model).from_config(model.get_config())
+    finally:
+        keras.config.set_dtype_policy(before)
+    wanted = keras.dtype_policies.get(policy).compute_dtype
+    if all(layer.compute_dtype != wanted for layer in copy.layers if layer.weights):
+        raise ValueError(
+            f"Invalid value for argument `model`: expected one that can compute in {wanted}, but "
+            f"the configuration of {model.name!r} fixes its layers' precision."
+        )
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def predict_video(
@@ -213,16 +293,40 @@ def check_stages(model: keras.Model, stages: Sequence[str] | None = None) -> tup
     return names
 
 
-def _stage_model(model: keras.Model, names: tuple[str, ...]) -> keras.Model:
-    cache = _STAGE_MODELS.setdefault(model, {})
-    if names not in cache:
-        outputs = [model.stage_model(name).outputs[0] for name in names]
-        cache[names] = keras.Model(model.inputs, outputs)
-    return cache[names]
+def _as_models(model: Models) -> tuple[keras.Model, ...]:
+    found = tuple(model) if isinstance(model, (list, tuple)) else (model,)
+    if not found:
+        raise ValueError("Invalid value for argument `model`: expected one or more, received none.")
+    return found
+
+
+def _forwards(model: Models, stages: tuple[str, ...] | None = None) -> list[Forward]:
+    """For each model what gives a batch's probabilities, for each of the stages or at the end."""
+    return [_forward(network, stages) for network in _as_models(model)]
+
+
+def _forward(model: keras.Model, stages: tuple[str, ...] | None) -> Forward:
+    if stages is None and not is_functional(model):
+        return lambda batch: [softmax(np.asarray(model.predict_on_batch(batch), "float32"))]
+    network = _probability_model(model, stages)
+    return lambda batch: keras.tree.flatten(network.predict_on_batch(batch))
+
+
+def _probability_model(model: keras.Model, stages: tuple[str, ...] | None) -> keras.Model:
+    """A model with the softmax in its graph: NumPy's takes as long as a small network."""
+    cache = _MODELS.setdefault(model, {})
+    if stages not in cache:
+        outputs = model.outputs
+        if stages is not None:
+            names = check_stages(model, stages)
+            outputs = [model.stage_model(name).outputs[0] for name in names]
+        logits = [keras.ops.cast(x, "float32") for x in outputs]
+        cache[stages] = keras.Model(model.inputs[0], [keras.ops.softmax(x) for x in logits])
+    return cache[stages]
 
 
 def _split_model(model, names: tuple[str, ...]) -> tuple[keras.Model, keras.Model]:
-    cache = _STAGE_MODELS.setdefault(model, {})
+    cache = _MODELS.setdefault(model, {})
     key = ("split", *names)
     if key not in cache:
         cache[key] = model.split(names)
@@ -263,7 +367,7 @@ def _with_terms(
     """Each frame with its unary term and guide."""
     size = None
     for frame in frames:
-        image = _check_image(frame)
+        image = _check_image(frame).astype("float32")
         size = size or image.shape
         if image.shape != size:
             raise ValueError(
@@ -300,36 +404,50 @@ def _stacked_links(links: Iterable, size: tuple[int, int]) -> list[np.ndarray]:
     return [steps[None, :, 0], steps[None, :, 1]]
 
 
-def _averaged(
-    forward: Forward, image: np.ndarray, scales: Sequence[float], mirror: bool
+def _predicted(
+    forwards: Sequence[Forward],
+    image: np.ndarray,
+    scales: Sequence[float],
+    mirror: bool,
+    tile: int | None,
+    overlap: int,
 ) -> list[np.ndarray]:
-    """Mean probabilities (H, W, L) over scales and mirroring, for each of the model's outputs."""
+    """Probabilities (H, W, L) of an image for each output."""
     image = _check_image(image)
-    sums: list[np.ndarray] = []
-    for scale in _check_scales(scales):
-        height, width = (max(1, round(scale * n)) for n in image.shape[:2])
-        scaled = _resize(image, height, width)
-        for flip in (False, True) if mirror else (False,):
+    found = pieces(_look(forwards, scales, mirror), image, tile, overlap)
+    return joined(found, image.shape[:2])
+
+
+def _look(forwards: Sequence[Forward], scales: Sequence[float], mirror: bool) -> Look:
+    """What gives the mean probabilities of an image, or of a tile, for each output."""
+    flips = (False, True) if mirror else (False,)
+    views = list(itertools.product(_check_scales(scales), flips, forwards))
+
+    def look(image: np.ndarray) -> list[np.ndarray]:
+        image = image.astype("float32")  # one dtype, so that the model is traced once
+        sums: list[np.ndarray] = []
+        for scale, flip, forward in views:
+            height, width = (max(1, round(scale * n)) for n in image.shape[:2])
+            scaled = _resize(image, height, width)
             maps = _forward_one(forward, scaled[:, ::-1] if flip else scaled)
-            maps = [p[:, ::-1] if flip else p for p in maps]
-            maps = [_resize(p, *image.shape[:2]) for p in maps]
+            maps = [_resize(p[:, ::-1] if flip else p, *image.shape[:2]) for p in maps]
             sums = [s + p for s, p in zip(sums, maps, strict=True)] if sums else maps
-    return [s / s.sum(axis=-1, keepdims=True) for s in sums]
+        return [s / np.float32(len(views)) for s in sums] if len(views) > 1 else sums
+
+    return look
 
 
 def _forward_one(forward: Forward, image: np.ndarray) -> list[np.ndarray]:
     """Probabilities (H, W, L) of one image for each output."""
-    maps = []
-    for logits in forward(np.ascontiguousarray(image[None])):
-        shape = np.shape(logits)
-        if len(shape) != 4 or shape[:3] != (1, *image.shape[:2]):
+    maps = forward(np.ascontiguousarray(image[None]))
+    for found in maps:
+        if np.ndim(found) != 4 or found.shape[:3] != (1, *image.shape[:2]):
             raise ValueError(
                 "Invalid value for argument `model`: expected logits of shape "
                 f"(1, {image.shape[0]}, {image.shape[1]}, classes) for an image of shape "
-                f"{image.shape}, received {shape}."
+                f"{image.shape}, received {np.shape(found)}."
             )
-        maps.append(softmax(np.asarray(logits[0], "float32")))
-    return maps
+    return [found[0] for found in maps]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -363,7 +481,7 @@ def _check_image(image: np.ndarray) -> np.ndarray:
         raise ValueError(f"{expected} of uint8 or floats from 0 to 255, received {image.dtype}.")
     if not np.isfinite(image).all():
         raise ValueError(f"{expected} of finite numbers, received NaN or infinity.")
-    return image.astype("float32")  # one dtype, so that the model is traced once
+    return image
 
 
 def _check_scales(scales: Sequence[float]) -> tuple[float, ...]:

@@ -2,13 +2,13 @@
 
 import functools
 from collections.abc import Callable, Iterable
-from graphlib import TopologicalSorter
 from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import layers
 
+from keras_dpn.graph import graph_nodes
 from keras_dpn.layers import (
     BlockMinPool,
     GlobalContext,
@@ -287,7 +287,7 @@ def _output(model, layer):
         )
     maps = {
         node.operation.name: node.output_tensors[0]
-        for node in _nodes(model.outputs)
+        for node in graph_nodes(model.outputs)
         if isinstance(node.operation, layers.Layer) and len(node.output_tensors[0].shape) == 4
     }
     if layer not in maps:
@@ -318,29 +318,13 @@ def _walk_back(inputs, spans, outputs, input_sizes, unlimited):
         input_sizes: height and width of each input.
         unlimited: receives the layers that look at everything.
     """
-    nodes = _nodes(outputs)
+    nodes = graph_nodes(outputs)
     tensors = [tensor for node in nodes for tensor in node.output_tensors]
     sizes = _sizes(inputs, tensors, input_sizes)
     for node in reversed(nodes):
         for tensor, span in _looked_at(node, spans, sizes, unlimited):
             spans[id(tensor)] = _union(spans.get(id(tensor)), span)
     return [spans.get(id(tensor)) for tensor in inputs]
-
-
-def _nodes(outputs):
-    """The calls of layers that lead to tensors, each after those that it needs."""
-    found, waiting = {}, [_node_of(tensor) for tensor in outputs]
-    while waiting:
-        node = waiting.pop()
-        if node not in found:
-            found[node] = node.parent_nodes
-            waiting.extend(node.parent_nodes)
-    return list(TopologicalSorter(found).static_order())
-
-
-def _node_of(tensor):
-    history = tensor._keras_history  # Keras has no public way from a tensor to its layer (3.15.1)
-    return history.operation._inbound_nodes[history.node_index]
 
 
 def _sizes(inputs, tensors, input_sizes):

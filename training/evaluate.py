@@ -6,7 +6,9 @@ prints a table and writes RUN/evaluation_<split>.json, and beside it what was co
 evaluation_<split>.npz, for `python -m training.compare`. `--crf RUN/crf.json` scores each stage
 with a fully connected CRF as well, `--trimap` adds scores along the outlines of things, with a
 plot. Networks for clips, and others with `--consistency`, are shown whole sequences, and the
-temporal consistency of their labels is scored too.
+temporal consistency of their labels is scored too. Several runs are averaged:
+
+    python -m training.evaluate --work-dir RUN --work-dir RUN2 --mirror --out both.json
 """
 
 import itertools
@@ -22,9 +24,11 @@ from rich.table import Table
 
 from keras_dpn import inference, metrics, models, viz
 from keras_dpn.crf import refine
+from training.ahead import map_ahead
 from training.cli import run
 from training.crf_settings import read_crf
 from training.data import ClipDataset, Dataset, Example, load_dataset
+from training.ensemble import Precision, WorkDirs, choose_tile, in_precision, load_ensemble
 from training.workdir import (
     CONFIG,
     FLOW,
@@ -43,64 +47,89 @@ SCORES = {
     "mean_accuracy": "mean accuracy",
     "frequency_weighted_iou": "frequency-weighted IoU",
 }
+OTHER_SCORES = {
+    "tagging accuracy (TA)": ("objects", "ta"),
+    "localisation accuracy (LA)": ("objects", "la"),
+    "boundary accuracy (BA)": ("objects", "ba"),
+    "calibration error (ECE)": ("calibration", "ece"),
+    "temporal consistency": ("consistency", "miou"),
+}
+AS_IT_IS = {"scales": [1.0], "mirror": False, "tile": None}
 TRIMAP_WIDTH = 40  # pixels, of the widest band: DeepLab v1's Fig. 5
 
 Link = tuple[np.ndarray, np.ndarray]
 
 
 def evaluate(
-    model: keras.Model,
+    model: keras.Model | Sequence[keras.Model],
     dataset: Dataset,
     split: str,
     *,
     stages: Sequence[str] | None = None,
     scales: Sequence[float] = (1.0,),
     mirror: bool = False,
+    tile: int | None = None,
     crf: Mapping[str, Any] | None = None,
     trimap: Literal["void", "boundary"] | None = None,
     consistency: bool = False,
+    box_threshold: float = 0.5,
+    boundary_tolerance: float = 0.0075,
+    calibration_bins: int = 15,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Scores every stage asked for in one pass over a split; images of any sizes.
 
     Args:
-        model: logits (B, H, W, L) from RGB images.
+        model: logits (B, H, W, L) from RGB images; or several, whose probabilities are averaged.
         dataset: with the model's classes.
         split: one of the data set's.
         stages: names of the model's stages; by default its output alone, as "final".
         scales: as in `inference.predict_probabilities`.
         mirror: as in `inference.predict_probabilities`.
+        tile: as in `inference.predict_probabilities`; None: whole images.
         crf: keyword arguments of `crf.refine`; a stage "final+crf" follows the stage "final" then.
         trimap: score bands of 1 to 40 pixels around the "void" or a "boundary" too, as
             `metrics.trimap_distance` draws them.
         consistency: score how far the labels of neighbouring frames agree along the optical flow
             too (`metrics.temporal_confusion`); networks for clips always do.
+        box_threshold: as `threshold` in `metrics.object_scores`.
+        boundary_tolerance: as `tolerance` in `metrics.object_counts`.
+        calibration_bins: as `bins` in `metrics.calibration_counts`.
         progress: whether to show a progress bar.
 
     Returns:
-        "dataset", "split", "images", "scales", "mirror", "crf", and in
+        "dataset", "split", "images", "official" (how many images the complete split has, if that is
+        known), "models" (how many), "scales", "mirror", "tile", "crf", and in
         "stages" for each stage "name", the `metrics.scores`, the "confusion" matrix, truth in rows,
+        "objects", the `metrics.object_scores` with "box_threshold" and "boundary_tolerance",
+        "calibration", the `metrics.calibration` of its bins,
         and on request "trimap": "around", "widths", and for each width "miou" and "accuracy", and
         "consistency": "miou" and the number of "pixels" compared. All of this goes into the JSON
         file. "per_image" has the images' "names" and the "confusions" of each stage, an int array
         (images, L, L).
 
     Raises:
-        ValueError: for a split that is unknown or empty, unknown stages, labels beyond the
-            classes, a model with another number of classes; and where clips are needed, for a data
-            set that has none, or scales and mirroring.
+        ValueError: for a split that is unknown or empty, an image that can't be read, unknown
+            stages, labels beyond the classes, a model with another number of classes; and where
+            clips are needed, for a data set that has none, or scales, mirroring, tiles or several
+            models.
     """
+    networks = list(model) if isinstance(model, Sequence) else [model]
     examples = dataset.examples(split)
     if not examples:
         raise ValueError(f"The split '{split}' of {dataset.name} has no images.")
-    consistency = consistency or isinstance(model, models.SpatialTemporalDPN)
-    scales = tuple(scales)
+    consistency = consistency or any(isinstance(n, models.SpatialTemporalDPN) for n in networks)
+    look = {"scales": list(scales), "mirror": mirror, "tile": tile}
     if not consistency:
-        predictions = _predict_pictures(model, dataset, examples, stages, scales, mirror, progress)
-    elif scales == (1.0,) and not mirror:
-        predictions = _predict_sequences(model, dataset, split, stages, progress)
+        predictions = _predict_pictures(networks, dataset, examples, stages, look, progress)
+    elif look == AS_IT_IS and len(networks) == 1:
+        predictions = _predict_sequences(networks[0], dataset, split, stages, progress)
     else:
-        raise ValueError("Sequences are looked at as they are: leave out scales and mirroring.")
+        raise ValueError(
+            "Sequences are looked at as they are, by one model: leave out scales, mirroring and "
+            "tiles."
+        )
+    settings = _Settings(trimap, box_threshold, boundary_tolerance, calibration_bins)
     tallies: dict[str, _Tally] = {}
     names = []
     for seen in predictions:
@@ -108,14 +137,15 @@ def evaluate(
             names.append(seen.name)
         for name, probabilities in _with_crf(seen.found, seen.image, crf):
             if name not in tallies:
-                tallies[name] = _Tally(dataset, trimap)
+                tallies[name] = _Tally(dataset, settings)
             tallies[name].add(seen, probabilities)
     return {
         "dataset": dataset.name,
         "split": split,
         "images": len(examples),
-        "scales": list(scales),
-        "mirror": mirror,
+        "official": dataset.official.get(split),
+        "models": len(networks),
+        **look,
         "crf": crf,
         "stages": [{"name": name, **tally.result()} for name, tally in tallies.items()],
         "per_image": {
@@ -138,21 +168,30 @@ class _Seen(NamedTuple):
     link: Link | None = None
 
 
+class _Settings(NamedTuple):
+    """What is scored, as `evaluate` takes it."""
+
+    trimap: str | None
+    box_threshold: float
+    boundary_tolerance: float
+    calibration_bins: int
+
+
 def _predict_pictures(
-    model: keras.Model,
+    networks: Sequence[keras.Model],
     dataset: Dataset,
     examples: Sequence[Example],
     stages: Sequence[str] | None,
-    scales: Sequence[float],
-    mirror: bool,
+    look: Mapping[str, Any],
     progress: bool,
 ) -> Iterator[_Seen]:
-    for example in track(examples, "evaluating", disable=not progress):
-        image, labels = dataset.read(example)
+    read = map_ahead(dataset.read, examples)
+    shown = track(examples, "evaluating", disable=not progress)
+    for example, (image, labels) in zip(shown, read, strict=True):
         if stages is None:
-            found = {"final": inference.predict_probabilities(model, image, scales, mirror)}
+            found = {"final": inference.predict_probabilities(networks, image, **look)}
         else:
-            found = inference.stage_probabilities(model, image, stages, scales, mirror)
+            found = inference.stage_probabilities(networks, image, stages, **look)
         yield _Seen(example.name, image, labels, found)
 
 
@@ -203,16 +242,17 @@ def _predict_sequence(
 class _Tally:
     """What is counted of one stage's answers."""
 
-    def __init__(self, dataset: Dataset, trimap: str | None):
-        self._name, self._classes, self._trimap = dataset.name, dataset.classes, trimap
+    def __init__(self, dataset: Dataset, settings: _Settings):
+        self._name, self._classes, self._settings = dataset.name, dataset.classes, settings
         self.confusions: list[np.ndarray] = []
         """Of each image that has labels."""
-        self._bands, self._agreement = 0, 0
+        self._objects: list[np.ndarray] = []
+        self._bands, self._agreement, self._calibration = 0, 0, 0
         self._before: np.ndarray | None = None
 
     def add(self, seen: _Seen, probabilities: np.ndarray) -> None:
         """Count one picture."""
-        count, ignore = self._classes.num_classes, self._classes.ignore
+        count = self._classes.num_classes
         if probabilities.shape[-1] != count:
             raise ValueError(
                 f"{self._name} has {count} classes, but the model answers with "
@@ -220,22 +260,43 @@ class _Tally:
             )
         predicted = inference.to_labels(probabilities)
         if seen.labels is not None:
-            pixels = seen.labels, predicted, count, ignore
-            self.confusions.append(metrics.confusion_matrix(*pixels))
-            if self._trimap:
-                in_bands = metrics.trimap_confusions(*pixels, self._trimap, TRIMAP_WIDTH)
-                self._bands = self._bands + in_bands
+            self._add_labelled(seen.labels, predicted, probabilities)
         if seen.link is not None:
             pair = self._before, predicted, *seen.link, count
             self._agreement = self._agreement + metrics.temporal_confusion(*pair)
         self._before = predicted
 
+    def _add_labelled(
+        self, labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray
+    ) -> None:
+        ignore, settings = self._classes.ignore, self._settings
+        pixels = labels, predicted, self._classes.num_classes, ignore
+        self.confusions.append(metrics.confusion_matrix(*pixels))
+        self._objects.append(metrics.object_counts(*pixels, settings.boundary_tolerance))
+        places = predicted[..., None].astype("int64")
+        confidences = np.take_along_axis(probabilities, places, axis=-1)[..., 0]
+        self._calibration = self._calibration + metrics.calibration_counts(
+            labels, predicted, confidences, ignore, settings.calibration_bins
+        )
+        if settings.trimap:
+            in_bands = metrics.trimap_confusions(*pixels, settings.trimap, TRIMAP_WIDTH)
+            self._bands = self._bands + in_bands
+
     def result(self) -> dict[str, Any]:
         """The stage's part of the evaluation."""
-        confusion = np.sum(self.confusions, axis=0)
-        result = {**metrics.scores(confusion), "confusion": confusion.tolist()}
-        if self._trimap:
-            result["trimap"] = _trimap_curve(self._bands, self._trimap)
+        confusion, settings = np.sum(self.confusions, axis=0), self._settings
+        result = {
+            **metrics.scores(confusion),
+            "confusion": confusion.tolist(),
+            "objects": {
+                **metrics.object_scores(self._objects, settings.box_threshold),
+                "box_threshold": settings.box_threshold,
+                "boundary_tolerance": settings.boundary_tolerance,
+            },
+            "calibration": metrics.calibration(self._calibration),
+        }
+        if settings.trimap:
+            result["trimap"] = _trimap_curve(self._bands, settings.trimap)
         if np.ndim(self._agreement):
             agreement = metrics.scores(self._agreement)["miou"]
             result["consistency"] = {"miou": agreement, "pixels": int(self._agreement.sum())}
@@ -263,21 +324,28 @@ def evaluate_each_stage(
     work_dir: Path,
     dataset: Dataset,
     split: str,
+    *,
+    precision: Precision = "float32",
+    scales: Sequence[float] = (1.0,),
+    tile: int | None = None,
+    memory: float | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Scores the best model of every stage of a training run, each at its own stage's output.
 
     Args and Returns as in `evaluate`, but for `stages`; "stages" has the names of the stages of
-    training.
+    training. `precision` is what the models compute in, `memory` as in `choose_tile`.
 
     Raises:
         ValueError: as `evaluate`, and if the run has no results yet.
     """
     found, stages, confusions = {}, [], {}
     for stage in read_json(work_dir / RESULTS)["stages"]:
-        name, model = stage["name"], load_model(work_dir, stage["name"])
+        name = stage["name"]
+        model = in_precision(load_model(work_dir, name), precision)
         output = load_stages(work_dir)[name].output
-        found = evaluate(model, dataset, split, stages=(output,), **options)
+        look = {"scales": scales, "tile": choose_tile(model, scales, tile, memory)}
+        found = evaluate(model, dataset, split, stages=(output,), **look, **options)
         for row in found["stages"]:
             title = name + row["name"].removeprefix(output)
             stages.append({**row, "name": title})
@@ -333,10 +401,12 @@ def run_dataset(
 
 def score_table(evaluation: dict[str, Any], names: Sequence[str]) -> Table:
     """Per cent for each class (rows) and stage (columns), and the means."""
-    images, split = evaluation["images"], evaluation["split"]
-    table = Table(title=f"{evaluation['dataset']}, {images} images of {split}: IoU in %")
-    table.add_column("class")
+    images, split, official = (evaluation[key] for key in ("images", "split", "official"))
+    of_how_many = f" of {official}" if official not in (None, images) else ""
+    title = f"{evaluation['dataset']}, {images}{of_how_many} images of {split}: IoU in %"
     stages = evaluation["stages"]
+    table = Table(title=title, caption=score_definitions(stages[0]))
+    table.add_column("class")
     for stage in stages:
         table.add_column(stage["name"], justify="right")
     for i, name in enumerate(names):
@@ -345,10 +415,21 @@ def score_table(evaluation: dict[str, Any], names: Sequence[str]) -> Table:
     for key, title in SCORES.items():
         style = "bold" if key == "miou" else None
         table.add_row(title, *(_percent(stage[key]) for stage in stages), style=style)
-    if any("consistency" in stage for stage in stages):
-        found = (stage.get("consistency", {}).get("miou") for stage in stages)
-        table.add_row("temporal consistency", *map(_percent, found))
+    table.add_section()
+    for title, (group, key) in OTHER_SCORES.items():
+        if any(group in stage for stage in stages):
+            table.add_row(title, *(_percent(stage.get(group, {}).get(key)) for stage in stages))
     return table
+
+
+def score_definitions(stage: Mapping[str, Any]) -> str:
+    """What TA, LA, BA and ECE of a stage are, with the parameters that they were counted with."""
+    objects, bins = stage["objects"], len(stage["calibration"]["pixels"])
+    return (
+        "TA, LA, BA: a class in an image is one object; LA: IoU of boxes; BA: boundaries within "
+        f"{objects['boundary_tolerance']:.2%} of the diagonal, where that IoU is "
+        f"{objects['box_threshold']:g} or more; ECE: {bins} bins"
+    )
 
 
 def _percent(value: float | None) -> str:
@@ -357,7 +438,7 @@ def _percent(value: float | None) -> str:
 
 def main(
     *,
-    work_dir: Path,
+    work_dir: WorkDirs,
     dataset: str | None = None,
     data_dir: Path | None = None,
     split: str = "val",
@@ -365,23 +446,34 @@ def main(
     each_stage: bool = False,
     scales: tuple[float, ...] = (1.0,),
     mirror: bool = False,
+    tile: int | None = None,
+    memory: float | None = None,
+    precision: Precision = "float32",
     crf: Path | None = None,
     trimap: bool = False,
     trimap_around: Literal["void", "boundary"] = "void",
     consistency: bool = False,
+    box_threshold: float = 0.5,
+    boundary_tolerance: float = 0.0075,
+    calibration_bins: int = 15,
     out: Path | None = None,
 ) -> None:
     """Scores a trained model on one split and prints a table, classes by stages.
 
     Args:
-        work_dir: directory of the training run.
-        dataset: one of `training.data.NAMES`; that of the run by default.
+        work_dir: directory of the training run; given several times, the probabilities of the
+            runs are averaged.
+        dataset: one of `training.data.NAMES`; that of the (first) run by default.
         data_dir: directory of the data set; scenes needs none.
         split: train, val or test.
         stages: score the trained model after each of its parts, not only at the end.
         each_stage: score the best model of every stage of training instead.
         scales: factors at which each image is looked at; the probabilities are averaged.
         mirror: average with the mirrored image as well.
+        tile: look at larger images in overlapping tiles of this side in pixels, a multiple of 32
+            from 512 up; by default all images are looked at as a whole.
+        memory: choose the tile so that a pass takes no more than so many GiB.
+        precision: what the network computes in.
         crf: JSON file with a fully connected CRF's settings, as training.crf_search writes it; each
             stage is then scored without and with it.
         trimap: also score bands of 1 to 40 pixels along the outlines of things, and draw the
@@ -389,21 +481,32 @@ def main(
         trimap_around: what the bands lie around: void, or boundary, for data with little void.
         consistency: also score how far the labels of neighbouring frames agree along the optical
             flow; networks for clips always do.
+        box_threshold: IoU from which on the box of a class counts as localised, for BA.
+        boundary_tolerance: how far a boundary may be off, as a share of the image's diagonal.
+        calibration_bins: intervals of confidence, for ECE.
         out: JSON file to write, with an .npz file beside it; evaluation_SPLIT.json in the work
             directory by default.
     """
+    if not work_dir:
+        raise ValueError("Expected a training run: give --work-dir, once or several times.")
+    if len(work_dir) > 1 and (each_stage or out is None):
+        raise ValueError("Several runs: name the file to write with --out, without --each-stage.")
     settings = read_crf(crf) if crf else None
-    data = run_dataset(work_dir, dataset, data_dir)
-    options = {"scales": scales, "mirror": mirror, "crf": settings, "progress": True}
-    options |= {"trimap": trimap_around if trimap else None, "consistency": consistency}
+    data = run_dataset(work_dir[0], dataset, data_dir)
+    options = {"scales": scales, "mirror": mirror, "crf": settings, "consistency": consistency}
+    options |= {"trimap": trimap_around if trimap else None, "box_threshold": box_threshold}
+    options |= {"boundary_tolerance": boundary_tolerance, "calibration_bins": calibration_bins}
+    options["progress"] = True
     if each_stage:
-        found = evaluate_each_stage(work_dir, data, split, **options)
+        look = {"precision": precision, "tile": tile, "memory": memory}
+        found = evaluate_each_stage(work_dir[0], data, split, **look, **options)
     else:
-        model = load_model(work_dir)
-        chosen = inference.check_stages(model) if stages else None
-        found = evaluate(model, data, split, stages=chosen, **options)
-    out = out or evaluation_file(work_dir, split)
-    write_evaluation(out, found)
+        networks, _ = load_ensemble(work_dir, precision)
+        chosen = inference.check_stages(networks[0]) if stages else None
+        tile = choose_tile(networks, scales, tile, memory)
+        found = evaluate(networks, data, split, stages=chosen, tile=tile, **options)
+    out = out or evaluation_file(work_dir[0], split)
+    write_evaluation(out, {**found, "precision": precision})
     console = Console()
     console.print(score_table(found, data.classes.names))
     console.print(f"written: {out}", soft_wrap=True)

@@ -3,115 +3,30 @@
     python -m training.predict photos/ film.mp4 --work-dir runs/demo --out labelled --overlay
 
 writes labels/NAME.png (a palette PNG: its values are the labels), and on request overlays/NAME.png,
-stages/NAME.png and probabilities/NAME.npz. Of a video it writes videos/NAME.mp4, which shows it
-beside its labels, videos/NAME.json with its temporal consistency, and on request
-overlays/NAME.mp4, or with --frames labels/NAME/000123.png instead of videos/NAME.mp4.
+stages/NAME.png and probabilities/NAME.npz. Stopped, the same command with --resume carries on. Of a
+video it writes videos/NAME.mp4, which shows it beside its labels, videos/NAME.json with its
+temporal consistency, and on request overlays/NAME.mp4, or with --frames labels/NAME/000123.png
+instead of videos/NAME.mp4.
 """
 
 import glob
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import keras
-import numpy as np
-from rich.console import Console
-from rich.progress import track
 from tyro.conf import Positional
 
-from keras_dpn import inference, viz
+from keras_dpn import inference
 from training.cli import run
-from training.data import Classes
-from training.data.images import ImageError, read_image
 from training.data.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from training.ensemble import Precision, WorkDirs, choose_tile, load_ensemble
+from training.predict_pictures import KINDS as PICTURE_KINDS
+from training.predict_pictures import keep_settings, label_pictures, without_done
 from training.predict_video import label_videos
-from training.workdir import load_classes, load_model, write_atomically
+from training.workdir import MODEL
 
-# a folder under `out` for each
-KINDS = ("labels", "overlays", "stages", "probabilities", "videos")
-STAGE_TITLES = {
-    "unary": "unary (b11)",
-    "triple": "+ triple penalty (b12)",
-    "contexts": "+ label contexts (b14)",
-    "multiscale": "+ multi-scale branches",
-    "final": "final",
-}
-
-
-def predict(
-    model: keras.Model,
-    classes: Classes,
-    sources: dict[str, Path],
-    out: Path,
-    *,
-    stages: bool = False,
-    probabilities: bool = False,
-    overlay: bool = False,
-    scales: Sequence[float] = (1.0,),
-    mirror: bool = False,
-    console: Console | None = None,
-) -> list[Path]:
-    """Labels image files, one after another, and writes the pictures asked for.
-
-    Args:
-        model: logits (B, H, W, L) from RGB images.
-        classes: its L classes.
-        sources: image files by the names that their results get, from `find_sources`.
-        out: directory for the results.
-        stages: draw the label map after each of the model's stages, side by side.
-        probabilities: write (H, W, L) probabilities, float16, compressed, key "probabilities".
-        overlay: lay the labels' colours over the image.
-        scales: as in `inference.predict_probabilities`.
-        mirror: as in `inference.predict_probabilities`.
-        console: shows the progress and names the files that can't be read; stderr by default.
-
-    Returns:
-        The files that could not be read. All others are written.
-    """
-    console = console or Console(stderr=True)
-    unreadable = []
-    for name, source in track(sources.items(), "predicting", console=console):
-        try:
-            image = read_image(source)
-        except ImageError as error:
-            console.print(f"skipped: {error}", markup=False, highlight=False, soft_wrap=True)
-            unreadable.append(source)
-            continue
-        if stages:
-            maps = inference.stage_probabilities(model, image, None, scales, mirror)
-        else:
-            maps = {"final": inference.predict_probabilities(model, image, scales, mirror)}
-        final = maps["final"]
-        labels = inference.to_labels(final)
-        colors, ignore = classes.colors, classes.ignore
-        pictures = {"labels": viz.label_png(labels, colors, ignore)}
-        if overlay:
-            pictures["overlays"] = viz.image_png(viz.overlay(image, labels, colors, ignore))
-        if stages:
-            pictures["stages"] = viz.image_png(draw_stages(image, maps, classes))
-        for kind, content in pictures.items():
-            _write(out / kind / f"{name}.png", content)
-        if probabilities:
-            _write(out / "probabilities" / f"{name}.npz", _npz(final, classes))
-    return unreadable
-
-
-def draw_stages(image: np.ndarray, maps: dict[str, np.ndarray], classes: Classes) -> np.ndarray:
-    """An image, the labels after each stage and a legend in one picture: uint8 (h, w, 3).
-
-    Args:
-        image: uint8 (H, W, 3).
-        maps: probabilities (H, W, L) by the stage's name.
-        classes: names and colours.
-    """
-    painted = [
-        viz.colorize(inference.to_labels(p), classes.colors, classes.ignore) for p in maps.values()
-    ]
-    titles = ["image", *(STAGE_TITLES.get(name, name) for name in maps)]
-    sheet = viz.side_by_side([image, *painted], titles)
-    size = int(np.clip(sheet.shape[1] / 110, 11, 22))
-    return viz.stack([sheet, viz.legend(classes.names, classes.colors, sheet.shape[1], size)])
+KINDS = (*PICTURE_KINDS, "videos")  # a folder under `out` for each
 
 
 def find_sources(
@@ -197,29 +112,35 @@ def _readable(candidates: Iterable[Path]) -> Iterator[Path]:
 def check_options(
     videos: dict[str, Path],
     *,
+    work_dir: Sequence[Path],
     stages: bool,
     probabilities: bool,
     scales: Sequence[float],
     mirror: bool,
+    tile: int | None,
     frames: bool,
 ) -> None:
     """ValueError for options that do not go with videos, or with pictures alone.
 
     Args:
         videos: the videos to label.
+        work_dir: as in `main`.
         stages: as in `main`.
         probabilities: as in `main`.
         scales: as in `main`.
         mirror: as in `main`.
+        tile: as in `main`.
         frames: as in `main`.
     """
     if frames and not videos:
         raise ValueError("--frames: goes with videos, and there is none among the paths.")
     given = {
+        "several in --work-dir": len(work_dir) > 1,
         "--stages": stages,
         "--probabilities": probabilities,
         "--scales": tuple(scales) != (1.0,),
         "--mirror": mirror,
+        "--tile": tile is not None,
     }
     refused = [option for option, on in given.items() if on]
     if videos and refused:
@@ -229,42 +150,36 @@ def check_options(
         )
 
 
-def _write(path: Path, content: bytes) -> None:
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
-
-
-def _npz(probabilities: np.ndarray, classes: Classes) -> bytes:
-    stream = io.BytesIO()
-    halves = probabilities.astype("float16")
-    np.savez_compressed(stream, probabilities=halves, names=np.array(classes.names))
-    return stream.getvalue()
-
-
 def main(
     paths: Positional[tuple[Path, ...]],
     /,
     *,
-    work_dir: Path,
+    work_dir: WorkDirs,
     out: Path,
     stages: bool = False,
     probabilities: bool = False,
     overlay: bool = False,
     scales: tuple[float, ...] = (1.0,),
     mirror: bool = False,
+    tile: int | None = None,
+    memory: float = 4.0,
+    precision: Precision = "float32",
     frames: bool = False,
     as_video: bool = False,
+    resume: bool = False,
 ) -> None:
     """Labels pictures and videos with a trained model.
 
     Writes labels/NAME.png under the output directory: a palette PNG whose values are the labels.
     Of a video it writes videos/NAME.mp4, the video beside its labels, at a size for a screen, and
     videos/NAME.json with its temporal consistency. Files that can't be read, and broken frames, are
-    named and skipped; the exit code is then 2.
+    skipped and named at the end; the exit code is then 2.
 
     Args:
         paths: files, folders, or quoted patterns such as 'shots/**/*.jpg'; videos are known by
             their suffix: .avi, .m4v, .mkv, .mov, .mp4 or .webm.
-        work_dir: directory of the training run.
+        work_dir: directory of the training run; given several times, the probabilities of the
+            runs are averaged.
         out: directory for the results.
         stages: also write stages/NAME.png, the labels after each stage side by side.
         probabilities: also write probabilities/NAME.npz, float16 (height, width, classes).
@@ -272,42 +187,58 @@ def main(
             overlays/NAME.mp4.
         scales: factors at which each picture is looked at; the probabilities are averaged.
         mirror: average with the mirrored picture as well.
+        tile: look at larger pictures in overlapping tiles of this side in pixels, a multiple of 32
+            from 512 up; by default as large as the memory allows.
+        memory: GiB that a pass of the network may take. --stages and --probabilities need memory
+            for whole pictures beside it.
+        precision: what the network computes in.
         frames: of videos, write labels/NAME/000123.png for every frame instead of videos/NAME.mp4.
         as_video: take each folder for one video, its pictures in order of their names.
+        resume: skip the pictures that an earlier run has labelled, with the same models and
+            settings.
     """
     if not paths:
         raise ValueError("No picture or video given: name files, folders or quoted patterns.")
     pictures, videos = find_sources(paths, out, as_video)
     check_options(
         videos,
+        work_dir=work_dir,
         stages=stages,
         probabilities=probabilities,
         scales=scales,
         mirror=mirror,
+        tile=tile,
         frames=frames,
     )
-    model, classes = load_model(work_dir), load_classes(work_dir)
+    networks, classes = load_ensemble(work_dir, precision)
     if stages:
-        inference.check_stages(model)
+        inference.check_stages(networks[0])
     unreadable = []
     if pictures:
-        unreadable += predict(
-            model,
-            classes,
-            pictures,
-            out,
-            stages=stages,
-            probabilities=probabilities,
-            overlay=overlay,
-            scales=scales,
-            mirror=mirror,
-        )
-        print(f"{len(pictures) - len(unreadable)} pictures labelled in {out}")
+        if tile is None:
+            tile = choose_tile(networks, scales, None, memory)
+        look = {"scales": list(scales), "mirror": mirror, "tile": tile}
+        models = [_identity(path / MODEL) for path in work_dir]
+        keep_settings(out, {"models": models, "precision": precision, **look}, resume)
+        wanted = {"stages": stages, "probabilities": probabilities, "overlays": overlay}
+        kinds = ("labels", *(kind for kind, on in wanted.items() if on))
+        todo = without_done(pictures, out, kinds) if resume else pictures
+        unreadable += label_pictures(networks, classes, todo, out, kinds, **look)
+        print(f"{len(todo) - len(unreadable)} pictures labelled in {out}")
+        if len(todo) < len(pictures):
+            print(f"{len(pictures) - len(todo)} were labelled before")
     if videos:
-        unreadable += label_videos(model, classes, videos, out, overlay=overlay, frames=frames)
+        model, options = networks[0], {"overlay": overlay, "frames": frames}
+        unreadable += label_videos(model, classes, videos, out, **options)
     if unreadable:
         count = len(pictures) + len(videos)
         raise ValueError(f"{len(unreadable)} of {count} files could not be read in full.")
+
+
+def _identity(model: Path) -> dict[str, Any]:
+    """What tells a model's file from another one, without reading it."""
+    facts = model.stat()
+    return {"file": str(model.resolve()), "bytes": facts.st_size, "changed": facts.st_mtime}
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ def confusion_matrix(labels, predictions, num_classes, ignore_label=255):
             f"received {labels.shape} and {predictions.shape}."
         )
     counted = labels != ignore_label
-    truth = _check_range("labels", labels[counted], num_classes)
-    predicted = _check_range("predictions", predictions[counted], num_classes)
+    truth = check_range("labels", labels[counted], num_classes)
+    predicted = check_range("predictions", predictions[counted], num_classes)
     pairs = truth * num_classes + predicted
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
@@ -86,10 +86,11 @@ def scores(confusion):
     }
 
 
-def _check_range(name, values, num_classes):
+def check_range(name, values, num_classes):
+    """Return the values as int64, unless one is none of the classes: ValueError."""
     values = values.astype("int64")
-    wrong = values[(values < 0) | (values >= num_classes)]
-    if wrong.size:
+    if values.size and (values.min() < 0 or values.max() >= num_classes):
+        wrong = values[(values < 0) | (values >= num_classes)]
         raise ValueError(
             f"Invalid value for argument `{name}`: expected 0 ... {num_classes - 1}, received "
             f"{wrong[0]} ({wrong.size} pixels are out of range)."

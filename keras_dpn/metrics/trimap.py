@@ -60,7 +60,7 @@ def trimap_distance(labels, ignore_label=255, around="void", max_width=40):
         raise ValueError(
             f"Invalid value for argument `max_width`: expected 1 or more, received {max_width}."
         )
-    reached, first = (labels == ignore_label, 0) if around == "void" else (_sides(labels), 1)
+    reached, first = (labels == ignore_label, 0) if around == "void" else (sides(labels), 1)
     distance = np.full(labels.shape, first, "int32")
     for _ in range(first, max_width + 1):
         distance += ~reached
@@ -108,7 +108,7 @@ def trimap_confusions(
     return np.cumsum(counts, axis=0)
 
 
-def _sides(labels):
+def sides(labels):
     """Whether the pixel above, below, left or right has another label."""
     sides = np.zeros(labels.shape, bool)
     for axis in (0, 1):

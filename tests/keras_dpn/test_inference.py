@@ -1,11 +1,13 @@
 import gc
+import itertools
+import threading
 
 import keras
 import numpy as np
 import pytest
 
 from keras_dpn import inference
-from keras_dpn.models import SpatialTemporalDPN
+from keras_dpn.models import DPN, SpatialTemporalDPN
 from keras_dpn.ops.warp import NO_LINK
 
 
@@ -162,14 +164,87 @@ def test_stages_leave_the_model_alone_and_are_forgotten_with_it():
     model = StagedModel()
     layers, attributes = list(model.layers), set(vars(model))
     gc.collect()
-    before = len(inference._STAGE_MODELS)
+    before = len(inference._MODELS)
     inference.stage_probabilities(model, picture())
     assert model.layers == layers
     assert not {a for a in set(vars(model)) - attributes if "stage" in a}
-    assert len(inference._STAGE_MODELS) == before + 1
+    assert len(inference._MODELS) == before + 1
     del model, layers
     gc.collect()
-    assert len(inference._STAGE_MODELS) == before
+    assert len(inference._MODELS) == before
+
+
+def test_several_models_are_averaged():
+    first, second, image = linear_model(), linear_model(), picture()
+    second.set_weights([-w for w in second.get_weights()])
+    one, two = (inference.predict_probabilities(m, image, mirror=True) for m in (first, second))
+    both = inference.predict_probabilities([first, second], image, mirror=True)
+    np.testing.assert_allclose(both, (one + two) / 2, atol=1e-6)
+    staged = [StagedModel(), StagedModel()]
+    one, two = (inference.stage_probabilities(model, image) for model in staged)
+    both = inference.stage_probabilities(staged, image)
+    for name in ("unary", "final"):
+        np.testing.assert_allclose(both[name], (one[name] + two[name]) / 2, atol=1e-6)
+    with pytest.raises(ValueError, match="`model`: expected one or more, received none"):
+        inference.predict_probabilities([], image)
+
+
+def test_a_model_that_is_no_graph_will_do():
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.classifier = keras.layers.Conv2D(4, 1)
+
+        def call(self, image):
+            return self.classifier(image / 255)
+
+    probabilities = inference.predict_probabilities(Model(), picture())
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-6)
+
+
+def test_a_stream_of_images_is_read_ahead():
+    model, taken = linear_model(), []
+
+    def stream():
+        for seed in itertools.count():
+            taken.append(threading.current_thread())
+            yield picture(4, 5 + seed, seed)
+
+    found = inference.predict_images(model, stream(), mirror=True)
+    for seed, probabilities in enumerate(itertools.islice(found, 3)):
+        expected = inference.predict_probabilities(model, picture(4, 5 + seed, seed), mirror=True)
+        np.testing.assert_array_equal(probabilities, expected)
+    found.close()
+    assert 3 <= len(taken) <= 6
+    assert threading.current_thread() not in taken
+
+
+def test_a_stream_ends_or_breaks_where_its_images_do():
+    model = linear_model()
+    assert list(inference.predict_images(model, [])) == []
+
+    def broken():
+        yield picture()
+        raise OSError("the camera is gone")
+
+    found = inference.predict_images(model, broken())
+    assert next(found).shape == (6, 8, 4)
+    with pytest.raises(OSError, match="the camera is gone"):
+        next(found)
+
+
+@pytest.mark.tensorflow_only
+def test_half_precision():
+    model = DPN(3, width=0.125, trunk="large_fov", fc6_kernel=1, pairwise=None)
+    halved, image = inference.in_precision(model, "mixed_bfloat16"), picture(16, 16)
+    assert keras.config.dtype_policy().name == "float32"
+    assert halved.get_layer("b1_conv1").compute_dtype == "bfloat16"
+    assert halved.get_layer("b11").compute_dtype == "float32"
+    whole = inference.predict_probabilities(model, image)
+    half = inference.predict_probabilities(halved, image)
+    assert 0 < np.abs(half - whole).max() < 0.1
+    with pytest.raises(ValueError, match="expected one that can compute in float16, but the"):
+        inference.in_precision(linear_model(), "mixed_float16")
 
 
 @pytest.mark.tensorflow_only
@@ -266,21 +341,10 @@ def clip_about(frames, index, length):
     return {name: np.array(x)[None] for name, x in zip(names, (clip, *flows), strict=True)}
 
 
-@pytest.mark.parametrize(
-    ("count", "settings"),
-    [
-        (4, {}),
-        pytest.param(
-            3,
-            {"frames": 5, "labels_of": "all", "pairwise": "triple"},
-            marks=pytest.mark.tensorflow_only,
-        ),
-        pytest.param(1, {}, marks=pytest.mark.tensorflow_only),
-        (3, {"linking": "static", "pairwise_stride": 2}),
-        pytest.param(2, {"frames": 1, "pairwise_stride": 4}, marks=pytest.mark.tensorflow_only),
-    ],
-)
-def test_video_equals_the_model_on_each_clip(count, settings):
+EAGER = pytest.mark.usefixtures("eager")
+
+
+def check_video_equals_the_model_on_each_clip(count, settings):
     model, frames = video_model(**settings), film(count)
     found = list(inference.predict_video(model, iter(frames), film_flow))
     assert len(found) == count
@@ -294,6 +358,29 @@ def test_video_equals_the_model_on_each_clip(count, settings):
         np.testing.assert_allclose(probabilities, softmax(logits), rtol=1e-3, atol=1e-5)
 
 
+def test_video_equals_the_model_on_each_clip():
+    check_video_equals_the_model_on_each_clip(4, {})
+
+
+@EAGER
+@pytest.mark.parametrize(
+    ("count", "settings"),
+    [
+        pytest.param(
+            3,
+            {"frames": 5, "labels_of": "all", "pairwise": "triple"},
+            marks=pytest.mark.tensorflow_only,
+        ),
+        pytest.param(1, {}, marks=pytest.mark.tensorflow_only),
+        (3, {"linking": "static", "pairwise_stride": 2}),
+        pytest.param(2, {"frames": 1, "pairwise_stride": 4}, marks=pytest.mark.tensorflow_only),
+    ],
+)
+def test_video_equals_the_model_with_other_settings(count, settings):
+    check_video_equals_the_model_on_each_clip(count, settings)
+
+
+@EAGER
 @pytest.mark.tensorflow_only
 def test_video_takes_pairs_of_flows():
     model, frames = video_model(pairwise="triple"), film(3)
@@ -305,6 +392,7 @@ def test_video_takes_pairs_of_flows():
         list(inference.predict_video(model, frames, pairs[:1]))
 
 
+@EAGER
 @pytest.mark.tensorflow_only
 def test_clip_stages():
     model, frames = video_model(pairwise="triple"), film(5)
@@ -321,6 +409,7 @@ def test_clip_stages():
         inference.stage_clip_probabilities(model, frames[:4], film_flow)
 
 
+@EAGER
 @pytest.mark.tensorflow_only
 def test_video_stages():
     model, frames = video_model(), film(3)
@@ -384,16 +473,17 @@ def test_video_without_frames():
     assert list(inference.predict_video(video_model(), iter(()), film_flow)) == []
 
 
+@EAGER
 @pytest.mark.tensorflow_only
 def test_video_models_are_forgotten():
     gc.collect()
-    before = len(inference._STAGE_MODELS)
+    before = len(inference._MODELS)
     model = video_model(linking="static")
     assert len(list(inference.predict_video(model, film(2)))) == 2
-    assert len(inference._STAGE_MODELS) == before + 1
+    assert len(inference._MODELS) == before + 1
     del model
     gc.collect()
-    assert len(inference._STAGE_MODELS) == before
+    assert len(inference._MODELS) == before
 
 
 def test_video_needs_its_flow():
@@ -423,6 +513,7 @@ def test_video_refuses_frames_of_other_sizes():
         list(inference.predict_video(video_model(), [frames[0].astype("int32")], film_flow))
 
 
+@EAGER
 @pytest.mark.tensorflow_only
 def test_a_clip_may_begin_with_a_copy():
     model, frames = video_model(pairwise="triple"), film(2)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from keras_dpn import metrics
+from keras_dpn import inference, metrics
 from keras_dpn.models import SpatialTemporalDPN
 from training import evaluate as script
 from training.data import Classes, Dataset, Example
@@ -134,6 +134,60 @@ def test_every_stage_is_scored_without_and_with_the_crf(monkeypatch):
     assert rows["unary+crf"] == expected_confusion(lambda x: 1 + red_where_red(x)).tolist()
 
 
+def test_objects_and_calibration_are_those_of_all_images():
+    settings = {"box_threshold": 0.7, "boundary_tolerance": 0.1, "calibration_bins": 5}
+    model = RedModel()
+    found = evaluate(model, Pictures(), "val", stages=("unary", "final"), **settings)
+    counts, calibration = [], 0
+    for image, labels in map(Pictures().read, Pictures.splits["val"]):
+        probabilities = inference.predict_probabilities(model, image)
+        predicted, confidences = red_where_red(image), probabilities.max(axis=-1)
+        counts.append(metrics.object_counts(labels, predicted, 3, 7, 0.1))
+        pixels = labels, predicted, confidences, 7, 5
+        calibration = calibration + metrics.calibration_counts(*pixels)
+    unary, final = found["stages"]
+    parameters = {"box_threshold": 0.7, "boundary_tolerance": 0.1}
+    assert final["objects"] == metrics.object_scores(counts, 0.7) | parameters
+    assert final["calibration"] == metrics.calibration(calibration)
+    assert unary["objects"]["per_class"]["ta"][0] == 0, "it says red everywhere"
+    assert unary["calibration"]["ece"] != final["calibration"]["ece"]
+
+
+def test_several_models_are_averaged_in_tiles_or_not(monkeypatch):
+    first, second = RedModel(), RedModel()
+    second.set_weights([-w for w in second.get_weights()])
+    found = evaluate([first, second], Pictures(), "val")
+    assert found["models"] == 2
+    expected = np.zeros((3, 3), int)
+    for image, labels in map(Pictures().read, Pictures.splits["val"]):
+        pair = [inference.predict_probabilities(model, image) for model in (first, second)]
+        expected += confusion_matrix(
+            labels.ravel(), sum(pair).argmax(axis=-1).ravel(), labels=[0, 1, 2]
+        )
+    np.testing.assert_array_equal(found["stages"][0]["confusion"], expected)
+    looks = []
+    whole = inference.predict_probabilities
+
+    def spy(model, image, scales, mirror, tile):
+        looks.append(tile)
+        return whole(model, image, scales, mirror, tile)
+
+    monkeypatch.setattr(inference, "predict_probabilities", spy)
+    assert evaluate([first, second], Pictures(), "val", tile=512)["tile"] == 512
+    assert looks == [512, 512, 512]
+
+
+def test_an_image_that_cannot_be_read_ends_the_evaluation():
+    class Broken(Pictures):
+        def read(self, example):
+            if example.index == 1:
+                raise ValueError("1.png: can't be read")
+            return super().read(example)
+
+    with pytest.raises(ValueError, match="1.png: can't be read"):
+        evaluate(RedModel(), Broken(), "val")
+
+
 @pytest.mark.parametrize("around", ["void", "boundary"])
 def test_trimap_curves_are_of_all_images_together(around, monkeypatch):
     monkeypatch.setattr(script, "TRIMAP_WIDTH", 3)
@@ -170,6 +224,11 @@ def test_table_has_a_row_a_class_and_a_column_a_stage():
     assert columns[2][1] == f"{100 * found['stages'][1]['iou'][1]:.1f}"
     assert columns[2][2] == "–"
     assert columns[0][3] == "mean IoU"
+    ece = found["stages"][1]["calibration"]["ece"]
+    assert columns[2][columns[0].index("calibration error (ECE)")] == f"{100 * ece:.1f}"
+    assert "within 0.75% of the diagonal, where that IoU is 0.5 or more; ECE: 15" in table.caption
+    found["official"] = 5
+    assert "3 of 5 images of val" in score_table(found, CLASSES.names).title
     assert [column.header for column in table.columns] == ["class", "unary", "final"]
 
 
@@ -203,7 +262,7 @@ def test_script_writes_json_and_prints_the_table(
 ):
     monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
     out = tmp_path / "new" / "scores.json"
-    script.main(work_dir=finished_run, split="test", stages=True, out=out)
+    script.main(work_dir=(finished_run,), split="test", stages=True, out=out)
     found = json.loads(out.read_text())
     assert [s["name"] for s in found["stages"]] == ["unary", "triple", "contexts", "final"]
     assert found["images"] == 3
@@ -216,7 +275,7 @@ def test_script_writes_json_and_prints_the_table(
 
 def test_script_writes_into_the_run_by_default(finished_run, small_scenes, monkeypatch):
     monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
-    script.main(work_dir=finished_run, split="train")
+    script.main(work_dir=(finished_run,), split="train")
     path = finished_run / "evaluation_train.json"
     written = json.loads(path.read_text())
     assert [s["name"] for s in written["stages"]] == ["final"]
@@ -232,7 +291,7 @@ def test_the_model_of_each_stage_is_scored_at_its_output(
 ):
     monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
     out = tmp_path / "scores.json"
-    script.main(work_dir=finished_run, split="val", each_stage=True, out=out)
+    script.main(work_dir=(finished_run,), split="val", each_stage=True, out=out)
     results = json.loads((finished_run / "results.json").read_text())["stages"]
     found = json.loads(out.read_text())["stages"]
     assert [s["name"] for s in found] == ["unary", "joint"]
@@ -247,7 +306,7 @@ def test_script_adds_the_crf_and_draws_trimap_curves(
     (tmp_path / "crf.json").write_text('{"bilateral": [4, 50, 5]}')
     out = tmp_path / "scores.json"
     options = {"crf": tmp_path / "crf.json", "trimap": True, "trimap_around": "boundary"}
-    script.main(work_dir=finished_run, each_stage=True, out=out, **options)
+    script.main(work_dir=(finished_run,), each_stage=True, out=out, **options)
     found = json.loads(out.read_text())
     assert found["crf"] == {"bilateral": [4, 50, 5]}
     assert [s["name"] for s in found["stages"]] == ["unary", "unary+crf", "joint", "joint+crf"]
@@ -261,9 +320,26 @@ def test_bands_around_void_that_nothing_has_are_refused_but_the_scores_are_kept(
     monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
     out = tmp_path / "scores.json"
     with pytest.raises(ValueError, match="near the void.*boundary"):
-        script.main(work_dir=finished_run, trimap=True, out=out)
+        script.main(work_dir=(finished_run,), trimap=True, out=out)
     trimap = json.loads(out.read_text())["stages"][0]["trimap"]
     assert trimap["miou"] == trimap["accuracy"] == 40 * [None]
+
+
+def test_script_averages_runs_in_a_budget_of_memory(
+    finished_run, small_scenes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
+    pair, out = (finished_run, finished_run), tmp_path / "both.json"
+    script.main(work_dir=pair, memory=0.5, out=out)
+    found = json.loads(out.read_text())
+    assert (found["models"], found["precision"]) == (2, "float32")
+    assert found["tile"] >= 512 and found["tile"] % 32 == 0
+    final = json.loads((finished_run / "results.json").read_text())["stages"][-1]
+    assert found["stages"][0]["confusion"] == final["confusion"]
+    with pytest.raises(ValueError, match="Several runs: name the file to write with --out"):
+        script.main(work_dir=pair)
+    with pytest.raises(ValueError, match="either --tile or --memory"):
+        script.main(work_dir=(finished_run,), tile=512, memory=1.0, out=out)
 
 
 def test_a_missing_run_is_one_line_and_exit_code_2(tmp_path, capsys):
@@ -303,6 +379,7 @@ def test_sequences_of_a_model_for_pictures(moving):
     assert found["images"] == 6
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("linking", ["flow", "static"])
 def test_a_model_for_clips(moving, linking):
     model = SpatialTemporalDPN(
@@ -333,8 +410,10 @@ def test_a_model_for_clips(moving, linking):
 
 def test_sequences_are_refused(moving):
     model = RedModel(moving.classes.num_classes)
-    with pytest.raises(ValueError, match="leave out scales and mirroring"):
-        evaluate(model, moving, "val", consistency=True, mirror=True)
+    refused = (model, {"mirror": True}), ([model, model], {}), (model, {"tile": 512})
+    for networks, options in refused:
+        with pytest.raises(ValueError, match="by one model: leave out scales, mirroring and tiles"):
+            evaluate(networks, moving, "val", consistency=True, **options)
     with pytest.raises(ValueError, match="data set of clips, which pictures is not"):
         evaluate(RedModel(), Pictures(), "val", consistency=True)
 

@@ -1,16 +1,21 @@
+import functools
+import json
 import re
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+from keras_dpn import inference
 from keras_dpn.inference import predict_probabilities
+from keras_dpn.tiles import side_for_memory
 from training import predict as script
 from training.cli import run
 from training.data.images import read_image
 from training.data.video import VideoWriter
-from training.predict import draw_stages, find_sources
+from training.predict import find_sources
 from training.workdir import load_classes, load_model
 
 
@@ -122,12 +127,12 @@ def test_a_video_is_not_overwritten(tmp_path, kind):
 def test_what_is_for_pictures_alone_is_refused_for_videos(tmp_path, options, message):
     film = touch(tmp_path / "x.mp4")
     with pytest.raises(ValueError, match=message):
-        script.main((film,), work_dir=tmp_path, out=tmp_path / "out", **options)
+        script.main((film,), work_dir=(tmp_path,), out=tmp_path / "out", **options)
 
 
 def test_frames_without_a_video_is_refused(tmp_path):
     with pytest.raises(ValueError, match="--frames: goes with videos"):
-        script.main((save(tmp_path / "x.png"),), work_dir=tmp_path, out=tmp_path, frames=True)
+        script.main((save(tmp_path / "x.png"),), work_dir=(tmp_path,), out=tmp_path, frames=True)
 
 
 def test_script_labels_pictures_and_videos_and_reports_broken_frames(finished_run, tmp_path, capfd):
@@ -153,7 +158,7 @@ def test_script_labels_pictures_and_videos_and_reports_broken_frames(finished_ru
     assert "error: 2 of 4 files could not be read in full." in err
     written = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
     assert sorted(str(p.relative_to(tmp_path / "out")) for p in written) == [
-        *("labels/x.png", "overlays/film.mp4", "overlays/x.png", "overlays/y.mp4"),
+        *("labels/x.png", "overlays/film.mp4", "overlays/x.png", "overlays/y.mp4", "predict.json"),
         *("videos/film.json", "videos/film.mp4", "videos/y.json", "videos/y.mp4"),
     ]
 
@@ -177,7 +182,13 @@ def test_script_writes_everything_and_skips_what_it_cannot_read(finished_run, tm
     written = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
     assert written == [
         *("labels/a/x.png", "labels/b/x.png", "overlays/a/x.png", "overlays/b/x.png"),
-        *("probabilities/a/x.npz", "probabilities/b/x.npz", "stages/a/x.png", "stages/b/x.png"),
+        *(
+            "predict.json",
+            "probabilities/a/x.npz",
+            "probabilities/b/x.npz",
+            "stages/a/x.png",
+            "stages/b/x.png",
+        ),
     ]
     model, classes = load_model(finished_run), load_classes(finished_run)
     expected = predict_probabilities(model, read_image(first), (1.0, 1.5), mirror=True)
@@ -194,16 +205,18 @@ def test_script_writes_everything_and_skips_what_it_cannot_read(finished_run, tm
 
 def test_by_default_only_labels_are_written(finished_run, tmp_path):
     path = save(tmp_path / "x.png")
-    script.main((path,), work_dir=finished_run, out=tmp_path / "out")
-    files = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
-    assert files == [tmp_path / "out/labels/x.png"]
+    script.main((path,), work_dir=(finished_run,), out=tmp_path / "out")
+    files = [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert sorted(files) == ["predict.json", "x.png"]
 
 
 def test_no_picture_and_no_run_are_refused(finished_run, tmp_path):
     with pytest.raises(ValueError, match="No picture or video given"):
-        script.main((), work_dir=finished_run, out=tmp_path)
+        script.main((), work_dir=(finished_run,), out=tmp_path)
     with pytest.raises(ValueError, match="model.keras"):
-        script.main((save(tmp_path / "x.png"),), work_dir=tmp_path / "none", out=tmp_path / "out")
+        script.main(
+            (save(tmp_path / "x.png"),), work_dir=(tmp_path / "none",), out=tmp_path / "out"
+        )
 
 
 def test_a_full_disk_leaves_no_half_picture(finished_run, tmp_path, monkeypatch):
@@ -215,16 +228,59 @@ def test_a_full_disk_leaves_no_half_picture(finished_run, tmp_path, monkeypatch)
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
-        script.main((path,), work_dir=finished_run, out=tmp_path / "out")
-    assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+        script.main((path,), work_dir=(finished_run,), out=tmp_path / "out")
+    assert not [p for p in (tmp_path / "out/labels").rglob("*") if p.is_file()]
 
 
-def test_draw_stages_shows_the_image_and_each_stages_labels(small_scenes):
-    classes = small_scenes.classes
-    image = np.full((60, 80, 3), 77, "uint8")
-    maps = {}
-    for label, stage in enumerate(("unary", "triple")):
-        maps[stage] = np.eye(classes.num_classes)[np.full((60, 80), label)]
-    sheet = draw_stages(image, maps, classes)
-    for color in ((77, 77, 77), classes.colors[0], classes.colors[1]):
-        assert (sheet == color).all(axis=-1).sum() >= 60 * 80
+@pytest.fixture
+def tiny_model(finished_run, monkeypatch):
+    """Stands for that of each run."""
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(11, 1)])
+    classes = load_classes(finished_run)
+    monkeypatch.setattr(script, "load_ensemble", lambda runs, _: ([model] * len(runs), classes))
+    return model
+
+
+def test_several_runs_are_averaged_and_videos_are_for_one(finished_run, tiny_model, tmp_path):
+    path, film, pair = save(tmp_path / "x.png"), touch(tmp_path / "x.mp4"), (finished_run,) * 2
+    script.main((path,), work_dir=pair, out=tmp_path / "out", memory=1.0)
+    labels = np.asarray(Image.open(tmp_path / "out/labels/x.png"))
+    np.testing.assert_array_equal(labels, inference.predict_labels(tiny_model, read_image(path)))
+    settings = json.loads((tmp_path / "out/predict.json").read_text())
+    assert len(settings["models"]) == 2
+    assert settings["tile"] == side_for_memory(tiny_model, 2**30)
+    with pytest.raises(ValueError, match="several in --work-dir: only for pictures"):
+        script.main((film,), work_dir=pair, out=tmp_path / "out")
+
+
+def test_a_stopped_run_is_resumed(finished_run, tiny_model, tmp_path, monkeypatch, capfd):
+    names = [save(tmp_path / f"in/{i}.png", seed=i).stem for i in range(8)]
+    labelled, label = [], inference.predict_labels
+
+    def stop_at_the_fifth(model, image, **look):
+        if len(labelled) == 4:
+            raise KeyboardInterrupt
+        labelled.append(image)
+        return label(model, image, **look)
+
+    monkeypatch.setattr(inference, "predict_labels", stop_at_the_fifth)
+    run_it = functools.partial(
+        script.main, (tmp_path / "in",), work_dir=(finished_run,), out=tmp_path / "out"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run_it()
+    done = {p.stem: p.stat().st_mtime_ns for p in (tmp_path / "out/labels").iterdir()}
+    assert list(done) and set(done) < set(names)
+    monkeypatch.setattr(inference, "predict_labels", label)
+    run_it(resume=True)
+    assert f"{8 - len(done)} pictures labelled" in (printed := capfd.readouterr().out)
+    assert f"{len(done)} were labelled before" in printed
+    files = {p.stem: p.stat().st_mtime_ns for p in (tmp_path / "out/labels").iterdir()}
+    assert sorted(files) == names
+    assert {name: files[name] for name in done} == done
+    run_it(resume=True, overlay=True)
+    assert "8 pictures labelled" in capfd.readouterr().out, "none has an overlay"
+    with pytest.raises(
+        ValueError, match="labelled with another scales, mirror. Name another --out"
+    ):
+        run_it(resume=True, mirror=True, scales=(0.5,))

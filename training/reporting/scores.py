@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from training.evaluate import SCORES
-from training.predict import STAGE_TITLES
+from training.predict_pictures import STAGE_TITLES
 from training.reporting import html
 
 TITLES = STAGE_TITLES | {"joint": "+ joint tuning"}
@@ -136,6 +136,16 @@ def _fcn(model: Mapping[str, Any]) -> Iterator[str]:
     yield from _normalization(model)
 
 
+def _piecewise_crf(model: Mapping[str, Any]) -> Iterator[str]:
+    potentials = ["unary"] * model["unary"] + [f"“{name}”" for name in model["relations"]]
+    yield f"{' + '.join(potentials)}, width {model['width']}"
+    yield f"scales {', '.join(f'{scale:g}' for scale in model['scales'])}"
+    if model["relations"]:
+        yield f"mean field, {model['num_iterations']} iterations"
+    if model["crf"]:
+        yield f"CRF, {model['crf']['num_iterations']} iterations"
+
+
 def _normalization(model: Mapping[str, Any]) -> Iterator[str]:
     yield f"normalised to {model['init_scale']:g}" if model["normalize"] else "not normalised"
 
@@ -145,6 +155,7 @@ _PARTS = {
     "DeepLab": _deeplab,
     "FCN": _fcn,
     "ParseNet": _parsenet,
+    "PiecewiseCRF": _piecewise_crf,
     "SpatialTemporalDPN": _spatial_temporal_dpn,
 }
 

@@ -23,11 +23,16 @@ def expected_scores(confusion=EXPECTED):
     return pytest.approx({name: found[name] for name in found if name != "iou"}, rel=1e-6)
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 6])
-def test_any_batch_size_gives_the_same_counts(batch_size):
+@pytest.mark.parametrize(("batch_size", "padded"), [(1, False), (3, True), (4, True), (8, False)])
+def test_any_batch_size_gives_the_same_counts(batch_size, padded):
     metric = metrics.SegmentationScores(4)
     for i in range(0, 6, batch_size):
-        metric.update_state(LABELS[i : i + batch_size], LOGITS[i : i + batch_size])
+        labels, logits = LABELS[i : i + batch_size], LOGITS[i : i + batch_size]
+        if padded:  # to whole batches of larger images
+            padding = [(0, batch_size - len(labels)), (0, 3), (0, 2)]
+            labels = np.pad(labels, padding, constant_values=255)
+            logits = np.pad(logits, [*padding, (0, 0)])
+        metric.update_state(labels, logits)
     np.testing.assert_array_equal(metric.confusion, EXPECTED)
     assert values(metric) == expected_scores()
 

@@ -1,0 +1,151 @@
+"""Inference: a folder of pictures beside the bare network, and the memory of large pictures.
+
+    python -m benchmarks.inference folder [--count 40]
+    python -m benchmarks.inference large [--memory 1.0] [--size 4000 6000]
+    python -m benchmarks.inference network --network dpn [--size 640]
+
+`folder` times `training.predict`'s way of a folder, from JPEG files to label maps on disk, and the
+network's `predict_on_batch` alone on the same pictures, in turn. `large` labels one picture in a
+budget of memory; `network` compares a pass with what `keras_dpn.tiles` reckons. Both tell how much
+the process grew, so each run is for one setting.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Literal
+
+import keras
+import numpy as np
+import tyro
+from PIL import Image
+from rich.console import Console
+
+from keras_dpn import inference, models, tiles
+from training.data.images import read_image
+from training.data.scenes import ScenesDataset
+from training.predict_pictures import label_pictures
+
+Precision = Literal["float32", "mixed_bfloat16"]
+NETWORKS = {
+    "dpn": lambda: models.DPN(21, trunk="large_fov", pairwise_stride=4),
+    "dpn_vgg16": lambda: models.DPN(21),
+    "deeplab": lambda: models.DeepLab("largefov", num_classes=21),
+    "deeplab_multiscale": lambda: models.DeepLab("largefov", num_classes=21, multiscale=True),
+    "deeplab_crf": lambda: models.DeepLab("largefov", num_classes=21, crf={"num_iterations": 5}),
+    "parsenet": lambda: models.ParseNet(21),
+    "fcn": lambda: models.FCN(60),
+}
+
+
+def folder(
+    count: int = 40,
+    size: tuple[int, int] = (360, 480),
+    precision: Precision = "float32",
+    repeats: int = 3,
+) -> None:
+    """Times a folder of pictures beside the bare network.
+
+    Args:
+        count: pictures.
+        size: of them, height and width.
+        precision: of the network, DPN on DeepLab's LargeFOV trunk.
+        repeats: rounds, each with both ways.
+    """
+    keras.config.set_dtype_policy(precision)
+    dataset = ScenesDataset({"val": 4}, size)
+    model = models.DPN(dataset.classes.num_classes, trunk="large_fov", pairwise_stride=4)
+    rates: dict[str, list[float]] = {"bare network": [], "folder": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        sources = _save_pictures(dataset, count, Path(scratch))
+        images = [read_image(path).astype("float32")[None] for path in sources.values()]
+        model.predict_on_batch(images[0])
+        inference.predict_labels(model, images[0][0])
+        for number in range(repeats):
+            started = time.perf_counter()
+            for image in images:
+                model.predict_on_batch(image)
+            rates["bare network"].append(count / (time.perf_counter() - started))
+            out = Path(scratch) / f"out{number}"
+            started = time.perf_counter()
+            label_pictures(model, dataset.classes, sources, out, console=Console(quiet=True))
+            rates["folder"].append(count / (time.perf_counter() - started))
+    for name, found in rates.items():
+        print(f"{name}: {statistics.median(found):.2f} pictures a second")
+    ratios = [a / b for a, b in zip(rates["folder"], rates["bare network"], strict=True)]
+    print(f"the folder at {statistics.median(ratios):.1%} of the bare network's rate")
+
+
+def large(
+    memory: float = 1.0,
+    size: tuple[int, int] = (4000, 6000),
+    precision: Precision = "mixed_bfloat16",
+) -> None:
+    """Labels one large picture and tells how much the process grew.
+
+    Args:
+        memory: the budget, GiB.
+        size: of the picture, height and width.
+        precision: of the network, DPN on DeepLab's LargeFOV trunk.
+    """
+    keras.config.set_dtype_policy(precision)
+    model = NETWORKS["dpn"]()
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), "uint8")
+    side = tiles.side_for_memory(model, memory * 2**30)
+    inference.predict_labels(model, image[:64, :72])
+    inference.predict_labels(model, image[:80, :64])
+    before, started = _reset_peak(), time.perf_counter()
+    labels = inference.predict_labels(model, image, tile=side)
+    seconds, grown = time.perf_counter() - started, (_peak() - before) / 1024
+    print(f"{size[0]}x{size[1]} in tiles of up to {side}: {seconds:.0f} s, {labels.shape} labels")
+    print(f"budget {memory:.2f} GiB, the process grew by {grown:.2f} GiB at its peak")
+
+
+def network(network: Literal[*NETWORKS], size: int = 640, precision: Precision = "float32") -> None:
+    """Compares what a pass takes with what is reckoned.
+
+    Args:
+        network: which one, at full width.
+        size: side of the square that it looks at.
+        precision: it computes in.
+    """
+    keras.config.set_dtype_policy(precision)
+    model = NETWORKS[network]()
+    image = np.random.default_rng(0).integers(0, 256, (size, size, 3), "uint8")
+    inference.predict_probabilities(model, image[:64, :72])
+    inference.predict_probabilities(model, image[:80, :64])
+    before = _reset_peak()
+    inference.predict_probabilities(model, image)
+    taken = (_peak() - before) * 2**20 / size**2
+    reckoned = tiles.bytes_per_pixel(model)
+    print(
+        f"{network}, {precision}, {size}x{size}: {taken:.0f} bytes a pixel, reckoned {reckoned:.0f}"
+    )
+
+
+def _save_pictures(dataset: ScenesDataset, count: int, folder: Path) -> dict[str, Path]:
+    examples = dataset.splits["val"]
+    sources = {f"{i:03}": folder / f"{i:03}.jpg" for i in range(count)}
+    for i, path in enumerate(sources.values()):
+        Image.fromarray(dataset.read(examples[i % len(examples)])[0]).save(path, quality=90)
+    return sources
+
+
+def _reset_peak() -> float:
+    """Forget the process's peak memory (Linux); what it takes now, in MiB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _peak()
+
+
+def _peak() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict({"folder": folder, "large": large, "network": network})

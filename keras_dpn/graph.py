@@ -1,0 +1,41 @@
+"""The graph of a functional model: the calls of layers that lead from its inputs to its outputs."""
+
+from graphlib import TopologicalSorter
+
+
+def graph_nodes(outputs):
+    """The calls of layers and operations that lead to tensors, each after those that it needs.
+
+    Args:
+        outputs: tensors of a functional model.
+
+    Returns:
+        List of Keras's nodes, each with its `operation`, `input_tensors` and `output_tensors`.
+
+    Example:
+
+    >>> image = keras.Input((None, None, 3))
+    >>> x = keras.layers.Conv2D(4, 3, name="conv")(image)
+    >>> [node.operation.name for node in graph_nodes([x])][1:]
+    ['conv']
+    """
+    found, waiting = {}, [_node_of(tensor) for tensor in outputs]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found[node] = node.parent_nodes
+            waiting.extend(node.parent_nodes)
+    return list(TopologicalSorter(found).static_order())
+
+
+def _node_of(tensor):
+    history = tensor._keras_history  # Keras has no public way from a tensor to its layer (3.15.1)
+    return history.operation._inbound_nodes[history.node_index]
+
+
+def is_functional(model):
+    """Whether a model is a graph from one input to one output, known before it is called."""
+    try:
+        return len(model.inputs) == len(model.outputs) == 1
+    except (AttributeError, ValueError):  # a subclass of keras.Model; a Sequential that isn't built
+        return False

@@ -1,0 +1,109 @@
+"""Calibration: whether a network is right as often as its probabilities say."""
+
+import numpy as np
+
+from keras_dpn.ops.checks import check_positive_int
+
+# Confidences are counted in steps of 2**-24, as integers: their sums are exact, in any order.
+_BITS = 24
+_ONE = 1 << _BITS
+
+COUNTS = ("pixels", "right", "confidence")
+
+
+def calibration_counts(labels, predictions, confidences, ignore_label=255, bins=15):
+    """Count how often the predictions of each confidence are right.
+
+    Args:
+        labels: integers of any shape; those that are `ignore_label` don't count.
+        predictions: integers of the same shape, the most probable class of each pixel.
+        confidences: floats of the same shape, 0 ... 1, the probability of that class. They are
+            rounded to 2**-24.
+        ignore_label: label of pixels that don't count.
+        bins: how many intervals of one width, each with its upper end, 0 ... 1 is cut into.
+
+    Returns:
+        int64 `(bins, 3)`, the `COUNTS` of each interval: pixels, pixels that are right, and the sum
+        of the confidences in steps of 2**-24. Add up those of several images.
+
+    Raises:
+        ValueError: if shapes differ, a confidence is outside 0 ... 1, or there is no bin.
+
+    References:
+    - Guo et al., On calibration of modern neural networks (2017), section 2, for bins and ECE
+
+    Example:
+
+    >>> calibration_counts([0, 1, 255], [0, 0, 0], [0.75, 1.0, 0.5], bins=2)[:, :2]
+    array([[0, 0],
+           [2, 1]])
+    """
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    confidences = np.asarray(confidences)
+    bins = check_positive_int("bins", bins)
+    if not labels.shape == predictions.shape == confidences.shape:
+        raise ValueError(
+            "Invalid values for arguments `labels`, `predictions` and `confidences`: expected the "
+            f"same shape, received {labels.shape}, {predictions.shape} and {confidences.shape}."
+        )
+    counted = labels != ignore_label
+    steps = _in_steps(confidences[counted])
+    places = np.maximum((steps * bins - 1) >> _BITS, 0)
+    right = places[labels[counted] == predictions[counted]]
+    columns = [np.bincount(x, minlength=bins) for x in (places, right)]
+    # Whole numbers, exact in float64 up to 2**53: an image of half a billion pixels.
+    sums = np.bincount(places, steps, minlength=bins).astype("int64")
+    return np.stack([*columns, sums], axis=1)
+
+
+def calibration(counts):
+    """The expected calibration error, and the curve that it comes from.
+
+    ECE is the mean over all pixels of the gap, in their bin, between the share that is right and
+    the mean confidence.
+
+    Args:
+        counts: integers `(bins, 3)` of `calibration_counts`.
+
+    Returns:
+        Dictionary: "ece", 0 ... 1, None without a pixel; and for each bin, in lists, the number of
+        "pixels", their "accuracy" and mean "confidence", None where there is no pixel.
+
+    Raises:
+        ValueError: for counts of another shape.
+
+    Example:
+
+    >>> found = calibration(calibration_counts([0, 1], [0, 0], [0.75, 1.0], bins=2))
+    >>> found["ece"], found["accuracy"], found["confidence"]
+    (0.375, [None, 0.5], [None, 0.875])
+    """
+    counts = np.asarray(counts)
+    if counts.ndim != 2 or counts.shape[1] != len(COUNTS):
+        raise ValueError(
+            f"Invalid value for argument `counts`: expected shape (bins, {len(COUNTS)}), received "
+            f"{counts.shape}."
+        )
+    pixels, right, confidence = (column.tolist() for column in counts.T)
+    gaps = sum(abs(r * _ONE - c) for r, c in zip(right, confidence, strict=True))
+    return {
+        "ece": _ratio(gaps, sum(pixels) * _ONE),
+        "pixels": pixels,
+        "accuracy": [_ratio(r, n) for r, n in zip(right, pixels, strict=True)],
+        "confidence": [_ratio(c, n * _ONE) for c, n in zip(confidence, pixels, strict=True)],
+    }
+
+
+def _in_steps(confidences):
+    """Confidences as whole numbers of 2**-24, exactly those of float32 from 0.5 up."""
+    wrong = ~((confidences >= 0) & (confidences < 1 + 1e-5))  # softmax may pass 1 by a rounding
+    if wrong.any():
+        raise ValueError(
+            "Invalid value for argument `confidences`: expected 0 ... 1, received "
+            f"{confidences[wrong][0]} ({wrong.sum()} pixels are out of range)."
+        )
+    return np.minimum(np.rint(confidences.astype("float64") * _ONE).astype("int64"), _ONE)
+
+
+def _ratio(part, whole):
+    return part / whole if whole else None
