@@ -60,9 +60,11 @@ test: lint
 test-tensorflow: $(INSTALLED)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(ARGS)
 
-# A GPU without TensorFlow is used through JAX: layers, models and losses must run there too.
+# A GPU without TensorFlow is used through JAX: layers, models and losses must run there too. Its compiler takes most
+# of the time; these settings, which the pinned jaxlib knows, save three quarters of that.
 test-jax: $(INSTALLED)
-	KERAS_BACKEND=jax $(PY) -m pytest tests/keras_dpn keras_dpn $(ARGS)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false \
+	  KERAS_BACKEND=jax $(PY) -m pytest tests/keras_dpn keras_dpn $(ARGS)
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check

@@ -23,6 +23,7 @@ def probabilities(*shape, seed=1):
     return direct_softmax(random(*shape, seed=seed, low=-2.0, high=2.0))
 
 
+@pytest.mark.tensorflow_only  # JAX compiles a lattice's operations one by one
 def test_equals_the_layer():
     image, p = pictures(4, 5, 3), probabilities(4, 5, 2)
     settings = SETTINGS | {"filter": "permutohedral"}

@@ -206,6 +206,7 @@ def test_progress_tells_frames_a_second_and_time_left(model, tmp_path):
     assert "4/4" in text and "frames/s" in text and "0:00:00" in text
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("linking", ["flow", "static"])
 def test_a_spatial_temporal_network_labels_a_film(tmp_path, linking):
     network = SpatialTemporalDPN(2, linking=linking, **TINY)

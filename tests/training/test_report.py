@@ -91,6 +91,7 @@ def clip_run(tmp_path_factory):
     return work_dir, dataset
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_network_for_clips(clip_run):
     work_dir, dataset = clip_run
     text = write_report(work_dir, dataset, examples=1).read_text(encoding="utf-8")
@@ -130,6 +131,7 @@ def test_a_split_without_pictures_is_refused(finished_run, small_scenes):
         write_report(finished_run, small_scenes, examples=0)
 
 
+@pytest.mark.usefixtures("eager")
 def test_script_prints_the_path(finished_run, small_scenes, monkeypatch, capsys):
     monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
     script.main(work_dir=finished_run, examples=1)

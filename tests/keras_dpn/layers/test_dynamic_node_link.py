@@ -82,7 +82,9 @@ def inputs_of(linking, *size, time=3, seed=0):
     return [p, colors, *([flow, -flow] if linking == "flow" else [])]
 
 
-@pytest.mark.parametrize("linking", ["flow", "static"])
+@pytest.mark.parametrize(
+    "linking", ["flow", pytest.param("static", marks=pytest.mark.tensorflow_only)]
+)
 def test_unknown_sizes_train_and_save(linking, tmp_path):
     model = functional_model(linking)
     assert model.output.shape == (None, None, None, None, 2)
@@ -103,15 +105,14 @@ def test_unknown_sizes_train_and_save(linking, tmp_path):
 
 
 @pytest.mark.tensorflow_only
-@pytest.mark.parametrize("linking", ["flow", "static"])
-def test_unknown_sizes_export(linking, tmp_path):
+def test_unknown_sizes_export(tmp_path):
     import tensorflow as tf
 
-    model = functional_model(linking)
+    model = functional_model("flow")
     model.export(tmp_path / "saved_model", verbose=False)
     loaded = tf.saved_model.load(tmp_path / "saved_model")
     for time, size in [(1, (3, 4)), (4, (1, 7))]:
-        inputs = inputs_of(linking, *size, time=time)
+        inputs = inputs_of("flow", *size, time=time)
         assert_close(loaded.serve(inputs), to_numpy(model(inputs)))
 
 

@@ -1,4 +1,5 @@
 import functools
+import itertools
 import subprocess
 import sys
 
@@ -22,9 +23,10 @@ from tests.keras_dpn.support import (
     to_numpy,
 )
 
-# JAX takes seconds to compile a lattice: there, a few tests of it must do.
-LATTICE = pytest.param("permutohedral", marks=pytest.mark.tensorflow_only)
-SOME_FILTERS = [LATTICE, "window", "exact"]
+# JAX takes seconds to compile a filter: there, most tests must do with exact kernels.
+TENSORFLOW = pytest.mark.tensorflow_only
+LATTICE, WINDOW = (pytest.param(name, marks=TENSORFLOW) for name in ("permutohedral", "window"))
+SOME_FILTERS = [LATTICE, WINDOW, "exact"]
 SIZES = [(7,), (4, 5), (2, 3, 4)]
 BILATERAL, SPATIAL = (4.0, 3.3, 60.0), (3.0, 1.7)
 
@@ -70,8 +72,8 @@ def reference(logits, guide, kernels=(BILATERAL, SPATIAL), iterations=3, **setti
 @pytest.mark.parametrize(
     ("filter", "size", "channels", "learns", "counts"),
     [
-        pytest.param("permutohedral", (4, 5), 3, (), (0, 1), marks=pytest.mark.tensorflow_only),
-        ("window", (6,), 1, ("weights", "bandwidths"), (3, 0)),
+        pytest.param("permutohedral", (4, 5), 3, (), (0, 1), marks=TENSORFLOW),
+        pytest.param("window", (6,), 1, ("weights", "bandwidths"), (3, 0), marks=TENSORFLOW),
         ("exact", (2, 2, 3), 4, ("compatibility",), (1, 1)),
     ],
 )
@@ -90,8 +92,11 @@ def test_layer(filter, size, channels, learns, counts):
     )
 
 
-@pytest.mark.parametrize("filter", FILTERS)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("filter", "size"),
+    [("permutohedral", (4, 5)), *itertools.product(("window", "exact"), SIZES)]
+    + [pytest.param("permutohedral", size, marks=TENSORFLOW) for size in ((7,), (2, 3, 4))],
+)
 def test_equals_mean_field(filter, size):
     logits, guide = pair(*size)
     gaussian = direct_lattice if filter == "permutohedral" else direct_gaussian
@@ -177,6 +182,7 @@ def test_learnt_compatibilities_are_costs_beside_a_label():
         assert_close(marginals(layer, logits, guide), expected, rtol=0, atol=1e-5)
 
 
+@TENSORFLOW
 def test_images_of_a_batch_do_not_mix():
     logits, guide = pair(4, 5, batch=3)
     layer = crf("permutohedral")
@@ -230,7 +236,7 @@ def test_min_probability():
     assert_close(marginals(layer, 4 * logits, guide), reference(unary, guide), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("filter", FILTERS)
+@pytest.mark.parametrize("filter", SOME_FILTERS)
 def test_labels_follow_the_image(filter):
     truth = np.zeros((16, 18), int)
     truth[4:12, 5:14] = 1
@@ -292,7 +298,7 @@ def gradient_case(filter, compatibility, learns):
     [
         ("permutohedral", "matrix_per_kernel"),
         ("window", "potts"),
-        ("exact", "matrix"),
+        pytest.param("exact", "matrix", marks=TENSORFLOW),
         ("exact", "matrix_per_kernel"),
     ],
 )
@@ -348,7 +354,7 @@ def test_exact_kernels_have_gradients_for_the_guide(filter):
 @pytest.mark.parametrize(
     ("filter", "learns"),
     [
-        ("permutohedral", ("weights", "compatibility")),
+        pytest.param("permutohedral", ("weights", "compatibility"), marks=TENSORFLOW),
         ("window", ("weights", "compatibility", "bandwidths")),
     ],
 )
@@ -356,7 +362,7 @@ def test_trains_end_to_end(filter, learns, tmp_path):
     inputs = keras.Input((None, None, 3))
     logits = keras.layers.Conv2D(2, 3, padding="same", name="network")(inputs)
     layer = crf(
-        filter, num_iterations=5, compatibility="matrix_per_kernel", trainable_weights_of=learns
+        filter, num_iterations=2, compatibility="matrix_per_kernel", trainable_weights_of=learns
     )
     model = keras.Model(inputs, layer((logits, inputs)))
     model.compile(
@@ -422,7 +428,7 @@ def operations_of(saved_model):
     return found - {function.signature.name for function in functions}
 
 
-@pytest.mark.tensorflow_only
+@TENSORFLOW
 def test_saved_models_need_tensorflow_only(tmp_path):
     import tensorflow as tf
 
@@ -432,7 +438,8 @@ def test_saved_models_need_tensorflow_only(tmp_path):
     exported = {}
     for filter in FILTERS:
         inputs = keras.Input((None, None, 3)), keras.Input((None, None, 3))
-        model = keras.Model(inputs, crf(filter, compatibility="matrix_per_kernel")(inputs))
+        layer = crf(filter, num_iterations=2, compatibility="matrix_per_kernel")
+        model = keras.Model(inputs, layer(inputs))
         model.export(tmp_path / filter / "model", verbose=False)
         np.savez(tmp_path / filter / "inputs.npz", **arrays)
         exported[tmp_path / filter] = model
@@ -505,7 +512,7 @@ def test_odd_logits(filter):
             np.testing.assert_array_equal(out[0].argmax(-1), [0, 1, 0])
 
 
-@pytest.mark.parametrize("filter", FILTERS)
+@pytest.mark.parametrize("filter", [LATTICE, "window", "exact"])
 def test_odd_images(filter):
     logits, guide = pair(3, 4)
     layer = crf(filter, (2, 2), num_iterations=2)
@@ -528,8 +535,17 @@ def test_odd_sizes(filter):
     np.testing.assert_array_equal(out, 1)
 
 
-@pytest.mark.parametrize("filter", SOME_FILTERS)
-@pytest.mark.parametrize("sigmas", [(1e-30, 1e30), (1e-300, 1e300)])
+@pytest.mark.parametrize(
+    ("filter", "sigmas"),
+    [
+        pytest.param("permutohedral", (1e-30, 1e30), marks=TENSORFLOW),
+        pytest.param("permutohedral", (1e-300, 1e300), marks=TENSORFLOW),
+        ("window", (1e-30, 1e30)),
+        pytest.param("window", (1e-300, 1e300), marks=TENSORFLOW),
+        pytest.param("exact", (1e-30, 1e30), marks=TENSORFLOW),
+        ("exact", (1e-300, 1e300)),
+    ],
+)
 def test_odd_bandwidths(filter, sigmas):
     logits, guide = pair(3, 4)
     guide[:, 0] = guide[:, 1]
@@ -558,7 +574,7 @@ def test_narrow_and_wide_kernels(filter):
 @pytest.mark.parametrize(
     ("filter", "policy"),
     [
-        pytest.param("permutohedral", "mixed_bfloat16", marks=pytest.mark.tensorflow_only),
+        pytest.param("permutohedral", "mixed_bfloat16", marks=TENSORFLOW),
         ("window", "mixed_float16"),
         ("exact", "float16"),
     ],

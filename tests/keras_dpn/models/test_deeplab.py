@@ -11,6 +11,7 @@ from keras_dpn.models.deeplab import VARIANTS, Interp
 from tests.keras_dpn.support import (
     assert_close,
     check_training_reaches_every_weight,
+    outputs,
     picture,
     run_layer_test,
     to_numpy,
@@ -30,12 +31,6 @@ def tiny(variant="largefov", *, branches_speak=False, **settings):
             kernel = np.random.default_rng(0).normal(size=layer.kernel.shape)
             layer.kernel.assign(0.1 * kernel)
     return model
-
-
-def outputs(model, image, *names):
-    """What the named layers give for an image."""
-    wanted = [model.get_layer(name).output for name in names]
-    return keras.Model(model.input, wanted).predict_on_batch(image)
 
 
 def run_stages(model, image):
@@ -96,7 +91,11 @@ def test_pools_are_the_authors(variant):
 
 @pytest.mark.parametrize(
     ("variant", "sizes"),
-    [("largefov", SIZES), ("7x7", SIZES[:1]), ("4x4", SIZES[:1]), ("4x4-largestride", SIZES[:1])],
+    [("largefov", SIZES)]
+    + [
+        pytest.param(variant, SIZES[:1], marks=pytest.mark.tensorflow_only)
+        for variant in ("7x7", "4x4", "4x4-largestride")
+    ],
 )
 def test_any_size(variant, sizes):
     model = tiny(variant, multiscale=variant == "largefov", branches_speak=True)
@@ -118,6 +117,7 @@ def test_output_has_the_inputs_size_before_it_runs(input_shape):
     assert model.input.shape == (None, *input_shape)
 
 
+@pytest.mark.tensorflow_only
 @pytest.mark.parametrize("size", [(89, 97), (90, 96), (95, 100)])
 @pytest.mark.parametrize("variant", ["7x7", "largefov"])
 def test_a_dot_stays_where_it_is(variant, size):
@@ -262,6 +262,7 @@ def test_stages(settings, names):
         model.stage_model("triple")
 
 
+@pytest.mark.tensorflow_only
 def test_takes_uint8():
     model, image = tiny(), picture(9, 13)
     assert_close(model(image.astype("uint8")), to_numpy(model(image)))
@@ -278,6 +279,7 @@ def test_config_round_trip():
     assert (again.name, again.variant, again.num_classes) == ("own", "4x4", 5)
 
 
+@pytest.mark.tensorflow_only
 def test_save_and_load(tmp_path):
     crf = {"num_iterations": 1, "filter": "exact"}
     model, image = tiny(multiscale=True, branches_speak=True, crf=crf), picture(9, 13)
@@ -288,6 +290,7 @@ def test_save_and_load(tmp_path):
         assert_close(found, expected)
 
 
+@pytest.mark.tensorflow_only
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(policy):
     wide, image = tiny(multiscale=True, branches_speak=True), picture(9, 13)
@@ -313,6 +316,7 @@ def test_global_context_is_in_the_unary():
     assert np.abs(context).max() > 0.1
 
 
+@pytest.mark.tensorflow_only
 def test_training_reaches_every_weight():
     learnt = {"compatibility": "matrix", "trainable_weights_of": ("weights", "compatibility")}
     crf = {"num_iterations": 2, "filter": "exact", **learnt}

@@ -10,6 +10,7 @@ from keras_dpn.models import FCN
 from tests.keras_dpn.support import (
     assert_close,
     check_training_reaches_every_weight,
+    outputs,
     picture,
     to_numpy,
     weight_shapes,
@@ -26,12 +27,6 @@ FCN8S = {"taps": ("fc7", "pool4", "pool3"), "normalize": False}
 
 def tiny(**settings):
     return FCN(**{"num_classes": 3, "width": 0.01, **settings})
-
-
-def outputs(model, image, *names):
-    """What the named layers give for an image."""
-    wanted = [model.get_layer(name).output for name in names]
-    return keras.Model(model.input, wanted).predict_on_batch(image)
 
 
 # === The papers' networks ===

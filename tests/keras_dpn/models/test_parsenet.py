@@ -10,6 +10,7 @@ from keras_dpn.models import ParseNet
 from tests.keras_dpn.support import (
     assert_close,
     check_training_reaches_every_weight,
+    outputs,
     picture,
     to_numpy,
     weight_shapes,
@@ -24,12 +25,6 @@ BASELINE = {"fusion": None, "normalize": False}
 
 def tiny(**settings):
     return ParseNet(**{"num_classes": 3, "width": 0.02, **settings})
-
-
-def outputs(model, image, *names):
-    """What the named layers give for an image."""
-    wanted = [model.get_layer(name).output for name in names]
-    return keras.Model(model.input, wanted).predict_on_batch(image)
 
 
 def classified(model, name, features):

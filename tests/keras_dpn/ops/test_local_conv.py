@@ -11,11 +11,15 @@ from tests.keras_dpn.support import (
     direct_local_conv,
     finite_differences,
     gradients,
+    jitted,
     offsets,
     random,
     to_numpy,
 )
 
+SETTINGS = "window", "kernel", "color_weight", "position_weight", "spacing"
+local_conv = jitted(ops.local_conv, static=SETTINGS)
+linked_local_conv = jitted(ops.linked_local_conv, static=SETTINGS)
 KERNELS = ["squared_distance", "gaussian"]
 CASES = [
     ((7,), (3,)),
@@ -29,11 +33,13 @@ CASES = [
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize(("size", "window"), CASES)
-@pytest.mark.parametrize("position_weight", [0.0, 0.3])
+@pytest.mark.parametrize(
+    "position_weight", [pytest.param(0.0, marks=pytest.mark.tensorflow_only), 0.3]
+)
 def test_equals_the_definition(kernel, size, window, position_weight):
     p, features = random(2, *size, 3), random(2, *size, 2, seed=1)
     settings = {"kernel": kernel, "color_weight": 1.5, "position_weight": position_weight}
-    out = ops.local_conv(p, features, window, **settings)
+    out = local_conv(p, features, window, **settings)
     assert_close(out, direct_local_conv(p, features, window, **settings), rtol=2e-5)
 
 
@@ -45,7 +51,7 @@ def test_equals_the_definition(kernel, size, window, position_weight):
 def test_spacing_scales_positions(kernel, size, window, spacing):
     p, features = random(1, *size, 2), random(1, *size, 2, seed=1)
     settings = {"kernel": kernel, "position_weight": 0.3, "spacing": spacing}
-    out = ops.local_conv(p, features, window, **settings)
+    out = local_conv(p, features, window, **settings)
     assert_close(out, direct_local_conv(p, features, window, **settings), rtol=2e-5)
 
 
@@ -54,23 +60,23 @@ def test_8_bit_colours(kernel, color_weight):
     p = random(1, 6, 7, 2)
     image = np.random.default_rng(1).integers(0, 256, (1, 6, 7, 3), "uint8")
     settings = {"kernel": kernel, "color_weight": color_weight}
-    out = ops.local_conv(p, image, 5, **settings)
+    out = local_conv(p, image, 5, **settings)
     assert_close(out, direct_local_conv(p, image, (5, 5), **settings), rtol=2e-5)
 
 
 def test_one_colour_has_no_distances():
     image = np.ones((2, 8, 9, 3)) * [[[[251, 3, 77]]], [[[0, 200, 1]]]]  # a colour an image
-    assert not to_numpy(ops.local_conv(random(2, 8, 9, 4), image, 5)).any()
+    assert not to_numpy(local_conv(random(2, 8, 9, 4), image, 5)).any()
 
 
 def test_nearly_one_colour_keeps_its_digits():
     p, image = random(1, 9, 8, 2), 200 + random(1, 9, 8, 3, seed=1)
-    assert_close(ops.local_conv(p, image, 7), direct_local_conv(p, image, (7, 7)), rtol=2e-5)
+    assert_close(local_conv(p, image, 7), direct_local_conv(p, image, (7, 7)), rtol=2e-5)
 
 
 def test_large_image():
     p, image = random(1, 1024, 2048, 1), random(1, 1024, 2048, 3, seed=1, high=255.0)
-    out = to_numpy(ops.local_conv(p, image, 50))
+    out = to_numpy(local_conv(p, image, 50))
     for y, x in [(0, 0), (512, 1024), (1023, 2047), (130, 2000)]:
         there = (0, slice(max(0, y - 25), y + 25), slice(max(0, x - 25), x + 25))
         distances = np.square(image[there].astype("float64") - image[0, y, x]).sum(-1)
@@ -172,7 +178,7 @@ def test_linked_equals_the_definition(kernel, size, window, settings):
     p, features = linked(*size, window[0])
     settings = {"kernel": kernel, "color_weight": 1.5, **settings}
     expected = direct_linked_local_conv(p, features, window, **settings)
-    out = ops.linked_local_conv(p, features, window, **settings)
+    out = linked_local_conv(p, features, window, **settings)
     assert_close(out, expected, rtol=2e-5, atol=2e-6)
 
 
@@ -180,17 +186,17 @@ def test_linked_8_bit_colours():
     p, image = linked(1, 2, 4, 5, 3, channels=3, high=255.0)
     image = np.round(image).astype("uint8")
     expected = direct_linked_local_conv(p, image, (3, 3, 3))
-    assert_close(ops.linked_local_conv(p, image, (3, 3, 3)), expected, rtol=2e-5)
+    assert_close(linked_local_conv(p, image, (3, 3, 3)), expected, rtol=2e-5)
 
 
 def test_linked_frames_of_one_colour_have_no_distances():
     p, validity = random(1, 2, 4, 5, 3, 2), random(1, 2, 4, 5, 3, 1, seed=3) > 0.2
     validity[..., 1, :] = True
     image = validity * np.array([251, 3, 77])
-    assert not to_numpy(ops.linked_local_conv(p * validity, image, (3, 3, 3))).any()
+    assert not to_numpy(linked_local_conv(p * validity, image, (3, 3, 3))).any()
     image = validity * (200 + random(1, 2, 4, 5, 3, 3, seed=1))  # nearly one
     expected = direct_linked_local_conv(p * validity, image.astype("float32"), (3, 3, 3))
-    out = ops.linked_local_conv(p * validity, image.astype("float32"), (3, 3, 3))
+    out = linked_local_conv(p * validity, image.astype("float32"), (3, 3, 3))
     assert_close(out, expected, rtol=2e-5)
 
 
@@ -203,7 +209,7 @@ def test_linked_along_the_flow():
         direct_links(p, flows)[0], direct_links(image, flows)[0], (3, 3, 3), position_weight=0.1
     )
     neighbors = (ops.link_frames(x, flows)[0] for x in (p, image))
-    out = ops.linked_local_conv(*neighbors, (3, 3, 3), position_weight=0.1)
+    out = linked_local_conv(*neighbors, (3, 3, 3), position_weight=0.1)
     assert_close(out, expected, rtol=2e-5)
 
 
@@ -212,8 +218,8 @@ def test_linked_at_the_same_place_is_local_conv_over_time_too(kernel):
     p, features = random(2, 4, 3, 4, 2), random(2, 4, 3, 4, 3, seed=1)
     settings = {"kernel": kernel, "position_weight": 0.2, "spacing": (3.0, 1.0, 1.0)}
     neighbors = (ops.link_frames(x, frames=3)[0] for x in (p, features))
-    out = ops.linked_local_conv(*neighbors, (3, 2, 3), **settings)
-    expected = ops.local_conv(p, features, (3, 2, 3), **settings)
+    out = linked_local_conv(*neighbors, (3, 2, 3), **settings)
+    expected = local_conv(p, features, (3, 2, 3), **settings)
     assert_close(out, to_numpy(expected), rtol=2e-5)
 
 

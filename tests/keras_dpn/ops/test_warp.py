@@ -10,11 +10,14 @@ from tests.keras_dpn.support import (
     finite_differences,
     gradients,
     is_link,
+    jitted,
     random,
     to_numpy,
 )
 
 BOUNDARIES = ["zero", "clamp"]
+warp = jitted(ops.warp, static=("boundary", "interpolation"))
+flow_validity = jitted(ops.flow_validity, static=("threshold",))
 
 
 def pair(*size, leading=(), channels=3, reach=4.0):
@@ -28,7 +31,7 @@ def looked_up(image, targets, **settings):
     flow = np.zeros((len(targets), *np.shape(image)[:2], 2), "float32")
     flow[:, 0, 0] = targets
     images = np.repeat(np.asarray(image)[None], len(targets), axis=0)
-    return to_numpy(ops.warp(images, flow, **settings))[:, 0, 0]
+    return to_numpy(warp(images, flow, **settings))[:, 0, 0]
 
 
 def in_a_graph(function, *inputs):
@@ -42,21 +45,21 @@ def in_a_graph(function, *inputs):
 @pytest.mark.parametrize("leading", [(), (2,), (2, 3)])
 def test_equals_the_definition(boundary, leading):
     image, flow = pair(5, 6, leading=leading)
-    assert_close(ops.warp(image, flow, boundary), direct_warp(image, flow, boundary), atol=1e-5)
+    assert_close(warp(image, flow, boundary), direct_warp(image, flow, boundary), atol=1e-5)
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (3, 1)])
 def test_thin_images(boundary, size):
     image, flow = pair(*size, leading=(2,), reach=1.5)
-    assert_close(ops.warp(image, flow, boundary), direct_warp(image, flow, boundary), atol=1e-5)
+    assert_close(warp(image, flow, boundary), direct_warp(image, flow, boundary), atol=1e-5)
 
 
 def test_zero_flow_gives_the_image():
     image = random(2, 3, 4, 5)
     for boundary in BOUNDARIES:
         for interpolation in ("bilinear", "nearest"):
-            out = ops.warp(image, np.zeros((2, 3, 4, 2), "float32"), boundary, interpolation)
+            out = warp(image, np.zeros((2, 3, 4, 2), "float32"), boundary, interpolation)
             np.testing.assert_array_equal(to_numpy(out), image)
 
 
@@ -77,7 +80,7 @@ def test_equals_opencv(boundary, interpolation):
         borderMode={"zero": cv2.BORDER_CONSTANT, "clamp": cv2.BORDER_REPLICATE}[boundary],
         borderValue=0,
     )
-    assert_close(ops.warp(image, flow, boundary, interpolation), expected, rtol=0, atol=1e-4)
+    assert_close(warp(image, flow, boundary, interpolation), expected, rtol=0, atol=1e-4)
 
 
 def dense_image_warp(image, flow):
@@ -98,7 +101,7 @@ def dense_image_warp(image, flow):
 def test_equals_tensorflow_addons_under_the_change_of_convention():
     image, theirs = pair(6, 5)
     expected = dense_image_warp(image, theirs)
-    assert_close(ops.warp(image, -theirs[..., ::-1], "clamp"), expected, atol=1e-5)
+    assert_close(warp(image, -theirs[..., ::-1], "clamp"), expected, atol=1e-5)
 
 
 ROW = [[[1.0], [2.0], [3.0]]]
@@ -149,7 +152,7 @@ def test_half_precision_loses_no_position(dtype, interpolation):
     # Neither dtype has numbers for single pixels up there.
     image = keras.ops.cast(random(1, 3000, 2), dtype)
     flow = keras.ops.cast(np.tile([-1.5, 0.0], (1, 3000, 1)), dtype)
-    out = ops.warp(image, flow, interpolation=interpolation)
+    out = warp(image, flow, interpolation=interpolation)
     assert keras.backend.standardize_dtype(out.dtype) == dtype
     image, out = (to_numpy(keras.ops.cast(x, "float32")) for x in (image, out))
     expected = (image[:, :-2] + image[:, 1:-1]) / 2
@@ -273,7 +276,7 @@ def row_of_flow(*steps):
 
 
 def valid(*arguments, **settings):
-    return to_numpy(ops.flow_validity(*arguments, **settings)).ravel().tolist()
+    return to_numpy(flow_validity(*arguments, **settings)).ravel().tolist()
 
 
 def test_what_an_object_covers_has_no_partner():
@@ -306,7 +309,7 @@ def test_validity_equals_the_definition(leading):
         pair = (f[tuple(batch)].astype("float64") for f in (flow, back))
         expected[(*batch, y, x)] = is_link(*pair, x, y, threshold=1.2)
     assert 0.2 < expected.mean() < 0.8
-    validity = to_numpy(ops.flow_validity(flow, back, threshold=1.2))
+    validity = to_numpy(flow_validity(flow, back, threshold=1.2))
     assert validity.dtype == np.float32
     np.testing.assert_array_equal(validity, expected)
 

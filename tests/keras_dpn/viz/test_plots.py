@@ -6,6 +6,8 @@ from PIL import Image
 
 from keras_dpn import viz
 
+pytestmark = pytest.mark.tensorflow_only  # draws arrays: on every backend alike
+
 NAMES = ("body", "tyre", "a class with a rather long name")
 
 

@@ -7,6 +7,8 @@ from training.data.scenes import CLASSES, RELATIONS, ScenesDataset
 from training.reporting import contexts
 from training.reporting.pictures import Picture, read_pictures
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 IMAGE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype="uint8")
 PICTURE = Picture("x", IMAGE, np.zeros((24, 32), "uint8"))
 

@@ -102,6 +102,7 @@ def test_stage_labels_follow_the_stage_where_the_model_has_it():
     assert (pictures.stage_labels(without_stages, "final", picture) == 0).all()
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("linking", ["flow", "static"])
 def test_a_network_for_clips_sees_the_neighbours(moving, linking):
     model = clip_network(linking)

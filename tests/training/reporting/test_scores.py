@@ -7,11 +7,13 @@ from training.configs.networks import (
     DeepLabTrainConfig,
     FCNTrainConfig,
     ParseNetTrainConfig,
+    PiecewiseTrainConfig,
     SpatialTemporalDPNTrainConfig,
 )
 from training.configs.networks.deeplab import CRFConfig, DeepLabConfig
 from training.configs.networks.fcn import FCNConfig
 from training.configs.networks.parsenet import ParseNetConfig
+from training.configs.networks.piecewise_crf import PiecewiseCRFConfig
 from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNConfig
 from training.reporting import scores
 
@@ -129,6 +131,22 @@ def test_summary_of_fcn():
     config = FCNTrainConfig(model=FCNConfig(taps=("fc7", "pool4"), normalize=False))
     text = "fc7 + pool4, width 1.0; not normalised; float32"
     assert scores.summary(to_json(config)) == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (
+            {"crf": CRFConfig(5)},
+            "unary + “surrounding” + “above”, width 1.0; scales 1.2, 0.8, 0.4; mean field, "
+            "2 iterations; CRF, 5 iterations",
+        ),
+        ({"relations": (), "scales": (1.0,)}, "unary, width 1.0; scales 1"),
+    ],
+)
+def test_summary_of_piecewise_crf(settings, text):
+    config = PiecewiseTrainConfig(model=PiecewiseCRFConfig(**settings))
+    assert scores.summary(to_json(config)) == f"{text}; float32"
 
 
 @pytest.mark.parametrize(
