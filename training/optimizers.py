@@ -154,4 +154,8 @@ def _schedule(config: StageConfig, updates_per_epoch: int):
         return keras.optimizers.schedules.ExponentialDecay(
             config.learning_rate, config.step_epochs * updates_per_epoch, 0.1, staircase=True
         )
+    if config.schedule == "exponential":
+        return keras.optimizers.schedules.ExponentialDecay(
+            config.learning_rate, updates_per_epoch, config.decay, staircase=True
+        )
     return config.learning_rate

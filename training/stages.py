@@ -86,10 +86,20 @@ class StagedTraining:
         """Begin a stage; weights that come from an earlier one are the first to beat."""
         self.progress.stage, self.progress.epoch = index, 0
         self.progress.best_miou, self.progress.seconds = -1.0, 0.0
-        if self.progress.results or self.config.weights:
+        if self._has_learnt(stage):
             before = self._evaluate(stage)
             self._record(stage, 0, {"val_miou": before["miou"]})
             self._keep_best(stage, before["miou"])
+
+    def _has_learnt(self, stage: Stage) -> bool:
+        """Whether a stage goes on from weights that have learnt, elsewhere or in other stages."""
+        done = {result["name"] for result in self.progress.results}
+        earlier = {other.whole for other in self.config.stages if other.name in done}
+        return bool(self.config.weights or earlier - {stage.whole})
+
+    def _seed(self, stage: Stage) -> int:
+        """The seed of the pictures: a stage's own, or the same for all parts of one."""
+        return self.config.seed + [other.whole for other in self.config.stages].index(stage.whole)
 
     def _fit(self, index: int, stage: Stage) -> None:
         config, data, first = self.config.stage(stage.name), self.config.data, self.progress.epoch
@@ -101,7 +111,7 @@ class StagedTraining:
             if first:
                 self.checkpoints.restore_optimizer(model.optimizer)
         model.fit(
-            self._train_batches(config, self.config.seed + index, first),
+            self._train_batches(config, self._seed(stage), first),
             epochs=config.epochs,
             initial_epoch=first,
             steps_per_epoch=steps,
@@ -162,13 +172,15 @@ class StagedTraining:
 
     def _compiled(self, stage: Stage, config: StageConfig, steps: int) -> keras.Model:
         """The network up to the stage's output, with only the stage's layers to learn."""
-        loss = self._loss(stage, config)
-        metric = SegmentationScores(self.model.num_classes, self.dataset.classes.ignore)
+        ignore = self.dataset.classes.ignore
+        metric = SegmentationScores(self.model.num_classes, ignore)
         model = self._learning(stage)
+        learner = self.config.learner(self.model, stage, ignore)
+        model, loss = (learner, None) if learner else (model, self._loss(stage, config))
         if config.loss.unary:
             model = _with_unary(self.model, model.output)
             loss = _LossWithUnary(loss, config.loss.unary)
-            metric = _ScoresWithoutUnary(self.model.num_classes, self.dataset.classes.ignore)
+            metric = _ScoresWithoutUnary(self.model.num_classes, ignore)
         optimizer = build_optimizer(config, steps, model.trainable_variables)
         model.compile(optimizer, loss, metrics=[metric], jit_compile=False)
         model.optimizer.build(model.trainable_variables)

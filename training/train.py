@@ -25,11 +25,13 @@ from training import workdir
 from training.cli import guarded
 from training.configs import RECIPES, TrainConfig, from_json, to_json
 from training.configs.files import build
-from training.configs.networks.deeplab import CRFConfig, DeepLabTrainConfig
+from training.configs.networks import DeepLabTrainConfig, PiecewiseTrainConfig
+from training.configs.networks.deeplab import CRFConfig
 from training.crf_settings import read_crf
 from training.data import Dataset, load_dataset
 from training.data.checks import survey
 from training.data.clips import FilmedClips
+from training.data.shards import absolute
 from training.stages import StagedTraining
 
 _FAULTS_SHOWN = 5
@@ -45,7 +47,7 @@ class Arguments:
     data_dir: Path | None = None
     """Short for --data.data-dir."""
     crf: Path | None = None
-    """Settings of DeepLab's CRF, as training.crf_search writes them."""
+    """Settings of a DeepLab's or PiecewiseCRF's CRF, as training.crf_search writes them."""
     resume: bool = False
     """Carry on at the last finished epoch of work_dir."""
     devices: str = "all"
@@ -92,6 +94,8 @@ def train(arguments: Arguments, console: Console) -> None:
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()  # a resumed run equals an undisturbed one
     keras.config.set_dtype_policy(config.precision)
+    if forecast := config.forecast(dataset.classes.num_classes):
+        console.print(forecast, markup=False, highlight=False)
     with strategy.scope():
         model = build_model(config, dataset.classes.num_classes)
         if config.weights:
@@ -121,7 +125,7 @@ def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConf
     """The configuration with the paths that it names made absolute, so that they hold anywhere."""
     data_dir, weights = data_dir or config.data.data_dir, config.weights
     if data_dir is not None:
-        data = dataclasses.replace(config.data, data_dir=str(Path(data_dir).resolve()))
+        data = dataclasses.replace(config.data, data_dir=absolute(data_dir))
         config = dataclasses.replace(config, data=data)
     if weights is not None and "://" not in weights:
         config = dataclasses.replace(config, weights=str(Path(weights).resolve()))
@@ -130,8 +134,10 @@ def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConf
 
 def with_crf(config: TrainConfig, path: Path) -> TrainConfig:
     """The configuration with a settings file's values for the network's CRF."""
-    if not isinstance(config, DeepLabTrainConfig):
-        raise ValueError(f"--crf needs a recipe of DeepLab, received {config.network.__name__}.")
+    if not isinstance(config, (DeepLabTrainConfig, PiecewiseTrainConfig)):
+        raise ValueError(
+            f"--crf needs a recipe of DeepLab or PiecewiseCRF, received {config.network.__name__}."
+        )
     values = dataclasses.asdict(config.model.crf or CRFConfig()) | read_crf(path)
     model = dataclasses.replace(config.model, crf=build(CRFConfig, values, path))
     return dataclasses.replace(config, model=model)

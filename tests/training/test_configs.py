@@ -5,9 +5,16 @@ import json
 import pytest
 
 from keras_dpn.layers import MeanFieldCRF
+from keras_dpn.ops.range_boxes import RELATIONS
+from tests.keras_dpn.support import without_values
 from training.configs import RECIPES, from_json, to_json
 from training.configs.base import LossConfig, StageConfig
-from training.configs.networks import NETWORKS, DeepLabTrainConfig, DPNTrainConfig
+from training.configs.networks import (
+    NETWORKS,
+    DeepLabTrainConfig,
+    DPNTrainConfig,
+    PiecewiseTrainConfig,
+)
 from training.configs.networks.deeplab import CRFConfig, DeepLabConfig
 from training.train import build_model
 
@@ -23,7 +30,8 @@ def test_recipes_fit_the_network(name):
     recipe = RECIPES[name]
     recipe.check()
     small = dataclasses.replace(recipe.model, width=0.02)
-    model = build_model(dataclasses.replace(recipe, model=small), num_classes=3)
+    config = dataclasses.replace(recipe, model=small)
+    model = without_values(lambda: build_model(config, num_classes=3))
     assert type(model) is recipe.network and model.num_classes == 3
     layers = [layer.name for layer in model.layers if layer.weights]
     for stage in recipe.stages:
@@ -79,7 +87,7 @@ def test_the_crfs_defaults_are_the_layers():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 99}, "expected a configuration of version 3, found version 99"),
+        ({"version": 99}, "expected a configuration of version 4, found version 99"),
         (
             {"network": "LeNet"},
             "network: expected one of .*'SpatialTemporalDPN'.*, received 'LeNet'",
@@ -103,6 +111,9 @@ def test_faulty_files_are_refused(change, message):
         ("deeplab_camvid_crf", "model.crf.bilateral", [4.0, 121.0]),
         ("deeplab_camvid_crf", "model.crf.trainable_weights_of", ["colours"]),
         ("deeplab_camvid_crf", "model.crf.trainable_weights_of", "weights"),
+        ("houses_above", "model.relations", {"above": [-0.5, 0.0, 0.5]}),
+        ("houses_above", "model.relations", {"beside": [-0.5, 0.0, 0.5, 0.0]}),
+        ("houses_above", "model.relations", ["beside"]),
     ],
 )
 def test_faulty_nested_fields_are_named(recipe, path, value):
@@ -126,11 +137,70 @@ COARSE = StageConfig(epochs=1, loss=LossConfig(coarse=True))
         ("deeplab_camvid", {"multiscale": COARSE}, "Stage multiscale needs --model.multiscale"),
         ("deeplab_camvid", {"unary": StageConfig()}, "at least one stage with epochs"),
         ("scenes", {"unary": StageConfig(epochs=1, accumulate=0)}, "--unary.accumulate from 1 up"),
+        (
+            "scenes",
+            {"unary": StageConfig(epochs=1, decay=1.5)},
+            r"--unary.decay in \(0, 1\], .* 1.5",
+        ),
+        ("houses_above", {"objective": "mean_field"}, "mean_field needs .*: --order together"),
+        (
+            "houses_above",
+            {"pairwise": StageConfig(epochs=1, loss=LossConfig(hard_ratio=0.5))},
+            "Stage above has an objective of its own; leave out --pairwise.loss",
+        ),
     ],
 )
 def test_stages_that_cannot_be_trained_are_refused(recipe, change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(RECIPES[recipe], **change).check()
+
+
+def test_order_and_potentials_decide_on_the_stages():
+    config = RECIPES["piecewise_both_voc"]
+    alone = dataclasses.replace(config.model, unary=False, relations=("above",))
+
+    def stages(**change):
+        found = dataclasses.replace(config, **change)
+        return [s.name for s in found.stages if found.stage(s.name).epochs]
+
+    assert stages() == ["unary", "surrounding", "above"]
+    assert stages(order="together", joint=StageConfig(epochs=1)) == ["pieces", "joint"]
+    assert stages(model=alone) == ["above"]
+    assert config.stage("above") is config.pairwise
+    potentials = {s.name for s in PiecewiseTrainConfig.stages if s.whole == "pieces"}
+    assert potentials == {"unary", *RELATIONS, "pieces"}
+
+
+def test_stages_have_their_objectives():
+    config = RECIPES["houses_above"]
+    model = without_values(lambda: build_model(config, num_classes=3))
+    together = dataclasses.replace(config, order="together", objective="pseudo_likelihood")
+    found = {}
+    for name, settings in {"above": config, "pieces": together, "joint": together}.items():
+        (stage,) = (stage for stage in settings.stages if stage.name == name)
+        learner = settings.learner(model, stage, ignore_label=7)
+        found[name] = (learner.pieces, learner.objective, learner.ignore_label)
+    assert found == {
+        "above": (("above",), "piecewise", 7),
+        "pieces": (("unary", "above"), "pseudo_likelihood", 7),
+        "joint": (("unary", "above"), "mean_field", 7),
+    }
+
+
+def test_voc_recipes_are_the_rows_of_the_piecewise_papers_table_1():
+    voc = {k: r for k, r in RECIPES.items() if k.startswith("piecewise_")}
+    rows = [(r.model.unary, r.model.relations, len(r.model.scales)) for r in voc.values()]
+    both = ("surrounding", "above")
+    assert rows == [
+        (True, (), 1),
+        (True, (), 3),
+        (False, ("surrounding",), 3),
+        (False, ("above",), 3),
+        (True, both, 3),
+        (True, both, 3),
+    ]
+    assert [name for name, r in voc.items() if r.model.crf] == ["piecewise_voc"]
+    assert len({repr(dataclasses.replace(r, model=None)) for r in voc.values()}) == 1
 
 
 def test_deeplab_has_coarse_maps_up_to_the_crf():

@@ -116,6 +116,10 @@ def test_steps_since_the_last_update_can_be_forgotten():
     [
         (StageConfig(epochs=2, learning_rate=1.0, power=1.0), {0: 1.0, 10: 0.5, 20: 0.0}),
         (StageConfig(epochs=4, learning_rate=1.0, schedule="step"), {0: 1, 19: 1, 20: 0.1}),
+        (
+            StageConfig(epochs=3, learning_rate=1.0, schedule="exponential", decay=0.9),
+            {0: 1, 9: 1, 10: 0.9, 20: 0.81},
+        ),
         (StageConfig(epochs=2, learning_rate=0.3, schedule="constant"), {0: 0.3, 15: 0.3}),
     ],
 )

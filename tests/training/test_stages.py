@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_dpn.losses import SegmentationCrossEntropy
 from keras_dpn.models import DeepLab
 from training.configs.base import DataConfig, StageConfig
-from training.configs.networks import DPNTrainConfig
+from training.configs.networks import DPNTrainConfig, PiecewiseTrainConfig
 from training.data.pipeline import Augmentation
 from training.stages import StagedTraining, _CoarseLoss
 
@@ -39,3 +39,18 @@ def test_an_epoch_has_whole_updates(small_scenes, tmp_path):
     for i in (0, 1):
         seen = np.concatenate([step[i] for step in steps])
         np.testing.assert_array_equal(seen, np.concatenate([update[i] for update in updates]))
+
+
+@pytest.mark.parametrize("config", [DPNTrainConfig(seed=4), PiecewiseTrainConfig(seed=4)])
+def test_parts_of_a_stage_begin_as_the_whole_would(small_scenes, tmp_path, config):
+    strategy = tf.distribute.get_strategy()
+    training = StagedTraining(config, None, small_scenes, None, tmp_path, strategy)
+    stages = {stage.name: stage for stage in config.stages}
+    parts = [stage for stage in stages.values() if stage.whole == "pieces"]
+    assert len({training._seed(stage) for stage in parts}) <= 1
+    assert len({training._seed(stage) for stage in stages.values()}) == len(stages) - len(parts[1:])
+    assert training._seed(stages["unary"]) == 4
+    assert not training._has_learnt(stages["joint"])
+    training.progress.results = [{"name": "unary"}]
+    assert training._has_learnt(stages["joint"])
+    assert not any(training._has_learnt(stage) for stage in parts)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from keras_dpn.models import DeepLab
-from training import workdir
+from training import evaluate, export, predict, workdir
 from training.callbacks import TrainingDiverged
 from training.checkpoints import Checkpoints
 from training.data.moving_scenes import MovingScenesDataset, write_clips
@@ -110,11 +110,16 @@ def test_the_model_is_the_last_stage(trained):
 
 
 def test_a_run_repeats_from_its_configuration(trained, tmp_path):
-    again = tmp_path / "again"
-    assert main([str(trained / "config.json"), "--work-dir", str(again)]) == 0
-    results = [json.loads((d / "results.json").read_text()) for d in (trained, again)]
-    for a, b in zip(*(r["stages"] for r in results), strict=True):
-        assert a["confusion"] == b["confusion"]
+    """Its first stage, to save time; of the others the settings."""
+    again, others = tmp_path / "again", ("triple", "contexts", "joint")
+    none = [x for stage in others for x in (f"--{stage}.epochs", "0")]
+    assert main([str(trained / "config.json"), "--work-dir", str(again), *none]) == 0
+    first, second = (json.loads((d / "results.json").read_text()) for d in (trained, again))
+    assert first["stages"][0]["confusion"] == second["stages"][0]["confusion"]
+    for stage in others:
+        assert second["config"][stage].pop("epochs") == 0
+        assert first["config"][stage].pop("epochs") == 1
+    assert first["config"] == second["config"]
 
 
 def test_a_work_dir_is_not_overwritten(trained, pictures):
@@ -136,7 +141,7 @@ def start(args):
 
 
 def test_a_killed_run_resumes_to_the_same_weights(pictures, tmp_path):
-    more = ["--unary.epochs", "4", "--triple.epochs", "1", "--contexts.epochs", "2"]
+    more = ["--unary.epochs", "4", "--triple.epochs", "1", "--contexts.epochs", "0"]
     more += ["--joint.epochs", "0", "--unary.accumulate", "2"]
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     assert main(arguments(pictures, undisturbed, *more)) == 0
@@ -211,24 +216,41 @@ def test_unknown_recipes(args, message):
         main(args)
 
 
-@pytest.mark.parametrize("recipe", ["camvid_linked", "camvid_static"])
-def test_clips_start_from_a_run_on_pictures(tmp_path, recipe):
-    clips, pictures, work_dir = (tmp_path / name for name in ("clips", "pictures", "work"))
-    write_clips(MovingScenesDataset({"train": 1, "val": 1}, size=(48, 64), frames=2), clips)
-    shutil.rmtree(clips / "flow")  # it is computed then
-    data = ["--data.dataset", "clips", "--data-dir", str(clips)]
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("clips")
+    write_clips(MovingScenesDataset({"train": 1, "val": 1}, size=(48, 64), frames=2), directory)
+    shutil.rmtree(directory / "flow")  # it is computed then
+    return directory
+
+
+def start_of(clips):
+    return ["--data.dataset", "clips", "--data-dir", str(clips), *TINY]
+
+
+@pytest.fixture(scope="session")
+def trained_on_frames(clips, tmp_path_factory):
+    """A run on the single frames, of the first stage."""
+    work_dir = tmp_path_factory.mktemp("frames") / "work"
     stages = ["--unary.epochs", "1", "--triple.epochs", "0", "--contexts.epochs", "0"]
-    assert main(["camvid", *data, "--work-dir", str(pictures), *TINY, *stages, *NO_JOINT]) == 0
-    weights = ["--weights", str(pictures / "stages" / "1_unary" / "model.keras")]
-    stages = ["--triple.epochs", "1", "--contexts.epochs", "1", "--joint.epochs", "1"]
+    data = start_of(clips)
+    assert main(["camvid", *data, "--work-dir", str(work_dir), *stages, *NO_JOINT]) == 0
+    return work_dir
+
+
+def check_a_run_on_clips(recipe, work_dir, clips, trained_on_frames, *more):
+    """A run that starts from the one on frames; returns the names of its stages."""
+    weights = ["--weights", str(trained_on_frames / "stages" / "1_unary" / "model.keras")]
+    stages = ["--triple.epochs", "1", "--contexts.epochs", "1", "--joint.epochs", "1", *more]
     # With frames so near to each other one epoch makes a better model, which is what a run keeps.
     near = ["--model.frame-spacing", "1"]
-    assert main([recipe, *data, "--work-dir", str(work_dir), *TINY, *stages, *near, *weights]) == 0
+    data = start_of(clips)
+    assert main([recipe, *data, "--work-dir", str(work_dir), *stages, *near, *weights]) == 0
     assert any((work_dir / "flow").iterdir())
     results = json.loads((work_dir / "results.json").read_text())["stages"]
-    assert [stage["name"] for stage in results] == ["triple", "contexts", "joint"]
     assert all(0 <= stage["consistency"]["miou"] <= 1 for stage in results)
-    before, after = workdir.load_model(pictures), workdir.load_model(work_dir, "contexts")
+    before = workdir.load_model(trained_on_frames)
+    after = workdir.load_model(work_dir, "contexts")
     assert after.linking == ("flow" if recipe == "camvid_linked" else "static")
     for name in ("b1_conv1", "b11"):
         ours, theirs = (m.get_layer(name).get_weights()[0] for m in (after, before))
@@ -236,6 +258,19 @@ def test_clips_start_from_a_run_on_pictures(tmp_path, recipe):
     kernel = after.get_layer("b13").get_weights()[0]
     assert kernel.shape == (3, 3, 33, 22) and kernel[:, :, :11].any()  # the frame before
     assert results[1]["parameters_trained"] == after.get_layer("b13").count_params()
+    return [stage["name"] for stage in results]
+
+
+def test_linked_clips_start_from_a_run_on_pictures(clips, trained_on_frames, tmp_path):
+    runs = tmp_path, clips, trained_on_frames
+    assert check_a_run_on_clips("camvid_linked", *runs, *NO_JOINT) == ["triple", "contexts"]
+
+
+@pytest.mark.usefixtures("eager")
+def test_clips_linked_in_place_start_from_a_run_on_pictures(clips, trained_on_frames, tmp_path):
+    runs = tmp_path, clips, trained_on_frames
+    stages = ["triple", "contexts", "joint"]
+    assert check_a_run_on_clips("camvid_static", *runs) == stages
 
 
 def test_help_lists_the_recipes(capsys):
@@ -271,8 +306,8 @@ def test_missing_weights_leave_nothing(pictures, tmp_path):
 
 
 def test_half_precision_trains(pictures, tmp_path):
-    more = ["--unary.epochs", "1", "--triple.epochs", "0", "--contexts.epochs", "0"]
-    more += ["--joint.epochs", "1", "--precision", "mixed_float16"]
+    more = ["--unary.epochs", "0", "--triple.epochs", "0", "--contexts.epochs", "0"]
+    more += ["--joint.epochs", "2", "--precision", "mixed_float16"]
     assert main(arguments(pictures, tmp_path / "w", *more)) == 0
     history = json.loads((tmp_path / "w" / "history.json").read_text())
     losses = [epoch["loss"] for epoch in history if "loss" in epoch]
@@ -352,7 +387,71 @@ def test_another_networks_run_is_not_resumed(pictures, trained_deeplab):
         main(arguments(pictures, trained_deeplab, "--resume"))
 
 
-def test_crf_settings_need_deeplab(pictures, tmp_path):
+def test_crf_settings_need_a_network_with_a_crf(pictures, tmp_path):
     (tmp_path / "crf.json").write_text("{}")
-    with pytest.raises(ValueError, match="--crf needs a recipe of DeepLab, received DPN"):
+    with pytest.raises(ValueError, match="--crf needs a recipe of DeepLab or .*, received DPN"):
         main(arguments(pictures, tmp_path / "w", "--crf", str(tmp_path / "crf.json")))
+
+
+PIECEWISE = [
+    *("--model.width", "0.06", "--model.units", "64", "--model.num-blocks", "1"),
+    *("--model.block6", "1", "64", "--model.num-neighbors", "4", "--validation-epochs", "2"),
+    *("--data.batch-size", "2", "--data.augmentation.crop", "32", "48"),
+    *(x for s in ("unary", "pairwise", "pieces") for x in (f"--{s}.epochs", "2")),
+]
+
+
+def piecewise_arguments(pictures, work_dir, *more):
+    start = ["houses_above", "--data.dataset", "folder", "--data-dir", str(pictures)]
+    return [*start, "--work-dir", str(work_dir), *PIECEWISE, *more]
+
+
+@pytest.fixture(scope="session")
+def trained_piecewise(pictures, tmp_path_factory):
+    """A run, one potential after the other, that was stopped within the second, and resumed."""
+    work_dir = tmp_path_factory.mktemp("piecewise") / "work"
+    args = piecewise_arguments(pictures, work_dir)
+    end_epoch = StagedTraining._end_epoch
+
+    def stop_in_above(self, stage, *rest):
+        end_epoch(self, stage, *rest)
+        if stage.name == "above":
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StagedTraining, "_end_epoch", stop_in_above)
+        with pytest.raises(KeyboardInterrupt):
+            main(args)
+    assert main([*args, "--resume"]) == 0
+    return work_dir
+
+
+def test_a_piecewise_field_trains_through_its_stages(trained_piecewise):
+    results = json.loads((trained_piecewise / "results.json").read_text())
+    assert [stage["name"] for stage in results["stages"]] == ["unary", "above"]
+    trained = sum(stage["parameters_trained"] for stage in results["stages"])
+    assert trained == workdir.load_model(trained_piecewise).count_params()
+    history = json.loads((trained_piecewise / "history.json").read_text())
+    epochs = [(entry["stage"], entry["epoch"]) for entry in history]
+    assert epochs == [("unary", 1), ("unary", 2), ("above", 1), ("above", 2)]
+
+
+def test_potentials_learn_apart_what_they_learn_together(pictures, trained_piecewise, tmp_path):
+    """The other run was interrupted, too."""
+    assert main(piecewise_arguments(pictures, tmp_path / "w", "--order", "together")) == 0
+    together = workdir.load_model(tmp_path / "w")
+    before, apart = (workdir.load_model(trained_piecewise, s) for s in ("unary", "above"))
+    for a, b, c in zip(together.weights, apart.weights, before.weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6, err_msg=a.path)
+        assert np.array_equal(b, c) == b.path.startswith("unary")
+
+
+def test_a_piecewise_run_is_of_use(trained_piecewise, pictures, tmp_path):
+    work_dir, picture = trained_piecewise, next((pictures / "images").glob("val*"))
+    evaluate.main(work_dir=(work_dir,), stages=True)
+    found = json.loads((work_dir / "evaluation_val.json").read_text())["stages"]
+    names = ["unary", "above", "field", "final"]
+    assert [stage["name"] for stage in found] == names
+    predict.main((picture,), work_dir=(work_dir,), out=tmp_path / "out")
+    assert (tmp_path / "out" / "labels" / f"{picture.stem}.png").is_file()
+    export.main(work_dir=work_dir, out=tmp_path / "saved", check=picture)

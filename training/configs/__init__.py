@@ -6,8 +6,10 @@ from training.configs import (
     deeplab,
     fcn,
     folder,
+    houses,
     moving_scenes,
     parsenet,
+    piecewise,
     scenes,
 )
 from training.configs.base import TrainConfig
@@ -17,11 +19,13 @@ RECIPES: dict[str, TrainConfig] = {
     **scenes.RECIPES,
     **moving_scenes.RECIPES,
     **context_scenes.RECIPES,
+    **houses.RECIPES,
     **camvid.RECIPES,
     **folder.RECIPES,
     **deeplab.RECIPES,
     **parsenet.RECIPES,
     **fcn.RECIPES,
+    **piecewise.RECIPES,
 }
 
 __all__ = ["RECIPES", "TrainConfig", "from_json", "to_json"]

@@ -9,18 +9,31 @@ import tyro
 
 from training.data.pipeline import Augmentation, ClipInputs
 
-CONFIG_VERSION = 3
+CONFIG_VERSION = 4
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Where pictures come from and how they are varied."""
 
-    dataset: Literal["scenes", "context_scenes", "moving_scenes", "camvid", "folder", "clips"] = (
-        "folder"
-    )
+    dataset: Literal[
+        "scenes",
+        "context_scenes",
+        "houses",
+        "moving_scenes",
+        "camvid",
+        "voc",
+        "cityscapes",
+        "pascal_context",
+        "sift_flow",
+        "coco",
+        "coco_panoptic",
+        "folder",
+        "clips",
+        "shards",
+    ] = "folder"
     data_dir: str | None = None
-    """Its directory; scenes need none."""
+    """Its directory; generated pictures need none."""
     train_split: str = "train"
     val_split: str = "val"
     batch_size: int = 4
@@ -58,11 +71,13 @@ class StageConfig:
     learning_rate: float = 1e-4
     layer_rates: dict[str, float] = field(default_factory=dict)
     """Factors on the learning rate, by regular expressions that match whole layer names."""
-    schedule: Literal["poly", "step", "constant"] = "poly"
+    schedule: Literal["poly", "step", "exponential", "constant"] = "poly"
     power: float = 0.9
     """Of the poly schedule, (1 - step / steps) ** power."""
     step_epochs: int = 2
     """Epochs after which the step schedule divides the rate by ten."""
+    decay: float = 0.97
+    """Factor of the exponential schedule, after each epoch."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -91,6 +106,17 @@ class Stage:
     """The network's output that the loss looks at, one of its `stage_names`."""
     learns: str
     """Regular expression that matches the whole names of the layers that learn."""
+    part_of: str | None = None
+    """A stage that does at once what several do one after the other.
+
+    Its parts see the pictures that it would see, in the same order, and what one of them has learnt
+    is not for another to beat.
+    """
+
+    @property
+    def whole(self) -> str:
+        """The stage that it is a part of, or itself."""
+        return self.part_of or self.name
 
     def teaches(self, layer: str) -> bool:
         """Whether the layer of this name learns."""
@@ -119,7 +145,11 @@ class TrainConfig:
 
     def stage(self, name: str) -> StageConfig:
         """The settings of one of `stages`."""
-        return getattr(self, name)
+        return getattr(self, self.section(name))
+
+    def section(self, name: str) -> str:
+        """The field that has the settings of one of `stages`."""
+        return name
 
     @property
     def clips(self) -> ClipInputs | None:
@@ -134,19 +164,39 @@ class TrainConfig:
         """
         return None
 
+    def learner(self, model: keras.Model, stage: Stage, ignore_label: int) -> keras.Model | None:
+        """The network with a loss of its own for a stage; None: the stage's loss on its output.
+
+        Args:
+            model: the run's network, whose weights it has.
+            stage: the stage.
+            ignore_label: label of pixels that don't count.
+        """
+        return None
+
+    def forecast(self, num_classes: int) -> str | None:
+        """What is good to know about a run's size before the network is built, if anything is."""
+        return None
+
     def check(self) -> None:
         """Refuse stages that cannot be trained."""
         chosen = [stage for stage in self.stages if self.stage(stage.name).epochs]
         if not chosen:
             raise ValueError("Expected at least one stage with epochs, received none.")
         for stage in chosen:
-            if self.stage(stage.name).accumulate < 1:
+            config, option = self.stage(stage.name), f"--{self.section(stage.name)}"
+            if config.accumulate < 1:
                 raise ValueError(
-                    f"Stage {stage.name}: expected --{stage.name}.accumulate from 1 up, received "
-                    f"{self.stage(stage.name).accumulate}."
+                    f"Stage {stage.name}: expected {option}.accumulate from 1 up, received "
+                    f"{config.accumulate}."
                 )
-            if self.stage(stage.name).loss.coarse and not self.coarse_stride(stage.output):
+            if not 0 < config.decay <= 1:
+                raise ValueError(
+                    f"Stage {stage.name}: expected {option}.decay in (0, 1], received "
+                    f"{config.decay}."
+                )
+            if config.loss.coarse and not self.coarse_stride(stage.output):
                 raise ValueError(
                     f"Stage {stage.name} has no coarse map to compare; leave out "
-                    f"--{stage.name}.loss.coarse."
+                    f"{option}.loss.coarse."
                 )

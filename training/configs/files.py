@@ -57,12 +57,19 @@ def _build(cls, values, path, source):
             return tuple(_build(arg, value, path, source) for arg, value in pairs)
     elif origin is dict:
         fits = isinstance(values, dict)
+        if fits:
+            key, value = args
+            return {
+                _build(key, k, path, source): _build(value, values[k], path, source) for k in values
+            }
     elif origin is Literal:
         fits = values in args
     elif origin in (types.UnionType, typing.Union):
         if values is None and type(None) in args:
             return None
-        return _build(args[0], values, path, source)
+        dicts = [arg for arg in args if typing.get_origin(arg) is dict]
+        kind = dicts[0] if dicts and isinstance(values, dict) else args[0]
+        return _build(kind, values, path, source)
     elif cls is float:
         fits = isinstance(values, (int, float)) and not isinstance(values, bool)
     else:

@@ -7,6 +7,7 @@ from training.configs.networks.deeplab import DeepLabTrainConfig
 from training.configs.networks.dpn import DPNTrainConfig
 from training.configs.networks.fcn import FCNTrainConfig
 from training.configs.networks.parsenet import ParseNetTrainConfig
+from training.configs.networks.piecewise_crf import PiecewiseTrainConfig
 from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNTrainConfig
 
 NETWORKS: dict[str, type[TrainConfig]] = {
@@ -17,6 +18,7 @@ NETWORKS: dict[str, type[TrainConfig]] = {
         DeepLabTrainConfig,
         ParseNetTrainConfig,
         FCNTrainConfig,
+        PiecewiseTrainConfig,
     )
 }
 
@@ -36,6 +38,7 @@ __all__ = [
     "DeepLabTrainConfig",
     "FCNTrainConfig",
     "ParseNetTrainConfig",
+    "PiecewiseTrainConfig",
     "SpatialTemporalDPNTrainConfig",
     "network_config",
 ]
