@@ -2,6 +2,8 @@
 
     python -m training.submit --work-dir RUN --data-dir DIR --out results.tgz
 
+Several runs are averaged: --work-dir RUN --work-dir RUN2.
+
 VOC's archive holds results/VOC2012/Segmentation/comp6_test_cls/NAME.png, palette PNG files of the
 21 labels: the competition of those who trained with other data too, as pre-trained weights are.
 Cityscapes' holds CITY_SEQUENCE_FRAME_labelIds.png, grey PNG files of its own ids at full size. The
@@ -29,31 +31,34 @@ from training.data.cityscapes import IDS
 from training.data.images import read_image
 from training.data.progress import progress
 from training.data.voc import CLASSES as VOC_CLASSES
+from training.ensemble import Precision, WorkDirs, choose_tile, load_ensemble
 from training.evaluate import run_dataset
-from training.workdir import load_model, write_atomically
+from training.workdir import write_atomically
 
 Files = Iterable[tuple[str, bytes]]
 
 
 def submit(
-    model: keras.Model,
+    model: keras.Model | Sequence[keras.Model],
     dataset: Dataset,
     split: str,
     out: Path,
     *,
     scales: Sequence[float] = (1.0,),
     mirror: bool = False,
+    tile: int | None = None,
     crf: Mapping[str, Any] | None = None,
 ) -> int:
     """Labels a split and writes the archive, whole or not at all. Shows its progress on stderr.
 
     Args:
-        model: logits (B, H, W, L) from RGB images.
+        model: logits (B, H, W, L) from RGB images; of several the probabilities are averaged.
         dataset: VOC or Cityscapes.
         split: "test", or one with labels, to try the server's own tools on.
         out: the archive, *.zip, *.tar, *.tgz or *.tar.gz.
         scales: as in `inference.predict_probabilities`.
         mirror: as in `inference.predict_probabilities`.
+        tile: as in `inference.predict_probabilities`.
         crf: keyword arguments of `crf.refine`, which then has the last word.
 
     Returns:
@@ -71,7 +76,7 @@ def submit(
     def files() -> Iterator[tuple[str, bytes]]:
         for example in progress(examples, f"{dataset.name} {split}", len(examples)):
             image = read_image(example.image)
-            probabilities = inference.predict_probabilities(model, image, scales, mirror)
+            probabilities = inference.predict_probabilities(model, image, scales, mirror, tile)
             if crf is not None:
                 probabilities = refine(image, probabilities, **crf)
             yield _FORMATS[dataset.name](example, inference.to_labels(probabilities))
@@ -135,31 +140,40 @@ def _write_tar(path: Path, files: Files, mode: str) -> None:
 
 def main(
     *,
-    work_dir: Path,
+    work_dir: WorkDirs,
     out: Path,
     dataset: str | None = None,
     data_dir: Path | None = None,
     split: str = "test",
     scales: tuple[float, ...] = (1.0,),
     mirror: bool = False,
+    tile: int | None = None,
+    memory: float | None = None,
+    precision: Precision = "float32",
     crf: Path | None = None,
 ) -> None:
     """Labels a test set and writes the archive that its evaluation server takes.
 
     Args:
-        work_dir: directory of the training run.
+        work_dir: directory of the training run; given several times, all are averaged.
         out: the archive to write: *.zip, *.tar, *.tgz or *.tar.gz.
-        dataset: voc or cityscapes; that of the run by default.
-        data_dir: directory of the data set; that of the run by default.
+        dataset: voc or cityscapes; that of the (first) run by default.
+        data_dir: directory of the data set; that of the (first) run by default.
         split: test; or val, to try the server's own tools on.
         scales: factors at which each picture is looked at; the probabilities are averaged.
         mirror: average with the mirrored picture as well.
+        tile: look at larger pictures in overlapping tiles of this side in pixels, a multiple of
+            32.
+        memory: choose the tile so that a pass takes no more than so many GiB.
+        precision: what the networks compute in.
         crf: JSON file with a fully connected CRF's settings, as training.crf_search writes it.
     """
     settings = read_crf(crf) if crf else None
-    data = run_dataset(work_dir, dataset, data_dir)
-    options = {"scales": scales, "mirror": mirror, "crf": settings}
-    count = submit(load_model(work_dir), data, split, out, **options)
+    data = run_dataset(work_dir[0], dataset, data_dir)
+    networks, _ = load_ensemble(work_dir, precision)
+    tile = choose_tile(networks, scales, tile, memory)
+    options = {"scales": scales, "mirror": mirror, "tile": tile, "crf": settings}
+    count = submit(networks, data, split, out, **options)
     print(f"{count} pictures labelled in {out}")
 
 

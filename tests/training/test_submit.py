@@ -92,11 +92,11 @@ def test_main_takes_the_run_and_the_crf(tmp_path, monkeypatch, capsys):
     trees.write_voc(tmp_path)
     seen = {}
     monkeypatch.setattr(script, "run_dataset", lambda *args: load_dataset("voc", tmp_path))
-    monkeypatch.setattr(script, "load_model", lambda work_dir: red_model(21))
+    monkeypatch.setattr(script, "load_ensemble", lambda *args: ([red_model(21)] * 2, None))
     monkeypatch.setattr(script, "read_crf", lambda path: {"name": path})
     monkeypatch.setattr(script, "refine", lambda image, p, **crf: seen.update(crf) or p[..., ::-1])
     out = tmp_path / "x.zip"
-    script.main(work_dir=tmp_path, out=out, scales=(1.0, 2.0), mirror=True, crf="crf.json")
+    script.main(work_dir=(tmp_path,) * 2, out=out, scales=(1.0, 2.0), mirror=True, crf="crf.json")
     assert seen == {"name": "crf.json"} and "2 pictures labelled" in capsys.readouterr().out
     with zipfile.ZipFile(out) as archive:
         labels = np.asarray(Image.open(archive.open(archive.namelist()[0])))

@@ -11,6 +11,7 @@ from training.configs import (
     parsenet,
     piecewise,
     scenes,
+    voc,
 )
 from training.configs.base import TrainConfig
 from training.configs.files import from_json, to_json
@@ -22,6 +23,7 @@ RECIPES: dict[str, TrainConfig] = {
     **houses.RECIPES,
     **camvid.RECIPES,
     **folder.RECIPES,
+    **voc.RECIPES,
     **deeplab.RECIPES,
     **parsenet.RECIPES,
     **fcn.RECIPES,

@@ -4,7 +4,7 @@
     python -m training.crf_search --work-dir RUN
     python -m training.evaluate --work-dir RUN --crf RUN/crf.json
 
-with VOC's 10582 training pictures in the folder layout of training.data.folder. The CRF comes
+with VOC's 10582 training pictures, of VOC 2012 and SBD (training.data.voc). The CRF comes
 afterwards, its settings searched on 100 validation pictures, as in the paper. mIoU on VOC's 1449
 validation pictures without and with it, all numbers paper (Tables 1 and 2):
 
@@ -49,7 +49,11 @@ _VOC_STAGE = StageConfig(
 )
 _VOC = DeepLabTrainConfig(
     data=DataConfig(
-        dataset="folder", batch_size=20, augmentation=Augmentation(crop=(321, 321)), cache=False
+        dataset="voc",
+        train_split="trainaug",
+        batch_size=20,
+        augmentation=Augmentation(crop=(321, 321)),
+        cache=False,
     ),
     unary=_VOC_STAGE,
     validation_epochs=4,

@@ -3,10 +3,9 @@
     python -m training.train fcn_context --data-dir CONTEXT --work-dir RUN --weights VGG16_FILE
     python -m training.train fcn_siftflow --data-dir SIFTFLOW --work-dir RUN --weights VGG16_FILE
 
-in the folder layout of training.data.folder: PASCAL-Context's 4998 training and 5105 validation
-pictures, whose classes.json names 60 classes, the background first, and no ignore label that occurs
-in the labels; SIFT Flow's 2488 and 200 pictures, 33 classes, its void as ignore label 255. VGG16's
-file with its top fills fc6 and fc7 as well. All numbers paper (Tables 3 and 4):
+as they are published (training.data.pascal_context, training.data.sift_flow): 4998 training and
+5105 validation pictures with 60 classes, the background first; 2486 and 200 test pictures with 33
+classes. VGG16's file with its top fills fc6 and fc7 as well. All numbers paper (Tables 3 and 4):
 
     recipe               taps                             mean IU
     fcn_fc7_context      fc7, not normalised                 36.6
@@ -37,13 +36,18 @@ from training.configs.parsenet import RECIPES as _PARSENET
 _VOC, _CAMVID = _PARSENET["parsenet_baseline_voc"], _PARSENET["camvid_parsenet"]
 _CONTEXT = FCNTrainConfig(
     # PASCAL-Context's pictures are VOC's.
-    data=replace(_VOC.data, batch_size=1),
+    data=replace(_VOC.data, dataset="pascal_context", train_split="train", batch_size=1),
     final=_VOC.final,
     validation_epochs=4,
 )
 _SIFT_FLOW = FCNTrainConfig(
     model=FCNConfig(taps=("pool6", "fc7", "conv5", "conv4")),
-    data=replace(_CONTEXT.data, augmentation=replace(_CONTEXT.data.augmentation, crop=(256, 256))),
+    data=replace(
+        _CONTEXT.data,
+        dataset="sift_flow",
+        val_split="test",  # it has no other
+        augmentation=replace(_CONTEXT.data.augmentation, crop=(256, 256)),
+    ),
     final=replace(_CONTEXT.final, epochs=32),
     validation_epochs=8,
 )

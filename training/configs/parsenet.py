@@ -3,9 +3,8 @@
     python -m training.train parsenet_late_norm_voc --data-dir VOC --work-dir RUN \
         --weights VGG16_FILE
 
-with VOC's 10582 training and 1449 validation pictures in the folder layout of training.data.folder,
-whose classes.json names 21 classes, the background first, and the ignore label 255. mIoU on the
-validation pictures, all numbers paper:
+with the 10582 training and 1449 validation pictures of VOC 2012 and SBD (training.data.voc). mIoU on
+the validation pictures, all numbers paper:
 
     recipe                      fc7 with   normalised   mIoU
     parsenet_baseline_voc       -                      65.82
@@ -42,7 +41,8 @@ from training.data.pipeline import Augmentation
 
 _VOC = ParseNetTrainConfig(
     data=DataConfig(
-        dataset="folder",
+        dataset="voc",
+        train_split="trainaug",
         batch_size=8,
         # Most of VOC's pictures fill it: padding would count in their means.
         augmentation=Augmentation(crop=(321, 321)),

@@ -2,7 +2,7 @@
 
     python -m training.train piecewise_both_voc --data-dir VOC --work-dir RUN --weights VGG16_FILE
 
-with VOC's 10582 training and 1449 validation pictures in the folder layout of training.data.folder.
+with the 10582 training and 1449 validation pictures of VOC 2012 and SBD (training.data.voc).
 mIoU on the validation pictures, all numbers paper:
 
     recipe                      potentials                               row               mIoU
@@ -51,7 +51,11 @@ _STAGE = StageConfig(
 )
 _VOC = PiecewiseTrainConfig(
     data=DataConfig(
-        dataset="folder", batch_size=4, augmentation=Augmentation(crop=(321, 321)), cache=False
+        dataset="voc",
+        train_split="trainaug",
+        batch_size=4,
+        augmentation=Augmentation(crop=(321, 321)),
+        cache=False,
     ),
     unary=_STAGE,
     pairwise=_STAGE,
