@@ -21,7 +21,7 @@ from training.workdir import read_json, write_atomically, write_json
 KINDS = ("labels", "overlays", "stages", "probabilities")  # of results, a folder for each
 SETTINGS = "predict.json"  # how the pictures beside it were labelled
 STAGE_TITLES = {
-    "unary": "unary (b11)",
+    "unary": "unary term",
     "triple": "+ triple penalty (b12)",
     "contexts": "+ label contexts (b14)",
     "multiscale": "+ multi-scale branches",

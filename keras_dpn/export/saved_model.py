@@ -193,7 +193,7 @@ def standardize_image_size(model, image_size):
                 f"size, received one for height and width {own}."
             )
         return _standardize_size(image_size)
-    if image_size is not None and tuple(image_size) != own:
+    if _standardize_size(image_size) not in (None, own):
         raise ValueError(
             f"Invalid value for argument `image_size`: expected {own}, for which the model was "
             f"built, received {image_size}."

@@ -44,7 +44,7 @@ def test_strip_shows_what_became_right_and_wrong():
     text = pictures.strip(Picture("x<", image, labels), {"unary": before, "triple": after}, CLASSES)
     shown = images(text)
     assert [alt for alt, _ in shown] == [
-        *("x&lt;", "truth", "unary (b11)", "+ triple penalty (b12)", "what changed")
+        *("x&lt;", "truth", "unary term", "+ triple penalty (b12)", "what changed")
     ]
     np.testing.assert_array_equal(shown[0][1], image)
     assert shown[3][1][0, :2].tolist() == [[200, 0, 0], [9, 9, 9]]
