@@ -1,0 +1,239 @@
+"""TensorFlow Serving's two protocols, REST and gRPC: one request, one answer or ServingError."""
+
+import base64
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import grpc
+import numpy as np
+import urllib3
+
+from keras_dpn.client import messages
+from keras_dpn.client.errors import ServingError
+
+SIGNATURE = "serving_default"
+INPUT = "image_bytes"
+_DTYPES = {"labels": "uint8", "sizes": "int32", "probabilities": "float32", "class_colors": "uint8"}
+_CONNECTIONS = 64  # kept open by REST
+_CHUNK = 2**20
+# What the other HTTP codes mean is UNKNOWN. 429 and 502 come from what stands before the server.
+_STATUS_OF_CODE = {
+    400: "INVALID_ARGUMENT",
+    404: "NOT_FOUND",
+    429: "UNAVAILABLE",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+# In this order: the first is one of the second's kind, all are of the last's.
+_STATUS_OF_ERROR = (
+    (urllib3.exceptions.NewConnectionError, "UNAVAILABLE"),
+    (urllib3.exceptions.TimeoutError, "DEADLINE_EXCEEDED"),
+    (urllib3.exceptions.ProtocolError, "UNAVAILABLE"),
+    (urllib3.exceptions.HTTPError, "UNKNOWN"),
+)
+# No limit on messages, and no minute's wait before a server that has come back is found.
+_CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+
+# What TensorFlow's messages say of the graph: {{function_node f}}, [[{{node x}}]], [Op:f].
+_TRACE = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*?\]", re.DOTALL)
+
+# Of one picture: arrays without the batch's axis, bytes for names that end in "_bytes", and the
+# classes' names.
+Row = dict[str, Any]
+
+
+class Transport(Protocol):
+    """A served model behind one of the protocols. Threads may share it."""
+
+    def predict(self, data: bytes, outputs: Sequence[str], timeout: float) -> Row:
+        """The signature's outputs for a picture's bytes, in at most `timeout` seconds."""
+
+    def versions(self, timeout: float) -> dict[int, str]:
+        """The state of each version that the server knows."""
+
+    def close(self) -> None:
+        """Closes the connections."""
+
+
+class Rest:
+    """TensorFlow Serving's REST.
+
+    Args:
+        address: "http://host:port" or with https, and a path where a proxy asks for one.
+        model: its name.
+        version: a number, a label, or None for the newest.
+    """
+
+    def __init__(self, address: str, model: str, version: int | str | None):
+        self._model = f"{address.rstrip('/')}/v1/models/{model}"
+        self._predict = f"{self._model}{_version_path(version)}:predict"
+        self._pool = urllib3.PoolManager(maxsize=_CONNECTIONS, retries=False)
+
+    def predict(self, data: bytes, outputs: Sequence[str], timeout: float) -> Row:
+        instance = {INPUT: {"b64": base64.b64encode(data).decode()}}
+        body = json.dumps({"signature_name": SIGNATURE, "instances": [instance]})
+        answer = self._request("POST", self._predict, body, timeout)
+        return _checked(lambda: _json_row(answer["predictions"][0], outputs))
+
+    def versions(self, timeout: float) -> dict[int, str]:
+        answer = self._request("GET", self._model, None, timeout)
+        found = _checked(lambda: answer["model_version_status"])
+        return _checked(lambda: {int(each["version"]): each["state"] for each in found})
+
+    def close(self) -> None:
+        self._pool.clear()
+
+    def _request(self, method: str, url: str, body: str | None, timeout: float) -> Any:
+        end = time.monotonic() + timeout
+        try:
+            response = self._pool.request(
+                method,
+                url,
+                body=body,
+                headers={"Content-Type": "application/json"},
+                timeout=urllib3.Timeout(total=timeout),
+                redirect=False,
+                preload_content=False,
+            )
+            content = _read(response, end)
+        except urllib3.exceptions.HTTPError as error:
+            status = next(name for kind, name in _STATUS_OF_ERROR if isinstance(error, kind))
+            raise ServingError(f"{url}: {error}", status) from error
+        if response.status != 200:
+            status = _STATUS_OF_CODE.get(response.status, "UNKNOWN")
+            message = _error_of(content) or f"HTTP {response.status} {response.reason or ''}"
+            raise ServingError(f"{url}: {message}", status)
+        return _checked(lambda: json.loads(content))
+
+
+class Grpc:
+    """TensorFlow Serving's gRPC: smaller answers, and only the outputs that one asks for.
+
+    Args:
+        target: "host:port".
+        model: its name.
+        version: as for `Rest`.
+        secure: whether over TLS, with the system's certificates.
+    """
+
+    def __init__(self, target: str, model: str, version: int | str | None, secure: bool):
+        if secure:
+            credentials = grpc.ssl_channel_credentials()
+            self._channel = grpc.secure_channel(target, credentials, _CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(target, _CHANNEL_OPTIONS)
+        self._target, self._name = target, model
+        self._spec = messages.ModelSpec(name=model, signature_name=SIGNATURE)
+        if isinstance(version, int):
+            self._spec.version.value = version
+        elif version is not None:
+            self._spec.version_label = version
+        self._predict = self._method("PredictionService/Predict", messages.PredictResponse)
+        self._status = self._method("ModelService/GetModelStatus", messages.GetModelStatusResponse)
+
+    def predict(self, data: bytes, outputs: Sequence[str], timeout: float) -> Row:
+        request = messages.PredictRequest(model_spec=self._spec, output_filter=outputs)
+        request.inputs.add(key=INPUT, value=messages.string_tensor([data]))
+        answer = self._call(self._predict, request, timeout)
+        return _checked(lambda: _message_row({x.key: x.value for x in answer.outputs}, outputs))
+
+    def versions(self, timeout: float) -> dict[int, str]:
+        request = messages.GetModelStatusRequest(model_spec=messages.ModelSpec(name=self._name))
+        found = self._call(self._status, request, timeout).model_version_status
+        return {each.version: messages.STATES.get(each.state, "UNKNOWN") for each in found}
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _method(self, name: str, answer: Any) -> Callable:
+        return self._channel.unary_unary(
+            f"/tensorflow.serving.{name}",
+            request_serializer=lambda request: request.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
+
+    def _call(self, method: Callable, request: Any, timeout: float) -> Any:
+        try:
+            return method(request, timeout=timeout)
+        except grpc.RpcError as error:
+            message = f"{self._target}: {_without_trace(error.details() or '')}"
+            raise ServingError(message, error.code().name) from error
+
+
+def _version_path(version: int | str | None) -> str:
+    if version is None:
+        return ""
+    return f"/{'versions' if isinstance(version, int) else 'labels'}/{version}"
+
+
+def _read(response: urllib3.BaseHTTPResponse, end: float) -> bytes:
+    """The whole body. urllib3's timeout is for each piece; a slow server sends many."""
+    chunks = []
+    while chunk := response.read1(_CHUNK):
+        chunks.append(chunk)
+        if time.monotonic() > end:
+            response.close()
+            raise urllib3.exceptions.TimeoutError("the answer takes too long")
+    return b"".join(chunks)
+
+
+def _error_of(content: bytes) -> str:
+    """The text of TensorFlow Serving's error, nothing where it's another server's."""
+    try:
+        return _without_trace(json.loads(content)["error"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
+
+
+def _without_trace(message: str) -> str:
+    """TensorFlow's message without the nodes of the graph, in one line."""
+    return " ".join(_TRACE.sub(" ", message).split())
+
+
+def _json_row(found: Mapping[str, Any], outputs: Sequence[str]) -> Row:
+    row: Row = {}
+    for name in outputs:
+        value = _output(found, name)
+        if name.endswith("_bytes"):
+            row[name] = base64.b64decode(value["b64"])
+        else:
+            row[name] = np.array(value, _DTYPES[name]) if name in _DTYPES else value
+    return row
+
+
+def _message_row(found: Mapping[str, Any], outputs: Sequence[str]) -> Row:
+    row: Row = {}
+    for name in outputs:
+        row[name] = messages.to_array(_output(found, name))[0]
+        if name == "class_names":
+            row[name] = [value.decode() for value in row[name]]
+    return row
+
+
+def _output(found: Mapping[str, Any], name: str) -> Any:
+    if name not in found:
+        raise ServingError(
+            f"the model gives no {name!r}, but {sorted(found)}; what it gives is chosen when it is "
+            "exported (`outputs`)",
+            "INVALID_ARGUMENT",
+        )
+    return found[name]
+
+
+def _checked(read: Callable[[], Any]) -> Any:
+    """What `read` gets from an answer; ServingError where the answer isn't as it should be."""
+    try:
+        return read()
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        message = f"expected an answer of TensorFlow Serving, received another: {error!r}"
+        raise ServingError(message, "UNKNOWN") from error

@@ -1,0 +1,268 @@
+"""Against a local server that speaks TensorFlow Serving's protocols: see tests/serving_peer.py."""
+
+import io
+import json
+import subprocess
+import sys
+import typing
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_dpn.client import Client, ServingError, client
+from keras_dpn.export import export
+from tests.keras_dpn.export.test_saved_model import CLASSES, COLORS, encoded, pictures, small_model
+from tests.serving_peer import ServingPeer
+
+pytestmark = pytest.mark.tensorflow_only
+ALL = ("labels", "probabilities", "overlay", "label_png", "classes")
+PROTOCOLS = ("rest", "grpc")
+
+
+class Reds(tf.Module):
+    """A model that takes the red of a PNG for its labels; a network's graph takes seconds."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), "string", "image_bytes")])
+    def serve(self, image_bytes):
+        image = tf.io.decode_png(image_bytes[0], 3)
+        return {"labels": image[None, ..., 0], "sizes": tf.shape(image)[None, :2]}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    directory, model = tmp_path_factory.mktemp("saved"), Reds()
+    for version in ("1", "2"):
+        tf.saved_model.save(model, directory / version, {"serving_default": model.serve})
+    with ServingPeer(directory, "street", labels={"old": 1}) as found:
+        yield found
+
+
+@pytest.fixture
+def peer(server):
+    server.faults.clear()
+    server.requests = server.busiest = 0
+    return server
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The seconds that a client waits between attempts; it doesn't."""
+    found = []
+    monkeypatch.setattr(client.time, "sleep", found.append)
+    return found
+
+
+def probabilities(model, image):
+    return keras.ops.convert_to_numpy(keras.ops.softmax(model(image[None])))[0]
+
+
+def decoded(png):
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+# One test: between tests Keras makes TensorFlow forget the graph that it has optimised.
+def test_answers_are_the_models(tmp_path):
+    model = small_model()
+    export(model, tmp_path / "street", classes=CLASSES, outputs=ALL, max_pixels=2000, warmup=None)
+    with ServingPeer(tmp_path / "street", "street") as peer:
+        for address in (peer.rest, peer.grpc):
+            check_answers(model, address, tmp_path)
+            check_refusal(address, tmp_path)
+
+
+def check_answers(model, address, tmp_path):
+    image = pictures(17, 11)
+    expected = probabilities(model, image)
+    labels = expected.argmax(-1)
+    path = tmp_path / "street.png"
+    path.write_bytes(encoded(image))
+    with Client(address, "street", outputs=ALL) as asked:
+        for picture in (path, str(path), path.read_bytes(), np.asfortranarray(image)):
+            answer = asked.predict(picture)
+            assert answer.labels.dtype == np.uint8 and answer.probabilities.dtype == np.float32
+            np.testing.assert_array_equal(answer.labels, labels)
+            np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)
+            np.testing.assert_array_equal(decoded(answer.label_png), labels)
+            mixed = np.rint((image.astype("float32") + np.array(COLORS)[labels]) / 2)
+            np.testing.assert_array_equal(decoded(answer.overlay), mixed)
+            assert answer.class_names == tuple(CLASSES["names"])
+            np.testing.assert_array_equal(answer.class_colors, COLORS)
+    with Client(address, "street") as asked:
+        answer = asked.predict(image)
+        np.testing.assert_array_equal(answer.labels, labels)
+        assert answer.probabilities is answer.overlay is answer.class_names is None
+
+
+def check_refusal(address, tmp_path):
+    (path := tmp_path / "large.png").write_bytes(encoded(pictures(50, 41)))
+    with Client(address, "street") as served, pytest.raises(ServingError) as error:
+        served.predict(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}: INVALID_ARGUMENT: ")
+    assert message.endswith("[expected a picture of 1 to 2000 pixels, received one of 41 x 50]")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_many_come_in_order_a_few_at_a_time(peer, protocol, tmp_path):
+    images = [pictures(5 + n, 20 - n) for n in range(12)]
+    asked = [*images, b"junk", tmp_path / "missing.jpg", images[0].astype("float32"), images[1]]
+    peer.faults = [0.3, "UNAVAILABLE"]
+    with Client(getattr(peer, protocol), "street") as served:
+        *found, junk, missing, wrong, last = served.predict_many(iter(asked), parallel=3)
+    for image, answer in zip([*images, images[1]], [*found, last], strict=True):
+        np.testing.assert_array_equal(answer.labels, image[..., 0])
+    assert isinstance(junk, ServingError) and junk.status == "INVALID_ARGUMENT"
+    assert isinstance(missing, FileNotFoundError) and isinstance(wrong, ValueError)
+    assert 1 < peer.busiest <= 3
+
+
+def test_who_wants_no_more_answers_gets_none(peer):
+    with Client(peer.grpc, "street") as served:
+        answers = served.predict_many((pictures(5, 5) for _ in range(1000)), parallel=2)
+        next(answers)
+        answers.close()
+    assert peer.requests <= 8
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_may_pass_is_tried_again(peer, protocol, waits):
+    with Client(getattr(peer, protocol), "street", attempts=4) as served:
+        peer.faults = ["UNAVAILABLE"] * 3
+        assert served.predict(pictures(4, 5)).labels.shape == (4, 5)
+        assert peer.requests == 4
+        for wait, longest in zip(waits, (0.1, 0.2, 0.4), strict=True):
+            assert longest / 2 <= wait <= longest
+        peer.faults = ["UNAVAILABLE"] * 4
+        with pytest.raises(ServingError, match=r"^an array .*: UNAVAILABLE \(4 attempts\): ") as e:
+            served.predict(pictures(4, 5))
+        assert e.value.status == "UNAVAILABLE" and not peer.faults
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_is_refused_is_not_tried_again(peer, protocol):
+    with Client(getattr(peer, protocol), "street") as served:
+        with pytest.raises(
+            ServingError, match="^a picture of 4 bytes: INVALID_ARGUMENT: "
+        ) as error:
+            served.predict(b"junk")
+        assert peer.requests == 1 and error.value.status == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_slow_server_meets_the_deadline(peer, protocol):
+    address = getattr(peer, protocol)
+    with Client(address, "street", timeout=0.4, deadline=20) as served:
+        peer.faults = [0.6]
+        assert served.predict(pictures(4, 5)).labels.shape == (4, 5)
+        assert peer.requests >= 2
+    with Client(address, "street", deadline=0.1) as served:
+        peer.faults = [0.3]
+        with pytest.raises(ServingError, match="DEADLINE_EXCEEDED: ") as error:
+            served.predict(pictures(4, 5))
+        assert error.value.status == "DEADLINE_EXCEEDED"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_versions(peer, protocol):
+    address = getattr(peer, protocol)
+    for version in (1, "old"):
+        with Client(address, "street", version=version) as served:
+            assert served.versions() == {1: "AVAILABLE", 2: "AVAILABLE"}
+            assert served.predict(pictures(4, 5)).labels.shape == (4, 5)
+    for version in (3, "new"):
+        with (
+            Client(address, "street", version=version) as served,
+            pytest.raises(ServingError, match="NOT_FOUND: .*Servable not found"),
+        ):
+            served.predict(pictures(4, 5))
+    with (
+        Client(address, "street", version=1, outputs=["overlay"]) as served,
+        pytest.raises(ServingError, match="INVALID_ARGUMENT: .*overlay_bytes"),
+    ):
+        served.predict(pictures(4, 5))
+
+
+@pytest.mark.parametrize("address", ["http://localhost:1", "grpc://localhost:1"])
+def test_a_server_that_is_not_there(address, waits):
+    with Client(address, "street", attempts=2) as served:
+        with pytest.raises(ServingError, match=r"UNAVAILABLE \(2 attempts\): .*localhost:1") as e:
+            served.predict(b"")
+        assert e.value.status == "UNAVAILABLE" and len(waits) == 1
+
+
+def test_answers_of_another_server(peer, monkeypatch):
+    with Client(peer.rest, "street") as served:
+        rest = served._transport
+        for answer in ({}, [], {"predictions": [{"sizes": [1, 1], "labels": "no"}]}):
+            monkeypatch.setattr(rest, "_request", lambda *_, answer=answer: answer)
+            with pytest.raises(ServingError, match="UNKNOWN: expected an answer of TensorFlow"):
+                served.predict(b"")
+
+
+def test_a_batching_servers_padding_is_cut(peer, monkeypatch):
+    row = {"sizes": [2, 1], "labels": [[1, 255], [2, 255], [255, 255]]}
+    with Client(peer.rest, "street") as served:
+        monkeypatch.setattr(served._transport, "_request", lambda *_: {"predictions": [row]})
+        assert served.predict(b"").labels.tolist() == [[1], [2]]
+
+
+def test_wrong_arguments_are_named():
+    for arguments, name in (
+        ({"address": "localhost:8501"}, "address"),
+        ({"model": ""}, "model"),
+        ({"outputs": ["sizes"]}, "outputs"),
+        ({"timeout": 0}, "timeout"),
+        ({"deadline": -1}, "deadline"),
+        ({"attempts": 0}, "attempts"),
+    ):
+        with pytest.raises(ValueError, match=f"`{name}`: expected .*, received "):
+            Client(**{"address": "http://localhost:1", "model": "street"} | arguments)
+    served = Client("http://localhost:1", "street")
+    with pytest.raises(ValueError, match="`parallel`"):
+        served.predict_many([], parallel=0)
+    for image in (np.zeros((4, 4), "uint8"), np.zeros((0, 4, 3), "uint8"), np.zeros((2, 2, 3))):
+        with pytest.raises(ValueError, match="`picture`: expected a path, bytes, or an array"):
+            served.predict(image)
+
+
+def test_the_names_of_outputs_are_the_exports():
+    from keras_dpn.export.signatures import OUTPUTS
+
+    assert typing.get_args(client.Output) == tuple(client.OUTPUTS) == OUTPUTS
+
+
+def test_requests_are_as_tensorflow_serving_reads_them():
+    """The same bytes as a warm-up request, which is written by hand."""
+    from keras_dpn.client import messages
+    from keras_dpn.export.warmup import _prediction_log
+
+    spec = messages.ModelSpec(name="street", signature_name="serving_default")
+    request = messages.PredictRequest(model_spec=spec)
+    tensor = messages.string_tensor([b"one", b"two"])
+    request.inputs.add(key="image_bytes", value=tensor)
+    inputs = {"image_bytes": np.array([b"one", b"two"])}
+    log = _prediction_log("street", "serving_default", inputs)
+    assert log.endswith(request.SerializeToString(deterministic=True))
+
+
+WITHOUT_KERAS = """
+import sys
+sys.modules["keras"] = sys.modules["tensorflow"] = sys.modules["PIL"] = None  # can't be imported
+import json, numpy as np
+from keras_dpn.client import Client
+found = []
+for address in sys.argv[1:]:
+    with Client(address, "street") as client:
+        found.append(client.predict(np.arange(60, dtype="uint8").reshape(4, 5, 3)).labels.tolist())
+print(json.dumps(found))
+"""
+
+
+def test_neither_keras_nor_tensorflow_is_needed(peer):
+    command = [sys.executable, "-c", WITHOUT_KERAS, peer.rest, peer.grpc]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [np.arange(0, 60, 3).reshape(4, 5).tolist()] * 2
