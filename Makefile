@@ -44,7 +44,7 @@ demo: $(INSTALLED)
 	$(PY) -m training.evaluate --work-dir "$(WORK)" --split test --each-stage
 	$(PY) -m training.data.scenes --out "$(WORK)/pictures" --count 4 --seed 1
 	$(PY) -m training.predict "$(WORK)/pictures/images" --work-dir "$(WORK)" --out "$(WORK)/predictions" --stages
-	$(PY) -m training.report --work-dir "$(WORK)"
+	$(PY) -m training.report "$(WORK)"
 	$(PY) -m training.export --work-dir "$(WORK)" --out "$(EXPORT)" --check "$(WORK)/pictures/images/test_00000.png"
 	@echo
 	@echo "report       $(WORK)/report.html"

@@ -1,21 +1,31 @@
-"""Writes one self-contained page about a training run: what each stage changed and learned.
+"""Writes one self-contained page about a training run, or about several side by side.
 
-    python -m training.report --work-dir runs/demo
+    python -m training.report runs/demo
+    python -m training.report runs/static runs/linked --out compared.html
 
-writes RUN/report.html: tables, pictures, contexts and curves, in one file that needs no network.
+writes tables, pictures, contexts and curves, in one file that needs no network. The pictures are
+the best, the worst and the most changed ones where `python -m training.evaluate` has scored each,
+which is also what it takes to say whether the difference between two runs is more than chance.
 """
 
 import logging
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
+from typing import Annotated
 
 import keras
 import numpy as np
+import tyro
+from rich.progress import track
+from tyro.conf import Positional
 
-from keras_dpn import viz
+from keras_dpn import models, viz
 from training.cli import run
 from training.data import Classes, Dataset
 from training.evaluate import run_dataset
-from training.reporting import html, scores
+from training.reporting import comparison, html, scores
+from training.reporting.affinities import affinity_plots
 from training.reporting.contexts import context_plots
 from training.reporting.films import film_strip
 from training.reporting.pictures import (
@@ -25,97 +35,219 @@ from training.reporting.pictures import (
     clip_length,
     own_strips,
     read_pictures,
+    stage_labels,
     stage_strips,
+    strip,
 )
-from training.workdir import HISTORY, RESULTS, load_model, read_json, write_atomically
+from training.reporting.runs import (
+    Run,
+    choose_pictures,
+    evaluated_split,
+    read_runs,
+    stage_counts,
+)
+from training.workdir import HISTORY, load_classes, load_model, read_json, write_atomically
+
+_CHOSEN = (
+    "Best, worst and most changed by the mean IoU of the single picture; most changed: between the "
+    "first and the last of what is shown. "
+)
 
 
 def write_report(
-    work_dir: Path, dataset: Dataset, *, split: str = "val", examples: int = 6
+    work_dirs: Sequence[Path],
+    dataset: Dataset,
+    *,
+    split: str | None = None,
+    examples: int = 6,
+    block: int = 1,
+    out: Path | None = None,
 ) -> Path:
-    """Writes RUN/report.html from results.json, history.json and the models of the stages.
+    """Writes a page from results.json, history.json, evaluations and the models of runs.
 
     Args:
-        work_dir: directory of a finished training run.
-        dataset: the data set it was trained on.
-        split: where the pictures are from.
-        examples: how many pictures, evenly spaced over the split.
+        work_dirs: directories of finished training runs.
+        dataset: the data set they were trained on.
+        split: where the pictures are from; by default the first of val, test and train on which
+            `training.evaluate` has scored every picture in all runs, else val.
+        examples: how many pictures.
+        block: as in `metrics.paired_bootstrap`, where runs are compared.
+        out: the file; by default report.html in the run's directory, or comparison.html in that of
+            the first of several.
 
     Returns:
         The page's path.
 
     Raises:
-        ValueError: if the run has no results, or the split no pictures; or if the network takes
-            clips and the data set has none.
+        ValueError: if a run has no results or other classes, or the split no pictures; or if the
+            network takes clips and the data set has none.
     """
-    if not (work_dir / RESULTS).is_file():
-        raise ValueError(f"{work_dir / RESULTS}: no such file; expected a finished training run.")
-    results = read_json(work_dir / RESULTS)
+    runs = read_runs(work_dirs)
+    for other in work_dirs[1:]:
+        if (names := load_classes(other).names) != dataset.classes.names:
+            raise ValueError(
+                f"{other}: expected a run with the classes {', '.join(dataset.classes.names)}, "
+                f"received one with {', '.join(names)}."
+            )
+    if len(runs) == 1:
+        content = _page(runs[0], dataset, split, examples)
+    else:
+        content = _comparison_page(runs, dataset, split, examples, block)
+    out = out or work_dirs[0] / ("report.html" if len(runs) == 1 else "comparison.html")
+    write_atomically(out, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+    return out
+
+
+def _page(run: Run, dataset: Dataset, split: str | None, examples: int) -> str:
+    """One run's page."""
+    work_dir, results = run.work_dir, run.results
     stages, config = results["stages"], results["config"]
     classes, names = dataset.classes, dataset.classes.names
-    val = config["data"]["val_split"]
+    split, titles = _choose([run], split, examples)
     model = load_model(work_dir)
-    pictures = read_pictures(dataset, split, examples, clip_length(model))
+    pictures = read_pictures(dataset, split, examples, clip_length(model), titles)
+    strips = stage_strips(work_dir, [stage["name"] for stage in stages], pictures, classes)
     sections = [
         scores.facts(stages),
-        html.section(
-            f"Scores on {val} after each stage",
-            "In per cent; beside it, in points, the change from the stage before.",
-            scores.score_table(stages, names),
-        ),
-        _other_splits(work_dir, val, classes),
+        _scores(run, names),
+        _other_splits(run, names),
         html.section(
             "What each stage changed",
-            "Each stage's best model. Below its labels: pixels that the stage put right and those "
-            "that it spoilt, in per cent of the picture.",
-            html.color_key([("put right", RIGHT), ("spoilt", WRONG)]),
-            html.color_key(zip(names, classes.colors, strict=True)),
-            stage_strips(work_dir, [stage["name"] for stage in stages], pictures, classes),
+            f"Each stage's best model on {escape(split)}. {_CHOSEN if titles else ''}Below its "
+            "labels: its errors, then the pixels that the stage put right and those that it "
+            "spoilt, in per cent of the picture.",
+            _color_keys(classes),
+            _gallery(pictures, strips, titles),
         ),
         _own_stages(model, pictures[:3], classes),
         _film(model, stages[-1]["name"], dataset, split),
-        _contexts(model, dataset, pictures[0]),
+        _learned(model, dataset, pictures),
+        _trimaps(work_dir),
         _curves(work_dir),
-        html.section(
-            "What is taken for what",
-            f"The last stage on {val}.",
-            html.plot(
-                viz.plot_confusion(np.array(stages[-1]["confusion"]), names), "confusion matrix"
-            ),
-        ),
-        html.section("Settings", "", scores.settings(results)),
+        _confusion(run, names),
+        _settings(run),
     ]
-    content = html.page(
+    return html.page(
         f"{config.get('network', 'DPN')} on {dataset.name}",
         f"{len(names)} classes, seed {results['seed']}; {scores.summary(config)}",
         sections,
     )
-    path = work_dir / "report.html"
-    write_atomically(path, lambda temporary: temporary.write_text(content, encoding="utf-8"))
-    return path
 
 
-def _other_splits(work_dir: Path, val: str, classes: Classes) -> str:
-    """What `training.evaluate` has written about splits on which nothing was chosen."""
-    sections = []
-    for path in sorted(work_dir.glob("evaluation_*.json")):
-        found = read_json(path)
-        if found["split"] != val:
-            title = f"Scores on {found['split']}, {found['images']} pictures"
-            text = "The best model of each stage, or the trained model after each of its parts."
-            table = scores.score_table(found["stages"], classes.names)
-            sections.append(html.section(title, text if len(found["stages"]) > 1 else "", table))
+def _comparison_page(
+    runs: Sequence[Run], dataset: Dataset, split: str | None, examples: int, block: int
+) -> str:
+    """Several runs' page."""
+    classes = dataset.classes
+    evaluated = evaluated_split([run.work_dir for run in runs])
+    split, titles = _choose(runs, split, examples)
+    found: list[dict[str, np.ndarray]] = []
+    panels = []
+    for current in track(runs, "pictures of the runs"):  # one model in memory at a time
+        model = load_model(current.work_dir)
+        pictures = read_pictures(dataset, split, examples, clip_length(model), titles)
+        found = found or [{} for _ in pictures]
+        for labels, picture in zip(found, pictures, strict=True):
+            stage = current.results["stages"][-1]["name"]
+            labels[current.title] = stage_labels(model, stage, picture)
+        panels.append((current.title, _panel(current, model, dataset, pictures)))
+    pairs = zip(pictures, found, strict=True)
+    strips = [strip(picture, labels, classes, from_first=True) for picture, labels in pairs]
+    sections = [
+        comparison.score_tables(runs, classes.names),
+        comparison.verdicts(runs, evaluated, block),
+        html.section(
+            "Pictures",
+            f"The last stage of each run on {escape(split)}. {_CHOSEN if titles else ''}Below the "
+            "labels: the errors, then the pixels that are right other than in the first run, and "
+            "those that are wrong, in per cent of the picture.",
+            _color_keys(classes),
+            _gallery(pictures, strips, titles),
+        ),
+        html.section(
+            "Settings that differ", "", scores.differences({r.title: r.results for r in runs})
+        ),
+        html.section("Run by run", "", html.tabs("Run", panels, "runs")),
+    ]
+    title = f"{len(runs)} runs on {dataset.name}"
+    return html.page(title, ", ".join(run.title for run in runs), sections)
+
+
+def _panel(run: Run, model: keras.Model, dataset: Dataset, pictures: Sequence[Picture]) -> str:
+    """What a page about several runs says about each."""
+    names = dataset.classes.names
+    sections = [
+        f'<p class="quiet">{escape(scores.summary(run.results["config"]))}</p>',
+        _scores(run, names),
+        _learned(model, dataset, pictures),
+        _curves(run.work_dir),
+        _confusion(run, names),
+        _settings(run),
+    ]
     return "\n".join(sections)
 
 
-def _own_stages(model: keras.Model, pictures: list[Picture], classes: Classes) -> str:
+def _choose(
+    runs: Sequence[Run], split: str | None, count: int
+) -> tuple[str, dict[str, str] | None]:
+    """The split to show, and the names of its pictures with titles if their scores are known."""
+    work_dirs = [run.work_dir for run in runs]
+    split = split or evaluated_split(work_dirs) or "val"
+    if evaluated_split(work_dirs, (split,)) is None:
+        return split, None
+    if len(runs) == 1:
+        counts = stage_counts(work_dirs[0], split)
+    else:
+        counts = [stage_counts(work_dir, split)[-1] for work_dir in work_dirs]
+    return split, choose_pictures(counts[0], counts[-1], count) or None
+
+
+def _gallery(
+    pictures: Sequence[Picture], strips: Sequence[str], titles: dict[str, str] | None
+) -> str:
+    shown = [titles[p.name] if titles else p.name for p in pictures]
+    return html.tabs("Picture", list(zip(shown, strips, strict=True)), "gallery")
+
+
+def _color_keys(classes: Classes) -> str:
+    meanings = html.color_key([("put right", RIGHT), ("spoilt, or an error", WRONG)])
+    return meanings + html.color_key(zip(classes.names, classes.colors, strict=True))
+
+
+def _scores(run: Run, names: Sequence[str]) -> str:
+    stages, val = run.results["stages"], run.results["config"]["data"]["val_split"]
+    return html.section(
+        f"Scores on {val} after each stage",
+        "In per cent; beside it, in points, the change from the stage before.",
+        scores.score_table(stages, names),
+        scores.object_table(stages[-1], names),
+    )
+
+
+def _other_splits(run: Run, names: Sequence[str]) -> str:
+    """What `training.evaluate` has written about splits on which nothing was chosen."""
+    sections = []
+    for path in sorted(run.work_dir.glob("evaluation_*.json")):
+        found = read_json(path)
+        if found["split"] != run.results["config"]["data"]["val_split"]:
+            stages = found["stages"]
+            title = f"Scores on {found['split']}, {found['images']} pictures"
+            text = "The best model of each stage, or the trained model after each of its parts."
+            tables = scores.score_table(stages, names), scores.object_table(stages[-1], names)
+            sections.append(html.section(title, text if len(stages) > 1 else "", *tables))
+    return "\n".join(sections)
+
+
+def _own_stages(model: keras.Model, pictures: Sequence[Picture], classes: Classes) -> str:
     if len(getattr(model, "stage_names", ())) < 2:
         return ""
+    strips = own_strips(model, pictures, classes)
+    panels = [(p.name, shown) for p, shown in zip(pictures, strips, strict=True)]
     return html.section(
         "The trained model, step by step",
         "One set of weights, the last: what each part of the network answers. After joint tuning "
         "the unary term relies on the parts that follow it.",
-        own_strips(model, pictures, classes),
+        html.tabs("Picture", panels, "steps"),
     )
 
 
@@ -130,6 +262,18 @@ def _film(model: keras.Model, stage: str, dataset: Dataset, split: str) -> str:
         html.color_key([("another label than the frame before", WRONG)]),
         strip,
     )
+
+
+def _learned(model: keras.Model, dataset: Dataset, pictures: Sequence[Picture]) -> str:
+    """What the pairwise terms have learned about labels."""
+    if isinstance(model, models.PiecewiseCRF):
+        text = (
+            "What the pairwise potentials have learned: which label each likes beside which, on "
+            "average over the edges of a few pictures, frequent labels taken out. Blue: likely."
+        )
+        plots = affinity_plots(model, pictures, dataset.classes.names)
+        return html.section("Label affinity", text, plots) if plots else ""
+    return _contexts(model, dataset, pictures[0])
 
 
 def _contexts(model: keras.Model, dataset: Dataset, picture: Picture) -> str:
@@ -148,33 +292,67 @@ def _contexts(model: keras.Model, dataset: Dataset, picture: Picture) -> str:
     return html.section("Label contexts", text, context_plots(model, dataset, picture))
 
 
+def _trimaps(work_dir: Path) -> str:
+    """The curves that `training.evaluate --trimap` has written."""
+    sections = []
+    for path in sorted(work_dir.glob("evaluation_*.json")):
+        found = read_json(path)
+        trimaps = {s["name"]: s["trimap"] for s in found["stages"] if "trimap" in s}
+        if trimaps:
+            around = next(iter(trimaps.values()))["around"]
+            figure = viz.plot_trimap({name: t["miou"] for name, t in trimaps.items()}, around)
+            title = f"Along the outlines of things, on {found['split']}"
+            sections.append(html.section(title, "", html.plot(figure, "trimap")))
+    return "\n".join(sections)
+
+
 def _curves(work_dir: Path) -> str:
     if not (work_dir / HISTORY).is_file() or not (history := read_json(work_dir / HISTORY)):
         return ""
     return html.section("Training", "", html.plot(viz.plot_curves(history), "training curves"))
 
 
+def _confusion(run: Run, names: Sequence[str]) -> str:
+    figure = viz.plot_confusion(np.array(run.results["stages"][-1]["confusion"]), names)
+    text = f"The last stage on {run.results['config']['data']['val_split']}."
+    return html.section("What is taken for what", text, html.plot(figure, "confusion matrix"))
+
+
+def _settings(run: Run) -> str:
+    command = f"python -m training.train {run.work_dir}/config.json --work-dir NEW"
+    text = f"Once more: <code>{escape(command)}</code>"
+    return html.section("Settings", text, scores.settings(run.results))
+
+
 def main(
-    *,
-    work_dir: Path,
+    work_dirs: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN ...")],
     dataset: str | None = None,
     data_dir: Path | None = None,
-    split: str = "val",
+    split: str | None = None,
     examples: int = 6,
+    block: int = 1,
+    out: Path | None = None,
 ) -> None:
-    """Writes report.html, one self-contained page about a finished training run.
+    """Writes one self-contained HTML page about a finished training run, or several side by side.
 
     Args:
-        work_dir: directory of the training run.
-        dataset: one of `training.data.NAMES`; that of the run by default.
+        work_dirs: directories of the training runs.
+        dataset: one of `training.data.NAMES`; that of the (first) run by default.
         data_dir: directory of the data set; those that are generated need none.
-        split: where the pictures are from: train, val or test.
+        split: where the pictures are from: train, val or test; by default one on which
+            training.evaluate has scored every picture, else val.
         examples: how many pictures.
+        block: to compare runs, draw so many successive images together, as training.compare.
+        out: file to write; by default report.html in the run's directory, or comparison.html in
+            that of the first of several.
     """
+    if not work_dirs:
+        raise ValueError("Expected a training run: name the directory of one or several.")
     # TensorFlow takes the stages' models for one function that is traced anew each time.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    data = run_dataset(work_dir, dataset, data_dir)
-    print(write_report(work_dir, data, split=split, examples=examples))
+    data = run_dataset(work_dirs[0], dataset, data_dir)
+    options = {"split": split, "examples": examples, "block": block, "out": out}
+    print(write_report(work_dirs, data, **options))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,35 @@
 import dataclasses
 import json
+import os
 import re
+import shutil
 
 import keras
+import numpy as np
 import pytest
+from playwright import sync_api
 
 from training import report as script
 from training.configs import RECIPES, to_json
 from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNConfig
+from training.data import Classes
 from training.data.moving_scenes import MovingScenesDataset
+from training.evaluate import write_evaluation
 from training.report import write_report
+from training.reporting import html
 from training.workdir import stage_dir
+
+CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
 def page(finished_run, small_scenes):
-    other = {"split": "test", "images": 3, "stages": [one_stage(small_scenes)]}
+    trimap = {"around": "void", "widths": [1, 2], "miou": [0.1, 0.2]}
+    stage = {**one_stage(small_scenes), "trimap": trimap}
+    other = {"split": "test", "images": 3, "stages": [stage]}
     path = finished_run / "evaluation_test.json"
     path.write_text(json.dumps(other))
-    written = write_report(finished_run, small_scenes, examples=2)
+    written = write_report([finished_run], small_scenes, examples=2)
     path.unlink()
     assert written == finished_run / "report.html"
     return written.read_text(encoding="utf-8")
@@ -47,6 +58,7 @@ def test_page_has_all_parts(page, small_scenes):
         "What each stage changed",
         "The trained model, step by step",
         "Label contexts",
+        "Along the outlines of things, on test",
         "Training",
         "What is taken for what",
         "Settings",
@@ -57,6 +69,7 @@ def test_page_has_all_parts(page, small_scenes):
     assert "43.2" in page  # the other split
     assert "tyre: car above" in page
     assert "joint.learning_rate" in page
+    assert "calibration error (ECE)" in page and "TA, LA and BA of each class" in page
     assert "$" not in page
 
 
@@ -64,9 +77,9 @@ def test_page_shows_each_stage_of_each_picture(page):
     strips = re.findall(r'<div class="strip.*?(?=<div class="strip|<h2>)', page, re.DOTALL)
     assert len(strips) == 4  # two pictures: the stages' models, and the model's own stages
     assert strips[0].count("<figure>") == 2 + 2
-    assert strips[0].count("<img") == 2 + 2 + 1
+    assert strips[0].count("<img") == 2 + 2 * 2 + 1
     assert strips[2].count("<figure>") == 2 + 4
-    assert strips[2].count("<img") == 2 + 4 + 3
+    assert strips[2].count("<img") == 2 + 4 * 2 + 3
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +107,7 @@ def clip_run(tmp_path_factory):
 @pytest.mark.usefixtures("eager")
 def test_a_network_for_clips(clip_run):
     work_dir, dataset = clip_run
-    text = write_report(work_dir, dataset, examples=1).read_text(encoding="utf-8")
+    text = write_report([work_dir], dataset, examples=1).read_text(encoding="utf-8")
     assert "<h1>SpatialTemporalDPN on moving_scenes</h1>" in text
     assert "3 frames, linked along the optical flow; b12 3×3×3; b13 3×3×3" in text
     assert "<th>temporal consistency</th><td>62.5</td>" in text
@@ -105,13 +118,85 @@ def test_a_network_for_clips(clip_run):
     assert "the cross is the pixel linked to A" in text
 
 
+@pytest.mark.usefixtures("eager")
+def test_several_runs_side_by_side(finished_run, small_scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr(html, "plot", lambda figure, alt: "")
+    names = [example.name for example in small_scenes.examples("val")]
+    work_dirs = [tmp_path / name for name in ("first", "second")]
+    for work_dir, right in zip(work_dirs, (2, 7), strict=True):
+        shutil.copytree(finished_run, work_dir)
+        results = json.loads((work_dir / "results.json").read_text())
+        results["config"]["joint"]["epochs"] = right
+        (work_dir / "results.json").write_text(json.dumps(results))
+        confusions = np.zeros((3, 11, 11), int)
+        confusions[:, 0, :2] = [(right + i, 10 - right - i) for i in range(3)]
+        found = {"split": "val", "images": 3, "stages": [one_stage(small_scenes)]}
+        found["per_image"] = {"names": names, "confusions": {"final": confusions}}
+        write_evaluation(work_dir / "evaluation_val.json", found)
+    written = write_report(work_dirs, small_scenes, examples=3)
+    assert written == work_dirs[0] / "comparison.html"
+    text = written.read_text(encoding="utf-8")
+    assert "<h1>2 runs on scenes</h1>" in text and "<th>second</th>" in text
+    assert text.count(">better<") == 1
+    gallery = text[text.index("<h2>Pictures") : text.index("<h2>Settings that differ")]
+    assert re.findall(r"<label[^>]*>(\w+)", gallery) == ["best", "worst", "changed"]
+    assert gallery.count("<figure>") == 3 * (2 + 2)
+    assert gallery.count("<img") == 3 * (2 + 2 * 2 + 1)
+    assert "<th>joint.epochs</th><td>2</td><td>7</td>" in text
+    other = Classes(("a",), ((1, 2, 3),), ignore=255)
+    (work_dirs[1] / "classes.json").write_text(json.dumps(other.to_json()))
+    with pytest.raises(ValueError, match="second: expected a run with the classes"):
+        write_report(work_dirs, small_scenes)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser; it may be missing, but not where everything is to be tested."""
+    if not CHROMIUM and "CI" not in os.environ:
+        pytest.skip("needs Debian's chromium")
+    assert CHROMIUM, "CI needs Debian's chromium"
+    quiet = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
+    quiet += ("--disable-background-networking", "--disable-component-update")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield browser
+        browser.close()
+
+
+def test_in_a_browser(page, browser, tmp_path):
+    (path := tmp_path / "report.html").write_text(page, encoding="utf-8")
+    shown = browser.new_page(viewport={"width": 390, "height": 844})
+    complaints, requests = [], []
+    shown.on("console", lambda message: complaints.append(message.text))
+    shown.on("pageerror", lambda error: complaints.append(str(error)))
+    shown.on("request", lambda request: requests.append(request.url))
+    shown.goto(path.as_uri())
+    panels = shown.locator("fieldset").first.locator(".panel")
+
+    def seen():
+        return [panel.is_visible() for panel in panels.all()]
+
+    assert seen() == [True, False]
+    shown.locator("fieldset label").nth(1).click()
+    assert seen() == [False, True]
+    shown.keyboard.press("ArrowLeft")
+    assert seen() == [True, False]
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 390
+    assert shown.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    shown.emulate_media(media="print")
+    assert seen() == [True, True]
+    assert not complaints
+    assert {url for url in requests if not url.startswith("data:")} == {path.as_uri()}
+
+
 def test_a_network_for_clips_needs_clips(clip_run, small_scenes):
     with pytest.raises(ValueError, match="data set of clips, which scenes is not"):
-        write_report(clip_run[0], small_scenes)
+        write_report(clip_run[:1], small_scenes)
 
 
 def test_tags_are_balanced(page):
-    for tag in ("div", "table", "tr", "th", "td", "figure", "ul", "li", "p", "span", "small"):
+    tags = ("div", "table", "tr", "th", "td", "figure", "ul", "li", "p", "span", "small")
+    for tag in (*tags, "label", "fieldset", "legend", "h3", "details"):
         assert len(re.findall(rf"<{tag}[ >]", page)) == page.count(f"</{tag}>"), tag
 
 
@@ -121,18 +206,21 @@ def test_nothing_is_left_beside_the_page(page, finished_run):
 
 def test_a_run_without_results_is_refused(tmp_path, small_scenes):
     with pytest.raises(ValueError, match="results.json: no such file"):
-        write_report(tmp_path, small_scenes)
+        write_report([tmp_path], small_scenes)
 
 
 def test_a_split_without_pictures_is_refused(finished_run, small_scenes):
     with pytest.raises(ValueError, match="`split`"):
-        write_report(finished_run, small_scenes, split="none")
+        write_report([finished_run], small_scenes, split="none")
     with pytest.raises(ValueError, match="0 were asked for"):
-        write_report(finished_run, small_scenes, examples=0)
+        write_report([finished_run], small_scenes, examples=0)
 
 
 @pytest.mark.usefixtures("eager")
-def test_script_prints_the_path(finished_run, small_scenes, monkeypatch, capsys):
+def test_script_prints_the_path(finished_run, small_scenes, monkeypatch, capsys, tmp_path):
+    out = tmp_path / "page.html"
     monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
-    script.main(work_dir=finished_run, examples=1)
-    assert str(finished_run / "report.html") in capsys.readouterr().out
+    script.main((finished_run,), examples=1, out=out)
+    assert str(out) in capsys.readouterr().out and out.is_file()
+    with pytest.raises(ValueError, match="Expected a training run"):
+        script.main(())

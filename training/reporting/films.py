@@ -13,10 +13,11 @@ from training.reporting.pictures import (
     WRONG,
     cell,
     clip_length,
+    mark,
     paint,
-    pale,
     row_of,
     share,
+    show,
     stage_output,
 )
 from training.reporting.scores import percent
@@ -49,16 +50,16 @@ def film_strip(model: keras.Model, stage: str, dataset: Dataset, split: str, cou
         truth = np.full_like(labels, classes.ignore)
         if example in labelled:
             truth = dataset.read(example)[1]
-        note, marked = "", pale(image)
+        note, changed = "", np.zeros(labels.shape, bool)
         if place:
             before = frames[place - 1]
             flows = dataset.flow(example, before), dataset.flow(before, example)
             changed, linked = flicker(labels, found[place - 1], *flows)
-            note, marked[changed] = f"{percent(share(~changed, linked))} % kept", WRONG
-        pictures = {"image": image, "truth": paint(truth, classes)}
-        pictures |= {"labels": paint(labels, classes), "what flickers": marked}
+            note = f"{percent(share(~changed, linked))} % kept"
+        pictures = {"truth": paint(truth, classes), "labels": paint(labels, classes)}
+        pictures["what flickers"] = mark(image, {WRONG: changed})
         content = "".join(html.image(picture, alt) for alt, picture in pictures.items())
-        cells.append(cell(example.name, note, content))
+        cells.append(cell(example.name, note, show(image, "image") + content))
     return row_of(cells, image.shape[1])
 
 

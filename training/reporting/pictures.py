@@ -17,6 +17,9 @@ from training.reporting.scores import TITLES, percent
 from training.workdir import load_model
 
 RIGHT, WRONG = (0, 114, 178), (213, 94, 0)  # Okabe and Ito's blue and vermilion
+_GREYS = 32  # few, so that marked pictures are small files
+_FINE = 300  # pixels: of narrower pictures each pixel is to be seen
+_LARGEST = 800  # pixels: no picture on the page is larger
 
 
 class Picture(NamedTuple):
@@ -29,18 +32,23 @@ class Picture(NamedTuple):
 
 
 def read_pictures(
-    dataset: Dataset, split: str, count: int, frames: int | None = None
+    dataset: Dataset,
+    split: str,
+    count: int,
+    frames: int | None = None,
+    names: Sequence[str] | None = None,
 ) -> list[Picture]:
-    """Examples evenly spaced over a split.
+    """Examples evenly spaced over a split, or those of given names.
 
     Args:
         dataset: where they are from.
         split: one of the data set's.
         count: how many, at most.
         frames: of the clips to read around them; None reads pictures alone.
+        names: of the pictures to read, instead of evenly spaced ones.
 
     Raises:
-        ValueError: if there are none, or clips are asked of a data set that has none.
+        ValueError: if there are none or not these, or clips are asked of a data set that has none.
     """
     available = dataset.examples(split)
     if not available or count < 1:
@@ -48,6 +56,14 @@ def read_pictures(
             f"Expected at least one picture of the split '{split}' of {dataset.name}, which has "
             f"{len(available)}; {count} were asked for."
         )
+    if names is not None:
+        by_name = {example.name: example for example in available}
+        if missing := [name for name in names if name not in by_name]:
+            raise ValueError(
+                f"Expected the pictures that were evaluated, but {dataset.name} has no "
+                f"{missing[0]} in its split '{split}'."
+            )
+        return [_read(dataset, by_name[name], frames) for name in names]
     chosen = np.unique(np.linspace(0, len(available) - 1, count).round().astype(int))
     return [_read(dataset, available[i], frames) for i in chosen]
 
@@ -86,7 +102,7 @@ def stage_maps(
 
 def stage_strips(
     work_dir: Path, stages: Sequence[str], pictures: Sequence[Picture], classes: Classes
-) -> str:
+) -> list[str]:
     """For each picture its truth, every stage's best model, and what each stage changed."""
     predictions: list[dict[str, np.ndarray]] = [{} for _ in pictures]
     for stage in track(stages, "pictures of the stages"):  # one model in memory at a time
@@ -94,7 +110,7 @@ def stage_strips(
         for found, picture in zip(predictions, pictures, strict=True):
             found[stage] = stage_labels(model, stage, picture)
     pairs = zip(pictures, predictions, strict=True)
-    return "\n".join(strip(picture, found, classes) for picture, found in pairs)
+    return [strip(picture, found, classes) for picture, found in pairs]
 
 
 def stage_labels(model: keras.Model, stage: str, picture: Picture) -> np.ndarray:
@@ -114,48 +130,61 @@ def stage_output(model: keras.Model, stage: str) -> str | None:
     return stage if stage in known else known[-1] or None
 
 
-def own_strips(model: keras.Model, pictures: Sequence[Picture], classes: Classes) -> str:
+def own_strips(model: keras.Model, pictures: Sequence[Picture], classes: Classes) -> list[str]:
     """For each picture the labels after each stage of one model, in one pass."""
     strips = []
     for picture in pictures:
         found = {s: inference.to_labels(p) for s, p in stage_maps(model, picture).items()}
         strips.append(strip(picture, found, classes))
-    return "\n".join(strips)
+    return strips
 
 
-def strip(picture: Picture, predictions: Mapping[str, np.ndarray], classes: Classes) -> str:
-    """One picture's row: image, truth, then label maps with what changed from map to map."""
+def strip(
+    picture: Picture,
+    predictions: Mapping[str, np.ndarray],
+    classes: Classes,
+    *,
+    from_first: bool = False,
+) -> str:
+    """One picture's row: image, truth, then label maps with their errors and what changed.
+
+    Args:
+        picture: with its truth.
+        predictions: label maps (H, W) by stage or run, in order.
+        classes: for the colours.
+        from_first: show what changed from the first of them on, not from the one before.
+    """
     image, labels = picture.image, picture.labels
     counted = labels != classes.ignore
     cells = [
-        cell(picture.name, "", html.image(image, picture.name)),
+        cell(picture.name, "", show(image, picture.name)),
         cell("truth", "", html.image(paint(labels, classes), "truth")),
     ]
-    before = None
-    for stage, found in predictions.items():
+    maps = list(predictions.values())
+    for i, (stage, found) in enumerate(predictions.items()):
         title = TITLES.get(stage, stage)
         score = f"{percent(share(found == labels, counted))} % right"
         shown = html.image(paint(found, classes), title)
-        if before is not None:
+        errors = mark(image, {WRONG: counted & (found != labels)})
+        shown += html.image(errors, f"errors: {title}")
+        if i:
+            before = maps[0 if from_first else i - 1]
             right = (found == labels) & (before != labels)
             wrong = (found != labels) & (before == labels)
             shown += _changes(image, right, wrong, counted)
         cells.append(cell(title, score, shown))
-        before = found
     return row_of(cells, image.shape[1])
 
 
 def row_of(cells: Sequence[str], width: int) -> str:
     """Cells beside each other, whose pictures are so many pixels wide."""
-    style = "strip fine" if width < 300 else "strip"
+    style = "strip fine" if width < _FINE else "strip"
     return f'<div class="{style}" style="--columns: {len(cells)}">{"".join(cells)}</div>'
 
 
 def _changes(image: np.ndarray, right: np.ndarray, wrong: np.ndarray, counted: np.ndarray) -> str:
     """The image pale and grey, with the pixels put right in blue and those spoilt in orange."""
-    shown = pale(image)
-    shown[right] = RIGHT
-    shown[wrong] = WRONG
+    shown = mark(image, {RIGHT: right, WRONG: wrong})
     gain, loss = (percent(share(mask, counted)) for mask in (right, wrong))
     text = (
         f'<span class="up">+{gain}</span> <span class="down">−{loss}</span>'
@@ -170,15 +199,30 @@ def share(mask: np.ndarray, counted: np.ndarray) -> float | None:
     return float(mask[counted].mean()) if counted.any() else None
 
 
-def pale(image: np.ndarray) -> np.ndarray:
-    """An image (H, W, 3) as a light grey one, to mark pixels in."""
-    grey = 255 - (255 - image.mean(axis=-1, keepdims=True)) * 0.3
-    return np.repeat(grey, 3, axis=-1)
+def show(image: np.ndarray, alt: str) -> str:
+    """An image (H, W, 3), uint8: a large one as a photograph, a small one pixel by pixel."""
+    return html.image(image, alt) if image.shape[1] < _FINE else html.photo(_shrunk(image), alt)
+
+
+def mark(image: np.ndarray, masks: Mapping[Sequence[int], np.ndarray]) -> bytes:
+    """An image (H, W, 3) pale and grey, with the pixels of masks in their colours, as PNG."""
+    levels = (image.mean(axis=-1) * _GREYS / 256).astype("uint8")
+    for i, mask in enumerate(masks.values()):
+        levels[mask] = _GREYS + i
+    greys = 255 - 0.3 * (255 - 255 * np.arange(_GREYS) / (_GREYS - 1))
+    colors = [(round(grey),) * 3 for grey in greys] + list(masks)
+    return viz.label_png(_shrunk(levels), colors, ignore=None)
 
 
 def paint(labels: np.ndarray, classes: Classes) -> bytes:
     """A label map in its colours, as PNG."""
-    return viz.label_png(labels, classes.colors, classes.ignore)
+    return viz.label_png(_shrunk(labels), classes.colors, classes.ignore)
+
+
+def _shrunk(pixels: np.ndarray) -> np.ndarray:
+    """Every n-th pixel of a picture (H, W, ...), so that it is no larger than the page needs."""
+    step = -(-max(pixels.shape[:2]) // _LARGEST)
+    return pixels[::step, ::step]
 
 
 def cell(title: str, note: str, content: str) -> str:

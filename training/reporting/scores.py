@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from training.evaluate import SCORES
+from training.evaluate import OTHER_SCORES, SCORES, score_definitions
 from training.predict_pictures import STAGE_TITLES
 from training.reporting import html
 
 TITLES = STAGE_TITLES | {"joint": "+ joint tuning"}
+_CALIBRATION, _CONSISTENCY = "calibration error (ECE)", "temporal consistency"
+_OBJECTS = {"TA": "ta", "LA": "la", "BA": "ba"}
 
 
 def facts(stages: Sequence[Mapping[str, Any]]) -> str:
@@ -18,7 +20,7 @@ def facts(stages: Sequence[Mapping[str, Any]]) -> str:
     if last is not first:
         found["points of mean IoU over the first stage"] = points(last["miou"], first["miou"])
     found["pixel accuracy"] = f"{percent(last['accuracy'])} %"
-    if (consistency := _consistency(last)) is not None:
+    if (consistency := _other(last, _CONSISTENCY)) is not None:
         found["temporal consistency"] = f"{percent(consistency)} %"
     found["of training"] = duration(sum(stage.get("seconds") or 0 for stage in stages))
     items = "".join(
@@ -27,46 +29,99 @@ def facts(stages: Sequence[Mapping[str, Any]]) -> str:
     return f'<div class="facts">{items}</div>'
 
 
-def score_table(stages: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Scores, IoU of each class, and what training took; a column for each stage.
+def score_table(
+    stages: Sequence[Mapping[str, Any]], names: Sequence[str], *, from_first: bool = False
+) -> str:
+    """Scores, IoU of each class, and what training took; a column for each stage or run.
 
     Args:
         stages: "name", the scores in 0..1 or None, and any of `TRAINING`.
         names: the L classes.
+        from_first: show the changes from the first column, not from the one before.
     """
-    means = [_scores(title, [s[key] for s in stages], "mean") for key, title in SCORES.items()]
-    consistencies = [_consistency(s) for s in stages]
-    if any(value is not None for value in consistencies):
-        means.append(_scores("temporal consistency", consistencies, "mean"))
-    single = [_scores(name, [s["iou"][i] for s in stages]) for i, name in enumerate(names)]
+    style = {"from_first": from_first}
+    means = [
+        _scores(title, [s[key] for s in stages], "mean", **style) for key, title in SCORES.items()
+    ]
+    known = {title: [_other(stage, title) for stage in stages] for title in OTHER_SCORES}
+    others = [
+        _scores(title, values, "mean", lower_is_better=title == _CALIBRATION, **style)
+        for title, values in known.items()
+        if any(value is not None for value in values)
+    ]
+    single = [_scores(name, [s["iou"][i] for s in stages], **style) for i, name in enumerate(names)]
     training = [
         html.row(title, ("–" if s.get(key) is None else form(s[key]) for s in stages))
         for key, (title, form) in TRAINING.items()
         if any(s.get(key) is not None for s in stages)
     ]
     head = ["", *(TITLES.get(stage["name"], stage["name"]) for stage in stages)]
-    return html.table(head, [means, single, training])
+    return html.table(head, [means, others, single, training]) + _definitions(stages)
 
 
-def _consistency(stage: Mapping[str, Any]) -> float | None:
-    """How far the labels of neighbouring frames agree along the optical flow, as mean IoU."""
-    return stage.get("consistency", {}).get("miou")
+def object_table(stage: Mapping[str, Any], names: Sequence[str]) -> str:
+    """TA, LA and BA of each class, folded away; nothing of stages that know none."""
+    if "objects" not in stage:
+        return ""
+    found = stage["objects"]["per_class"]
+    rows = [
+        html.row(name, (percent(found[key][i]) for key in _OBJECTS.values()))
+        for i, name in enumerate(names)
+    ]
+    title = escape(TITLES.get(stage["name"], stage["name"]))
+    table = html.table(["", *_OBJECTS], [rows])
+    return f"<details><summary>TA, LA and BA of each class: {title}</summary>{table}</details>"
 
 
-def _scores(name: str, values: Sequence[float | None], style: str = "") -> str:
-    """A row of values in per cent, each with the change from the one before."""
+def _definitions(stages: Sequence[Mapping[str, Any]]) -> str:
+    """What TA, LA, BA and ECE are, where they are shown."""
+    known = next((s for s in stages if "objects" in s and "calibration" in s), None)
+    return f'<p class="quiet">{escape(score_definitions(known))}.</p>' if known else ""
+
+
+def _other(stage: Mapping[str, Any], title: str) -> float | None:
+    """One of `OTHER_SCORES`; None of a stage that was scored without it."""
+    group, key = OTHER_SCORES[title]
+    return stage.get(group, {}).get(key)
+
+
+def _scores(
+    name: str,
+    values: Sequence[float | None],
+    style: str = "",
+    *,
+    from_first: bool = False,
+    lower_is_better: bool = False,
+) -> str:
+    """A row of values in per cent, each with the change from the one before, or from the first."""
     cells = [percent(values[0])]
-    for before, value in zip(values, values[1:], strict=False):
-        cells.append(f"{percent(value)} <small>{_change(value, before)}</small>")
+    for i, value in enumerate(values[1:]):
+        change = _change(value, values[0 if from_first else i], lower_is_better)
+        cells.append(f"{percent(value)} <small>{change}</small>")
     return html.row(name, cells, style)
 
 
 def settings(results: Mapping[str, Any]) -> str:
     """Every field of the configuration and the versions, folded away."""
-    values = {**_flat(results.get("config", {})), **_flat(results.get("versions", {}))}
-    rows = [html.row(name, [escape(str(value))]) for name, value in values.items()]
+    rows = [html.row(name, [escape(value)]) for name, value in _settings(results).items()]
     table = html.table([], [rows], "config")
     return f"<details><summary>All {len(rows)} settings and versions</summary>{table}</details>"
+
+
+def differences(runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """The settings and versions in which runs differ; their results by the runs' titles."""
+    found = [_settings(results) for results in runs.values()]
+    rows = [
+        html.row(name, map(escape, values))
+        for name in dict.fromkeys(name for one in found for name in one)
+        if len(set(values := [one.get(name, "–") for one in found])) > 1
+    ]
+    return html.table(["", *runs], [rows], "config") if rows else "<p>None.</p>"
+
+
+def _settings(results: Mapping[str, Any]) -> dict[str, str]:
+    values = {**_flat(results.get("config", {})), **_flat(results.get("versions", {}))}
+    return {name: str(value) for name, value in values.items()}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -172,11 +227,12 @@ def points(value: float | None, before: float | None) -> str:
     return f"{100 * (value - before):+.1f}".replace("-", "−")
 
 
-def _change(value: float | None, before: float | None) -> str:
+def _change(value: float | None, before: float | None, lower_is_better: bool) -> str:
     text = points(value, before)
     if text in ("–", "+0.0", "−0.0"):
         return f'<span class="quiet">{"" if text == "–" else "±0.0"}</span>'
-    return f'<span class="{"up" if text[0] == "+" else "down"}">{text}</span>'
+    better = (text[0] == "+") != lower_is_better
+    return f'<span class="{"up" if better else "down"}">{text}</span>'
 
 
 def duration(seconds: float) -> str:

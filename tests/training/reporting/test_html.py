@@ -22,6 +22,13 @@ def test_image_holds_the_png():
     assert html.image(viz.image_png(IMAGE), "x") == html.image(IMAGE, "x")
 
 
+def test_tabs_show_the_first_panel_and_name_it():
+    text = html.tabs("which", [("<a>", "one"), ("b", "two")], "group")
+    assert text.count('type="radio" name="group"') == 2 and text.count(" checked") == 1
+    assert '<label for="group-1">b</label><div class="panel"><h3>b</h3>two</div>' in text
+    assert "&lt;a&gt;</label>" in text
+
+
 def test_table_leaves_out_empty_groups_and_heads():
     table = html.table(["", "a"], [[html.row("x", ["1"])], []])
     assert table.count("<tbody>") == 1

@@ -29,7 +29,7 @@ def moving():
 
 
 def images(text):
-    found = re.findall(r'alt="([^"]*)" src="data:image/png;base64,([^"]*)"', text)
+    found = re.findall(r'alt="([^"]*)" src="data:image/\w+;base64,([^"]*)"', text)
     return [
         (alt, np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")))
         for alt, data in found
@@ -44,16 +44,37 @@ def test_strip_shows_what_became_right_and_wrong():
     text = pictures.strip(Picture("x<", image, labels), {"unary": before, "triple": after}, CLASSES)
     shown = images(text)
     assert [alt for alt, _ in shown] == [
-        *("x&lt;", "truth", "unary term", "+ triple penalty (b12)", "what changed")
+        *("x&lt;", "truth", "unary term", "errors: unary term", "+ triple penalty (b12)"),
+        *("errors: + triple penalty (b12)", "what changed"),
     ]
     np.testing.assert_array_equal(shown[0][1], image)
-    assert shown[3][1][0, :2].tolist() == [[200, 0, 0], [9, 9, 9]]
-    changed = shown[4][1][0].tolist()
-    assert changed[:2] == [list(WRONG), list(RIGHT)]
-    assert changed[2] == changed[3] == changed[4] == [195, 195, 195]
+    grey = [193, 193, 193]
+    errors = shown[3][1][0].tolist()
+    assert errors == [grey, list(WRONG), list(WRONG), grey, grey]
+    assert shown[4][1][0, :2].tolist() == [[200, 0, 0], [9, 9, 9]]
+    changed = shown[6][1][0].tolist()
+    assert changed == [list(WRONG), list(RIGHT), grey, grey, grey]
     assert "50.0 % right" in text  # 2 of the 4 pixels that count
     assert "+25.0" in text
     assert "−25.0" in text
+
+
+def test_runs_are_compared_with_the_first():
+    labels = np.zeros((1, 4), "uint8")
+    found = {str(right): np.uint8(np.arange(4)[None] >= right) for right in (1, 2, 4)}
+    picture = Picture("x", np.zeros((1, 4, 3), "uint8"), labels)
+    text = pictures.strip(picture, found, CLASSES, from_first=True)
+    assert re.findall(r">\+([\d.]+)<", text) == ["25.0", "75.0"]
+    text = pictures.strip(picture, found, CLASSES)
+    assert re.findall(r">\+([\d.]+)<", text) == ["25.0", "50.0"]
+
+
+def test_large_pictures_are_shrunk():
+    image = np.full((600, 1700, 3), 40, "uint8")
+    text = pictures.show(image, "x") + pictures.strip(
+        Picture("y", image, image[..., 0] * 0), {"final": image[..., 0] * 0}, CLASSES
+    )
+    assert {shown.shape for _, shown in images(text)} == {(200, 567, 3)}
 
 
 def test_strip_says_where_nothing_changed():
@@ -75,6 +96,10 @@ def test_pictures_are_spread_over_the_split(small_scenes):
     examples = small_scenes.examples("val")
     assert names == [examples[0].name, examples[-1].name]
     assert len(pictures.read_pictures(small_scenes, "val", 99)) == 3
+    chosen = pictures.read_pictures(small_scenes, "val", 1, names=names[::-1])
+    assert [picture.name for picture in chosen] == names[::-1]
+    with pytest.raises(ValueError, match="scenes has no nowhere in its split 'val'"):
+        pictures.read_pictures(small_scenes, "val", 1, names=["nowhere"])
     with pytest.raises(ValueError, match="at least one picture"):
         pictures.read_pictures(small_scenes, "val", 0)
 

@@ -65,6 +65,40 @@ def test_facts_compare_the_last_stage_with_the_first():
     assert "over the first stage" not in scores.facts(STAGES[:1])
 
 
+def scored(name, ta, ece):
+    objects = {"ta": ta, "la": 0.5, "ba": None, "box_threshold": 0.5, "boundary_tolerance": 0.0075}
+    objects["per_class"] = {"ta": [ta, None], "la": [0.5, 0.25], "ba": [None, None]}
+    calibration = {"ece": ece, "pixels": [3] * 15}
+    return stage(name, 0.4, [0.6, None], objects=objects, calibration=calibration)
+
+
+def test_objects_and_calibration_are_shown_where_they_are_known():
+    stages = [STAGES[0], scored("contexts", 0.9, 0.125), scored("joint", 0.8, 0.1)]
+    table = scores.score_table(stages, ("road", "tree"))
+    assert cells(table, r"tagging accuracy \(TA\)") == ["–", "90.0", "80.0 −10.0"]
+    assert cells(table, r"calibration error \(ECE\)") == ["–", "12.5", "10.0 −2.5"]
+    assert 'class="down">−10.0' in table and 'class="up">−2.5' in table  # a smaller error is better
+    assert "boundary accuracy" not in table  # no stage has it
+    assert "ECE: 15 bins." in table and "ECE" not in scores.score_table(STAGES, ("road", "tree"))
+    single = scores.object_table(stages[-1], ("road", "tree"))
+    assert cells(single, "road") == ["80.0", "50.0", "–"]
+    assert scores.object_table(STAGES[0], ("road", "tree")) == ""
+
+
+def test_columns_may_be_compared_with_the_first():
+    table = scores.score_table(STAGES, ("road", "tree"), from_first=True)
+    assert cells(table, "mean IoU") == ["40.0", "45.0 +5.0", "30.0 −10.0"]
+
+
+def test_settings_that_differ():
+    runs = {f"<{seed}>": {"config": {"model": {"width": 1}, "seed": seed}} for seed in (1, 2)}
+    runs["<2>"]["versions"] = {"keras": "<3"}
+    text = scores.differences(runs)
+    assert "<th>&lt;1&gt;</th><th>&lt;2&gt;</th>" in text and "width" not in text
+    assert cells(text, "seed") == ["1", "2"] and cells(text, "keras") == ["–", "&lt;3"]
+    assert scores.differences({"a": runs["<1>"], "b": runs["<1>"]}) == "<p>None.</p>"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0 s"), (89, "89 s"), (150, "2 min"), (7200, "2.0 h")]
 )
