@@ -4,6 +4,7 @@ import numbers
 import operator
 
 import keras
+import numpy as np
 
 
 def check_positive_int(name, value, minimum=1):
@@ -83,3 +84,11 @@ def check_channels_last(layer_name):
             f"{keras.config.image_data_format()!r} from keras.config.image_data_format(). Call "
             "keras.config.set_image_data_format('channels_last') first."
         )
+
+
+def known_values(x, dtype):
+    """Return a tensor as a NumPy array, or None while a graph is being made."""
+    try:
+        return np.asarray(x, dtype)
+    except (NotImplementedError, TypeError, ValueError):
+        return None

@@ -2,10 +2,9 @@
 
 import numbers
 
-import numpy as np
 from keras import backend, ops
 
-from keras_dpn.ops.checks import check_one_of, check_positive_int
+from keras_dpn.ops.checks import check_one_of, check_positive_int, known_values
 from keras_dpn.ops.matmul import small_matmul
 from keras_dpn.ops.mean_field import mean_field_update
 
@@ -197,7 +196,7 @@ def standardize_edges(edges, num_nodes=None):
             "Invalid value for argument `edges`: expected integers of shape (E, 2), received "
             f"{backend.standardize_dtype(edges.dtype)} of shape {tuple(edges.shape)}."
         )
-    known = _known_integers(edges)
+    known = known_values(edges, "int64")
     if known is not None and num_nodes is not None:
         wrong = known[(known < 0) | (known >= num_nodes)]
         if wrong.size:
@@ -224,14 +223,6 @@ def check_pairwise(shape, edges, nodes_shape):
             f"Invalid value for argument `pairwise`: expected shape (B, E, L, L), here {expected}, "
             f"received {tuple(shape)}."
         )
-
-
-def _known_integers(x):
-    """The tensor as an array, or None while a graph is being made."""
-    try:
-        return np.asarray(x, "int64")
-    except (NotImplementedError, TypeError, ValueError):
-        return None
 
 
 def _float32(x):

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import backend, ops
 
-from keras_dpn.ops.checks import check_one_of
+from keras_dpn.ops.checks import check_one_of, known_values
 
 # Pixels: flow of a pixel that has no partner in the other frame. It leads out of every image.
 NO_LINK = 1e6
@@ -130,7 +130,7 @@ def check_flow(name, flow, shape=None, of="`image`"):
     dtype = backend.standardize_dtype(flow.dtype)
     if not backend.is_float_dtype(dtype):
         raise ValueError(f"{expected} of floats, in pixels, received {dtype}.")
-    known = _known_numbers(flow)
+    known = known_values(flow, "float32")
     if known is not None and np.isnan(known).any():
         raise ValueError(f"{expected} of numbers, received NaN.")
 
@@ -139,14 +139,6 @@ def _fits(flow_shape, shape):
     return len(flow_shape) == len(shape) and all(
         a is None or b is None or a == b for a, b in zip(flow_shape[:-1], shape[:-1], strict=True)
     )
-
-
-def _known_numbers(x):
-    """The tensor as an array in float32, or None while a graph is being made."""
-    try:
-        return np.asarray(x, "float32")
-    except (NotImplementedError, TypeError, ValueError):
-        return None
 
 
 def _positions(flow):
