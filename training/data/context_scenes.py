@@ -11,7 +11,6 @@ knows what else the picture shows need not.
 writes them as a data set of files, in the layout that `FolderDataset` reads.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -84,16 +83,9 @@ class ContextScenesDataset(ScenesDataset):
 
     name = "context_scenes"
     classes = CLASSES
-
-    def __init__(
-        self,
-        sizes: Mapping[str, int] | None = None,
-        size: tuple[int, int] = BASE_SIZE,
-        seed: int = 0,
-    ):
-        super().__init__(SIZES if sizes is None else sizes, size, seed)
-        if size[1] < 192:
-            raise ValueError(f"`size`: expected at least (48, 192), received {tuple(size)}.")
+    default_sizes = SIZES
+    default_size = BASE_SIZE
+    smallest = (48, 192)
 
     def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
         return ContextScene(self.size, self.generator(example)).draw()

@@ -11,7 +11,6 @@ What lies around, without where, does not tell: it is the whole house and grass,
 writes them as a data set of files, in the layout that `FolderDataset` reads.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -71,14 +70,8 @@ class HousesDataset(ScenesDataset):
 
     name = "houses"
     classes = CLASSES
-
-    def __init__(
-        self,
-        sizes: Mapping[str, int] | None = None,
-        size: tuple[int, int] = BASE_SIZE,
-        seed: int = 0,
-    ):
-        super().__init__(SIZES if sizes is None else sizes, size, seed)
+    default_sizes = SIZES
+    default_size = BASE_SIZE
 
     def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
         return HousesScene(self.size, self.generator(example)).draw()

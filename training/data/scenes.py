@@ -89,6 +89,7 @@ SIZES = {"train": 800, "val": 100, "test": 200}
 
 # All lengths below are in pixels of a picture of this size and grow with it.
 BASE_SIZE = (96, 128)
+SMALLEST = (48, 64)
 _DISC = (4.0, 7.0)  # radius
 _PANE = (8.0, 13.0)  # side
 _GAP = 3.0  # of background around each thing
@@ -135,15 +136,20 @@ class ScenesDataset(Dataset):
 
     name = "scenes"
     classes = CLASSES
+    # A kind of pictures of its own has its own of these, and its own `read`.
+    default_sizes: Mapping[str, int] = SIZES
+    default_size = BASE_SIZE
+    smallest = SMALLEST
 
     def __init__(
         self,
         sizes: Mapping[str, int] | None = None,
-        size: tuple[int, int] = BASE_SIZE,
+        size: tuple[int, int] | None = None,
         seed: int = 0,
     ):
-        sizes = SIZES if sizes is None else sizes
-        check_arguments(sizes, size, seed)
+        sizes = self.default_sizes if sizes is None else sizes
+        size = self.default_size if size is None else size
+        check_arguments(sizes, size, seed, self.smallest)
         self.size = tuple(size)
         self.seed = seed
         self.splits = {split: _examples(split, count) for split, count in sizes.items()}
@@ -157,12 +163,17 @@ class ScenesDataset(Dataset):
         return np.random.default_rng([self.seed, zlib.crc32(split.encode()), example.index])
 
 
-def check_arguments(sizes: Mapping[str, int], size: tuple[int, int], seed: int) -> None:
+def check_arguments(
+    sizes: Mapping[str, int],
+    size: tuple[int, int],
+    seed: int,
+    smallest: tuple[int, int] = SMALLEST,
+) -> None:
     """Raises ValueError on arguments that no data set of scenes can have."""
     if min(sizes.values(), default=0) < 0:
         raise ValueError(f"`sizes`: expected counts from 0 up, received {dict(sizes)}.")
-    if size[0] < 48 or size[1] < 64:
-        raise ValueError(f"`size`: expected at least (48, 64), received {tuple(size)}.")
+    if size[0] < smallest[0] or size[1] < smallest[1]:
+        raise ValueError(f"`size`: expected at least {smallest}, received {tuple(size)}.")
     if seed < 0:
         raise ValueError(f"`seed`: expected 0 or more, received {seed}.")
 

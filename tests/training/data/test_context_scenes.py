@@ -5,7 +5,6 @@ from scipy import ndimage
 from keras_dpn.models import DeepLab, ParseNet
 from keras_dpn.receptive_field import theoretical_field
 from tests.keras_dpn.support import without_values
-from training.data import load_dataset
 from training.data.context_scenes import (
     BASE_SIZE,
     CLASSES,
@@ -13,7 +12,6 @@ from training.data.context_scenes import (
     POOLS,
     ContextScene,
     ContextScenesDataset,
-    main,
 )
 
 
@@ -102,21 +100,6 @@ def test_other_sizes(size):
         assert image.shape == (*size, 3) and labels.shape == size
         names = {"sky", "grass", *landmarks, GROUNDS[landmarks[0]], POOLS[landmarks[1]]}
         assert {CLASSES.names[label] for label in np.unique(labels)} - {"house"} == names
-
-
-def test_examples_are_seeded():
-    first, again = (load_dataset("context_scenes", None, seed=7) for _ in range(2))
-    other = load_dataset("context_scenes", None, seed=8)
-    example = first.splits["val"][3]
-    np.testing.assert_array_equal(first.read(example)[0], again.read(example)[0])
-    assert not np.array_equal(first.read(example)[0], other.read(example)[0])
-
-
-def test_main_writes_the_folder_layout(tmp_path):
-    main(tmp_path / "set", count=1)
-    found = load_dataset("folder", tmp_path / "set")
-    assert found.classes == CLASSES
-    assert [len(found.splits[split]) for split in ("train", "val", "test")] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("size", [(47, 384), (96, 191)])

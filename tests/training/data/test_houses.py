@@ -4,7 +4,6 @@ from scipy import ndimage
 
 from keras_dpn.receptive_field import theoretical_field
 from training.configs import RECIPES
-from training.data import load_dataset
 from training.data.houses import (
     BASE_SIZE,
     CLASSES,
@@ -13,7 +12,6 @@ from training.data.houses import (
     WALL,
     HousesDataset,
     HousesScene,
-    main,
 )
 from training.train import build_model
 
@@ -122,18 +120,3 @@ def test_other_sizes(size):
         image, labels = HousesScene(size, np.random.default_rng(seed)).draw()
         assert image.shape == (*size, 3) and labels.shape == size
         assert len(houses(labels)) == 2
-
-
-def test_examples_are_seeded():
-    first, again = (load_dataset("houses", None, seed=7) for _ in range(2))
-    other = load_dataset("houses", None, seed=8)
-    example = first.splits["val"][3]
-    np.testing.assert_array_equal(first.read(example)[0], again.read(example)[0])
-    assert not np.array_equal(first.read(example)[0], other.read(example)[0])
-
-
-def test_main_writes_the_folder_layout(tmp_path):
-    main(tmp_path / "set", count=1)
-    found = load_dataset("folder", tmp_path / "set")
-    assert found.classes == CLASSES
-    assert [len(found.splits[split]) for split in ("train", "val", "test")] == [1, 1, 1]

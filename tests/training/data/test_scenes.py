@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from training.data import context_scenes, houses, load_dataset
 from training.data.scenes import CLASSES, RELATIONS, TWINS, ScenesDataset, main
 
 STEPS = {"above": (-1, 0), "below": (1, 0), "left": (0, -1), "right": (0, 1)}
@@ -137,6 +138,24 @@ def test_main_writes_the_folder_layout(tmp_path):
     expected = {f"{folder}/{name}.png" for folder in ("images", "labels") for name in names}
     lists = {f"splits/{split}.txt" for split in ("train", "val", "test")}
     assert files == expected | lists | {"classes.json"}
+
+
+@pytest.mark.parametrize("kind", [context_scenes, houses])
+def test_examples_of_other_kinds_are_seeded(kind):
+    name = kind.__name__.rpartition(".")[2]
+    first, again = (load_dataset(name, None, seed=7) for _ in range(2))
+    other = load_dataset(name, None, seed=8)
+    example = first.splits["val"][3]
+    np.testing.assert_array_equal(first.read(example)[0], again.read(example)[0])
+    assert not np.array_equal(first.read(example)[0], other.read(example)[0])
+
+
+@pytest.mark.parametrize("kind", [context_scenes, houses])
+def test_other_kinds_write_the_folder_layout(tmp_path, kind):
+    kind.main(tmp_path / "set", count=1)
+    found = load_dataset("folder", tmp_path / "set")
+    assert found.classes == kind.CLASSES
+    assert [len(found.splits[split]) for split in ("train", "val", "test")] == [1, 1, 1]
 
 
 def test_main_needs_a_count(tmp_path):
