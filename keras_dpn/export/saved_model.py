@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import keras
 
-from keras_dpn import models
+from keras_dpn import inference, models
 from keras_dpn.export.signatures import IGNORE, OUTPUTS, signatures
 from keras_dpn.export.warmup import warmup_requests, write_warmup
 from keras_dpn.models.staged import StagedModel
@@ -218,14 +218,7 @@ def in_half_precision(model, precision):
             f"`keras_dpn.models`, received {precision!r}. Build it under "
             f"keras.config.set_dtype_policy('mixed_{precision}')."
         )
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        half = type(model).from_config(model.get_config())
-    finally:
-        keras.config.set_dtype_policy(previous)
-    half.set_weights(model.get_weights())
-    return half
+    return inference.in_precision(model, precision)
 
 
 def _has_rank_4(shape):
