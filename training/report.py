@@ -245,8 +245,8 @@ def _own_stages(model: keras.Model, pictures: Sequence[Picture], classes: Classe
     panels = [(p.name, shown) for p, shown in zip(pictures, strips, strict=True)]
     return html.section(
         "The trained model, step by step",
-        "One set of weights, the last: what each part of the network answers. After joint tuning "
-        "the unary term relies on the parts that follow it.",
+        "One set of weights, the last: what each part of the network answers. Parts that were "
+        "tuned together rely on each other: alone, an early one may answer worse than before.",
         html.tabs("Picture", panels, "steps"),
     )
 

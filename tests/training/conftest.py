@@ -10,6 +10,7 @@ import pytest
 from keras_dpn.models import DPN
 from training.configs import RECIPES, TrainConfig, to_json
 from training.configs.networks.dpn import DPNConfig
+from training.data.moving_scenes import MovingScenesDataset
 from training.data.scenes import ScenesDataset
 from training.evaluate import evaluate
 from training.workdir import stage_dir
@@ -29,6 +30,12 @@ MODEL = DPNConfig(
 def small_scenes():
     """Three generated pictures a split, 48x64."""
     return ScenesDataset({"train": 3, "val": 3, "test": 3}, size=(48, 64))
+
+
+@pytest.fixture(scope="session")
+def small_clips():
+    """A generated sequence of three frames, 48x64."""
+    return MovingScenesDataset({"train": 1}, size=(48, 64), frames=3)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from training.reporting.pictures import Picture, model_inputs
 _PLANTED = ("scenes", "moving_scenes")
 _PICTURES = 50  # for what the true label maps hold
 _ABSENT = 0.02
+_AGREED = 0.9  # share of the places at which b12's answer has the same sign
 
 SIDES = {
     "above": lambda y, x: y < 0,
@@ -23,6 +24,12 @@ SIDES = {
     "right": lambda y, x: x > 0,
     "around": lambda y, x: (y != 0) | (x != 0),
 }
+
+_AMBIGUOUS = (
+    "<p><strong>With care:</strong> this network's b12 answers with more where a label is present "
+    "at some places, and with less at others, as its weights of colour and position pull apart. "
+    "So the filters below, drawn for the former, don't say alone which labels are liked.</p>"
+)
 
 
 def context_plots(model: keras.Model, dataset: Dataset, picture: Picture) -> str:
@@ -34,27 +41,34 @@ def context_plots(model: keras.Model, dataset: Dataset, picture: Picture) -> str
         picture: see `b12_sign`.
     """
     names = dataset.classes.names
-    kernel = np.asarray(model.get_layer("b13").kernel, "float32") * b12_sign(model, picture)
+    sign = b12_sign(model, picture)
+    kernel = np.asarray(model.get_layer("b13").kernel, "float32") * (sign or 1)
     kernels = viz.frame_kernels(kernel, getattr(model, "frames", 1))
     mixtures = kernel.shape[-1] // len(names)
     maps = np.stack([viz.context_maps(kernel, mixtures) for kernel in kernels])
     matrices = np.stack([viz.compatibility_matrix(kernel, mixtures) for kernel in kernels])
     parts = [html.plot(viz.plot_contexts(maps, names), "the strongest contexts")]
-    if dataset.name in _PLANTED:
+    if sign == 0:
+        parts.insert(0, _AMBIGUOUS)
+    elif dataset.name in _PLANTED:
         parts.append(_planted(maps[len(maps) // 2], dataset, model.pairwise_stride))
     parts.append(html.plot(viz.plot_compatibility(matrices, names), "label compatibilities"))
     return "\n".join(parts)
 
 
 def b12_sign(model: keras.Model, picture: Picture) -> int:
-    """1 if b12 answers with more where a label is present, -1 if training turned it round.
+    """1 if b12 answers with more where a label is present, -1 if with less, 0 if it depends.
 
     The sign of its weights alone doesn't tell: colours and positions may pull apart, and which of
-    them wins depends on the picture.
+    them wins depends on the picture, or on the place in it. "Where a label is present" weighs all
+    pixels and labels by their probability in the unary term.
     """
     batch = model_inputs(model, picture)
-    o12 = model.stage_model("unary")(batch) - model.stage_model("triple")(batch)
-    return -1 if float(keras.ops.mean(o12)) < float(model.get_layer("b12").b) else 1
+    o11 = model.stage_model("unary")(batch)
+    o12 = np.asarray(o11 - model.stage_model("triple")(batch) - model.get_layer("b12").b)
+    present = np.asarray(keras.ops.softmax(o11))
+    more = (present * (o12 > 0)).sum() / present.sum()
+    return 1 if more >= _AGREED else -1 if more <= 1 - _AGREED else 0
 
 
 def relation_auc(maps: np.ndarray, dataset: Dataset, stride: int = 1) -> float:

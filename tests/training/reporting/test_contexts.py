@@ -97,8 +97,18 @@ def test_b12_sign_is_that_of_what_it_answers():
     assert contexts.b12_sign(model, PICTURE) == -1
     b12.w_position.assign(-1e6)  # outweighs the colours
     assert contexts.b12_sign(model, PICTURE) == 1
-    b12.b.assign(1e9)  # the same for every label, says nothing
+    b12.b.assign(1e3)  # the same for every label, says nothing
     assert contexts.b12_sign(model, PICTURE) == 1
+
+
+def test_contexts_are_not_judged_where_the_sign_of_b12_depends_on_the_place():
+    (model := small_model()).get_layer("b12").w_position.assign(-1.0)
+    half = np.zeros_like(IMAGE)
+    half[8:16, :16] = 255  # the right half is of one colour: there the position alone decides
+    page = contexts.context_plots(model, SCENES, Picture("x", half, PICTURE.labels))
+    assert "With care" in page and "planted" not in page
+    model.get_layer("b12").w_position.assign(0.0)
+    assert "With care" not in contexts.context_plots(model, SCENES, PICTURE)
 
 
 @pytest.mark.parametrize(
