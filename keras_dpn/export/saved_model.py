@@ -73,8 +73,10 @@ def export(
             float32 (B, H, W, L); "overlay", `overlay_bytes`, PNGs (B,) of the picture under its
             labels' colours; "label_png", `label_png_bytes`, PNGs (B,) whose values are the labels,
             with the classes' colours as palette if these are given; "classes", `class_names`,
-            strings (B, L), and `class_colors`, uint8 (B, L, 3). Answers to clips hold the first
-            two.
+            strings (B, L), and `class_colors`, uint8 (B, L, 3); "stages", of a network of
+            `keras_dpn.models`: `stage_labels`, uint8 (B, S, H, W), labels after each of its S
+            `stage_names`, and `stage_confidences`, uint8 (B, S, H, W), their probabilities in
+            percent. Answers to clips hold the first two and the last.
         image_size: what the model sees of a picture. None: the picture as it is. n: one whose
             longer side is above n pixels is shrunk to that. `(height, width)`: each is resized to
             this, and the graph has this fixed size. Probabilities are resized back. A model that
@@ -108,7 +110,7 @@ def export(
     if keep is not None:
         check_positive_int("keep", keep, minimum=0)
     classes = _standardize_classes(classes, model.output_shape[-1])
-    outputs = _standardize_outputs(outputs, classes)
+    outputs = _standardize_outputs(outputs, classes, model)
     image_size = standardize_image_size(model, image_size)
     directory = Path(directory)
     if version is not None and (directory / str(version)).exists():
@@ -118,6 +120,7 @@ def export(
         "input_shape": _frame_shape(model),
         "output_shape": model.output_shape[1:],
         "classes": classes,
+        "stages": model.stage_names if "stages" in outputs else None,
         "image_size": image_size,
         "max_pixels": max_pixels,
         "precision": precision or "float32",
@@ -256,12 +259,16 @@ def _standardize_classes(classes, count):
     return {"ignore": IGNORE, **classes, "names": names, "colors": [list(c) for c in colors]}
 
 
-def _standardize_outputs(outputs, classes):
+def _standardize_outputs(outputs, classes, model):
     for name in outputs:
         check_one_of("outputs", name, OUTPUTS)
         if classes is None and name in ("overlay", "classes"):
             raise ValueError(
                 f"Invalid value for argument `outputs`: {name!r} needs the argument `classes`."
+            )
+        if name == "stages" and not isinstance(model, StagedModel):
+            raise ValueError(
+                "Invalid value for argument `outputs`: 'stages' needs one of `keras_dpn.models`."
             )
     return tuple(outputs)
 

@@ -15,11 +15,18 @@ from keras_dpn.models import SpatialTemporalDPN
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-OUTPUTS = ("labels", "probabilities", "overlay", "label_png", "classes")
+OUTPUTS = ("labels", "probabilities", "overlay", "label_png", "classes", "stages")
 # The answer to a batch, padded to one size, has at most so many times a picture's most pixels.
 MAX_BATCH = 16
 IGNORE = 255
-_PADDING = {"labels": IGNORE, "probabilities": 0}
+# Maps of a picture's size: what lies below and to the right of smaller pictures.
+_PADDING = {
+    "labels": IGNORE,
+    "probabilities": 0,
+    "stage_labels": IGNORE,
+    "stage_confidences": 0,
+}
+_STAGE_MAPS = ("stage_labels", "stage_confidences")
 
 
 def signatures(model, *, outputs, classes, image_size, max_pixels, jit_compile):
@@ -54,10 +61,12 @@ class _Pictures:
         self.outputs, self.classes = outputs, classes
         self.image_size, self.max_pixels = image_size, max_pixels
         self.num_classes = model.output_shape[-1]
+        self.num_stages = len(_stages(model, outputs))
         size = image_size if isinstance(image_size, tuple) else (None, None)
         spec = tf.TensorSpec((None, *size, 3), "uint8" if image_size is None else "float32")
-        call = _still(model) if isinstance(model, SpatialTemporalDPN) else model
-        self.logits = _traced(lambda images: call(images, training=False), [spec], jit_compile)
+        network = _network(model, outputs)
+        call = _still(model, network) if isinstance(model, SpatialTemporalDPN) else network
+        self.logits = _traced(call, [spec], jit_compile)
 
     def from_bytes(self, image_bytes):
         sizes = tf.map_fn(
@@ -96,7 +105,7 @@ class _Pictures:
         def step(start, answers):
             found = self._answer_alike(load(start, tf.minimum(start + together, batch)))
             padded = {
-                name: _padded(x, tallest, widest, _PADDING[name]) if name in _PADDING else x
+                name: _padded(name, x, tallest, widest) if name in _PADDING else x
                 for name, x in found.items()
             }
             return start + together, {
@@ -107,6 +116,8 @@ class _Pictures:
         shapes = {name: tf.TensorShape([None] * x.shape.rank) for name, x in nothing.items()}
         if "probabilities" in shapes:
             shapes["probabilities"] = tf.TensorShape((None, None, None, self.num_classes))
+        for name in shapes.keys() & set(_STAGE_MAPS):
+            shapes[name] = tf.TensorShape((None, self.num_stages, None, None))
         _, answers = tf.while_loop(
             lambda start, _: start < batch,
             step,
@@ -122,6 +133,9 @@ class _Pictures:
         found = {"labels": tf.zeros(tf.stack([0, height, width]), "uint8")}
         if "probabilities" in self.outputs:
             found["probabilities"] = tf.zeros(tf.stack([0, height, width, self.num_classes]))
+        if "stages" in self.outputs:
+            nothing = tf.zeros(tf.stack([0, self.num_stages, height, width]), "uint8")
+            found |= dict.fromkeys(_STAGE_MAPS, nothing)
         for name in ("overlay", "label_png"):
             if name in self.outputs:
                 found[f"{name}_bytes"] = tf.zeros((0,), "string")
@@ -146,7 +160,7 @@ class _Pictures:
         return answer
 
     def _scores(self, images):
-        """Logits, or where the model sees another size the logarithms of resized probabilities."""
+        """Logits of each stage; if the model sees another size, logs of resized probabilities."""
         if self.image_size is None:
             return self.logits(images)
         size = tf.shape(images)[1:3]
@@ -156,7 +170,7 @@ class _Pictures:
             shrink = tf.minimum(1.0, self.image_size / tf.cast(tf.reduce_max(size), "float32"))
             seen = tf.maximum(1, tf.cast(tf.round(shrink * tf.cast(size, "float32")), "int32"))
         logits = self.logits(tf.image.resize(images, seen, antialias=True))
-        return tf.math.log(tf.image.resize(tf.nn.softmax(logits), size))
+        return [tf.math.log(tf.image.resize(tf.nn.softmax(x), size)) for x in logits]
 
 
 def _clip_signatures(model, outputs, max_pixels, jit_compile):
@@ -166,9 +180,11 @@ def _clip_signatures(model, outputs, max_pixels, jit_compile):
         for name, x in inputs.items()
     }
 
+    network = _network(model, outputs)
+
     def call(*tensors):
         inputs = dict(zip(specs, tensors, strict=True))
-        return model(inputs if len(specs) > 1 else inputs["frames"], training=False)
+        return network(inputs if len(specs) > 1 else inputs["frames"])
 
     logits = _traced(call, [*specs.values()], jit_compile)
 
@@ -198,42 +214,72 @@ def _checked_clip(frames, needs_middle, max_pixels):
     return checked(time % 2 == 1, message, frames)
 
 
-def _still(model):
+def _stages(model, outputs):
+    """The stages after which a model is asked for, the last of them its output."""
+    return model.stage_names if "stages" in outputs else ("final",)
+
+
+def _network(model, outputs):
+    """A function from a model's inputs to a list of logits, one for each of `_stages`."""
+    if "stages" not in outputs:
+        return lambda inputs: [model(inputs, training=False)]
+    heads = [model.stage_model(name).output for name in _stages(model, outputs)]
+    network = keras.Model(model.input, heads)
+    return lambda inputs: keras.tree.flatten(network(inputs, training=False))
+
+
+def _still(model, network):
     """A network for clips as one for pictures, each of them a clip of one frame."""
 
-    def call(images, training):
+    def call(images):
         frames = images[:, None]
         nothing = tf.zeros_like(frames[:, 1:, ..., :2], "float32")
         flows = {"forward_flow": nothing, "backward_flow": nothing}
         inputs = frames if model.linking == "static" else {"frames": frames, **flows}
-        logits = model(inputs, training=training)
-        return logits[:, 0] if model.labels_of == "all" else logits
+        logits = network(inputs)
+        return [x[:, 0] for x in logits] if model.labels_of == "all" else logits
 
     return call
 
 
 def _traced(function, specs, jit_compile):
-    """The function as one graph, however many signatures call it, with float32 results."""
+    """The function as one graph, however many signatures call it, with a list of float32 logits."""
 
     def call(*inputs):
-        return tf.cast(function(*inputs), "float32")
+        return [tf.cast(x, "float32") for x in function(*inputs)]
 
     traced = tf.function(call, specs, autograph=False, jit_compile=jit_compile or None)
     return traced.get_concrete_function()
 
 
-def _answer(logits, outputs):
-    answer = {"labels": tf.cast(tf.argmax(logits, axis=-1, output_type="int32"), "uint8")}
+def _answer(stages, outputs):
+    """The maps asked for, of logits after each stage (B, ..., H, W, L)."""
+    answer = {"labels": _labels(stages[-1])}
     if "probabilities" in outputs:
-        answer["probabilities"] = tf.nn.softmax(logits)
+        answer["probabilities"] = tf.nn.softmax(stages[-1])
+    if "stages" in outputs:
+        answer["stage_labels"] = tf.stack([_labels(x) for x in stages], axis=1)
+        answer["stage_confidences"] = tf.stack([_confidences(x) for x in stages], axis=1)
     return answer
 
 
-def _padded(x, height, width, value):
-    """Maps (B, h, w, ...) with rows below and columns to the right of them."""
-    missing = [[0, 0], [0, height - tf.shape(x)[1]], [0, width - tf.shape(x)[2]]]
-    missing += [[0, 0]] * (x.shape.rank - 3)
-    return tf.pad(x, missing, constant_values=tf.cast(value, x.dtype))
+def _labels(logits):
+    return tf.cast(tf.argmax(logits, axis=-1, output_type="int32"), "uint8")
+
+
+def _confidences(logits):
+    """The likeliest label's probability in percent, rounded: uint8."""
+    return tf.cast(tf.round(100 * tf.reduce_max(tf.nn.softmax(logits), axis=-1)), "uint8")
+
+
+def _padded(name, x, height, width):
+    """Maps (B, h, w), (B, h, w, L) or (B, S, h, w) with rows below and columns to the right."""
+    rows = 2 if name in _STAGE_MAPS else 1
+    shape = tf.shape(x)
+    missing = [[0, 0]] * x.shape.rank
+    missing[rows] = [0, height - shape[rows]]
+    missing[rows + 1] = [0, width - shape[rows + 1]]
+    return tf.pad(x, missing, constant_values=tf.cast(_PADDING[name], x.dtype))
 
 
 def _tiled_classes(classes, batch):

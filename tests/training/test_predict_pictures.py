@@ -50,7 +50,7 @@ def test_pictures_are_done_that_have_every_result_since_the_settings(tmp_path):
     out, sources = tmp_path, {name: tmp_path / name for name in "abc"}
     keep_settings(out, {"scales": [1.0]}, resume=False)
     since = (out / SETTINGS).stat().st_mtime
-    for kind, name, age in (("labels", "a", 0), ("labels", "b", 9), ("overlays", "a", 0)):
+    for kind, name, age in (("labels", "a", -9), ("labels", "b", 9), ("overlays", "a", -9)):
         path = out / kind / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
         path.touch()

@@ -133,9 +133,30 @@ def test_arrays_are_checked_too(served):
             served["image"](tf.constant(np.zeros(shape, "uint8")))
 
 
+def test_labels_after_each_stage(tmp_path):
+    settings = {"width": 0.05, "trunk": "large_fov", "fc_width": 16, "mixtures": 1, "scale": 5.0}
+    model = models.DPN(3, triple_window=3, context_window=3, pairwise_stride=4, **settings)
+    path = export(model, tmp_path, outputs=["stages"])
+    stages = json.loads((path / "model.json").read_text())["stages"]
+    assert stages == ["unary", "triple", "contexts", "final"]
+    images = [pictures(16, 9), pictures(8, 12)]
+    served = tf.saved_model.load(path).signatures["serving_default"]
+    answer = served(tf.constant([encoded(image) for image in images]))
+    for i, (image, (height, width)) in enumerate(zip(images, [(16, 9), (8, 12)], strict=True)):
+        expected = [probabilities(model.stage_model(x), image[None])[0] for x in stages]
+        own = (i, slice(None), slice(height), slice(width))
+        labels, confidences = (answer[f"stage_{kind}"] for kind in ("labels", "confidences"))
+        np.testing.assert_array_equal(labels[own], np.argmax(expected, axis=-1))
+        np.testing.assert_allclose(confidences[own], 100 * np.max(expected, axis=-1), atol=0.51)
+        np.testing.assert_array_equal(labels[i, -1], answer["labels"][i])
+        outside = 4 * (16 * 12 - height * width)
+        assert np.sum(labels[i] == 255) == np.sum(confidences[i] == 0) == outside
+    assert labels.dtype == confidences.dtype == tf.uint8
+
+
 def test_a_linked_network_serves_pictures_and_clips(tmp_path):
     model = clip_model()
-    path = export(model, tmp_path, outputs=("labels", "probabilities"))
+    path = export(model, tmp_path, outputs=("labels", "probabilities", "stages"))
     served = tf.saved_model.load(path).signatures
     assert sorted(served) == ["clip", "clip_with_flow", "image", "serving_default"]
     inputs = clip(2, 3, 9, 12)
@@ -149,6 +170,8 @@ def test_a_linked_network_serves_pictures_and_clips(tmp_path):
         expected = probabilities(model, given)
         np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
         np.testing.assert_array_equal(answer["labels"], expected.argmax(-1))
+        unary = probabilities(model.stage_model("unary"), given).argmax(-1)
+        np.testing.assert_array_equal(answer["stage_labels"][:, 0], unary)
     alone = clip(2, 1, 8, 8)
     answer = served["image"](tf.constant(alone["frames"][:, 0]))
     np.testing.assert_allclose(answer["probabilities"], probabilities(model, alone), atol=1e-5)
@@ -376,6 +399,7 @@ def test_keras_is_not_needed_to_serve(model, path, tmp_path):
         ({"description": {"x": np.zeros(3)}}, "argument `description`: expected JSON"),
         ({"outputs": ["label"]}, "`outputs`: expected one of"),
         ({"outputs": ["overlay"]}, "'overlay' needs the argument `classes`"),
+        ({"outputs": ["stages"]}, "'stages' needs one of `keras_dpn.models`"),
         ({"classes": {"names": ["sky"], "colors": [[0, 0, 0]]}}, "the model's 3 classes"),
         ({"image_size": (4, 5, 6)}, r"`image_size`: expected None, an integer or"),
         ({"image_size": 0}, "`image_size`"),

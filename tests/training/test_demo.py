@@ -1,0 +1,284 @@
+import base64
+import json
+import os
+import re
+import shutil
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright import sync_api
+
+from training import demo
+from training.data.scenes import CLASSES, ScenesDataset
+from training.data.video import VideoReader
+from training.demo_page import labelling
+from training.demo_page.served import Found, open_model
+
+CHROMIUM = shutil.which("chromium")
+COMMITTED = Path(__file__).parents[2] / "saved_models" / "scenes"
+MEGABYTES = 0.5
+# Header of a BMP of 8000 x 8000 pixels.
+HUGE = b"BM" + bytes(8) + b"6\0\0\0(\0\0\0" + b"\x40\x1f\0\0" * 2 + b"\1\0\x18\0"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The model that the repository has."""
+    return open_model(COMMITTED, tmp_path_factory.mktemp("unused"))
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return ScenesDataset({"demo": 2})
+
+
+class FakeModel:
+    """One stage, no confidences: all is grass where the picture is bright."""
+
+    classes, stages, max_pixels, path = CLASSES, ("final",), 10**6, COMMITTED / "1"
+
+    def __call__(self, image):
+        return Found((image[None, ..., 0] > 127).astype("uint8"), None)
+
+
+def test_the_committed_model_labels_scenes(model):
+    assert sum(f.stat().st_size for f in COMMITTED.rglob("*") if f.is_file()) < 5e6
+    assert (model.classes, model.stages) == (CLASSES, ("unary", "triple", "contexts", "final"))
+    dataset = ScenesDataset({"test": 3}, seed=7)
+    right = []
+    for example in dataset.splits["test"]:
+        image, labels = dataset.read(example)
+        found = model(image)
+        assert found.labels.shape == found.confidences.shape == (4, *labels.shape)
+        right.append(found.labels == labels)
+        # It is surer where it is right.
+        assert found.confidences[-1][right[-1][-1]].mean() > 90
+        assert found.confidences[-1][~right[-1][-1]].mean() < 80
+    unary, _, _, final = np.mean(right, axis=(0, 2, 3))
+    assert final > 0.95 and final > unary
+
+
+@pytest.fixture(scope="module")
+def labeller(tmp_path_factory):
+    return labelling.Labeller(FakeModel(), tmp_path_factory.mktemp("films"), max_pixels=5000)
+
+
+def no_progress(done, text):
+    pass
+
+
+def decoded(value):
+    content = zlib.decompress(base64.b64decode(value["maps"][0]))
+    return np.frombuffer(content, "uint8").reshape(value["height"], value["width"])
+
+
+def test_a_large_picture_is_shrunk(labeller, tmp_path):
+    pixels = np.zeros((100, 200, 3), "uint8")
+    pixels[:, 100:] = 255
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    value = labeller.label(tmp_path / "wide.png", no_progress).value
+    assert value["note"] == "Shrunk from 200 x 100 to 100 x 50 pixels."
+    assert (decoded(value) == (np.arange(100) >= 50)).all()
+    assert value["name"] == "wide"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.png", b"no picture", "a.png: can't be read as an image"),
+        ("a.mp4", b"no film", "a.mp4: can't be read as a video"),
+        ("a.bmp", HUGE, "8000 x 8000 pixels are too many"),
+    ],
+    ids=["picture", "film", "huge"],
+)
+def test_bad_files_are_messages(labeller, tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content + bytes(40))
+    value = labeller.label(tmp_path / name, no_progress).value
+    assert list(value) == ["message"] and words in value["message"]
+    assert str(tmp_path) not in value["message"]
+
+
+def test_films_of_other_visitors_are_kept_apart(labeller):
+    for film in ("..", "unknown", ""):
+        assert "message" in labeller.frame_of({"film": film, "index": 0})
+
+
+def test_what_is_no_model_is_named(tmp_path):
+    with pytest.raises(ValueError, match="expected an exported model"):
+        open_model(tmp_path, tmp_path)
+    (tmp_path / "saved_model.pb").touch()
+    (tmp_path / "model.json").write_text(json.dumps({"classes": None}))
+    with pytest.raises(ValueError, match="model.json: names no classes"):
+        open_model(tmp_path, tmp_path)
+
+
+def test_a_runs_model_is_exported_first(finished_run, tmp_path, monkeypatch):
+    def export(model, directory, *, classes, outputs, warmup):
+        assert (model.name, directory, outputs) == ("dpn", tmp_path / "export", ["stages"])
+        assert classes == CLASSES.to_json()
+        return COMMITTED / "1"
+
+    monkeypatch.setattr("keras_dpn.export.export", export)
+    assert open_model(finished_run, tmp_path / "export").path == COMMITTED / "1"
+
+
+@pytest.mark.parametrize("wrong", [{"port": 70000}, {"max_megabytes": 0}, {"max_pixels": 0}])
+def test_options_out_of_range_are_named(wrong):
+    option = next(iter(wrong)).replace("_", "-")
+    with pytest.raises(ValueError, match=f"--{option}: expected"):
+        demo.main(COMMITTED, **wrong)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser; it may be missing, but not where everything is to be tested."""
+    if not CHROMIUM and "CI" not in os.environ:
+        pytest.skip("needs Debian's chromium")
+    assert CHROMIUM, "CI needs Debian's chromium"
+    quiet = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
+    quiet += ("--disable-background-networking", "--disable-component-update")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Where the demo of the committed model listens."""
+    with demo.serving(COMMITTED, max_megabytes=MEGABYTES, max_pixels=20_000) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page in a browser, which complains about nothing and asks nobody else."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    complaints, requests = [], []
+    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(address)
+    page.locator("#viewer .hint").wait_for()
+    yield page
+    assert not complaints
+    assert not [url for url in requests if not url.startswith((address, "data:", "blob:"))]
+    page.close()
+
+
+def pick(page, number):
+    """Clicks on an example and waits for its labels."""
+    page.locator("#examples button.thumbnail-item").nth(number).click()
+    page.locator("#viewer [data-state=answer]").wait_for()
+
+
+def tip(page):
+    return page.locator("#viewer .tip").inner_text().strip()
+
+
+def drag(page, slider, value):
+    page.locator(f"#viewer {slider} input").fill(str(value))
+
+
+def downloaded(page):
+    with page.expect_download() as event:
+        page.locator("#viewer .download").click()
+    return event.value.suggested_filename, Image.open(event.value.path())
+
+
+def test_an_example(page, model, scenes):
+    pick(page, 1)
+    image, _ = scenes.read(scenes.splits["demo"][1])
+    found = model(image)
+    canvas = page.locator("#viewer canvas")
+    box = canvas.bounding_box()
+    assert box["width"] > 400 and box["width"] / box["height"] == pytest.approx(4 / 3, 0.01)
+    # Where the stages differ, so that the slider is seen to act.
+    y, x = np.argwhere(found.labels[0] != found.labels[-1])[0]
+    there = {"x": (x + 0.5) / 128 * box["width"], "y": (y + 0.5) / 96 * box["height"]}
+    for stage in (3, 0):
+        canvas.hover(position=there)
+        drag(page, ".stages", stage)
+        label = CLASSES.names[found.labels[stage, y, x]]
+        assert tip(page) == f"{label} {found.confidences[stage, y, x]}%"
+        shares = page.locator("#viewer .legend button").all_inner_texts()
+        share = np.mean(found.labels[stage] == 0)
+        assert re.sub(r"\s+", " ", shares[0]) == f"sky {100 * share:.1f}%"
+        name, png = downloaded(page)
+        assert name == f"scene_2_{model.stages[stage]}.png" and png.mode == "P"
+        np.testing.assert_array_equal(png, found.labels[stage])
+        shown = page.evaluate(
+            "([x, y]) => [...document.querySelector('#viewer canvas').getContext('2d')"
+            ".getImageData(x, y, 1, 1).data]",
+            [int(x), int(y)],
+        )
+        assert shown == [*CLASSES.colors[found.labels[stage, y, x]], 255]
+    canvas.hover(position=there)
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowDown")
+    at = f"at x {min(x + 1, 127)}, y {min(y + 10, 95)}"
+    assert at in page.locator("#viewer .readout").inner_text()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_files(page, tmp_path, scenes):
+    (text := tmp_path / "text.png").write_text("not a picture")
+    page.locator("#drop input").set_input_files(text)
+    said = page.locator("#viewer .message")
+    said.wait_for()
+    assert said.inner_text().startswith("text.png: can't be read as an image")
+    image, _ = scenes.read(scenes.splits["demo"][0])
+    Image.fromarray(image).resize((256, 192)).save(photo := tmp_path / "photo.jpg")
+    page.locator("#drop input").set_input_files(photo)
+    page.locator("#viewer [data-state=answer]").wait_for()
+    assert page.locator("#viewer .note").inner_text().startswith("Shrunk from 256 x 192")
+
+
+def test_a_file_that_is_too_large(browser, address, tmp_path):
+    """Its own page: the browser logs the refusal."""
+    (large := tmp_path / "large.png").write_bytes(bytes(round(2**20 * MEGABYTES) + 1))
+    page = browser.new_page()
+    page.goto(address)
+    page.locator("#drop input").set_input_files(large)
+    page.get_by_text("exceed the maximum allowed size of 512.0 Kb").first.wait_for()
+    page.close()
+
+
+def test_a_film(page, model, tmp_path):
+    pick(page, -1)
+    film = page.locator("#film video")
+    film.wait_for()
+    frames = page.locator("#viewer .frames output")
+    assert frames.inner_text() == "1 of 12"
+    first = page.locator("#viewer img").get_attribute("src")
+    drag(page, ".frames", 11)
+    page.wait_for_function(
+        "src => document.querySelector('#viewer img').getAttribute('src') !== src", arg=first
+    )
+    assert frames.inner_text() == "12 of 12"
+    name, png = downloaded(page)
+    assert name == "film_000011_final.png" and png.size == (128, 96)
+    (path := tmp_path / "film.mp4").write_bytes(
+        page.request.get(film.evaluate("v => v.src")).body()
+    )
+    assert len([*VideoReader(path)]) == 12
+
+
+def test_a_model_without_stages(browser, monkeypatch):
+    monkeypatch.setattr(demo, "open_model", lambda *_: FakeModel())
+    page = browser.new_page()
+    with demo.serving(COMMITTED) as address:
+        folder = Path(os.environ["GRADIO_TEMP_DIR"]).parent
+        assert folder.is_dir()
+        page.goto(address)
+        pick(page, 0)
+        assert not page.locator("#viewer .stages").is_visible()
+        page.locator("#viewer canvas").hover(position={"x": 9, "y": 9})
+        assert tip(page) in ("sky", "grass")
+        page.close()
+    assert not folder.exists()
