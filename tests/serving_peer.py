@@ -7,6 +7,7 @@ versions and labels, tensors in the typed fields of a TensorProto as it sends th
 
 import base64
 import json
+import ssl
 import sys
 import threading
 import time
@@ -43,8 +44,10 @@ class ServingPeer:
         name: of the model.
         labels: of versions.
         workers: gRPC requests at a time.
+        tls: PEM files of a key and its certificate; without, connections are not encrypted.
 
     Attributes:
+        directory: as given.
         rest, grpc: addresses, as `keras_dpn.client.Client` takes them.
         faults: what the next predict requests meet, in order: the name of a status, or a wait of so
             many seconds.
@@ -58,9 +61,10 @@ class ServingPeer:
         name: str,
         labels: Mapping[str, int] | None = None,
         workers: int = 16,
+        tls: tuple[Path, Path] | None = None,
     ):
         versions = [path for path in directory.iterdir() if path.name.isdecimal()]
-        self.name, self.labels = name, dict(labels or {})
+        self.directory, self.name, self.labels = directory, name, dict(labels or {})
         self.models = {int(path.name): tf.saved_model.load(str(path)) for path in versions}
         self.faults: list[str | float] = []
         self.requests = self.busiest = self._busy = 0
@@ -69,9 +73,12 @@ class ServingPeer:
         self._http.daemon_threads = True
         self._grpc = grpc.server(ThreadPoolExecutor(workers), options=_UNLIMITED)
         self._grpc.add_generic_rpc_handlers(_services(self))
-        port = self._grpc.add_insecure_port("localhost:0")
-        self.rest = f"http://localhost:{self._http.server_port}"
-        self.grpc = f"grpc://localhost:{port}"
+        if tls is None:
+            port, secure = self._grpc.add_insecure_port("localhost:0"), ""
+        else:
+            port, secure = self._add_tls(*tls), "s"
+        self.rest = f"http{secure}://localhost:{self._http.server_port}"
+        self.grpc = f"grpc{secure}://localhost:{port}"
 
     def __enter__(self) -> Self:
         self._grpc.start()
@@ -82,6 +89,14 @@ class ServingPeer:
         self._grpc.stop(None).wait()
         self._http.shutdown()
         self._http.server_close()
+
+    def _add_tls(self, key: Path, certificate: Path) -> int:
+        """Encrypts REST, and opens gRPC's port."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
+        credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+        return self._grpc.add_secure_port("localhost:0", credentials)
 
     def predict(
         self,

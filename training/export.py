@@ -27,7 +27,7 @@ from training.evaluate import SCORES
 from training.workdir import load_classes, load_config, load_model, read_json
 
 Format = Literal["saved_model", "litert", "litert_float16", "litert_dynamic", "litert_int8", "onnx"]
-Output = Literal["labels", "probabilities", "overlay", "label_png", "classes"]
+Output = Literal["labels", "probabilities", "overlay", "label_png", "classes", "stages"]
 # The least share of labels that agree with the model's. The graph runs the same operations, but
 # they may be fused otherwise; half precision and 8 bits round.
 AGREEMENT = {"saved_model": 0.999, "litert": 0.999, "litert_float16": 0.999, "onnx": 0.999}
@@ -65,7 +65,8 @@ def main(
         formats: saved_model, `<out>/<number>/` for TensorFlow Serving; litert, `<out>/model.tflite`
             for phones, or litert_float16, litert_dynamic, litert_int8 with smaller weights; onnx,
             `<out>/model.onnx`. The files are overwritten.
-        outputs: what the SavedModel answers: labels, probabilities, overlay, label_png, classes.
+        outputs: what the SavedModel answers: labels, probabilities, overlay, label_png, classes,
+            stages.
         version: the number; one more than the highest there if not given.
         keep: how many older versions stay; all if not given.
         image_size: height and width to which pictures are resized; the graph has this fixed size.
@@ -140,6 +141,9 @@ def write_file(
     quantization = name.removeprefix("litert").removeprefix("_") or None
     if pictures is not None and image_size is not None:
         pictures = [_resized(picture, image_size) for picture in pictures]
+    if pictures is not None:
+        inputs = (file_inputs(model, picture) for picture in pictures)
+        pictures = [{name: x[0] for name, x in each.items()} for each in inputs]
     return export_litert(
         model,
         out / f"{name.replace('litert', 'model')}.tflite",
@@ -194,11 +198,16 @@ def questions(model: keras.Model, image: np.ndarray) -> dict[str, Question]:
 
 def file_question(model: keras.Model, image: np.ndarray) -> dict[str, Question]:
     """Inputs and labels to expect of a file that holds a model, under its one name."""
+    given = file_inputs(model, image)
+    return {"model": (given, _labels(model, given if len(given) > 1 else [*given.values()][0]))}
+
+
+def file_inputs(model: keras.Model, image: np.ndarray) -> Inputs:
+    """What a file that holds a model takes for a picture: a network for clips sees it move."""
     if not isinstance(model, models.SpatialTemporalDPN):
-        return {"model": ({"image": image[None]}, _labels(model, image[None]))}
+        return {"image": image[None]}
     clip = _clip(model, moving(image, model.frames), MOTION)
-    given = {"frames": clip} if model.linking == "static" else clip
-    return {"model": (given, _labels(model, clip))}
+    return {"frames": clip} if model.linking == "static" else clip
 
 
 def moving(image: np.ndarray, frames: int) -> np.ndarray:

@@ -17,10 +17,11 @@ from typing import Any, Literal, Self, TypeVar
 import numpy as np
 
 from keras_dpn.client.errors import ServingError
-from keras_dpn.client.transports import Grpc, Rest, Row, Transport
+from keras_dpn.client.transports import Grpc, Question, Rest, Row, Transport
+from keras_dpn.client.video import Clip, Flow, clips
 
 Picture = str | os.PathLike[str] | bytes | np.ndarray
-Output = Literal["labels", "probabilities", "overlay", "label_png", "classes"]
+Output = Literal["labels", "probabilities", "overlay", "label_png", "classes", "stages"]
 # The outputs of a signature that hold each of these.
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "labels": ("labels",),
@@ -28,7 +29,9 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "overlay": ("overlay_bytes",),
     "label_png": ("label_png_bytes",),
     "classes": ("class_names", "class_colors"),
+    "stages": ("stage_labels", "stage_confidences"),
 }
+OUTPUTS_OF_CLIPS = ("labels", "probabilities", "stages")
 REPEATABLE = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 T = TypeVar("T")
@@ -36,15 +39,19 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a model says of a picture; None what was not asked for.
+    """What a model says of a picture or a clip; None what was not asked for.
 
     Attributes:
-        labels: uint8 (H, W).
-        probabilities: float32 (H, W, L).
+        labels: uint8 (H, W), of a clip those of its middle frame; or (T, H, W), if the network
+            labels all frames.
+        probabilities: float32 (H, W, L), or (T, H, W, L).
         overlay: a PNG file: half picture, half its labels' colours.
         label_png: a PNG file whose values are the labels, shown in the classes' colours.
         class_names: L names.
         class_colors: uint8 (L, 3), red, green, blue.
+        stage_labels: uint8 (S, H, W), or (S, T, H, W), the labels after each of the network's
+            stages; `model.json` has their names.
+        stage_confidences: uint8, of the same shape, the probabilities of these labels in percent.
     """
 
     labels: np.ndarray | None = None
@@ -53,10 +60,12 @@ class Answer:
     label_png: bytes | None = None
     class_names: tuple[str, ...] | None = None
     class_colors: np.ndarray | None = None
+    stage_labels: np.ndarray | None = None
+    stage_confidences: np.ndarray | None = None
 
 
 class Client:
-    """Asks a served model for the labels of pictures.
+    """Asks a served model for the labels of pictures, clips and videos.
 
     Requests that find no server, or one too busy, are repeated after 0.1 s, 0.2 s, 0.4 s and so on
     up to 5 s, each less a random part, so that many clients don't come back at once. Answering a
@@ -69,13 +78,16 @@ class Client:
         model: its name on the server.
         version: its number, or its label on the server; the newest if not given.
         outputs: what answers shall hold: "labels", "probabilities", "overlay", "label_png",
-            "classes". All but the first only if the model was exported with them.
+            "classes", "stages". All but the first only if the model was exported with them.
         timeout: seconds that one attempt may take.
         deadline: seconds that a picture may take, with all attempts and the waits between.
         attempts: the most there are.
+        certificate: over TLS, a PEM file of the certificates to trust instead of those that are
+            installed: a server's own, or its issuer's.
 
     Raises:
         ValueError: for an argument out of its range.
+        OSError: the certificate cannot be read.
 
     Example:
         >>> with Client("http://localhost:8501", "street") as client:  # doctest: +SKIP
@@ -92,6 +104,7 @@ class Client:
         timeout: float = 30.0,
         deadline: float = 120.0,
         attempts: int = 5,
+        certificate: str | os.PathLike[str] | None = None,
     ):
         for name in outputs:
             _check(name in OUTPUTS, "outputs", f"some of {list(OUTPUTS)}", outputs)
@@ -100,7 +113,7 @@ class Client:
         _check(attempts >= 1, "attempts", "an integer of at least 1", attempts)
         self.outputs = tuple(outputs)
         self.timeout, self.deadline, self.attempts = timeout, deadline, attempts
-        self._transport = _transport(address, model, version)
+        self._transport = _transport(address, model, version, certificate)
 
     def predict(self, picture: Picture) -> Answer:
         """Asks for one picture.
@@ -118,7 +131,7 @@ class Client:
         name, data = _encoded(picture)
         # `sizes` always: a server that joins requests pads them to the largest picture.
         asked = ["sizes", *(x for output in self.outputs for x in OUTPUTS[output])]
-        return self._repeated(name, lambda seconds: self._ask(data, asked, seconds))
+        return self._asked(name, Question("serving_default", {"image_bytes": data}, asked))
 
     def predict_many(
         self, pictures: Iterable[Picture], parallel: int = 4
@@ -141,7 +154,77 @@ class Client:
             ...     print(path, found if isinstance(found, Exception) else found.labels.shape)
         """
         _check(parallel >= 1, "parallel", "an integer of at least 1", parallel)
-        return self._answers(iter(pictures), parallel)
+        return self._answers(self.predict, iter(pictures), parallel)
+
+    def predict_clip(
+        self,
+        frames: np.ndarray,
+        forward_flow: np.ndarray | None = None,
+        backward_flow: np.ndarray | None = None,
+    ) -> Answer:
+        """Asks a `keras_dpn.models.SpatialTemporalDPN` for one clip.
+
+        Args:
+            frames: uint8 RGB (T, H, W, 3); T is odd for a network that labels the middle one.
+            forward_flow: (T-1, H, W, 2), (dx, dy) in pixels, from frame t to t+1, for a network
+                that links its frames by optical flow. Without the two it takes pixels at the same
+                place for neighbours.
+            backward_flow: of the same shape, from frame t+1 to t.
+
+        Returns:
+            An `Answer` with those of the outputs that clips have: labels, probabilities, stages.
+
+        Raises:
+            ValueError: for arrays of another kind, and where none of the outputs is of a clip.
+            ServingError: as `predict`.
+
+        Example:
+            >>> frames = np.stack([first, second, third])  # doctest: +SKIP
+            >>> labels = client.predict_clip(frames).labels  # of the second  # doctest: +SKIP
+        """
+        flows = {"forward_flow": forward_flow, "backward_flow": backward_flow}
+        given = {name: flow for name, flow in flows.items() if flow is not None}
+        return self._predict_clip({"frames": frames, **given})
+
+    def predict_video(
+        self,
+        frames: Iterable[np.ndarray],
+        length: int = 3,
+        flow: Flow | None = None,
+        parallel: int = 4,
+    ) -> Iterator[Answer | Exception]:
+        """Asks a `keras_dpn.models.SpatialTemporalDPN` for each frame of a video.
+
+        Each is sent with the frames around it. Beyond the video's ends lie copies of its first and
+        last frame.
+
+        Args:
+            frames: uint8 RGB (H, W, 3), all of one size. They are taken as answers are fetched.
+            length: of a clip, odd: as many frames as the network was trained on.
+            flow: function from two frames to the optical flow from the first to the second,
+                (H, W, 2), for a network that links its frames by it; called once each way. None:
+                pixels at the same place are neighbours.
+            parallel: the most requests under way at once.
+
+        Yields:
+            For each frame, in order, its answer or the exception that `predict_clip` would have
+            raised.
+
+        Raises:
+            ValueError: for a `parallel` below 1, a `length` that isn't odd, and frames and flows
+                whose sizes change.
+
+        Example:
+            >>> dis = cv2.DISOpticalFlow.create()  # doctest: +SKIP
+            >>> def flow(first, second):  # doctest: +SKIP
+            ...     grey = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (first, second)]
+            ...     return dis.calc(*grey, None)
+            >>> for answer in client.predict_video(frames, flow=flow):  # doctest: +SKIP
+            ...     print(answer.labels.shape)
+        """
+        _check(parallel >= 1, "parallel", "an integer of at least 1", parallel)
+        _check(length >= 1 and length % 2 == 1, "length", "an odd integer", length)
+        return self._answers(self._predict_middle, clips(frames, length, flow), parallel)
 
     def versions(self) -> dict[int, str]:
         """The state of each version of the model on the server.
@@ -163,28 +246,53 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _answers(self, pictures: Iterator[Picture], parallel: int) -> Iterator[Answer | Exception]:
-        def ask(picture: Picture) -> Answer | Exception:
+    def _answers(
+        self, predict: Callable[[Any], Answer], items: Iterator[Any], parallel: int
+    ) -> Iterator[Answer | Exception]:
+        def ask(item: Any) -> Answer | Exception:
             try:
-                return self.predict(picture)
+                return predict(item)
             except (ServingError, OSError, ValueError) as error:
                 return error
 
         with ThreadPoolExecutor(parallel) as executor:
             # Twice as many as run, so that a slow one doesn't leave the others idle.
-            first = itertools.islice(pictures, 2 * parallel)
-            waiting = collections.deque(executor.submit(ask, picture) for picture in first)
+            first = itertools.islice(items, 2 * parallel)
+            waiting = collections.deque(executor.submit(ask, item) for item in first)
             try:
                 while waiting:
                     yield waiting.popleft().result()
                     waiting.extend(
-                        executor.submit(ask, picture) for picture in itertools.islice(pictures, 1)
+                        executor.submit(ask, item) for item in itertools.islice(items, 1)
                     )
             finally:  # also where nobody wants the rest
                 executor.shutdown(wait=False, cancel_futures=True)
 
-    def _ask(self, data: bytes, asked: Sequence[str], seconds: float) -> Answer:
-        return _answer(self._transport.predict(data, asked, seconds))
+    def _predict_clip(self, inputs: Clip) -> Answer:
+        asked = [x for name in OUTPUTS_OF_CLIPS if name in self.outputs for x in OUTPUTS[name]]
+        _check(bool(asked), "outputs", f"one of {list(OUTPUTS_OF_CLIPS)} for clips", self.outputs)
+        inputs = _checked_clip(inputs)
+        signature = "clip" if len(inputs) == 1 else "clip_with_flow"
+        name = f"a clip of shape {inputs['frames'].shape}"
+        return self._asked(name, Question(signature, inputs, asked))
+
+    def _predict_middle(self, inputs: Clip) -> Answer:
+        """The answer for the middle frame, also where the network labels all."""
+        answer, length = self._predict_clip(inputs), len(inputs["frames"])
+        ranks = {"labels": 2, "probabilities": 3, "stage_labels": 3, "stage_confidences": 3}
+        found = {name: getattr(answer, name) for name in ranks}
+        middle = {
+            name: x.take(length // 2, axis=1 if name.startswith("stage") else 0)
+            for name, x in found.items()
+            if x is not None and x.ndim > ranks[name]
+        }
+        return dataclasses.replace(answer, **middle)
+
+    def _asked(self, name: str, question: Question) -> Answer:
+        def ask(seconds: float) -> Answer:
+            return _answer(self._transport.predict(question, seconds))
+
+        return self._repeated(name, ask)
 
     def _repeated(self, name: str, call: Callable[[float], T]) -> T:
         """Calls with the seconds that are left, again where that may help."""
@@ -204,22 +312,36 @@ class Client:
             time.sleep(wait)
 
 
-def _transport(address: str, model: str, version: int | str | None) -> Transport:
+def _transport(
+    address: str,
+    model: str,
+    version: int | str | None,
+    certificate: str | os.PathLike[str] | None,
+) -> Transport:
     parts = urllib.parse.urlsplit(address)
     known = parts.scheme in ("http", "https", "grpc", "grpcs") and bool(parts.netloc)
     _check(known, "address", "http(s)://host:port or grpc(s)://host:port", address)
     _check(bool(model), "model", "the model's name on the server", model)
+    secure = parts.scheme in ("https", "grpcs")
+    usable = certificate is None or secure
+    _check(usable, "certificate", "None but with grpcs and https", certificate)
+    trusted = None if certificate is None else Path(certificate)
     if parts.scheme.startswith("grpc"):
-        return Grpc(parts.netloc, model, version, secure=parts.scheme == "grpcs")
-    return Rest(address, model, version)
+        return Grpc(parts.netloc, model, version, secure, trusted)
+    return Rest(address, model, version, trusted)
 
 
 def _answer(row: Row) -> Answer:
-    """A transport's row as an answer, maps without what lies beyond the picture."""
-    height, width = row["sizes"]
-    maps = {name: row[name][:height, :width] for name in ("labels", "probabilities") if name in row}
+    """A transport's row as an answer, a picture's maps without what lies beyond it."""
+    maps = {name: row[name] for name in ("labels", "probabilities") if name in row}
+    stages = {name: row[name] for name in OUTPUTS["stages"] if name in row}
+    if "sizes" in row:
+        height, width = row["sizes"]
+        maps = {name: x[:height, :width] for name, x in maps.items()}
+        stages = {name: x[:, :height, :width] for name, x in stages.items()}
     return Answer(
         **maps,
+        **stages,
         overlay=row.get("overlay_bytes"),
         label_png=row.get("label_png_bytes"),
         class_names=tuple(row["class_names"]) if "class_names" in row else None,
@@ -238,6 +360,20 @@ def _encoded(picture: Picture) -> tuple[str, bytes]:
     kind = f"an array of shape {array.shape} and type {array.dtype}"
     _check(bool(fits), "picture", "a path, bytes, or an array of shape (H, W, 3) and uint8", kind)
     return kind, _png(array)
+
+
+def _checked_clip(inputs: Clip) -> Clip:
+    """A clip's arrays, flow as float32."""
+    frames = np.asarray(inputs["frames"])
+    fits = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3 and frames.size
+    received = f"an array of shape {frames.shape} and type {frames.dtype}"
+    _check(bool(fits), "frames", "an array of shape (T, H, W, 3) and uint8", received)
+    _check(len(inputs) in (1, 3), "backward_flow", "both flows or none", "one of them")
+    shape = (len(frames) - 1, *frames.shape[1:3], 2)
+    flows = {name: np.asarray(x, "float32") for name, x in inputs.items() if name != "frames"}
+    for name, flow in flows.items():
+        _check(flow.shape == shape, name, f"an array of shape {shape}", f"one of {flow.shape}")
+    return {"frames": frames, **flows}
 
 
 def _png(image: np.ndarray) -> bytes:

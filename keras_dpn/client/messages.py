@@ -94,6 +94,15 @@ def string_tensor(values: Sequence[bytes]) -> Any:
     return tensor
 
 
+def array_tensor(array: np.ndarray) -> Any:
+    """A `Tensor` of float32, int32 or uint8."""
+    dtype = next(n for n, (_, known) in _DTYPES.items() if known == array.dtype)
+    tensor = Tensor(dtype=dtype, tensor_content=array.tobytes())
+    for size in array.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    return tensor
+
+
 def to_array(tensor: Any) -> np.ndarray:
     """A `Tensor` as an array, strings as objects.
 

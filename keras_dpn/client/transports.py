@@ -1,10 +1,12 @@
 """TensorFlow Serving's two protocols, REST and gRPC: one request, one answer or ServingError."""
 
 import base64
+import dataclasses
 import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
@@ -14,9 +16,14 @@ import urllib3
 from keras_dpn.client import messages
 from keras_dpn.client.errors import ServingError
 
-SIGNATURE = "serving_default"
-INPUT = "image_bytes"
-_DTYPES = {"labels": "uint8", "sizes": "int32", "probabilities": "float32", "class_colors": "uint8"}
+_DTYPES = {
+    "labels": "uint8",
+    "sizes": "int32",
+    "probabilities": "float32",
+    "class_colors": "uint8",
+    "stage_labels": "uint8",
+    "stage_confidences": "uint8",
+}
 _CONNECTIONS = 64  # kept open by REST
 _CHUNK = 2**20
 # What the other HTTP codes mean is UNKNOWN. 429 and 502 come from what stands before the server.
@@ -47,16 +54,31 @@ _CHANNEL_OPTIONS = (
 # What TensorFlow's messages say of the graph: {{function_node f}}, [[{{node x}}]], [Op:f].
 _TRACE = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*?\]", re.DOTALL)
 
-# Of one picture: arrays without the batch's axis, bytes for names that end in "_bytes", and the
-# classes' names.
+# Of one picture or clip: arrays without the batch's axis, bytes for names that end in "_bytes", and
+# the classes' names.
 Row = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """What a signature is asked of one picture or clip.
+
+    Attributes:
+        signature: its name.
+        inputs: bytes and arrays by their names.
+        outputs: the names of those wanted.
+    """
+
+    signature: str
+    inputs: Mapping[str, bytes | np.ndarray]
+    outputs: Sequence[str]
 
 
 class Transport(Protocol):
     """A served model behind one of the protocols. Threads may share it."""
 
-    def predict(self, data: bytes, outputs: Sequence[str], timeout: float) -> Row:
-        """The signature's outputs for a picture's bytes, in at most `timeout` seconds."""
+    def predict(self, question: Question, timeout: float) -> Row:
+        """The outputs asked for, in at most `timeout` seconds."""
 
     def versions(self, timeout: float) -> dict[int, str]:
         """The state of each version that the server knows."""
@@ -72,18 +94,22 @@ class Rest:
         address: "http://host:port" or with https, and a path where a proxy asks for one.
         model: its name.
         version: a number, a label, or None for the newest.
+        certificate: PEM file of those to trust instead of the system's.
     """
 
-    def __init__(self, address: str, model: str, version: int | str | None):
+    def __init__(
+        self, address: str, model: str, version: int | str | None, certificate: Path | None
+    ):
         self._model = f"{address.rstrip('/')}/v1/models/{model}"
         self._predict = f"{self._model}{_version_path(version)}:predict"
-        self._pool = urllib3.PoolManager(maxsize=_CONNECTIONS, retries=False)
+        trusted = None if certificate is None else str(certificate)
+        self._pool = urllib3.PoolManager(maxsize=_CONNECTIONS, retries=False, ca_certs=trusted)
 
-    def predict(self, data: bytes, outputs: Sequence[str], timeout: float) -> Row:
-        instance = {INPUT: {"b64": base64.b64encode(data).decode()}}
-        body = json.dumps({"signature_name": SIGNATURE, "instances": [instance]})
+    def predict(self, question: Question, timeout: float) -> Row:
+        instance = {name: _json_value(value) for name, value in question.inputs.items()}
+        body = json.dumps({"signature_name": question.signature, "instances": [instance]})
         answer = self._request("POST", self._predict, body, timeout)
-        return _checked(lambda: _json_row(answer["predictions"][0], outputs))
+        return _checked(lambda: _json_row(answer["predictions"][0], question.outputs))
 
     def versions(self, timeout: float) -> dict[int, str]:
         answer = self._request("GET", self._model, None, timeout)
@@ -123,29 +149,41 @@ class Grpc:
         target: "host:port".
         model: its name.
         version: as for `Rest`.
-        secure: whether over TLS, with the system's certificates.
+        secure: whether over TLS.
+        certificate: as for `Rest`; gRPC brings its own list in place of the system's.
     """
 
-    def __init__(self, target: str, model: str, version: int | str | None, secure: bool):
+    def __init__(
+        self,
+        target: str,
+        model: str,
+        version: int | str | None,
+        secure: bool,
+        certificate: Path | None,
+    ):
         if secure:
-            credentials = grpc.ssl_channel_credentials()
+            trusted = None if certificate is None else certificate.read_bytes()
+            credentials = grpc.ssl_channel_credentials(trusted)
             self._channel = grpc.secure_channel(target, credentials, _CHANNEL_OPTIONS)
         else:
             self._channel = grpc.insecure_channel(target, _CHANNEL_OPTIONS)
         self._target, self._name = target, model
-        self._spec = messages.ModelSpec(name=model, signature_name=SIGNATURE)
-        if isinstance(version, int):
-            self._spec.version.value = version
-        elif version is not None:
-            self._spec.version_label = version
+        self._version = version
         self._predict = self._method("PredictionService/Predict", messages.PredictResponse)
         self._status = self._method("ModelService/GetModelStatus", messages.GetModelStatusResponse)
 
-    def predict(self, data: bytes, outputs: Sequence[str], timeout: float) -> Row:
-        request = messages.PredictRequest(model_spec=self._spec, output_filter=outputs)
-        request.inputs.add(key=INPUT, value=messages.string_tensor([data]))
+    def predict(self, question: Question, timeout: float) -> Row:
+        spec = messages.ModelSpec(name=self._name, signature_name=question.signature)
+        if isinstance(self._version, int):
+            spec.version.value = self._version
+        elif self._version is not None:
+            spec.version_label = self._version
+        request = messages.PredictRequest(model_spec=spec, output_filter=question.outputs)
+        for name, value in question.inputs.items():
+            request.inputs.add(key=name, value=_message_value(value))
         answer = self._call(self._predict, request, timeout)
-        return _checked(lambda: _message_row({x.key: x.value for x in answer.outputs}, outputs))
+        found = {x.key: x.value for x in answer.outputs}
+        return _checked(lambda: _message_row(found, question.outputs))
 
     def versions(self, timeout: float) -> dict[int, str]:
         request = messages.GetModelStatusRequest(model_spec=messages.ModelSpec(name=self._name))
@@ -198,6 +236,17 @@ def _error_of(content: bytes) -> str:
 def _without_trace(message: str) -> str:
     """TensorFlow's message without the nodes of the graph, in one line."""
     return " ".join(_TRACE.sub(" ", message).split())
+
+
+def _json_value(value: bytes | np.ndarray) -> Any:
+    return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value.tolist()
+
+
+def _message_value(value: bytes | np.ndarray) -> Any:
+    """A batch of one."""
+    if isinstance(value, bytes):
+        return messages.string_tensor([value])
+    return messages.array_tensor(value[None])
 
 
 def _json_row(found: Mapping[str, Any], outputs: Sequence[str]) -> Row:

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -44,7 +44,7 @@ def export_litert(
     path: str | Path,
     *,
     quantization: Literal["float16", "dynamic", "int8"] | None = None,
-    representative: Iterable[np.ndarray] | None = None,
+    representative: Iterable[np.ndarray | Mapping[str, np.ndarray]] | None = None,
     image_size: tuple[int, int] | None = None,
 ) -> Path:
     """Writes a model as a LiteRT file for phones and small computers.
@@ -53,15 +53,20 @@ def export_litert(
     `probabilities`, float32 (1, H, W, L). Only LiteRT's built-in operations are used: no TensorFlow
     is needed on the device.
 
+    The file of a `models.SpatialTemporalDPN` takes `frames`, (1, T, H, W, 3), and `forward_flow`
+    and `backward_flow`, float32 (1, T-1, H, W, 2), if it links by them. T is the network's own
+    number of frames; any, one for a single picture, if it doesn't link by flow and no `image_size`
+    is given. `labels` and `probabilities` are (1, H, W, ...), or (1, T, H, W, ...) of all frames.
+
     Args:
         model: as in `keras_dpn.export.export`. LiteRT lacks what a fully connected CRF with the
-            permutohedral lattice needs (hashing), and the six axes of a `SpatialTemporalDPN`'s
-            linked frames; a CRF with `filter="window"` goes.
+            permutohedral lattice needs (hashing); a CRF with `filter="window"` goes.
         path: the file, ending in ".tflite".
         quantization: None, float32; "float16", weights of half the size; "dynamic", weights of 8
             bits, features as they come; "int8", features of 8 bits too, whose ranges are measured
             on `representative`. Operations without an 8-bit form stay in float32.
-        representative: pictures as the device will see them, uint8 (H, W, 3); a hundred do.
+        representative: pictures as the device will see them, uint8 (H, W, 3); a hundred do. Of
+            clips the frames (T, H, W, 3), or a dictionary of these and the flows.
         image_size: height and width of the pictures; any if not given.
 
     Returns:
@@ -95,13 +100,19 @@ def export_litert(
         if quantization == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if quantization == "int8":
-            converter.representative_dataset = lambda: ([image[None]] for image in representative)
+            converter.representative_dataset = lambda: map(_batch_of_one, representative)
         try:
             content = _convert(converter)
             tf.lite.Interpreter(model_content=content).allocate_tensors()
         except Exception as error:  # the converter's errors are of several private classes
             raise ValueError(f"{path}: LiteRT can't hold this model: {_reason(error)}") from error
     return _write(path, content)
+
+
+def _batch_of_one(example):
+    if isinstance(example, Mapping):
+        return {name: x[None] for name, x in example.items()}
+    return [example[None]]
 
 
 def _convert(converter) -> bytes:
@@ -121,9 +132,7 @@ def export_onnx(
 ) -> Path:
     """Writes a model as an ONNX file, for ONNX Runtime and what else reads it. Needs tf2onnx.
 
-    Inputs and outputs as in `export_litert`, for batches of any size. That of a
-    `models.SpatialTemporalDPN` takes `frames` (B, T, H, W, 3) with its own number of frames, and
-    the flows if it links by them.
+    Inputs and outputs as in `export_litert`, for batches of any size.
 
     Args:
         model: as in `export_litert`.
@@ -173,7 +182,7 @@ def _function(model, image_size, batch):
     """The model as a function from named uint8 tensors to labels and probabilities."""
     size = standardize_image_size(model, image_size) or (None, None)
     is_video = isinstance(model, SpatialTemporalDPN)
-    time = (model.frames,) if is_video else ()
+    time = _time(model, size) if is_video else ()
     specs = [tf.TensorSpec((batch, *time, *size, 3), "uint8", "frames" if is_video else "image")]
     if is_video and model.linking == "flow":
         shape = (batch, model.frames - 1, *size, 2)
@@ -187,6 +196,11 @@ def _function(model, image_size, batch):
         return {"labels": labels, "probabilities": tf.nn.softmax(logits)}
 
     return tf.function(call, input_signature=specs, autograph=False)
+
+
+def _time(model, size):
+    """The frames of a clip: any number, but LiteRT dies of the empty flow of a single one."""
+    return (model.frames,) if model.linking == "flow" or size != (None, None) else (None,)
 
 
 def _reason(error) -> str:

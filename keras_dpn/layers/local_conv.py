@@ -129,8 +129,13 @@ class _LocalConv(keras.layers.Layer):
         if self.normalize:
             out = out / float(np.prod(self.window))
         if self.gate:
-            out = out * (p[..., self.window[0] // 2, :] if self._is_linked(p.shape) else p)
+            out = out * (self._of_middle(p) if self._is_linked(p.shape) else p)
         return self.a * out + self.b  # eq. (8), lin
+
+    def _of_middle(self, linked):
+        """The frame itself of linked frames, without a slice of six axes: LiteRT takes five."""
+        flat = ops.reshape(linked, (-1, *linked.shape[-2:]))
+        return ops.reshape(flat[:, self.window[0] // 2], (*ops.shape(linked)[:4], linked.shape[-1]))
 
     def compute_output_spec(self, inputs):
         shape = tuple(inputs[0].shape)

@@ -77,7 +77,8 @@ class PairwisePotential(layers.Layer):
         hidden = ops.relu(
             ops.take(first, edges[:, 0], axis=1) + ops.take(second, edges[:, 1], axis=1)
         )  # (B, E, units)
-        logits = ops.where(ops.cast(exist, "bool")[..., None], self.fc2(hidden), 0.0)
+        exist = ops.expand_dims(ops.cast(exist, "bool"), -1)
+        logits = ops.where(exist, self.fc2(hidden), 0.0)
         labels = (self.num_classes, self.num_classes)
         return ops.reshape(logits, (*ops.shape(logits)[:2], *labels))  # (B, E, L, L)
 

@@ -244,7 +244,10 @@ class Guide(layers.Layer):
         if self.stride == 1:
             return image
         # The trunk's cells start at the image's first pixel; padding "same" would centre them.
-        missing = [-n % self.stride for n in ops.shape(image)[1:3]]
+        # No remainders of negative numbers: those of tf2onnx (1.17) are others.
+        cells = [(n + self.stride - 1) // self.stride for n in ops.shape(image)[1:3]]
+        sides = zip(cells, ops.shape(image)[1:3], strict=True)
+        missing = [count * self.stride - n for count, n in sides]
         padding = [(0, 0), (0, missing[0]), (0, missing[1]), (0, 0)]
         total, share = (
             ops.average_pool(ops.pad(x, padding), self.stride, self.stride)

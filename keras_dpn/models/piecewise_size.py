@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import keras
 from keras import ops
@@ -51,11 +52,13 @@ def scaled(n, scale):
     """A side of the image at a scale, rounded, at least 1: integer, scalar tensor or None."""
     if n is None:
         return None
+    # In integers, as no float32 is exact enough: to the nearest, from the middle to the even one.
+    p, q = Fraction(scale).limit_denominator(1000).as_integer_ratio()
+    rounded, rest = (2 * n * p + q) // (2 * q), (2 * n * p + q) % (2 * q)
     if isinstance(n, int):
-        return max(1, round(n * scale))
-    # In float64 it is rounded as Python does.
-    n = ops.round(ops.cast(n, "float64") * scale)
-    return ops.maximum(ops.cast(n, "int32"), 1)
+        return max(1, rounded - (rest == 0) * (rounded % 2))
+    half = ops.cast(ops.equal(rest, 0), "int32")
+    return ops.maximum(rounded - half * (rounded % 2), 1)
 
 
 def map_size(height, width, scales, num_blocks):
@@ -67,7 +70,8 @@ def map_size(height, width, scales, num_blocks):
     (14, 18)
     """
     sides = (scaled(n, max(scales)) for n in (height, width))
-    return tuple(None if n is None else -(-n // 2**num_blocks) for n in sides)
+    cell = 2**num_blocks
+    return tuple(None if n is None else (n + cell - 1) // cell for n in sides)
 
 
 def measure(config, boxes, image_size, batch_size):

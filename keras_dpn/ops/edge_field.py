@@ -46,8 +46,8 @@ def edge_messages(marginals, edges, pairwise):
     check_pairwise(pairwise.shape, edges, marginals.shape)
     first, second = edges[:, 0], edges[:, 1]
     here, there = ops.take(marginals, first, axis=1), ops.take(marginals, second, axis=1)
-    to_first = small_matmul(pairwise, there[..., None])[..., 0]  # (B, E, L)
-    to_second = small_matmul(here[..., None, :], pairwise)[..., 0, :]
+    to_first = small_matmul(pairwise, ops.expand_dims(there, -1))[..., 0]  # (B, E, L)
+    to_second = small_matmul(ops.expand_dims(here, -2), pairwise)[..., 0, :]
     messages = ops.swapaxes(ops.concatenate([to_first, to_second], axis=1), 0, 1)  # (2E, B, L)
     ends = ops.concatenate([first, second])
     return ops.swapaxes(ops.segment_sum(messages, ends, ops.shape(marginals)[1]), 0, 1)

@@ -237,13 +237,13 @@ def _linked_squared_distance(p, total, features, in_time, window, color_weight):
     """
     here = features[..., features.shape[-2] // 2, :]
     centre = _centre(here, (1, 2))
-    here, features = here - centre, features - centre[..., None, :]
+    here, features = here - centre, features - ops.expand_dims(centre, -2)
     squares = color_weight * ops.sum(ops.square(features), axis=-1, keepdims=True)
     there = ops.concatenate([features, squares + in_time], axis=-1)
     products = small_matmul(ops.swapaxes(there, -1, -2), p)  # (B T, H, W, F+1, L)
     squares = color_weight * ops.sum(ops.square(here), axis=-1, keepdims=True)
     here = ops.concatenate([-2 * color_weight * here, ops.ones_like(squares)], axis=-1)
-    out = small_matmul(here[..., None, :], box_sum(products, window, (1, 2)))[..., 0, :]
+    out = small_matmul(ops.expand_dims(here, -2), box_sum(products, window, (1, 2)))[..., 0, :]
     return out + squares * box_sum(total, window, (1, 2))
 
 

@@ -100,7 +100,7 @@ def _chain(x, flow, reverse_flow, radius, threshold, direction):
             valid = valid * warp(step_valid, flow, interpolation="nearest")
             flow = flow + warp(step_flow, flow)
             # A chain may end between the pixels that a step is valid for.
-            valid = valid * ops.cast(leads_inside(flow), "float32")[..., None]
+            valid = valid * ops.expand_dims(ops.cast(leads_inside(flow), "float32"), -1)
     return links
 
 

@@ -53,7 +53,7 @@ def warp(image, flow, boundary="zero", interpolation="bilinear"):
     dtype = backend.standardize_dtype(image.dtype)
     if interpolation == "nearest":
         found, inside = _pixels(image)(ops.round(y), ops.round(x))
-        return found * ops.cast(inside, dtype)[..., None]
+        return found * ops.expand_dims(ops.cast(inside, dtype), -1)
     if not backend.is_float_dtype(dtype):
         dtype = "float32"
     return ops.cast(_bilinear(ops.cast(image, "float32"), x, y), dtype)
@@ -89,7 +89,8 @@ def flow_validity(flow, reverse_flow, threshold=1.0):
     flow, reverse_flow = (ops.stop_gradient(ops.cast(x, "float32")) for x in (flow, reverse_flow))
     back = flow + _bilinear(reverse_flow, *_targets(flow, "zero"))
     distance = ops.sum(ops.square(back), axis=-1)
-    return ops.cast(leads_inside(flow) & (distance <= threshold**2), "float32")[..., None]
+    trusted = leads_inside(flow) & (distance <= threshold**2)
+    return ops.expand_dims(ops.cast(trusted, "float32"), -1)
 
 
 def check_threshold(threshold):
@@ -145,7 +146,7 @@ def _positions(flow):
     """Where the flow leads: x and y, each `(..., H, W)`."""
     height, width = ops.shape(flow)[-3:-1]
     x = ops.cast(ops.arange(width), "float32") + flow[..., 0]
-    y = ops.cast(ops.arange(height), "float32")[:, None] + flow[..., 1]
+    y = ops.expand_dims(ops.cast(ops.arange(height), "float32"), -1) + flow[..., 1]
     return x, y
 
 
@@ -172,7 +173,7 @@ def _bilinear(image, x, y):
         for column, column_share in ((left, 1 - right_share), (left + 1, right_share)):
             found, inside = pixel(row, column)
             share = row_share * column_share * ops.cast(inside, "float32")
-            out = out + share[..., None] * found
+            out = out + ops.expand_dims(share, -1) * found
     return out
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import typing
@@ -12,30 +13,57 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_dpn.client import Client, ServingError, client
+from keras_dpn.client import Client, ServingError, client, video
 from keras_dpn.export import export
+from keras_dpn.ops.warp import NO_LINK
 from tests.keras_dpn.export.test_saved_model import CLASSES, COLORS, encoded, pictures, small_model
 from tests.serving_peer import ServingPeer
 
 pytestmark = pytest.mark.tensorflow_only
+CERTIFICATE = (
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+    "-subj /CN=localhost -addext subjectAltName=DNS:localhost"
+)
 ALL = ("labels", "probabilities", "overlay", "label_png", "classes")
 PROTOCOLS = ("rest", "grpc")
 
 
 class Reds(tf.Module):
-    """A model that takes the red of a PNG for its labels; a network's graph takes seconds."""
+    """A model that takes the red for its labels; a network's graph takes seconds."""
+
+    frames = tf.TensorSpec((None, None, None, None, 3), "uint8", "frames")
+    flows = [
+        tf.TensorSpec((None, None, None, None, 2), "float32", name)
+        for name in ("forward_flow", "backward_flow")
+    ]
 
     @tf.function(input_signature=[tf.TensorSpec((None,), "string", "image_bytes")])
     def serve(self, image_bytes):
         image = tf.io.decode_png(image_bytes[0], 3)
         return {"labels": image[None, ..., 0], "sizes": tf.shape(image)[None, :2]}
 
+    @tf.function(input_signature=[frames])
+    def clip(self, frames):
+        """The labels of all frames, and after the first of two stages the greens."""
+        stages = tf.stack([frames[..., 1], frames[..., 0]], axis=1)
+        stages = {"stage_labels": stages, "stage_confidences": stages // 3}
+        return {"labels": frames[..., 0], **stages}
+
+    @tf.function(input_signature=[frames, *flows])
+    def clip_with_flow(self, frames, forward_flow, backward_flow):
+        """Of the middle frame: 10 times the flow to the next one, and that to the one before."""
+        middle = tf.shape(frames)[1] // 2
+        ahead, back = forward_flow[:, middle, ..., 0], backward_flow[:, middle - 1, ..., 0]
+        return {"labels": tf.cast(10 * tf.minimum(ahead, 9) + tf.minimum(back, 9), "uint8")}
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     directory, model = tmp_path_factory.mktemp("saved"), Reds()
+    signatures = {"serving_default": model.serve, "clip": model.clip}
+    signatures["clip_with_flow"] = model.clip_with_flow
     for version in ("1", "2"):
-        tf.saved_model.save(model, directory / version, {"serving_default": model.serve})
+        tf.saved_model.save(model, directory / version, signatures)
     with ServingPeer(directory, "street", labels={"old": 1}) as found:
         yield found
 
@@ -166,6 +194,83 @@ def test_a_slow_server_meets_the_deadline(peer, protocol):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_clips(peer, protocol):
+    address, frames = getattr(peer, protocol), pictures(3, 4, 5)
+    with Client(address, "street", outputs=["labels", "overlay", "stages"]) as asked:
+        answer = asked.predict_clip(frames)
+        np.testing.assert_array_equal(answer.labels, frames[..., 0])
+        np.testing.assert_array_equal(answer.stage_labels[0], frames[..., 1])
+        np.testing.assert_array_equal(answer.stage_confidences, answer.stage_labels // 3)
+        assert answer.labels.dtype == answer.stage_labels.dtype == np.uint8
+        assert answer.overlay is None
+        middle = list(asked.predict_video(frames))[1]
+        np.testing.assert_array_equal(middle.stage_labels, answer.stage_labels[:, 1])
+    with Client(address, "street") as asked:
+        flows = np.full((2, 4, 5, 2), 3.0), np.full((2, 4, 5, 2), 1)
+        assert (asked.predict_clip(frames, *flows).labels == 31).all()
+    with (
+        Client(address, "street", outputs=["overlay"]) as asked,
+        pytest.raises(ValueError, match="`outputs`: expected one of .* for clips"),
+    ):
+        asked.predict_clip(frames)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_video_is_a_stream_of_labels(peer, protocol):
+    frames = [np.full((4, 5, 3), n, "uint8") for n in range(6)]
+
+    def flow(first, second):
+        """As the frames' numbers tell: 1 ahead, 2 back."""
+        return np.full((4, 5, 2), 1 if second[0, 0, 0] > first[0, 0, 0] else 2)
+
+    with Client(getattr(peer, protocol), "street") as asked:
+        for length in (1, 5):
+            peer.faults = ["INVALID_ARGUMENT"] if length == 5 else []
+            found = list(asked.predict_video(iter(frames), length, parallel=2))
+            answers = [x for x in found if not isinstance(x, ServingError)]
+            assert len(found) == 6 and len(found) - len(answers) == (length == 5)
+            for frame, answer in zip(frames, found, strict=True):
+                assert isinstance(answer, ServingError) or (answer.labels == frame[..., 0]).all()
+        # From the last frame no flow leads to the next one, from the first none to one before.
+        found = [answer.labels for answer in asked.predict_video(frames, flow=flow)]
+        assert [labels.min() for labels in found] == [19, 12, 12, 12, 12, 92]
+        assert list(asked.predict_video([])) == []
+        with pytest.raises(ValueError, match="`frames`: expected a frame of shape .4, 5, 3."):
+            list(asked.predict_video([frames[0], frames[0][1:]]))
+    assert video.NO_LINK == NO_LINK
+
+
+def test_clips_and_lengths_that_are_none():
+    asked, frames = Client("http://localhost:1", "street"), pictures(3, 4, 5)
+    flow = np.zeros((2, 4, 5, 2), "float32")
+    for arguments, name in (
+        ((frames[0],), "frames"),
+        ((frames.astype("float32"),), "frames"),
+        ((frames, flow), "backward_flow"),
+        ((frames, flow, flow[:1]), "backward_flow"),
+    ):
+        with pytest.raises(ValueError, match=f"`{name}`: expected .*, received "):
+            asked.predict_clip(*arguments)
+    with pytest.raises(ValueError, match="`length`: expected an odd integer, received 2"):
+        asked.predict_video(frames, length=2)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
+def test_a_servers_own_certificate(server, tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = [*CERTIFICATE.split(), "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    with ServingPeer(server.directory, "street", tls=(key, certificate)) as secure:
+        for address in (secure.rest, secure.grpc):
+            with Client(address, "street", certificate=certificate) as asked:
+                assert asked.predict(pictures(4, 5)).labels.shape == (4, 5)
+            with Client(address, "street", attempts=1, timeout=5) as asked:
+                with pytest.raises(ServingError) as error:
+                    asked.predict(pictures(4, 5))
+                assert error.value.status in ("UNAVAILABLE", "UNKNOWN")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_versions(peer, protocol):
     address = getattr(peer, protocol)
     for version in (1, "old"):
@@ -217,6 +322,7 @@ def test_wrong_arguments_are_named():
         ({"timeout": 0}, "timeout"),
         ({"deadline": -1}, "deadline"),
         ({"attempts": 0}, "attempts"),
+        ({"certificate": "server.pem"}, "certificate"),
     ):
         with pytest.raises(ValueError, match=f"`{name}`: expected .*, received "):
             Client(**{"address": "http://localhost:1", "model": "street"} | arguments)

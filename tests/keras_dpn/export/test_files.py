@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_dpn import models
 from keras_dpn.export import export_litert, export_onnx
+from tests.keras_dpn.export.test_saved_model import clip
 
 pytestmark = [
     pytest.mark.tensorflow_only,
@@ -28,7 +29,7 @@ def expected(model, inputs):
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return models.DPN(3, triple_window=3, **TINY)
+    return models.DPN(3, triple_window=3, pairwise_stride=2, **TINY)
 
 
 def test_litert_gives_the_models_answers_at_any_size(model, tmp_path):
@@ -60,11 +61,53 @@ def test_quantized_files_are_smaller_and_near(tmp_path):
 def test_what_litert_lacks_is_named(tmp_path):
     crf = {"num_iterations": 1, "bilateral": None}
     lattice = models.DeepLab(num_classes=3, width=0.02, crf=crf)
-    clips = models.SpatialTemporalDPN(3, pairwise="triple", triple_window=3, **TINY)
-    for model, reason in ((lattice, "SparseTensorDenseMatMul"), (clips, "only supports 1D-5D")):
-        with pytest.raises(ValueError, match=f"model.tflite: LiteRT can't hold .*{reason}"):
-            export_litert(model, tmp_path / "model.tflite", image_size=(8, 8))
+    message = "model.tflite: LiteRT can't hold .*SparseTensorDenseMatMul"
+    with pytest.raises(ValueError, match=message):
+        export_litert(lattice, tmp_path / "model.tflite", image_size=(8, 8))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("linking", "pairwise", "lengths"), [("static", "contexts", (3, 1)), ("flow", "triple", (3,))]
+)
+def test_litert_takes_clips(linking, pairwise, lengths, tmp_path):
+    settings = {"triple_window": 3, "pairwise_stride": 2, "scale": 5.0}
+    settings |= {"linking": linking, "pairwise": pairwise}
+    model = models.SpatialTemporalDPN(3, **settings, **TINY)
+    path = export_litert(model, tmp_path / "model.tflite")
+    for length in lengths:
+        inputs = clip(1, length, 9, 12)
+        inputs = inputs if linking == "flow" else {"frames": inputs["frames"]}
+        probabilities = expected(model, inputs if linking == "flow" else inputs["frames"])
+        answer = run_litert(path, **inputs)
+        np.testing.assert_allclose(answer["probabilities"], probabilities, atol=1e-4)
+        np.testing.assert_array_equal(answer["labels"], probabilities.argmax(-1))
+
+
+def test_int8_ranges_are_measured_on_clips(tmp_path):
+    model = models.SpatialTemporalDPN(3, pairwise=None, **TINY)
+    inputs = clip(1, 3, 8, 8)
+    examples = [{name: x[0] for name, x in inputs.items()}]
+    settings = {"quantization": "int8", "representative": examples, "image_size": (8, 8)}
+    answer = run_litert(export_litert(model, tmp_path / "model.tflite", **settings), **inputs)
+    np.testing.assert_allclose(answer["probabilities"], expected(model, inputs), atol=0.1)
+
+
+def test_potentials_that_are_networks_in_both_formats(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    small = {"num_blocks": 2, "block6": ((1, 8),), "units": 8, "width": 0.1}
+    model = models.PiecewiseCRF(3, (1.2, 0.7), ("above",), unary=False, **small)
+    model.get_layer("above_pairwise").fc2.kernel.assign_add([[0.1] * 9])
+    files = export_litert(model, tmp_path / "m.tflite"), export_onnx(model, tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(files[1], providers=["CPUExecutionProvider"])
+    for size in ((1, 25, 33), (1, 40, 22)):
+        images = pictures(*size)
+        probabilities = expected(model, images)
+        found = run_litert(files[0], image=images)["probabilities"]
+        np.testing.assert_allclose(found, probabilities, atol=1e-4)
+        (found,) = session.run(["probabilities"], {"image": images})
+        np.testing.assert_allclose(found, probabilities, atol=1e-4)
 
 
 def test_wrong_arguments_are_named(model, tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_dpn.models import PiecewiseCRF, graph_size
-from keras_dpn.models.piecewise_size import map_size
+from keras_dpn.models.piecewise_size import map_size, scaled
 from tests.keras_dpn.support import picture, to_numpy, without_values
 
 SMALL = {"scales": (0.5, 1.0), "block6": ((3, 300), (1, 200)), "units": 300, "width": 0.05}
@@ -84,3 +84,12 @@ def test_refuses_what_the_network_refuses():
         graph_size((64, 0))
     with pytest.raises(ValueError, match="`batch_size`: expected an integer of at least 1"):
         graph_size((360, 480), 0)
+
+
+@pytest.mark.parametrize("scale", [1.2, 0.8, 0.5, 0.4, 0.7, 0.07, 2**-0.5])
+def test_sides_are_rounded_alike_where_they_are_known_and_where_not(scale):
+    sides = np.arange(1, 2100, 7)
+    known = [scaled(int(n), scale) for n in sides]
+    np.testing.assert_array_equal(to_numpy(scaled(keras.ops.array(sides, "int32"), scale)), known)
+    if scale in (1.2, 0.8, 0.5, 0.4):
+        assert known == [max(1, round(int(n) * scale)) for n in sides]
