@@ -155,11 +155,19 @@ def export_onnx(
     import tf2onnx
 
     path = _checked_path(model, path, ".onnx", "export_onnx")
-    function = _function(model, image_size, batch=None)
+    # Of known sizes tf2onnx (1.17) makes factors, whose rounding may cost a row or column.
+    function = _function(model, None, batch=None)
     try:
         found, _ = tf2onnx.convert.from_function(
             function, input_signature=function.input_signature, opset=OPSET
         )
+        specs = {x.name: x.shape for x in _function(model, image_size, batch=None).input_signature}
+        for tensor in found.graph.input:
+            for dim, known in zip(
+                tensor.type.tensor_type.shape.dim, specs[tensor.name], strict=True
+            ):
+                if known is not None:
+                    dim.dim_value = known
         onnx.checker.check_model(found)  # tf2onnx passes on what it doesn't know
     except Exception as error:  # tf2onnx raises all kinds
         raise ValueError(f"{path}: ONNX can't hold this model: {_reason(error)}") from error

@@ -110,6 +110,19 @@ def test_potentials_that_are_networks_in_both_formats(tmp_path):
         np.testing.assert_allclose(found, probabilities, atol=1e-4)
 
 
+def test_onnx_of_one_size_resizes_as_the_model_does(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    small = {"num_blocks": 1, "block6": ((1, 8),), "units": 8, "width": 0.1}
+    model = models.PiecewiseCRF(3, (1.2, 0.7), ("above",), **small)
+    path = export_onnx(model, tmp_path / "model.onnx", image_size=(96, 128))  # 1.2 * 96 = 115.2
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape[1:] == [96, 128, 3]
+    images = pictures(1, 96, 128)
+    (found,) = session.run(["probabilities"], {"image": images})
+    np.testing.assert_allclose(found, expected(model, images), atol=1e-4)
+
+
 def test_wrong_arguments_are_named(model, tmp_path):
     for arguments, message in (
         ({"path": "model.bin"}, r"argument `path`: expected one that ends in '.tflite'"),
