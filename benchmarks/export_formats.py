@@ -52,7 +52,7 @@ Network = Literal[
 ]
 SMALL = {"width": 0.125}
 CLIPS = {"trunk": "large_fov", "triple_window": 7, "pairwise_stride": 2, **SMALL}
-WINDOW_CRF = {"num_iterations": 3, "filter": "window", "bilateral": (4.0, 12.0, 5.0)}
+WINDOW_CRF = {"num_iterations": 3, "filter": "window", "window": 7, "bilateral": (4.0, 12.0, 5.0)}
 NETWORKS: dict[str, Callable[[int], keras.Model]] = {
     "deeplab": lambda labels: models.DeepLab("largefov", num_classes=labels, **SMALL),
     "deeplab_msc": lambda labels: models.DeepLab(num_classes=labels, multiscale=True, **SMALL),
