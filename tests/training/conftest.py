@@ -1,11 +1,14 @@
-"""A small finished run on disk, as `training.train` leaves it."""
+"""What the scripts' tests share: small data, a finished run on disk, a browser."""
 
 import dataclasses
 import json
+import os
+import shutil
 
 import keras
 import numpy as np
 import pytest
+from playwright import sync_api
 
 from keras_dpn.models import DPN
 from training.configs import RECIPES, TrainConfig, to_json
@@ -15,6 +18,7 @@ from training.data.scenes import ScenesDataset
 from training.evaluate import evaluate
 from training.workdir import stage_dir
 
+CHROMIUM = shutil.which("chromium")
 MODEL = DPNConfig(
     width=0.0625,
     trunk="large_fov",
@@ -75,3 +79,17 @@ def finished_run(tmp_path_factory, small_scenes):
     for name, content in files.items():
         (work_dir / f"{name}.json").write_text(json.dumps(content))
     return work_dir
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser; it may be missing, but not where everything is to be tested."""
+    if not CHROMIUM and "CI" not in os.environ:
+        pytest.skip("needs Debian's chromium")
+    assert CHROMIUM, "CI needs Debian's chromium"
+    quiet = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
+    quiet += ("--disable-background-networking", "--disable-component-update")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield browser
+        browser.close()

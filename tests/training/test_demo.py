@@ -2,14 +2,12 @@ import base64
 import json
 import os
 import re
-import shutil
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright import sync_api
 
 from training import demo
 from training.data.scenes import CLASSES, ScenesDataset
@@ -17,7 +15,6 @@ from training.data.video import VideoReader
 from training.demo_page import labelling
 from training.demo_page.served import Found, open_model
 
-CHROMIUM = shutil.which("chromium")
 COMMITTED = Path(__file__).parents[2] / "saved_models" / "scenes"
 MEGABYTES = 0.5
 # Header of a BMP of 8000 x 8000 pixels.
@@ -130,20 +127,6 @@ def test_options_out_of_range_are_named(wrong):
     option = next(iter(wrong)).replace("_", "-")
     with pytest.raises(ValueError, match=f"--{option}: expected"):
         demo.main(COMMITTED, **wrong)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A real browser; it may be missing, but not where everything is to be tested."""
-    if not CHROMIUM and "CI" not in os.environ:
-        pytest.skip("needs Debian's chromium")
-    assert CHROMIUM, "CI needs Debian's chromium"
-    quiet = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
-    quiet += ("--disable-background-networking", "--disable-component-update")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,11 @@
 import dataclasses
 import json
-import os
 import re
 import shutil
 
 import keras
 import numpy as np
 import pytest
-from playwright import sync_api
 
 from training import report as script
 from training.configs import RECIPES, to_json
@@ -18,8 +16,6 @@ from training.evaluate import write_evaluation
 from training.report import write_report
 from training.reporting import html
 from training.workdir import stage_dir
-
-CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
@@ -147,20 +143,6 @@ def test_several_runs_side_by_side(finished_run, small_scenes, tmp_path, monkeyp
     (work_dirs[1] / "classes.json").write_text(json.dumps(other.to_json()))
     with pytest.raises(ValueError, match="second: expected a run with the classes"):
         write_report(work_dirs, small_scenes)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A real browser; it may be missing, but not where everything is to be tested."""
-    if not CHROMIUM and "CI" not in os.environ:
-        pytest.skip("needs Debian's chromium")
-    assert CHROMIUM, "CI needs Debian's chromium"
-    quiet = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
-    quiet += ("--disable-background-networking", "--disable-component-update")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield browser
-        browser.close()
 
 
 def test_in_a_browser(page, browser, tmp_path):
