@@ -285,7 +285,8 @@ def check_stages(model: keras.Model, stages: Sequence[str] | None = None) -> tup
             f"'{getattr(model, 'name', '')}'. Use `predict_probabilities` for its one output."
         )
     names = known if stages is None else tuple(stages)
-    if not names or any(name not in known for name in names) or len(set(names)) < len(names):
+    has_stage = getattr(model, "has_stage", known.__contains__)
+    if not names or not all(map(has_stage, names)) or len(set(names)) < len(names):
         raise ValueError(
             f"Invalid value for argument `stages`: expected different names among {known}, "
             f"received {names}."

@@ -94,14 +94,14 @@ def ablate(
     failed: dict[Path, str] = {}
     runs = {job.run for job in plan.jobs}
     ready = {key: place for key, place in plan.places.items() if place.run not in runs}
-    evaluations = _score(ready, work_dir, split, sweep.consistency)
+    evaluations = _score(ready, sweep, work_dir, split)
     for number, job in enumerate(plan.jobs, start=1):
         console.print(f"{number} of {len(plan.jobs)}: {_describe(job)}", soft_wrap=True)
         if failure := _train(job, failed, num_classes, devices):
             failed[job.run] = failure
             continue
         ready = {key: place for key, place in plan.places.items() if place.run == job.run}
-        evaluations |= _score(ready, work_dir, split, sweep.consistency)
+        evaluations |= _score(ready, sweep, work_dir, split)
         _write_table(summarize(sweep, evaluations, seeds, split, block), work_dir)
     summary = summarize(sweep, evaluations, seeds, split, block)
     _write_table(summary, work_dir)
@@ -208,26 +208,36 @@ def _model_file(place: Place) -> Path:
     return (stage_dir(*place) if place.stage else place.run) / MODEL
 
 
-def _score(
-    places: Places, work_dir: Path, split: str, consistency: bool
-) -> dict[tuple[str, int], Path]:
+def _score(places: Places, sweep: Sweep, work_dir: Path, split: str) -> dict[tuple[str, int], Path]:
     """The evaluations of rows, by name and seed, made anew where they are not of this network."""
     files = {}
     for (name, seed), place in places.items():
         file = files[name, seed] = work_dir / "evaluations" / f"{name}_seed{seed}_{split}.json"
-        if not _is_scored(place, file):
-            outputs = (load_stages(place.run)[place.stage].output,) if place.stage else None
-            model, data = load_model(*place), run_dataset(place.run)
-            options = {"stages": outputs, "consistency": consistency, "progress": True}
-            found = evaluate(model, data, split, **options)
-            write_evaluation(file, {**found, "network": str(place)})
+        output = load_stages(place.run)[place.stage].output if place.stage else sweep[name].output
+        # As the file has it: without tuples.
+        scored = json.loads(
+            json.dumps({"network": str(place), "output": output, "crf": sweep[name].crf})
+        )
+        if not _is_scored(scored, file, place):
+            found = evaluate(
+                load_model(*place),
+                run_dataset(place.run),
+                split,
+                stages=output and (output,),
+                crf=sweep[name].crf,
+                consistency=sweep.consistency,
+                progress=True,
+            )
+            write_evaluation(file, {**found, **scored})
     return files
 
 
-def _is_scored(place: Place, file: Path) -> bool:
-    if not file.exists() or read_json(file)["network"] != str(place):
+def _is_scored(scored: Mapping[str, Any], file: Path, place: Place) -> bool:
+    if not file.exists():
         return False
-    return file.stat().st_mtime > _model_file(place).stat().st_mtime
+    found = read_json(file)
+    same = all(key in found and found[key] == value for key, value in scored.items())
+    return same and file.stat().st_mtime > _model_file(place).stat().st_mtime
 
 
 def _write_table(summary: Mapping[str, Any], work_dir: Path) -> None:

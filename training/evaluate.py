@@ -442,7 +442,7 @@ def main(
     dataset: str | None = None,
     data_dir: Path | None = None,
     split: str = "val",
-    stages: bool = False,
+    stages: tuple[str, ...] | None = None,
     each_stage: bool = False,
     scales: tuple[float, ...] = (1.0,),
     mirror: bool = False,
@@ -466,7 +466,8 @@ def main(
         dataset: one of `training.data.NAMES`; that of the (first) run by default.
         data_dir: directory of the data set; scenes needs none.
         split: train, val or test.
-        stages: score the trained model after each of its parts, not only at the end.
+        stages: score the trained model after each of its parts, not only at the end; or after those
+            that are named, of PiecewiseCRF also unary+above and the like.
         each_stage: score the best model of every stage of training instead.
         scales: factors at which each image is looked at; the probabilities are averaged.
         mirror: average with the mirrored image as well.
@@ -502,7 +503,7 @@ def main(
         found = evaluate_each_stage(work_dir[0], data, split, **look, **options)
     else:
         networks, _ = load_ensemble(work_dir, precision)
-        chosen = inference.check_stages(networks[0]) if stages else None
+        chosen = None if stages is None else inference.check_stages(networks[0], stages or None)
         tile = choose_tile(networks, scales, tile, memory)
         found = evaluate(networks, data, split, stages=chosen, tile=tile, **options)
     out = out or evaluation_file(work_dir[0], split)

@@ -163,22 +163,40 @@ class PiecewiseCRF(StagedModel):
         """Names of the potentials: "unary", if there, and the relations."""
         return self.stage_names[: self.stage_names.index("field")]
 
+    def has_stage(self, stage):
+        """Whether `stage_model` knows the name: a stage, or some potentials joined by "+"."""
+        pieces = stage.split("+")
+        joined = len(set(pieces)) == len(pieces) > 1 and set(pieces) <= set(self.pieces)
+        return joined or super().has_stage(stage)
+
     def stage_model(self, stage):
         """The network up to one stage, as a model that shares this one's weights.
 
         Args:
             stage: "unary" or a relation's name, the prediction from that potential alone: the unary
-                logits, or mean field without a unary potential; "field", mean field of all
-                potentials (of a single one: that alone); or "final", after the fully connected CRF
-                if there is one.
+                logits, or mean field without a unary potential; some of these joined, such as
+                "unary+above", mean field of those potentials; "field", of all (of a single one:
+                that alone); or "final", after the fully connected CRF if there is one.
 
         Returns:
             `keras.Model` from images to logits `(B, H, W, L)`, enlarged bilinearly from the map.
 
         Raises:
             ValueError: if the network has no such stage.
+
+        Example:
+
+        >>> model = PiecewiseCRF(3, num_blocks=1, block6=((1, 8),), width=0.1)
+        >>> model.stage_model("unary+above").name
+        'piecewise_crf_unary_above'
         """
-        return super().stage_model(stage)
+        pieces = stage.split("+")
+        if len(pieces) == 1 or not self.has_stage(stage):
+            return super().stage_model(stage)
+        unary, relations = self._some(pieces)
+        field = infer(unary, list(relations.values()), self._config)
+        logits = Resize()((field, self.input))
+        return keras.Model(self.input, logits, name=f"{self.name}_{'_'.join(pieces)}")
 
     def learner(self, pieces=None, objective="piecewise", ignore_label=255):
         """The potential networks with an objective, as a model to fit that shares their weights.
@@ -233,8 +251,7 @@ class PiecewiseCRF(StagedModel):
                 f"Invalid value for argument `pieces`: expected all with objective {objective!r}, "
                 f"received {pieces}."
             )
-        unary = self._unary_maps["with" if "unary" in pieces else "without"]
-        relations = {name: own for name, own in self._potentials.items() if name in pieces}
+        unary, relations = self._some(pieces)
         field = infer(unary, list(relations.values()), self._config)
         outputs = {"unary": unary, "relations": relations, "field": field}
         outputs["logits"] = Resize()((field, self.input))
@@ -247,6 +264,11 @@ class PiecewiseCRF(StagedModel):
             lambda height, width: map_size(height, width, self.scales, self.num_blocks),
             name=f"{self.name}_learner",
         )
+
+    def _some(self, pieces):
+        """The unary map, of zeros unless "unary" is a piece, and the pieces that are relations."""
+        unary = self._unary_maps["with" if "unary" in pieces else "without"]
+        return unary, {name: own for name, own in self._potentials.items() if name in pieces}
 
     def graph_size(self, height, width, batch_size=1):
         """What a training step on images of a size takes; see `graph_size`."""

@@ -29,6 +29,10 @@ class StagedModel(keras.Model):
         """Names of the network's stages in the order of training."""
         return tuple(self._stages)
 
+    def has_stage(self, stage):
+        """Whether `stage_model` knows the name; some networks know more than `stage_names`."""
+        return stage in self._stages
+
     def stage_model(self, stage):
         """The network up to one stage, as a model that shares this one's weights.
 

@@ -134,6 +134,31 @@ def test_a_run_that_is_there_is_not_trained(pictures, tmp_path, calls):
     assert summary["rows"][0]["mean"] and summary["rows"][1]["against"]
 
 
+def test_a_network_is_scored_at_its_stages_and_with_a_crf(pictures, tmp_path, calls):
+    crf = {"num_iterations": 1, "bilateral": (2.0, 5.0, 30.0), "filter": "exact"}
+    rows = (
+        Row("triple", dpn(3)),
+        Row("unary", dpn(3), output="unary"),
+        Row("crf", dpn(3), crf=crf),
+    )
+    sweep = Sweep("outputs", rows, "triple")
+    run_sweep(pictures, tmp_path, sweep)
+    assert calls == ["crf_seed0"]
+    files = {row.name: tmp_path / f"evaluations/{row.name}_seed0_val.json" for row in rows}
+    found = {name: json.loads(file.read_text()) for name, file in files.items()}
+    stages = {name: [stage["name"] for stage in one["stages"]] for name, one in found.items()}
+    assert stages == {"triple": ["final"], "unary": ["unary"], "crf": ["final", "final+crf"]}
+    run = workdir.load_model(tmp_path / "runs" / "crf_seed0")
+    data = script.run_dataset(tmp_path / "runs" / "crf_seed0")
+    expected = script.evaluate(run, data, "val", stages=("unary",))["stages"]
+    assert found["unary"]["stages"] == json.loads(json.dumps(expected))
+    before = {name: file.stat().st_mtime_ns for name, file in files.items()}
+    rows = (*rows[:2], Row("crf", dpn(3), crf={**crf, "num_iterations": 2}))
+    run_sweep(pictures, tmp_path, replace(sweep, rows=rows))
+    after = {name: file.stat().st_mtime_ns for name, file in files.items()}
+    assert [name for name in files if after[name] != before[name]] == ["crf"]
+
+
 def test_what_does_not_fit_is_refused_first(pictures, tmp_path, calls):
     with pytest.raises(ValueError, match="folder val has 3 images, and --block is 3"):
         run_sweep(pictures, tmp_path / "a", block=3)

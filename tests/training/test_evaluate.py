@@ -262,7 +262,7 @@ def test_script_writes_json_and_prints_the_table(
 ):
     monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
     out = tmp_path / "new" / "scores.json"
-    script.main(work_dir=(finished_run,), split="test", stages=True, out=out)
+    script.main(work_dir=(finished_run,), split="test", stages=(), out=out)
     found = json.loads(out.read_text())
     assert [s["name"] for s in found["stages"]] == ["unary", "triple", "contexts", "final"]
     assert found["images"] == 3
@@ -271,6 +271,8 @@ def test_script_writes_json_and_prints_the_table(
     assert "mean IoU" in printed
     assert "scores.json" in printed
     assert sorted(out.parent.iterdir()) == [out, out.with_suffix(".npz")]
+    script.main(work_dir=(finished_run,), split="test", stages=("triple",), out=out)
+    assert json.loads(out.read_text())["stages"] == found["stages"][1:2]
 
 
 def test_script_writes_into_the_run_by_default(finished_run, small_scenes, monkeypatch):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from training.sweep_plan import Place, make_plan
 
 RUNS = Path("/runs")
 TINY = {"width": 0.02, "fc_width": 8, "mixtures": 2, "pairwise_stride": 4}
+SMALL = {"width": 0.01, "block6": ((1, 4),), "units": 4}  # PiecewiseCRF
 
 
 def dpn(unary=2, triple=1, contexts=0, joint=0, **model):
@@ -114,6 +116,8 @@ def test_stages_with_settings_in_common_stay_together():
         ([Row("a", dpn()), Row("a", dpn())], "each once, received 'a'"),
         ([Row("a", dpn(), start="b"), Row("b", dpn())], "Row a: `start`: .* received 'b'"),
         ([Row("a", dpn(), "joint")], r"Row a: `stage`: .*\('unary', 'triple'\), received 'joint'"),
+        ([Row("a", dpn(), "triple", output="unary")], "Row a: expected `stage` or `output`"),
+        ([Row("a", dpn(), crf={"iterations": 3})], "Row a: `crf`: unknown fields: iterations"),
     ],
 )
 def test_rows_that_make_no_sweep(rows, message):
@@ -125,5 +129,21 @@ def test_rows_that_make_no_sweep(rows, message):
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_sweeps_can_be_trained(name):
-    for row in SWEEPS[name].rows:
+    rows = SWEEPS[name].rows
+    for row in rows:
         row.config.check()
+    configs = [row.config for row in rows if row.output]
+    for config in {config.model: config for config in configs}.values():
+        model = config.network(3, **dataclasses.asdict(replace(config.model, **SMALL)))
+        outputs = [row.output for row in rows if row.output and row.config == config]
+        assert outputs and all(map(model.has_stage, outputs))
+
+
+def test_potentials_are_one_run():
+    rows = SWEEPS["piecewise_potentials_camvid"].rows
+    models = (replace(row.config.model, **SMALL) for row in rows)
+    configs = (replace(row.config, model=m) for row, m in zip(rows, models, strict=True))
+    plan = plan_of(*(replace(row, config=c) for row, c in zip(rows, configs, strict=True)))
+    assert [trained(job) for job in plan.jobs] == [["unary"], ["unary", "surrounding", "above"]]
+    assert [job.shared for job in plan.jobs] == [None, None]
+    assert len(set(plan.places.values())) == 2

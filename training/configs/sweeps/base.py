@@ -1,9 +1,12 @@
 """What a sweep is: configurations side by side, as one table."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from training.configs.base import TrainConfig
+from training.crf_settings import check_crf
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,9 @@ class Row:
         config: how it is trained.
         stage: score the best network of this stage, at the stage's output; by default that of the
             last stage, at the network's output.
+        output: score the last network at this one of its stages instead (`has_stage`).
+        crf: score what a fully connected CRF with these settings, those of `keras_dpn.crf.refine`,
+            makes of the answers.
         start: a row before it, whose network fills this one first, as `--weights` would.
         title: what the table calls it; the name by default.
         paper: the mIoU in the paper, per cent.
@@ -23,6 +29,8 @@ class Row:
     name: str
     config: TrainConfig
     stage: str | None = None
+    output: str | None = None
+    crf: Mapping[str, Any] | None = None
     start: str | None = None
     title: str | None = None
     paper: float | None = None
@@ -78,6 +86,13 @@ class Sweep:
                     f"Row {row.name}: `stage`: expected one that has epochs, {row.stages}, "
                     f"received {row.stage!r}."
                 )
+            if row.stage and row.output:
+                raise ValueError(f"Row {row.name}: expected `stage` or `output`, received both.")
+            if row.crf is not None:
+                try:
+                    check_crf(row.crf)
+                except ValueError as error:
+                    raise ValueError(f"Row {row.name}: `crf`: {error}") from None
             names.append(row.name)
         if self.reference not in names:
             raise ValueError(f"`reference`: expected one of {names}, received {self.reference!r}.")
