@@ -4,7 +4,8 @@
 
 What rows begin with alike is trained once; stopped, the same command carries on. DIR receives the
 runs (runs/ROW_seedSEED), their evaluations, and after each of them the table, ablation.md and
-ablation.json. Runs that are there already stand for rows, each for its own seed:
+ablation.json, of which `python -m training.report DIR` makes a page. Runs that are there already
+stand for rows, each for its own seed:
 
     python -m training.ablate networks_camvid --work-dir DIR --data-dir CAMVID \
         --trained unary=RUN:unary joint=RUN2
@@ -29,7 +30,7 @@ from training.configs import to_json
 from training.configs.sweeps import SWEEPS, Row, Sweep
 from training.evaluate import evaluate, run_dataset, write_evaluation
 from training.sweep_plan import Job, Place, make_plan
-from training.sweep_table import markdown, summarize, table
+from training.sweep_table import ABLATION, markdown, summarize, table
 from training.train import build_model, open_dataset, with_absolute_paths
 from training.workdir import (
     CONFIG,
@@ -215,9 +216,8 @@ def _score(places: Places, sweep: Sweep, work_dir: Path, split: str) -> dict[tup
         file = files[name, seed] = work_dir / "evaluations" / f"{name}_seed{seed}_{split}.json"
         output = load_stages(place.run)[place.stage].output if place.stage else sweep[name].output
         # As the file has it: without tuples.
-        scored = json.loads(
-            json.dumps({"network": str(place), "output": output, "crf": sweep[name].crf})
-        )
+        scored = {"run": str(place.run), "stage": place.stage, "output": output}
+        scored = json.loads(json.dumps(scored | {"crf": sweep[name].crf}))
         if not _is_scored(scored, file, place):
             found = evaluate(
                 load_model(*place),
@@ -241,7 +241,7 @@ def _is_scored(scored: Mapping[str, Any], file: Path, place: Place) -> bool:
 
 
 def _write_table(summary: Mapping[str, Any], work_dir: Path) -> None:
-    write_json(work_dir / "ablation.json", summary)
+    write_json(work_dir / ABLATION, summary)
     content = markdown(summary).encode()
     write_atomically(work_dir / "ablation.md", lambda temporary: temporary.write_bytes(content))
 

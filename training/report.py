@@ -1,7 +1,8 @@
-"""Writes one self-contained page about a training run, or about several side by side.
+"""Writes one self-contained page about a training run, about several side by side, or a sweep.
 
     python -m training.report runs/demo
     python -m training.report runs/static runs/linked --out compared.html
+    python -m training.report DIR_OF_AN_ABLATION
 
 writes tables, pictures, contexts and curves, in one file that needs no network. The pictures are
 the best, the worst and the most changed ones where `python -m training.evaluate` has scored each,
@@ -24,7 +25,7 @@ from keras_dpn import models, viz
 from training.cli import run
 from training.data import Classes, Dataset
 from training.evaluate import run_dataset
-from training.reporting import comparison, html, scores
+from training.reporting import ablation, comparison, html, scores
 from training.reporting.affinities import affinity_plots
 from training.reporting.contexts import context_plots
 from training.reporting.films import film_strip
@@ -66,36 +67,52 @@ def write_report(
     """Writes a page from results.json, history.json, evaluations and the models of runs.
 
     Args:
-        work_dirs: directories of finished training runs.
+        work_dirs: directories of finished training runs, or one that `training.ablate` has filled.
         dataset: the data set they were trained on.
         split: where the pictures are from; by default the first of val, test and train on which
             `training.evaluate` has scored every picture in all runs, else val.
-        examples: how many pictures.
+        examples: how many pictures; 0 shows none, of a data set whose pictures must not go round.
         block: as in `metrics.paired_bootstrap`, where runs are compared.
-        out: the file; by default report.html in the run's directory, or comparison.html in that of
-            the first of several.
+        out: the file; by default report.html in the run's directory, comparison.html in that of the
+            first of several, or ablation.html.
 
     Returns:
         The page's path.
 
     Raises:
-        ValueError: if a run has no results or other classes, or the split no pictures; or if the
-            network takes clips and the data set has none.
+        ValueError: if a run has no results or other classes, or the split no pictures; if the
+            network takes clips and the data set has none; and for a sweep with a split or block.
     """
-    runs = read_runs(work_dirs)
+    if examples < 0:
+        raise ValueError(f"`examples`: expected 0 or more, received {examples}.")
+    if _is_ablation(work_dirs):
+        if split is not None or block != 1:
+            raise ValueError(f"{work_dirs[0]}: the sweep has a split and a block of its own.")
+        content, name = _ablation_page(work_dirs[0], dataset, examples), "ablation.html"
+    else:
+        runs = read_runs(work_dirs)
+        _check_classes(work_dirs, dataset)
+        if len(runs) == 1:
+            content, name = _page(runs[0], dataset, split, examples), "report.html"
+        else:
+            content = _comparison_page(runs, dataset, split, examples, block)
+            name = "comparison.html"
+    out = out or work_dirs[0] / name
+    write_atomically(out, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+    return out
+
+
+def _is_ablation(work_dirs: Sequence[Path]) -> bool:
+    return len(work_dirs) == 1 and (work_dirs[0] / ablation.ABLATION).is_file()
+
+
+def _check_classes(work_dirs: Sequence[Path], dataset: Dataset) -> None:
     for other in work_dirs[1:]:
         if (names := load_classes(other).names) != dataset.classes.names:
             raise ValueError(
                 f"{other}: expected a run with the classes {', '.join(dataset.classes.names)}, "
                 f"received one with {', '.join(names)}."
             )
-    if len(runs) == 1:
-        content = _page(runs[0], dataset, split, examples)
-    else:
-        content = _comparison_page(runs, dataset, split, examples, block)
-    out = out or work_dirs[0] / ("report.html" if len(runs) == 1 else "comparison.html")
-    write_atomically(out, lambda temporary: temporary.write_text(content, encoding="utf-8"))
-    return out
 
 
 def _page(run: Run, dataset: Dataset, split: str | None, examples: int) -> str:
@@ -105,22 +122,24 @@ def _page(run: Run, dataset: Dataset, split: str | None, examples: int) -> str:
     classes, names = dataset.classes, dataset.classes.names
     split, titles = _choose([run], split, examples)
     model = load_model(work_dir)
-    pictures = read_pictures(dataset, split, examples, clip_length(model), titles)
-    strips = stage_strips(work_dir, [stage["name"] for stage in stages], pictures, classes)
+    # One at least, for what was learned.
+    pictures = read_pictures(dataset, split, max(examples, 1), clip_length(model), titles)
+    shown = pictures[:examples]
+    strips = stage_strips(work_dir, [stage["name"] for stage in stages], shown, classes)
     sections = [
         scores.facts(stages),
         _scores(run, names),
         _other_splits(run, names),
-        html.section(
+        _pictures(
             "What each stage changed",
             f"Each stage's best model on {escape(split)}. {_CHOSEN if titles else ''}Below its "
             "labels: its errors, then the pixels that the stage put right and those that it "
             "spoilt, in per cent of the picture.",
-            _color_keys(classes),
-            _gallery(pictures, strips, titles),
+            classes,
+            _gallery(shown, strips, titles),
         ),
-        _own_stages(model, pictures[:3], classes),
-        _film(model, stages[-1]["name"], dataset, split),
+        _own_stages(model, shown[:3], classes),
+        _film(model, stages[-1]["name"], dataset, split) if shown else "",
         _learned(model, dataset, pictures),
         _trimaps(work_dir),
         _curves(work_dir),
@@ -145,24 +164,25 @@ def _comparison_page(
     panels = []
     for current in track(runs, "pictures of the runs"):  # one model in memory at a time
         model = load_model(current.work_dir)
-        pictures = read_pictures(dataset, split, examples, clip_length(model), titles)
-        found = found or [{} for _ in pictures]
-        for labels, picture in zip(found, pictures, strict=True):
+        pictures = read_pictures(dataset, split, max(examples, 1), clip_length(model), titles)
+        shown = pictures[:examples]
+        found = found or [{} for _ in shown]
+        for labels, picture in zip(found, shown, strict=True):
             stage = current.results["stages"][-1]["name"]
             labels[current.title] = stage_labels(model, stage, picture)
         panels.append((current.title, _panel(current, model, dataset, pictures)))
-    pairs = zip(pictures, found, strict=True)
+    pairs = zip(shown, found, strict=True)
     strips = [strip(picture, labels, classes, from_first=True) for picture, labels in pairs]
     sections = [
         comparison.score_tables(runs, classes.names),
         comparison.verdicts(runs, evaluated, block),
-        html.section(
+        _pictures(
             "Pictures",
             f"The last stage of each run on {escape(split)}. {_CHOSEN if titles else ''}Below the "
             "labels: the errors, then the pixels that are right other than in the first run, and "
             "those that are wrong, in per cent of the picture.",
-            _color_keys(classes),
-            _gallery(pictures, strips, titles),
+            classes,
+            _gallery(shown, strips, titles),
         ),
         html.section(
             "Settings that differ", "", scores.differences({r.title: r.results for r in runs})
@@ -171,6 +191,30 @@ def _comparison_page(
     ]
     title = f"{len(runs)} runs on {dataset.name}"
     return html.page(title, ", ".join(run.title for run in runs), sections)
+
+
+def _ablation_page(work_dir: Path, dataset: Dataset, examples: int) -> str:
+    """The page of a sweep."""
+    found = ablation.read_ablation(work_dir)
+    gallery = ""
+    if examples:
+        titles = ablation.choose(found, examples)
+        gallery = _gallery(*ablation.strips(found, dataset, titles), titles)
+    sections = [
+        ablation.score_tables(found),
+        ablation.verdicts(found),
+        _pictures(
+            "Pictures",
+            f"Of each row the first seed's network. {_CHOSEN}Below the labels: the errors, then "
+            "the pixels that are right other than in the first row, and those that are wrong, in "
+            "per cent of the picture.",
+            dataset.classes,
+            gallery,
+        ),
+        ablation.settings(found),
+    ]
+    titles = ", ".join(row.title for row in found.rows)
+    return html.page(found.summary["title"], titles, sections)
 
 
 def _panel(run: Run, model: keras.Model, dataset: Dataset, pictures: Sequence[Picture]) -> str:
@@ -193,7 +237,7 @@ def _choose(
     """The split to show, and the names of its pictures with titles if their scores are known."""
     work_dirs = [run.work_dir for run in runs]
     split = split or evaluated_split(work_dirs) or "val"
-    if evaluated_split(work_dirs, (split,)) is None:
+    if evaluated_split(work_dirs, (split,)) is None or not count:
         return split, None
     if len(runs) == 1:
         counts = stage_counts(work_dirs[0], split)
@@ -202,9 +246,15 @@ def _choose(
     return split, choose_pictures(counts[0], counts[-1], count) or None
 
 
+def _pictures(title: str, text: str, classes: Classes, gallery: str) -> str:
+    return html.section(title, text, _color_keys(classes), gallery) if gallery else ""
+
+
 def _gallery(
     pictures: Sequence[Picture], strips: Sequence[str], titles: dict[str, str] | None
 ) -> str:
+    if not pictures:
+        return ""
     shown = [titles[p.name] if titles else p.name for p in pictures]
     return html.tabs("Picture", list(zip(shown, strips, strict=True)), "gallery")
 
@@ -239,7 +289,7 @@ def _other_splits(run: Run, names: Sequence[str]) -> str:
 
 
 def _own_stages(model: keras.Model, pictures: Sequence[Picture], classes: Classes) -> str:
-    if len(getattr(model, "stage_names", ())) < 2:
+    if len(getattr(model, "stage_names", ())) < 2 or not pictures:
         return ""
     strips = own_strips(model, pictures, classes)
     panels = [(p.name, shown) for p, shown in zip(pictures, strips, strict=True)]
@@ -333,24 +383,27 @@ def main(
     block: int = 1,
     out: Path | None = None,
 ) -> None:
-    """Writes one self-contained HTML page about a finished training run, or several side by side.
+    """Writes one self-contained HTML page about a finished training run, several, or a sweep.
 
     Args:
-        work_dirs: directories of the training runs.
+        work_dirs: directories of the training runs, or the one that training.ablate has filled.
         dataset: one of `training.data.NAMES`; that of the (first) run by default.
         data_dir: directory of the data set; those that are generated need none.
         split: where the pictures are from: train, val or test; by default one on which
             training.evaluate has scored every picture, else val.
-        examples: how many pictures.
+        examples: how many pictures; 0 for none, where those of the data set must not go round.
         block: to compare runs, draw so many successive images together, as training.compare.
-        out: file to write; by default report.html in the run's directory, or comparison.html in
-            that of the first of several.
+        out: file to write; by default report.html in the run's directory, comparison.html in that
+            of the first of several, or ablation.html.
     """
     if not work_dirs:
         raise ValueError("Expected a training run: name the directory of one or several.")
     # TensorFlow takes the stages' models for one function that is traced anew each time.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    data = run_dataset(work_dirs[0], dataset, data_dir)
+    first = work_dirs[0]
+    if _is_ablation(work_dirs):
+        first = ablation.read_ablation(first).rows[0].run
+    data = run_dataset(first, dataset, data_dir)
     options = {"split": split, "examples": examples, "block": block, "out": out}
     print(write_report(work_dirs, data, **options))
 

@@ -12,6 +12,7 @@ from training.configs.sweeps import Sweep
 from training.evaluate import score_definitions
 from training.workdir import read_json
 
+ABLATION = "ablation.json"  # as `summarize` makes it
 # Columns of the table behind the comparison, and where an evaluation has them.
 COLUMNS = {
     "accuracy": ("accuracy",),

@@ -194,8 +194,19 @@ def test_a_run_without_results_is_refused(tmp_path, small_scenes):
 def test_a_split_without_pictures_is_refused(finished_run, small_scenes):
     with pytest.raises(ValueError, match="`split`"):
         write_report([finished_run], small_scenes, split="none")
-    with pytest.raises(ValueError, match="0 were asked for"):
-        write_report([finished_run], small_scenes, examples=0)
+    with pytest.raises(ValueError, match="`examples`: expected 0 or more, received -1"):
+        write_report([finished_run], small_scenes, examples=-1)
+
+
+@pytest.mark.usefixtures("eager")
+def test_pages_without_pictures(finished_run, small_scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr(html, "plot", lambda figure, alt: "")
+    other = shutil.copytree(finished_run, tmp_path / "other")
+    for runs in ([finished_run], [finished_run, other]):
+        written = write_report(runs, small_scenes, examples=0, out=tmp_path / "page.html")
+        text = written.read_text(encoding="utf-8")
+        assert "<figure" not in text and "<img" not in text and "gallery" not in text
+        assert "Label contexts" in text and "Settings" in text
 
 
 @pytest.mark.usefixtures("eager")

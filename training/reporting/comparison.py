@@ -1,6 +1,6 @@
 """Several runs side by side, each against the first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -8,6 +8,8 @@ from training.compare import compare
 from training.reporting import html, scores
 from training.reporting.runs import Run, stage_counts
 from training.workdir import read_json
+
+_VERDICTS = "Is the difference more than chance?"
 
 
 def score_tables(runs: Sequence[Run], names: Sequence[str]) -> str:
@@ -45,34 +47,45 @@ def verdicts(runs: Sequence[Run], split: str | None, block: int) -> str:
         split: one on which all were evaluated picture by picture; None if there is none.
         block: as in `metrics.paired_bootstrap`.
     """
-    title = "Is the difference more than chance?"
     if split is None:
         text = (
             "Unknown: the runs share no split of which <code>python -m training.evaluate</code> "
             "has written what it counted in each picture."
         )
-        return html.section(title, text)
+        return html.section(_VERDICTS, text)
     first, *others = [
         stage_counts(run.work_dir, split)[-1]._replace(title=run.title) for run in runs
     ]
-    rows, unknown = [], []
+    found, unknown = {}, []
     for other in others:
         try:
-            rows.append(_verdict(other.title, compare(first, other, block=block)))
+            found[other.title] = compare(first, other, block=block)
         except ValueError as error:
             unknown.append(f"<p>Not known: {escape(str(error))}</p>")
+    return verdict_section(found, first.title, len(first.names), split, block, *unknown)
+
+
+def verdict_section(
+    found: Mapping[str, Mapping[str, Any]],
+    first: str,
+    count: int,
+    split: str,
+    block: int,
+    *more: str,
+) -> str:
+    """What `training.compare` finds between the first and others, by title; and more HTML."""
     drawn = "pictures" if block == 1 else f"blocks of {block} successive pictures"
     text = (
-        f"Mean IoU on {len(first.names)} pictures of {escape(split)} against that of "
-        f"{escape(first.title)}, in points, with the 95 % interval of a paired bootstrap over "
-        f"{drawn}. Another seed of the training may change more than that."
+        f"Mean IoU on {count} pictures of {escape(split)} against that of {escape(first)}, in "
+        f"points, with the 95 % interval of a paired bootstrap over {drawn}. Another seed of the "
+        "training may change more than that."
     )
     head = ["", "difference", "95 % interval", "draws that it wins", ""]
-    tables = [html.table(head, [rows])] if rows else []
-    return html.section(title, text, *tables, *unknown)
+    rows = [_verdict(title, one) for title, one in found.items()]
+    return html.section(_VERDICTS, text, html.table(head, [rows]) if rows else "", *more)
 
 
-def _verdict(title: str, found: dict[str, Any]) -> str:
+def _verdict(title: str, found: Mapping[str, Any]) -> str:
     low, high = found["interval"]
     verdict = '<span class="quiet">may be chance</span>'
     if low > 0:

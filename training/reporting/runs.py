@@ -53,7 +53,9 @@ def evaluated_split(work_dirs: Sequence[Path], splits: Sequence[str] = SPLITS) -
 def stage_counts(work_dir: Path, split: str) -> list[Counts]:
     """What `training.evaluate` counted in each picture, by stage; those with a CRF left out."""
     stages = [stage["name"] for stage in read_json(evaluation_file(work_dir, split))["stages"]]
-    return [load_counts(f"{work_dir}:{name}", split) for name in stages if "+" not in name]
+    return [
+        load_counts(f"{work_dir}:{name}", split) for name in stages if not name.endswith("+crf")
+    ]
 
 
 def choose_pictures(first: Counts, last: Counts, count: int) -> dict[str, str]:
