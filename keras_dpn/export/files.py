@@ -89,7 +89,7 @@ def export_litert(
             f"quantization='int8', and None without, received {type(representative).__name__} with "
             f"quantization={quantization!r}."
         )
-    function = _function(model, image_size, batch=1)
+    function = _function(model, standardize_image_size(model, image_size), batch=1)
     # By way of a SavedModel: the file has its signature, with the names of inputs and outputs.
     with tempfile.TemporaryDirectory() as temporary:
         archive = keras.export.ExportArchive()
@@ -161,13 +161,14 @@ def export_onnx(
         found, _ = tf2onnx.convert.from_function(
             function, input_signature=function.input_signature, opset=OPSET
         )
-        specs = {x.name: x.shape for x in _function(model, image_size, batch=None).input_signature}
+        known = _function(model, standardize_image_size(model, image_size), batch=None)
+        specs = {x.name: x.shape for x in known.input_signature}
         for tensor in found.graph.input:
-            for dim, known in zip(
+            for dim, size in zip(
                 tensor.type.tensor_type.shape.dim, specs[tensor.name], strict=True
             ):
-                if known is not None:
-                    dim.dim_value = known
+                if size is not None:
+                    dim.dim_value = size
         onnx.checker.check_model(found)  # tf2onnx passes on what it doesn't know
     except Exception as error:  # tf2onnx raises all kinds
         raise ValueError(f"{path}: ONNX can't hold this model: {_reason(error)}") from error
@@ -187,8 +188,11 @@ def _checked_path(model, path, suffix, name) -> Path:
 
 
 def _function(model, image_size, batch):
-    """The model as a function from named uint8 tensors to labels and probabilities."""
-    size = standardize_image_size(model, image_size) or (None, None)
+    """The model as a function from named uint8 tensors to labels and probabilities.
+
+    Of images of any size where `image_size` is None, whatever the model was built for.
+    """
+    size = image_size or (None, None)
     is_video = isinstance(model, SpatialTemporalDPN)
     time = _time(model, size) if is_video else ()
     specs = [tf.TensorSpec((batch, *time, *size, 3), "uint8", "frames" if is_video else "image")]

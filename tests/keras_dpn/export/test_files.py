@@ -110,12 +110,15 @@ def test_potentials_that_are_networks_in_both_formats(tmp_path):
         np.testing.assert_allclose(found, probabilities, atol=1e-4)
 
 
-def test_onnx_of_one_size_resizes_as_the_model_does(tmp_path):
+@pytest.mark.parametrize("known", ["by the model", "by the file"])
+def test_onnx_of_one_size_resizes_as_the_model_does(known, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
     small = {"num_blocks": 1, "block6": ((1, 8),), "units": 8, "width": 0.1}
-    model = models.PiecewiseCRF(3, (1.2, 0.7), ("above",), **small)
-    path = export_onnx(model, tmp_path / "model.onnx", image_size=(96, 128))  # 1.2 * 96 = 115.2
+    size = (96, 128)  # 1.2 * 96 = 115.2
+    shape, image_size = ((*size, 3), None) if known == "by the model" else ((None, None, 3), size)
+    model = models.PiecewiseCRF(3, (1.2, 0.7), ("above",), input_shape=shape, **small)
+    path = export_onnx(model, tmp_path / "model.onnx", image_size=image_size)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape[1:] == [96, 128, 3]
     images = pictures(1, 96, 128)
