@@ -18,7 +18,8 @@ from tyro.conf import Positional
 from keras_dpn import inference, viz
 from training.cli import run
 from training.data.camera import FilmedPhotographs
-from training.evaluate import evaluate, run_dataset, write_evaluation
+from training.evaluate import run_dataset, write_evaluation
+from training.scoring import evaluate
 from training.workdir import load_model, write_atomically
 
 SHOWN = 5  # consecutive frames in the picture

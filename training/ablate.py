@@ -28,7 +28,8 @@ from tyro.conf import Positional
 from training.cli import run
 from training.configs import to_json
 from training.configs.sweeps import SWEEPS, Row, Sweep
-from training.evaluate import evaluate, run_dataset, write_evaluation
+from training.evaluate import run_dataset, write_evaluation
+from training.scoring import evaluate
 from training.sweep_plan import Job, Place, make_plan
 from training.sweep_table import ABLATION, markdown, summarize, table
 from training.train import build_model, open_dataset, with_absolute_paths

@@ -18,8 +18,8 @@ from training.configs.base import Stage, StageConfig, TrainConfig
 from training.data import Dataset
 from training.data.pipeline import eval_dataset, steps_per_epoch, train_dataset
 from training.data.statistics import median_frequency_weights
-from training.evaluate import evaluate
 from training.optimizers import build_optimizer, forget_steps
+from training.scoring import evaluate
 
 
 @dataclass

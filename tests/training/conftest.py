@@ -15,7 +15,7 @@ from training.configs import RECIPES, TrainConfig, to_json
 from training.configs.networks.dpn import DPNConfig
 from training.data.moving_scenes import MovingScenesDataset
 from training.data.scenes import ScenesDataset
-from training.evaluate import evaluate
+from training.scoring import evaluate
 from training.workdir import stage_dir
 
 CHROMIUM = shutil.which("chromium")

@@ -9,7 +9,7 @@ from training import crf_search as script
 from training.crf_search import coarse_to_fine, finer, keep_answers, search, starting_axes
 from training.crf_settings import read_crf
 from training.data import Classes, Dataset, Example
-from training.evaluate import evaluate
+from training.scoring import evaluate
 from training.workdir import load_model
 
 CLASSES = Classes(("dark", "red"), ((0, 0, 0), (255, 0, 0)), ignore=7)

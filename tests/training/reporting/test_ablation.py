@@ -6,9 +6,10 @@ import pytest
 
 from training.configs import RECIPES
 from training.configs.sweeps import Row, Sweep
-from training.evaluate import evaluate, write_evaluation
+from training.evaluate import write_evaluation
 from training.report import write_report
 from training.reporting.ablation import read_ablation
+from training.scoring import evaluate
 from training.sweep_table import ABLATION, summarize
 from training.workdir import load_model, write_json
 

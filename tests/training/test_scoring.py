@@ -1,0 +1,283 @@
+import itertools
+import json
+
+import keras
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix
+
+from keras_dpn import inference, metrics
+from keras_dpn.models import SpatialTemporalDPN
+from training import scoring
+from training.data import Classes, Dataset, Example
+from training.data.moving_scenes import MovingScenesDataset
+from training.scoring import evaluate
+
+CLASSES = Classes(("dark", "red", "absent"), ((0, 0, 0), (255, 0, 0), (0, 0, 255)), ignore=7)
+
+
+class Pictures(Dataset):
+    """Three pictures of different sizes; the labels are wrong in places, and ignored in others."""
+
+    name = "pictures"
+    classes = CLASSES
+    splits = {"val": tuple(Example(str(i), index=i) for i in range(3)), "empty": ()}
+
+    def read(self, example):
+        rng = np.random.default_rng(example.index)
+        labels = rng.choice([0, 1, 1, 7], (4 + example.index, 6)).astype("uint8")
+        image = np.zeros((*labels.shape, 3), "uint8")
+        image[..., 0] = rng.choice([10, 200], labels.shape)
+        return image, labels
+
+
+class RedModel(keras.Model):
+    """Stage "unary" says red everywhere, stage "final" where the image is red."""
+
+    stage_names = ("unary", "final")
+
+    def __init__(self, classes=3):
+        image = keras.Input((None, None, 3))
+        unary = self.layer(classes, np.zeros(3), [0.0, 9.0, -9.0])(image)
+        final = self.layer(classes, [0.0, 0.1, -9.0], [0.0, -10.0, -9.0])(image)
+        super().__init__(image, final)
+        self.outputs_of = {"unary": unary, "final": final}
+
+    @staticmethod
+    def layer(classes, red, bias):
+        kernel = np.zeros((1, 1, 3, classes))
+        kernel[0, 0, 0, :3] = red
+        bias = np.pad(np.array(bias), (0, classes - 3), constant_values=-9.0)
+        return keras.layers.Conv2D(
+            classes,
+            1,
+            kernel_initializer=keras.initializers.Constant(kernel),
+            bias_initializer=keras.initializers.Constant(bias),
+        )
+
+    def stage_model(self, name):
+        return keras.Model(self.inputs, self.outputs_of[name])
+
+
+def expected_confusion(predict):
+    pairs = [Pictures().read(e) for e in Pictures.splits["val"]]
+    truth = np.concatenate([labels.ravel() for _, labels in pairs])
+    found = np.concatenate([predict(image).ravel() for image, _ in pairs])
+    return confusion_matrix(truth[truth != 7], found[truth != 7], labels=[0, 1, 2])
+
+
+def red_where_red(image):
+    return (image[..., 0] > 100).astype(int)
+
+
+def test_every_stage_is_scored_in_one_pass_over_images_of_any_size():
+    found = evaluate(RedModel(), Pictures(), "val", stages=("unary", "final"))
+    assert found["dataset"] == "pictures"
+    assert (found["split"], found["images"]) == ("val", 3)
+    unary, final = found["stages"]
+    assert (unary["name"], final["name"]) == ("unary", "final")
+    np.testing.assert_array_equal(
+        unary["confusion"], expected_confusion(lambda image: np.ones(image.shape[:2], int))
+    )
+    confusion = expected_confusion(red_where_red)
+    np.testing.assert_array_equal(final["confusion"], confusion)
+    hits, union = confusion[1, 1], confusion[1].sum() + confusion[:, 1].sum() - confusion[1, 1]
+    assert final["iou"][1] == pytest.approx(hits / union)
+    assert final["iou"][2] is None
+    assert final["miou"] == pytest.approx(np.mean(final["iou"][:2]))
+    assert final["accuracy"] == pytest.approx(np.trace(confusion) / confusion.sum())
+    per_image = found.pop("per_image")
+    json.dumps(found, allow_nan=False)
+    assert per_image["names"] == ["0", "1", "2"]
+    for stage in (unary, final):
+        np.testing.assert_array_equal(
+            per_image["confusions"][stage["name"]].sum(axis=0), stage["confusion"]
+        )
+    labels = Pictures().read(Pictures.splits["val"][1])[1]
+    assert per_image["confusions"]["unary"][1].sum() == np.sum(labels != 7)
+
+
+def test_by_default_the_models_output_alone_is_scored():
+    found = evaluate(RedModel(), Pictures(), "val")
+    assert [stage["name"] for stage in found["stages"]] == ["final"]
+    np.testing.assert_array_equal(
+        found["stages"][0]["confusion"], expected_confusion(red_where_red)
+    )
+
+
+def test_scales_and_mirror_reach_the_model():
+    found = evaluate(RedModel(), Pictures(), "val", scales=(0.5,), mirror=True)
+    assert found["scales"] == [0.5]
+    assert found["mirror"] is True
+    assert found["stages"][0]["confusion"] != expected_confusion(red_where_red).tolist()
+
+
+def next_class(image, probabilities, **settings):
+    """Stands for a CRF: makes each class the next one where the image is red."""
+    assert image.dtype == np.uint8
+    assert settings == {"bilateral": [4, 50, 5]}
+    red = image[..., :1] > 100
+    return np.where(red, np.roll(probabilities, 1, axis=-1), probabilities)
+
+
+def test_every_stage_is_scored_without_and_with_the_crf(monkeypatch):
+    monkeypatch.setattr(scoring, "refine", next_class)
+    crf = {"bilateral": [4, 50, 5]}
+    found = evaluate(RedModel(), Pictures(), "val", stages=("unary", "final"), crf=crf)
+    assert found["crf"] == crf
+    rows = {row["name"]: row["confusion"] for row in found["stages"]}
+    assert list(rows) == ["unary", "unary+crf", "final", "final+crf"]
+    assert rows["final"] == expected_confusion(red_where_red).tolist()
+    assert rows["final+crf"] == expected_confusion(lambda x: 2 * red_where_red(x)).tolist()
+    assert rows["unary+crf"] == expected_confusion(lambda x: 1 + red_where_red(x)).tolist()
+
+
+def test_objects_and_calibration_are_those_of_all_images():
+    settings = {"box_threshold": 0.7, "boundary_tolerance": 0.1, "calibration_bins": 5}
+    model = RedModel()
+    found = evaluate(model, Pictures(), "val", stages=("unary", "final"), **settings)
+    counts, calibration = [], 0
+    for image, labels in map(Pictures().read, Pictures.splits["val"]):
+        probabilities = inference.predict_probabilities(model, image)
+        predicted, confidences = red_where_red(image), probabilities.max(axis=-1)
+        counts.append(metrics.object_counts(labels, predicted, 3, 7, 0.1))
+        pixels = labels, predicted, confidences, 7, 5
+        calibration = calibration + metrics.calibration_counts(*pixels)
+    unary, final = found["stages"]
+    parameters = {"box_threshold": 0.7, "boundary_tolerance": 0.1}
+    assert final["objects"] == metrics.object_scores(counts, 0.7) | parameters
+    assert final["calibration"] == metrics.calibration(calibration)
+    assert unary["objects"]["per_class"]["ta"][0] == 0, "it says red everywhere"
+    assert unary["calibration"]["ece"] != final["calibration"]["ece"]
+
+
+def test_several_models_are_averaged_in_tiles_or_not(monkeypatch):
+    first, second = RedModel(), RedModel()
+    second.set_weights([-w for w in second.get_weights()])
+    found = evaluate([first, second], Pictures(), "val")
+    assert found["models"] == 2
+    expected = np.zeros((3, 3), int)
+    for image, labels in map(Pictures().read, Pictures.splits["val"]):
+        pair = [inference.predict_probabilities(model, image) for model in (first, second)]
+        expected += confusion_matrix(
+            labels.ravel(), sum(pair).argmax(axis=-1).ravel(), labels=[0, 1, 2]
+        )
+    np.testing.assert_array_equal(found["stages"][0]["confusion"], expected)
+    looks = []
+    whole = inference.predict_probabilities
+
+    def spy(model, image, scales, mirror, tile):
+        looks.append(tile)
+        return whole(model, image, scales, mirror, tile)
+
+    monkeypatch.setattr(inference, "predict_probabilities", spy)
+    assert evaluate([first, second], Pictures(), "val", tile=512)["tile"] == 512
+    assert looks == [512, 512, 512]
+
+
+def test_an_image_that_cannot_be_read_ends_the_evaluation():
+    class Broken(Pictures):
+        def read(self, example):
+            if example.index == 1:
+                raise ValueError("1.png: can't be read")
+            return super().read(example)
+
+    with pytest.raises(ValueError, match="1.png: can't be read"):
+        evaluate(RedModel(), Broken(), "val")
+
+
+@pytest.mark.parametrize("around", ["void", "boundary"])
+def test_trimap_curves_are_of_all_images_together(around, monkeypatch):
+    monkeypatch.setattr(scoring, "TRIMAP_WIDTH", 3)
+    rows = evaluate(RedModel(), Pictures(), "val", stages=("unary", "final"), trimap=around)
+    pairs = [Pictures().read(e) for e in Pictures.splits["val"]]
+    total = sum(
+        metrics.trimap_confusions(labels, red_where_red(image), 3, 7, around, 3)
+        for image, labels in pairs
+    )
+    curve = rows["stages"][1]["trimap"]
+    assert curve["around"] == around
+    assert curve["widths"] == [1, 2, 3]
+    assert curve["miou"] == pytest.approx([metrics.mean_iou(c) for c in total])
+    assert curve["accuracy"] == pytest.approx([metrics.pixel_accuracy(c) for c in total])
+    assert rows["stages"][0]["trimap"] != curve
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="'empty' of pictures has no images"):
+        evaluate(RedModel(), Pictures(), "empty")
+    with pytest.raises(ValueError, match="`split`.*'test'"):
+        evaluate(RedModel(), Pictures(), "test")
+    with pytest.raises(ValueError, match="`stages`.*'b12'"):
+        evaluate(RedModel(), Pictures(), "val", stages=("b12",))
+    with pytest.raises(ValueError, match="3 classes, but the model answers with 5"):
+        evaluate(RedModel(5), Pictures(), "val")
+
+
+@pytest.fixture(scope="module")
+def moving():
+    return MovingScenesDataset({"val": 2}, size=(48, 64), frames=3)
+
+
+def expected_consistency(labels_of, dataset):
+    total = 0
+    for sequence in dataset.sequences["val"]:
+        for a, b in itertools.pairwise(sequence):
+            links = dataset.flow(a, b), dataset.flow(b, a)
+            pair = labels_of(a), labels_of(b), *links, dataset.classes.num_classes
+            total = total + metrics.temporal_confusion(*pair)
+    return total
+
+
+def test_sequences_of_a_model_for_pictures(moving):
+    model = RedModel(moving.classes.num_classes)
+    found = evaluate(model, moving, "val", stages=("unary", "final"), consistency=True)
+    one_by_one = evaluate(model, moving, "val", stages=("unary", "final"))
+    expected = expected_consistency(
+        lambda example: red_where_red(moving.read_frame(example)), moving
+    )
+    for stage, alone in zip(found["stages"], one_by_one["stages"], strict=True):
+        assert stage["confusion"] == alone["confusion"] and "consistency" not in alone
+    unary, final = (stage["consistency"] for stage in found["stages"])
+    assert unary["miou"] == 1 and unary["pixels"] == expected.sum()  # the same everywhere
+    assert final["miou"] == pytest.approx(metrics.scores(expected)["miou"])
+    assert found["images"] == 6
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("linking", ["flow", "static"])
+def test_a_model_for_clips(moving, linking):
+    model = SpatialTemporalDPN(
+        moving.classes.num_classes,
+        linking=linking,
+        width=0.04,
+        trunk="large_fov",
+        triple_window=3,
+        pairwise_stride=4,
+    )
+    labels = {}
+    for example in moving.examples("val"):
+        clip = moving.read_clip(example, 3)
+        inputs = clip.frames[None]
+        if linking == "flow":
+            flows = {"forward_flow": clip.forward_flow, "backward_flow": clip.backward_flow}
+            inputs = {"frames": inputs} | {name: flow[None] for name, flow in flows.items()}
+        labels[example] = np.argmax(model.predict_on_batch(inputs)[0], axis=-1)
+    found = evaluate(model, moving, "val")["stages"][0]
+    expected = expected_consistency(labels.get, moving)
+    assert found["consistency"]["miou"] == pytest.approx(metrics.scores(expected)["miou"])
+    truth = np.concatenate([moving.read(example)[1].ravel() for example in labels])
+    predicted = np.concatenate([found.ravel() for found in labels.values()])
+    np.testing.assert_array_equal(
+        found["confusion"], confusion_matrix(truth, predicted, labels=range(11))
+    )
+
+
+def test_sequences_are_refused(moving):
+    model = RedModel(moving.classes.num_classes)
+    refused = (model, {"mirror": True}), ([model, model], {}), (model, {"tile": 512})
+    for networks, options in refused:
+        with pytest.raises(ValueError, match="by one model: leave out scales, mirroring and tiles"):
+            evaluate(networks, moving, "val", consistency=True, **options)
+    with pytest.raises(ValueError, match="data set of clips, which pictures is not"):
+        evaluate(RedModel(), Pictures(), "val", consistency=True)
