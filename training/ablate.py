@@ -16,6 +16,7 @@ Sweeps: training/configs/sweeps.
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -211,8 +212,11 @@ def _model_file(place: Place) -> Path:
 
 
 def _score(places: Places, sweep: Sweep, work_dir: Path, split: str) -> dict[tuple[str, int], Path]:
-    """The evaluations of rows, by name and seed, made anew where they are not of this network."""
-    files = {}
+    """The evaluations of rows, by name and seed, made anew where they are not of this network.
+
+    Rows that look at one network are scored in one pass.
+    """
+    files, missing = {}, defaultdict(list)
     for (name, seed), place in places.items():
         file = files[name, seed] = work_dir / "evaluations" / f"{name}_seed{seed}_{split}.json"
         output = load_stages(place.run)[place.stage].output if place.stage else sweep[name].output
@@ -220,17 +224,27 @@ def _score(places: Places, sweep: Sweep, work_dir: Path, split: str) -> dict[tup
         scored = {"run": str(place.run), "stage": place.stage, "output": output}
         scored = json.loads(json.dumps(scored | {"crf": sweep[name].crf}))
         if not _is_scored(scored, file, place):
-            found = evaluate(
-                load_model(*place),
-                run_dataset(place.run),
-                split,
-                stages=output and (output,),
-                crf=sweep[name].crf,
-                consistency=sweep.consistency,
-                progress=True,
-            )
-            write_evaluation(file, {**found, **scored})
+            missing[place, json.dumps(scored["crf"])].append((file, scored))
+    for (place, _), rows in missing.items():
+        model, crf = load_model(*place), rows[0][1]["crf"]
+        named = any(row["output"] for _, row in rows)
+        last = model.stage_names[-1] if named else "final"
+        stages = sorted({row["output"] or last for _, row in rows}) if named else None
+        options = {"crf": crf, "consistency": sweep.consistency, "progress": True}
+        found = evaluate(model, run_dataset(place.run), split, stages=stages, **options)
+        for file, row in rows:
+            write_evaluation(file, {**_of_stage(found, row["output"] or last), **row})
     return files
+
+
+def _of_stage(evaluation: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An evaluation of one stage alone, and of what the CRF made of it."""
+    names = (name, f"{name}+crf")
+    stages = [stage for stage in evaluation["stages"] if stage["name"] in names]
+    confusions = evaluation["per_image"]["confusions"]
+    confusions = {stage["name"]: confusions[stage["name"]] for stage in stages}
+    per_image = {**evaluation["per_image"], "confusions": confusions}
+    return {**evaluation, "stages": stages, "per_image": per_image}
 
 
 def _is_scored(scored: Mapping[str, Any], file: Path, place: Place) -> bool:
