@@ -448,7 +448,7 @@ def test_potentials_learn_apart_what_they_learn_together(pictures, trained_piece
 
 def test_a_piecewise_run_is_of_use(trained_piecewise, pictures, tmp_path):
     work_dir, picture = trained_piecewise, next((pictures / "images").glob("val*"))
-    evaluate.main(work_dir=(work_dir,), stages=True)
+    evaluate.main(work_dir=(work_dir,), stages=())
     found = json.loads((work_dir / "evaluation_val.json").read_text())["stages"]
     names = ["unary", "above", "field", "final"]
     assert [stage["name"] for stage in found] == names
