@@ -101,9 +101,10 @@ def verdicts(ablation: Ablation) -> str:
 
 
 def settings(ablation: Ablation) -> str:
-    """In what the runs differ."""
+    """In what the runs differ, folded away: of different networks it is much."""
     results = {row.title: read_json(row.run / RESULTS) for row in ablation.rows}
-    return html.section("Settings that differ", "", scores.differences(results))
+    table = f"<details><summary>Show them</summary>{scores.differences(results)}</details>"
+    return html.section("Settings that differ", "", table)
 
 
 def strips(
