@@ -227,13 +227,12 @@ def _score(places: Places, sweep: Sweep, work_dir: Path, split: str) -> dict[tup
             missing[place, json.dumps(scored["crf"])].append((file, scored))
     for (place, _), rows in missing.items():
         model, crf = load_model(*place), rows[0][1]["crf"]
-        named = any(row["output"] for _, row in rows)
-        last = model.stage_names[-1] if named else "final"
-        stages = sorted({row["output"] or last for _, row in rows}) if named else None
+        outputs = {row["output"] or "final" for _, row in rows}
+        stages = None if outputs == {"final"} else sorted(outputs)  # some networks have no others
         options = {"crf": crf, "consistency": sweep.consistency, "progress": True}
         found = evaluate(model, run_dataset(place.run), split, stages=stages, **options)
         for file, row in rows:
-            write_evaluation(file, {**_of_stage(found, row["output"] or last), **row})
+            write_evaluation(file, {**_of_stage(found, row["output"] or "final"), **row})
     return files
 
 

@@ -193,9 +193,7 @@ class PiecewiseCRF(StagedModel):
         pieces = stage.split("+")
         if len(pieces) == 1 or not self.has_stage(stage):
             return super().stage_model(stage)
-        unary, relations = self._some(pieces)
-        field = infer(unary, list(relations.values()), self._config)
-        logits = Resize()((field, self.input))
+        logits = self._potentials_and_field(pieces)["logits"]
         return keras.Model(self.input, logits, name=f"{self.name}_{'_'.join(pieces)}")
 
     def learner(self, pieces=None, objective="piecewise", ignore_label=255):
@@ -251,13 +249,9 @@ class PiecewiseCRF(StagedModel):
                 f"Invalid value for argument `pieces`: expected all with objective {objective!r}, "
                 f"received {pieces}."
             )
-        unary, relations = self._some(pieces)
-        field = infer(unary, list(relations.values()), self._config)
-        outputs = {"unary": unary, "relations": relations, "field": field}
-        outputs["logits"] = Resize()((field, self.input))
         return PiecewiseLearner(
             self.input,
-            outputs,
+            self._potentials_and_field(pieces),
             pieces,
             objective,
             ignore_label,
@@ -265,10 +259,13 @@ class PiecewiseCRF(StagedModel):
             name=f"{self.name}_learner",
         )
 
-    def _some(self, pieces):
-        """The unary map, of zeros unless "unary" is a piece, and the pieces that are relations."""
+    def _potentials_and_field(self, pieces):
+        """The pieces' potentials, zeros for a unary one that is none of them, and their field."""
         unary = self._unary_maps["with" if "unary" in pieces else "without"]
-        return unary, {name: own for name, own in self._potentials.items() if name in pieces}
+        relations = {name: own for name, own in self._potentials.items() if name in pieces}
+        field = infer(unary, list(relations.values()), self._config)
+        logits = Resize()((field, self.input))
+        return {"unary": unary, "relations": relations, "field": field, "logits": logits}
 
     def graph_size(self, height, width, batch_size=1):
         """What a training step on images of a size takes; see `graph_size`."""

@@ -15,7 +15,14 @@ from training.compare import load_counts
 from training.data import Classes, Dataset
 from training.evaluate import OTHER_SCORES, SCORES
 from training.reporting import comparison, html, scores
-from training.reporting.pictures import Picture, clip_length, read_pictures, stage_maps, strip
+from training.reporting.pictures import (
+    Picture,
+    clip_length,
+    output_map,
+    read_pictures,
+    stage_output,
+    strip,
+)
 from training.reporting.runs import choose_pictures
 from training.sweep_table import ABLATION
 from training.workdir import RESULTS, load_classes, load_model, read_json
@@ -126,11 +133,8 @@ def strips(
 
 def _labels(model: Any, evaluation: Mapping[str, Any], picture: Picture) -> np.ndarray:
     """What the row's network, up to its output and with its CRF, says."""
-    if hasattr(model, "stage_names"):
-        output = evaluation["output"] or model.stage_names[-1]
-        probabilities = stage_maps(model, picture, [output])[output]
-    else:
-        probabilities = inference.predict_probabilities(model, picture.image)
+    output = evaluation["output"] or stage_output(model, "final")
+    probabilities = output_map(model, output, picture)
     if evaluation["crf"] is not None:
         probabilities = refine(picture.image, probabilities, **evaluation["crf"])
     return inference.to_labels(probabilities)
@@ -139,7 +143,7 @@ def _labels(model: Any, evaluation: Mapping[str, Any], picture: Picture) -> np.n
 def _mean(row: Row) -> dict[str, Any]:
     """The last stage's scores, means of the seeds; None where a seed has none."""
     stages = [evaluation["stages"][-1] for evaluation in row.evaluations]
-    mean = {"name": row.title, **stages[0]} | {"name": row.title}
+    mean = {**stages[0], "name": row.title}
     mean |= {key: _average([stage[key] for stage in stages]) for key in SCORES}
     mean["iou"] = [_average(values) for values in zip(*(s["iou"] for s in stages), strict=True)]
     for group, key in OTHER_SCORES.values():

@@ -115,10 +115,14 @@ def stage_strips(
 
 def stage_labels(model: keras.Model, stage: str, picture: Picture) -> np.ndarray:
     """The labels after a stage of training."""
-    output = stage_output(model, stage)
+    return inference.to_labels(output_map(model, stage_output(model, stage), picture))
+
+
+def output_map(model: keras.Model, output: str | None, picture: Picture) -> np.ndarray:
+    """Probabilities (H, W, L) at one of a model's stages, or of a model with one output alone."""
     if output is None:
-        return inference.predict_labels(model, picture.image)
-    return inference.to_labels(stage_maps(model, picture, [output])[output])
+        return inference.predict_probabilities(model, picture.image)
+    return stage_maps(model, picture, [output])[output]
 
 
 def stage_output(model: keras.Model, stage: str) -> str | None:
