@@ -112,6 +112,7 @@ def export(
     classes = _standardize_classes(classes, model.output_shape[-1])
     outputs = _standardize_outputs(outputs, classes, model)
     image_size = standardize_image_size(model, image_size)
+    frames = getattr(model, "frames", 1)
     directory = Path(directory)
     if version is not None and (directory / str(version)).exists():
         raise ValueError(f"{directory / str(version)} exists. Choose another `version`.")
@@ -121,6 +122,7 @@ def export(
         "output_shape": model.output_shape[1:],
         "classes": classes,
         "stages": model.stage_names if "stages" in outputs else None,
+        "frames": frames,
         "image_size": image_size,
         "max_pixels": max_pixels,
         "precision": precision or "float32",
@@ -150,7 +152,7 @@ def export(
             specs = {name: inputs for name, (_, inputs) in served.items()}
             # A request that fails would keep the server from loading the version.
             size = [min(side, math.isqrt(max_pixels)) for side in warmup]
-            requests = warmup_requests(specs, size, getattr(model, "frames", 1))
+            requests = warmup_requests(specs, size, frames)
             write_warmup(written, directory.name, requests)
         target = directory / str(_next_version(directory) if version is None else version)
         written.rename(target)

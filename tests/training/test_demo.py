@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_dpn import inference, models
+from keras_dpn.export import export
 from training import demo
+from training.data.flow import dis_flow
 from training.data.scenes import CLASSES, ScenesDataset
 from training.data.video import VideoReader
 from training.demo_page import labelling
@@ -40,6 +43,9 @@ class FakeModel:
     def __call__(self, image):
         return Found((image[None, ..., 0] > 127).astype("uint8"), None)
 
+    def film(self, frames):
+        return map(self, frames)
+
 
 def test_the_committed_model_labels_scenes(model):
     assert sum(f.stat().st_size for f in COMMITTED.rglob("*") if f.is_file()) < 5e6
@@ -56,6 +62,31 @@ def test_the_committed_model_labels_scenes(model):
         assert found.confidences[-1][~right[-1][-1]].mean() < 80
     unary, _, _, final = np.mean(right, axis=(0, 2, 3))
     assert final > 0.95 and final > unary
+
+
+@pytest.mark.parametrize(
+    ("linking", "labels_of", "outputs"),
+    [("static", "middle", ("labels", "probabilities")), ("flow", "all", ("stages",))],
+)
+def test_a_network_for_clips_sees_the_frames_beside(linking, labels_of, outputs, tmp_path):
+    network = models.SpatialTemporalDPN(
+        **{"num_classes": 3, "width": 0.05, "fc_width": 16, "mixtures": 1, "scale": 5.0},
+        **{"triple_window": 3, "context_window": 3, "linking": linking, "labels_of": labels_of},
+    )
+    colors = [[0, 0, 0], [0, 128, 0], [0, 0, 128]]
+    classes = {"names": ["a", "b", "c"], "colors": colors, "ignore": 255}
+    export(network, tmp_path, classes=classes, outputs=outputs, warmup=None)
+    model = open_model(tmp_path, tmp_path)
+    film = np.random.default_rng(0).integers(0, 256, (4, 32, 40, 3), "uint8")
+    found = [*model.film(iter(film))]
+    expected = inference.predict_video(network, film, dis_flow if linking == "flow" else None)
+    for answer, probabilities in zip(found, expected, strict=True):
+        assert (answer.labels[-1] == probabilities.argmax(axis=-1)).mean() > 0.999
+        percent = 100 * probabilities.max(axis=-1)
+        assert np.abs(answer.confidences[-1] - percent).max() <= 0.51
+        assert answer.labels.shape == (len(model.stages), 32, 40)
+    one_by_one = [model(frame).confidences for frame in film]
+    assert (np.stack([answer.confidences for answer in found]) != one_by_one).any()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from PIL import Image
 from keras_dpn import viz
 from training.data.images import ImageError, read_image
 from training.data.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
-from training.demo_page.served import ServedModel
+from training.demo_page.served import Found, ServedModel
 from training.demo_page.viewer import answer, message
 
 # Pictures of more pixels are not even decoded: these take 150 MB.
@@ -89,8 +89,10 @@ class Labeller:
         total = min(reader.frame_count or FRAMES, FRAMES)
         count = 0
         with ExitStack() as stack:
-            for frame in islice(reader, FRAMES):
-                drawn, value = self._frame(frame, f"{path.stem}_{count:06}", note)
+            small = (shrunk(frame, self._frame_pixels) for frame in islice(reader, FRAMES))
+            frames, seen = tee(small)
+            for frame, found in zip(frames, self.model.film(seen), strict=True):
+                drawn, value = self._frame(frame, found, f"{path.stem}_{count:06}", note)
                 if not count:
                     writer = VideoWriter(film, reader.fps, drawn.shape[:2])
                     stack.enter_context(writer)
@@ -110,10 +112,11 @@ class Labeller:
             parts.append(_shrunk_note(reader.size, seen))
         return " ".join(parts)
 
-    def _frame(self, frame: np.ndarray, name: str, note: str) -> tuple[np.ndarray, dict[str, Any]]:
+    def _frame(
+        self, frame: np.ndarray, found: Found, name: str, note: str
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """A frame of the labelled film, and what the page shows of it."""
-        frame = shrunk(frame, self._frame_pixels)
-        found, classes = self.model(frame), self.model.classes
+        classes = self.model.classes
         drawn = viz.labelled_frame(
             frame, found.labels[-1], classes.names, classes.colors, classes.ignore
         )

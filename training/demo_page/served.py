@@ -1,13 +1,16 @@
 """A model as it is served: asked for labels and confidences after each stage, without Keras."""
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from keras_dpn.client.video import clips
 from training.data.dataset import Classes
+from training.data.flow import dis_flow
 
 FACTS = "model.json"
 
@@ -47,11 +50,27 @@ class ServedModel:
         self.classes = Classes.from_json(facts["classes"])
         self.stages = tuple(facts.get("stages") or ("final",))
         self.max_pixels = int(facts["max_pixels"])
+        self._frames = int(facts.get("frames") or 1)  # of the clips that it takes
         self._loaded = tf.saved_model.load(path)  # its variables go when it goes
 
     def __call__(self, image: np.ndarray) -> Found:
         """Asks for a picture, uint8 RGB (H, W, 3)."""
-        answer = self._loaded.signatures["image"](image=tf.constant(image[None]))
+        return self._asked("image", {"image": image})
+
+    def film(self, frames: Iterable[np.ndarray]) -> Iterator[Found]:
+        """Asks for each frame of a film, uint8 RGB (H, W, 3), with those beside it if it can."""
+        if self._frames == 1:
+            yield from map(self, frames)
+            return
+        links = "clip_with_flow" in self._loaded.signatures
+        for clip in clips(frames, self._frames, dis_flow if links else None):
+            found = self._asked("clip_with_flow" if links else "clip", clip)
+            yield Found(*(None if x is None else _middle(x) for x in found))
+
+    def _asked(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Found:
+        """The answer to a batch of one; to a clip with its time before H and W if it has one."""
+        batch = {name: tf.constant(x[None]) for name, x in inputs.items()}
+        answer = self._loaded.signatures[signature](**batch)
         if "stage_labels" in answer:
             maps = answer["stage_labels"], answer["stage_confidences"]
             return Found(*(x[0].numpy() for x in maps))
@@ -60,6 +79,11 @@ class ServedModel:
             highest = answer["probabilities"].numpy().max(axis=-1)
             confidences = np.rint(100 * highest).astype("uint8")
         return Found(answer["labels"].numpy(), confidences)
+
+
+def _middle(maps: np.ndarray) -> np.ndarray:
+    """Those of a clip's middle frame (S, H, W), also where a network labels all: (S, T, H, W)."""
+    return maps if maps.ndim == 3 else maps[:, maps.shape[1] // 2]
 
 
 def open_model(path: Path, scratch: Path) -> ServedModel:

@@ -286,6 +286,7 @@ def test_model_json(path, tmp_path):
     assert stored["classes"] == CLASSES | {"ignore": 255}
     assert stored["input_shape"] == [None, None, 3] and stored["output_shape"][-1] == 3
     assert stored["max_pixels"] == MAX_PIXELS and "keras" in stored["versions"]
+    assert stored["frames"] == 1
     images = {"image": {"dtype": "uint8", "shape": [None, None, None, 3]}}
     files = {"image_bytes": {"dtype": "string", "shape": [None]}}
     assert stored["signatures"] == {"serving_default": files, "image": images}
