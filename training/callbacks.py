@@ -3,9 +3,12 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import keras
+
+from training.optimizers import averaged_weights
 
 
 class TrainingDiverged(ValueError):
@@ -30,6 +33,20 @@ class StopOnNaN(keras.callbacks.Callback):
             f"the last good checkpoint is {self._last_checkpoint()}. Lower the stage's "
             "learning_rate and --resume, or start anew."
         )
+
+
+class ValidateAverages(keras.callbacks.Callback):
+    """Validate the moving averages of the weights where the optimiser keeps them."""
+
+    def __init__(self):
+        super().__init__()
+        self._stack = ExitStack()
+
+    def on_test_begin(self, logs=None):
+        self._stack.enter_context(averaged_weights(self.model.optimizer))
+
+    def on_test_end(self, logs=None):
+        self._stack.close()
 
 
 class Epochs(keras.callbacks.Callback):

@@ -2,8 +2,11 @@
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -124,6 +127,8 @@ def build_optimizer(
         "accumulate": config.accumulate,
         "learning_rate": _schedule(config, steps_per_epoch // config.accumulate),
         "global_clipnorm": config.clip_norm,
+        "use_ema": config.ema_momentum is not None,
+        "ema_momentum": config.ema_momentum or 0.0,
     }
     if config.optimizer == "sgd":
         optimizer = LayerRatesSGD(
@@ -145,7 +150,53 @@ def forget_steps(optimizer: keras.optimizers.Optimizer) -> None:
     getattr(optimizer, "inner_optimizer", optimizer).forget_steps()  # Keras scales losses around it
 
 
+@contextmanager
+def averaged_weights(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Put the moving averages in the place of the weights; without averages, change nothing."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if not optimizer.use_ema:
+        yield
+        return
+    # Keras's SwapEMAWeights swaps by sums and differences, which changes the weights' last digits.
+    weights, averages = optimizer._trainable_variables, optimizer._model_variables_moving_average
+    kept = [np.array(weight) for weight in weights]
+    for weight, average in zip(weights, averages, strict=True):
+        weight.assign(average)
+    try:
+        yield
+    finally:
+        for weight, value in zip(weights, kept, strict=True):
+            weight.assign(value)
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn_training")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule, times a factor that rises from 1 / steps to 1 in the first `steps`."""
+
+    def __init__(self, schedule, steps: int):
+        super().__init__()
+        self.schedule = schedule
+        self.steps = steps
+
+    def __call__(self, step):
+        rate = self.schedule(step) if callable(self.schedule) else self.schedule
+        done = (ops.cast(step, "float32") + 1) / self.steps
+        return rate * ops.minimum(done, 1.0)
+
+    def get_config(self):
+        return {"schedule": self.schedule, "steps": self.steps}
+
+
 def _schedule(config: StageConfig, updates_per_epoch: int):
+    schedule = _schedule_after_warm_up(config, updates_per_epoch)
+    return WarmUp(schedule, config.warmup_steps) if config.warmup_steps else schedule
+
+
+def _schedule_after_warm_up(config: StageConfig, updates_per_epoch: int):
+    if config.schedule == "cosine":
+        return keras.optimizers.schedules.CosineDecay(
+            config.learning_rate, config.epochs * updates_per_epoch
+        )
     if config.schedule == "poly":
         return keras.optimizers.schedules.PolynomialDecay(
             config.learning_rate, config.epochs * updates_per_epoch, 0.0, power=config.power

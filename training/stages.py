@@ -1,5 +1,6 @@
 """Training in stages: each from the best weights of the one before."""
 
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,13 @@ import tensorflow as tf
 from keras_dpn.losses import SegmentationCrossEntropy
 from keras_dpn.metrics import SegmentationScores
 from training import workdir
-from training.callbacks import Epochs, StopOnNaN
+from training.callbacks import Epochs, StopOnNaN, ValidateAverages
 from training.checkpoints import Checkpoints
 from training.configs.base import Stage, StageConfig, TrainConfig
 from training.data import Dataset
 from training.data.pipeline import eval_dataset, steps_per_epoch, train_dataset
 from training.data.statistics import median_frequency_weights
-from training.optimizers import build_optimizer, forget_steps
+from training.optimizers import averaged_weights, build_optimizer, forget_steps
 from training.scoring import evaluate
 
 
@@ -131,6 +132,7 @@ class StagedTraining:
             verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[
                 StopOnNaN(stage.name, self.checkpoints.latest),
+                ValidateAverages(),
                 keras.callbacks.LambdaCallback(
                     on_epoch_begin=lambda *_: forget_steps(model.optimizer)
                 ),
@@ -188,8 +190,9 @@ class StagedTraining:
 
     def _learning(self, stage: Stage) -> keras.Model:
         """The network up to the stage's output; only the stage's layers are trainable."""
+        frozen = self.config.stage(stage.name).freeze
         for layer in self.model.layers:
-            layer.trainable = stage.teaches(layer.name)
+            layer.trainable = stage.teaches(layer.name) and not re.fullmatch(frozen, layer.name)
         return self.model.stage_model(stage.output)
 
     def _loss(self, stage: Stage, config: StageConfig) -> keras.losses.Loss:
@@ -213,7 +216,8 @@ class StagedTraining:
         self.progress.seconds += seconds
         self._record(stage, epoch + 1, logs)
         if "val_miou" in logs:
-            self._keep_best(stage, logs["val_miou"])
+            with averaged_weights(model.optimizer):
+                self._keep_best(stage, logs["val_miou"])
         self._save(model.optimizer)
 
     def _record(self, stage: Stage, epoch: int, logs: dict[str, float]) -> None:

@@ -1,6 +1,7 @@
 """Layers: weights and configuration around keras_dpn.ops."""
 
 from keras_dpn.layers.block_min_pool import BlockMinPool
+from keras_dpn.layers.dropout import Dropout
 from keras_dpn.layers.dynamic_node_link import DynamicNodeLink
 from keras_dpn.layers.edge_mean_field import EdgeMeanField
 from keras_dpn.layers.global_context import GlobalContext
@@ -13,6 +14,7 @@ from keras_dpn.layers.resize import Resize
 
 __all__ = [
     "BlockMinPool",
+    "Dropout",
     "DynamicNodeLink",
     "EdgeMeanField",
     "GlobalContext",

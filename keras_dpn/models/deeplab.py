@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from keras_dpn.layers import MeanFieldCRF
+from keras_dpn.layers import Dropout, MeanFieldCRF
 from keras_dpn.models.global_context import class_scores
 from keras_dpn.models.staged import StagedModel, check_crf, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
@@ -112,7 +112,7 @@ class DeepLab(StagedModel):
         )
         features = list(taps.values())[-1]  # (B, h, w, fc_width), h and w those of H / 8
         context = {"fusion": "late", "normalize": True} if global_context else {}
-        scores = class_scores(b11, features, **context)
+        scores = class_scores(b11, features, dropout=dropout, **context)
         logits = Interp(_STRIDE, name="b11_interp")((scores, image))  # (B, H, W, L)
         stages = {"unary": logits}
         if multiscale:
@@ -180,7 +180,7 @@ def _branch(x, name, channels, num_classes, dropout):
             kernel_initializer="he_normal",
             name=f"{name}_{part}",
         )(x)
-        x = layers.Dropout(dropout, name=f"{name}_{part}_dropout")(x)
+        x = Dropout(dropout, name=f"{name}_{part}_dropout")(x)
     return layers.Conv2D(
         num_classes, 1, kernel_initializer="zeros", dtype="float32", name=f"{name}_scores"
     )(x)

@@ -5,6 +5,7 @@ from keras import layers, ops
 
 from keras_dpn.layers import BlockMinPool, LocalConv2D, Resize
 from keras_dpn.models.global_context import class_scores
+from keras_dpn.models.skips import SKIPS, check_skips, decode
 from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_one_of, check_positive_int, standardize_window
@@ -14,7 +15,6 @@ TRUNKS = {
     "vgg16": {"fc6_kernel": 7, "fc6_dilation": 4, "fc_width": 4096},
     "large_fov": {"fc6_kernel": 3, "fc6_dilation": 12, "fc_width": 1024},
 }
-_STRIDE = 8  # of the trunk, whose first three pools halve
 _B12_WEIGHTS = ("color_weight", "position_weight", "scale")  # by their arguments
 
 
@@ -52,12 +52,19 @@ class DPN(StagedModel):
         color_unit: the unit in which b12 compares colours, in steps of 0-255.
         num_iterations: mean-field updates; b12-b15 repeat with shared weights (Fig. 6b).
         pairwise_stride: 1, 2, 4 or 8: b12-b15 work on the image's grid (1, the paper) or on a
-            grid that many times coarser; their logits are then enlarged.
+            grid that many times coarser, but not coarser than the unary term's; their logits are
+            then enlarged.
         context_noise: standard deviation of b13's initial weights around its first guess, the
             identity, with which b13 passes o12 on.
         dropout: rate after b9 and b10.
         global_context: whether the mean of b10 over the image is classified too and its scores are
             added to b11's, both features normalised: late fusion, see `ParseNet`.
+        output_stride: 8, Table 1(b): the last two pools removed; or 16: the fourth pool stays, the
+            convolutions behind it have half the dilation and take a quarter of the time.
+        skips: earlier layers whose features are added to b10's, any of "conv4" (stride 8), "conv3"
+            (4) and "conv2" (2) in this order, each finer than the one before; the unary term is
+            then as fine as the last. Poles and signs are thinner than a cell of stride 8.
+        skip_width: channels of the features where skips are added, before `width`.
 
     Input shape:
         `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Any height and width from 1 up.
@@ -104,6 +111,9 @@ class DPN(StagedModel):
         context_noise=0.01,
         dropout=0.5,
         global_context=False,
+        output_stride=8,
+        skips=(),
+        skip_width=96,
         name="dpn",
         **kwargs,
     ):
@@ -174,6 +184,20 @@ def check_dpn_config(config):
             "Invalid value for argument `pairwise_stride`: expected 1, 2, 4 or 8, received "
             f"{config['pairwise_stride']}."
         )
+    check_one_of("output_stride", config["output_stride"], (8, 16))
+    if config["output_stride"] == 16 and config["keep_pools"]:
+        raise ValueError(
+            "Invalid value for argument `keep_pools`: expected False with an `output_stride` of "
+            "16, whose fourth pool halves, received True."
+        )
+    check_skips(config["skips"], config["output_stride"])
+    check_positive_int("skip_width", config["skip_width"])
+    if config["pairwise_stride"] > _unary_stride(config):
+        raise ValueError(
+            "Invalid value for argument `pairwise_stride`: expected at most the stride of the "
+            f"unary term, {_unary_stride(config)} with `skips` {config['skips']}, received "
+            f"{config['pairwise_stride']}."
+        )
     if not config["color_unit"] > 0:
         raise ValueError(
             "Invalid value for argument `color_unit`: expected a positive number, received "
@@ -191,26 +215,48 @@ def unary_term(image, config):
     Returns:
         Tensors `(B, h, w, L)` and `(B, h, w, 3)`.
     """
-    stride = config["pairwise_stride"]
-    own = {key: config[key] for key in ("fc6_kernel", "fc6_dilation", "fc_width")}
-    keep_pools = config["keep_pools"]
-    features = vgg16_trunk(
-        Preprocess(name="preprocess")(image),
-        width=config["width"],
-        strides=(2, 2, 2, 1, 1) if keep_pools else (2, 2, 2, None, None),
-        pool_size=config["pool_size"],
-        dropout=config["dropout"],
-        **TRUNKS[config["trunk"]] | {key: n for key, n in own.items() if n is not None},
-    )
-    features = list(features.values())[-1]  # (B, H/8, W/8, fc_width)
+    taps = _trunk(image, config)
+    features, stride = taps["b10"], config["output_stride"]  # (B, H/stride, W/stride, fc_width)
+    dropout = config["dropout"]
+    if config["skips"]:
+        width = max(1, round(config["skip_width"] * config["width"]))
+        features, stride = decode(taps, features, stride, config["skips"], width, dropout)
+        dropout = 0.0
+    context = {"fusion": "late", "normalize": True} if config["global_context"] else {}
     b11 = layers.Conv2D(config["num_classes"], 1, dtype="float32", name="b11")
-    enlarge = Resize(factor=_STRIDE // stride, name="b11_resize")
+    scores = class_scores(b11, features, dropout=dropout, **context)
+    enlarge = Resize(factor=stride // config["pairwise_stride"], name="b11_resize")
     log_unary = "log_softmax" if config["unary_activation"] == "softmax" else "log_sigmoid"
     log_o11 = layers.Activation(log_unary, dtype="float32", name="b11_log")
-    guide = Guide(stride, config["color_unit"], name="guide")(image)
-    context = {"fusion": "late", "normalize": True} if config["global_context"] else {}
-    scores = class_scores(b11, features, **context)
+    guide = Guide(config["pairwise_stride"], config["color_unit"], name="guide")(image)
     return log_o11(enlarge((scores, guide))), guide
+
+
+def _trunk(image, config):
+    """VGG16's maps by layer, b1_conv1 ... b10."""
+    settings = dict(TRUNKS[config["trunk"]])
+    if config["output_stride"] == 16:
+        strides, dilations = (2, 2, 2, 2, None), (1, 1, 1, 1, 1)
+        settings["fc6_dilation"] //= 2
+    else:
+        strides = (2, 2, 2, 1, 1) if config["keep_pools"] else (2, 2, 2, None, None)
+        dilations = (1, 1, 1, 1, 2)
+    chosen = {key: config[key] for key in ("fc6_kernel", "fc6_dilation", "fc_width")}
+    settings |= {key: n for key, n in chosen.items() if n is not None}
+    return vgg16_trunk(
+        Preprocess(name="preprocess")(image),
+        width=config["width"],
+        strides=strides,
+        dilations=dilations,
+        pool_size=config["pool_size"],
+        dropout=config["dropout"],
+        **settings,
+    )
+
+
+def _unary_stride(config):
+    """Pixels between two cells of the unary term's own grid."""
+    return SKIPS[config["skips"][-1]][1] if config["skips"] else config["output_stride"]
 
 
 def b12_settings(config):

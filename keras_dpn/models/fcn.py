@@ -3,15 +3,15 @@
 import keras
 from keras import layers
 
-from keras_dpn.layers import GlobalContext, L2NormScale, Resize
+from keras_dpn.layers import Dropout, GlobalContext, L2NormScale, Resize
 from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_positive_int
 
 # What can be classified: a layer of the trunk, and its stride.
 TAPS = {
-    "pool6": ("b10_dropout", 32),  # the mean of fc7
-    "fc7": ("b10_dropout", 32),
+    "pool6": ("b10", 32),  # the mean of fc7
+    "fc7": ("b10", 32),
     "conv5": ("b8_conv3", 16),
     "pool4": ("b7_pool", 16),
     "conv4": ("b7_conv3", 8),
@@ -114,6 +114,8 @@ class FCN(StagedModel):
             x = _features(maps, tap, padding)  # (B, h, w, C)
             if normalize:
                 x = L2NormScale(init_scale, name=f"{tap}_norm")(x)
+            if tap == "fc7":  # after the norm, which would else see other lengths in inference
+                x = Dropout(dropout, name="b10_dropout")(x)
             scores[tap] = layers.Conv2D(
                 num_classes, 1, use_bias=tap == taps[0], dtype="float32", name=f"b11_{tap}"
             )(x)

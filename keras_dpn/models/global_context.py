@@ -2,7 +2,7 @@
 
 from keras import layers
 
-from keras_dpn.layers import GlobalContext, L2NormScale
+from keras_dpn.layers import Dropout, GlobalContext, L2NormScale
 from keras_dpn.ops.global_context import standardize_grid
 
 
@@ -10,6 +10,7 @@ def class_scores(
     b11,
     features,
     *,
+    dropout,
     fusion=None,
     normalize=False,
     init_scale=10.0,
@@ -18,12 +19,15 @@ def class_scores(
 ):
     """What a network's classifier makes of its last features, with or without their context.
 
-    The layers beside b11 are named `b10_norm`, `pool6`, `pool6_norm` and `b11_context`; those of a
-    grid of 2 `pool6_2x2`, `pool6_2x2_norm` and `b11_context_2x2`, and so on.
+    The layers beside b11 are named `b10_norm`, `b10_dropout`, `pool6`, `pool6_norm` and
+    `b11_context`; those of a grid of 2 `pool6_2x2`, `pool6_2x2_norm` and `b11_context_2x2`, and so
+    on. Normalisation comes before dropout: the other way round it would see shorter vectors in
+    inference than in training and scale them up.
 
     Args:
         b11: the classifier, a 1x1 convolution that has not been called yet.
         features: tensor of shape `(B, h, w, C)`.
+        dropout: rate of the local features, before the classifier; their means keep all channels.
         fusion: None, the features alone; "early": the classifier looks at the features and, beside
             them, at their means over the image; "late": the means have a classifier of their own,
             without a bias, and the scores are added.
@@ -49,7 +53,7 @@ def class_scores(
         return normalized(GlobalContext(size, unpool=unpool, name=name)(features), name)
 
     sizes = _grid_sizes(grid)
-    local = normalized(features, "b10")
+    local = Dropout(dropout, name="b10_dropout")(normalized(features, "b10"))
     if fusion is None:
         return b11(local)
     if fusion == "early":

@@ -111,6 +111,7 @@ class ParseNet(StagedModel):
         scores = class_scores(
             b11,
             list(taps.values())[-1],  # (B, H/8, W/8, 1024)
+            dropout=dropout,
             fusion=fusion,
             normalize=normalize,
             init_scale=init_scale,

@@ -39,8 +39,8 @@ class SpatialTemporalDPN(StagedModel):
         labels_of: "middle", the labels of the clip's middle frame; or "all", of every frame.
         width, trunk, fc6_kernel, fc6_dilation, fc_width, keep_pools, pool_size, unary_activation,
             pairwise, mixtures, kernel, gate, color_weight, position_weight, scale, color_unit,
-            num_iterations, pairwise_stride, context_noise, dropout, global_context: as in `DPN`;
-            each frame is a context of its own.
+            num_iterations, pairwise_stride, context_noise, dropout, global_context, output_stride,
+            skips, skip_width: as in `DPN`; each frame is a context of its own.
         triple_window: spatial window of b12, in pixels of the grid of the pairwise part.
         context_window: spatial window of b13's filters.
 
@@ -95,6 +95,9 @@ class SpatialTemporalDPN(StagedModel):
         context_noise=0.01,
         dropout=0.5,
         global_context=False,
+        output_stride=8,
+        skips=(),
+        skip_width=96,
         name="spatial_temporal_dpn",
         **kwargs,
     ):

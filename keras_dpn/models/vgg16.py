@@ -3,6 +3,7 @@
 import keras
 from keras import layers, ops
 
+from keras_dpn.layers import Dropout
 from keras_dpn.ops.checks import check_channels_last
 
 # Group of DPN's Table 1(b), convolutions, channels.
@@ -69,7 +70,8 @@ def vgg16_trunk(
     """VGG16's layers on `x`, with its fully connected layers as convolutions.
 
     Layers are named after DPN's Table 1(b): `b1_conv1` ... `b8_conv3`, the pools `b2_pool`,
-    `b4_pool`, `b6_pool` (and `b7_pool`, `b8_pool` where kept), `b9` (fc6) and `b10` (fc7).
+    `b4_pool`, `b6_pool` (and `b7_pool`, `b8_pool` where kept), `b9` (fc6) and `b10` (fc7). The
+    dropout after b10 belongs to the classifier, which may normalise the features before it.
 
     Args:
         x: tensor of shape `(B, H, W, 3)`, preprocessed.
@@ -85,7 +87,7 @@ def vgg16_trunk(
         fc_width: channels of b9 and b10, before `width`.
         average_pool: whether a 3x3 average pool with stride 1 precedes b9 (DeepLab-LargeFOV). As in
             Caffe it divides by 9 at the border too, where a part of the window sees zeros.
-        dropout: rate after b9 and b10.
+        dropout: rate after b9.
 
     Returns:
         Dictionary from layer name to its output, in the order of the network; the last is the
@@ -119,9 +121,8 @@ def vgg16_trunk(
         x = layers.ZeroPadding2D(1, name="b8_average_pad")(x)
         add(layers.AveragePooling2D(3, 1, name="b8_average"))
     add(vgg16_conv("b9", fc_width, fc6_kernel, fc6_dilation, width=width))
-    add(layers.Dropout(dropout, name="b9_dropout"))
+    add(Dropout(dropout, name="b9_dropout"))
     add(vgg16_conv("b10", fc_width, 1, width=width))
-    add(layers.Dropout(dropout, name="b10_dropout"))
     return taps
 
 

@@ -11,6 +11,7 @@ from training.configs import (
     parsenet,
     piecewise,
     scenes,
+    street,
     voc,
 )
 from training.configs.base import TrainConfig
@@ -22,6 +23,7 @@ RECIPES: dict[str, TrainConfig] = {
     **context_scenes.RECIPES,
     **houses.RECIPES,
     **camvid.RECIPES,
+    **street.RECIPES,
     **folder.RECIPES,
     **voc.RECIPES,
     **deeplab.RECIPES,

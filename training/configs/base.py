@@ -71,13 +71,15 @@ class StageConfig:
     learning_rate: float = 1e-4
     layer_rates: dict[str, float] = field(default_factory=dict)
     """Factors on the learning rate, by regular expressions that match whole layer names."""
-    schedule: Literal["poly", "step", "exponential", "constant"] = "poly"
+    schedule: Literal["poly", "cosine", "step", "exponential", "constant"] = "poly"
     power: float = 0.9
     """Of the poly schedule, (1 - step / steps) ** power."""
     step_epochs: int = 2
     """Epochs after which the step schedule divides the rate by ten."""
     decay: float = 0.97
     """Factor of the exponential schedule, after each epoch."""
+    warmup_steps: int = 0
+    """Updates in which the rate rises from 0 to what the schedule says."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -87,6 +89,10 @@ class StageConfig:
 
     Keras clips on each device before it sums, so several devices differ from one where it clips.
     """
+    ema_momentum: float | None = None
+    """Keep an exponential moving average of the weights with this momentum, validate and save it."""
+    freeze: str = ""
+    """Regular expression; layers whose whole name it matches don't learn in this stage."""
     batch_size: int | None = None
     """Instead of the data's."""
     accumulate: int = 1
@@ -189,6 +195,16 @@ class TrainConfig:
                 raise ValueError(
                     f"Stage {stage.name}: expected {option}.accumulate from 1 up, received "
                     f"{config.accumulate}."
+                )
+            if config.ema_momentum is not None and not 0 < config.ema_momentum < 1:
+                raise ValueError(
+                    f"Stage {stage.name}: expected {option}.ema-momentum in (0, 1), received "
+                    f"{config.ema_momentum}."
+                )
+            if config.warmup_steps < 0:
+                raise ValueError(
+                    f"Stage {stage.name}: expected {option}.warmup-steps from 0 up, received "
+                    f"{config.warmup_steps}."
                 )
             if not 0 < config.decay <= 1:
                 raise ValueError(

@@ -34,6 +34,9 @@ class DPNConfig:
     context_noise: float = 0.01
     dropout: float = 0.5
     global_context: bool = False
+    output_stride: Literal[8, 16] = 8
+    skips: tuple[Literal["conv4", "conv3", "conv2"], ...] = ()
+    skip_width: int = 96
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class DPNTrainConfig(TrainConfig):
         Stage("triple", output="triple", learns="b12"),
         Stage("contexts", output="contexts", learns="b13"),
         Stage("joint", output="final", learns=".*"),
+        Stage("finish", output="final", learns=".*"),
     )
 
     model: DPNConfig = field(default_factory=DPNConfig)
@@ -57,6 +61,8 @@ class DPNTrainConfig(TrainConfig):
     """Stage 3: b13 learns, with the loss on ln o11 - o14."""
     joint: StageConfig = field(default_factory=StageConfig)
     """Stage 4: all learn; alone it is the joint-from-the-start baseline."""
+    finish: StageConfig = field(default_factory=StageConfig)
+    """All learn on, with another rate and loss than in the joint stage; not in the paper."""
 
     def check(self) -> None:
         needed = {"triple": ("triple", "contexts"), "contexts": ("contexts",)}

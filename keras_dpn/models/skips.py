@@ -1,0 +1,69 @@
+"""Skip connections: a decoder that adds VGG16's finer, earlier features to its last ones."""
+
+from keras import layers
+
+from keras_dpn.layers import Dropout, L2NormScale, Resize
+
+# What can be added: a layer of the backbone, and its stride.
+SKIPS = {
+    "conv4": ("b7_conv3", 8),
+    "conv3": ("b5_conv3", 4),
+    "conv2": ("b3_conv2", 2),
+}
+
+
+def check_skips(skips, stride):
+    """Raise ValueError unless `skips` are names of `SKIPS`, coarse to fine, below `stride`."""
+    strides = [SKIPS[skip][1] for skip in skips if skip in SKIPS]
+    descending = all(
+        fine < coarse for coarse, fine in zip([stride, *strides], strides, strict=False)
+    )
+    if not isinstance(skips, (tuple, list)) or len(strides) < len(skips) or not descending:
+        names = [name for name, (_, fine) in SKIPS.items() if fine < stride]
+        raise ValueError(
+            f"Invalid value for argument `skips`: expected any of {', '.join(names)} in this order "
+            f"for features of stride {stride}, received {skips!r}."
+        )
+
+
+def decode(taps, features, stride, skips, width, dropout):
+    """Upsample features step by step and add those of earlier layers, normalised, on the way.
+
+    At each skip the decoder upsamples bilinearly, adds a projection of the skip's features and
+    looks at 3x3 cells of the sum. The skip's features are normalised first (`L2NormScale`), as
+    features of different layers differ in magnitude (ParseNet, ICLR 2016, sec. 3.3).
+
+    The layers are named `b10_fc7_norm`, `b10_fc7_dropout`, `b10_fc7_project`, then for conv4 `b10_conv4_norm`, `b10_conv4_project`,
+    `b10_conv4_resize`, `b10_conv4_add`, `b10_conv4`, and so on.
+
+    Args:
+        taps: the backbone's maps by layer, as of `vgg16_trunk`.
+        features: tensor of shape `(B, h, w, C)`, its last ones.
+        stride: pixels between two cells of `features`.
+        skips: names of `SKIPS`, coarse to fine.
+        width: channels of the decoder.
+        dropout: rate of `features`, once they are normalised.
+
+    Returns:
+        Tensor of shape `(B, h', w', width)` on the grid of the last skip, and that grid's stride.
+    """
+    x = L2NormScale(name="b10_fc7_norm")(features)
+    x = Dropout(dropout, name="b10_fc7_dropout")(x)
+    x = layers.Conv2D(width, 1, name="b10_fc7_project")(x)
+    for skip in skips:
+        layer, fine = SKIPS[skip]
+        tap = L2NormScale(name=f"b10_{skip}_norm")(taps[layer])
+        tap = layers.Conv2D(width, 1, name=f"b10_{skip}_project")(tap)
+        x = Resize(factor=stride // fine, name=f"b10_{skip}_resize")((x, tap))
+        x = layers.Add(name=f"b10_{skip}_add")((x, tap))
+        x = layers.Activation("relu", name=f"b10_{skip}_relu")(x)
+        x = layers.Conv2D(
+            width,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=f"b10_{skip}",
+        )(x)
+        stride = fine
+    return x, stride

