@@ -67,14 +67,14 @@ def layer_contestants() -> dict:
 
 def head(network) -> keras.Model:
     """What comes after b10, as a model of b10 and the image, whose size it gives its output."""
-    b10 = network.get_layer("b10_dropout").output
+    b10 = network.get_layer("b10").output
     return keras.Model((b10, network.input), network.output)
 
 
 def network_contestants(network, height: int, width: int) -> dict:
     """Functions without arguments, by part."""
     image = tf.random.uniform((1, height, width, 3), maxval=255.0, seed=0)
-    features = keras.Model(network.input, network.get_layer("b10_dropout").output)(image)
+    features = keras.Model(network.input, network.get_layer("b10").output)(image)
     whole, after = tf.function(network), tf.function(head(network))
     return {"network": lambda: whole(image), "head": lambda: after((features, image))}
 

@@ -1,5 +1,7 @@
 """Skip connections: a decoder that adds VGG16's finer, earlier features to its last ones."""
 
+from itertools import pairwise
+
 from keras import layers
 
 from keras_dpn.layers import Dropout, L2NormScale, Resize
@@ -14,11 +16,9 @@ SKIPS = {
 
 def check_skips(skips, stride):
     """Raise ValueError unless `skips` are names of `SKIPS`, coarse to fine, below `stride`."""
-    strides = [SKIPS[skip][1] for skip in skips if skip in SKIPS]
-    descending = all(
-        fine < coarse for coarse, fine in zip([stride, *strides], strides, strict=False)
-    )
-    if not isinstance(skips, (tuple, list)) or len(strides) < len(skips) or not descending:
+    strides = [stride, *(SKIPS[skip][1] for skip in skips if skip in SKIPS)]
+    is_finer = [fine < coarse for coarse, fine in pairwise(strides)]
+    if not isinstance(skips, (tuple, list)) or is_finer != [True] * len(skips):
         names = [name for name, (_, fine) in SKIPS.items() if fine < stride]
         raise ValueError(
             f"Invalid value for argument `skips`: expected any of {', '.join(names)} in this order "
@@ -33,8 +33,9 @@ def decode(taps, features, stride, skips, width, dropout):
     looks at 3x3 cells of the sum. The skip's features are normalised first (`L2NormScale`), as
     features of different layers differ in magnitude (ParseNet, ICLR 2016, sec. 3.3).
 
-    The layers are named `b10_fc7_norm`, `b10_fc7_dropout`, `b10_fc7_project`, then for conv4 `b10_conv4_norm`, `b10_conv4_project`,
-    `b10_conv4_resize`, `b10_conv4_add`, `b10_conv4`, and so on.
+    The layers are named `b10_fc7_norm`, `b10_fc7_dropout`, `b10_fc7_project`, then for conv4
+    `b10_conv4_norm`, `b10_conv4_project`, `b10_conv4_resize`, `b10_conv4_add`, `b10_conv4_relu`,
+    `b10_conv4`, and so on.
 
     Args:
         taps: the backbone's maps by layer, as of `vgg16_trunk`.

