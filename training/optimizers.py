@@ -187,9 +187,10 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         return {"schedule": self.schedule, "steps": self.steps}
 
 
-def _schedule(config: StageConfig, updates_per_epoch: int):
-    schedule = _schedule_after_warm_up(config, updates_per_epoch)
-    return WarmUp(schedule, config.warmup_steps) if config.warmup_steps else schedule
+def _schedule(config: StageConfig, updates_per_epoch: int) -> WarmUp:
+    # A constant rate, too: as a number it would be one of the optimizer's variables, and a
+    # checkpoint would bring the old one back.
+    return WarmUp(_schedule_after_warm_up(config, updates_per_epoch), max(1, config.warmup_steps))
 
 
 def _schedule_after_warm_up(config: StageConfig, updates_per_epoch: int):

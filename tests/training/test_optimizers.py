@@ -1,9 +1,11 @@
+import math
+
 import keras
 import numpy as np
 import pytest
 
 from training.configs.base import StageConfig
-from training.optimizers import build_optimizer, forget_steps
+from training.optimizers import averaged_weights, build_optimizer, forget_steps
 
 
 def model():
@@ -121,6 +123,18 @@ def test_steps_since_the_last_update_can_be_forgotten():
             {0: 1, 9: 1, 10: 0.9, 20: 0.81},
         ),
         (StageConfig(epochs=2, learning_rate=0.3, schedule="constant"), {0: 0.3, 15: 0.3}),
+        (
+            StageConfig(epochs=2, learning_rate=1.0, schedule="cosine"),
+            {0: 1.0, 5: (1 + math.sqrt(0.5)) / 2, 10: 0.5, 20: 0.0},  # (1 + cos(pi t / 20)) / 2
+        ),
+        (
+            StageConfig(epochs=2, learning_rate=0.4, schedule="constant", warmup_steps=4),
+            {0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4, 4: 0.4, 19: 0.4},
+        ),
+        (
+            StageConfig(epochs=2, learning_rate=1.0, power=1.0, warmup_steps=10),
+            {0: 0.1 * 1.0, 4: 0.5 * 0.8, 9: 1.0 * 0.55, 10: 0.5, 20: 0.0},
+        ),
     ],
 )
 def test_schedules(config, expected):
@@ -128,3 +142,86 @@ def test_schedules(config, expected):
     for iteration, rate in expected.items():
         optimizer.iterations.assign(iteration)
         assert float(optimizer.learning_rate) == pytest.approx(rate)
+
+
+def test_accumulated_steps_warm_up_by_updates():
+    config = StageConfig(
+        optimizer="sgd", schedule="constant", learning_rate=1.0, accumulate=2, warmup_steps=2
+    )
+    net = model()
+    optimizer = build_optimizer(config, 4, net.trainable_variables)
+    moved = []
+    for _ in range(6):
+        before = np.array(net.trainable_variables[1])
+        optimizer.apply([keras.ops.ones(w.shape) for w in net.trainable_variables])
+        moved.append(float((before - net.trainable_variables[1])[0]))
+    momentum = [0.5, 0.9 * 0.5 + 1.0, 0.9 * (0.9 * 0.5 + 1.0) + 1.0]
+    np.testing.assert_allclose(moved, [0, momentum[0], 0, momentum[1], 0, momentum[2]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["poly", "cosine", "constant"])
+def test_a_rate_is_no_variable(schedule):
+    """A checkpoint's variables would bring the old rate back, and not fit another schedule."""
+    old = StageConfig(epochs=1, optimizer="sgd", schedule="constant", learning_rate=1.0)
+    new = StageConfig(epochs=1, optimizer="sgd", schedule=schedule, learning_rate=0.25)
+    before, after = (build_optimizer(c, 10, model().trainable_variables) for c in (old, new))
+    for theirs, ours in zip(before.variables, after.variables, strict=True):
+        ours.assign(theirs)
+    assert float(before.learning_rate) == 1.0 and float(after.learning_rate) == 0.25
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_averages_are_those_of_the_updates(accumulate, scaled):
+    """w1, then half the average and half the weights; steps between updates count for nothing."""
+    config = StageConfig(
+        optimizer="sgd",
+        momentum=0.0,
+        schedule="constant",
+        learning_rate=1.0,
+        weight_decay=0.0,
+        ema_momentum=0.5,
+        accumulate=accumulate,
+    )
+    net = model()
+    optimizer = build_optimizer(config, 6, net.trainable_variables)
+    if scaled:  # as half precision has it
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=1.0)
+    bias = net.layers[0].bias  # begins with 0
+    bias.assign([4.0, 0.0])
+    for gradient in (1.0, 2.0, -4.0):
+        for _ in range(accumulate):
+            optimizer.apply(
+                [gradient * keras.ops.ones(w.shape) for w in net.trainable_variables],
+                net.trainable_variables,
+            )
+    np.testing.assert_array_equal(bias, [5.0, 1.0])  # after 3 and 1: 4 - 1, 3 - 2, 1 + 4
+    with averaged_weights(optimizer):
+        # (3 / 2 + 1 / 2) / 2 + 5 / 2, and 4 less.
+        np.testing.assert_array_equal(bias, [3.5, -0.5])
+    np.testing.assert_array_equal(bias, [5.0, 1.0])
+
+
+def test_weights_come_back_bit_by_bit_whatever_happens():
+    config = StageConfig(epochs=1, learning_rate=0.1, ema_momentum=0.9)
+    net = model()
+    optimizer = build_optimizer(config, 10, net.trainable_variables)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        optimizer.apply(
+            [keras.ops.array(rng.normal(size=w.shape), "float32") for w in net.trainable_variables]
+        )
+    before = net.get_weights()
+    with pytest.raises(KeyboardInterrupt), averaged_weights(optimizer):
+        assert not np.array_equal(net.get_weights()[0], before[0])
+        raise KeyboardInterrupt
+    for ours, theirs in zip(net.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_without_averages_weights_stay_in_place():
+    net = model()
+    optimizer = build_optimizer(StageConfig(epochs=1), 10, net.trainable_variables)
+    before = net.get_weights()
+    with averaged_weights(optimizer):
+        np.testing.assert_array_equal(net.get_weights()[0], before[0])
