@@ -2,37 +2,65 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from typing import Any
 
 import keras
+import numpy as np
 
 from training.optimizers import averaged_weights
 
 
 class TrainingDiverged(ValueError):
-    """The loss is not a number any more."""
+    """Raised where the loss or the weights become NaN or infinite.
+
+    Args:
+        message: what happened, and where.
+        step: updates of the stage up to then.
+        loss: mean over the epoch's steps up to then.
+    """
+
+    def __init__(self, message: str, step: int, loss: float):
+        super().__init__(message)
+        self.step = step
+        self.loss = loss
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Raise `TrainingDiverged` at the first batch whose loss is NaN or infinite."""
+    """Raise `TrainingDiverged` at the first batch whose loss is NaN or infinite.
 
-    def __init__(self, stage: str, last_checkpoint: Callable[[], Any]):
+    At the last batch of an epoch it looks at the weights and the optimizer's variables as well: no
+    loss comes after their update, and what they are is validated and stored next.
+
+    Args:
+        stage: name of the stage, for the message.
+    """
+
+    def __init__(self, stage: str):
         super().__init__()
         self._stage = stage
-        self._last_checkpoint = last_checkpoint
 
     def on_train_batch_end(self, batch, logs=None):
-        if math.isfinite(float(logs["loss"])):
+        loss, optimizer = float(logs["loss"]), self.model.optimizer
+        if not math.isfinite(loss):
+            fault = f"the loss is {loss}"
+        elif batch + 1 == self.params["steps"] and (
+            odd := first_not_finite([*self.model.weights, *optimizer.variables])
+        ):
+            fault = f"{odd} is NaN or infinite"
+        else:
             return
-        optimizer = self.model.optimizer
+        # Of several devices these may be variables that Python's own conversions refuse.
+        step = int(np.asarray(optimizer.iterations))
+        rate = float(np.asarray(optimizer.learning_rate))
         raise TrainingDiverged(
-            f"stage {self._stage}: the loss is {logs['loss']} at step "
-            f"{int(optimizer.iterations)} with learning rate {float(optimizer.learning_rate):.3g}; "
-            f"the last good checkpoint is {self._last_checkpoint()}. Lower the stage's "
-            "learning_rate and --resume, or start anew."
+            f"stage {self._stage}: {fault} at step {step} with learning rate {rate:.3g}", step, loss
         )
+
+
+def first_not_finite(variables: Iterable[keras.Variable]) -> str | None:
+    """Return the path of the first of some variables that holds NaN or an infinite value."""
+    return next((v.path for v in variables if not np.isfinite(np.asarray(v)).all()), None)
 
 
 class ValidateAverages(keras.callbacks.Callback):

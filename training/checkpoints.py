@@ -1,6 +1,5 @@
 """Checkpoints of a run in progress: weights, optimiser and position, whole or not at all."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any
 
 import keras
 import numpy as np
+
+from training.workdir import read_json, write_json
 
 _WEIGHTS, _RANDOM, _OPTIMIZER = "model.weights.h5", "random.npz", "optimizer.npz"
 _STATE = "state.json"
@@ -42,7 +43,7 @@ class Checkpoints:
             _save_variables(temporary / _RANDOM, _random_states(model))
             if optimizer is not None:
                 _save_variables(temporary / _OPTIMIZER, optimizer.variables)
-            (temporary / _STATE).write_text(json.dumps(state))
+            write_json(temporary / _STATE, state)
             os.rename(temporary, final)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -51,6 +52,10 @@ class Checkpoints:
             shutil.rmtree(path)
         return final
 
+    def replace_state(self, state: dict[str, Any]) -> None:
+        """Give the newest checkpoint another state; its weights stay."""
+        write_json(self.latest() / _STATE, state)
+
     def latest(self) -> Path | None:
         """The newest whole checkpoint."""
         return max(self._complete(), default=None)
@@ -58,7 +63,7 @@ class Checkpoints:
     def state(self) -> dict[str, Any] | None:
         """What `save` was given as state, or None without a checkpoint."""
         path = self.latest()
-        return None if path is None else json.loads((path / _STATE).read_text())
+        return None if path is None else read_json(path / _STATE)
 
     def restore_model(self, model: keras.Model) -> None:
         """Load the newest checkpoint's weights and states of random layers."""

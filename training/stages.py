@@ -1,8 +1,10 @@
 """Training in stages: each from the best weights of the one before."""
 
+import math
 import re
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,14 @@ import tensorflow as tf
 from keras_dpn.losses import SegmentationCrossEntropy
 from keras_dpn.metrics import SegmentationScores
 from training import workdir
-from training.callbacks import Epochs, StopOnNaN, ValidateAverages
+from training.callbacks import (
+    Epochs,
+    StopOnNaN,
+    TrainingDiverged,
+    ValidateAverages,
+    first_not_finite,
+)
+from training.changes import Change
 from training.checkpoints import Checkpoints
 from training.configs.base import Stage, StageConfig, TrainConfig
 from training.data import Dataset
@@ -22,6 +31,8 @@ from training.data.statistics import median_frequency_weights
 from training.optimizers import averaged_weights, build_optimizer, forget_steps
 from training.scoring import evaluate
 
+RETRIES = 4  # of a stage whose loss becomes NaN: at the same rate, then at 1/2, 1/4 and 1/8 of it
+
 
 @dataclass
 class Progress:
@@ -29,14 +40,32 @@ class Progress:
 
     stage: int = 0
     epoch: int = 0
+    """Completed epochs of the stage."""
     best_miou: float | None = None
+    """Of the stage's epochs; None before the stage begins."""
+    retries: int = 0
+    """Times that the stage went back to its last checkpoint since its learning rate was set."""
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def rate_factor(self) -> float:
+        """What the stage's learning rate is multiplied by."""
+        return 0.5 ** max(0, self.retries - 1)
+
+    def notes(self, kind: str) -> list[dict[str, Any]]:
+        """The history's entries of a kind, "recovery" or "change", each with stage and epoch."""
+        noted = [row for row in self.history if kind in row]
+        return [{"stage": row["stage"], "epoch": row["epoch"], **row[kind]} for row in noted]
+
 
 class StagedTraining:
     """Train a network stage after stage, each from the best weights of the one before.
+
+    Where the loss becomes NaN or infinite, the stage goes back to its last checkpoint, at most
+    `RETRIES` times: first at the same learning rate, as the fault may not come again, then at half
+    the rate each time. A retried epoch sees the same batches and the same random numbers.
 
     Args:
         config: the run's configuration.
@@ -62,35 +91,63 @@ class StagedTraining:
         self.pixel_counts = pixel_counts
         self.work_dir = work_dir
         self.strategy = strategy
-        self.checkpoints = Checkpoints(work_dir / "checkpoints")
+        self.checkpoints = Checkpoints(work_dir / workdir.CHECKPOINTS)
         self.progress = Progress()
 
-    def resume(self) -> None:
-        """Go back to the last finished epoch, if there is one."""
+    def resume(self, changes: Sequence[Change] = ()) -> None:
+        """Go back to the last finished epoch, if there is one.
+
+        Args:
+            changes: of the configuration, as `changes.find_changes` returns them. They are noted,
+                and a stage whose learning rate changes begins to count its retries anew.
+        """
         state = self.checkpoints.state()
-        if state is not None:
-            self.progress = Progress(**state)
-            self.checkpoints.restore_model(self.model)
+        if state is None:
+            return
+        self.progress = Progress(**state)
+        self.checkpoints.restore_model(self.model)
+        if not changes:
+            return
+        trained = [s for s in self.config.stages if self._is_trained(s)]
+        ahead = [s for s in trained if s in self.config.stages[self.progress.stage :]]
+        stage = (ahead or trained[-1:])[0]
+        if any(change.sets_rate_of(self.config.section(stage.name)) for change in changes):
+            self.progress.retries = 0
+        for change in changes:
+            print(f"stage {stage.name}, epoch {self.progress.epoch}: {change}", flush=True)
+            self._note(stage, self.progress.epoch, {"change": change.to_json()})
+        self.checkpoints.replace_state(vars(self.progress))
 
     def run(self) -> list[dict[str, Any]]:
         """Train all stages that are still to do; return each stage's results."""
         for index, stage in enumerate(self.config.stages):
-            if index < self.progress.stage or not self.config.stage(stage.name).epochs:
+            if index < self.progress.stage or not self._is_trained(stage):
                 continue
             if index > self.progress.stage or self.progress.best_miou is None:
                 self._enter(index, stage)
-            self._fit(index, stage)
+            self._fit(stage)
             self._finish(index, stage)
         return self.progress.results
 
+    def _is_trained(self, stage: Stage) -> bool:
+        return self.config.stage(stage.name).epochs > 0
+
     def _enter(self, index: int, stage: Stage) -> None:
         """Begin a stage; weights that come from an earlier one are the first to beat."""
+        if odd := first_not_finite(self.model.weights):
+            raise ValueError(
+                f"Stage {stage.name}: expected finite weights to begin with, received NaN or "
+                f"infinite values in {odd}. Give another file than {self.config.weights} as "
+                "--weights."
+            )
         self.progress.stage, self.progress.epoch = index, 0
         self.progress.best_miou, self.progress.seconds = -1.0, 0.0
+        self.progress.retries = 0
         if self._has_learnt(stage):
             before = self._evaluate(stage)
-            self._record(stage, 0, {"val_miou": before["miou"]})
+            self._note(stage, 0, {"val_miou": before["miou"]})
             self._keep_best(stage, before["miou"])
+        self._save(optimizer=None)
 
     def _has_learnt(self, stage: Stage) -> bool:
         """Whether a stage goes on from weights that have learnt, elsewhere or in other stages."""
@@ -102,28 +159,28 @@ class StagedTraining:
         """The seed of the pictures: a stage's own, or the same for all parts of one."""
         return self.config.seed + [other.whole for other in self.config.stages].index(stage.whole)
 
-    def _fit(self, index: int, stage: Stage) -> None:
-        config, data, first = self.config.stage(stage.name), self.config.data, self.progress.epoch
-        if first >= config.epochs:
-            return
-        steps = self._steps_per_epoch(config)
-        with self.strategy.scope():
-            model = self._compiled(stage, config, steps)
-            if first:
-                self.checkpoints.restore_optimizer(model.optimizer)
+    def _fit(self, stage: Stage) -> None:
+        """Train the stage's epochs that are still to do, again where they diverge."""
+        epochs = self.config.stage(stage.name).epochs
+        while self.progress.epoch < epochs:
+            try:
+                self._train(stage)
+            except TrainingDiverged as fault:
+                self._recover(stage, fault)
+        last = (stage.name, self.progress.epoch)
+        rows = [row for row in self.progress.history if (row["stage"], row["epoch"]) == last]
+        if not any("val_miou" in row for row in rows):  # a resumed run has ended the stage early
+            self._validate(stage)
+
+    def _train(self, stage: Stage) -> None:
+        config, first = self.config.stage(stage.name), self.progress.epoch
+        model = self._ready(stage)
         model.fit(
             self._train_batches(config, self._seed(stage), first),
             epochs=config.epochs,
             initial_epoch=first,
-            steps_per_epoch=steps,
-            validation_data=eval_dataset(
-                self.dataset,
-                data.val_split,
-                batch_size=config.batch_size or data.batch_size,
-                pad_to_full_batch=True,
-                cache=data.cache,
-                clips=self.config.clips,
-            ),
+            steps_per_epoch=self._steps_per_epoch(config),
+            validation_data=self._val_batches(config),
             validation_freq=[
                 epoch
                 for epoch in range(1, config.epochs + 1)
@@ -131,7 +188,7 @@ class StagedTraining:
             ],
             verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[
-                StopOnNaN(stage.name, self.checkpoints.latest),
+                StopOnNaN(stage.name),
                 ValidateAverages(),
                 keras.callbacks.LambdaCallback(
                     on_epoch_begin=lambda *_: forget_steps(model.optimizer)
@@ -140,6 +197,55 @@ class StagedTraining:
                 Epochs(stage.name, first, lambda *args: self._end_epoch(stage, model, *args)),
             ],
         )
+
+    def _recover(self, stage: Stage, fault: TrainingDiverged) -> None:
+        """Go back to the stage's last checkpoint; raise where that has been tried too often."""
+        path = self.checkpoints.latest()
+        if self.progress.retries == RETRIES:
+            option = f"--{self.config.section(stage.name)}.learning-rate"
+            raise TrainingDiverged(
+                f"{fault}; the run went back to {path} {RETRIES} times, the last time at "
+                f"{self.progress.rate_factor:g} of the learning rate. --resume with a lower "
+                f"{option}.",
+                fault.step,
+                fault.loss,
+            ) from fault
+        self.progress.retries += 1
+        self.checkpoints.restore_model(self.model)
+        epoch, factor = self.progress.epoch, self.progress.rate_factor
+        origin = f"the end of epoch {epoch}" if epoch else "the start of the stage"
+        recovery = {
+            "step": fault.step,
+            "loss": fault.loss if math.isfinite(fault.loss) else str(fault.loss),
+            "action": f"went back to {origin}",
+            "learning_rate_factor": factor,
+        }
+        print(f"{fault}; back to {origin}, {path}, learning rate x {factor:g}", flush=True)
+        self._note(stage, epoch + 1, {"recovery": recovery})
+        self.checkpoints.replace_state(vars(self.progress))
+
+    def _validate(self, stage: Stage) -> None:
+        """Validate the weights of the stage's last epoch."""
+        model = self._ready(stage)
+        batches = self._val_batches(self.config.stage(stage.name))
+        logs = model.evaluate(batches, verbose=0, callbacks=[ValidateAverages()], return_dict=True)
+        self._note(
+            stage, self.progress.epoch, {f"val_{key}": float(logs[key]) for key in sorted(logs)}
+        )
+        with averaged_weights(model.optimizer):
+            self._keep_best(stage, float(logs["miou"]))
+
+    def _ready(self, stage: Stage) -> keras.Model:
+        """The stage's model and optimizer as they were at the end of the last epoch."""
+        config = self.config.stage(stage.name)
+        rate = config.learning_rate * self.progress.rate_factor
+        with self.strategy.scope():
+            model = self._compiled(
+                stage, replace(config, learning_rate=rate), self._steps_per_epoch(config)
+            )
+            if self.progress.epoch:
+                self.checkpoints.restore_optimizer(model.optimizer)
+        return model
 
     def _steps_per_epoch(self, config: StageConfig) -> int:
         """The steps that make whole updates."""
@@ -172,6 +278,17 @@ class StagedTraining:
             return batches
         return batches.rebatch(batch_size, drop_remainder=True)
 
+    def _val_batches(self, config: StageConfig) -> tf.data.Dataset:
+        data = self.config.data
+        return eval_dataset(
+            self.dataset,
+            data.val_split,
+            batch_size=config.batch_size or data.batch_size,
+            pad_to_full_batch=True,
+            cache=data.cache,
+            clips=self.config.clips,
+        )
+
     def _compiled(self, stage: Stage, config: StageConfig, steps: int) -> keras.Model:
         """The network up to the stage's output, with only the stage's layers to learn."""
         ignore = self.dataset.classes.ignore
@@ -183,6 +300,12 @@ class StagedTraining:
             model = _with_unary(self.model, model.output)
             loss = _LossWithUnary(loss, config.loss.unary)
             metric = _ScoresWithoutUnary(self.model.num_classes, ignore)
+        if not model.trainable_variables:
+            raise ValueError(
+                f"Stage {stage.name} has nothing to learn: expected "
+                f"--{self.config.section(stage.name)}.freeze to leave it a layer, received "
+                f"{config.freeze!r}."
+            )
         optimizer = build_optimizer(config, steps, model.trainable_variables)
         model.compile(optimizer, loss, metrics=[metric], jit_compile=False)
         model.optimizer.build(model.trainable_variables)
@@ -214,14 +337,14 @@ class StagedTraining:
     def _end_epoch(self, stage, model, epoch: int, logs: dict[str, float], seconds: float) -> None:
         self.progress.epoch = epoch + 1
         self.progress.seconds += seconds
-        self._record(stage, epoch + 1, logs)
+        self._note(stage, epoch + 1, logs)
         if "val_miou" in logs:
             with averaged_weights(model.optimizer):
                 self._keep_best(stage, logs["val_miou"])
         self._save(model.optimizer)
 
-    def _record(self, stage: Stage, epoch: int, logs: dict[str, float]) -> None:
-        self.progress.history.append({"stage": stage.name, "epoch": epoch, **logs})
+    def _note(self, stage: Stage, epoch: int, values: dict[str, Any]) -> None:
+        self.progress.history.append({"stage": stage.name, "epoch": epoch, **values})
         workdir.write_json(self.work_dir / workdir.HISTORY, self.progress.history)
 
     def _keep_best(self, stage: Stage, miou: float) -> None:

@@ -22,6 +22,8 @@ import keras_dpn
 from keras_dpn import models
 from keras_dpn.models import pretrained
 from training import workdir
+from training.changes import Change, find_changes
+from training.checkpoints import Checkpoints
 from training.cli import guarded
 from training.configs import RECIPES, TrainConfig, from_json, to_json
 from training.configs.files import build
@@ -32,7 +34,7 @@ from training.data import Dataset, load_dataset
 from training.data.checks import survey
 from training.data.clips import FilmedClips
 from training.data.shards import absolute
-from training.stages import StagedTraining
+from training.stages import Progress, StagedTraining
 
 _FAULTS_SHOWN = 5
 
@@ -49,7 +51,11 @@ class Arguments:
     crf: Path | None = None
     """Settings of a DeepLab's or PiecewiseCRF's CRF, as training.crf_search writes them."""
     resume: bool = False
-    """Carry on at the last finished epoch of work_dir."""
+    """Continue from the last completed epoch of work_dir.
+
+    Learning rates, schedules, epochs and validation_epochs may differ from before and hold from
+    there on; as many epochs as a stage has completed end it. All else must be as it was.
+    """
     devices: str = "all"
     """all: every GPU, or the CPU; cpu:2: two logical devices on the CPU."""
 
@@ -87,7 +93,7 @@ def train(arguments: Arguments, console: Console) -> None:
     config.check()
     dataset = open_dataset(config, arguments.work_dir)
     strategy = choose_devices(arguments.devices)
-    check_work_dir(arguments.work_dir, config, arguments.resume)
+    changes = check_work_dir(arguments.work_dir, config, arguments.resume)
     console.print_json(json.dumps(to_json(config)))
     counts = check_data(dataset, config, console)
     fill_flow(dataset, config)
@@ -100,11 +106,11 @@ def train(arguments: Arguments, console: Console) -> None:
         model = build_model(config, dataset.classes.num_classes)
         if config.weights:
             console.print(load_weights(model, config.weights))
-    workdir.write_json(arguments.work_dir / workdir.CONFIG, to_json(config))
-    workdir.write_json(arguments.work_dir / workdir.CLASSES, dataset.classes.to_json())
     training = StagedTraining(config, model, dataset, counts, arguments.work_dir, strategy)
     if arguments.resume:
-        training.resume()
+        training.resume(changes)
+    workdir.write_json(arguments.work_dir / workdir.CONFIG, to_json(config))
+    workdir.write_json(arguments.work_dir / workdir.CLASSES, dataset.classes.to_json())
     stages = training.run()
     workdir.write_atomically(arguments.work_dir / workdir.MODEL, model.save)
     results = {
@@ -113,6 +119,8 @@ def train(arguments: Arguments, console: Console) -> None:
         "seed": config.seed,
         "versions": versions(),
         "stages": stages,
+        "recoveries": training.progress.notes("recovery"),
+        "changes": training.progress.notes("change"),
     }
     workdir.write_json(arguments.work_dir / workdir.RESULTS, results)
     for stage in stages:
@@ -195,26 +203,21 @@ def choose_devices(devices: str) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(int(count))])
 
 
-def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> None:
-    """Make the directory; refuse one that holds another run, or a run configured otherwise."""
+def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Change]:
+    """Make the directory; refuse one that holds a run, or one that this can't go on with.
+
+    Returns:
+        What changes in the configuration of a run that goes on.
+    """
     work_dir.mkdir(parents=True, exist_ok=True)
     path = work_dir / workdir.CONFIG
     if not path.exists():
-        return
+        return []
     if not resume:
         raise ValueError(f"{work_dir} holds a run already: --resume it, or choose another.")
-    earlier = to_json(from_json(workdir.read_json(path), path))
-    ours = to_json(config)
-    odd = [key for key in {**ours, **earlier} if not _same(ours.get(key), earlier.get(key))]
-    if odd:
-        raise ValueError(
-            f"{path}: the run to resume was configured otherwise in: {', '.join(odd)}. Give the "
-            "same fields, or start from the file itself."
-        )
-
-
-def _same(ours, theirs) -> bool:
-    return json.dumps(ours, sort_keys=True) == json.dumps(theirs, sort_keys=True)
+    earlier = from_json(workdir.read_json(path), path)
+    progress = Progress(**(Checkpoints(work_dir / workdir.CHECKPOINTS).state() or {}))
+    return find_changes(earlier, config, stage=progress.stage, epoch=progress.epoch, source=path)
 
 
 def check_data(dataset: Dataset, config: TrainConfig, console: Console):

@@ -18,6 +18,7 @@ CLASSES = "classes.json"
 RESULTS = "results.json"
 HISTORY = "history.json"
 MODEL = "model.keras"
+CHECKPOINTS = "checkpoints"
 FLOW = "flow"
 
 

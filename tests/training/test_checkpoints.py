@@ -39,6 +39,17 @@ def test_random_layers_carry_on_where_they_were(tmp_path):
     np.testing.assert_array_equal(model(x, training=True), other(x, training=True))
 
 
+def test_a_state_can_be_replaced(tmp_path):
+    model, optimizer = net()
+    checkpoints = Checkpoints(tmp_path)
+    path = checkpoints.save(model, optimizer, {"epoch": 3, "retries": 0})
+    files = {file.name: file.read_bytes() for file in path.iterdir() if file.suffix != ".json"}
+    checkpoints.replace_state({"epoch": 3, "retries": 1})
+    assert checkpoints.state() == {"epoch": 3, "retries": 1}
+    assert checkpoints.latest() == path and len(list(path.iterdir())) == len(files) + 1
+    assert all((path / name).read_bytes() == content for name, content in files.items())
+
+
 def test_the_newest_replaces_the_one_before(tmp_path):
     model, _ = net()
     checkpoints = Checkpoints(tmp_path)
