@@ -21,8 +21,8 @@ class RangeBoxGraph(keras.layers.Layer):
             right) as fractions of the map's shorter side, relative to the cell; downwards and to
             the right is positive.
         num_neighbors: M, so many neighbours of each cell are drawn in each step of training, anew
-            every time and without replacement; None for all of them. Outside of training it is
-            always all.
+            every time and without replacement; None for all of them. Outside of training, and where
+            the layer is not trainable, it is always all.
         seed: integer, for the draw.
 
     Input shape:
@@ -61,7 +61,7 @@ class RangeBoxGraph(keras.layers.Layer):
     def call(self, feature_map, training=False):
         _check(feature_map.shape)
         height, width = ops.shape(feature_map)[1:3]
-        if training and self.num_neighbors is not None:
+        if training and self.trainable and self.num_neighbors is not None:
             return box_edges(height, width, self.relation, self.num_neighbors, self.seed_generator)
         return box_edges(height, width, self.relation)
 

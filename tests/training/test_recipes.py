@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_dpn.layers import Dropout
 from keras_dpn.models import PiecewiseCRF
 from tests.keras_dpn.support import without_values
 from training.configs import RECIPES
+from training.configs.base import StageConfig
+from training.configs.networks import DPNTrainConfig
 from training.data import camvid, context_scenes, houses, pascal_context, scenes, sift_flow, voc
 from training.data.pipeline import Augmentation
 from training.stages import StagedTraining
@@ -93,22 +96,35 @@ def test_recipes_have_their_parameters(name, parameters):
     assert without_values(lambda: build_model(recipe, classes)).count_params() == parameters
 
 
+@pytest.fixture
+def start(small_scenes, small_clips, tmp_path):
+    """Make a function that prepares the training of a recipe's network at a tiny width."""
+
+    def start(name):
+        recipe = RECIPES[name]
+        crop = (
+            (112, 112) if recipe.network is PiecewiseCRF else (48, 64)
+        )  # its cells have neighbours
+        data = dataclasses.replace(
+            recipe.data, train_split="train", batch_size=1, augmentation=Augmentation(crop=crop)
+        )
+        config = dataclasses.replace(
+            recipe, data=data, model=dataclasses.replace(recipe.model, width=0.02)
+        )
+        pictures = small_clips if config.clips else small_scenes
+        keras.utils.set_random_seed(0)
+        model = build_model(config, pictures.classes.num_classes)
+        counts = 2 * (np.ones(pictures.classes.num_classes, "int64"),)
+        strategy = tf.distribute.get_strategy()
+        return StagedTraining(config, model, pictures, counts, tmp_path, strategy)
+
+    return start
+
+
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipes_take_two_steps(name, small_scenes, small_clips, tmp_path):
-    recipe = RECIPES[name]
-    crop = (112, 112) if recipe.network is PiecewiseCRF else (48, 64)  # its cells have neighbours
-    data = dataclasses.replace(
-        recipe.data, train_split="train", batch_size=1, augmentation=Augmentation(crop=crop)
-    )
-    config = dataclasses.replace(
-        recipe, data=data, model=dataclasses.replace(recipe.model, width=0.02)
-    )
-    pictures = small_clips if config.clips else small_scenes
-    keras.utils.set_random_seed(0)
-    model = build_model(config, pictures.classes.num_classes)
-    counts = 2 * (np.ones(pictures.classes.num_classes, "int64"),)
-    strategy = tf.distribute.get_strategy()
-    training = StagedTraining(config, model, pictures, counts, tmp_path, strategy)
+def test_recipes_take_two_steps(name, start):
+    training = start(name)
+    config, model = training.config, training.model
     for stage in config.stages:
         settings = config.stage(stage.name)
         if not settings.epochs:
@@ -121,3 +137,63 @@ def test_recipes_take_two_steps(name, small_scenes, small_clips, tmp_path):
         assert np.isfinite(losses).all()
         changed = {w.path for w in model.weights if np.any(np.array(w) != before[w.path])}
         assert changed and changed <= {weight.path for weight in learner.trainable_weights}
+
+
+NETWORKS_BY_RECIPE = (
+    *("scenes", "street", "context_scenes", "dpn_voc", "moving_scenes_linked"),
+    *("deeplab_msc_largefov_voc", "deeplab_camvid_crf", "parsenet_early_norm_voc"),
+    *("parsenet_late_norm_voc", "fcn_context", "houses_above", "camvid_piecewise"),
+)
+
+
+def test_each_network_has_a_recipe_here():
+    networks = {RECIPES[name].network for name in NETWORKS_BY_RECIPE}
+    assert networks == {recipe.network for recipe in RECIPES.values()}
+
+
+def assert_as_in_inference(model, x):
+    outputs = [keras.tree.flatten(model(x, training=training)) for training in (True, False)]
+    for ours, theirs in zip(*outputs, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def frozen_part(model):
+    """A model up to the outputs of all layers before which nothing learns; None without one."""
+
+    def learns(layer):
+        return layer.trainable and (layer.weights or isinstance(layer, keras.layers.Dropout))
+
+    outputs = []
+    for layer in model.layers:
+        if isinstance(layer, (keras.layers.InputLayer, keras.Model)):  # a nested one has its own
+            continue
+        if len(layer._inbound_nodes) == 1:
+            before = keras.Model(model.input, layer.output).layers
+            outputs += [] if any(map(learns, before)) else [layer.output]
+    return keras.Model(model.input, outputs) if outputs else None
+
+
+@pytest.mark.parametrize("name", NETWORKS_BY_RECIPE)
+def test_what_is_frozen_behaves_as_in_inference(name, start):
+    """In every stage that the network can be trained in, also those that the recipe leaves out."""
+    training = start(name)
+    model, config = training.model, training.config
+    (x, _), *_ = training._train_batches(StageConfig(epochs=1), seed=0, first=0)
+    frozen = set()
+    for stage in config.stages:
+        if stage.output not in model.stage_names:
+            continue
+        settings = dataclasses.replace(config.stage(stage.name), batch_size=None, epochs=1)
+        learner = training._compiled(stage, settings, steps=2)
+        if part := frozen_part(learner):
+            assert_as_in_inference(part, x)
+            frozen |= {layer.name for layer in part.layers if isinstance(layer, Dropout)}
+        for layer in learner.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                dropped = np.any(np.array(layer(np.ones((1, 1000)), training=True)) == 0)
+                assert dropped == (stage.teaches(layer.name) and layer.rate > 0)
+    is_frozen_for_others = isinstance(config, DPNTrainConfig) or "msc" in name
+    assert ("b9_dropout" in frozen) == is_frozen_for_others
+    for layer in model.layers:
+        layer.trainable = False
+    assert_as_in_inference(config.learner(model, config.stages[-1], 255) or model, x)

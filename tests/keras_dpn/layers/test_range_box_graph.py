@@ -40,6 +40,12 @@ def test_all_neighbors_outside_of_training_and_a_new_draw_in_each_step():
     assert not same(other(features, training=True), first)
 
 
+def test_all_neighbors_where_it_is_frozen():
+    features = np.zeros((2, 7, 8, 1), "float32")
+    layer = layers.RangeBoxGraph("surrounding", num_neighbors=3, seed=1, trainable=False)
+    assert same(layer(features, training=True), box_edges(7, 8, "surrounding"))
+
+
 @pytest.mark.tensorflow_only
 def test_unknown_sizes(tmp_path):
     features = keras.Input((None, None, 1))
