@@ -27,7 +27,7 @@ from PIL import Image
 from rich.console import Console
 
 from keras_dpn import inference, models, tiles
-from training.data.images import read_image
+from keras_dpn.io.images import read_image
 from training.data.scenes import ScenesDataset
 from training.predict_pictures import label_pictures
 

@@ -21,9 +21,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from keras_dpn.io.video import VideoReader, VideoWriter
 from keras_dpn.models import DPN, SpatialTemporalDPN
 from training.data.scenes import ScenesDataset
-from training.data.video import VideoReader, VideoWriter
 from training.predict_video import label_video
 
 

@@ -22,10 +22,11 @@ from rich.console import Console
 from rich.progress import Progress, track
 
 from keras_dpn import inference, metrics, viz
+from keras_dpn.classes import Classes
 from keras_dpn.crf import refine
 from training.cli import run
 from training.crf_settings import check_crf
-from training.data import Classes, Dataset
+from training.data import Dataset
 from training.evaluate import run_dataset
 from training.workdir import (
     MODEL,

@@ -8,7 +8,7 @@ import keras
 import tyro
 
 from keras_dpn import inference, tiles
-from training.data import Classes
+from keras_dpn.classes import Classes
 from training.workdir import load_classes, load_model
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]

@@ -19,10 +19,10 @@ from keras_dpn import models
 from keras_dpn.export import export, export_litert, export_onnx
 from keras_dpn.export.saved_model import MAX_PIXELS
 from keras_dpn.inference import softmax
+from keras_dpn.io.images import read_image
+from keras_dpn.io.video import PICTURE_SUFFIXES
 from keras_dpn.viz import image_png
 from training.cli import run
-from training.data.images import read_image
-from training.data.video import PICTURE_SUFFIXES
 from training.evaluate import SCORES
 from training.workdir import load_classes, load_config, load_model, read_json
 

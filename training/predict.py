@@ -18,8 +18,8 @@ from typing import Any
 from tyro.conf import Positional
 
 from keras_dpn import inference
+from keras_dpn.io.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from training.cli import run
-from training.data.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from training.ensemble import Precision, WorkDirs, choose_tile, load_ensemble
 from training.predict_pictures import KINDS as PICTURE_KINDS
 from training.predict_pictures import keep_settings, label_pictures, without_done

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import track
 
 from keras_dpn import inference, viz
+from keras_dpn.classes import Classes
+from keras_dpn.io.images import ImageError, read_image
 from training.ahead import map_ahead
-from training.data import Classes
-from training.data.images import ImageError, read_image
 from training.workdir import read_json, write_atomically, write_json
 
 KINDS = ("labels", "overlays", "stages", "probabilities")  # of results, a folder for each

@@ -22,9 +22,9 @@ from rich.progress import (
 from rich.text import Text
 
 from keras_dpn import inference, metrics, viz
-from training.data import Classes
+from keras_dpn.classes import Classes
+from keras_dpn.io.video import PictureFolder, VideoError, VideoReader, VideoWriter
 from training.data.flow import dis_flow
-from training.data.video import PictureFolder, VideoError, VideoReader, VideoWriter
 from training.workdir import write_atomically, write_json
 
 Write = Callable[[int, np.ndarray, np.ndarray], None]  # index, frame, labels

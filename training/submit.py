@@ -24,11 +24,11 @@ from PIL import Image
 
 from keras_dpn import inference, viz
 from keras_dpn.crf import refine
+from keras_dpn.io.images import read_image
 from training.cli import run
 from training.crf_settings import read_crf
 from training.data import Dataset, Example
 from training.data.cityscapes import IDS
-from training.data.images import read_image
 from training.data.progress import progress
 from training.data.voc import CLASSES as VOC_CLASSES
 from training.ensemble import Precision, WorkDirs, choose_tile, load_ensemble

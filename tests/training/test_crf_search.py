@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_dpn.classes import Classes
 from training import crf_search as script
 from training.crf_search import coarse_to_fine, finer, keep_answers, search, starting_axes
 from training.crf_settings import read_crf
-from training.data import Classes, Dataset, Example
+from training.data import Dataset, Example
 from training.scoring import evaluate
 from training.workdir import load_model
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_dpn.classes import Classes
 from training import evaluate as script
 from training import scoring
-from training.data import Classes
 from training.data.scenes import write_folder
 from training.evaluate import run_dataset, score_table
 

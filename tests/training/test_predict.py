@@ -10,11 +10,11 @@ from PIL import Image
 
 from keras_dpn import inference
 from keras_dpn.inference import predict_probabilities
+from keras_dpn.io.images import read_image
+from keras_dpn.io.video import VideoWriter
 from keras_dpn.tiles import side_for_memory
 from training import predict as script
 from training.cli import run
-from training.data.images import read_image
-from training.data.video import VideoWriter
 from training.predict import find_sources
 from training.workdir import load_classes, load_model
 

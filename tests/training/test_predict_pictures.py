@@ -7,7 +7,7 @@ from PIL import Image
 from rich.console import Console
 
 from keras_dpn import inference
-from training.data.images import read_image
+from keras_dpn.io.images import read_image
 from training.predict_pictures import (
     SETTINGS,
     draw_stages,

@@ -8,10 +8,10 @@ from PIL import Image
 from rich.console import Console
 
 from keras_dpn import inference, viz
+from keras_dpn.classes import Classes
+from keras_dpn.io.video import PictureFolder, VideoReader
 from keras_dpn.models import SpatialTemporalDPN
 from training import predict_video
-from training.data.dataset import Classes
-from training.data.video import PictureFolder, VideoReader
 from training.predict_video import label_video, label_videos
 
 CLASSES = Classes(("dark", "bright"), ((10, 20, 120), (240, 200, 40)))

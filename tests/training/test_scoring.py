@@ -7,9 +7,10 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from keras_dpn import inference, metrics
+from keras_dpn.classes import Classes
 from keras_dpn.models import SpatialTemporalDPN
 from training import scoring
-from training.data import Classes, Dataset, Example
+from training.data import Dataset, Example
 from training.data.moving_scenes import MovingScenesDataset
 from training.scoring import evaluate
 

@@ -11,9 +11,10 @@ from typing import Literal
 
 import numpy as np
 
+from keras_dpn.io.images import ImageError, read_image
 from training.data.clips import FilmedClips, Frames
 from training.data.dataset import Dataset, Example
-from training.data.images import ImageError, LabelError, read_image, size_message
+from training.data.images import LabelError, size_message
 from training.data.progress import progress
 from training.data.statistics import count_labels
 

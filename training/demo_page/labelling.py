@@ -15,8 +15,8 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_dpn import viz
-from training.data.images import ImageError, read_image
-from training.data.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
+from keras_dpn.io.images import ImageError, read_image
+from keras_dpn.io.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
 from training.demo_page.served import Found, ServedModel
 from training.demo_page.viewer import answer, message
 

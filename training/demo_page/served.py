@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from keras_dpn.classes import Classes
 from keras_dpn.client.video import clips
-from training.data.dataset import Classes
 from training.data.flow import dis_flow
 
 FACTS = "model.json"

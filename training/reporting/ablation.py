@@ -10,9 +10,10 @@ import numpy as np
 from rich.progress import track
 
 from keras_dpn import inference
+from keras_dpn.classes import Classes
 from keras_dpn.crf import refine
 from training.compare import load_counts
-from training.data import Classes, Dataset
+from training.data import Dataset
 from training.evaluate import OTHER_SCORES, SCORES
 from training.reporting import comparison, html, scores
 from training.reporting.pictures import (

@@ -10,7 +10,8 @@ import numpy as np
 from rich.progress import track
 
 from keras_dpn import inference, models, viz
-from training.data import Classes, Clip, ClipDataset, Dataset, Example
+from keras_dpn.classes import Classes
+from training.data import Clip, ClipDataset, Dataset, Example
 from training.data.pipeline import ClipInputs
 from training.reporting import html
 from training.reporting.scores import TITLES, percent

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from keras_dpn.classes import Classes
 from training.data import load_dataset
-from training.data.dataset import Classes
 
 COLORS = ((0, 0, 0), (255, 0, 0))
 

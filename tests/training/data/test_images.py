@@ -5,16 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data.dataset import Classes
-from training.data.images import (
-    ImageError,
-    LabelError,
-    match_values,
-    read_colors,
-    read_image,
-    read_indices,
-    read_label,
-)
+from keras_dpn.classes import Classes
+from keras_dpn.io.images import ImageError, read_image
+from training.data.images import LabelError, match_values, read_colors, read_indices, read_label
 
 CLASSES = Classes(("a", "b", "c"), ((10, 20, 30), (40, 50, 60), (0, 0, 0)))
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 3), "uint8")

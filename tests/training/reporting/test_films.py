@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from keras_dpn import inference
+from keras_dpn.classes import Classes
 from keras_dpn.models import SpatialTemporalDPN
-from training.data import Classes, ClipDataset, Example
+from training.data import ClipDataset, Example
 from training.reporting import films
 
 CLASSES = Classes(("dark", "bright"), ((9, 9, 9), (200, 0, 0)), ignore=7)
