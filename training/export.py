@@ -18,9 +18,9 @@ from PIL import Image
 from keras_dpn import models
 from keras_dpn.export import export, export_litert, export_onnx
 from keras_dpn.export.saved_model import MAX_PIXELS
-from keras_dpn.inference import softmax
 from keras_dpn.io.images import read_image
 from keras_dpn.io.video import PICTURE_SUFFIXES
+from keras_dpn.probabilities import softmax
 from keras_dpn.viz import image_png
 from training.cli import run
 from training.evaluate import SCORES

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_dpn.inference import Predictor
 from keras_dpn.losses import SegmentationCrossEntropy
 from keras_dpn.metrics import SegmentationScores
 from training import workdir
@@ -252,7 +253,8 @@ class StagedTraining:
 
     def _evaluate(self, stage: Stage) -> dict[str, Any]:
         split = self.config.data.val_split
-        return evaluate(self.model, self.dataset, split, stages=(stage.output,))["stages"][0]
+        predictor = Predictor(self.model, heads=(stage.output,))
+        return evaluate(predictor, self.dataset, split)["stages"][0]
 
     def _save(self, optimizer) -> None:
         self.checkpoints.save(self.model, optimizer, vars(self.progress))

@@ -31,6 +31,22 @@ def read_image(path: Path) -> np.ndarray:
             a defined range (float).
     """
     image, _ = open_upright(path)
+    return to_rgb(image, path)
+
+
+def to_rgb(image: Image.Image, path: Path | str) -> np.ndarray:
+    """Convert an upright Pillow image to 8-bit RGB, as `read_image` does.
+
+    Args:
+        image: of any mode.
+        path: its file, or what else names it in an error.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        ImageError: as `read_image`.
+    """
     if image.mode.startswith("I"):
         grey = _narrow(np.asarray(image), path)
         return np.repeat(grey[..., None], 3, axis=-1)
@@ -67,7 +83,7 @@ def _raw_mode(image: Image.Image) -> str:
     return args if isinstance(args, str) else ""
 
 
-def _narrow(values: np.ndarray, path: Path) -> np.ndarray:
+def _narrow(values: np.ndarray, path: Path | str) -> np.ndarray:
     """16-bit grey to 8 bits, 65535 to 255."""
     values = values.astype("int64")
     if values.min() < 0 or values.max() > 65535:

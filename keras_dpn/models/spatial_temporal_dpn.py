@@ -168,6 +168,16 @@ class SpatialTemporalDPN(StagedModel):
         super().__init__(inputs if flows else clip, stages, config, **kwargs)
         self._clip, self._terms, self._field = (clip, *flows), terms, field
 
+    @property
+    def clip_frames(self):
+        """How many frames the network spans."""
+        return self.frames
+
+    @property
+    def needs_flow(self):
+        """Whether the network takes the optical flow between its frames."""
+        return self.linking == "flow"
+
     @classmethod
     def from_dpn(cls, dpn, frames=3, context_window=7, **arguments):
         """A network that starts from a trained one for pictures.

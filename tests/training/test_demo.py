@@ -11,9 +11,9 @@ from PIL import Image
 
 from keras_dpn import inference, models
 from keras_dpn.export import export
+from keras_dpn.io.flow import dis_flow
 from keras_dpn.io.video import VideoReader
 from training import demo
-from training.data.flow import dis_flow
 from training.data.scenes import CLASSES, ScenesDataset
 from training.demo_page import labelling
 from training.demo_page.served import Found, open_model

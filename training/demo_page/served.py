@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_dpn.classes import Classes
 from keras_dpn.client.video import clips
-from training.data.flow import dis_flow
+from keras_dpn.io.flow import dis_flow
 
 FACTS = "model.json"
 
