@@ -2,8 +2,8 @@
 
     python -m training.preset --work-dir runs/street --out presets/mine --size 360 --notes notes.md
 
-Anybody can then say `keras_dpn.Segmenter.from_preset("presets/mine")`, or `python -m training.predict
-photo.jpg --model presets/mine --out labelled`.
+Anybody can then say `keras_dpn.Segmenter.from_preset("presets/mine")`, or
+`python -m training.predict photo.jpg --model presets/mine --out labelled`.
 """
 
 from collections.abc import Mapping
