@@ -106,6 +106,18 @@ class Segmentation:
             best[higher], labels[higher] = probability[higher], index
         return labels
 
+    def head_confidences(self, head: str) -> np.ndarray:
+        """Return the most probable class's probability at one of the heads, float32 (H, W).
+
+        Args:
+            head: a key of `maps`.
+
+        Raises:
+            KeyError: for another name.
+        """
+        highest = self.maps[head].max(axis=-1, keepdims=True)
+        return resize(highest, *self.image.shape[:2])[..., 0]
+
     def overlay(self, alpha: float = 0.5) -> np.ndarray:
         """Return the image with the labels' colours over it, uint8 (H, W, 3).
 

@@ -80,6 +80,8 @@ class Predictor:
                 "Invalid value for argument `models`: expected one or more, received none."
             )
         first = self.models[0]
+        if heads == "all" and not hasattr(first, "stage_names"):
+            heads = None
         self._network_heads = None if heads is None else check_heads(first, heads)
         self.crf = None if crf is None else dict(crf)
         self.heads = self._with_crf_heads(self._network_heads or ("final",))

@@ -311,7 +311,8 @@ def test_unknown_stages_and_models_without_stages_are_refused():
         with pytest.raises(ValueError, match="`heads`"):
             check_heads(StagedModel(), stages)
     with pytest.raises(ValueError, match="model with heads"):
-        at_heads(linear_model(), picture())
+        at_heads(linear_model(), picture(), heads=["unary"])
+    assert list(at_heads(linear_model(), picture(), heads="all")) == ["final"]
 
 
 # ----------------------------------------------------------------------------------- video
