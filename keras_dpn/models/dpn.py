@@ -73,6 +73,7 @@ class DPN(StagedModel):
         `(B, H, W, num_classes)`, float32 logits.
 
     Raises:
+        TypeError: for an argument that isn't one of these.
         ValueError: for values out of these ranges.
 
     Example:
@@ -115,13 +116,8 @@ class DPN(StagedModel):
         skips=(),
         skip_width=96,
         name="dpn",
-        **kwargs,
     ):
-        config = {
-            key: value
-            for key, value in locals().items()
-            if key not in ("self", "kwargs", "__class__")
-        }
+        config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_dpn_config(config)
         check_input_shape(input_shape)
 
@@ -149,7 +145,7 @@ class DPN(StagedModel):
         if pairwise_stride > 1:
             to_image = Resize(factor=pairwise_stride, name="resize")
             stages = {stage: to_image((x, image)) for stage, x in stages.items()}
-        super().__init__(image, stages, config, **kwargs)
+        super().__init__(image, stages, config)
 
     def stage_model(self, stage):
         """The network up to one stage, as a model that shares this one's weights.
