@@ -7,6 +7,16 @@ try:
 except ModuleNotFoundError:  # it, or its backend: `keras_dpn.client` needs neither
     __all__ = ["__version__"]
 else:
-    from keras_dpn import crf, layers, losses, metrics, models, ops
+    from keras_dpn import crf, inference, layers, losses, metrics, models, ops, viz
 
-    __all__ = ["__version__", "crf", "layers", "losses", "metrics", "models", "ops"]
+    __all__ = [
+        "__version__",
+        "crf",
+        "inference",
+        "layers",
+        "losses",
+        "metrics",
+        "models",
+        "ops",
+        "viz",
+    ]
