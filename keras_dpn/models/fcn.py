@@ -112,6 +112,10 @@ class FCN(StagedModel):
                 x = L2NormScale(init_scale, name=f"{tap}_norm")(x)
             if tap == "fc7":  # after the norm, which would else see other lengths in inference
                 x = Dropout(dropout, name="b10_dropout")(x)
+            elif normalize:
+                # Keras stores layers by their distance from the output: with one step fewer here,
+                # files from when b10_dropout came before the norm would fill the wrong norms.
+                x = layers.Identity(name=f"{tap}_identity")(x)
             scores[tap] = layers.Conv2D(
                 num_classes, 1, use_bias=tap == taps[0], dtype="float32", name=f"b11_{tap}"
             )(x)

@@ -182,6 +182,15 @@ def test_save_and_load(tmp_path):
     assert_close(loaded(image.astype("uint8")), to_numpy(model(image)))
 
 
+def test_layers_are_in_the_order_that_files_have():
+    """Keras numbers each class's layers in a file, by their distance from the output."""
+    model = without_values(lambda: FCN(3, width=0.01))
+    norms = ("pool6_norm", "conv3_norm", "fc7_norm", "conv5_norm", "conv4_norm")
+    classifiers = ("b11_pool6", "b11_conv3", "b11_fc7", "b11_conv5", "b11_conv4")
+    names = [layer.name for layer in model.layers if layer.weights]
+    assert names[13:] == ["b9", "b10", *norms, *classifiers]
+
+
 @TENSORFLOW
 def test_mixed_precision():
     settings = {"width": 0.05, "fc6_kernel": 3}  # of a few channels, some features are all zero

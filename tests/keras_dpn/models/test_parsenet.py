@@ -195,6 +195,15 @@ def test_save_and_load(tmp_path):
     assert_close(loaded(image), to_numpy(model(image)))
 
 
+@pytest.mark.parametrize("fusion", ["late", "early"])
+def test_layers_are_in_the_order_that_files_have(fusion):
+    """Keras numbers each class's layers in a file, by their distance from the output."""
+    model = without_values(lambda: tiny(fusion=fusion))
+    names = [layer.name for layer in model.layers if layer.weights]
+    context = ["b11_context"] if fusion == "late" else []
+    assert names[13:] == ["b9", "b10", "b10_norm", "pool6_norm", "b11", *context]
+
+
 @TENSORFLOW
 def test_mixed_precision():
     wide, image = tiny(), picture(33, 49)

@@ -1,12 +1,13 @@
 import re
 
 import keras
+import numpy as np
 import pytest
 
 from keras_dpn import models
 from keras_dpn.models import DPN, FCN, DeepLab, ParseNet, PiecewiseCRF, SpatialTemporalDPN
 from keras_dpn.models.staged import StagedModel, check_input_shape
-from tests.keras_dpn.support import without_values
+from tests.keras_dpn.support import picture, to_numpy, without_values
 
 NETWORKS = (DPN, SpatialTemporalDPN, DeepLab, ParseNet, FCN, PiecewiseCRF)
 
@@ -30,6 +31,37 @@ def test_stages_config_and_output():
     assert again.get_config() == model.get_config()
     with pytest.raises(ValueError, match=r"`stage`: expected one of \['final', 'first'\]"):
         model.stage_model("second")
+
+
+# === Frozen networks ===
+
+TINY = {"num_classes": 3, "width": 0.05}
+SMALL = {"trunk": "large_fov", "triple_window": 3, "context_window": 3, "mixtures": 1}
+WITH_DROPOUT = {
+    "DPN": lambda: DPN(**TINY, **SMALL, global_context=True),
+    "DPN with skips": lambda: DPN(**TINY, **SMALL, skips=("conv3",)),
+    "SpatialTemporalDPN": lambda: SpatialTemporalDPN(**TINY, **SMALL, linking="static"),
+    "DeepLab": lambda: DeepLab(**TINY, multiscale=True),
+    "ParseNet": lambda: ParseNet(**TINY),
+    "FCN": lambda: FCN(**TINY, fc6_kernel=1),
+}
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("name", WITH_DROPOUT)
+def test_frozen_networks_give_in_training_what_they_give_in_inference(name):
+    model = WITH_DROPOUT[name]()
+    clip = isinstance(model, SpatialTemporalDPN)
+    image = picture(3, 9, 13) if clip else picture(9, 13)
+    for layer in model.layers:
+        if layer.name.startswith("msc") and layer.name.endswith("scores"):
+            layer.kernel.assign(layer.kernel + 0.1)  # branches begin with zeros
+    dropouts = [layer for layer in model.layers if getattr(layer, "rate", 0)]
+    assert len(dropouts) == (12 if name == "DeepLab" else 2)
+    expected = to_numpy(model(image))
+    assert not np.allclose(to_numpy(model(image, training=True)), expected, atol=1e-3)
+    model.trainable = False
+    np.testing.assert_array_equal(to_numpy(model(image, training=True)), expected)
 
 
 # === Arguments ===
