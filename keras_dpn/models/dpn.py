@@ -62,8 +62,9 @@ class DPN(StagedModel):
         output_stride: 8, Table 1(b): the last two pools removed; or 16: the fourth pool stays, the
             convolutions behind it have half the dilation and take a quarter of the time.
         skips: earlier layers whose features are added to b10's, any of "conv4" (stride 8), "conv3"
-            (4) and "conv2" (2) in this order, each finer than the one before; the unary term is
-            then as fine as the last. Poles and signs are thinner than a cell of stride 8.
+            (4) and "conv2" (2) in this order, each finer than the one before and than
+            `output_stride`; the unary term is then as fine as the last. Poles and signs are thinner
+            than a cell of stride 8.
         skip_width: channels of the features where skips are added, before `width`.
 
     Input shape:
