@@ -17,6 +17,7 @@ __all__ = [
     "ParseNet",
     "PiecewiseCRF",
     "Preprocess",
+    "PretrainedReport",
     "SpatialTemporalDPN",
     "field_of_view",
     "from_preset",

@@ -25,6 +25,10 @@ _CONVOLUTIONS = {
 }
 _DENSE = {"b9": "fc1", "b10": "fc2"}
 _TRUNK = _CONVOLUTIONS | _DENSE
+# What VGG19 has beside VGG16's layers; of its 16 convolutions the eighth keeps the number of
+# channels, that of VGG16 doubles it.
+_VGG19 = {"block3_conv4", "block4_conv4", "block5_conv4"}
+_LAST_OF_VGG19 = "layers/conv2d_15"
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,10 @@ def load_pretrained(
         A `PretrainedReport` that names the weights that were filled and those that were left.
 
     Raises:
-        ValueError: The file is damaged, is of none of these kinds, lacks a tensor of the trunk,
-            has one of the wrong shape or with values that aren't finite, or has another SHA-256;
-            or the model has no VGG16 trunk; or the address doesn't start with `https://`.
+        ValueError: The file is damaged, is of none of these kinds, such as VGG19's, lacks a tensor
+            of the trunk, has one of the wrong shape or with values that aren't finite, or has
+            another SHA-256; or the model has no VGG16 trunk; or the address doesn't start with
+            `https://`.
         OSError: The file doesn't exist or cannot be downloaded.
 
     Example:
@@ -251,6 +256,7 @@ def _values_of(weights, file: h5py.File, path: Path) -> dict[str, list[np.ndarra
     tensors = _tensors_by_layer(file)
     own = any(_leaf(name) == "b1_conv1" for name in tensors)
     if not own:
+        _check_not_vgg19(tensors, file, path)
         tensors = {_leaf(name): paths for name, paths in tensors.items()}
     sources = {name: _source(name, tensors, own) for name in weights}
     required = _required(sources, tensors)
@@ -262,6 +268,21 @@ def _values_of(weights, file: h5py.File, path: Path) -> dict[str, list[np.ndarra
         elif own and _same_shapes(variables, stored, file):
             values[name] = [_read(file, tensor, path) for tensor in stored]
     return values
+
+
+def _check_not_vgg19(tensors, file: h5py.File, path: Path) -> None:
+    named = any(_leaf(name) in _VGG19 for name in tensors)
+    if named or _LAST_OF_VGG19 in tensors and _keeps_channels(tensors, file):
+        raise ValueError(
+            f"{path}: expected weights of VGG16, received those of VGG19, whose blocks 3 to 5 have "
+            "a fourth convolution. Pass a file of keras.applications.VGG16."
+        )
+
+
+def _keeps_channels(tensors, file: h5py.File) -> bool:
+    """Whether the eighth of convolutions without names has as many channels as the seventh."""
+    shape = file[tensors["block4_conv1"][0]].shape
+    return shape[-2:-1] == shape[-1:]
 
 
 def _leaf(name: str) -> str:

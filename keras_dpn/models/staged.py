@@ -1,5 +1,8 @@
 """What the networks here have in common: outputs after each of their stages."""
 
+import difflib
+import inspect
+
 import keras
 
 from keras_dpn.models.preset import from_preset
@@ -28,13 +31,21 @@ class StagedModel(keras.Model):
             "final", the network's output.
         config: the constructor's arguments, for `get_config`; all but `name` and `input_shape`,
             which Keras has itself, become attributes.
+
+    Raises:
+        TypeError: for an argument that the network's constructor doesn't have; `keras.Model`
+            ignores it.
     """
 
     clip_frames = None
     needs_flow = False
 
-    def __init__(self, image, stages, config, **kwargs):
-        super().__init__(image, stages["final"], name=config["name"], **kwargs)
+    def __new__(cls, *args, **kwargs):
+        check_arguments(cls, kwargs)
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, image, stages, config):
+        super().__init__(image, stages["final"], name=config["name"])
         for key, value in config.items():
             if key not in ("name", "input_shape"):
                 setattr(self, key, value)
@@ -96,6 +107,27 @@ class StagedModel(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**config)
+
+
+def check_arguments(cls, arguments):
+    """Raise TypeError unless the constructor of a class has all of these arguments.
+
+    Args:
+        cls: the class; if its constructor passes any argument on, all are right.
+        arguments: names.
+
+    Raises:
+        TypeError: with the nearest name, for the first that is wrong.
+    """
+    _, *parameters = inspect.signature(cls.__init__).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    known = [parameter.name for parameter in parameters]
+    for name in arguments:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            advice = f"did you mean `{nearest[0]}`?" if nearest else f"expected {', '.join(known)}."
+            raise TypeError(f"{cls.__name__} got an unexpected argument `{name}`; {advice}")
 
 
 def check_input_shape(input_shape):
