@@ -6,7 +6,7 @@ from keras_dpn.models.fcn import FCN
 from keras_dpn.models.parsenet import ParseNet
 from keras_dpn.models.piecewise_crf import PiecewiseCRF, graph_size
 from keras_dpn.models.preset import from_preset
-from keras_dpn.models.pretrained import load_pretrained
+from keras_dpn.models.pretrained import PretrainedReport, load_pretrained
 from keras_dpn.models.spatial_temporal_dpn import SpatialTemporalDPN
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 from keras_dpn.models.pretrained import load_pretrained
-from keras_dpn.presets.files import CONFIG, METADATA, WEIGHTS, check_files, read_json, read_metadata
-from keras_dpn.presets.source import RUN_MODEL, find
+from keras_dpn.presets.files import CONFIG, METADATA, read_json
+from keras_dpn.presets.source import find, weights_file
 
 
 def from_preset(
@@ -50,14 +50,14 @@ def from_preset(
     (1, 16, 16, 3)
     """
     directory = find(preset)
+    weights = weights_file(directory)
     if (directory / METADATA).is_file():
-        check_files(directory, read_metadata(directory))
         config = read_json(directory / CONFIG)
         kind = keras.saving.get_registered_object(str(config.get("registered_name")))
-        arguments, weights = config.get("config"), directory / WEIGHTS
+        arguments = config.get("config")
     else:
-        trained = keras.saving.load_model(directory / RUN_MODEL, compile=False)
-        kind, arguments, weights = type(trained), trained.get_config(), directory / RUN_MODEL
+        trained = keras.saving.load_model(weights, compile=False)
+        kind, arguments = type(trained), trained.get_config()
     if not (isinstance(kind, type) and issubclass(kind, network)):
         found = getattr(kind, "__name__", kind)
         raise ValueError(

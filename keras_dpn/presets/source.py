@@ -12,6 +12,7 @@ from keras_dpn.presets.files import (
     CONFIG,
     METADATA,
     WEIGHTS,
+    check_files,
     read_json,
     read_metadata,
 )
@@ -55,6 +56,12 @@ def available() -> dict[str, PresetInfo]:
     return {directory.name: _info(directory) for directory in found}
 
 
+def is_directory(source: str | Path) -> bool:
+    """Whether a source of weights is a preset or a run rather than a file."""
+    text = str(source)
+    return text in available() or text.startswith("hf://") or Path(source).is_dir()
+
+
 def find(source: str | Path) -> Path:
     """Return the local directory of a preset or a run, downloaded if it is on the Hub.
 
@@ -86,6 +93,21 @@ def find(source: str | Path) -> Path:
         f"Invalid value for argument `preset`: expected one of {', '.join(available())}, a "
         f"directory, or hf://org/name, received {text!r}.{hint}"
     )
+
+
+def weights_file(directory: Path) -> Path:
+    """Return the file with the weights of a preset, checked, or of a run.
+
+    Args:
+        directory: as of `find`.
+
+    Raises:
+        ValueError: where a file of the preset is damaged.
+    """
+    if not (directory / METADATA).is_file():
+        return directory / RUN_MODEL
+    check_files(directory, read_metadata(directory))
+    return directory / WEIGHTS
 
 
 def read_classes(directory: Path) -> Classes | None:

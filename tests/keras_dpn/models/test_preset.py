@@ -97,7 +97,7 @@ def test_another_class_is_refused(preset, tmp_path):
     for name in ("keras_dpn>Nothing", None, "os.system", "keras_dpn>IdentityContexts"):
         (copy / "config.json").write_text(json.dumps(config | {"registered_name": name}))
         metadata = json.loads((copy / "metadata.json").read_text())
-        del metadata["sha256"]["config.json"]
+        metadata["sha256"].pop("config.json", None)
         (copy / "metadata.json").write_text(json.dumps(metadata))
         with pytest.raises(ValueError, match="expected a network of class Model, received"):
             models.from_preset(copy)
@@ -115,3 +115,22 @@ def test_damaged_weights_are_refused(preset, tmp_path):
 def test_presets_of_a_class():
     assert "dpn_scenes" in DPN.presets and DPN.presets["dpn_scenes"].miou > 80
     assert FCN.presets == {}
+
+
+def test_load_pretrained_takes_presets_and_runs(preset, tmp_path):
+    trained = DPN.from_preset(preset)
+    trained.save(tmp_path / "model.keras")
+    for source in (preset, tmp_path):
+        model = DPN(4, **TRUNK, skips=("conv3",), pairwise_stride=4, triple_window=3)
+        report = models.load_pretrained(model, str(source))
+        assert {name.split("/")[0] for name in report.left} == {"b11", "b13"}
+        for name in ("b1_conv1", "b10_conv3", "b12"):
+            for a, b in zip(
+                model.get_layer(name).get_weights(),
+                trained.get_layer(name).get_weights(),
+                strict=True,
+            ):
+                np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="expected a preset .* or a finished training run"):
+        (tmp_path / "empty").mkdir()
+        models.load_pretrained(model, tmp_path / "empty")
