@@ -78,6 +78,8 @@ def write_preset(
         raise ValueError(f"{directory}: expected a new or an empty directory, it holds something.")
     with written_whole(directory) as partial:
         keras.saving.save_model(model, str(partial), zipped=False)
+        if (partial / "assets").is_dir():  # keras 3.15.1 makes it where the path is absolute
+            (partial / "assets").rmdir()  # empty: no network here has any
         if weights_dtype != "float32":
             _narrow(partial / WEIGHTS, weights_dtype)
         if classes is not None:
