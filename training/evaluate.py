@@ -131,8 +131,41 @@ def run_dataset(
     return found
 
 
-def _preset_dataset(preset: str, dataset: str | None, data_dir: Path | None) -> Dataset:
-    """The dataset to score a preset on, with its classes."""
+def find_run(sources: Sequence[str]) -> Path | None:
+    """The directory of the first source, if that is a training run; None if it is a preset.
+
+    Args:
+        sources: training runs and presets, as `Segmenter.from_preset` takes them.
+
+    Raises:
+        ValueError: without a source, and for one that is neither.
+    """
+    if not sources:
+        raise ValueError("Expected a training run or a preset: give --work-dir, once or more.")
+    directory = Path(sources[0])
+    if (directory / CONFIG).is_file() and not (directory / METADATA).is_file():
+        return directory
+    find(sources[0])
+    return None
+
+
+def source_dataset(
+    sources: Sequence[str], dataset: str | None = None, data_dir: Path | None = None
+) -> Dataset:
+    """The dataset to apply the first of some training runs or presets to.
+
+    Args:
+        sources: as in `find_run`.
+        dataset: as in `run_dataset`; a preset names none, so that it needs one.
+        data_dir: as in `run_dataset`.
+
+    Raises:
+        ValueError: as `find_run` and `run_dataset`, and for a preset without a dataset.
+    """
+    work_dir = find_run(sources)
+    if work_dir is not None:
+        return run_dataset(work_dir, dataset, data_dir)
+    preset = sources[0]
     if dataset is None:
         raise ValueError(f"{preset}: a preset names no dataset; give --dataset and --data-dir.")
     found = load_dataset(dataset, data_dir)
@@ -143,7 +176,7 @@ def _preset_dataset(preset: str, dataset: str | None, data_dir: Path | None) -> 
 def _check_classes(source: str | Path, classes: Classes | None, dataset: Dataset) -> None:
     if classes is not None and classes.names != dataset.classes.names:
         raise ValueError(
-            f"The run in {source} knows the classes {', '.join(classes.names)}; "
+            f"{source} knows the classes {', '.join(classes.names)}; "
             f"{dataset.name} has {', '.join(dataset.classes.names)}."
         )
 
@@ -237,18 +270,13 @@ def main(
         out: JSON file to write, with an .npz file beside it; evaluation_SPLIT.json in the work
             directory by default.
     """
-    if not work_dir:
-        raise ValueError("Expected a training run: give --work-dir, once or several times.")
-    is_run = (Path(work_dir[0]) / CONFIG).is_file() and not (Path(work_dir[0]) / METADATA).is_file()
-    if out is None and not (is_run and len(work_dir) == 1):
+    is_one_run = find_run(work_dir) is not None and len(work_dir) == 1
+    if out is None and not is_one_run:
         raise ValueError("A preset or several runs: name the file to write with --out.")
-    if each_stage and not (is_run and len(work_dir) == 1):
+    if each_stage and not is_one_run:
         raise ValueError("--each-stage: expected one training run, received a preset or several.")
     crf_settings = read_crf(crf) if crf else None
-    if is_run:
-        data = run_dataset(Path(work_dir[0]), dataset, data_dir)
-    else:
-        data = _preset_dataset(work_dir[0], dataset, data_dir)
+    data = source_dataset(work_dir, dataset, data_dir)
     options = {"consistency": consistency, "trimap": trimap_around if trimap else None}
     options |= {"box_threshold": box_threshold, "boundary_tolerance": boundary_tolerance}
     options |= {"calibration_bins": calibration_bins, "progress": True}
@@ -256,10 +284,8 @@ def main(
         scales=scales, horizontal_flip=mirror, tile=tile, memory_gib=memory
     )
     if each_stage:
-        run_dir = Path(work_dir[0])
-        found = evaluate_each_stage(
-            run_dir, data, split, settings, crf=crf_settings, precision=precision, **options
-        )
+        run_dir, options = Path(work_dir[0]), options | {"precision": precision}
+        found = evaluate_each_stage(run_dir, data, split, settings, crf=crf_settings, **options)
     else:
         networks = load_trained(work_dir, precision).models
         heads = None if stages is None else stages or "all"

@@ -192,16 +192,18 @@ def _labelled(
     """For each frame its number, itself, its labels, and how the last frame's agree with them."""
     frames, numbered, neighbours = itertools.tee(((film.index, frame) for frame in film), 3)
     pairs = ((a, b) for (_, a), (_, b) in itertools.pairwise(neighbours))
+    links = ((dis_flow(a, b), dis_flow(b, a)) for a, b in pairs)
+    used = None
+    if segmenter.predictor.needs_flow and segmenter.size in (None, min(film.size)):
+        used, links = itertools.tee(links)  # the network sees the frames in this size
     last = None
-    found = segmenter.video(frame for _, frame in frames)
+    found = segmenter.video((frame for _, frame in frames), used)
     # What is found comes first: the frames are read as the model asks for them.
     for segmentation, (index, frame) in zip(found, numbered, strict=False):
         labels, confusion = segmentation.labels, 0
         if last is not None:
-            a, b = next(pairs)
-            links = dis_flow(a, b), dis_flow(b, a)
             count = segmenter.classes.num_classes
-            confusion = metrics.temporal_confusion(last, labels, *links, count)
+            confusion = metrics.temporal_confusion(last, labels, *next(links), count)
         yield index, frame, labels, confusion
         last = labels
 

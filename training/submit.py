@@ -30,7 +30,7 @@ from training.data import Dataset, Example
 from training.data.cityscapes import IDS
 from training.data.progress import progress
 from training.data.voc import CLASSES as VOC_CLASSES
-from training.evaluate import run_dataset
+from training.evaluate import source_dataset
 from training.options import Precision, Sources
 from training.workdir import write_atomically
 
@@ -137,7 +137,8 @@ def main(
     """Labels a test set and writes the archive that its evaluation server takes.
 
     Args:
-        work_dir: directory of the training run; given several times, all are averaged.
+        work_dir: directory of the training run, or a preset; given several times, the
+            probabilities are averaged.
         out: the archive to write: *.zip, *.tar, *.tgz or *.tar.gz.
         dataset: voc or cityscapes; that of the (first) run by default.
         data_dir: directory of the data set; that of the (first) run by default.
@@ -154,7 +155,7 @@ def main(
         scales=scales, horizontal_flip=mirror, tile=tile, memory_gib=memory
     )
     crf_settings = read_crf(crf) if crf else None
-    data = run_dataset(Path(work_dir[0]), dataset, data_dir)
+    data = source_dataset(work_dir, dataset, data_dir)
     networks = load_trained(work_dir, precision).models
     count = submit(Predictor(networks, settings, crf=crf_settings), data, split, out)
     print(f"{count} pictures labelled in {out}")

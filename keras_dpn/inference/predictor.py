@@ -83,11 +83,13 @@ class Predictor:
         if heads == "all" and not hasattr(first, "stage_names"):
             heads = None
         self._network_heads = None if heads is None else check_heads(first, heads)
+        for other in self.models[1:] if heads is not None else ():
+            check_heads(other, self._network_heads)
         self.crf = None if crf is None else dict(crf)
         self.heads = self._with_crf_heads(self._network_heads or ("final",))
         self.clip_frames: int | None = getattr(first, "clip_frames", None)
         self.needs_flow: bool = getattr(first, "needs_flow", False)
-        if self.clip_frames is None:
+        if not any(getattr(model, "clip_frames", None) for model in self.models):
             if settings.memory_gib is not None:
                 memory = settings.memory_gib * 2**30
                 tile = side_for_memory(self.models, memory, settings.scales, settings.overlap)

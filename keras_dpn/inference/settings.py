@@ -52,10 +52,10 @@ class InferenceSettings:
                 "Invalid values for arguments `tile` and `memory_gib`: expected at most one of "
                 f"them, as the memory chooses the tile; received {self.tile} and {self.memory_gib}."
             )
-        if self.memory_gib is not None and not self.memory_gib > 0:
+        if self.memory_gib is not None and not 0 < self.memory_gib < float("inf"):
             raise ValueError(
-                "Invalid value for argument `memory_gib`: expected a number above 0, received "
-                f"{self.memory_gib}."
+                "Invalid value for argument `memory_gib`: expected a finite number above 0, "
+                f"received {self.memory_gib}."
             )
 
     @property

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_dpn import inference, models
+from keras_dpn import models
 from keras_dpn.export import export
+from keras_dpn.inference import Predictor
 from keras_dpn.io.flow import dis_flow
 from keras_dpn.io.video import VideoReader
 from keras_dpn.segmenter import Segmenter
@@ -80,10 +81,9 @@ def test_a_network_for_clips_sees_the_frames_beside(linking, labels_of, outputs,
     model = open_model(str(tmp_path))
     film = np.random.default_rng(0).integers(0, 256, (4, 32, 40, 3), "uint8")
     found = [*model.film(iter(film))]
-    predictor = inference.Predictor(network)
-    maps = predictor.video(film, dis_flow if linking == "flow" else None)
-    expected = [probabilities["final"] for probabilities in maps]
-    for answer, probabilities in zip(found, expected, strict=True):
+    expected = Predictor(network).video(film, dis_flow if linking == "flow" else None)
+    for answer, maps in zip(found, expected, strict=True):
+        probabilities = maps["final"]
         assert (answer.labels[-1] == probabilities.argmax(axis=-1)).mean() > 0.999
         percent = 100 * probabilities.max(axis=-1)
         assert np.abs(answer.confidences[-1] - percent).max() <= 0.51

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from keras_dpn import inference
+from keras_dpn.crf import refine
 from keras_dpn.inference import InferenceSettings, Predictor
 from keras_dpn.inference import predictor as predictor_module
 from keras_dpn.inference.predictor import check_heads, resize
+from keras_dpn.inference.tiles import side_for_memory
 from keras_dpn.models import DPN, SpatialTemporalDPN
 from keras_dpn.ops.warp import NO_LINK
 
@@ -132,12 +134,6 @@ def test_labels_are_the_most_probable_classes():
     np.testing.assert_array_equal(
         labels, inference.predict_probabilities(model, image).argmax(axis=-1)
     )
-
-
-def test_labels_of_many_classes_do_not_wrap():
-    probabilities = np.zeros((1, 1, 300))
-    probabilities[..., 299] = 1
-    assert inference.to_labels(probabilities)[0, 0] == 299
 
 
 def test_half_precision_logits_are_averaged_in_float32():
@@ -313,6 +309,50 @@ def test_unknown_stages_and_models_without_stages_are_refused():
     with pytest.raises(ValueError, match="model with heads"):
         at_heads(linear_model(), picture(), heads=["unary"])
     assert list(at_heads(linear_model(), picture(), heads="all")) == ["final"]
+    with pytest.raises(ValueError, match="model with heads"):
+        Predictor([StagedModel(), linear_model()], heads="all")
+
+
+def test_labels_are_those_of_the_last_head():
+    model, image = StagedModel(), picture()
+    for heads in (("unary", "final"), ("final", "unary")):
+        predictor = Predictor(model, heads=heads)
+        assert predictor.heads == heads
+        maps = predictor.probabilities(image)
+        assert list(maps) == list(heads)
+        np.testing.assert_array_equal(predictor.labels(image), maps[heads[-1]].argmax(axis=-1))
+
+
+CRF = {"num_iterations": 2, "bilateral": (4.0, 3.0, 60.0), "filter": "exact"}
+
+
+def test_each_head_is_followed_by_what_the_crf_makes_of_it():
+    model, image = StagedModel(), picture()
+    predictor = Predictor(model, heads="all", crf=CRF)
+    assert predictor.heads == ("unary", "unary+crf", "final", "final+crf")
+    maps, plain = predictor.probabilities(image), at_heads(model, image)
+    assert tuple(maps) == predictor.heads
+    for head in ("unary", "final"):
+        np.testing.assert_array_equal(maps[head], plain[head])
+        refined = refine(image, plain[head], **CRF)
+        assert np.abs(refined - plain[head]).max() > 0.01
+        np.testing.assert_allclose(maps[f"{head}+crf"], refined, atol=1e-6)
+    np.testing.assert_array_equal(predictor.labels(image), maps["final+crf"].argmax(axis=-1))
+    alone = Predictor(model, crf=CRF)
+    assert list(alone.probabilities(image)) == ["final", "final+crf"]
+    assert Predictor(model, crf={}).heads == ("final", "final+crf")
+
+
+def test_memory_chooses_the_tile_that_all_networks_fit():
+    networks = linear_model(2), linear_model(20)
+    tiles = [side_for_memory(network, 2**24, overlap=32) for network in networks]
+    assert tiles[0] > tiles[1]
+    budget = InferenceSettings(memory_gib=1 / 64, overlap=32)
+    for several in (networks, networks[::-1]):
+        chosen = Predictor(several, budget).settings
+        assert chosen == InferenceSettings(tile=tiles[1], overlap=32)
+    with pytest.raises(ValueError, match="`memory`: expected .* GiB or more, .* received 0.00"):
+        Predictor(networks, InferenceSettings(memory_gib=1e-6))
 
 
 # ----------------------------------------------------------------------------------- video
@@ -453,6 +493,46 @@ def test_video_stages():
     np.testing.assert_allclose(chosen[2]["triple"], found[2]["triple"], rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="`heads`"):
         next(head_maps(model, frames, film_flow, ["b12"]))
+
+
+def test_video_of_an_image_model_in_several_views():
+    inputs = keras.Input((None, None, 3))
+    convolution = keras.Model(inputs, keras.layers.Conv2D(4, 3, padding="same")(inputs / 64))
+    networks, frames = [convolution, linear_model()], film(2, height=70, width=80)
+    views = {"scales": (0.5, 1.0), "horizontal_flip": True, "tile": 64, "overlap": 32}
+    predictor = Predictor(networks, InferenceSettings(**views))
+    found = list(predictor.video(iter(frames)))
+    for frame, maps in zip(frames, found, strict=True):
+        expected = inference.predict_probabilities(networks, frame, **views)
+        np.testing.assert_array_equal(maps["final"], expected)
+    np.testing.assert_array_equal(predictor.clip(frames[:1])["final"], found[0]["final"])
+
+
+@EAGER
+@pytest.mark.tensorflow_only
+def test_video_of_a_network_for_clips_has_a_crf():
+    model, frames = video_model(linking="static", pairwise="triple"), film(3)
+    plain = list(final_maps(model, frames))
+    found = list(Predictor(model, crf=CRF).video(iter(frames)))
+    for frame, maps, expected in zip(frames, found, plain, strict=True):
+        assert list(maps) == ["final", "final+crf"]
+        np.testing.assert_array_equal(maps["final"], expected)
+        refined = refine(frame, expected, **CRF)
+        np.testing.assert_allclose(maps["final+crf"], refined, atol=1e-6)
+
+
+def test_networks_for_clips_predict_frames_as_they_are_by_themselves():
+    clips, images = video_model(pairwise=None), linear_model(3)
+    predictor = Predictor(clips, InferenceSettings(memory_gib=1.0))
+    assert (predictor.clip_frames, predictor.needs_flow) == (3, True)
+    assert (Predictor(images).clip_frames, Predictor(images).needs_flow) == (None, False)
+    refused = [(clips, s) for s in ({"scales": (0.5,)}, {"horizontal_flip": True}, {"tile": 512})]
+    for networks, settings in [*refused, ([clips, images], {}), ([images, clips], {})]:
+        with pytest.raises(ValueError, match="predicts frames as they are, by itself: leave out"):
+            Predictor(networks, InferenceSettings(**settings))
+    for predict in (predictor.probabilities, predictor.labels):
+        with pytest.raises(ValueError, match="network is for clips: use `video`, or `clip`"):
+            predict(picture())
 
 
 def test_video_with_an_image_model():
