@@ -1,6 +1,6 @@
 """Exports the model of a training run for production.
 
-python -m training.export --work-dir runs/street --out saved_models/street --check street.jpg
+python -m training.export --model runs/street --out saved_models/street --check street.jpg
 
 A SavedModel for TensorFlow Serving by default; `--formats saved_model litert onnx` writes files for
 phones (LiteRT) and for ONNX Runtime beside it. See saved_models/README.md and docs/serving.md.
