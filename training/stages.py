@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dpn.inference import Predictor
-from keras_dpn.losses import SegmentationCrossEntropy
 from keras_dpn.metrics import SegmentationScores
 from training import workdir
 from training.callbacks import Epochs, StopOnNaN, ValidateAverages
@@ -204,10 +203,7 @@ class StagedTraining:
                 cap=settings.class_weight_cap,
                 power=settings.class_weight_power,
             )
-        ignore = self.dataset.classes.ignore
-        loss = SegmentationCrossEntropy(
-            ignore, weights, settings.hard_ratio, reduction=settings.reduction
-        )
+        loss = settings.build(self.dataset.classes.ignore, weights)
         if settings.coarse:
             return _CoarseLoss(loss, self.config.coarse_stride(stage.output))
         return loss

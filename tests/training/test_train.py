@@ -55,7 +55,9 @@ def arguments(pictures, work_dir, *more):
 @pytest.fixture(scope="session")
 def trained(pictures, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp("run") / "work"
-    assert main(arguments(pictures, work_dir, *ONE_EPOCH, "--joint.loss.unary", "0.5")) == 0
+    losses = ["--joint.loss.unary", "0.5", "--joint.loss.dice", "0.5"]
+    losses += ["--contexts.loss.lovasz", "0.5", "--contexts.loss.lovasz-stride", "2"]
+    assert main(arguments(pictures, work_dir, *ONE_EPOCH, *losses)) == 0
     return work_dir
 
 

@@ -21,7 +21,7 @@ class LabelError(ImageError):
 
 
 def read_label(path: Path, classes: Classes) -> np.ndarray:
-    """Reads a label map: indices (grey or palette, 8 or 16 bits) or the classes' colours.
+    """Reads a label map: indices (grey or palette, 8 or 16 bits, floats) or the classes' colours.
 
     Args:
         path: a lossless file. Grey and palette files hold class indices or the ignore label;
@@ -41,15 +41,14 @@ def read_label(path: Path, classes: Classes) -> np.ndarray:
         labels_of = {color: classes.ignore for color in IGNORE_COLORS}
         labels_of |= {color: label for label, color in enumerate(classes.colors)}
         return match_colors(np.asarray(image)[..., :3], labels_of, path)
-    labels_of = {label: label for label in (*range(classes.num_classes), classes.ignore)}
-    return match_values(_indices(image, stretch, path), labels_of, path, classes.ignore)
+    return match_labels(_indices(image, stretch, path), classes, path)
 
 
 def read_indices(path: Path) -> np.ndarray:
     """Reads the numbers of a grey or palette map as they are, for `match_values`.
 
     Returns:
-        uint8 or int64 (H, W).
+        uint8, int64 or, of a map of floats, float32 (H, W).
 
     Raises:
         ImageError: as `read_label`, and on a map in colours.
@@ -75,13 +74,31 @@ def read_colors(path: Path) -> np.ndarray:
     return np.asarray(image)[..., :3]
 
 
+def match_labels(values: np.ndarray, classes: Classes, path: Path | str) -> np.ndarray:
+    """Labels for numbers that are the labels themselves.
+
+    Args:
+        values: numbers (H, W), whole and 0..L-1 or `classes.ignore`.
+        classes: the classes to expect.
+        path: where they come from, for the message.
+
+    Returns:
+        uint8 (H, W).
+
+    Raises:
+        LabelError: as `match_values`.
+    """
+    labels_of = {label: label for label in (*range(classes.num_classes), classes.ignore)}
+    return match_values(values, labels_of, path, classes.ignore)
+
+
 def match_values(
-    values: np.ndarray, labels_of: Mapping[int, int], path: Path, ignore: int | None = None
+    values: np.ndarray, labels_of: Mapping[int, int], path: Path | str, ignore: int | None = None
 ) -> np.ndarray:
     """Labels for the numbers that a data set has in its maps.
 
     Args:
-        values: integers (H, W).
+        values: numbers (H, W).
         labels_of: the label, 0..255, of each number that is allowed, 0 or more.
         path: where they come from, for the message.
         ignore: the number that the message calls ignored.
@@ -90,14 +107,15 @@ def match_values(
         uint8 (H, W).
 
     Raises:
-        LabelError: on another number, with one position of it.
+        LabelError: on another number, be it a fraction, with one position of it.
     """
     beyond = max(255, *labels_of) + 1
     table = np.full(beyond + 1, -1, "int16")
     table[list(labels_of)] = list(labels_of.values())
     places = values
     if values.dtype != np.uint8:  # which the table covers
-        places = np.where((values >= 0) & (values < beyond), values, beyond)
+        is_covered = (values >= 0) & (values < beyond) & (values == np.floor(values))
+        places = np.where(is_covered, values, beyond).astype("int64")
     labels = table[places]
     wrong = labels < 0
     if wrong.any():
@@ -158,12 +176,14 @@ def _has_colors(image: Image.Image) -> bool:
 
 
 def _indices(image: Image.Image, stretch: int, path: Path) -> np.ndarray:
-    if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+    if image.mode not in ("1", "L", "P", "F") and not image.mode.startswith("I"):
         raise ImageError(
             f"{path}: expected a label map in grey, palette or RGB, received mode {image.mode}."
         )
     values = np.asarray(image)
-    return values // stretch if values.dtype == np.uint8 else values.astype("int64")
+    if values.dtype == np.uint8:
+        return values // stretch
+    return values if image.mode == "F" else values.astype("int64")
 
 
 def _pack(colors: np.ndarray) -> np.ndarray:

@@ -70,8 +70,25 @@ def test_many_wrong_values_are_shortened(tmp_path):
 def test_lossy_and_odd_label_maps(tmp_path):
     with pytest.raises(ImageError, match="JPEG"):
         read_label(save(tmp_path, LABELS, "x.jpg"), CLASSES)
-    with pytest.raises(ImageError, match="mode F"):
-        read_label(save(tmp_path, LABELS.astype("float32"), "x.tif"), CLASSES)
+    with pytest.raises(ImageError, match="mode LA"):
+        read_label(save(tmp_path, LABELS, mode="LA"), CLASSES)
+
+
+def test_labels_as_floats(tmp_path):
+    values = LABELS.astype("float32")
+    np.testing.assert_array_equal(read_label(save(tmp_path, values, "x.tif"), CLASSES), LABELS)
+    for wrong in (0.5, -1.0, 255.5, 2.0**100, np.nan, np.inf):
+        values[0, 1] = wrong
+        message = rf"x.tif: value {wrong} at x=1, y=0; expected 0..2 or 255 \(ignored\)"
+        with pytest.raises(LabelError, match=message.replace("+", r"\+")):
+            read_label(save(tmp_path, values, "x.tif"), CLASSES)
+
+
+def test_a_negative_label_is_named(tmp_path):
+    labels = LABELS.astype("int32")
+    labels[0, 1] = -1
+    with pytest.raises(LabelError, match="x.tif: value -1 at x=1, y=0; .* such values: -1"):
+        read_label(save(tmp_path, labels, "x.tif"), CLASSES)
 
 
 def test_numbers_and_colors_of_other_maps(tmp_path):
