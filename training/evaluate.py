@@ -244,7 +244,7 @@ def main(
 
     Args:
         work_dir: directory of the training run, or a preset; given several times, the
-            probabilities are averaged.
+            probabilities are averaged. Images are scored in their own size.
         dataset: one of `training.data.NAMES`; that of the (first) run by default.
         data_dir: directory of the data set; scenes needs none.
         split: train, val or test.

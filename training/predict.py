@@ -171,12 +171,13 @@ def main(
         probabilities: also write probabilities/NAME.npz, float16 (height, width, classes).
         overlay: also write overlays/NAME.png, the labels' colours over the picture, or for a video
             overlays/NAME.mp4.
-        scales: factors at which each picture is looked at; the probabilities are averaged.
+        scales: factors at which each picture, or frame, is looked at; the probabilities are
+            averaged. Networks for clips see frames as they are, without --mirror and --tile.
         mirror: average with the mirrored picture as well.
         tile: look at larger pictures in overlapping tiles of this side in pixels, a multiple of 32
             from 512 up; by default as large as the memory allows.
-        memory: GiB that a pass of the network may take. --stages and --probabilities need memory
-            for whole pictures beside it.
+        memory: GiB that a pass of the network may take. Videos, --stages, --probabilities and --crf
+            need memory for the probabilities of whole pictures beside it.
         precision: what the network computes in.
         crf: JSON file with a fully connected CRF's settings, as training.crf_search writes it; the
             CRF then has the last word.

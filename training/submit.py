@@ -138,7 +138,7 @@ def main(
 
     Args:
         work_dir: directory of the training run, or a preset; given several times, the
-            probabilities are averaged.
+            probabilities are averaged. Pictures are labelled in their own size.
         out: the archive to write: *.zip, *.tar, *.tgz or *.tar.gz.
         dataset: voc or cityscapes; that of the (first) run by default.
         data_dir: directory of the data set; that of the (first) run by default.

@@ -328,6 +328,8 @@ CRF = {"num_iterations": 2, "bilateral": (4.0, 3.0, 60.0), "filter": "exact"}
 
 def test_each_head_is_followed_by_what_the_crf_makes_of_it():
     model, image = StagedModel(), picture()
+    unary = model.get_layer("unary")
+    unary.kernel.assign(unary.kernel / 100)  # logits of a few units
     predictor = Predictor(model, heads="all", crf=CRF)
     assert predictor.heads == ("unary", "unary+crf", "final", "final+crf")
     maps, plain = predictor.probabilities(image), at_heads(model, image)
