@@ -43,9 +43,9 @@ demo: $(INSTALLED)
 	$(PY) -m training.train scenes --work-dir "$(WORK)"
 	$(PY) -m training.evaluate --work-dir "$(WORK)" --split test --each-stage
 	$(PY) -m training.data.scenes --out "$(WORK)/pictures" --count 4 --seed 1
-	$(PY) -m training.predict "$(WORK)/pictures/images" --work-dir "$(WORK)" --out "$(WORK)/predictions" --stages
+	$(PY) -m training.predict "$(WORK)/pictures/images" --model "$(WORK)" --out "$(WORK)/predictions" --stages
 	$(PY) -m training.report "$(WORK)"
-	$(PY) -m training.export --work-dir "$(WORK)" --out "$(EXPORT)" --check "$(WORK)/pictures/images/test_00000.png"
+	$(PY) -m training.export --model "$(WORK)" --out "$(EXPORT)" --check "$(WORK)/pictures/images/test_00000.png"
 	@echo
 	@echo "report       $(WORK)/report.html"
 	@echo "predictions  $(WORK)/predictions"

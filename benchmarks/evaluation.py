@@ -21,7 +21,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from keras_dpn import inference, metrics
+from keras_dpn import metrics
+from keras_dpn.inference import Predictor
 from keras_dpn.models import DPN
 from training.data.scenes import ScenesDataset
 
@@ -42,7 +43,8 @@ def main(
     dataset = ScenesDataset({"val": 1}, size)
     image, labels = dataset.read(dataset.splits["val"][0])
     model = DPN(dataset.classes.num_classes, trunk="large_fov", pairwise_stride=4)
-    work = {"network": lambda: inference.predict_probabilities(model, image)}
+    predictor = Predictor(model)
+    work = {"network": lambda: predictor.probabilities(image)}
     work |= metric_calls(labels, dataset.classes.num_classes, dataset.classes.ignore)
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(repeats + 1):

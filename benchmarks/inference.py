@@ -6,8 +6,8 @@
 
 `folder` times `training.predict`'s way of a folder, from JPEG files to label maps on disk, and the
 network's `predict_on_batch` alone on the same pictures, in turn. `large` labels one picture in a
-budget of memory; `network` compares a pass with what `keras_dpn.tiles` reckons. Both tell how much
-the process grew, so each run is for one setting.
+budget of memory; `network` compares a pass with what `keras_dpn.inference.tiles` reckons. Both tell
+how much the process grew, so each run is for one setting.
 """
 
 import os
@@ -26,8 +26,10 @@ import tyro
 from PIL import Image
 from rich.console import Console
 
-from keras_dpn import inference, models, tiles
-from training.data.images import read_image
+from keras_dpn import Segmenter, models
+from keras_dpn.inference import InferenceSettings, Predictor
+from keras_dpn.inference.tiles import bytes_per_pixel
+from keras_dpn.io.images import read_image
 from training.data.scenes import ScenesDataset
 from training.predict_pictures import label_pictures
 
@@ -65,7 +67,8 @@ def folder(
         sources = _save_pictures(dataset, count, Path(scratch))
         images = [read_image(path).astype("float32")[None] for path in sources.values()]
         model.predict_on_batch(images[0])
-        inference.predict_labels(model, images[0][0])
+        segmenter = Segmenter(model, dataset.classes)
+        segmenter.labels(images[0][0])
         for number in range(repeats):
             started = time.perf_counter()
             for image in images:
@@ -73,7 +76,7 @@ def folder(
             rates["bare network"].append(count / (time.perf_counter() - started))
             out = Path(scratch) / f"out{number}"
             started = time.perf_counter()
-            label_pictures(model, dataset.classes, sources, out, console=Console(quiet=True))
+            label_pictures(segmenter, sources, out, console=Console(quiet=True))
             rates["folder"].append(count / (time.perf_counter() - started))
     for name, found in rates.items():
         print(f"{name}: {statistics.median(found):.2f} pictures a second")
@@ -96,11 +99,12 @@ def large(
     keras.config.set_dtype_policy(precision)
     model = NETWORKS["dpn"]()
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), "uint8")
-    side = tiles.side_for_memory(model, memory * 2**30)
-    inference.predict_labels(model, image[:64, :72])
-    inference.predict_labels(model, image[:80, :64])
+    predictor = Predictor(model, InferenceSettings(memory_gib=memory))
+    predictor.labels(image[:64, :72])
+    predictor.labels(image[:80, :64])
     before, started = _reset_peak(), time.perf_counter()
-    labels = inference.predict_labels(model, image, tile=side)
+    labels = predictor.labels(image)
+    side = predictor.settings.tile
     seconds, grown = time.perf_counter() - started, (_peak() - before) / 1024
     print(f"{size[0]}x{size[1]} in tiles of up to {side}: {seconds:.0f} s, {labels.shape} labels")
     print(f"budget {memory:.2f} GiB, the process grew by {grown:.2f} GiB at its peak")
@@ -117,12 +121,13 @@ def network(network: Literal[*NETWORKS], size: int = 640, precision: Precision =
     keras.config.set_dtype_policy(precision)
     model = NETWORKS[network]()
     image = np.random.default_rng(0).integers(0, 256, (size, size, 3), "uint8")
-    inference.predict_probabilities(model, image[:64, :72])
-    inference.predict_probabilities(model, image[:80, :64])
+    predictor = Predictor(model)
+    predictor.probabilities(image[:64, :72])
+    predictor.probabilities(image[:80, :64])
     before = _reset_peak()
-    inference.predict_probabilities(model, image)
+    predictor.probabilities(image)
     taken = (_peak() - before) * 2**20 / size**2
-    reckoned = tiles.bytes_per_pixel(model)
+    reckoned = bytes_per_pixel(model)
     print(
         f"{network}, {precision}, {size}x{size}: {taken:.0f} bytes a pixel, reckoned {reckoned:.0f}"
     )

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from keras_dpn import inference, viz
+from keras_dpn import viz
+from keras_dpn.inference import Predictor, to_labels
 from training.cli import run
 from training.data.camera import FilmedPhotographs
 from training.evaluate import run_dataset, write_evaluation
@@ -41,23 +42,23 @@ def main(
     rows = {}
     for work_dir in work_dirs:
         model = load_model(work_dir)
-        found = evaluate(model, films, "val", consistency=True, progress=True)
+        predictor = Predictor(model)
+        found = evaluate(predictor, films, "val", consistency=True, progress=True)
         write_evaluation(out / f"{work_dir.name}.json", found)
         scores = found["stages"][0]
         numbers = scores["miou"], scores["consistency"]["miou"]
         table.add_row(work_dir.name, model.name, *(f"{100 * x:.2f}" for x in numbers))
-        rows[work_dir.name] = label_frames(model, films)
+        rows[work_dir.name] = label_frames(predictor, films)
     Console().print(table)
     picture = viz.image_png(draw_strip(films, rows))
     write_atomically(out / "strip.png", lambda path: path.write_bytes(picture))
 
 
-def label_frames(model, films: FilmedPhotographs) -> list[np.ndarray]:
+def label_frames(predictor: Predictor, films: FilmedPhotographs) -> list[np.ndarray]:
     """Labels of the first frames of the first film."""
     sequence = films.sequences["val"][0][: SHOWN + 1]
     frames, links = map(films.read_frame, sequence), films.links(sequence)
-    probabilities = inference.predict_video(model, frames, links)
-    return [inference.to_labels(p) for p in probabilities][:SHOWN]
+    return [to_labels(maps["final"]) for maps in predictor.video(frames, links)][:SHOWN]
 
 
 def draw_strip(films: FilmedPhotographs, rows: dict[str, list[np.ndarray]]) -> np.ndarray:

@@ -21,9 +21,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from keras_dpn import Segmenter
+from keras_dpn.io.video import VideoReader, VideoWriter
 from keras_dpn.models import DPN, SpatialTemporalDPN
 from training.data.scenes import ScenesDataset
-from training.data.video import VideoReader, VideoWriter
 from training.predict_video import label_video
 
 
@@ -40,13 +41,13 @@ def main(
         size: of a frame, height and width.
     """
     dataset = ScenesDataset({"val": 1}, size=(2 * size[0], 2 * size[1]))
-    network = build(model, dataset.classes.num_classes)
+    segmenter = Segmenter(build(model, dataset.classes.num_classes), dataset.classes)
     title = f"model: {model}, frames of {size[0]}x{size[1]}"
     table = Table("frames", "written", "seconds", "frames/s", "peak memory, MiB", title=title)
     for count in frames:
         with tempfile.TemporaryDirectory() as scratch:
             film = make_film(Path(scratch) / "film.mp4", dataset, count, size)
-            report = label_video(network, dataset.classes, film, Path(scratch) / "out", "film")
+            report = label_video(segmenter, film, Path(scratch) / "out", "film")
             written = VideoReader(Path(scratch) / "out/videos/film.mp4").frame_count
         seconds, rate = report["seconds"], report["frames_per_second"]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

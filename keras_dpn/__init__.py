@@ -7,6 +7,23 @@ try:
 except ModuleNotFoundError:  # it, or its backend: `keras_dpn.client` needs neither
     __all__ = ["__version__"]
 else:
-    from keras_dpn import crf, layers, losses, metrics, models, ops
+    from keras_dpn import crf, inference, layers, losses, metrics, models, ops, presets, viz
+    from keras_dpn.classes import Classes
+    from keras_dpn.models import load_pretrained
+    from keras_dpn.segmenter import Segmenter
 
-    __all__ = ["__version__", "crf", "layers", "losses", "metrics", "models", "ops"]
+    __all__ = [
+        "Classes",
+        "Segmenter",
+        "__version__",
+        "crf",
+        "inference",
+        "layers",
+        "load_pretrained",
+        "losses",
+        "metrics",
+        "models",
+        "ops",
+        "presets",
+        "viz",
+    ]

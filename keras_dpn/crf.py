@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_dpn.inference import softmax
 from keras_dpn.layers import MeanFieldCRF
+from keras_dpn.probabilities import softmax
 
 
 def refine(

@@ -26,6 +26,7 @@ import keras
 from rich.console import Console
 from tyro.conf import Positional
 
+from keras_dpn.inference import Predictor
 from training.cli import run
 from training.configs import to_json
 from training.configs.sweeps import SWEEPS, Row, Sweep
@@ -228,9 +229,10 @@ def _score(places: Places, sweep: Sweep, work_dir: Path, split: str) -> dict[tup
     for (place, _), rows in missing.items():
         model, crf = load_model(*place), rows[0][1]["crf"]
         outputs = {row["output"] or "final" for _, row in rows}
-        stages = None if outputs == {"final"} else sorted(outputs)  # some networks have no others
-        options = {"crf": crf, "consistency": sweep.consistency, "progress": True}
-        found = evaluate(model, run_dataset(place.run), split, stages=stages, **options)
+        heads = None if outputs == {"final"} else sorted(outputs)  # some networks have no others
+        predictor = Predictor(model, heads=heads, crf=crf)
+        options = {"consistency": sweep.consistency, "progress": True}
+        found = evaluate(predictor, run_dataset(place.run), split, **options)
         for file, row in rows:
             write_evaluation(file, {**_of_stage(found, row["output"] or "final"), **row})
     return files

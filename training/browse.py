@@ -13,9 +13,9 @@ import numpy as np
 from tyro.conf import Positional
 
 from keras_dpn import viz
+from keras_dpn.classes import Classes
 from training.cli import run
 from training.data import NAMES, load_dataset
-from training.data.dataset import Classes
 from training.data.pipeline import Augmentation, train_dataset
 
 

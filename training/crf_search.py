@@ -21,11 +21,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress, track
 
-from keras_dpn import inference, metrics, viz
+from keras_dpn import metrics, viz
+from keras_dpn.classes import Classes
 from keras_dpn.crf import refine
+from keras_dpn.inference import Predictor, to_labels
 from training.cli import run
 from training.crf_settings import check_crf
-from training.data import Classes, Dataset
+from training.data import Dataset
 from training.evaluate import run_dataset
 from training.workdir import (
     MODEL,
@@ -224,7 +226,7 @@ def _score(
             image, labels, probabilities = (kept[k] for k in ("image", "labels", "probabilities"))
         if crf is not None:
             probabilities = refine(image, probabilities, **crf)
-        predictions = inference.to_labels(probabilities)
+        predictions = to_labels(probabilities)
         confusion += metrics.confusion_matrix(labels, predictions, count, classes.ignore)
         advance()
     return {"miou": metrics.scores(confusion)["miou"], "confusion": confusion.tolist()}
@@ -247,10 +249,9 @@ def _digest(parts) -> str:
 
 def _load_predict(work_dir: Path, stage: str | None) -> Predict:
     model = load_model(work_dir, stage)
-    if stage is None:
-        return functools.partial(inference.predict_probabilities, model)
-    output = load_stages(work_dir)[stage].output
-    return lambda image: inference.stage_probabilities(model, image, (output,))[output]
+    output = "final" if stage is None else load_stages(work_dir)[stage].output
+    predictor = Predictor(model, heads=None if stage is None else (output,))
+    return lambda image: predictor.probabilities(image)[output]
 
 
 def main(

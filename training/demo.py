@@ -1,12 +1,13 @@
 """A web page on which one drops a picture or a video and looks at its labels.
 
-python -m training.demo saved_models/scenes
+python -m training.demo [MODEL]
 
-Then open http://127.0.0.1:7860. MODEL is an exported model, which needs neither Keras nor the code
-that trained it, or the directory of a training run. The slider between the stages is there for a
-model exported with `--outputs stages`. Needs gradio (`pip install '.[demo]'`).
+Then open http://127.0.0.1:7860. MODEL is a preset, the directory of a training run, or an exported
+model, as saved_models/scenes, whose slider between the stages is there if it was exported with
+`--outputs stages`. Needs gradio (`pip install '.[demo]'`).
 """
 
+import html
 import os
 import signal
 import sys
@@ -22,12 +23,13 @@ from tyro.conf import Positional
 from training.cli import run
 from training.demo_page.examples import Sample, samples
 from training.demo_page.labelling import DECODABLE, Labeller
-from training.demo_page.served import open_model
+from training.demo_page.served import Model, open_model
 from training.demo_page.viewer import viewer
 
 if TYPE_CHECKING:
     import gradio
 
+DEFAULT = "dpn_scenes"
 MAX_PIXELS = 1024 * 1024
 EXPLANATION = (
     "Each pixel of a picture gets a class. Point at one to see which, and how sure the model is; "
@@ -44,7 +46,7 @@ footer { display: none !important; }
 
 
 def main(
-    model: Positional[Path],
+    model: Positional[str] = DEFAULT,
     /,
     *,
     host: str = "127.0.0.1",
@@ -56,8 +58,8 @@ def main(
     """Shows a model's labels on a web page, until Ctrl-C.
 
     Args:
-        model: an exported model, saved_models/NAME or one of its versions, or the directory of a
-            training run.
+        model: a preset, the directory of a training run, or an exported model, saved_models/NAME
+            or one of its versions.
         host: address to listen on; 0.0.0.0 lets other machines in, whoever they are.
         port: where to listen; 0 for any that is free.
         examples: folder of pictures to pick from; generated scenes by default, if the model's
@@ -72,7 +74,7 @@ def main(
 
 @contextmanager
 def serving(
-    model: Path,
+    model: str,
     host: str = "127.0.0.1",
     port: int = 0,
     examples: Path | None = None,
@@ -88,13 +90,13 @@ def serving(
     _check("max-pixels", max_pixels, 1, DECODABLE)
     with tempfile.TemporaryDirectory(prefix="keras-dpn-demo-") as temporary:
         scratch = Path(temporary).resolve()
-        network = open_model(model, scratch / "export")
+        network = open_model(model)
         offered = samples(network.classes, examples, scratch / "shown" / "examples")
         labeller = Labeller(network, scratch / "shown" / "films", max_pixels)
         gradio = _gradio(scratch / "gradio")
         # Served from where they lie, and nothing else of the folder of examples.
         gradio.set_static_paths([scratch / "shown", *(sample.still for sample in offered)])
-        page = make_page(labeller, offered, _name(model))
+        page = make_page(labeller, offered, _name(Path(model)))
         _, address, _ = page.launch(
             server_name=host,
             server_port=port or None,
@@ -151,7 +153,7 @@ def make_page(labeller: Labeller, offered: Sequence[Sample], name: str) -> "grad
     import gradio
 
     with gradio.Blocks(title=name, analytics_enabled=False, fill_width=True) as page:
-        gradio.Markdown(f"# {name}\n{EXPLANATION}")
+        gradio.Markdown(f"# {name}\n{EXPLANATION}\n\n{_knowledge(labeller.model)}")
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
                 dropped = gradio.File(
@@ -196,6 +198,13 @@ def make_page(labeller: Labeller, offered: Sequence[Sample], name: str) -> "grad
         dropped.upload(on_file, dropped, [dropped, shown, film], api_visibility="private")
         gallery.select(on_example, None, [shown, film], api_visibility="private")
     return page
+
+
+def _knowledge(model: Model) -> str:
+    """What the model labels and which classes it knows."""
+    about = f"{html.escape(model.description)}. " if model.description else ""
+    names = ", ".join(html.escape(name) for name in model.classes.names)
+    return f"{about}It knows {len(model.classes.names)} classes: {names}."
 
 
 def _name(model: Path) -> str:

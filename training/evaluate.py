@@ -19,11 +19,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from keras_dpn import inference, viz
+from keras_dpn import viz
+from keras_dpn.classes import Classes
+from keras_dpn.inference import InferenceSettings, Predictor, in_precision
+from keras_dpn.inference.loading import load_trained
+from keras_dpn.presets.files import METADATA
+from keras_dpn.presets.source import find, read_classes
 from training.cli import run
 from training.crf_settings import read_crf
 from training.data import Dataset, load_dataset
-from training.ensemble import Precision, WorkDirs, choose_tile, in_precision, load_ensemble
+from training.options import Precision, Sources
 from training.scoring import evaluate
 from training.workdir import (
     CONFIG,
@@ -56,17 +61,15 @@ def evaluate_each_stage(
     work_dir: Path,
     dataset: Dataset,
     split: str,
+    settings: InferenceSettings,
     *,
+    crf: Mapping[str, Any] | None = None,
     precision: Precision = "float32",
-    scales: Sequence[float] = (1.0,),
-    tile: int | None = None,
-    memory: float | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Scores the best model of every stage of a training run, each at its own stage's output.
+    """Score the best model of every stage of a training run, each at its own stage's output.
 
-    Args and Returns as in `evaluate`, but for `stages`; "stages" has the names of the stages of
-    training. `precision` is what the models compute in, `memory` as in `choose_tile`.
+    Returns as `evaluate`, options as its; "stages" has the names of the stages of training.
 
     Raises:
         ValueError: as `evaluate`, and if the run has no results yet.
@@ -74,10 +77,12 @@ def evaluate_each_stage(
     found, stages, confusions = {}, [], {}
     for stage in read_json(work_dir / RESULTS)["stages"]:
         name = stage["name"]
-        model = in_precision(load_model(work_dir, name), precision)
+        model = load_model(work_dir, name)
+        if precision != "float32":
+            model = in_precision(model, precision)
         output = load_stages(work_dir)[name].output
-        look = {"scales": scales, "tile": choose_tile(model, scales, tile, memory)}
-        found = evaluate(model, dataset, split, stages=(output,), **look, **options)
+        predictor = Predictor(model, settings, heads=(output,), crf=crf)
+        found = evaluate(predictor, dataset, split, **options)
         for row in found["stages"]:
             title = name + row["name"].removeprefix(output)
             stages.append({**row, "name": title})
@@ -122,13 +127,58 @@ def run_dataset(
     flow_dir = Path(trained.get("flow_dir") or work_dir / FLOW)
     # The seed makes scenes.
     found = load_dataset(name, data_dir, seed=config["seed"], flow_dir=flow_dir)
-    expected = load_classes(work_dir).names
-    if found.classes.names != expected:
-        raise ValueError(
-            f"The run in {work_dir} knows the classes {', '.join(expected)}; "
-            f"{found.name} has {', '.join(found.classes.names)}."
-        )
+    _check_classes(work_dir, load_classes(work_dir), found)
     return found
+
+
+def find_run(sources: Sequence[str]) -> Path | None:
+    """The directory of the first source, if that is a training run; None if it is a preset.
+
+    Args:
+        sources: training runs and presets, as `Segmenter.from_preset` takes them.
+
+    Raises:
+        ValueError: without a source, and for one that is neither.
+    """
+    if not sources:
+        raise ValueError("Expected a training run or a preset: give --work-dir, once or more.")
+    directory = Path(sources[0])
+    if (directory / CONFIG).is_file() and not (directory / METADATA).is_file():
+        return directory
+    find(sources[0])
+    return None
+
+
+def source_dataset(
+    sources: Sequence[str], dataset: str | None = None, data_dir: Path | None = None
+) -> Dataset:
+    """The dataset to apply the first of some training runs or presets to.
+
+    Args:
+        sources: as in `find_run`.
+        dataset: as in `run_dataset`; a preset names none, so that it needs one.
+        data_dir: as in `run_dataset`.
+
+    Raises:
+        ValueError: as `find_run` and `run_dataset`, and for a preset without a dataset.
+    """
+    work_dir = find_run(sources)
+    if work_dir is not None:
+        return run_dataset(work_dir, dataset, data_dir)
+    preset = sources[0]
+    if dataset is None:
+        raise ValueError(f"{preset}: a preset names no dataset; give --dataset and --data-dir.")
+    found = load_dataset(dataset, data_dir)
+    _check_classes(preset, read_classes(find(preset)), found)
+    return found
+
+
+def _check_classes(source: str | Path, classes: Classes | None, dataset: Dataset) -> None:
+    if classes is not None and classes.names != dataset.classes.names:
+        raise ValueError(
+            f"{source} knows the classes {', '.join(classes.names)}; "
+            f"{dataset.name} has {', '.join(dataset.classes.names)}."
+        )
 
 
 def score_table(evaluation: dict[str, Any], names: Sequence[str]) -> Table:
@@ -170,7 +220,7 @@ def _percent(value: float | None) -> str:
 
 def main(
     *,
-    work_dir: WorkDirs,
+    work_dir: Sources,
     dataset: str | None = None,
     data_dir: Path | None = None,
     split: str = "val",
@@ -193,8 +243,8 @@ def main(
     """Scores a trained model on one split and prints a table, classes by stages.
 
     Args:
-        work_dir: directory of the training run; given several times, the probabilities of the
-            runs are averaged.
+        work_dir: directory of the training run, or a preset; given several times, the
+            probabilities are averaged. Images are scored in their own size.
         dataset: one of `training.data.NAMES`; that of the (first) run by default.
         data_dir: directory of the data set; scenes needs none.
         split: train, val or test.
@@ -220,25 +270,28 @@ def main(
         out: JSON file to write, with an .npz file beside it; evaluation_SPLIT.json in the work
             directory by default.
     """
-    if not work_dir:
-        raise ValueError("Expected a training run: give --work-dir, once or several times.")
-    if len(work_dir) > 1 and (each_stage or out is None):
-        raise ValueError("Several runs: name the file to write with --out, without --each-stage.")
-    settings = read_crf(crf) if crf else None
-    data = run_dataset(work_dir[0], dataset, data_dir)
-    options = {"scales": scales, "mirror": mirror, "crf": settings, "consistency": consistency}
-    options |= {"trimap": trimap_around if trimap else None, "box_threshold": box_threshold}
-    options |= {"boundary_tolerance": boundary_tolerance, "calibration_bins": calibration_bins}
-    options["progress"] = True
+    is_one_run = find_run(work_dir) is not None and len(work_dir) == 1
+    if out is None and not is_one_run:
+        raise ValueError("A preset or several runs: name the file to write with --out.")
+    if each_stage and not is_one_run:
+        raise ValueError("--each-stage: expected one training run, received a preset or several.")
+    crf_settings = read_crf(crf) if crf else None
+    data = source_dataset(work_dir, dataset, data_dir)
+    options = {"consistency": consistency, "trimap": trimap_around if trimap else None}
+    options |= {"box_threshold": box_threshold, "boundary_tolerance": boundary_tolerance}
+    options |= {"calibration_bins": calibration_bins, "progress": True}
+    settings = InferenceSettings(
+        scales=scales, horizontal_flip=mirror, tile=tile, memory_gib=memory
+    )
     if each_stage:
-        look = {"precision": precision, "tile": tile, "memory": memory}
-        found = evaluate_each_stage(work_dir[0], data, split, **look, **options)
+        run_dir, options = Path(work_dir[0]), options | {"precision": precision}
+        found = evaluate_each_stage(run_dir, data, split, settings, crf=crf_settings, **options)
     else:
-        networks, _ = load_ensemble(work_dir, precision)
-        chosen = None if stages is None else inference.check_stages(networks[0], stages or None)
-        tile = choose_tile(networks, scales, tile, memory)
-        found = evaluate(networks, data, split, stages=chosen, tile=tile, **options)
-    out = out or evaluation_file(work_dir[0], split)
+        networks = load_trained(work_dir, precision).models
+        heads = None if stages is None else stages or "all"
+        predictor = Predictor(networks, settings, heads=heads, crf=crf_settings)
+        found = evaluate(predictor, data, split, **options)
+    out = out or evaluation_file(Path(work_dir[0]), split)
     write_evaluation(out, {**found, "precision": precision})
     console = Console()
     console.print(score_table(found, data.classes.names))

@@ -1,6 +1,6 @@
 """Exports the model of a training run for production.
 
-python -m training.export --work-dir runs/street --out saved_models/street --check street.jpg
+python -m training.export --model runs/street --out saved_models/street --check street.jpg
 
 A SavedModel for TensorFlow Serving by default; `--formats saved_model litert onnx` writes files for
 phones (LiteRT) and for ONNX Runtime beside it. See saved_models/README.md and docs/serving.md.
@@ -8,23 +8,27 @@ phones (LiteRT) and for ONNX Runtime beside it. See saved_models/README.md and d
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
+import tyro
 from PIL import Image
 
 from keras_dpn import models
 from keras_dpn.export import export, export_litert, export_onnx
 from keras_dpn.export.saved_model import MAX_PIXELS
-from keras_dpn.inference import softmax
+from keras_dpn.inference.loading import load_trained
+from keras_dpn.io.images import read_image
+from keras_dpn.io.video import PICTURE_SUFFIXES
+from keras_dpn.presets.files import METADATA, read_metadata
+from keras_dpn.presets.source import find
+from keras_dpn.probabilities import softmax
 from keras_dpn.viz import image_png
 from training.cli import run
-from training.data.images import read_image
-from training.data.video import PICTURE_SUFFIXES
 from training.evaluate import SCORES
-from training.workdir import load_classes, load_config, load_model, read_json
+from training.workdir import load_config, read_json
 
 Format = Literal["saved_model", "litert", "litert_float16", "litert_dynamic", "litert_int8", "onnx"]
 Output = Literal["labels", "probabilities", "overlay", "label_png", "classes", "stages"]
@@ -43,7 +47,7 @@ Question = tuple[Inputs, np.ndarray]
 
 def main(
     *,
-    work_dir: Path,
+    model: Annotated[str, tyro.conf.arg(aliases=("--work-dir",))],
     out: Path,
     formats: tuple[Format, ...] = ("saved_model",),
     outputs: tuple[Output, ...] = ("labels",),
@@ -57,10 +61,10 @@ def main(
     representative: Path | None = None,
     check: Path | None = None,
 ) -> None:
-    """Writes a run's model to the next version, `<out>/<number>/`, and to files beside it.
+    """Writes a trained model to the next version, `<out>/<number>/`, and to files beside it.
 
     Args:
-        work_dir: directory of the training run.
+        model: a preset, as dpn_camvid, or the directory of the training run.
         out: directory of the exported model, for example saved_models/street.
         formats: saved_model, `<out>/<number>/` for TensorFlow Serving; litert, `<out>/model.tflite`
             for phones, or litert_float16, litert_dynamic, litert_int8 with smaller weights; onnx,
@@ -77,7 +81,7 @@ def main(
         representative: for litert_int8, a folder of pictures as the device will see them; the
             first hundred are looked at.
         check: a picture: loads the exports without Keras and compares what each says about the
-            picture with what the run's model says. A network for clips sees the picture move to the
+            picture with what the model says. A network for clips sees the picture move to the
             right.
     """
     if image_size is not None and longest_side is not None:
@@ -86,14 +90,15 @@ def main(
         raise ValueError("--representative: expected a folder with litert_int8, none without.")
     image = None if check is None else read_image(check)
     pictures = None if representative is None else representative_pictures(representative)
-    model, classes = load_model(work_dir), load_classes(work_dir)
+    trained = load_trained([model])
+    [network], classes = trained.models, trained.classes
     if "saved_model" in formats:
         path = export(
-            model,
+            network,
             out,
             version=version,
             keep=keep,
-            description={"scores": scores(work_dir), "config": load_config(work_dir)},
+            description=describe(find(model)),
             classes=classes.to_json(),
             outputs=outputs,
             image_size=image_size or longest_side,
@@ -101,22 +106,22 @@ def main(
             precision=precision,
             jit_compile=jit_compile,
         )
-        print(f"{path}: exported {model.name}, {_megabytes(path):.1f} MB")
+        print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
         if image is not None:
             exact = precision is None and image_size is None and longest_side is None
             least = AGREEMENT["saved_model"] if exact else 0.0
-            for line in compare(saved_model_answers(path), questions(model, image), path, least):
+            for line in compare(saved_model_answers(path), questions(network, image), path, least):
                 print(line)
     for name in formats:
         if name == "saved_model":
             continue
-        path = write_file(model, out, name, image_size, pictures)
-        print(f"{path}: exported {model.name}, {_megabytes(path):.1f} MB")
+        path = write_file(network, out, name, image_size, pictures)
+        print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
         if image is not None:
             seen = image if image_size is None else _resized(image, image_size)
             answers = onnx_answers(path) if name == "onnx" else litert_answers(path)
             least = AGREEMENT.get(name, ROUNDED_AGREEMENT)
-            for line in compare(answers, file_question(model, seen), path, least):
+            for line in compare(answers, file_question(network, seen), path, least):
                 print(line)
 
 
@@ -163,6 +168,13 @@ def representative_pictures(folder: Path) -> list[np.ndarray]:
     if not files:
         raise ValueError(f"{folder}: expected a folder of pictures, found none in it.")
     return [read_image(file) for file in files[:REPRESENTATIVE]]
+
+
+def describe(directory: Path) -> dict[str, Any]:
+    """What model.json says of a network beside itself: scores and configuration, if it is a run."""
+    if (directory / METADATA).is_file():
+        return {"preset": read_metadata(directory)}
+    return {"scores": scores(directory), "config": load_config(directory)}
 
 
 def scores(work_dir: Path) -> dict[str, Any]:

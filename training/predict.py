@@ -1,6 +1,6 @@
 """Labels pictures and videos with a trained model.
 
-    python -m training.predict photos/ film.mp4 --work-dir runs/demo --out labelled --overlay
+    python -m training.predict photos/ film.mp4 --model runs/demo --out labelled --overlay
 
 writes labels/NAME.png (a palette PNG: its values are the labels), and on request overlays/NAME.png,
 stages/NAME.png and probabilities/NAME.npz. Stopped, the same command with --resume carries on. Of a
@@ -10,17 +10,22 @@ instead of videos/NAME.mp4.
 """
 
 import glob
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import Positional
 
-from keras_dpn import inference
+from keras_dpn.io.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from keras_dpn.presets.files import WEIGHTS
+from keras_dpn.presets.source import find
+from keras_dpn.segmenter import Segmenter
 from training.cli import run
-from training.data.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from training.ensemble import Precision, WorkDirs, choose_tile, load_ensemble
+from training.crf_settings import read_crf
+from training.options import Models, Precision
 from training.predict_pictures import KINDS as PICTURE_KINDS
 from training.predict_pictures import keep_settings, label_pictures, without_done
 from training.predict_video import label_videos
@@ -109,39 +114,18 @@ def _readable(candidates: Iterable[Path]) -> Iterator[Path]:
     return (c for c in candidates if c.suffix.lower() in suffixes and c.is_file())
 
 
-def check_options(
-    videos: dict[str, Path],
-    *,
-    work_dir: Sequence[Path],
-    stages: bool,
-    probabilities: bool,
-    scales: Sequence[float],
-    mirror: bool,
-    tile: int | None,
-    frames: bool,
-) -> None:
+def check_options(videos: dict[str, Path], *, stages: bool, probabilities: bool, frames: bool):
     """ValueError for options that do not go with videos, or with pictures alone.
 
     Args:
         videos: the videos to label.
-        work_dir: as in `main`.
         stages: as in `main`.
         probabilities: as in `main`.
-        scales: as in `main`.
-        mirror: as in `main`.
-        tile: as in `main`.
         frames: as in `main`.
     """
     if frames and not videos:
         raise ValueError("--frames: goes with videos, and there is none among the paths.")
-    given = {
-        "several in --work-dir": len(work_dir) > 1,
-        "--stages": stages,
-        "--probabilities": probabilities,
-        "--scales": tuple(scales) != (1.0,),
-        "--mirror": mirror,
-        "--tile": tile is not None,
-    }
+    given = {"--stages": stages, "--probabilities": probabilities}
     refused = [option for option, on in given.items() if on]
     if videos and refused:
         raise ValueError(
@@ -154,7 +138,7 @@ def main(
     paths: Positional[tuple[Path, ...]],
     /,
     *,
-    work_dir: WorkDirs,
+    model: Models,
     out: Path,
     stages: bool = False,
     probabilities: bool = False,
@@ -164,6 +148,8 @@ def main(
     tile: int | None = None,
     memory: float = 4.0,
     precision: Precision = "float32",
+    crf: Path | None = None,
+    keep_size: bool = False,
     frames: bool = False,
     as_video: bool = False,
     resume: bool = False,
@@ -178,20 +164,25 @@ def main(
     Args:
         paths: files, folders, or quoted patterns such as 'shots/**/*.jpg'; videos are known by
             their suffix: .avi, .m4v, .mkv, .mov, .mp4 or .webm.
-        work_dir: directory of the training run; given several times, the probabilities of the
-            runs are averaged.
+        model: a preset, as dpn_camvid, or the directory of a training run; given several times,
+            their probabilities are averaged.
         out: directory for the results.
         stages: also write stages/NAME.png, the labels after each stage side by side.
         probabilities: also write probabilities/NAME.npz, float16 (height, width, classes).
         overlay: also write overlays/NAME.png, the labels' colours over the picture, or for a video
             overlays/NAME.mp4.
-        scales: factors at which each picture is looked at; the probabilities are averaged.
+        scales: factors at which each picture, or frame, is looked at; the probabilities are
+            averaged. Networks for clips see frames as they are, without --mirror and --tile.
         mirror: average with the mirrored picture as well.
         tile: look at larger pictures in overlapping tiles of this side in pixels, a multiple of 32
             from 512 up; by default as large as the memory allows.
-        memory: GiB that a pass of the network may take. --stages and --probabilities need memory
-            for whole pictures beside it.
+        memory: GiB that a pass of the network may take. Videos, --stages, --probabilities and --crf
+            need memory for the probabilities of whole pictures beside it.
         precision: what the network computes in.
+        crf: JSON file with a fully connected CRF's settings, as training.crf_search writes it; the
+            CRF then has the last word.
+        keep_size: look at pictures at the size that they have. By default they are resized to what
+            the network was trained on, where its preset says so.
         frames: of videos, write labels/NAME/000123.png for every frame instead of videos/NAME.mp4.
         as_video: take each folder for one video, its pictures in order of their names.
         resume: skip the pictures that an earlier run has labelled, with the same models and
@@ -200,45 +191,44 @@ def main(
     if not paths:
         raise ValueError("No picture or video given: name files, folders or quoted patterns.")
     pictures, videos = find_sources(paths, out, as_video)
-    check_options(
-        videos,
-        work_dir=work_dir,
-        stages=stages,
-        probabilities=probabilities,
+    check_options(videos, stages=stages, probabilities=probabilities, frames=frames)
+    crf_settings = read_crf(crf) if crf else None
+    segmenter = Segmenter.from_preset(
+        model,
         scales=scales,
-        mirror=mirror,
+        horizontal_flip=mirror,
         tile=tile,
-        frames=frames,
+        memory_gib=memory,
+        heads="all" if stages else None,
+        crf=crf_settings,
+        precision=precision,
+        size=None if keep_size else "preset",
     )
-    networks, classes = load_ensemble(work_dir, precision)
-    if stages:
-        inference.check_stages(networks[0])
     unreadable = []
     if pictures:
-        if tile is None:
-            tile = choose_tile(networks, scales, None, memory)
-        look = {"scales": list(scales), "mirror": mirror, "tile": tile}
-        models = [_identity(path / MODEL) for path in work_dir]
-        keep_settings(out, {"models": models, "precision": precision, **look}, resume)
+        settings = asdict(segmenter.predictor.settings) | {"size": segmenter.size}
+        settings |= {"models": [_identity(m) for m in model], "precision": precision}
+        keep_settings(out, json.loads(json.dumps(settings | {"crf": crf_settings})), resume)
         wanted = {"stages": stages, "probabilities": probabilities, "overlays": overlay}
         kinds = ("labels", *(kind for kind, on in wanted.items() if on))
         todo = without_done(pictures, out, kinds) if resume else pictures
-        unreadable += label_pictures(networks, classes, todo, out, kinds, **look)
+        unreadable += label_pictures(segmenter, todo, out, kinds)
         print(f"{len(todo) - len(unreadable)} pictures labelled in {out}")
         if len(todo) < len(pictures):
             print(f"{len(pictures) - len(todo)} were labelled before")
     if videos:
-        model, options = networks[0], {"overlay": overlay, "frames": frames}
-        unreadable += label_videos(model, classes, videos, out, **options)
+        unreadable += label_videos(segmenter, videos, out, overlay=overlay, frames=frames)
     if unreadable:
         count = len(pictures) + len(videos)
         raise ValueError(f"{len(unreadable)} of {count} files could not be read in full.")
 
 
-def _identity(model: Path) -> dict[str, Any]:
+def _identity(source: str) -> dict[str, Any]:
     """What tells a model's file from another one, without reading it."""
-    facts = model.stat()
-    return {"file": str(model.resolve()), "bytes": facts.st_size, "changed": facts.st_mtime}
+    directory = find(source)
+    file = next(f for f in (directory / MODEL, directory / WEIGHTS) if f.is_file())
+    facts = file.stat()
+    return {"file": str(file.resolve()), "bytes": facts.st_size, "changed": facts.st_mtime}
 
 
 if __name__ == "__main__":

@@ -2,20 +2,20 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from keras_dpn import inference, viz
+from keras_dpn import viz
+from keras_dpn.classes import Classes
+from keras_dpn.io.images import ImageError, read_image
+from keras_dpn.segmenter import Segmentation, Segmenter
 from training.ahead import map_ahead
-from training.data import Classes
-from training.data.images import ImageError, read_image
 from training.workdir import read_json, write_atomically, write_json
 
 KINDS = ("labels", "overlays", "stages", "probabilities")  # of results, a folder for each
@@ -30,15 +30,11 @@ STAGE_TITLES = {
 
 
 def label_pictures(
-    model: keras.Model | Sequence[keras.Model],
-    classes: Classes,
+    segmenter: Segmenter,
     sources: dict[str, Path],
     out: Path,
     kinds: Sequence[str] = ("labels",),
     *,
-    scales: Sequence[float] = (1.0,),
-    mirror: bool = False,
-    tile: int | None = None,
     console: Console | None = None,
 ) -> list[Path]:
     """Labels image files and writes the pictures asked for.
@@ -47,16 +43,12 @@ def label_pictures(
     before. Each file appears whole or not at all.
 
     Args:
-        model: logits (B, H, W, L) from RGB images; or several, whose probabilities are averaged.
-        classes: its L classes.
+        segmenter: of all heads if "stages" are wanted.
         sources: image files by the names that their results get, from `find_sources`.
         out: directory for the results.
         kinds: what to write. "labels" are palette PNGs, "overlays" lay the labels' colours over the
             image, "stages" show the label map after each of the model's stages, side by side, and
             "probabilities" are (H, W, L), float16, compressed, key "probabilities".
-        scales: as in `inference.predict_probabilities`.
-        mirror: as in `inference.predict_probabilities`.
-        tile: as in `inference.predict_probabilities`.
         console: shows the progress, and at the end names the files that can't be read; stderr by
             default.
 
@@ -64,17 +56,17 @@ def label_pictures(
         The files that could not be read. All others are written.
 
     Raises:
-        ValueError: as `inference.predict_probabilities`.
+        ValueError: as `Segmenter`.
         OSError: if a result can't be written.
     """
     console = console or Console(stderr=True)
-    look = {"scales": scales, "mirror": mirror, "tile": tile}
     read = map_ahead(_read, sources.items())
-    seen = (_label(model, picture, kinds, look) for picture in read)
-    written = map_ahead(partial(_write_results, classes=classes, out=out, kinds=kinds), seen)
+    whole = bool({"stages", "probabilities"} & set(kinds))
+    seen = (_label(segmenter, picture, whole) for picture in read)
+    write = partial(_write_results, classes=segmenter.classes, out=out, kinds=kinds)
     errors: dict[Path, ImageError] = {}
     try:
-        for picture in track(written, "predicting", len(sources), console=console):
+        for picture in track(map_ahead(write, seen), "predicting", len(sources), console=console):
             if picture.error is not None:
                 errors[picture.source] = picture.error
     finally:
@@ -93,8 +85,8 @@ class _Picture:
     error: ImageError | None = None
     """Why there is no image."""
     labels: np.ndarray | None = None
-    maps: dict[str, np.ndarray] = field(default_factory=dict)
-    """Probabilities (H, W, L) by the stage's name, where they are asked for."""
+    found: Segmentation | None = None
+    """With probabilities, where they are asked for."""
 
 
 def _read(item: tuple[str, Path]) -> _Picture:
@@ -104,22 +96,14 @@ def _read(item: tuple[str, Path]) -> _Picture:
         return _Picture(*item, error=error)
 
 
-def _label(
-    model: keras.Model | Sequence[keras.Model],
-    picture: _Picture,
-    kinds: Sequence[str],
-    look: Mapping[str, Any],
-) -> _Picture:
+def _label(segmenter: Segmenter, picture: _Picture, whole: bool) -> _Picture:
     if picture.image is None:
         return picture
-    if "stages" in kinds:
-        picture.maps = inference.stage_probabilities(model, picture.image, **look)
-    elif "probabilities" in kinds:
-        picture.maps = {"final": inference.predict_probabilities(model, picture.image, **look)}
-    if picture.maps:
-        picture.labels = inference.to_labels(picture.maps["final"])
+    if whole:
+        picture.found = segmenter.image(picture.image)
+        picture.labels = picture.found.labels
     else:
-        picture.labels = inference.predict_labels(model, picture.image, **look)
+        picture.labels = segmenter.labels(picture.image)
     return picture
 
 
@@ -135,15 +119,15 @@ def _write_results(
 
 
 def _content(picture: _Picture, classes: Classes, kind: str) -> bytes:
-    image, labels, maps = picture.image, picture.labels, picture.maps
+    image, labels, found = picture.image, picture.labels, picture.found
     if kind == "labels":
         return viz.label_png(labels, classes.colors, classes.ignore)
     if kind == "overlays":
         return viz.image_png(viz.overlay(image, labels, classes.colors, classes.ignore))
     if kind == "stages":
-        return viz.image_png(draw_stages(image, maps, classes))
+        return viz.image_png(draw_stages(found))
     stream = io.BytesIO()
-    halves = maps["final"].astype("float16")
+    halves = found.probabilities.astype("float16")
     np.savez_compressed(stream, probabilities=halves, names=np.array(classes.names))
     return stream.getvalue()
 
@@ -194,18 +178,13 @@ def keep_settings(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
         )
 
 
-def draw_stages(image: np.ndarray, maps: dict[str, np.ndarray], classes: Classes) -> np.ndarray:
-    """An image, the labels after each stage and a legend in one picture: uint8 (h, w, 3).
-
-    Args:
-        image: uint8 (H, W, 3).
-        maps: probabilities (H, W, L) by the stage's name.
-        classes: names and colours.
-    """
+def draw_stages(found: Segmentation) -> np.ndarray:
+    """An image, its labels at each head and a legend in one picture: uint8 (h, w, 3)."""
+    classes = found.classes
     painted = [
-        viz.colorize(inference.to_labels(p), classes.colors, classes.ignore) for p in maps.values()
+        viz.colorize(found.head_labels(head), classes.colors, classes.ignore) for head in found.maps
     ]
-    titles = ["image", *(STAGE_TITLES.get(name, name) for name in maps)]
-    sheet = viz.side_by_side([image, *painted], titles)
+    titles = ["image", *(STAGE_TITLES.get(head, head) for head in found.maps)]
+    sheet = viz.side_by_side([found.image, *painted], titles)
     size = int(np.clip(sheet.shape[1] / 110, 11, 22))
     return viz.stack([sheet, viz.legend(classes.names, classes.colors, sheet.shape[1], size)])

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from rich.console import Console
 from rich.progress import (
@@ -21,10 +20,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from keras_dpn import inference, metrics, viz
-from training.data import Classes
-from training.data.flow import dis_flow
-from training.data.video import PictureFolder, VideoError, VideoReader, VideoWriter
+from keras_dpn import metrics, viz
+from keras_dpn.classes import Classes
+from keras_dpn.io.flow import dis_flow
+from keras_dpn.io.video import PictureFolder, VideoError, VideoReader, VideoWriter
+from keras_dpn.segmenter import Segmenter
 from training.workdir import write_atomically, write_json
 
 Write = Callable[[int, np.ndarray, np.ndarray], None]  # index, frame, labels
@@ -33,8 +33,7 @@ PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 
 
 def label_video(
-    model: keras.Model,
-    classes: Classes,
+    segmenter: Segmenter,
     source: Path,
     out: Path,
     name: str,
@@ -49,9 +48,7 @@ def label_video(
     frames labelled so far; videos/NAME.json says so then ("complete").
 
     Args:
-        model: of images, or a `models.SpatialTemporalDPN`; it gets optical flow if its attribute
-            `linking` is "flow".
-        classes: its L classes.
+        segmenter: of images or of clips.
         source: a video file, or a folder whose pictures are the frames.
         out: directory for the results.
         name: of the results below it.
@@ -67,7 +64,7 @@ def label_video(
         each labelled frame against the next one (`metrics.temporal_confusion`).
 
     Raises:
-        ValueError: if the source can't be read at all, and as `inference.predict_video`.
+        ValueError: if the source can't be read at all, and as `Segmenter.video`.
         OSError: if a result can't be written.
     """
     console = console or Console(stderr=True)
@@ -76,13 +73,14 @@ def label_video(
         console.print(
             f"{source}: names no usable frame rate, {film.fps:g} frames a second assumed", **PLAIN
         )
+    classes = segmenter.classes
     consistency = np.zeros((classes.num_classes,) * 2, "int64")
     written, complete, seconds, start = 0, False, 0.0, time.perf_counter()
     try:
         with _progress_bar(console) as bar, ExitStack() as stack:
             writes = list(_writers(stack, film, classes, out, name, overlay, frames))
             task = bar.add_task(source.name, total=film.frame_count or None)
-            for index, frame, labels, confusion in _labelled(model, film):
+            for index, frame, labels, confusion in _labelled(segmenter, film):
                 for write in writes:
                     write(index, frame, labels)
                 consistency += confusion
@@ -109,8 +107,7 @@ def label_video(
 
 
 def label_videos(
-    model: keras.Model,
-    classes: Classes,
+    segmenter: Segmenter,
     sources: dict[str, Path],
     out: Path,
     *,
@@ -121,8 +118,7 @@ def label_videos(
     """Labels films, one after another, and prints a line about each.
 
     Args:
-        model: as in `label_video`.
-        classes: as in `label_video`.
+        segmenter: as in `label_video`.
         sources: video files and folders by the names that their results get.
         out: directory for the results.
         overlay: as in `label_video`.
@@ -138,7 +134,7 @@ def label_videos(
     try:
         for name, source in sources.items():
             try:
-                report = label_video(model, classes, source, out, name, **options)
+                report = label_video(segmenter, source, out, name, **options)
             except VideoError as error:
                 troubles[source] = [f"skipped: {error}"]
             else:
@@ -191,24 +187,23 @@ def _troubles(report: dict[str, Any]) -> list[str]:
 
 
 def _labelled(
-    model: keras.Model, film: VideoReader | PictureFolder
+    segmenter: Segmenter, film: VideoReader | PictureFolder
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray | int]]:
     """For each frame its number, itself, its labels, and how the last frame's agree with them."""
-    frames, labelled, neighbours = itertools.tee(((film.index, frame) for frame in film), 3)
+    frames, numbered, neighbours = itertools.tee(((film.index, frame) for frame in film), 3)
     pairs = ((a, b) for (_, a), (_, b) in itertools.pairwise(neighbours))
     links = ((dis_flow(a, b), dis_flow(b, a)) for a, b in pairs)
     used = None
-    if getattr(model, "linking", None) == "flow":
-        used, links = itertools.tee(links)
+    if segmenter.predictor.needs_flow and segmenter.size in (None, min(film.size)):
+        used, links = itertools.tee(links)  # the network sees the frames in this size
     last = None
-    found = inference.predict_video(model, (frame for _, frame in frames), used)
+    found = segmenter.video((frame for _, frame in frames), used)
     # What is found comes first: the frames are read as the model asks for them.
-    for probabilities, (index, frame) in zip(found, labelled, strict=False):
-        labels, confusion = inference.to_labels(probabilities), 0
+    for segmentation, (index, frame) in zip(found, numbered, strict=False):
+        labels, confusion = segmentation.labels, 0
         if last is not None:
-            confusion = metrics.temporal_confusion(
-                last, labels, *next(links), probabilities.shape[-1]
-            )
+            count = segmenter.classes.num_classes
+            confusion = metrics.temporal_confusion(last, labels, *next(links), count)
         yield index, frame, labels, confusion
         last = labels
 

@@ -19,6 +19,7 @@ from rich.progress import track
 from tyro.conf import Positional
 
 from keras_dpn import viz
+from keras_dpn.io.images import read_image
 from keras_dpn.receptive_field import (
     discrepancy_map,
     effective_field,
@@ -26,7 +27,6 @@ from keras_dpn.receptive_field import (
     theoretical_field,
 )
 from training.cli import run
-from training.data.images import read_image
 from training.workdir import load_model, write_atomically, write_json
 
 

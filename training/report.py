@@ -22,8 +22,9 @@ from rich.progress import track
 from tyro.conf import Positional
 
 from keras_dpn import models, viz
+from keras_dpn.classes import Classes
 from training.cli import run
-from training.data import Classes, Dataset
+from training.data import Dataset
 from training.evaluate import run_dataset
 from training.reporting import ablation, comparison, html, scores
 from training.reporting.affinities import affinity_plots

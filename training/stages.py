@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_dpn.losses import SegmentationCrossEntropy
+from keras_dpn.inference import Predictor
 from keras_dpn.metrics import SegmentationScores
 from training import workdir
 from training.callbacks import (
@@ -326,10 +326,7 @@ class StagedTraining:
                 cap=settings.class_weight_cap,
                 power=settings.class_weight_power,
             )
-        ignore = self.dataset.classes.ignore
-        loss = SegmentationCrossEntropy(
-            ignore, weights, settings.hard_ratio, reduction=settings.reduction
-        )
+        loss = settings.build(self.dataset.classes.ignore, weights)
         if settings.coarse:
             return _CoarseLoss(loss, self.config.coarse_stride(stage.output))
         return loss
@@ -375,7 +372,8 @@ class StagedTraining:
 
     def _evaluate(self, stage: Stage) -> dict[str, Any]:
         split = self.config.data.val_split
-        return evaluate(self.model, self.dataset, split, stages=(stage.output,))["stages"][0]
+        predictor = Predictor(self.model, heads=(stage.output,))
+        return evaluate(predictor, self.dataset, split)["stages"][0]
 
     def _save(self, optimizer) -> None:
         self.checkpoints.save(self.model, optimizer, vars(self.progress))

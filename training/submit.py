@@ -13,53 +13,38 @@ name's ending says whether it is a .zip, .tar, .tgz or .tar.gz; both servers tak
 import io
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import keras
 import numpy as np
 from PIL import Image
 
-from keras_dpn import inference, viz
-from keras_dpn.crf import refine
+from keras_dpn import viz
+from keras_dpn.inference import InferenceSettings, Predictor
+from keras_dpn.inference.loading import load_trained
+from keras_dpn.io.images import read_image
 from training.cli import run
 from training.crf_settings import read_crf
 from training.data import Dataset, Example
 from training.data.cityscapes import IDS
-from training.data.images import read_image
 from training.data.progress import progress
 from training.data.voc import CLASSES as VOC_CLASSES
-from training.ensemble import Precision, WorkDirs, choose_tile, load_ensemble
-from training.evaluate import run_dataset
+from training.evaluate import source_dataset
+from training.options import Precision, Sources
 from training.workdir import write_atomically
 
 Files = Iterable[tuple[str, bytes]]
 
 
-def submit(
-    model: keras.Model | Sequence[keras.Model],
-    dataset: Dataset,
-    split: str,
-    out: Path,
-    *,
-    scales: Sequence[float] = (1.0,),
-    mirror: bool = False,
-    tile: int | None = None,
-    crf: Mapping[str, Any] | None = None,
-) -> int:
+def submit(predictor: Predictor, dataset: Dataset, split: str, out: Path) -> int:
     """Labels a split and writes the archive, whole or not at all. Shows its progress on stderr.
 
     Args:
-        model: logits (B, H, W, L) from RGB images; of several the probabilities are averaged.
+        predictor: of the data set's classes; its last head is what counts.
         dataset: VOC or Cityscapes.
         split: "test", or one with labels, to try the server's own tools on.
         out: the archive, *.zip, *.tar, *.tgz or *.tar.gz.
-        scales: as in `inference.predict_probabilities`.
-        mirror: as in `inference.predict_probabilities`.
-        tile: as in `inference.predict_probabilities`.
-        crf: keyword arguments of `crf.refine`, which then has the last word.
 
     Returns:
         How many pictures.
@@ -76,10 +61,7 @@ def submit(
     def files() -> Iterator[tuple[str, bytes]]:
         for example in progress(examples, f"{dataset.name} {split}", len(examples)):
             image = read_image(example.image)
-            probabilities = inference.predict_probabilities(model, image, scales, mirror, tile)
-            if crf is not None:
-                probabilities = refine(image, probabilities, **crf)
-            yield _FORMATS[dataset.name](example, inference.to_labels(probabilities))
+            yield _FORMATS[dataset.name](example, predictor.labels(image))
 
     write_atomically(out, lambda temporary: write(temporary, files()))
     return len(examples)
@@ -140,7 +122,7 @@ def _write_tar(path: Path, files: Files, mode: str) -> None:
 
 def main(
     *,
-    work_dir: WorkDirs,
+    work_dir: Sources,
     out: Path,
     dataset: str | None = None,
     data_dir: Path | None = None,
@@ -155,7 +137,8 @@ def main(
     """Labels a test set and writes the archive that its evaluation server takes.
 
     Args:
-        work_dir: directory of the training run; given several times, all are averaged.
+        work_dir: directory of the training run, or a preset; given several times, the
+            probabilities are averaged. Pictures are labelled in their own size.
         out: the archive to write: *.zip, *.tar, *.tgz or *.tar.gz.
         dataset: voc or cityscapes; that of the (first) run by default.
         data_dir: directory of the data set; that of the (first) run by default.
@@ -168,12 +151,13 @@ def main(
         precision: what the networks compute in.
         crf: JSON file with a fully connected CRF's settings, as training.crf_search writes it.
     """
-    settings = read_crf(crf) if crf else None
-    data = run_dataset(work_dir[0], dataset, data_dir)
-    networks, _ = load_ensemble(work_dir, precision)
-    tile = choose_tile(networks, scales, tile, memory)
-    options = {"scales": scales, "mirror": mirror, "tile": tile, "crf": settings}
-    count = submit(networks, data, split, out, **options)
+    settings = InferenceSettings(
+        scales=scales, horizontal_flip=mirror, tile=tile, memory_gib=memory
+    )
+    crf_settings = read_crf(crf) if crf else None
+    data = source_dataset(work_dir, dataset, data_dir)
+    networks = load_trained(work_dir, precision).models
+    count = submit(Predictor(networks, settings, crf=crf_settings), data, split, out)
     print(f"{count} pictures labelled in {out}")
 
 

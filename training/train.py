@@ -19,8 +19,9 @@ import tyro
 from rich.console import Console
 
 import keras_dpn
-from keras_dpn import models
+from keras_dpn import models, presets
 from keras_dpn.models import pretrained
+from keras_dpn.presets.source import is_directory
 from training import workdir
 from training.changes import Change, find_changes
 from training.checkpoints import Checkpoints
@@ -135,7 +136,7 @@ def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConf
     if data_dir is not None:
         data = dataclasses.replace(config.data, data_dir=absolute(data_dir))
         config = dataclasses.replace(config, data=data)
-    if weights is not None and "://" not in weights:
+    if weights is not None and "://" not in weights and weights not in presets.available():
         config = dataclasses.replace(config, weights=str(Path(weights).resolve()))
     return config
 
@@ -173,8 +174,12 @@ def load_weights(model: keras.Model, source: str) -> str:
     Returns:
         What was done, in a line.
     """
-    if isinstance(model, models.SpatialTemporalDPN) and source.endswith(".keras"):
-        trained = keras.saving.load_model(source, compile=False)
+    if isinstance(model, models.SpatialTemporalDPN):
+        trained = None
+        if is_directory(source):
+            trained = models.from_preset(source)
+        elif source.endswith(".keras"):
+            trained = keras.saving.load_model(source, compile=False)
         if isinstance(trained, models.DPN):
             model.start_from(trained)
             return f"{source}: started from a network for pictures"

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 
 import keras_dpn  # noqa: F401  registers the classes that saved models name
+from keras_dpn.classes import Classes
 from training.configs.base import Stage
 from training.configs.networks import network_config
-from training.data.dataset import Classes
 
 CONFIG = "config.json"
 CLASSES = "classes.json"

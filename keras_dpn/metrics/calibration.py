@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_dpn.metrics.confusion import check_range, is_ignored
 from keras_dpn.ops.checks import check_positive_int
 
 # Confidences are counted in steps of 2**-24, as integers: their sums are exact, in any order.
@@ -15,11 +16,11 @@ def calibration_counts(labels, predictions, confidences, ignore_label=255, bins=
     """Count how often the predictions of each confidence are right.
 
     Args:
-        labels: integers of any shape; those that are `ignore_label` don't count.
+        labels: integers from 0 up of any shape, or `ignore_label`.
         predictions: integers of the same shape, the most probable class of each pixel.
         confidences: floats of the same shape, 0 ... 1, the probability of that class. They are
             rounded to 2**-24.
-        ignore_label: label of pixels that don't count.
+        ignore_label: label of pixels that don't count; a tuple of several; None if all count.
         bins: how many intervals of one width, each with its upper end, 0 ... 1 is cut into.
 
     Returns:
@@ -27,7 +28,8 @@ def calibration_counts(labels, predictions, confidences, ignore_label=255, bins=
         of the confidences in steps of 2**-24. Add up those of several images.
 
     Raises:
-        ValueError: if shapes differ, a confidence is outside 0 ... 1, or there is no bin.
+        ValueError: if shapes differ, a label is negative or a fraction, a confidence is outside 0
+            ... 1, or there is no bin.
 
     References:
     - Guo et al., On calibration of modern neural networks (2017), section 2, for bins and ECE
@@ -46,7 +48,8 @@ def calibration_counts(labels, predictions, confidences, ignore_label=255, bins=
             "Invalid values for arguments `labels`, `predictions` and `confidences`: expected the "
             f"same shape, received {labels.shape}, {predictions.shape} and {confidences.shape}."
         )
-    counted = labels != ignore_label
+    counted = ~is_ignored(labels, ignore_label)
+    check_range("labels", labels[counted], num_classes=None)
     steps = _in_steps(confidences[counted])
     places = np.maximum((steps * bins - 1) >> _BITS, 0)
     right = places[labels[counted] == predictions[counted]]

@@ -6,6 +6,8 @@ IoU (nan) and doesn't enter means.
 
 import numpy as np
 
+from keras_dpn.ops.label_maps import ignore_labels, range_message
+
 
 def confusion_matrix(labels, predictions, num_classes, ignore_label=255):
     """Count the pixels of every pair of true and predicted class.
@@ -14,13 +16,13 @@ def confusion_matrix(labels, predictions, num_classes, ignore_label=255):
         labels: integers of any shape; `ignore_label` or 0 ... num_classes - 1.
         predictions: integers of the same shape, 0 ... num_classes - 1.
         num_classes: L.
-        ignore_label: label of pixels that don't count.
+        ignore_label: label of pixels that don't count; a tuple of several; None if all count.
 
     Returns:
         int64 array `(L, L)`, `[truth, prediction]`.
 
     Raises:
-        ValueError: if shapes differ or a value is outside the classes.
+        ValueError: if shapes differ, or a value is outside the classes or a fraction.
 
     Example:
 
@@ -34,7 +36,7 @@ def confusion_matrix(labels, predictions, num_classes, ignore_label=255):
             "Invalid values for arguments `labels` and `predictions`: expected the same shape, "
             f"received {labels.shape} and {predictions.shape}."
         )
-    counted = labels != ignore_label
+    counted = ~is_ignored(labels, ignore_label)
     truth = check_range("labels", labels[counted], num_classes)
     predicted = check_range("predictions", predictions[counted], num_classes)
     pairs = truth * num_classes + predicted
@@ -86,16 +88,24 @@ def scores(confusion):
     }
 
 
+def is_ignored(labels, ignore_label):
+    """Whether each label of an array is an ignore label: an integer, several, or None."""
+    ignored = np.zeros(labels.shape, bool)
+    for label in ignore_labels(ignore_label):
+        ignored |= labels == label
+    return ignored
+
+
 def check_range(name, values, num_classes):
-    """Return the values as int64, unless one is none of the classes: ValueError."""
-    values = values.astype("int64")
-    if values.size and (values.min() < 0 or values.max() >= num_classes):
-        wrong = values[(values < 0) | (values >= num_classes)]
-        raise ValueError(
-            f"Invalid value for argument `{name}`: expected 0 ... {num_classes - 1}, received "
-            f"{wrong[0]} ({wrong.size} pixels are out of range)."
-        )
-    return values
+    """Return the values as int64; ValueError unless all are classes, with None integers from 0."""
+    is_class = values >= 0
+    if num_classes is not None:
+        is_class &= values < num_classes
+    if values.dtype.kind == "f":
+        is_class &= values == np.floor(values)
+    if not is_class.all():
+        raise ValueError(range_message(name, values[~is_class], num_classes))
+    return values.astype("int64")
 
 
 def _ratio(part, whole):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from keras_dpn.metrics.confusion import check_range
+from keras_dpn.metrics.confusion import check_range, is_ignored
 from keras_dpn.metrics.trimap import sides
 
 COUNTS = (
@@ -35,7 +35,7 @@ def object_counts(labels, predictions, num_classes, ignore_label=255, tolerance=
             padding.
         predictions: integers `(H, W)`, 0 ... num_classes - 1.
         num_classes: L.
-        ignore_label: the void label.
+        ignore_label: the void label; a tuple of several; None without void.
         tolerance: largest distance between boundaries, as a share of the image's diagonal.
 
     Returns:
@@ -43,8 +43,8 @@ def object_counts(labels, predictions, num_classes, ignore_label=255, tolerance=
         area. Stack those of several images for `object_scores`.
 
     Raises:
-        ValueError: if sizes differ, a label is outside the classes, or the tolerance is not a
-            number from 0 up.
+        ValueError: if sizes differ, a label is outside the classes or a fraction, or the tolerance
+            is not a number from 0 up.
 
     References:
     - Deep Parsing Network (https://arxiv.org/abs/1509.02634), section 5, which names the scores but
@@ -69,10 +69,10 @@ def object_counts(labels, predictions, num_classes, ignore_label=255, tolerance=
             "Invalid value for argument `tolerance`: expected a share of the diagonal from 0 up, "
             f"received {tolerance}."
         )
-    counted = labels != ignore_label
-    check_range("labels", labels[counted], num_classes)
-    check_range("predictions", predictions, num_classes)
-    true = np.where(counted, labels, num_classes)
+    counted = ~is_ignored(labels, ignore_label)
+    true = np.full(labels.shape, num_classes)
+    true[counted] = check_range("labels", labels[counted], num_classes)
+    predictions = check_range("predictions", predictions, num_classes)
     edges = sides(labels) & counted, sides(predictions)
     radius = tolerance * math.hypot(*labels.shape)
     groups = []

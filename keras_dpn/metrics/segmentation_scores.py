@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_dpn.ops.checks import check_labels, check_positive_int
+from keras_dpn.ops.label_maps import read_labels, standardize_ignore_label
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -16,17 +17,22 @@ class SegmentationScores(keras.metrics.Metric):
 
     Args:
         num_classes: L, integer >= 2.
-        ignore_label: label of pixels that don't count; nor does any other outside of 0 ... L-1.
+        ignore_label: label of pixels that don't count; a tuple of several; None if all count.
 
     Shapes:
-        `y_true` `(B, H, W)` integers, `y_pred` `(B, H, W, L)` logits or probabilities.
+        `y_true` `(B, H, W)` integers, 0 ... L-1 or an ignore label; `y_pred` `(B, H, W, L)` logits
+        or probabilities.
 
     Returns:
         `result()` is a dictionary of `miou`, `accuracy`, `mean_accuracy` and
-        `frequency_weighted_iou`, in 0 ... 1. `confusion` is the matrix, rows the truth.
+        `frequency_weighted_iou`, in 0 ... 1, and `out_of_range`: how many pixels had a label that
+        is neither a class nor an ignore label. In a compiled step, as `fit` and `evaluate` run it,
+        no error can be raised; such a pixel does not count in the scores then, and this number
+        tells. `confusion` is the matrix, rows the truth.
 
     Raises:
-        ValueError: if labels and logits differ in size, or the logits have not L channels.
+        ValueError: if labels and logits differ in size, the logits have not L channels,
+            `ignore_label` is no integer, or a label is out of range or a fraction.
 
     Example:
 
@@ -39,15 +45,14 @@ class SegmentationScores(keras.metrics.Metric):
     def __init__(self, num_classes, ignore_label=255, name="scores", **kwargs):
         super().__init__(name=name, **kwargs)
         self.num_classes = check_positive_int("num_classes", num_classes, minimum=2)
-        self.ignore_label = ignore_label
-        # Counts as float32 would stop growing at 2**24 pixels.
-        self._counts = self.add_variable(
-            shape=(num_classes, num_classes),
-            initializer="zeros",
-            dtype="int64" if keras.backend.backend() == "tensorflow" else "int32",
-            aggregation="sum",
-            name="confusion",
-        )
+        self.ignore_label = standardize_ignore_label(ignore_label)
+        self._counts = self._add_counts((num_classes, num_classes), "confusion")
+        self._out_of_range = self._add_counts((), "out_of_range")
+
+    def _add_counts(self, shape, name):
+        # As float32 they would stop growing at 2**24 pixels.
+        dtype = "int64" if keras.backend.backend() == "tensorflow" else "int32"
+        return self.add_variable(shape, "zeros", dtype, aggregation="sum", name=name)
 
     @property
     def confusion(self):
@@ -62,14 +67,14 @@ class SegmentationScores(keras.metrics.Metric):
                 f"Invalid value for argument `y_pred`: expected {self.num_classes} classes, "
                 f"received shape {tuple(y_pred.shape)}."
             )
-        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        labels = ops.reshape(y_true, (-1,))
+        labels, counted, out_of_range = read_labels(labels, self.num_classes, self.ignore_label)
         predictions = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
-        valid = ops.logical_and(labels >= 0, labels < self.num_classes)
-        counted = ops.logical_and(valid, labels != self.ignore_label)
         pairs = ops.where(counted, labels * self.num_classes + predictions, 0)
         counts = ops.segment_sum(ops.cast(counted, "int32"), pairs, self.num_classes**2)
         counts = ops.reshape(counts, (self.num_classes, self.num_classes))
         self._counts.assign_add(ops.cast(counts, self._counts.dtype))
+        self._out_of_range.assign_add(ops.sum(ops.cast(out_of_range, self._out_of_range.dtype)))
 
     def result(self):
         counts = ops.cast(self._counts, "float32")
@@ -82,6 +87,7 @@ class SegmentationScores(keras.metrics.Metric):
             "accuracy": ops.sum(hits) / total,
             "mean_accuracy": _mean_where(hits / ops.maximum(truth, 1), truth > 0),
             "frequency_weighted_iou": ops.sum(truth * iou) / total,
+            "out_of_range": ops.cast(self._out_of_range, "float32"),
         }
 
     def get_config(self):

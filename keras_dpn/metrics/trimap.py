@@ -6,7 +6,7 @@ than one.
 
 import numpy as np
 
-from keras_dpn.metrics.confusion import confusion_matrix
+from keras_dpn.metrics.confusion import confusion_matrix, is_ignored
 
 AROUND = ("void", "boundary")
 
@@ -25,7 +25,7 @@ def trimap_distance(labels, ignore_label=255, around="void", max_width=40):
 
     Args:
         labels: integers `(H, W)`.
-        ignore_label: the void label.
+        ignore_label: the void label; a tuple of several; None without void.
         around: "void" or "boundary".
         max_width: the widest band, in pixels, 1 or more.
 
@@ -60,7 +60,11 @@ def trimap_distance(labels, ignore_label=255, around="void", max_width=40):
         raise ValueError(
             f"Invalid value for argument `max_width`: expected 1 or more, received {max_width}."
         )
-    reached, first = (labels == ignore_label, 0) if around == "void" else (sides(labels), 1)
+    void = is_ignored(labels, ignore_label)
+    if around == "void":
+        reached, first = void, 0
+    else:
+        reached, first = sides(np.where(void, -1, labels.astype("int64"))), 1
     distance = np.full(labels.shape, first, "int32")
     for _ in range(first, max_width + 1):
         distance += ~reached
@@ -77,7 +81,8 @@ def trimap_confusions(
         labels: integers `(H, W)`; `ignore_label` or 0 ... num_classes - 1.
         predictions: integers `(H, W)`, 0 ... num_classes - 1.
         num_classes: L.
-        ignore_label: the void label, of pixels that don't count.
+        ignore_label: the void label, of pixels that don't count; a tuple of several; None without
+            void.
         around: "void" or "boundary", as in `trimap_distance`.
         max_width: the widest band, in pixels.
 

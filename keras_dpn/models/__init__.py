@@ -5,6 +5,8 @@ from keras_dpn.models.dpn import DPN
 from keras_dpn.models.fcn import FCN
 from keras_dpn.models.parsenet import ParseNet
 from keras_dpn.models.piecewise_crf import PiecewiseCRF, graph_size
+from keras_dpn.models.preset import from_preset
+from keras_dpn.models.pretrained import PretrainedReport, load_pretrained
 from keras_dpn.models.spatial_temporal_dpn import SpatialTemporalDPN
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 
@@ -15,8 +17,11 @@ __all__ = [
     "ParseNet",
     "PiecewiseCRF",
     "Preprocess",
+    "PretrainedReport",
     "SpatialTemporalDPN",
     "field_of_view",
+    "from_preset",
     "graph_size",
+    "load_pretrained",
     "vgg16_trunk",
 ]

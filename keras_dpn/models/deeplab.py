@@ -59,6 +59,7 @@ class DeepLab(StagedModel):
         `(B, H, W, num_classes)`, float32 logits.
 
     Raises:
+        TypeError: for an argument that isn't one of these.
         ValueError: for values out of these ranges.
 
     Example:
@@ -81,13 +82,8 @@ class DeepLab(StagedModel):
         dropout=0.5,
         global_context=False,
         name="deeplab",
-        **kwargs,
     ):
-        config = {
-            key: value
-            for key, value in locals().items()
-            if key not in ("self", "kwargs", "__class__")
-        }
+        config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_one_of("variant", variant, tuple(VARIANTS))
         check_positive_int("num_classes", num_classes, minimum=2)
         check_input_shape(input_shape)
@@ -126,7 +122,7 @@ class DeepLab(StagedModel):
         if crf is not None:
             logits = MeanFieldCRF(**crf, name="crf")((logits, image))
         stages["final"] = logits
-        super().__init__(image, stages, config, **kwargs)
+        super().__init__(image, stages, config)
 
     def stage_model(self, stage):
         """The network up to one stage, as a model that shares this one's weights.

@@ -62,8 +62,9 @@ class DPN(StagedModel):
         output_stride: 8, Table 1(b): the last two pools removed; or 16: the fourth pool stays, the
             convolutions behind it have half the dilation and take a quarter of the time.
         skips: earlier layers whose features are added to b10's, any of "conv4" (stride 8), "conv3"
-            (4) and "conv2" (2) in this order, each finer than the one before; the unary term is
-            then as fine as the last. Poles and signs are thinner than a cell of stride 8.
+            (4) and "conv2" (2) in this order, each finer than the one before and than
+            `output_stride`; the unary term is then as fine as the last. Poles and signs are thinner
+            than a cell of stride 8.
         skip_width: channels of the features where skips are added, before `width`.
 
     Input shape:
@@ -73,6 +74,7 @@ class DPN(StagedModel):
         `(B, H, W, num_classes)`, float32 logits.
 
     Raises:
+        TypeError: for an argument that isn't one of these.
         ValueError: for values out of these ranges.
 
     Example:
@@ -115,13 +117,8 @@ class DPN(StagedModel):
         skips=(),
         skip_width=96,
         name="dpn",
-        **kwargs,
     ):
-        config = {
-            key: value
-            for key, value in locals().items()
-            if key not in ("self", "kwargs", "__class__")
-        }
+        config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_dpn_config(config)
         check_input_shape(input_shape)
 
@@ -149,7 +146,7 @@ class DPN(StagedModel):
         if pairwise_stride > 1:
             to_image = Resize(factor=pairwise_stride, name="resize")
             stages = {stage: to_image((x, image)) for stage, x in stages.items()}
-        super().__init__(image, stages, config, **kwargs)
+        super().__init__(image, stages, config)
 
     def stage_model(self, stage):
         """The network up to one stage, as a model that shares this one's weights.

@@ -61,6 +61,7 @@ class FCN(StagedModel):
         `(B, H, W, num_classes)`, float32 logits.
 
     Raises:
+        TypeError: for an argument that isn't one of these.
         ValueError: for values out of these ranges.
 
     Example:
@@ -83,13 +84,8 @@ class FCN(StagedModel):
         input_shape=(None, None, 3),
         dropout=0.5,
         name="fcn",
-        **kwargs,
     ):
-        config = {
-            key: value
-            for key, value in locals().items()
-            if key not in ("self", "kwargs", "__class__")
-        }
+        config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_positive_int("num_classes", num_classes, minimum=2)
         check_input_shape(input_shape)
         _check_taps(taps)
@@ -116,11 +112,15 @@ class FCN(StagedModel):
                 x = L2NormScale(init_scale, name=f"{tap}_norm")(x)
             if tap == "fc7":  # after the norm, which would else see other lengths in inference
                 x = Dropout(dropout, name="b10_dropout")(x)
+            elif normalize:
+                # Keras stores layers by their distance from the output: with one step fewer here,
+                # files from when b10_dropout came before the norm would fill the wrong norms.
+                x = layers.Identity(name=f"{tap}_identity")(x)
             scores[tap] = layers.Conv2D(
                 num_classes, 1, use_bias=tap == taps[0], dtype="float32", name=f"b11_{tap}"
             )(x)
         stages = {"final": _at_image(*_total(scores), image, padding)}
-        super().__init__(image, stages, config, **kwargs)
+        super().__init__(image, stages, config)
 
 
 def _features(maps, tap, padding):

@@ -46,6 +46,7 @@ class ParseNet(StagedModel):
         `(B, H, W, num_classes)`, float32 logits.
 
     Raises:
+        TypeError: for an argument that isn't one of these.
         ValueError: for values out of these ranges.
 
     Example:
@@ -74,13 +75,8 @@ class ParseNet(StagedModel):
         input_shape=(None, None, 3),
         dropout=0.5,
         name="parsenet",
-        **kwargs,
     ):
-        config = {
-            key: value
-            for key, value in locals().items()
-            if key not in ("self", "kwargs", "__class__")
-        }
+        config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_positive_int("num_classes", num_classes, minimum=2)
         check_input_shape(input_shape)
         if fusion is not None:
@@ -118,4 +114,4 @@ class ParseNet(StagedModel):
             grid=grid,
             combine=combine,
         )
-        super().__init__(image, {"final": to_image((scores, image))}, config, **kwargs)
+        super().__init__(image, {"final": to_image((scores, image))}, config)

@@ -16,7 +16,12 @@ from keras_dpn.models.piecewise_networks import (
     unary_potential,
 )
 from keras_dpn.models.piecewise_size import map_size, measure
-from keras_dpn.models.staged import StagedModel, check_crf, check_input_shape
+from keras_dpn.models.staged import (
+    StagedModel,
+    check_arguments,
+    check_crf,
+    check_input_shape,
+)
 from keras_dpn.models.vgg16 import BLOCKS, Preprocess
 from keras_dpn.ops.checks import check_one_of, check_positive_int
 from keras_dpn.ops.range_boxes import standardize_box
@@ -81,6 +86,7 @@ class PiecewiseCRF(StagedModel):
         `(B, H, W, num_classes)`, float32 logits.
 
     Raises:
+        TypeError: for an argument that isn't one of these.
         ValueError: for values out of these ranges; for no potential at all, a relation that does
             not exist or is there twice, and other names; where the image's size is known, for a box
             smaller than a cell of the map, and one that leaves the map no edges.
@@ -113,13 +119,8 @@ class PiecewiseCRF(StagedModel):
         input_shape=(None, None, 3),
         checkpointing=False,
         name="piecewise_crf",
-        **kwargs,
     ):
-        config = {
-            key: value
-            for key, value in locals().items()
-            if key not in ("self", "kwargs", "__class__")
-        }
+        config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         boxes = check_piecewise_config(config)
         check_input_shape(input_shape)
 
@@ -154,7 +155,7 @@ class PiecewiseCRF(StagedModel):
             stages["final"] = MeanFieldCRF(**crf, name="crf")((stages["field"], image))
 
         # === Config ===
-        super().__init__(image, stages, config, **kwargs)
+        super().__init__(image, stages, config)
         self._potentials = potentials
         self._unary_maps = {"with": unary_map, "without": no_unary}
 
@@ -285,7 +286,7 @@ def graph_size(image_size, batch_size=1, **arguments):
         A `GraphSize`.
 
     Raises:
-        ValueError: as `PiecewiseCRF`.
+        TypeError, ValueError: as `PiecewiseCRF`.
 
     Example:
 
@@ -293,6 +294,7 @@ def graph_size(image_size, batch_size=1, **arguments):
     >>> size.map_size, size.edges
     ((14, 18), {'above': 2230})
     """
+    check_arguments(PiecewiseCRF, arguments)
     bound = inspect.signature(PiecewiseCRF).bind(**arguments)
     bound.apply_defaults()
     boxes = check_piecewise_config(bound.arguments)

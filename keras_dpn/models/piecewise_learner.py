@@ -26,10 +26,11 @@ class PiecewiseLearner(keras.Model):
         objective: one of `OBJECTIVES`.
         ignore_label: label of pixels that don't count.
         map_size: function from the image's height and width to the map's.
+        name: of the model.
     """
 
-    def __init__(self, image, potentials, pieces, objective, ignore_label, map_size, **kwargs):
-        super().__init__(image, potentials, **kwargs)
+    def __init__(self, image, potentials, pieces, objective, ignore_label, map_size, name):
+        super().__init__(image, potentials, name=name)
         self.pieces = pieces
         self.objective = objective
         self.ignore_label = ignore_label

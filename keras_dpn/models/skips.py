@@ -16,9 +16,9 @@ SKIPS = {
 
 def check_skips(skips, stride):
     """Raise ValueError unless `skips` are names of `SKIPS`, coarse to fine, below `stride`."""
-    strides = [stride, *(SKIPS[skip][1] for skip in skips if skip in SKIPS)]
-    is_finer = [fine < coarse for coarse, fine in pairwise(strides)]
-    if not isinstance(skips, (tuple, list)) or is_finer != [True] * len(skips):
+    known = isinstance(skips, (tuple, list)) and all(skip in SKIPS for skip in skips)
+    strides = [stride, *(SKIPS[skip][1] for skip in skips)] if known else []
+    if not known or any(fine >= coarse for coarse, fine in pairwise(strides)):
         names = [name for name, (_, fine) in SKIPS.items() if fine < stride]
         raise ValueError(
             f"Invalid value for argument `skips`: expected any of {', '.join(names)} in this order "

@@ -54,6 +54,7 @@ class SpatialTemporalDPN(StagedModel):
         `(B, H, W, num_classes)`, or `(B, T, H, W, num_classes)` for all frames; float32 logits.
 
     Raises:
+        TypeError: for an argument that isn't one of these.
         ValueError: for values out of these ranges, and clips without a middle frame.
 
     Example:
@@ -99,13 +100,8 @@ class SpatialTemporalDPN(StagedModel):
         skips=(),
         skip_width=96,
         name="spatial_temporal_dpn",
-        **kwargs,
     ):
-        config = {
-            key: value
-            for key, value in locals().items()
-            if key not in ("self", "kwargs", "__class__")
-        }
+        config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_dpn_config(config)
         check_input_shape(input_shape)
         check_frames(frames)
@@ -165,8 +161,18 @@ class SpatialTemporalDPN(StagedModel):
         inputs = dict(zip(("frames", *names), (clip, *flows), strict=True))
         terms = tuple(split((x, clip)) for x in unary_term(merge(clip), config))
         stages = field(*terms, clip, *flows)
-        super().__init__(inputs if flows else clip, stages, config, **kwargs)
+        super().__init__(inputs if flows else clip, stages, config)
         self._clip, self._terms, self._field = (clip, *flows), terms, field
+
+    @property
+    def clip_frames(self):
+        """How many frames the network spans."""
+        return self.frames
+
+    @property
+    def needs_flow(self):
+        """Whether the network takes the optical flow between its frames."""
+        return self.linking == "flow"
 
     @classmethod
     def from_dpn(cls, dpn, frames=3, context_window=7, **arguments):

@@ -1,12 +1,29 @@
 """What the networks here have in common: outputs after each of their stages."""
 
+import difflib
+import inspect
+
 import keras
 
+from keras_dpn.models.preset import from_preset
 from keras_dpn.ops.checks import check_one_of
+from keras_dpn.presets.files import write_preset
+from keras_dpn.presets.source import available
+
+
+class _Presets:
+    """`Network.presets`: the included presets of a class, `PresetInfo` by name."""
+
+    def __get__(self, instance, network):
+        names = {network.__name__, *(kind.__name__ for kind in network.__subclasses__())}
+        return {name: info for name, info in available().items() if info.network in names}
 
 
 class StagedModel(keras.Model):
     """A functional network with logits after each of its stages; the last is its output.
+
+    `clip_frames`, frames that a network for clips spans, is None for images; `needs_flow` says
+    whether it takes the optical flow between them.
 
     Args:
         image: the network's input, `(B, H, W, 3)`.
@@ -14,10 +31,21 @@ class StagedModel(keras.Model):
             "final", the network's output.
         config: the constructor's arguments, for `get_config`; all but `name` and `input_shape`,
             which Keras has itself, become attributes.
+
+    Raises:
+        TypeError: for an argument that the network's constructor doesn't have; `keras.Model`
+            ignores it.
     """
 
-    def __init__(self, image, stages, config, **kwargs):
-        super().__init__(image, stages["final"], name=config["name"], **kwargs)
+    clip_frames = None
+    needs_flow = False
+
+    def __new__(cls, *args, **kwargs):
+        check_arguments(cls, kwargs)
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, image, stages, config):
+        super().__init__(image, stages["final"], name=config["name"])
         for key, value in config.items():
             if key not in ("name", "input_shape"):
                 setattr(self, key, value)
@@ -48,12 +76,58 @@ class StagedModel(keras.Model):
         check_one_of("stage", stage, self.stage_names)
         return keras.Model(self.input, self._stages[stage], name=f"{self.name}_{stage}")
 
+    @classmethod
+    def from_preset(cls, preset, num_classes=None, dtype=None, load_weights=True, **overrides):
+        """A trained network of this class; see `keras_dpn.models.from_preset`.
+
+        Raises:
+            ValueError: for a preset of another class, and as `keras_dpn.models.from_preset`.
+        """
+        return from_preset(preset, num_classes, dtype, load_weights, network=cls, **overrides)
+
+    def save_to_preset(self, directory, *, classes=None, card=None, weights_dtype="float32"):
+        """Write the network as a preset, which `from_preset` and `keras.saving.load_model` read.
+
+        Args:
+            directory: a new or empty directory, written whole or not at all.
+            classes: `keras_dpn.Classes`, names and colours of the labels.
+            card: `keras_dpn.presets.Card`, what else is to be known of the network.
+            weights_dtype: "float32", or "float16" for files of half the size.
+
+        Raises:
+            ValueError: for a directory that holds something, and values out of these ranges.
+        """
+        write_preset(self, directory, classes=classes, card=card, weights_dtype=weights_dtype)
+
+    presets = _Presets()
+
     def get_config(self):
         return dict(self._config)
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**config)
+
+
+def check_arguments(cls, arguments):
+    """Raise TypeError unless the constructor of a class has all of these arguments.
+
+    Args:
+        cls: the class; if its constructor passes any argument on, all are right.
+        arguments: names.
+
+    Raises:
+        TypeError: with the nearest name, for the first that is wrong.
+    """
+    _, *parameters = inspect.signature(cls.__init__).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    known = [parameter.name for parameter in parameters]
+    for name in arguments:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            advice = f"did you mean `{nearest[0]}`?" if nearest else f"expected {', '.join(known)}."
+            raise TypeError(f"{cls.__name__} got an unexpected argument `{name}`; {advice}")
 
 
 def check_input_shape(input_shape):

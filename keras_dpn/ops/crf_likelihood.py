@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_dpn.ops.edge_field import check_pairwise, edge_messages, standardize_edges
+from keras_dpn.ops.label_maps import read_labels
 
 
 def piecewise_loss(labels, unary=None, edges=None, pairwise=None, ignore=None, exist=None):
@@ -14,19 +15,22 @@ def piecewise_loss(labels, unary=None, edges=None, pairwise=None, ignore=None, e
     One of the two potentials may be left out.
 
     Args:
-        labels: integers `(B, N)`, 0 to L-1 or `ignore`. Another label makes the loss NaN.
+        labels: integers `(B, N)`, 0 to L-1 or `ignore`. In a compiled step, where no error can be
+            raised, the node of another label does not count.
         unary: logits `(B, N, L)`, or None. All sizes but L may be unknown.
         edges: integers `(E, 2)`, numbers of the nodes that each edge leads from and to, or None.
         pairwise: finite logits `(B, E, L, L)`, theta, with the first node's label in rows; or None.
-        ignore: label of nodes that don't count, nor their edges; None if all do.
+        ignore: label of nodes that don't count, nor their edges; a tuple of several; None if all
+            do.
         exist: bool `(E,)` or `(B, E)`, which edges there are; None if all.
 
     Returns:
         float32 `(B,)`, the sum over an image's terms.
 
     Raises:
-        ValueError: without any potential, if shapes do not fit, or an edge leads to a node that
-            does not exist (where the edges' numbers are known).
+        ValueError: without any potential, if shapes do not fit, a label is out of range or a
+            fraction, or an edge leads to a node that does not exist (where the edges' numbers are
+            known).
 
     Example:
 
@@ -60,15 +64,16 @@ def pseudo_likelihood_loss(labels, unary, edges, pairwise, ignore=None, exist=No
         unary: logits `(B, N, L)`. All sizes but L may be unknown.
         edges: as in `piecewise_loss`.
         pairwise: as in `piecewise_loss`.
-        ignore: label of nodes that don't count; their neighbours do, without the edges to them.
+        ignore: label of nodes that don't count; their neighbours do, without the edges to them; a
+            tuple of several; None if all do.
         exist: as in `piecewise_loss`.
 
     Returns:
         float32 `(B,)`, the sum over an image's nodes.
 
     Raises:
-        ValueError: if shapes do not fit, or an edge leads to a node that does not exist (where the
-            edges' numbers are known).
+        ValueError: if shapes do not fit, a label is out of range or a fraction, or an edge leads to
+            a node that does not exist (where the edges' numbers are known).
 
     Example:
 
@@ -92,10 +97,10 @@ def unary_losses(labels, unary, ignore=None):
         Pair of float32 `(B, N)`: the losses, 0 where a node doesn't count; and 1 where it does.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: if shapes do not fit, or a label is out of range or a fraction.
     """
-    labels = _check_labels(labels, unary.shape)
-    return _cross_entropy(labels, unary, _is_label(labels, unary), _counted(labels, ignore))
+    labels, counted = _read_labels(labels, unary.shape, ignore)
+    return _cross_entropy(labels, unary, counted)
 
 
 def pairwise_losses(labels, edges, pairwise, ignore=None, exist=None):
@@ -114,18 +119,17 @@ def pairwise_losses(labels, edges, pairwise, ignore=None, exist=None):
     Raises:
         ValueError: as `piecewise_loss`.
     """
-    labels = ops.cast(labels, "int32")
+    labels, num_labels = ops.convert_to_tensor(labels), pairwise.shape[-1]
     edges = standardize_edges(edges, labels.shape[1])
     check_pairwise(pairwise.shape, edges, labels.shape)
+    labels, counted, _ = read_labels(labels, num_labels, ignore, name="labels")
     ends = ops.take(labels, edges, axis=1)  # (B, E, 2)
-    valid = ops.all(_is_label(ends, pairwise), axis=-1)
-    counted = ops.all(_counted(ends, ignore), axis=-1)
+    counted = ops.all(ops.take(counted, edges, axis=1), axis=-1)
     if exist is not None:
         counted = ops.logical_and(counted, ops.cast(exist, "bool"))
-    num_labels = pairwise.shape[-1]
     pairs = ends[..., 0] * num_labels + ends[..., 1]
     logits = ops.reshape(pairwise, (*ops.shape(pairwise)[:2], num_labels**2))
-    return _cross_entropy(pairs, logits, valid, counted)
+    return _cross_entropy(pairs, logits, counted)
 
 
 def conditional_losses(labels, unary, edges, pairwise, ignore=None, exist=None):
@@ -145,37 +149,28 @@ def conditional_losses(labels, unary, edges, pairwise, ignore=None, exist=None):
     Raises:
         ValueError: as `pseudo_likelihood_loss`.
     """
-    labels = _check_labels(labels, unary.shape)
-    counted, valid = _counted(labels, ignore), _is_label(labels, unary)
-    known = ops.one_hot(ops.where(valid & counted, labels, -1), unary.shape[-1], dtype="float32")
+    labels, counted = _read_labels(labels, unary.shape, ignore)
+    known = ops.one_hot(ops.where(counted, labels, -1), unary.shape[-1], dtype="float32")
     if exist is not None:
         pairwise = ops.where(ops.cast(exist, "bool")[..., None, None], pairwise, 0.0)
     logits = ops.cast(unary, "float32") + edge_messages(known, edges, pairwise)
-    return _cross_entropy(labels, logits, valid, counted)
+    return _cross_entropy(labels, logits, counted)
 
 
-def _cross_entropy(labels, logits, valid, counted):
+def _cross_entropy(labels, logits, counted):
     num_labels = logits.shape[-1]
     losses = ops.sparse_categorical_crossentropy(
-        ops.reshape(ops.where(valid, labels, 0), (-1,)),
+        ops.reshape(labels, (-1,)),
         ops.cast(ops.reshape(logits, (-1, num_labels)), "float32"),
         from_logits=True,
     )
-    losses = ops.where(valid, ops.reshape(losses, ops.shape(labels)), float("nan"))
+    losses = ops.reshape(losses, ops.shape(labels))
     return ops.where(counted, losses, 0.0), ops.cast(counted, "float32")
 
 
-def _counted(labels, ignore):
-    return ops.ones_like(labels, dtype="bool") if ignore is None else labels != ignore
-
-
-def _is_label(labels, logits):
-    return ops.logical_and(labels >= 0, labels < logits.shape[-1])
-
-
-def _check_labels(labels, unary_shape):
-    """Return labels as int32; raise ValueError unless they are (B, N) for unary (B, N, L)."""
-    labels = ops.cast(labels, "int32")
+def _read_labels(labels, unary_shape, ignore):
+    """Return labels as int32 and which count; ValueError unless (B, N) for unary (B, N, L)."""
+    labels = ops.convert_to_tensor(labels)
     sizes = zip(labels.shape, unary_shape[:-1], strict=False)
     fits = len(unary_shape) == 3 and len(labels.shape) == 2
     if not fits or any(n is not None and m is not None and n != m for n, m in sizes):
@@ -183,4 +178,4 @@ def _check_labels(labels, unary_shape):
             "Invalid value for argument `labels`: expected shape (B, N) for `unary` (B, N, L) of "
             f"shape {tuple(unary_shape)}, received {tuple(labels.shape)}."
         )
-    return labels
+    return read_labels(labels, unary_shape[-1], ignore, name="labels")[:2]

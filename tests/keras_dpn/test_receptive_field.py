@@ -113,6 +113,26 @@ def test_shared_layers_count_at_their_last_call():
     assert last - first == pytest.approx(50 - 1 + 9 - 1, abs=1)  # cells of 8 pixels below
 
 
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [
+        ("b5_conv3", 40),
+        ("b10", 380),  # 44 of b6_pool, and 8 (3 * 2 + 3 * 2 * 2 + 12 * 2)
+        ("b10_conv3_add", 380 + 8),  # between two cells of 8
+        ("b10_conv3", 380 + 16),  # three cells of 4 lie between three of 8
+        ("b11_log", 380 + 16),  # so do four, if the first is an odd one
+    ],
+)
+def test_skips_add_to_what_the_last_layers_see(layer, size):
+    settings = {"trunk": "large_fov", "skips": ("conv3",), "pairwise": None, "pairwise_stride": 2}
+    model = without_values(lambda: DPN(3, width=0.02, **settings))
+    image_size = (900, 1000)
+    unit = tuple(n // 2 for n in map_size(model, layer, image_size))
+    field = theoretical_field(model, layer, unit, image_size)
+    assert not field.unlimited
+    assert field.size == (size, size)
+
+
 def small_network():
     image = keras.Input((None, None, 3), name="image")
     x = layers.Conv2D(4, 3, padding="same", strides=2, name="conv")(image)

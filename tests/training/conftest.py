@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from playwright import sync_api
 
+from keras_dpn.inference import Predictor
 from keras_dpn.models import DPN
 from training.configs import RECIPES, TrainConfig, to_json
 from training.configs.networks.dpn import DPNConfig
@@ -54,7 +55,8 @@ def finished_run(tmp_path_factory, small_scenes):
     for order, (stage, output) in enumerate({"unary": "unary", "joint": "final"}.items()):
         (path := stage_dir(work_dir, stage)).mkdir(parents=True)
         model.save(path / "model.keras")
-        found = evaluate(model, small_scenes, "val", stages=(output,))["stages"][0]
+        predictor = Predictor(model, heads=(output,))
+        found = evaluate(predictor, small_scenes, "val")["stages"][0]
         facts = {"seconds": 100.0, "steps": 7, "epochs": 2 - order, "parameters_trained": 12345}
         stages.append({**found, "name": stage, **facts})
         kernel = model.get_layer("b11").kernel

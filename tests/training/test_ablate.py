@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from keras_dpn.inference import Predictor
 from training import ablate as script
 from training import workdir
 from training.ablate import ablate, read_trained
@@ -137,9 +138,9 @@ def test_a_run_that_is_there_is_not_trained(pictures, tmp_path, calls):
 def test_a_network_is_scored_at_its_stages_and_with_a_crf(pictures, tmp_path, calls, monkeypatch):
     evaluate, passes = script.evaluate, []
 
-    def spy(model, dataset, split, **options):
-        passes.append((options["stages"] and set(options["stages"]), options["crf"]))
-        return evaluate(model, dataset, split, **options)
+    def spy(predictor, dataset, split, **options):
+        passes.append((predictor.heads, predictor.crf))
+        return evaluate(predictor, dataset, split, **options)
 
     monkeypatch.setattr(script, "evaluate", spy)
     crf = {"num_iterations": 1, "bilateral": (2.0, 5.0, 30.0), "filter": "exact"}
@@ -151,14 +152,17 @@ def test_a_network_is_scored_at_its_stages_and_with_a_crf(pictures, tmp_path, ca
     sweep = Sweep("outputs", rows, "triple")
     run_sweep(pictures, tmp_path, sweep)
     assert calls == ["crf_seed0"]
-    assert passes == [({"final", "unary"}, None), (None, json.loads(json.dumps(crf)))]
+    assert passes == [
+        (("final", "unary"), None),
+        (("final", "final+crf"), json.loads(json.dumps(crf))),
+    ]
     files = {row.name: tmp_path / f"evaluations/{row.name}_seed0_val.json" for row in rows}
     found = {name: json.loads(file.read_text()) for name, file in files.items()}
     stages = {name: [stage["name"] for stage in one["stages"]] for name, one in found.items()}
     assert stages == {"triple": ["final"], "unary": ["unary"], "crf": ["final", "final+crf"]}
     run = workdir.load_model(tmp_path / "runs" / "crf_seed0")
     data = script.run_dataset(tmp_path / "runs" / "crf_seed0")
-    expected = evaluate(run, data, "val", stages=("unary",))
+    expected = evaluate(Predictor(run, heads=("unary",)), data, "val")
     assert found["unary"]["stages"] == json.loads(json.dumps(expected["stages"]))
     with np.load(files["unary"].with_suffix(".npz")) as arrays:
         assert arrays.files == ["names", "unary"]

@@ -25,6 +25,18 @@ def test_recipes_survive_json(name):
     assert from_json(stored) == RECIPES[name]
 
 
+def test_a_field_that_a_file_lacks_has_its_default():
+    """Fields of the losses came later than files of this version."""
+    names = [field.name for field in dataclasses.fields(LossConfig)]
+    added = set(names[names.index("dice") : names.index("coarse")])
+    assert {"dice", "jaccard", "tversky", "focal", "lovasz"} <= added
+    values = to_json(RECIPES["scenes"])
+    for stage in RECIPES["scenes"].stages:
+        loss = values[stage.name]["loss"]
+        values[stage.name]["loss"] = {k: v for k, v in loss.items() if k not in added}
+    assert from_json(values) == RECIPES["scenes"]
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_fit_the_network(name):
     recipe = RECIPES[name]
@@ -93,6 +105,7 @@ def test_the_crfs_defaults_are_the_layers():
             "network: expected one of .*'SpatialTemporalDPN'.*, received 'LeNet'",
         ),
         ({"seeds": 3}, "unknown or missing fields: seeds"),
+        ({"data": {"augmentation": {}}}, "unknown or missing fields: data.augmentation.crop"),
         ({"seed": "three"}, "seed: expected <class 'int'>, received 'three'"),
         ({"seed": True}, "seed: expected <class 'int'>, received True"),
         ({"precision": "float8"}, "precision: expected .* received 'float8'"),
@@ -129,6 +142,10 @@ def test_faulty_nested_fields_are_named(recipe, path, value):
 COARSE = StageConfig(epochs=1, loss=LossConfig(coarse=True))
 
 
+def with_loss(**settings):
+    return StageConfig(epochs=1, loss=LossConfig(**settings))
+
+
 @pytest.mark.parametrize(
     ("recipe", "change", "message"),
     [
@@ -141,6 +158,31 @@ COARSE = StageConfig(epochs=1, loss=LossConfig(coarse=True))
             "scenes",
             {"unary": StageConfig(epochs=1, decay=1.5)},
             r"--unary.decay in \(0, 1\], .* 1.5",
+        ),
+        (
+            "scenes",
+            {"joint": with_loss(dice=-0.5)},
+            r"Stage joint, --joint.loss: .*`weights`: .* received \[1.0, -0.5\]",
+        ),
+        (
+            "scenes",
+            {"unary": with_loss(hard_ratio=2.0)},
+            "Stage unary, --unary.loss: .*`hard_ratio`: .* received 2.0",
+        ),
+        (
+            "scenes",
+            {"unary": with_loss(tversky=1.0, tversky_alpha=-1.0)},
+            "--unary.loss: .*`alpha` and `beta`: .* received -1.0 and 0.7",
+        ),
+        (
+            "scenes",
+            {"unary": with_loss(lovasz=1.0, lovasz_stride=0)},
+            "--unary.loss: .*`stride`: .* received 0",
+        ),
+        (
+            "scenes",
+            {"unary": with_loss(focal=1.0, reduction="sum")},
+            "--unary.loss: A sum over the pixels outweighs the means beside it; leave out `reduct",
         ),
         ("houses_above", {"objective": "mean_field"}, "mean_field needs .*: --order together"),
         (

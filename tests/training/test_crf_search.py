@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_dpn.classes import Classes
+from keras_dpn.inference import Predictor
 from training import crf_search as script
 from training.crf_search import coarse_to_fine, finer, keep_answers, search, starting_axes
 from training.crf_settings import read_crf
-from training.data import Classes, Dataset, Example
+from training.data import Dataset, Example
 from training.scoring import evaluate
 from training.workdir import load_model
 
@@ -221,7 +223,8 @@ def test_script_writes_settings_scores_and_a_picture(
     script.main(work_dir=work_dir, split="val", images=3, num_iterations=2, **options)
     record = json.loads((work_dir / "crf_search.json").read_text())
     settings = read_crf(work_dir / "crf.json")
-    rows = evaluate(load_model(work_dir), small_scenes, "val", crf=settings)["stages"]
+    predictor = Predictor(load_model(work_dir), crf=settings)
+    rows = evaluate(predictor, small_scenes, "val")["stages"]
     assert record["baseline"]["confusion"] == rows[0]["confusion"]
     assert record["best"]["confusion"] == rows[1]["confusion"]
 

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_dpn import inference, models
+from keras_dpn import models
 from keras_dpn.export import export
+from keras_dpn.inference import Predictor
+from keras_dpn.io.flow import dis_flow
+from keras_dpn.io.video import VideoReader
+from keras_dpn.segmenter import Segmenter
 from training import demo
-from training.data.flow import dis_flow
 from training.data.scenes import CLASSES, ScenesDataset
-from training.data.video import VideoReader
 from training.demo_page import labelling
 from training.demo_page.served import Found, open_model
 
@@ -25,9 +27,9 @@ HUGE = b"BM" + bytes(8) + b"6\0\0\0(\0\0\0" + b"\x40\x1f\0\0" * 2 + b"\1\0\x18\0
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model():
     """The model that the repository has."""
-    return open_model(COMMITTED, tmp_path_factory.mktemp("unused"))
+    return open_model(str(COMMITTED))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def scenes():
 class FakeModel:
     """One stage, no confidences: all is grass where the picture is bright."""
 
-    classes, stages, max_pixels, path = CLASSES, ("final",), 10**6, COMMITTED / "1"
+    classes, stages, max_pixels, description = CLASSES, ("final",), 10**6, ""
 
     def __call__(self, image):
         return Found((image[None, ..., 0] > 127).astype("uint8"), None)
@@ -76,11 +78,12 @@ def test_a_network_for_clips_sees_the_frames_beside(linking, labels_of, outputs,
     colors = [[0, 0, 0], [0, 128, 0], [0, 0, 128]]
     classes = {"names": ["a", "b", "c"], "colors": colors, "ignore": 255}
     export(network, tmp_path, classes=classes, outputs=outputs, warmup=None)
-    model = open_model(tmp_path, tmp_path)
+    model = open_model(str(tmp_path))
     film = np.random.default_rng(0).integers(0, 256, (4, 32, 40, 3), "uint8")
     found = [*model.film(iter(film))]
-    expected = inference.predict_video(network, film, dis_flow if linking == "flow" else None)
-    for answer, probabilities in zip(found, expected, strict=True):
+    expected = Predictor(network).video(film, dis_flow if linking == "flow" else None)
+    for answer, maps in zip(found, expected, strict=True):
+        probabilities = maps["final"]
         assert (answer.labels[-1] == probabilities.argmax(axis=-1)).mean() > 0.999
         percent = 100 * probabilities.max(axis=-1)
         assert np.abs(answer.confidences[-1] - percent).max() <= 0.51
@@ -135,35 +138,53 @@ def test_films_of_other_visitors_are_kept_apart(labeller):
 
 
 def test_what_is_no_model_is_named(tmp_path):
-    with pytest.raises(ValueError, match="expected an exported model"):
-        open_model(tmp_path, tmp_path)
+    with pytest.raises(ValueError, match="expected a preset .* or a finished training run"):
+        open_model(str(tmp_path))
     (tmp_path / "saved_model.pb").touch()
     (tmp_path / "model.json").write_text(json.dumps({"classes": None}))
     with pytest.raises(ValueError, match="model.json: names no classes"):
-        open_model(tmp_path, tmp_path)
+        open_model(str(tmp_path))
 
 
-def test_a_runs_model_is_exported_first(finished_run, tmp_path, monkeypatch):
-    def export(model, directory, *, classes, outputs, warmup):
-        assert (model.name, directory, outputs) == ("dpn", tmp_path / "export", ["stages"])
-        assert classes == CLASSES.to_json()
-        return COMMITTED / "1"
+@pytest.mark.parametrize("kind", ["preset", "run"])
+def test_a_preset_and_a_run_are_labelled_at_each_head(kind, finished_run, scenes):
+    model = open_model("dpn_scenes" if kind == "preset" else str(finished_run))
+    image, _ = scenes.read(scenes.splits["demo"][0])
+    found = model(image)
+    assert model.stages == ("unary", "triple", "contexts", "final") and model.classes == CLASSES
+    source = "dpn_scenes" if kind == "preset" else finished_run
+    result = Segmenter.from_preset(source, heads="all")(image)
+    for i, head in enumerate(model.stages):
+        np.testing.assert_array_equal(found.labels[i], result.maps[head].argmax(-1))
+        percent = 100 * result.maps[head].max(-1)
+        assert np.abs(found.confidences[i] - percent).max() <= 0.51
+    assert ("Generated scenes" in model.description) == (kind == "preset")
+    [frame] = model.film([image])
+    np.testing.assert_array_equal(frame.labels, found.labels)
 
-    monkeypatch.setattr("keras_dpn.export.export", export)
-    assert open_model(finished_run, tmp_path / "export").path == COMMITTED / "1"
+
+def test_pictures_unlike_those_it_was_trained_on_are_told(tmp_path, scenes):
+    labeller = labelling.Labeller(open_model("dpn_scenes"), tmp_path / "films", max_pixels=50_000)
+    noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), "uint8")
+    notes = []
+    for image in (noise, scenes.read(scenes.splits["demo"][0])[0]):
+        Image.fromarray(image).save(tmp_path / "a.png")
+        notes.append(labeller.label(tmp_path / "a.png", no_progress).value["note"])
+    assert notes[0].startswith("This looks like nothing that the network was trained on")
+    assert notes[1] == ""
 
 
 @pytest.mark.parametrize("wrong", [{"port": 70000}, {"max_megabytes": 0}, {"max_pixels": 0}])
 def test_options_out_of_range_are_named(wrong):
     option = next(iter(wrong)).replace("_", "-")
     with pytest.raises(ValueError, match=f"--{option}: expected"):
-        demo.main(COMMITTED, **wrong)
+        demo.main(str(COMMITTED), **wrong)
 
 
 @pytest.fixture(scope="module")
 def address():
     """Where the demo of the committed model listens."""
-    with demo.serving(COMMITTED, max_megabytes=MEGABYTES, max_pixels=20_000) as address:
+    with demo.serving(str(COMMITTED), max_megabytes=MEGABYTES, max_pixels=20_000) as address:
         yield address
 
 
@@ -204,6 +225,7 @@ def downloaded(page):
 
 
 def test_an_example(page, model, scenes):
+    assert "It knows 11 classes: sky, grass, house" in page.locator("body").inner_text()
     pick(page, 1)
     image, _ = scenes.read(scenes.splits["demo"][1])
     found = model(image)
@@ -286,7 +308,7 @@ def test_a_film(page, model, tmp_path):
 def test_a_model_without_stages(browser, monkeypatch):
     monkeypatch.setattr(demo, "open_model", lambda *_: FakeModel())
     page = browser.new_page()
-    with demo.serving(COMMITTED) as address:
+    with demo.serving(str(COMMITTED)) as address:
         folder = Path(os.environ["GRADIO_TEMP_DIR"]).parent
         assert folder.is_dir()
         page.goto(address)

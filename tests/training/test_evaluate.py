@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_dpn.classes import Classes
+from keras_dpn.inference import Predictor, predictor
+from keras_dpn.presets.files import write_preset
 from training import evaluate as script
-from training import scoring
-from training.data import Classes
 from training.data.scenes import write_folder
 from training.evaluate import run_dataset, score_table
+from training.scoring import evaluate
+from training.workdir import load_model
 
 
 @pytest.fixture
@@ -112,7 +115,7 @@ def test_script_adds_the_crf_and_draws_trimap_curves(
     finished_run, small_scenes, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
-    monkeypatch.setattr(scoring, "refine", lambda image, p, **crf: np.roll(p, 1, axis=-1))
+    monkeypatch.setattr(predictor, "refine", lambda image, p, **crf: np.roll(p, 1, axis=-1))
     (tmp_path / "crf.json").write_text('{"bilateral": [4, 50, 5]}')
     out = tmp_path / "scores.json"
     options = {"crf": tmp_path / "crf.json", "trimap": True, "trimap_around": "boundary"}
@@ -135,6 +138,28 @@ def test_bands_around_void_that_nothing_has_are_refused_but_the_scores_are_kept(
     assert trimap["miou"] == trimap["accuracy"] == 40 * [None]
 
 
+def test_a_preset_is_scored_on_the_dataset_that_is_named(finished_run, small_scenes, tmp_path):
+    preset, out = tmp_path / "preset", tmp_path / "scores.json"
+    model = load_model(finished_run)
+    write_preset(model, preset, classes=small_scenes.classes)
+    write_folder(small_scenes, tmp_path / "pictures")
+    options = {"dataset": "folder", "data_dir": tmp_path / "pictures"}
+    script.main(work_dir=(str(preset),), out=out, **options)
+    found = json.loads(out.read_text())
+    expected = evaluate(Predictor(model), small_scenes, "val")["stages"][0]
+    assert found["dataset"] == "folder"
+    assert found["stages"][0]["confusion"] == expected["confusion"]
+    with pytest.raises(ValueError, match="a preset names no dataset; give --dataset"):
+        script.main(work_dir=(str(preset),), out=out)
+    with pytest.raises(ValueError, match="A preset or .*: name the file to write with --out"):
+        script.main(work_dir=(str(preset),), **options)
+    with pytest.raises(ValueError, match="--each-stage: expected one training run, received a pre"):
+        script.main(work_dir=(str(preset),), each_stage=True, out=out, **options)
+    (preset / "classes.json").write_text(json.dumps(Classes(("dark",), ((0, 0, 0),)).to_json()))
+    with pytest.raises(ValueError, match="preset knows the classes dark; folder has sky"):
+        script.main(work_dir=(str(preset),), out=out, **options)
+
+
 def test_script_averages_runs_in_a_budget_of_memory(
     finished_run, small_scenes, tmp_path, monkeypatch
 ):
@@ -146,9 +171,11 @@ def test_script_averages_runs_in_a_budget_of_memory(
     assert found["tile"] >= 512 and found["tile"] % 32 == 0
     final = json.loads((finished_run / "results.json").read_text())["stages"][-1]
     assert found["stages"][0]["confusion"] == final["confusion"]
-    with pytest.raises(ValueError, match="Several runs: name the file to write with --out"):
+    with pytest.raises(ValueError, match="several runs: name the file to write with --out"):
         script.main(work_dir=pair)
-    with pytest.raises(ValueError, match="either --tile or --memory"):
+    with pytest.raises(ValueError, match="--each-stage: expected one training run"):
+        script.main(work_dir=pair, each_stage=True, out=out)
+    with pytest.raises(ValueError, match="`tile` and `memory_gib`: expected at most one of them"):
         script.main(work_dir=(finished_run,), tile=512, memory=1.0, out=out)
 
 
@@ -156,4 +183,8 @@ def test_a_missing_run_is_one_line_and_exit_code_2(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         script.run(script.main, ["--work-dir", str(tmp_path / "none")])
     assert stopped.value.code == 2
-    assert "config.json" in capsys.readouterr().err
+    assert f"a directory, or hf://org/name, received '{tmp_path / 'none'}'" in (
+        capsys.readouterr().err
+    )
+    with pytest.raises(ValueError, match="give --work-dir, once or more"):
+        script.main(work_dir=())

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_dpn import inference
-from keras_dpn.inference import predict_probabilities
-from keras_dpn.tiles import side_for_memory
+from keras_dpn.crf import refine
+from keras_dpn.inference import predict_labels, predict_probabilities
+from keras_dpn.inference.tiles import side_for_memory
+from keras_dpn.io.images import read_image
+from keras_dpn.io.video import VideoWriter
+from keras_dpn.models import DPN, SpatialTemporalDPN
+from keras_dpn.presets.files import Card, write_preset
+from keras_dpn.segmenter import Segmenter
 from training import predict as script
 from training.cli import run
-from training.data.images import read_image
-from training.data.video import VideoWriter
 from training.predict import find_sources
 from training.workdir import load_classes, load_model
 
@@ -120,19 +123,19 @@ def test_a_video_is_not_overwritten(tmp_path, kind):
     ("options", "message"),
     [
         ({"probabilities": True}, "--probabilities: only for pictures, and .*x.mp4 is a video"),
-        ({"mirror": True, "scales": (1.0, 1.5)}, "--scales, --mirror: only for pictures"),
         ({"stages": True}, "--stages: only"),
+        ({"stages": True, "probabilities": True}, "--stages, --probabilities: only for pictures"),
     ],
 )
 def test_what_is_for_pictures_alone_is_refused_for_videos(tmp_path, options, message):
     film = touch(tmp_path / "x.mp4")
     with pytest.raises(ValueError, match=message):
-        script.main((film,), work_dir=(tmp_path,), out=tmp_path / "out", **options)
+        script.main((film,), model=(str(tmp_path),), out=tmp_path / "out", **options)
 
 
 def test_frames_without_a_video_is_refused(tmp_path):
     with pytest.raises(ValueError, match="--frames: goes with videos"):
-        script.main((save(tmp_path / "x.png"),), work_dir=(tmp_path,), out=tmp_path, frames=True)
+        script.main((save(tmp_path / "x.png"),), model=("x",), out=tmp_path, frames=True)
 
 
 def test_script_labels_pictures_and_videos_and_reports_broken_frames(finished_run, tmp_path, capfd):
@@ -172,7 +175,7 @@ def test_script_writes_everything_and_skips_what_it_cannot_read(finished_run, tm
     with pytest.raises(SystemExit) as stopped:
         run(
             script.main,
-            [str(tmp_path / "in"), "--work-dir", str(finished_run), "--out", str(out), *options],
+            [str(tmp_path / "in"), "--model", str(finished_run), "--out", str(out), *options],
         )
     assert stopped.value.code == 2
     printed = capfd.readouterr()
@@ -191,7 +194,7 @@ def test_script_writes_everything_and_skips_what_it_cannot_read(finished_run, tm
         ),
     ]
     model, classes = load_model(finished_run), load_classes(finished_run)
-    expected = predict_probabilities(model, read_image(first), (1.0, 1.5), mirror=True)
+    expected = predict_probabilities(model, read_image(first), (1.0, 1.5), horizontal_flip=True)
     with np.load(out / "probabilities/a/x.npz") as archive:
         assert archive["probabilities"].dtype == np.float16
         np.testing.assert_allclose(archive["probabilities"], expected, atol=1e-3)
@@ -205,18 +208,23 @@ def test_script_writes_everything_and_skips_what_it_cannot_read(finished_run, tm
 
 def test_by_default_only_labels_are_written(finished_run, tmp_path):
     path = save(tmp_path / "x.png")
-    script.main((path,), work_dir=(finished_run,), out=tmp_path / "out")
+    script.main((path,), model=(str(finished_run),), out=tmp_path / "out")
     files = [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()]
     assert sorted(files) == ["predict.json", "x.png"]
 
 
 def test_no_picture_and_no_run_are_refused(finished_run, tmp_path):
     with pytest.raises(ValueError, match="No picture or video given"):
-        script.main((), work_dir=(finished_run,), out=tmp_path)
-    with pytest.raises(ValueError, match="model.keras"):
-        script.main(
-            (save(tmp_path / "x.png"),), work_dir=(tmp_path / "none",), out=tmp_path / "out"
-        )
+        script.main((), model=(str(finished_run),), out=tmp_path)
+    path, none = save(tmp_path / "x.png"), str(tmp_path / "none")
+    with pytest.raises(ValueError, match=f"a directory, or .*, received '{none}'"):
+        script.main((path,), model=(none,), out=tmp_path / "out")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match=f"{none}: expected a preset .* or .*model.keras"):
+        script.main((path,), model=(none,), out=tmp_path / "out")
+    with pytest.raises(ValueError, match="Expected a preset or a training run, received none"):
+        script.main((path,), model=(), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_full_disk_leaves_no_half_picture(finished_run, tmp_path, monkeypatch):
@@ -228,50 +236,111 @@ def test_a_full_disk_leaves_no_half_picture(finished_run, tmp_path, monkeypatch)
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
-        script.main((path,), work_dir=(finished_run,), out=tmp_path / "out")
+        script.main((path,), model=(str(finished_run),), out=tmp_path / "out")
     assert not [p for p in (tmp_path / "out/labels").rglob("*") if p.is_file()]
 
 
 @pytest.fixture
-def tiny_model(finished_run, monkeypatch):
-    """Stands for that of each run."""
+def tiny_run(finished_run, tmp_path):
+    """A run whose network is one convolution, and that network."""
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(11, 1)])
-    classes = load_classes(finished_run)
-    monkeypatch.setattr(script, "load_ensemble", lambda runs, _: ([model] * len(runs), classes))
-    return model
+    (run_dir := tmp_path / "run").mkdir()
+    model.save(run_dir / "model.keras")
+    (run_dir / "classes.json").symlink_to(finished_run / "classes.json")
+    return str(run_dir), model
 
 
-def test_several_runs_are_averaged_and_videos_are_for_one(finished_run, tiny_model, tmp_path):
-    path, film, pair = save(tmp_path / "x.png"), touch(tmp_path / "x.mp4"), (finished_run,) * 2
-    script.main((path,), work_dir=pair, out=tmp_path / "out", memory=1.0)
+def test_several_runs_are_averaged(tiny_run, finished_run, tmp_path):
+    path, models = save(tmp_path / "x.png", (48, 32)), (tiny_run[0], str(finished_run))
+    script.main((path,), model=models, out=tmp_path / "out", memory=1.0)
     labels = np.asarray(Image.open(tmp_path / "out/labels/x.png"))
-    np.testing.assert_array_equal(labels, inference.predict_labels(tiny_model, read_image(path)))
+    networks = [tiny_run[1], load_model(finished_run)]
+    np.testing.assert_array_equal(labels, predict_labels(networks, read_image(path)))
     settings = json.loads((tmp_path / "out/predict.json").read_text())
     assert len(settings["models"]) == 2
-    assert settings["tile"] == side_for_memory(tiny_model, 2**30)
-    with pytest.raises(ValueError, match="several in --work-dir: only for pictures"):
-        script.main((film,), work_dir=pair, out=tmp_path / "out")
+    assert settings["tile"] == side_for_memory(networks, 2**30)
 
 
-def test_a_stopped_run_is_resumed(finished_run, tiny_model, tmp_path, monkeypatch, capfd):
+def test_videos_too_are_seen_in_several_views_by_several_networks(tiny_run, finished_run, tmp_path):
+    paths = [save(tmp_path / f"film/{i}.png", (48, 32), seed=i) for i in range(2)]
+    models, views = (tiny_run[0], str(finished_run)), {"scales": (0.5, 1.0), "mirror": True}
+    options = {"out": tmp_path / "out", "as_video": True, "frames": True, "tile": 512}
+    script.main((tmp_path / "film",), model=models, **views, **options)
+    networks = [tiny_run[1], load_model(finished_run)]
+    for i, path in enumerate(paths):
+        labels = np.asarray(Image.open(tmp_path / f"out/labels/film/{i:06}.png"))
+        expected = predict_labels(networks, read_image(path), (0.5, 1.0), horizontal_flip=True)
+        np.testing.assert_array_equal(labels, expected)
+
+
+def test_a_network_for_clips_sees_videos_as_they_are(finished_run, tmp_path):
+    model = SpatialTemporalDPN(11, width=0.02, fc6_kernel=1, fc_width=8, pairwise=None)
+    write_preset(model, tmp_path / "preset", classes=load_classes(finished_run))
+    (tmp_path / "x.mp4").touch()
+    for name, options in {"one": {"scales": (0.5, 1.0)}, "two": {"mirror": True}}.items():
+        with pytest.raises(ValueError, match="A network for clips predicts frames as they are"):
+            script.main(
+                (tmp_path / "x.mp4",),
+                model=(str(tmp_path / "preset"),),
+                out=tmp_path / name,
+                **options,
+            )
+
+
+def test_a_preset_says_the_size_that_its_network_sees(finished_run, tmp_path):
+    keras.utils.set_random_seed(1)  # it finds several classes
+    model = DPN(11, width=0.125, trunk="large_fov", fc6_kernel=1, fc_width=32, pairwise=None)
+    classes, preset = load_classes(finished_run), tmp_path / "preset"
+    write_preset(model, preset, classes=classes, card=Card(size=24))
+    path, out = save(tmp_path / "x.png", (48, 32)), tmp_path / "out"
+    options = {"model": (str(preset),), "out": out}
+    script.main((path,), **options)
+    expected = Segmenter(model, classes, size=24).labels(path)
+    whole = predict_labels(model, read_image(path))
+    assert (expected != whole).any()
+    np.testing.assert_array_equal(Image.open(out / "labels/x.png"), expected)
+    assert json.loads((out / "predict.json").read_text())["size"] == 24
+    with pytest.raises(ValueError, match="predict.json: .* with another size"):
+        script.main((path,), **options, keep_size=True, resume=True)
+    script.main((path,), **options, keep_size=True)
+    np.testing.assert_array_equal(Image.open(out / "labels/x.png"), whole)
+
+
+def test_a_crf_has_the_last_word(tiny_run, tmp_path):
+    path, out, crf = save(tmp_path / "x.png"), tmp_path / "out", tmp_path / "crf.json"
+    settings = {"num_iterations": 2, "bilateral": [4.0, 3.0, 60.0], "filter": "exact"}
+    crf.write_text(json.dumps(settings))
+    options = {"model": (tiny_run[0],), "out": out, "probabilities": True}
+    script.main((path,), crf=crf, **options)
+    image = read_image(path)
+    expected = refine(image, predict_probabilities(tiny_run[1], image), **settings)
+    with np.load(out / "probabilities/x.npz") as archive:
+        np.testing.assert_allclose(archive["probabilities"], expected, atol=1e-3)
+    np.testing.assert_array_equal(Image.open(out / "labels/x.png"), expected.argmax(axis=-1))
+    assert json.loads((out / "predict.json").read_text())["crf"] == settings
+    with pytest.raises(ValueError, match="predict.json: .* with another crf"):
+        script.main((path,), resume=True, **options)
+
+
+def test_a_stopped_run_is_resumed(tiny_run, tmp_path, monkeypatch, capfd):
     names = [save(tmp_path / f"in/{i}.png", seed=i).stem for i in range(8)]
-    labelled, label = [], inference.predict_labels
+    labelled, label = [], Segmenter.labels
 
-    def stop_at_the_fifth(model, image, **look):
+    def stop_at_the_fifth(segmenter, image):
         if len(labelled) == 4:
             raise KeyboardInterrupt
         labelled.append(image)
-        return label(model, image, **look)
+        return label(segmenter, image)
 
-    monkeypatch.setattr(inference, "predict_labels", stop_at_the_fifth)
+    monkeypatch.setattr(Segmenter, "labels", stop_at_the_fifth)
     run_it = functools.partial(
-        script.main, (tmp_path / "in",), work_dir=(finished_run,), out=tmp_path / "out"
+        script.main, (tmp_path / "in",), model=(tiny_run[0],), out=tmp_path / "out"
     )
     with pytest.raises(KeyboardInterrupt):
         run_it()
     done = {p.stem: p.stat().st_mtime_ns for p in (tmp_path / "out/labels").iterdir()}
     assert list(done) and set(done) < set(names)
-    monkeypatch.setattr(inference, "predict_labels", label)
+    monkeypatch.setattr(Segmenter, "labels", label)
     run_it(resume=True)
     assert f"{8 - len(done)} pictures labelled" in (printed := capfd.readouterr().out)
     assert f"{len(done)} were labelled before" in printed
@@ -281,6 +350,6 @@ def test_a_stopped_run_is_resumed(finished_run, tiny_model, tmp_path, monkeypatc
     run_it(resume=True, overlay=True)
     assert "8 pictures labelled" in capfd.readouterr().out, "none has an overlay"
     with pytest.raises(
-        ValueError, match="labelled with another scales, mirror. Name another --out"
+        ValueError, match="labelled with another scales, horizontal_flip. Name another --out"
     ):
         run_it(resume=True, mirror=True, scales=(0.5,))

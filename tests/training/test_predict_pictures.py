@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from keras_dpn import inference
-from training.data.images import read_image
+from keras_dpn.inference import InferenceSettings, predict_probabilities
+from keras_dpn.io.images import read_image
+from keras_dpn.segmenter import Segmentation, Segmenter
 from training.predict_pictures import (
     SETTINGS,
     draw_stages,
@@ -33,13 +34,14 @@ def sources(tmp_path):
 def test_a_bad_file_stops_nothing_and_is_named_at_the_end(sources, small_scenes, tmp_path, capfd):
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(11, 1)])
     out, console = tmp_path / "out", Console(stderr=True)
-    options = {"kinds": ("labels", "probabilities"), "scales": (0.5, 1.0), "console": console}
-    bad = label_pictures(model, small_scenes.classes, sources, out, **options)
+    segmenter = Segmenter(model, small_scenes.classes, InferenceSettings(scales=(0.5, 1.0)))
+    kinds = ("labels", "probabilities")
+    bad = label_pictures(segmenter, sources, out, kinds, console=console)
     assert bad == [sources["deep/1"]]
     assert "skipped" in capfd.readouterr().err.splitlines()[-1]
     for name in ("deep/0", "deep/2", "deep/3", "deep/4"):
         image = read_image(sources[name])
-        expected = inference.predict_probabilities(model, image, (0.5, 1.0))
+        expected = predict_probabilities(model, image, (0.5, 1.0))
         labels = np.asarray(Image.open(out / f"labels/{name}.png"))
         np.testing.assert_array_equal(labels, expected.argmax(axis=-1))
         with np.load(out / f"probabilities/{name}.npz") as archive:
@@ -61,13 +63,13 @@ def test_pictures_are_done_that_have_every_result_since_the_settings(tmp_path):
 
 
 def test_settings_are_kept_as_they_were(tmp_path):
-    keep_settings(tmp_path, {"scales": [1.0], "mirror": True}, resume=True)
+    keep_settings(tmp_path, {"scales": [1.0], "horizontal_flip": True}, resume=True)
     before = (tmp_path / SETTINGS).stat().st_mtime_ns
-    keep_settings(tmp_path, {"scales": [1.0], "mirror": True}, resume=True)
+    keep_settings(tmp_path, {"scales": [1.0], "horizontal_flip": True}, resume=True)
     assert (tmp_path / SETTINGS).stat().st_mtime_ns == before
-    with pytest.raises(ValueError, match="predict.json: .* with another mirror"):
-        keep_settings(tmp_path, {"scales": [1.0], "mirror": False}, resume=True)
-    keep_settings(tmp_path, {"scales": [1.0], "mirror": False}, resume=False)
+    with pytest.raises(ValueError, match="predict.json: .* with another horizontal_flip"):
+        keep_settings(tmp_path, {"scales": [1.0], "horizontal_flip": False}, resume=True)
+    keep_settings(tmp_path, {"scales": [1.0], "horizontal_flip": False}, resume=False)
 
 
 def test_draw_stages_shows_the_image_and_each_stages_labels(small_scenes):
@@ -76,6 +78,6 @@ def test_draw_stages_shows_the_image_and_each_stages_labels(small_scenes):
     maps = {}
     for label, stage in enumerate(("unary", "triple")):
         maps[stage] = np.eye(classes.num_classes)[np.full((60, 80), label)]
-    sheet = draw_stages(image, maps, classes)
+    sheet = draw_stages(Segmentation(image, maps, classes))
     for color in ((77, 77, 77), classes.colors[0], classes.colors[1]):
         assert (sheet == color).all(axis=-1).sum() >= 60 * 80

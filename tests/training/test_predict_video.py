@@ -7,11 +7,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from keras_dpn import inference, viz
+from keras_dpn import viz
+from keras_dpn.classes import Classes
+from keras_dpn.inference import Predictor
+from keras_dpn.io import flow as flow_module
+from keras_dpn.io.video import PictureFolder, VideoReader
 from keras_dpn.models import SpatialTemporalDPN
+from keras_dpn.segmenter import Segmenter
 from training import predict_video
-from training.data.dataset import Classes
-from training.data.video import PictureFolder, VideoReader
 from training.predict_video import label_video, label_videos
 
 CLASSES = Classes(("dark", "bright"), ((10, 20, 120), (240, 200, 40)))
@@ -28,14 +31,14 @@ SIZE = (33, 48)  # an odd height
 
 
 @pytest.fixture(scope="module")
-def model():
+def segmenter():
     """Bright pixels are of class 1."""
     inputs = keras.Input((None, None, 3))
     logits = keras.layers.Conv2D(2, 1)(inputs)
     model = keras.Model(inputs, logits)
     kernel = np.array([[[[-1.0, 1.0]] * 3]], "float32") / 3
     model.layers[-1].set_weights([kernel, np.array([127.0, -127.0])])
-    return model
+    return Segmenter(model, CLASSES)
 
 
 def frame(index, flicker=()):
@@ -76,9 +79,9 @@ def exact_flow(monkeypatch):
     monkeypatch.setattr(predict_video, "dis_flow", exact)
 
 
-def test_the_video_shows_the_film_beside_its_labels(model, tmp_path):
+def test_the_video_shows_the_film_beside_its_labels(segmenter, tmp_path):
     source = film_of(tmp_path / "film", range(5))
-    report = label_video(model, CLASSES, source, tmp_path / "out", "a/film", console=silent())
+    report = label_video(segmenter, source, tmp_path / "out", "a/film", console=silent())
     path = tmp_path / "out/videos/a/film.mp4"
     assert json.loads(path.with_suffix(".json").read_text()) == report
     assert (report["frames"], report["complete"], report["fps"]) == (5, True, 25)
@@ -91,21 +94,21 @@ def test_the_video_shows_the_film_beside_its_labels(model, tmp_path):
     assert difference < 8, "all but what the codec loses"
 
 
-def test_a_prediction_that_moves_with_the_film_is_consistent(model, tmp_path):
+def test_a_prediction_that_moves_with_the_film_is_consistent(segmenter, tmp_path):
     scores = []
     for name, flicker in (("still", ()), ("flicker", (2,))):
         source = film_of(tmp_path / name, range(5), flicker=flicker)
-        report = label_video(model, CLASSES, source, tmp_path, name, console=silent(), frames=True)
+        report = label_video(segmenter, source, tmp_path, name, console=silent(), frames=True)
         scores.append(report["temporal_consistency"]["miou"])
     assert scores[0] == 1
     assert scores[1] < 0.9
 
 
-def test_frames_are_numbered_as_in_the_film(model, tmp_path, capfd):
+def test_frames_are_numbered_as_in_the_film(segmenter, tmp_path, capfd):
     source = film_of(tmp_path / "film", (0, 2, 3))
     (source / "1.png").write_bytes(b"broken")
     out = tmp_path / "out"
-    left = label_videos(model, CLASSES, {"film": source}, out, frames=True, overlay=True)
+    left = label_videos(segmenter, {"film": source}, out, frames=True, overlay=True)
     assert left == [source]
     printed = capfd.readouterr()
     assert "film: 3 frames labelled in" in printed.out
@@ -122,7 +125,7 @@ def test_frames_are_numbered_as_in_the_film(model, tmp_path, capfd):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_ctrl_c_leaves_a_playable_file(model, tmp_path, monkeypatch, capfd, error):
+def test_ctrl_c_leaves_a_playable_file(segmenter, tmp_path, monkeypatch, capfd, error):
     source, out = film_of(tmp_path / "film", range(6)), tmp_path / "out"
     missing = tmp_path / "missing.mp4"
 
@@ -133,7 +136,7 @@ def test_ctrl_c_leaves_a_playable_file(model, tmp_path, monkeypatch, capfd, erro
 
     monkeypatch.setattr(predict_video, "dis_flow", interrupted)
     with pytest.raises(error):
-        label_videos(model, CLASSES, {"missing": missing, "film": source}, out, overlay=True)
+        label_videos(segmenter, {"missing": missing, "film": source}, out, overlay=True)
     printed = capfd.readouterr().err
     assert f"film: stopped; 3 frames of it are in {out}" in printed
     assert "missing.mp4: no such file" in printed
@@ -144,7 +147,7 @@ def test_ctrl_c_leaves_a_playable_file(model, tmp_path, monkeypatch, capfd, erro
     assert not [path for path in out.rglob("*") if "partial" in path.name]
 
 
-def test_a_truncated_film_is_reported_and_the_rest_written(model, tmp_path, monkeypatch, capfd):
+def test_a_truncated_film_is_reported_and_the_rest_written(segmenter, tmp_path, monkeypatch, capfd):
     class Short(PictureFolder):
         def __iter__(self):
             yield from list(super().__iter__())[:2]
@@ -152,63 +155,31 @@ def test_a_truncated_film_is_reported_and_the_rest_written(model, tmp_path, monk
 
     source = film_of(tmp_path / "film", range(4))
     monkeypatch.setattr(predict_video, "PictureFolder", Short)
-    assert label_videos(model, CLASSES, {"film": source}, tmp_path / "out") == [source]
+    assert label_videos(segmenter, {"film": source}, tmp_path / "out") == [source]
     assert "film: 4 frames announced, 2 found" in capfd.readouterr().err
     assert len(list(VideoReader(tmp_path / "out/videos/film.mp4"))) == 2
 
 
-def test_a_film_of_one_frame_has_no_consistency(model, tmp_path, capfd):
+def test_a_film_of_one_frame_has_no_consistency(segmenter, tmp_path, capfd):
     source = film_of(tmp_path / "film", [3])
-    assert label_videos(model, CLASSES, {"film": source}, tmp_path / "out") == []
+    assert label_videos(segmenter, {"film": source}, tmp_path / "out") == []
     assert "temporal consistency none, of one frame" in capfd.readouterr().out
     report = json.loads((tmp_path / "out/videos/film.json").read_text())
     assert report["temporal_consistency"]["miou"] is None
 
 
-def test_flow_is_computed_once_for_a_model_that_asks_for_it(tmp_path, monkeypatch):
-    calls, frames = [], 5
-
-    def flow(first, second):
-        calls.append((first[0, 0, 0], second[0, 0, 0]))
-        return np.zeros((*SIZE, 2), "float32")
-
-    class Linked:
-        linking = "flow"
-        frames = 3
-
-    def predict(model, film, flow=None):
-        """As a model of three frames: one ahead, both directions."""
-        before = None
-        for after in film:
-            if before is not None:
-                next(flow)
-                yield np.ones((*SIZE, 2), "float32")
-            before = after
-        yield np.ones((*SIZE, 2), "float32")
-
-    folder = tmp_path / "film"
-    folder.mkdir()
-    for i in range(frames):
-        Image.fromarray(np.full((*SIZE, 3), i, "uint8")).save(folder / f"{i}.png")
-    monkeypatch.setattr(predict_video, "dis_flow", flow)
-    monkeypatch.setattr(inference, "predict_video", predict)
-    report = label_video(Linked(), CLASSES, folder, tmp_path, "film", console=silent())
-    assert report["frames"] == frames
-    assert len(calls) == len(set(calls)) == 2 * (frames - 1)
-
-
-def test_progress_tells_frames_a_second_and_time_left(model, tmp_path):
+def test_progress_tells_frames_a_second_and_time_left(segmenter, tmp_path):
     source = film_of(tmp_path / "film", range(4))
     with open(tmp_path / "log", "w") as stream:
         console = Console(file=stream, force_terminal=True, width=100)
-        label_video(model, CLASSES, source, tmp_path / "out", "film", console=console)
+        label_video(segmenter, source, tmp_path / "out", "film", console=console)
     text = Path(tmp_path / "log").read_text()
     assert "4/4" in text and "frames/s" in text and "0:00:00" in text
 
 
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("linking", ["flow", "static"])
-def test_a_spatial_temporal_network_labels_a_film(tmp_path, linking):
+def test_a_spatial_temporal_network_labels_a_film(tmp_path, monkeypatch, linking):
     network = SpatialTemporalDPN(2, linking=linking, **TINY)
     source, asked = film_of(tmp_path / "film", range(4)), []
 
@@ -216,9 +187,36 @@ def test_a_spatial_temporal_network_labels_a_film(tmp_path, linking):
         asked.append((int(square(first)[1]), int(square(second)[1])))
         return exact(first, second)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predict_video, "dis_flow", flow)
-        report = label_video(network, CLASSES, source, tmp_path, "film", console=silent())
+    monkeypatch.setattr(predict_video, "dis_flow", flow)
+    segmenter = Segmenter(network, CLASSES)
+    report = label_video(
+        segmenter, source, tmp_path, "film", console=silent(), frames=True, overlay=True
+    )
     assert report["frames"] == 4
     assert len(asked) == len(set(asked)) == 6, "the network and the metric share the flow"
-    assert len(list(VideoReader(tmp_path / "videos/film.mp4"))) == 4
+    assert len(list(VideoReader(tmp_path / "overlays/film.mp4"))) == 4
+    expected = Predictor(network).video([frame(i) for i in range(4)], exact)
+    for i, maps in enumerate(expected):
+        labels = Image.open(tmp_path / f"labels/film/{i:06}.png")
+        np.testing.assert_array_equal(labels, maps["final"].argmax(axis=-1))
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_network_that_sees_smaller_frames_has_their_flow(tmp_path, monkeypatch):
+    network, sizes = SpatialTemporalDPN(2, **TINY), {"network": [], "metric": []}
+
+    def flow_of(who):
+        def flow(first, second):
+            sizes[who].append(first.shape[:2])
+            return np.zeros((*first.shape[:2], 2), "float32")
+
+        return flow
+
+    monkeypatch.setattr(predict_video, "dis_flow", flow_of("metric"))
+    monkeypatch.setattr(flow_module, "dis_flow", flow_of("network"))
+    source = film_of(tmp_path / "film", range(3))
+    segmenter = Segmenter(network, CLASSES, size=22)
+    report = label_video(segmenter, source, tmp_path, "film", console=silent(), frames=True)
+    assert report["frames"] == 3
+    assert sizes == {"network": 4 * [(22, 32)], "metric": 4 * [SIZE]}
+    assert Image.open(tmp_path / "labels/film/000002.png").size == SIZE[::-1]

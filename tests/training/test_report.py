@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_dpn.classes import Classes
 from training import report as script
 from training.configs import RECIPES, to_json
 from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNConfig
-from training.data import Classes
 from training.data.moving_scenes import MovingScenesDataset
 from training.evaluate import write_evaluation
 from training.report import write_report

@@ -7,9 +7,12 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from keras_dpn import inference, metrics
+from keras_dpn.classes import Classes
+from keras_dpn.inference import InferenceSettings, Predictor
+from keras_dpn.inference import predictor as predictor_module
 from keras_dpn.models import SpatialTemporalDPN
 from training import scoring
-from training.data import Classes, Dataset, Example
+from training.data import Dataset, Example
 from training.data.moving_scenes import MovingScenesDataset
 from training.scoring import evaluate
 
@@ -71,7 +74,7 @@ def red_where_red(image):
 
 
 def test_every_stage_is_scored_in_one_pass_over_images_of_any_size():
-    found = evaluate(RedModel(), Pictures(), "val", stages=("unary", "final"))
+    found = evaluate(Predictor(RedModel(), heads="all"), Pictures(), "val")
     assert found["dataset"] == "pictures"
     assert (found["split"], found["images"]) == ("val", 3)
     unary, final = found["stages"]
@@ -98,17 +101,18 @@ def test_every_stage_is_scored_in_one_pass_over_images_of_any_size():
 
 
 def test_by_default_the_models_output_alone_is_scored():
-    found = evaluate(RedModel(), Pictures(), "val")
+    found = evaluate(Predictor(RedModel()), Pictures(), "val")
     assert [stage["name"] for stage in found["stages"]] == ["final"]
     np.testing.assert_array_equal(
         found["stages"][0]["confusion"], expected_confusion(red_where_red)
     )
 
 
-def test_scales_and_mirror_reach_the_model():
-    found = evaluate(RedModel(), Pictures(), "val", scales=(0.5,), mirror=True)
-    assert found["scales"] == [0.5]
-    assert found["mirror"] is True
+def test_scales_and_flip_reach_the_model():
+    settings = InferenceSettings(scales=(0.5,), horizontal_flip=True)
+    found = evaluate(Predictor(RedModel(), settings), Pictures(), "val")
+    expected = {"scales": (0.5,), "horizontal_flip": True, "tile": None, "overlap": 256}
+    assert expected.items() <= found.items() and "memory_gib" not in found
     assert found["stages"][0]["confusion"] != expected_confusion(red_where_red).tolist()
 
 
@@ -121,9 +125,9 @@ def next_class(image, probabilities, **settings):
 
 
 def test_every_stage_is_scored_without_and_with_the_crf(monkeypatch):
-    monkeypatch.setattr(scoring, "refine", next_class)
+    monkeypatch.setattr(predictor_module, "refine", next_class)
     crf = {"bilateral": [4, 50, 5]}
-    found = evaluate(RedModel(), Pictures(), "val", stages=("unary", "final"), crf=crf)
+    found = evaluate(Predictor(RedModel(), heads="all", crf=crf), Pictures(), "val")
     assert found["crf"] == crf
     rows = {row["name"]: row["confusion"] for row in found["stages"]}
     assert list(rows) == ["unary", "unary+crf", "final", "final+crf"]
@@ -135,7 +139,7 @@ def test_every_stage_is_scored_without_and_with_the_crf(monkeypatch):
 def test_objects_and_calibration_are_those_of_all_images():
     settings = {"box_threshold": 0.7, "boundary_tolerance": 0.1, "calibration_bins": 5}
     model = RedModel()
-    found = evaluate(model, Pictures(), "val", stages=("unary", "final"), **settings)
+    found = evaluate(Predictor(model, heads="all"), Pictures(), "val", **settings)
     counts, calibration = [], 0
     for image, labels in map(Pictures().read, Pictures.splits["val"]):
         probabilities = inference.predict_probabilities(model, image)
@@ -154,7 +158,7 @@ def test_objects_and_calibration_are_those_of_all_images():
 def test_several_models_are_averaged_in_tiles_or_not(monkeypatch):
     first, second = RedModel(), RedModel()
     second.set_weights([-w for w in second.get_weights()])
-    found = evaluate([first, second], Pictures(), "val")
+    found = evaluate(Predictor([first, second]), Pictures(), "val")
     assert found["models"] == 2
     expected = np.zeros((3, 3), int)
     for image, labels in map(Pictures().read, Pictures.splits["val"]):
@@ -163,16 +167,18 @@ def test_several_models_are_averaged_in_tiles_or_not(monkeypatch):
             labels.ravel(), sum(pair).argmax(axis=-1).ravel(), labels=[0, 1, 2]
         )
     np.testing.assert_array_equal(found["stages"][0]["confusion"], expected)
-    looks = []
-    whole = inference.predict_probabilities
+    seen = []
+    predict_tiles = predictor_module.predict_tiles
 
-    def spy(model, image, scales, mirror, tile):
-        looks.append(tile)
-        return whole(model, image, scales, mirror, tile)
+    def spy(predict, image, tile, overlap):
+        seen.append((tile, overlap))
+        return predict_tiles(predict, image, tile, overlap)
 
-    monkeypatch.setattr(inference, "predict_probabilities", spy)
-    assert evaluate([first, second], Pictures(), "val", tile=512)["tile"] == 512
-    assert looks == [512, 512, 512]
+    monkeypatch.setattr(predictor_module, "predict_tiles", spy)
+    tiled = Predictor([first, second], InferenceSettings(tile=512, overlap=128))
+    found = evaluate(tiled, Pictures(), "val")
+    assert (found["tile"], found["overlap"]) == (512, 128)
+    assert seen == [(512, 128)] * 3
 
 
 def test_an_image_that_cannot_be_read_ends_the_evaluation():
@@ -183,13 +189,13 @@ def test_an_image_that_cannot_be_read_ends_the_evaluation():
             return super().read(example)
 
     with pytest.raises(ValueError, match="1.png: can't be read"):
-        evaluate(RedModel(), Broken(), "val")
+        evaluate(Predictor(RedModel()), Broken(), "val")
 
 
 @pytest.mark.parametrize("around", ["void", "boundary"])
 def test_trimap_curves_are_of_all_images_together(around, monkeypatch):
     monkeypatch.setattr(scoring, "TRIMAP_WIDTH", 3)
-    rows = evaluate(RedModel(), Pictures(), "val", stages=("unary", "final"), trimap=around)
+    rows = evaluate(Predictor(RedModel(), heads="all"), Pictures(), "val", trimap=around)
     pairs = [Pictures().read(e) for e in Pictures.splits["val"]]
     total = sum(
         metrics.trimap_confusions(labels, red_where_red(image), 3, 7, around, 3)
@@ -205,13 +211,13 @@ def test_trimap_curves_are_of_all_images_together(around, monkeypatch):
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="'empty' of pictures has no images"):
-        evaluate(RedModel(), Pictures(), "empty")
+        evaluate(Predictor(RedModel()), Pictures(), "empty")
     with pytest.raises(ValueError, match="`split`.*'test'"):
-        evaluate(RedModel(), Pictures(), "test")
-    with pytest.raises(ValueError, match="`stages`.*'b12'"):
-        evaluate(RedModel(), Pictures(), "val", stages=("b12",))
+        evaluate(Predictor(RedModel()), Pictures(), "test")
     with pytest.raises(ValueError, match="3 classes, but the model answers with 5"):
-        evaluate(RedModel(5), Pictures(), "val")
+        evaluate(Predictor(RedModel(5)), Pictures(), "val")
+    with pytest.raises(ValueError, match="data set of clips, which pictures is not"):
+        evaluate(Predictor(RedModel()), Pictures(), "val", consistency=True)
 
 
 @pytest.fixture(scope="module")
@@ -230,9 +236,9 @@ def expected_consistency(labels_of, dataset):
 
 
 def test_sequences_of_a_model_for_pictures(moving):
-    model = RedModel(moving.classes.num_classes)
-    found = evaluate(model, moving, "val", stages=("unary", "final"), consistency=True)
-    one_by_one = evaluate(model, moving, "val", stages=("unary", "final"))
+    predictor = Predictor(RedModel(moving.classes.num_classes), heads="all")
+    found = evaluate(predictor, moving, "val", consistency=True)
+    one_by_one = evaluate(predictor, moving, "val")
     expected = expected_consistency(
         lambda example: red_where_red(moving.read_frame(example)), moving
     )
@@ -263,7 +269,7 @@ def test_a_model_for_clips(moving, linking):
             flows = {"forward_flow": clip.forward_flow, "backward_flow": clip.backward_flow}
             inputs = {"frames": inputs} | {name: flow[None] for name, flow in flows.items()}
         labels[example] = np.argmax(model.predict_on_batch(inputs)[0], axis=-1)
-    found = evaluate(model, moving, "val")["stages"][0]
+    found = evaluate(Predictor(model), moving, "val")["stages"][0]
     expected = expected_consistency(labels.get, moving)
     assert found["consistency"]["miou"] == pytest.approx(metrics.scores(expected)["miou"])
     truth = np.concatenate([moving.read(example)[1].ravel() for example in labels])
@@ -273,11 +279,18 @@ def test_a_model_for_clips(moving, linking):
     )
 
 
-def test_sequences_are_refused(moving):
-    model = RedModel(moving.classes.num_classes)
-    refused = (model, {"mirror": True}), ([model, model], {}), (model, {"tile": 512})
-    for networks, options in refused:
-        with pytest.raises(ValueError, match="by one model: leave out scales, mirroring and tiles"):
-            evaluate(networks, moving, "val", consistency=True, **options)
-    with pytest.raises(ValueError, match="data set of clips, which pictures is not"):
-        evaluate(RedModel(), Pictures(), "val", consistency=True)
+@pytest.mark.parametrize(
+    ("count", "settings"),
+    [(1, {"scales": (0.5, 1.0)}), (1, {"horizontal_flip": True}), (2, {}), (1, {"tile": 512})],
+)
+def test_sequences_of_pictures_in_several_views(moving, count, settings):
+    models = [RedModel(moving.classes.num_classes) for _ in range(count)]
+    if count > 1:
+        models[1].set_weights([-w for w in models[1].get_weights()])
+    predictor = Predictor(models, InferenceSettings(**settings))
+    found = evaluate(predictor, moving, "val", consistency=True)
+    stage, alone = found["stages"][0], evaluate(predictor, moving, "val")["stages"][0]
+    assert stage["confusion"] == alone["confusion"]
+    expected = expected_consistency(lambda e: predictor.labels(moving.read_frame(e)), moving)
+    assert stage["consistency"]["miou"] == pytest.approx(metrics.scores(expected)["miou"])
+    assert found["models"] == count and settings.items() <= found.items()

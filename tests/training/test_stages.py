@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_dpn import losses
+from keras_dpn.inference import Predictor
 from keras_dpn.layers import Dropout
 from keras_dpn.losses import SegmentationCrossEntropy
 from keras_dpn.models import DeepLab
@@ -16,9 +18,15 @@ from training import stages, workdir
 from training.callbacks import TrainingDiverged
 from training.changes import find_changes
 from training.configs import to_json
-from training.configs.base import DataConfig, Stage, StageConfig, TrainConfig
-from training.configs.networks import NETWORKS, DPNTrainConfig, PiecewiseTrainConfig
+from training.configs.base import DataConfig, LossConfig, Stage, StageConfig, TrainConfig
+from training.configs.networks import (
+    NETWORKS,
+    DeepLabTrainConfig,
+    DPNTrainConfig,
+    PiecewiseTrainConfig,
+)
 from training.data.pipeline import Augmentation
+from training.data.statistics import median_frequency_weights
 from training.scoring import evaluate
 from training.stages import RETRIES, StagedTraining, _CoarseLoss
 from training.train import build_model
@@ -28,7 +36,7 @@ from training.train import build_model
 class SmallNetwork(StagedModel):
     """What a run needs of a network, in three convolutions and dropout."""
 
-    def __init__(self, num_classes, name="small_network", **kwargs):
+    def __init__(self, num_classes, name="small_network"):
         config = {"num_classes": num_classes, "name": name}
         image = keras.Input((None, None, 3))
         x = keras.layers.Rescaling(1 / 255)(image)
@@ -36,7 +44,7 @@ class SmallNetwork(StagedModel):
         x = Dropout(0.5, name="b1_dropout")(x)
         unary = keras.layers.Conv2D(num_classes, 1, name="b11")(x)
         final = keras.layers.Conv2D(num_classes, 3, padding="same", name="b13")(unary)
-        super().__init__(image, {"unary": unary, "final": final}, config, **kwargs)
+        super().__init__(image, {"unary": unary, "final": final}, config)
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,57 @@ def test_coarse_loss_compares_the_map_before_it_was_enlarged(size):
     expected = loss(sampled, coarse[:, :rows, :columns])
     assert float(_CoarseLoss(loss, 8)(labels, logits)) == pytest.approx(float(expected), rel=1e-5)
     assert float(loss(labels, logits)) != pytest.approx(float(expected), rel=1e-3)
+
+
+ADDED = {"dice": 0.5, "jaccard": 0.25, "tversky": 2.0, "focal": 3.0, "lovasz": 0.125}
+
+
+def staged(config, dataset, work_dir):
+    counts = np.array([30, 60, 10, *[5] * 8]), np.full(11, 200)
+    return StagedTraining(config, None, dataset, counts, work_dir, tf.distribute.get_strategy())
+
+
+def test_a_stages_loss_is_the_cross_entropy_and_what_is_added(small_scenes, tmp_path):
+    training = staged(DPNTrainConfig(), small_scenes, tmp_path)
+    stage, rng = training.config.stages[0], np.random.default_rng(0)
+    labels = rng.choice([*range(11), 255], (2, 6, 8))
+    logits = rng.normal(size=(2, 6, 8, 11)).astype("float32")
+
+    def value(**settings):
+        loss = training._loss(stage, StageConfig(loss=LossConfig(**settings)))
+        return float(loss(labels, logits))
+
+    arguments = {"tversky_alpha": 1.0, "tversky_beta": 3.0, "focal_gamma": 1.0, "lovasz_stride": 2}
+    weights = median_frequency_weights(*training.pixel_counts, cap=2.0)
+    for power, by_class in (0.0, None), (1.0, weights):
+        added = {
+            "dice": losses.SegmentationDice(),
+            "jaccard": losses.SegmentationJaccard(),
+            "tversky": losses.SegmentationTversky(alpha=1.0, beta=3.0),
+            "focal": losses.SegmentationFocal(class_weights=by_class, gamma=1.0),
+            "lovasz": losses.LovaszSoftmax(stride=2),
+        }
+        settings = {"class_weight_power": power, "class_weight_cap": 2.0, "hard_ratio": 0.5}
+        alone = SegmentationCrossEntropy(class_weights=by_class, hard_ratio=0.5)(labels, logits)
+        assert value(**settings) == pytest.approx(float(alone), rel=1e-6)
+        terms = {name: ADDED[name] * float(added[name](labels, logits)) for name in added}
+        for name, term in terms.items():
+            found = value(**settings, **arguments, **{name: ADDED[name]})
+            assert found == pytest.approx(float(alone) + term, rel=1e-5)
+        found = value(**settings, **arguments, **ADDED)
+        assert found == pytest.approx(float(alone) + sum(terms.values()), rel=1e-5)
+
+
+def test_added_losses_are_compared_on_the_coarse_map_too(small_scenes, tmp_path):
+    training = staged(DeepLabTrainConfig(), small_scenes, tmp_path)
+    rng = np.random.default_rng(0)
+    labels = rng.choice([*range(11), 255], (2, 17, 25))
+    logits = rng.normal(size=(2, 17, 25, 11)).astype("float32")
+    settings = LossConfig(coarse=True, dice=0.5)
+    loss = training._loss(training.config.stages[0], StageConfig(loss=settings))
+    small = labels[:, ::8, ::8], logits[:, ::8, ::8]
+    expected = SegmentationCrossEntropy()(*small) + 0.5 * losses.SegmentationDice()(*small)
+    assert float(loss(labels, logits)) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_an_epoch_has_whole_updates(small_scenes, tmp_path):
@@ -446,7 +505,8 @@ def test_averages_are_what_is_validated_and_kept(start, monkeypatch, accumulate)
                 np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
     for miou, averages in kept:
         training.model.set_weights(averages)
-        found = evaluate(training.model, training.dataset, "val", stages=("unary",))["stages"][0]
+        predictor = Predictor(training.model, heads=("unary",))
+        found = evaluate(predictor, training.dataset, "val")["stages"][0]
         assert miou == pytest.approx(found["miou"], abs=1e-6)
 
 

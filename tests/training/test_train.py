@@ -33,7 +33,10 @@ NO_JOINT = ["--joint.epochs", "0"]
 ONE_EPOCH = [
     x for stage in ("unary", "triple", "contexts", "joint") for x in (f"--{stage}.epochs", "1")
 ]
-ALL_STAGES = [*ONE_EPOCH, "--joint.loss.unary", "0.5"]
+ALL_STAGES = [
+    *(*ONE_EPOCH, "--joint.loss.unary", "0.5", "--joint.loss.dice", "0.5"),
+    *("--contexts.loss.lovasz", "0.5", "--contexts.loss.lovasz-stride", "2"),
+]
 
 
 @pytest.fixture(scope="session")
@@ -478,6 +481,6 @@ def test_a_piecewise_run_is_of_use(trained_piecewise, pictures, tmp_path):
     found = json.loads((work_dir / "evaluation_val.json").read_text())["stages"]
     names = ["unary", "above", "field", "final"]
     assert [stage["name"] for stage in found] == names
-    predict.main((picture,), work_dir=(work_dir,), out=tmp_path / "out")
+    predict.main((picture,), model=(work_dir,), out=tmp_path / "out")
     assert (tmp_path / "out" / "labels" / f"{picture.stem}.png").is_file()
     export.main(work_dir=work_dir, out=tmp_path / "saved", check=picture)

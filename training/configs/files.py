@@ -18,9 +18,12 @@ def to_json(config: TrainConfig) -> dict[str, Any]:
 def from_json(values: dict[str, Any], source: str | Path = "config.json") -> TrainConfig:
     """The configuration that `to_json` wrote.
 
+    A field that the file lacks has its default, as in the run that wrote it: fields of the same
+    version came later, and by default they change nothing.
+
     Raises:
-        ValueError: names the file and the field if one is unknown, missing or of a wrong type, or
-            if the file is of another version or for an unknown network.
+        ValueError: names the file and the field if one is unknown, missing without a default or of
+            a wrong type, or if the file is of another version or for an unknown network.
     """
     version = values.get("version") if isinstance(values, dict) else None
     if version != CONFIG_VERSION:
@@ -33,19 +36,21 @@ def from_json(values: dict[str, Any], source: str | Path = "config.json") -> Tra
 
 
 def build(cls, values: Any, source: str | Path):
-    """An instance of a dataclass from JSON that has every field; ValueError as `from_json`."""
+    """An instance of a dataclass from JSON; defaults and ValueError as `from_json`."""
     return _build(cls, values, "", source)
 
 
 def _build(cls, values, path, source):
     """An instance of a dataclass, a tuple, a dict or a plain value from its JSON form."""
     if dataclasses.is_dataclass(cls):
-        hints, names = typing.get_type_hints(cls), {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(values, dict) or set(values) != names:
-            given = set(values) if isinstance(values, dict) else set()
-            odd = sorted(given ^ names)
+        hints, fields = typing.get_type_hints(cls), dataclasses.fields(cls)
+        names = {field.name for field in fields}
+        needed = {field.name for field in fields if _has_no_default(field)}
+        given = set(values) if isinstance(values, dict) else set()
+        if not isinstance(values, dict) or not needed <= given <= names:
+            odd = sorted(given - names | needed - given)
             raise ValueError(f"{source}: unknown or missing fields: {path}{', '.join(odd)}.")
-        return cls(**{k: _build(hints[k], values[k], f"{path}{k}.", source) for k in names})
+        return cls(**{k: _build(hints[k], values[k], f"{path}{k}.", source) for k in values})
     origin, args = typing.get_origin(cls), typing.get_args(cls)
     fits = True
     if origin is tuple:
@@ -77,3 +82,7 @@ def _build(cls, values, path, source):
     if not fits:
         raise ValueError(f"{source}: {path[:-1]}: expected {cls}, received {values!r}.")
     return values
+
+
+def _has_no_default(field: dataclasses.Field) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING

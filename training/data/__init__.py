@@ -8,7 +8,7 @@ from training.data.camvid import CamVidDataset
 from training.data.cityscapes import CityscapesDataset
 from training.data.clips import Clip, ClipDataset, ClipFolder
 from training.data.coco import CocoDataset, CocoPanopticDataset
-from training.data.dataset import Classes, Dataset, Example
+from training.data.dataset import Dataset, Example
 from training.data.flow import FlowCache
 from training.data.folder import FolderDataset
 from training.data.pascal_context import PascalContextDataset
@@ -91,4 +91,4 @@ def load_dataset(
         raise ValueError(f"{error}{layouts.hint(Path(data_dir), name)}") from error
 
 
-__all__ = ["NAMES", "Classes", "Clip", "ClipDataset", "Dataset", "Example", "load_dataset"]
+__all__ = ["NAMES", "Clip", "ClipDataset", "Dataset", "Example", "load_dataset"]

@@ -20,10 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_dpn.classes import Classes
+from keras_dpn.io.images import read_image
 from training.data.clips import FilmedClips
-from training.data.dataset import Classes, Example, read_lines
+from training.data.dataset import Example, read_lines
 from training.data.flow import FlowCache
-from training.data.images import match_colors, read_colors, read_image
+from training.data.images import match_colors, read_colors
 
 SPLITS = ("train", "val", "test")
 

@@ -11,9 +11,10 @@ from typing import Literal
 
 import numpy as np
 
+from keras_dpn.io.images import ImageError, read_image
 from training.data.clips import FilmedClips, Frames
 from training.data.dataset import Dataset, Example
-from training.data.images import ImageError, LabelError, read_image, size_message
+from training.data.images import LabelError, match_labels, size_message
 from training.data.progress import progress
 from training.data.statistics import count_labels
 
@@ -184,7 +185,10 @@ def _examine(
     num_classes = dataset.classes.num_classes
     if example.image is None:
         try:
-            return [], count_labels(dataset.read(example)[1], num_classes)
+            labels = match_labels(dataset.read(example)[1], dataset.classes, example.name)
+            return [], count_labels(labels, num_classes)
+        except LabelError as error:
+            return [Fault("labels", split, str(error))], None
         except ValueError as error:
             return [Fault("unreadable", split, f"{example.name}: {error}")], None
     pixels, image_faults = _try(partial(read_image, example.image), example.image, split)

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.dataset import Classes, Example
+from keras_dpn.classes import Classes
+from training.data.dataset import Example
 from training.data.files import FileDataset, find_root
 from training.data.images import match_values, read_indices
 

@@ -10,11 +10,12 @@ from threading import Lock
 
 import numpy as np
 
+from keras_dpn.io.images import ImageError, read_image
+from keras_dpn.io.video import VIDEO_SUFFIXES, VideoReader, natural_order
 from training.data.dataset import Dataset, Example, read_lines
 from training.data.flow import NO_LINK, FlowCache, check_flow, read_flo
 from training.data.folder import SUFFIXES, read_classes
-from training.data.images import ImageError, read_image, read_label, size_message
-from training.data.video import VIDEO_SUFFIXES, VideoReader, natural_order
+from training.data.images import read_label, size_message
 
 # Videos that a data set holds open, and the latest frames that it keeps of each: clips overlap, and
 # going back in a video decodes it from its start.

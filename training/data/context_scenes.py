@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.dataset import Classes, Example
+from keras_dpn.classes import Classes
+from training.data.dataset import Example
 from training.data.scenes import Scene, ScenesDataset, write_scenes
 
 CLASSES = Classes(

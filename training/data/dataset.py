@@ -4,85 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Classes:
-    """The classes of a data set: label `i` is `names[i]`, drawn in `colors[i]`.
-
-    Args:
-        names: one name a class, all different.
-        colors: one (red, green, blue) a class, 0..255, all different: colour label maps are read
-            by them.
-        ignore: the label of pixels that count neither in training nor in evaluation; not one of
-            the classes.
-
-    Raises:
-        ValueError: where the three do not fit each other.
-
-    Example:
-    >>> classes = Classes(("sky", "road"), ((0, 0, 255), (90, 90, 90)))
-    >>> classes.num_classes, classes.ignore
-    (2, 255)
-    """
-
-    names: tuple[str, ...]
-    colors: tuple[tuple[int, int, int], ...]
-    ignore: int = 255
-
-    def __post_init__(self):
-        count = len(self.names)
-        if not 1 <= count <= 255:
-            raise ValueError(f"`names`: expected 1 to 255 classes, received {count}.")
-        if not all(isinstance(name, str) and name for name in self.names):
-            raise ValueError(f"`names`: expected non-empty strings, received {self.names}.")
-        if len(set(self.names)) < count:
-            raise ValueError(f"`names`: expected different names, received {self.names}.")
-        if len(self.colors) != count:
-            raise ValueError(
-                f"`colors`: expected {count}, one for each name, received {len(self.colors)}."
-            )
-        for color in self.colors:
-            if len(color) != 3 or not all(_is_byte(value) for value in color):
-                raise ValueError(f"`colors`: expected three integers 0..255, received {color}.")
-        if len(set(self.colors)) < count:
-            raise ValueError("`colors`: two classes have the same colour; give each its own.")
-        if not _is_byte(self.ignore) or self.ignore < count:
-            raise ValueError(
-                f"`ignore`: expected an integer from {count} (the number of classes) to 255, "
-                f"received {self.ignore!r}."
-            )
-
-    @property
-    def num_classes(self) -> int:
-        """The number of classes; the ignore label is not one."""
-        return len(self.names)
-
-    def to_json(self) -> dict[str, Any]:
-        """The classes as a dictionary that `json` can write."""
-        colors = [list(color) for color in self.colors]
-        return {"names": list(self.names), "colors": colors, "ignore": self.ignore}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Classes":
-        """The inverse of `to_json`; "ignore" may be left out and is then 255.
-
-        Raises:
-            ValueError: on keys that are missing or unknown, and on values that do not fit.
-        """
-        keys = set(data) if isinstance(data, dict) else set()
-        if not {"names", "colors"} <= keys <= {"names", "colors", "ignore"}:
-            raise ValueError(
-                'Expected a JSON object with "names", "colors" and maybe "ignore", '
-                f"received {sorted(keys) or type(data).__name__}."
-            )
-        if not _is_list_of(data["names"], str) or not _is_list_of(data["colors"], list):
-            raise ValueError('Expected "names" as a list of strings, "colors" of [r, g, b].')
-        colors = tuple(tuple(color) for color in data["colors"])
-        return cls(tuple(data["names"]), colors, data.get("ignore", 255))
+from keras_dpn.classes import Classes
 
 
 @dataclass(frozen=True)
@@ -159,11 +84,3 @@ def read_lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected text in UTF-8 ({error}).") from None
-
-
-def _is_byte(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
-
-
-def _is_list_of(value: Any, kind: type) -> bool:
-    return isinstance(value, list) and all(isinstance(item, kind) for item in value)

@@ -1,4 +1,4 @@
-"""Optical flow: OpenCV's DIS, Middlebury's .flo files, and a cache that computes in parallel.
+"""Optical flow on disk: Middlebury's .flo files, and a cache that computes in parallel.
 
 A flow is float32 (H, W, 2) = (dx, dy) in pixels, as OpenCV has it: the pixel at (x, y) of the
 first frame is found at (x + dx, y + dy) of the second.
@@ -11,30 +11,19 @@ import uuid
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import cv2
 import numpy as np
 
+from keras_dpn.io.flow import FlowSettings, check_frames, dis_flow
 from training.data.progress import progress
 
 # Pixels: leaves every image, so that what carries it has no neighbour in the other frame. As in
 # keras_dpn.ops.warp, which isn't imported here: reading data needs no Keras.
 NO_LINK = 1e6
 
-Preset = Literal["ultrafast", "fast", "medium"]
 Pair = Callable[[], tuple[np.ndarray, np.ndarray]]
-
-_PRESETS = {
-    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
-    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
-    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
-}
-
-# OpenCV 5.0.0 reads outside its memory, or refuses, where a side of a frame is below this.
-_SMALLEST_SIDE = 32
 
 # Middlebury: values above the second are unknown; its own files have 1666666752 there.
 _FLO_MAGIC, _FLO_UNKNOWN = 202021.25, 1e9
@@ -43,62 +32,6 @@ _FLO_HEADER = struct.Struct("<fii")
 _CACHE_FORMAT = 1
 _CACHE_HEADER = struct.Struct("<IIIf")  # format, height, width, step
 _FINEST_STEP = 1 / 64  # pixels
-
-
-@dataclass(frozen=True)
-class FlowSettings:
-    """How flow is computed.
-
-    Args:
-        preset: of OpenCV's DIS (Kroeger et al., 2016): "ultrafast", "fast" or "medium", which is
-            finer and refined variationally for longer.
-
-    Raises:
-        ValueError: on another preset.
-    """
-
-    preset: Preset = "medium"
-
-    def __post_init__(self):
-        if self.preset not in _PRESETS:
-            raise ValueError(
-                f"Invalid value for argument `preset`: expected one of {get_args(Preset)}, "
-                f"received {self.preset!r}."
-            )
-
-
-def dis_flow(
-    first: np.ndarray, second: np.ndarray, settings: FlowSettings | None = None
-) -> np.ndarray:
-    """Where the pixels of one frame are found in another, by dense inverse search (DIS).
-
-    The result does not depend on the number of threads or on what was computed before.
-
-    Args:
-        first: uint8 (H, W, 3) RGB.
-        second: uint8 (H, W, 3) RGB, of the same size.
-        settings: how; `FlowSettings()` by default.
-
-    Returns:
-        float32 (H, W, 2), (dx, dy) in pixels.
-
-    Raises:
-        ValueError: on frames of another type, or of different sizes.
-
-    Example:
-    >>> y, x = np.mgrid[:64, :64].astype("float32")
-    >>> frame = np.stack([127 + 60 * np.sin(x / 5) + 60 * np.sin(y / 7)] * 3, -1).astype("uint8")
-    >>> flow = dis_flow(frame, np.roll(frame, 2, axis=1))
-    >>> np.abs(np.median(flow, axis=(0, 1)) - [2, 0]).max() < 0.1
-    np.True_
-    """
-    _check_frames(first, second)
-    settings = settings or FlowSettings()
-    height, width = first.shape[:2]
-    # A new one each time, at a few percent of the cost: after a small frame an object keeps the
-    # scales that it took there, and finds another flow on the next frame (OpenCV 5.0.0).
-    dis = cv2.DISOpticalFlow_create(_PRESETS[settings.preset])
-    return dis.calc(_grey(first), _grey(second), None)[:height, :width]
 
 
 def read_flo(path: Path) -> np.ndarray:
@@ -228,7 +161,7 @@ class FlowCache:
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """The flow from one frame to another; arguments and result as those of `dis_flow`."""
-        _check_frames(first, second)
+        check_frames(first, second)
         if self.directory is None:
             return _rounded(*_round(dis_flow(first, second, self.settings)))
         path = self._path(first, second)
@@ -281,26 +214,6 @@ class FlowCache:
         key.update(np.ascontiguousarray(first))
         key.update(np.ascontiguousarray(second))
         return self.directory / f"{key.hexdigest()[:32]}.flow"
-
-
-def _check_frames(first: np.ndarray, second: np.ndarray) -> None:
-    for name, frame in (("first", first), ("second", second)):
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[-1] != 3 or 0 in frame.shape:
-            raise ValueError(
-                f"Invalid value for argument `{name}`: expected a frame, uint8 (H, W, 3), "
-                f"received {frame.dtype} {frame.shape}."
-            )
-    if first.shape != second.shape:
-        raise ValueError(
-            "Expected two frames of one size, received "
-            f"{first.shape[:2]} and {second.shape[:2]} (height, width)."
-        )
-
-
-def _grey(frame: np.ndarray) -> np.ndarray:
-    grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
-    below, right = (max(_SMALLEST_SIDE - side, 0) for side in grey.shape)
-    return cv2.copyMakeBorder(grey, 0, below, 0, right, cv2.BORDER_REPLICATE)
 
 
 def _round(flow: np.ndarray) -> tuple[np.ndarray, float]:

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from training.data.dataset import Classes, Example, read_lines
+from keras_dpn.classes import Classes
+from training.data.dataset import Example, read_lines
 from training.data.files import FileDataset
 
 # Files of other kinds beside the pictures (notes, thumbnails' data bases) are passed over.

@@ -1,65 +1,27 @@
-"""Reading pictures and label maps from files, right whatever their mode, or with a clear error."""
+"""Reading label maps from files, right whatever their mode, or with a clear error."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from training.data.dataset import Classes
+from keras_dpn.classes import Classes
+from keras_dpn.io.images import ImageError, open_upright
 
 # Colours that mean "ignored" in a colour label map, unless a class has one of them: black and
 # white, and the border of PASCAL VOC.
 IGNORE_COLORS = ((0, 0, 0), (255, 255, 255), (224, 224, 192))
 
-# Pillow stretches grey PNGs of 2 and 4 bits a pixel to 0..255; indices must not be stretched.
-_STRETCH = {"L;2": 85, "L;4": 17}
-
 Color = tuple[int, int, int]
-
-
-class ImageError(ValueError):
-    """A picture or label map that can't be read, or doesn't fit; the message names the file."""
 
 
 class LabelError(ImageError):
     """A label map with values or colours that belong to no class."""
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Reads a picture as a camera meant it: 8-bit RGB, upright.
-
-    The EXIF rotation is applied; 16-bit channels are scaled to 8 bits; grey, palette, CMYK and
-    other colour spaces are converted; transparent pixels are composited on black, since what
-    lies under them is arbitrary. Of an animation it is the first frame.
-
-    Args:
-        path: a file in any format that Pillow reads: JPEG, PNG, BMP, GIF, TIFF, WebP...
-
-    Returns:
-        uint8 (H, W, 3).
-
-    Raises:
-        ImageError: where the file is missing, truncated, empty, no picture, or of a mode without
-            a defined range (float).
-    """
-    image, _ = _open(path)
-    if image.mode.startswith("I"):
-        grey = _narrow(np.asarray(image), path)
-        return np.repeat(grey[..., None], 3, axis=-1)
-    if image.mode == "F":
-        raise ImageError(
-            f"{path}: a picture of floats has no defined range; save it with 8 or 16 bits."
-        )
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image)
-    return np.asarray(image.convert("RGB")).copy()
-
-
 def read_label(path: Path, classes: Classes) -> np.ndarray:
-    """Reads a label map: indices (grey or palette, 8 or 16 bits) or the classes' colours.
+    """Reads a label map: indices (grey or palette, 8 or 16 bits, floats) or the classes' colours.
 
     Args:
         path: a lossless file. Grey and palette files hold class indices or the ignore label;
@@ -79,15 +41,14 @@ def read_label(path: Path, classes: Classes) -> np.ndarray:
         labels_of = {color: classes.ignore for color in IGNORE_COLORS}
         labels_of |= {color: label for label, color in enumerate(classes.colors)}
         return match_colors(np.asarray(image)[..., :3], labels_of, path)
-    labels_of = {label: label for label in (*range(classes.num_classes), classes.ignore)}
-    return match_values(_indices(image, stretch, path), labels_of, path, classes.ignore)
+    return match_labels(_indices(image, stretch, path), classes, path)
 
 
 def read_indices(path: Path) -> np.ndarray:
     """Reads the numbers of a grey or palette map as they are, for `match_values`.
 
     Returns:
-        uint8 or int64 (H, W).
+        uint8, int64 or, of a map of floats, float32 (H, W).
 
     Raises:
         ImageError: as `read_label`, and on a map in colours.
@@ -113,13 +74,31 @@ def read_colors(path: Path) -> np.ndarray:
     return np.asarray(image)[..., :3]
 
 
+def match_labels(values: np.ndarray, classes: Classes, path: Path | str) -> np.ndarray:
+    """Labels for numbers that are the labels themselves.
+
+    Args:
+        values: numbers (H, W), whole and 0..L-1 or `classes.ignore`.
+        classes: the classes to expect.
+        path: where they come from, for the message.
+
+    Returns:
+        uint8 (H, W).
+
+    Raises:
+        LabelError: as `match_values`.
+    """
+    labels_of = {label: label for label in (*range(classes.num_classes), classes.ignore)}
+    return match_values(values, labels_of, path, classes.ignore)
+
+
 def match_values(
-    values: np.ndarray, labels_of: Mapping[int, int], path: Path, ignore: int | None = None
+    values: np.ndarray, labels_of: Mapping[int, int], path: Path | str, ignore: int | None = None
 ) -> np.ndarray:
     """Labels for the numbers that a data set has in its maps.
 
     Args:
-        values: integers (H, W).
+        values: numbers (H, W).
         labels_of: the label, 0..255, of each number that is allowed, 0 or more.
         path: where they come from, for the message.
         ignore: the number that the message calls ignored.
@@ -128,14 +107,15 @@ def match_values(
         uint8 (H, W).
 
     Raises:
-        LabelError: on another number, with one position of it.
+        LabelError: on another number, be it a fraction, with one position of it.
     """
     beyond = max(255, *labels_of) + 1
     table = np.full(beyond + 1, -1, "int16")
     table[list(labels_of)] = list(labels_of.values())
     places = values
     if values.dtype != np.uint8:  # which the table covers
-        places = np.where((values >= 0) & (values < beyond), values, beyond)
+        is_covered = (values >= 0) & (values < beyond) & (values == np.floor(values))
+        places = np.where(is_covered, values, beyond).astype("int64")
     labels = table[places]
     wrong = labels < 0
     if wrong.any():
@@ -183,42 +163,9 @@ def size_message(image: Path, pixels: np.ndarray, label: Path, labels: np.ndarra
     return f"{label}: {label_w}x{label_h} pixels, but {image} has {w}x{h}; they must agree."
 
 
-def _open(path: Path) -> tuple[Image.Image, int]:
-    """The loaded, upright image and the factor by which Pillow stretched its indices."""
-    try:
-        with Image.open(path) as image:
-            stretch = _STRETCH.get(_raw_mode(image), 1)
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            upright.format = image.format
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file.") from None
-    except Exception as error:  # Pillow's decoders raise all kinds on broken files
-        raise ImageError(f"{path}: can't be read as an image ({error}).") from error
-    if 0 in upright.size:
-        raise ImageError(f"{path}: an image of {upright.width}x{upright.height} pixels is empty.")
-    return upright, stretch
-
-
-def _raw_mode(image: Image.Image) -> str:
-    args = image.tile[0][3] if image.tile else ""
-    return args if isinstance(args, str) else ""
-
-
-def _narrow(values: np.ndarray, path: Path) -> np.ndarray:
-    """16-bit grey to 8 bits, 65535 to 255."""
-    values = values.astype("int64")
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageError(
-            f"{path}: expected grey values 0..65535, received {values.min()}..{values.max()}; "
-            "save it with 8 or 16 bits."
-        )
-    return ((values + 128) // 257).astype("uint8")
-
-
 def _open_map(path: Path) -> tuple[Image.Image, int]:
     """As `_open`, for a file whose values must be exact."""
-    image, stretch = _open(path)
+    image, stretch = open_upright(path)
     if image.format == "JPEG":
         raise ImageError(f"{path}: JPEG changes labels; save label maps as PNG.")
     return image, stretch
@@ -229,12 +176,14 @@ def _has_colors(image: Image.Image) -> bool:
 
 
 def _indices(image: Image.Image, stretch: int, path: Path) -> np.ndarray:
-    if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+    if image.mode not in ("1", "L", "P", "F") and not image.mode.startswith("I"):
         raise ImageError(
             f"{path}: expected a label map in grey, palette or RGB, received mode {image.mode}."
         )
     values = np.asarray(image)
-    return values // stretch if values.dtype == np.uint8 else values.astype("int64")
+    if values.dtype == np.uint8:
+        return values // stretch
+    return values if image.mode == "F" else values.astype("int64")
 
 
 def _pack(colors: np.ndarray) -> np.ndarray:

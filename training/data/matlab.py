@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
-from training.data.images import ImageError
+from keras_dpn.io.images import ImageError
 
 
 def read_mat(path: Path, variable: str, field: str | None = None) -> np.ndarray:

@@ -22,7 +22,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from training.data.dataset import Classes, Dataset, Example
+from keras_dpn.classes import Classes
+from training.data.dataset import Dataset, Example
 from training.data.progress import progress
 
 SKY, GRASS, HOUSE, CAR, POST, TYRE, BALL, LAMP, BALLOON, WINDOW, POND = range(11)

@@ -30,9 +30,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from keras_dpn.classes import Classes
+from keras_dpn.io.images import read_image
 from keras_dpn.viz import image_png, label_png
-from training.data.dataset import Classes, Dataset, Example
-from training.data.images import read_image
+from training.data.dataset import Dataset, Example
 from training.workdir import write_atomically, write_json
 
 INDEX = "index.json"

@@ -17,7 +17,8 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
-from training.data.dataset import Classes, Example, read_lines
+from keras_dpn.classes import Classes
+from training.data.dataset import Example, read_lines
 from training.data.files import FileDataset, find_root, list_examples
 from training.data.images import match_values
 from training.data.matlab import read_mat

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.dataset import Classes, Example
+from keras_dpn.classes import Classes
+from training.data.dataset import Example
 from training.data.files import FileDataset, find_root, list_examples, read_names
 from training.data.images import match_values, read_label
 from training.data.matlab import read_mat

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.data.dataset import Classes
+from keras_dpn.classes import Classes
+from keras_dpn.io.video import PICTURE_SUFFIXES, VideoWriter, natural_order
 from training.data.moving_scenes import MovingScenesDataset
 from training.data.scenes import CLASSES, ScenesDataset
-from training.data.video import PICTURE_SUFFIXES, VideoWriter, natural_order
 
 SCENES = 5
 FILM_FRAMES, FILM_FPS = 12, 6.0

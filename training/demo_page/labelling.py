@@ -15,9 +15,9 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_dpn import viz
-from training.data.images import ImageError, read_image
-from training.data.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
-from training.demo_page.served import Found, ServedModel
+from keras_dpn.io.images import ImageError, read_image
+from keras_dpn.io.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
+from training.demo_page.served import Found, Model
 from training.demo_page.viewer import answer, message
 
 # Pictures of more pixels are not even decoded: these take 150 MB.
@@ -26,6 +26,11 @@ DECODABLE = 50_000_000
 FRAMES = 64
 FRAME_PIXELS = 320 * 240
 KEPT_FILMS = 8
+
+UNFAMILIAR = (
+    "This looks like nothing that the network was trained on: it is less sure of these labels than "
+    "of any picture's that it was validated on."
+)
 
 Progress = Callable[[tuple[int, int], str], Any]
 
@@ -47,7 +52,7 @@ class Labeller:
         max_pixels: larger pictures are shrunk to it, or to the model's own limit if that is lower.
     """
 
-    def __init__(self, model: ServedModel, folder: Path, max_pixels: int):
+    def __init__(self, model: Model, folder: Path, max_pixels: int):
         self.model, self.folder = model, folder
         self.max_pixels = min(max_pixels, model.max_pixels)
         self._films: list[Path] = []
@@ -79,8 +84,11 @@ class Labeller:
         _check_size(path)
         image = read_image(path)
         seen = shrunk(image, self.max_pixels)
-        note = "" if seen is image else _shrunk_note(image.shape[:2], seen.shape[:2])
-        return answer(seen, self.model(seen), self.model.classes, path.stem, note)
+        notes = [] if seen is image else [_shrunk_note(image.shape[:2], seen.shape[:2])]
+        found = self.model(seen)
+        if found.is_unfamiliar:
+            notes.insert(0, UNFAMILIAR)
+        return answer(seen, found, self.model.classes, path.stem, " ".join(notes))
 
     def _film(self, path: Path, progress: Progress) -> Labelled:
         reader = VideoReader(path)

@@ -1,16 +1,20 @@
-"""A model as it is served: asked for labels and confidences after each stage, without Keras."""
+"""The model behind the page, asked for labels and confidences at each head.
+
+An exported model runs without Keras; presets and training runs go through `Segmenter`.
+"""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 
+from keras_dpn.classes import Classes
 from keras_dpn.client.video import clips
-from training.data.dataset import Classes
-from training.data.flow import dis_flow
+from keras_dpn.io.flow import dis_flow
+from keras_dpn.segmenter import Segmentation, Segmenter
 
 FACTS = "model.json"
 
@@ -21,10 +25,63 @@ class Found(NamedTuple):
     Attributes:
         labels: uint8 (S, H, W).
         confidences: uint8 (S, H, W), percent; None where the model doesn't tell.
+        is_unfamiliar: whether the model is less sure than of any validation image.
     """
 
     labels: np.ndarray
     confidences: np.ndarray | None
+    is_unfamiliar: bool = False
+
+
+class Model(Protocol):
+    """What the page needs of a model.
+
+    Attributes:
+        classes: the model's `Classes`.
+        stages: names of its heads.
+        max_pixels: the most that a picture may have.
+        description: a line on it, or "".
+    """
+
+    classes: Classes
+    stages: tuple[str, ...]
+    max_pixels: int
+    description: str
+
+    def __call__(self, image: np.ndarray) -> Found:
+        """Label a picture, uint8 RGB (H, W, 3)."""
+
+    def film(self, frames: Iterable[np.ndarray]) -> Iterator[Found]:
+        """Label each frame of a film, uint8 RGB (H, W, 3)."""
+
+
+class LoadedModel:
+    """A preset or a run, through `Segmenter`; attributes and calls as of `Model`."""
+
+    max_pixels = 2**62  # Segmenter cuts into tiles what the memory doesn't hold
+
+    def __init__(self, segmenter: Segmenter):
+        self._segmenter = segmenter
+        self.classes = segmenter.classes
+        self.stages = segmenter.predictor.heads
+        self.description = segmenter.description
+
+    def __call__(self, image: np.ndarray) -> Found:
+        """Label a picture, uint8 RGB (H, W, 3)."""
+        return _found(self._segmenter.image(image))
+
+    def film(self, frames: Iterable[np.ndarray]) -> Iterator[Found]:
+        """Label each frame of a film, uint8 RGB (H, W, 3)."""
+        return map(_found, self._segmenter.video(frames))
+
+
+def _found(result: Segmentation) -> Found:
+    heads = list(result.maps)
+    # Per head, since the probabilities of all at the image's size would take too much memory.
+    labels = np.stack([result.head_labels(head) for head in heads])
+    highest = (result.head_confidences(head) for head in heads)
+    confidences = np.stack([np.rint(100 * p).astype("uint8") for p in highest])
+    return Found(labels, confidences, bool(result.is_unfamiliar))
 
 
 class ServedModel:
@@ -51,6 +108,7 @@ class ServedModel:
         self.stages = tuple(facts.get("stages") or ("final",))
         self.max_pixels = int(facts["max_pixels"])
         self._frames = int(facts.get("frames") or 1)  # of the clips that it takes
+        self.description = ""
         self._loaded = tf.saved_model.load(path)  # its variables go when it goes
 
     def __call__(self, image: np.ndarray) -> Found:
@@ -65,7 +123,10 @@ class ServedModel:
         links = "clip_with_flow" in self._loaded.signatures
         for clip in clips(frames, self._frames, dis_flow if links else None):
             found = self._asked("clip_with_flow" if links else "clip", clip)
-            yield Found(*(None if x is None else _middle(x) for x in found))
+            confidences = found.confidences
+            yield Found(
+                _middle(found.labels), None if confidences is None else _middle(confidences)
+            )
 
     def _asked(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Found:
         """The answer to a batch of one; to a clip with its time before H and W if it has one."""
@@ -86,37 +147,24 @@ def _middle(maps: np.ndarray) -> np.ndarray:
     return maps if maps.ndim == 3 else maps[:, maps.shape[1] // 2]
 
 
-def open_model(path: Path, scratch: Path) -> ServedModel:
-    """Opens what a user calls a model.
+def open_model(source: str) -> Model:
+    """Open what a user calls a model.
 
     Args:
-        path: an exported model, saved_models/street, of which the highest version is taken; one of
-            its versions; or the directory of a training run, whose model is exported first.
-        scratch: directory for that export.
+        source: an exported model, saved_models/street, of which the highest version is taken; one
+            of its versions; a preset, or the directory of a training run, see
+            `keras_dpn.models.from_preset`.
 
     Raises:
-        ValueError: where there is no model, and as `ServedModel`.
+        ValueError: where there is no model, and as `ServedModel` and `Segmenter.from_preset`.
     """
+    path = Path(source)
     if (path / "saved_model.pb").is_file():
         return ServedModel(path)
-    if (path / "model.keras").is_file():
-        return ServedModel(_export(path, scratch))
     versions = [p for p in path.glob("*/saved_model.pb") if p.parent.name.isdecimal()]
-    if not versions:
-        raise ValueError(
-            f"{path}: expected an exported model (saved_models/NAME or one of its versions) or a "
-            "training run's directory, found neither saved_model.pb nor model.keras."
-        )
-    return ServedModel(max(versions, key=lambda p: int(p.parent.name)).parent)
-
-
-def _export(work_dir: Path, scratch: Path) -> Path:
-    # Not above: what is exported already needs no Keras.
-    from keras_dpn.export import export
-    from training.workdir import load_classes, load_model
-
-    model, classes = load_model(work_dir), load_classes(work_dir)
-    return export(model, scratch, classes=classes.to_json(), outputs=["stages"], warmup=None)
+    if versions:
+        return ServedModel(max(versions, key=lambda p: int(p.parent.name)).parent)
+    return LoadedModel(Segmenter.from_preset(source, heads="all"))
 
 
 def _read_facts(path: Path) -> dict:

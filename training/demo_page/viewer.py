@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from keras_dpn import viz
-from training.data.dataset import Classes
+from keras_dpn.classes import Classes
 from training.demo_page.served import Found
 
 if TYPE_CHECKING:

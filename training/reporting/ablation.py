@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.progress import track
 
-from keras_dpn import inference
+from keras_dpn.classes import Classes
 from keras_dpn.crf import refine
+from keras_dpn.inference import to_labels
 from training.compare import load_counts
-from training.data import Classes, Dataset
+from training.data import Dataset
 from training.evaluate import OTHER_SCORES, SCORES
 from training.reporting import comparison, html, scores
 from training.reporting.pictures import (
@@ -137,7 +138,7 @@ def _labels(model: Any, evaluation: Mapping[str, Any], picture: Picture) -> np.n
     probabilities = output_map(model, output, picture)
     if evaluation["crf"] is not None:
         probabilities = refine(picture.image, probabilities, **evaluation["crf"])
-    return inference.to_labels(probabilities)
+    return to_labels(probabilities)
 
 
 def _mean(row: Row) -> dict[str, Any]:

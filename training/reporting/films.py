@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_dpn import inference, ops
+from keras_dpn import ops
+from keras_dpn.inference import Predictor, to_labels
 from training.data import ClipDataset, Dataset
 from training.data.clips import Frames
 from training.reporting import html
@@ -80,12 +81,8 @@ def label_frames(
     seen = sequence[first : shown.stop + reach]
     video = map(dataset.read_frame, seen), dataset.links(seen)
     output = stage_output(model, stage)
-    if output is None:
-        maps = inference.predict_video(model, *video)
-    else:
-        stages = inference.stage_video_probabilities(model, *video, [output])
-        maps = (after[output] for after in stages)
-    found = [inference.to_labels(probabilities) for probabilities in maps]
+    predictor = Predictor(model, heads=None if output is None else (output,))
+    found = [to_labels(maps[predictor.heads[-1]]) for maps in predictor.video(*video)]
     return found[shown.start - first : shown.stop - first]
 
 

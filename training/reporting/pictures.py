@@ -9,8 +9,10 @@ import keras
 import numpy as np
 from rich.progress import track
 
-from keras_dpn import inference, models, viz
-from training.data import Classes, Clip, ClipDataset, Dataset, Example
+from keras_dpn import viz
+from keras_dpn.classes import Classes
+from keras_dpn.inference import Predictor, to_labels
+from training.data import Clip, ClipDataset, Dataset, Example
 from training.data.pipeline import ClipInputs
 from training.reporting import html
 from training.reporting.scores import TITLES, percent
@@ -79,7 +81,7 @@ def _read(dataset: Dataset, example: Example, frames: int | None) -> Picture:
 
 def clip_length(model: keras.Model) -> int | None:
     """The frames that a network for clips wants to see; None for a network for pictures."""
-    return model.frames if isinstance(model, models.SpatialTemporalDPN) else None
+    return getattr(model, "clip_frames", None)
 
 
 def model_inputs(model: keras.Model, picture: Picture) -> Any:
@@ -94,10 +96,14 @@ def stage_maps(
     model: keras.Model, picture: Picture, stages: Sequence[str] | None = None
 ) -> dict[str, np.ndarray]:
     """Probabilities after stages of a model, which sees the picture or the clip around it."""
-    if clip_length(model) is None:
-        return inference.stage_probabilities(model, picture.image, stages)
+    return _predict(Predictor(model, heads=stages or "all"), picture)
+
+
+def _predict(predictor: Predictor, picture: Picture) -> dict[str, np.ndarray]:
+    if predictor.clip_frames is None:
+        return predictor.probabilities(picture.image)
     flow = zip(picture.clip.forward_flow, picture.clip.backward_flow, strict=True)
-    return inference.stage_clip_probabilities(model, picture.clip.frames, flow, stages)
+    return predictor.clip(picture.clip.frames, flow)
 
 
 def stage_strips(
@@ -115,14 +121,13 @@ def stage_strips(
 
 def stage_labels(model: keras.Model, stage: str, picture: Picture) -> np.ndarray:
     """The labels after a stage of training."""
-    return inference.to_labels(output_map(model, stage_output(model, stage), picture))
+    return to_labels(output_map(model, stage_output(model, stage), picture))
 
 
 def output_map(model: keras.Model, output: str | None, picture: Picture) -> np.ndarray:
     """Probabilities (H, W, L) at one of a model's stages, or of a model with one output alone."""
-    if output is None:
-        return inference.predict_probabilities(model, picture.image)
-    return stage_maps(model, picture, [output])[output]
+    predictor = Predictor(model, heads=None if output is None else (output,))
+    return _predict(predictor, picture)[predictor.heads[-1]]
 
 
 def stage_output(model: keras.Model, stage: str) -> str | None:
@@ -138,7 +143,7 @@ def own_strips(model: keras.Model, pictures: Sequence[Picture], classes: Classes
     """For each picture the labels after each stage of one model, in one pass."""
     strips = []
     for picture in pictures:
-        found = {s: inference.to_labels(p) for s, p in stage_maps(model, picture).items()}
+        found = {s: to_labels(p) for s, p in stage_maps(model, picture).items()}
         strips.append(strip(picture, found, classes))
     return strips
 

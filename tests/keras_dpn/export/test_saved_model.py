@@ -135,6 +135,7 @@ def test_arrays_are_checked_too(served):
 
 def test_labels_after_each_stage(tmp_path):
     settings = {"width": 0.05, "trunk": "large_fov", "fc_width": 16, "mixtures": 1, "scale": 5.0}
+    settings |= {"output_stride": 16, "skips": ("conv4", "conv3")}
     model = models.DPN(3, triple_window=3, context_window=3, pairwise_stride=4, **settings)
     path = export(model, tmp_path, outputs=["stages"])
     stages = json.loads((path / "model.json").read_text())["stages"]
@@ -239,6 +240,7 @@ def test_a_model_of_one_size_sees_that_size(tmp_path):
 
 def test_half_precision_and_xla(tmp_path):
     tiny = {"width": 0.0625, "fc_width": 8, "trunk": "large_fov", "pairwise": None}
+    tiny |= {"skips": ("conv3",), "pairwise_stride": 4}
     model = models.DPN(3, **tiny)
     settings = {"outputs": ["probabilities"], "precision": "bfloat16", "jit_compile": True}
     path = export(model, tmp_path, image_size=(16, 16), **settings)

@@ -68,7 +68,18 @@ def test_without_a_pixel_there_is_no_error():
     }
 
 
+def test_several_ignore_labels():
+    pair = [0, 1, 0, 0], [0.75, 1.0, 0.5, 0.25]
+    found = calibration_counts([0, 0, -1, 255], *pair, ignore_label=(255, -1), bins=2)
+    np.testing.assert_array_equal(found, calibration_counts([0, 0, 255, 255], *pair, bins=2))
+    assert found[:, :2].tolist() == [[0, 0], [2, 1]]
+    assert calibration_counts([0, 1, 0, 255], *pair, ignore_label=None)[:, 0].sum() == 4
+
+
 def test_what_does_not_fit_is_refused():
+    for label in (-1, 0.5):
+        with pytest.raises(ValueError, match=f"`labels`: expected integers from 0 up, .* {label}"):
+            calibration_counts([0, label], [0, 0], [0.5, 0.5])
     with pytest.raises(ValueError, match=r"same shape, received \(2,\), \(2,\) and \(1,\)"):
         calibration_counts([0, 1], [0, 1], [0.5])
     for confidence in (-0.1, 1.1, np.nan):

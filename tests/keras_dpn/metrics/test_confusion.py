@@ -82,13 +82,37 @@ def test_ignore_label_may_be_a_class_number():
     assert confusion.tolist() == [[1, 0], [0, 0]]
 
 
+@pytest.mark.parametrize("dtype", ["int64", "float32"])
+def test_several_ignore_labels(dtype):
+    labels = np.array([0, 1, 1, -1, 255], dtype)
+    for ignore_label, expected in [
+        ((255, -1), [[1, 0], [1, 1]]),
+        ((255, -1, 1), [[1, 0], [0, 0]]),
+        ([-1, 255, 0, 1], [[0, 0], [0, 0]]),
+    ]:
+        confusion = metrics.confusion_matrix(labels, [0, 0, 1, 0, 0], 2, ignore_label)
+        assert confusion.tolist() == expected
+    uint8 = np.array([0, 1, 255], "uint8")  # which holds no -1
+    assert metrics.confusion_matrix(uint8, [0, 1, 0], 2, (-1, 255)).tolist() == [[1, 0], [0, 1]]
+    assert metrics.confusion_matrix([0, 1], [0, 1], 2, None).tolist() == [[1, 0], [0, 1]]
+    with pytest.raises(ValueError, match="`ignore_label`: expected an integer, a tuple"):
+        metrics.confusion_matrix([0], [0], 2, ignore_label="255")
+
+
 @pytest.mark.parametrize(
     ("labels", "predictions", "message"),
     [
         ([0, 1], [0], r"expected the same shape, received \(2,\) and \(1,\)"),
-        ([0, 2, 2], [0, 0, 0], r"`labels`: expected 0 ... 1, received 2 \(2 pixels are out"),
-        ([0, -1], [0, 0], "`labels`: expected 0 ... 1, received -1"),
-        ([0, 1], [0, 2], "`predictions`: expected 0 ... 1, received 2"),
+        (
+            [0, 2, 2],
+            [0, 0, 0],
+            r"`labels`: expected integers 0 ... 1, received 2 \(2 pixels are out",
+        ),
+        ([0, -1], [0, 0], "`labels`: expected integers 0 ... 1, received -1"),
+        ([0, 1], [0, 2], "`predictions`: expected integers 0 ... 1, received 2"),
+        ([0, 0.5], [0, 0], r"`labels`: expected integers 0 ... 1, received 0.5 \(1 pixels"),
+        ([0, float("nan")], [0, 0], "`labels`: expected integers 0 ... 1, received nan"),
+        ([0, 1], [0, 0.25], "`predictions`: expected integers 0 ... 1, received 0.25"),
     ],
 )
 def test_errors(labels, predictions, message):

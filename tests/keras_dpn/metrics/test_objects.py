@@ -77,6 +77,16 @@ def test_counts_equal_a_slow_count(shape, num_classes, tolerance):
         np.testing.assert_array_equal(found, slow_counts(*pair, num_classes, tolerance))
 
 
+def test_several_void_labels_are_one():
+    labels, predictions = blobs((20, 23), 5, 0)
+    mixed = labels.astype("float32")
+    mixed[labels == VOID] = np.random.default_rng(0).choice([VOID, 7, -1], (labels == VOID).sum())
+    found = object_counts(mixed, predictions, 5, (VOID, 7, -1), 0.08)
+    np.testing.assert_array_equal(found, slow_counts(labels, predictions, 5, 0.08))
+    with pytest.raises(ValueError, match="`labels`: expected integers 0 ... 4, received"):
+        object_counts(mixed, predictions, 5, (VOID, 7), 0.08)
+
+
 def test_void_counts_in_no_box_and_excuses_what_is_predicted_on_it():
     labels = np.array([[VOID, 1, 1, VOID, VOID, VOID, 0]])
     predictions = np.array([[1, 1, 1, 1, 1, 1, 0]])
@@ -128,9 +138,9 @@ def test_what_does_not_fit_is_refused():
     labels, predictions = blobs((8, 8), 3, 0)
     with pytest.raises(ValueError, match=r"received \(8, 8\) and \(7, 8\)"):
         object_counts(labels, predictions[1:], 3)
-    with pytest.raises(ValueError, match="`labels`: expected 0 ... 1, received 2"):
+    with pytest.raises(ValueError, match="`labels`: expected integers 0 ... 1, received 2"):
         object_counts(labels, predictions, 2)
-    with pytest.raises(ValueError, match="`predictions`: expected 0 ... 2, received 3"):
+    with pytest.raises(ValueError, match="`predictions`: expected integers 0 ... 2, received 3"):
         object_counts(labels, predictions + 1, 3)
     for tolerance in (-0.1, math.nan, math.inf):
         with pytest.raises(ValueError, match="`tolerance`"):

@@ -18,9 +18,10 @@ def values(metric):
     return {name: float(value) for name, value in metric.result().items()}
 
 
-def expected_scores(confusion=EXPECTED):
+def expected_scores(confusion=EXPECTED, out_of_range=0):
     found = metrics.scores(confusion)
-    return pytest.approx({name: found[name] for name in found if name != "iou"}, rel=1e-6)
+    known = {name: found[name] for name in found if name != "iou"}
+    return pytest.approx({**known, "out_of_range": out_of_range}, rel=1e-6)
 
 
 @pytest.mark.parametrize(("batch_size", "padded"), [(1, False), (3, True), (4, True), (8, False)])
@@ -58,10 +59,49 @@ def test_counts_beyond_2_to_24_stay_exact():
     assert metric.confusion.tolist() == [[2**24 + 1, 0], [0, 2**30 + 1]]
 
 
-@pytest.mark.parametrize("label", [-3, -1, 4, 7, 254])
-def test_labels_outside_of_the_classes_are_not_counted(label):
-    metric, labels = metrics.SegmentationScores(4), np.where(LABELS == 255, label, LABELS)
+@pytest.mark.parametrize("ignore_label", [7, (255, 7, -1), [-1, 7]])
+def test_other_ignore_labels(ignore_label):
+    labels, several = LABELS.copy(), np.atleast_1d(ignore_label)
+    void = labels == 255
+    labels[void] = several[np.arange(void.sum()) % len(several)]
+    metric = metrics.SegmentationScores(4, ignore_label)
     metric.update_state(labels, LOGITS)
+    np.testing.assert_array_equal(metric.confusion, EXPECTED)
+    assert values(metric) == expected_scores()
+
+
+def test_an_ignore_label_may_be_a_class_or_none():
+    metric = metrics.SegmentationScores(4, (255, 1))
+    metric.update_state(LABELS, LOGITS)
+    assert not metric.confusion[1].any()
+    np.testing.assert_array_equal(metric.confusion[[0, 2, 3]], EXPECTED[[0, 2, 3]])
+    metric = metrics.SegmentationScores(4, None)
+    metric.update_state(LABELS % 4, LOGITS)
+    assert metric.confusion.sum() == LABELS.size
+
+
+@pytest.mark.parametrize("label", [-3, -1, 4, 7, 254, 1.5, np.nan])
+def test_labels_out_of_range_are_refused(label):
+    metric, labels = metrics.SegmentationScores(4), LABELS.astype("float32")
+    labels[2, 1, 3] = label
+    with pytest.raises(ValueError, match=rf"`y_true`: expected integers 0 ... 3, .* {label:g} \(1"):
+        metric.update_state(labels, LOGITS)
+    assert not metric.confusion.any()
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_labels_out_of_range_are_counted_in_a_compiled_step(xla):
+    if keras.backend.backend() == "jax" and not xla:
+        pytest.skip("JAX runs step by step then, and refuses them.")
+    model = keras.Sequential([keras.Input((None, None, 4)), keras.layers.Identity()])
+    metric = metrics.SegmentationScores(4)
+    model.compile(loss=losses.SegmentationCrossEntropy(), metrics=[metric], jit_compile=xla)
+    void, labels = np.argwhere(LABELS == 255)[:5], LABELS.astype("float32")
+    labels[tuple(void.T)] = [-1, 4, 7, 1.5, np.nan]
+    for _ in range(2):  # the second time starts at 0 again
+        found = model.evaluate(LOGITS, labels, batch_size=4, verbose=0, return_dict=True)
+    wanted = expected_scores(out_of_range=5)
+    assert {name: found[name] for name in wanted.expected} == wanted
     np.testing.assert_array_equal(metric.confusion, EXPECTED)
 
 
@@ -85,10 +125,12 @@ def test_in_evaluate(policy):
 
 
 def test_config_round_trip():
-    metric = metrics.SegmentationScores(4, ignore_label=11, name="own")
-    again = keras.metrics.deserialize(keras.metrics.serialize(metric))
-    assert type(again) is metrics.SegmentationScores
-    assert again.get_config() == metric.get_config()
+    for ignore_label in (11, (11, -1), None):
+        metric = metrics.SegmentationScores(4, ignore_label, name="own")
+        again = keras.metrics.deserialize(keras.metrics.serialize(metric))
+        assert type(again) is metrics.SegmentationScores
+        assert again.get_config() == metric.get_config()
+        assert again.ignore_label == ignore_label
 
 
 def test_errors():
@@ -96,6 +138,8 @@ def test_errors():
         metrics.SegmentationScores(3).update_state(LABELS, LOGITS)
     with pytest.raises(ValueError, match=r"`y_true`: expected shape \(6, 4, 5\)"):
         metrics.SegmentationScores(4).update_state(LABELS.transpose(0, 2, 1), LOGITS)
+    with pytest.raises(ValueError, match="`ignore_label`: expected an integer, a tuple"):
+        metrics.SegmentationScores(4, 25.5)
     with pytest.raises(ValueError, match="`num_classes`: expected an integer of at least 2"):
         metrics.SegmentationScores(1)
 
@@ -115,6 +159,7 @@ with np.load({path!r}) as data, strategy.scope():
 for _ in range(2):  # the second time starts at 0 again
     model.evaluate(logits, labels, batch_size=2, verbose=0)
 np.save({path!r} + ".npy", metric.confusion)
+print("out of range", int(metric.result()["out_of_range"]))
 """
 
 
@@ -122,8 +167,13 @@ np.save({path!r} + ".npy", metric.confusion)
 def test_two_replicas(tmp_path):
     """In a process of its own, as devices are set up before TensorFlow first uses them."""
     path = tmp_path / "data.npz"
-    np.savez(path, labels=LABELS, logits=LOGITS)
+    labels = LABELS.copy()
+    labels[(0, 4), 0, 0] = -1, 7  # one for each replica
+    np.savez(path, labels=labels, logits=LOGITS)
     command = [sys.executable, "-c", TWO_REPLICAS.format(path=str(path))]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ}, check=False)
     assert done.returncode == 0, done.stderr
-    np.testing.assert_array_equal(np.load(f"{path}.npy"), EXPECTED)
+    labels[(0, 4), 0, 0] = 255
+    expected = metrics.confusion_matrix(labels, LOGITS.argmax(-1), 4)
+    np.testing.assert_array_equal(np.load(f"{path}.npy"), expected)
+    assert "out of range 2" in done.stdout

@@ -76,7 +76,7 @@ def test_bad_input_is_refused():
         metrics.temporal_confusion(labels, labels[1:], flow, flow, 2)
     with pytest.raises(ValueError, match="two label maps"):
         metrics.temporal_confusion(labels[None], labels[None], flow, flow, 2)
-    with pytest.raises(ValueError, match="expected 0 ... 0, received 1"):
+    with pytest.raises(ValueError, match="expected integers 0 ... 0, received 1"):
         metrics.temporal_confusion(labels, labels, flow, flow, 1)
     with pytest.raises(ValueError, match="flow"):
         metrics.temporal_confusion(labels, labels, flow[1:], flow[1:], 2)

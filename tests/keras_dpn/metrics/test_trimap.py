@@ -68,6 +68,28 @@ def test_confusions_are_those_of_the_pixels_in_each_band(around):
         np.testing.assert_array_equal(found[width - 1], expected)
 
 
+@pytest.mark.parametrize("around", ["void", "boundary"])
+def test_several_void_labels_are_one(around):
+    labels, predictions = sprinkled(0.05), RNG.integers(0, 3, (37, 53))
+    mixed = labels.astype("int64")
+    mixed[labels == 255] = RNG.choice([255, 254, -1], (labels == 255).sum())
+    several = (255, 254, -1)
+    np.testing.assert_array_equal(
+        metrics.trimap_distance(mixed, several, around),
+        metrics.trimap_distance(labels, 255, around),
+    )
+    np.testing.assert_array_equal(
+        metrics.trimap_confusions(mixed, predictions, 3, several, around),
+        metrics.trimap_confusions(labels, predictions, 3, 255, around),
+    )
+
+
+def test_without_void_labels():
+    labels = np.array([[0, 0, 1, 1]])
+    assert metrics.trimap_distance(labels, None, max_width=2).tolist() == [[3, 3, 3, 3]]
+    assert metrics.trimap_distance(labels, None, "boundary", 2).tolist() == [[2, 1, 1, 2]]
+
+
 def test_wide_bands_hold_every_pixel():
     labels, predictions = sprinkled(0.01), RNG.integers(0, 3, (37, 53))
     found = metrics.trimap_confusions(labels, predictions, 3, max_width=53)
@@ -84,5 +106,5 @@ def test_what_does_not_fit_is_refused():
         metrics.trimap_distance(labels, max_width=0)
     with pytest.raises(ValueError, match=r"same shape.*\(2, 3\) and \(3, 2\)"):
         metrics.trimap_confusions(labels, labels.T, 2)
-    with pytest.raises(ValueError, match="`labels`: expected 0 ... 1, received 5"):
+    with pytest.raises(ValueError, match="`labels`: expected integers 0 ... 1, received 5"):
         metrics.trimap_confusions([[255, 5]], [[0, 0]], 2)

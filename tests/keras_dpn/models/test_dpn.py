@@ -248,6 +248,143 @@ def test_global_context_adds_to_the_unary_term():
     assert not np.allclose(triple, contexts, atol=1e-3)
 
 
+# === Output stride and skips ===
+
+SKIPS = ("conv4", "conv3", "conv2")
+
+
+def test_an_output_stride_of_16_keeps_a_pool_and_halves_dilations():
+    fine, coarse = (
+        without_values(lambda s=s: DPN(3, width=0.02, trunk="large_fov", output_stride=s))
+        for s in (8, 16)
+    )
+    pools = [layer.name for layer in coarse.layers if layer.name.endswith("pool")]
+    assert pools == ["b2_pool", "b4_pool", "b6_pool", "b7_pool"]
+    assert {coarse.get_layer(pool).strides for pool in pools} == {(2, 2)}
+    for name, dilation in [("b7_conv3", 1), ("b8_conv1", 2), ("b8_conv3", 2), ("b9", 12)]:
+        assert fine.get_layer(name).dilation_rate == (dilation,) * 2
+        assert coarse.get_layer(name).dilation_rate == (max(1, dilation // 2),) * 2
+    shapes = [[(w.path, w.shape) for w in model.weights] for model in (fine, coarse)]
+    assert shapes[0] == shapes[1]
+
+
+def test_fc6s_own_dilation_stays_at_an_output_stride_of_16():
+    own = {"fc6_dilation": 5, "output_stride": 16}
+    assert without_values(lambda: DPN(width=0.02, **own)).get_layer("b9").dilation_rate == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "stride"),
+    [
+        ({}, 8),
+        ({"output_stride": 16}, 16),
+        ({"output_stride": 16, "skips": ("conv4",)}, 8),
+        ({"skips": ("conv3",)}, 4),
+        ({"output_stride": 16, "skips": SKIPS}, 2),
+        ({"output_stride": 16, "skips": ["conv3"], "global_context": True}, 4),
+    ],
+)
+@pytest.mark.parametrize("size", [(None, None), (37, 50)])
+def test_grid_of_the_unary_term(settings, stride, size):
+    model = without_values(lambda: DPN(3, (*size, 3), width=0.02, pairwise_stride=2, **settings))
+    unary = keras.Model(model.input, [model.get_layer(n).output for n in ("b11", "b11_resize")])
+    shapes = unary.compute_output_shape((1, 37, 50, 3))
+    assert shapes[0] == (1, -(-37 // stride), -(-50 // stride), 3)
+    assert shapes[1] == (1, 19, 25, 3)
+    assert model.output.shape == (None, *size, 3)
+
+
+def test_weights_of_skips():
+    plain, full = (weight_shapes(lambda s=s: DPN(21, skips=s)) for s in ((), ("conv3", "conv2")))
+    assert {path: shape for path, shape in full.items() if plain.get(path) != shape} == {
+        "b10_fc7_norm/scale": (4096,),
+        "b10_fc7_project/kernel": (1, 1, 4096, 96),
+        "b10_fc7_project/bias": (96,),
+        "b10_conv3_norm/scale": (256,),
+        "b10_conv3_project/kernel": (1, 1, 256, 96),
+        "b10_conv3_project/bias": (96,),
+        "b10_conv3/kernel": (3, 3, 96, 96),
+        "b10_conv3/bias": (96,),
+        "b10_conv2_norm/scale": (128,),
+        "b10_conv2_project/kernel": (1, 1, 128, 96),
+        "b10_conv2_project/bias": (96,),
+        "b10_conv2/kernel": (3, 3, 96, 96),
+        "b10_conv2/bias": (96,),
+        "b11/kernel": (1, 1, 96, 21),
+    }
+    assert plain.keys() <= full.keys()
+    half = weight_shapes(lambda: DPN(21, width=0.5, skips=("conv3",), skip_width=65))
+    assert half["b10_conv3/kernel"] == (3, 3, 32, 32)
+
+
+def skipping(skips=SKIPS, **settings):
+    """A network of which all skips reach the output at any size."""
+    settings = {"output_stride": 16, "pairwise_stride": 2, "skip_width": 160, **settings}
+    return tiny(width=0.1, skips=skips, **settings)
+
+
+@TENSORFLOW
+@pytest.mark.parametrize("skips", [("conv4",), ("conv3", "conv2"), SKIPS])
+def test_skips_at_any_size(skips):
+    model = skipping(skips)
+    stages = stages_model(model)
+    for size in [(1, 1), (1, 17), (2, 3), (17, 30)]:
+        for logits in run(stages, picture(*size)):
+            assert logits.shape == (1, *size, 3)
+            assert np.isfinite(logits).all()
+
+
+TAPS = {"conv4": "b7_conv3", "conv3": "b5_conv3", "conv2": "b3_conv2"}
+
+
+def test_each_skip_reaches_the_output():
+    model, image = skipping(), picture(33, 50)
+    names = ("b10", *TAPS.values())
+    maps = outputs(model, image, *names)
+    above = keras.Model([model.input, *(model.get_layer(n).output for n in names)], model.output)
+    expected = run(above, [image, *maps])
+    assert_close(expected, run(model, image), rtol=1e-4, atol=1e-5)
+    for i in range(len(names)):
+        changed = [x[:, ::-1] if j == i else x for j, x in enumerate(maps)]
+        assert np.abs(run(above, [image, *changed]) - expected).max() > 1e-3, names[i]
+
+
+@TENSORFLOW
+def test_skips_of_known_and_unknown_sizes_agree():
+    known, unknown = (skipping(input_shape=(*size, 3)) for size in ((17, 30), (None, None)))
+    unknown.set_weights(known.get_weights())
+    image = picture(17, 30)
+    assert_close(run(unknown, image), run(known, image))
+
+
+def test_training_reaches_every_weight_of_skips():
+    check_training_reaches_every_weight(skipping(dropout=0.0, global_context=True))
+
+
+@TENSORFLOW
+def test_skips_save_and_load(tmp_path):
+    model, image = skipping(), picture(9, 13)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded) is DPN and tuple(loaded.skips) == SKIPS
+    assert (loaded.output_stride, loaded.skip_width) == (16, 160)
+    assert_close(run(loaded, image), run(model, image))
+
+
+@TENSORFLOW
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_skips_in_mixed_precision(policy):
+    image, wide = picture(33, 50), skipping()
+    keras.config.set_dtype_policy(policy)
+    model = skipping()
+    model.set_weights(wide.get_weights())
+    for name in ("b10_conv3_norm", "b10_conv3_project", "b10_conv3_add", "b10_conv3"):
+        assert model.get_layer(name).compute_dtype == policy[6:]
+    logits = run(model, image)
+    assert logits.dtype == np.float32
+    assert_close(logits, run(wide, image), rtol=0, atol=0.1)
+
+
 @pytest.mark.parametrize(("window", "n", "mixtures"), [(10, 1, 1), (100, 5, 1), (50, 9, 5)])
 def test_table_2_is_a_matter_of_arguments(window, n, mixtures):
     settings = {"triple_window": window, "context_window": n, "mixtures": mixtures}
@@ -286,7 +423,7 @@ def test_config_round_trip():
     settings = {"width": 0.02, "triple_window": (3, 5), "kernel": "gaussian", "mixtures": 2}
     model = without_values(lambda: DPN(input_shape=(None, 16, 3), name="own", **settings))
     config = json.loads(json.dumps(model.get_config()))
-    assert set(config) == set(inspect.signature(DPN).parameters) - {"kwargs"}
+    assert set(config) == set(inspect.signature(DPN).parameters)
     again = without_values(lambda: DPN.from_config(config))
     assert json.loads(json.dumps(again.get_config())) == config
     assert again.name == "own"
@@ -311,7 +448,7 @@ def test_training_reaches_every_weight():
 @TENSORFLOW
 def test_trains_the_same_with_xla():
     data = picture(13, 9), np.zeros((1, 13, 9), int)
-    model, losses = tiny(pairwise_stride=4, dropout=0.0), []
+    model, losses = tiny(pairwise_stride=4, dropout=0.0, skips=("conv3",)), []
     start = model.get_weights()
     for jit_compile in (False, True):
         model.set_weights(start)
@@ -325,7 +462,7 @@ def test_trains_the_same_with_xla():
 def test_export(tmp_path):
     import tensorflow as tf
 
-    model = tiny(pairwise_stride=4)
+    model = skipping(("conv3",))
     model.export(tmp_path / "saved_model", verbose=False)
     loaded = tf.saved_model.load(tmp_path / "saved_model")
     for size in [(1, 1), (13, 9), (17, 30)]:
@@ -367,6 +504,15 @@ def test_guide_averages_cells_that_start_at_the_corner():
         ({"kernel": "box"}, "`kernel`: expected one of"),
         ({"kernel": "learned"}, "expects known spatial sizes"),
         ({"color_unit": 0}, "`color_unit`: expected a positive number, received 0"),
+        ({"output_stride": 32}, r"`output_stride`: expected one of \[8, 16\], received 32"),
+        ({"output_stride": 16, "keep_pools": True}, "`keep_pools`: expected False with an .* 16"),
+        ({"skips": ("conv4",)}, "`skips`: expected any of conv3, conv2 in this order .*stride 8"),
+        ({"skips": "conv3"}, "`skips`: expected any of conv3, conv2 .*received 'conv3'"),
+        ({"skip_width": 0}, "`skip_width`: expected an integer of at least 1, received 0"),
+        (
+            {"skips": ("conv3",), "pairwise_stride": 8},
+            r"`pairwise_stride`: expected at most .* 4 with `skips` \('conv3',\), received 8",
+        ),
         ({"input_shape": (3, 64, 64)}, r"`input_shape`: expected \(height, width, 3\), received"),
         ({"input_shape": (64, 64)}, r"`input_shape`: expected \(height, width, 3\), received"),
         ({"input_shape": (0, 64, 3)}, r"`input_shape`: expected \(height, width, 3\), received"),

@@ -166,7 +166,7 @@ def test_config_round_trip():
     settings = {"taps": ["fc7", "pool4"], "fc6_kernel": 3, "fc_width": 99, "normalize": False}
     model = without_values(lambda: FCN(5, name="own", width=0.01, **settings))
     config = json.loads(json.dumps(model.get_config()))
-    assert set(config) == set(inspect.signature(FCN).parameters) - {"kwargs"}
+    assert set(config) == set(inspect.signature(FCN).parameters)
     again = without_values(lambda: FCN.from_config(config))
     assert json.loads(json.dumps(again.get_config())) == config
     assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
@@ -180,6 +180,15 @@ def test_save_and_load(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded) is FCN
     assert_close(loaded(image.astype("uint8")), to_numpy(model(image)))
+
+
+def test_layers_are_in_the_order_that_files_have():
+    """Keras numbers each class's layers in a file, by their distance from the output."""
+    model = without_values(lambda: FCN(3, width=0.01))
+    norms = ("pool6_norm", "conv3_norm", "fc7_norm", "conv5_norm", "conv4_norm")
+    classifiers = ("b11_pool6", "b11_conv3", "b11_fc7", "b11_conv5", "b11_conv4")
+    names = [layer.name for layer in model.layers if layer.weights]
+    assert names[13:] == ["b9", "b10", *norms, *classifiers]
 
 
 @TENSORFLOW

@@ -179,7 +179,7 @@ def test_config_round_trip():
     settings = {"fusion": "early", "combine": "conv", "grid": (1, 2), "init_scale": 2.0}
     model = without_values(lambda: ParseNet(5, name="own", width=0.02, **settings))
     config = json.loads(json.dumps(model.get_config()))
-    assert set(config) == set(inspect.signature(ParseNet).parameters) - {"kwargs"}
+    assert set(config) == set(inspect.signature(ParseNet).parameters)
     again = without_values(lambda: ParseNet.from_config(config))
     assert json.loads(json.dumps(again.get_config())) == config
     assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
@@ -193,6 +193,15 @@ def test_save_and_load(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded) is ParseNet
     assert_close(loaded(image), to_numpy(model(image)))
+
+
+@pytest.mark.parametrize("fusion", ["late", "early"])
+def test_layers_are_in_the_order_that_files_have(fusion):
+    """Keras numbers each class's layers in a file, by their distance from the output."""
+    model = without_values(lambda: tiny(fusion=fusion))
+    names = [layer.name for layer in model.layers if layer.weights]
+    context = ["b11_context"] if fusion == "late" else []
+    assert names[13:] == ["b9", "b10", "b10_norm", "pool6_norm", "b11", *context]
 
 
 @TENSORFLOW

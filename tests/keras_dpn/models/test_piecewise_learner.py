@@ -194,7 +194,7 @@ def test_the_loss_is_shared_by_the_devices(model, monkeypatch):
     """Keras adds up the devices' gradients."""
     import tensorflow as tf
 
-    learner = model.learner(("unary",))
+    learner = model.learner(("unary",), ignore_label=IGNORE)
     alone, _ = loss_of(learner)
 
     class Two:

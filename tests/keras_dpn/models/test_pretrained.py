@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from keras_dpn import models
-from keras_dpn.models.pretrained import PretrainedReport, load_pretrained
+from keras_dpn.models import PretrainedReport, load_pretrained
+from tests.keras_dpn.support import without_values
 
 WIDTHS = {"b1": 2, "b3": 3, "b5": 4, "b7": 5, "b8": 5}
 COUNTS = {"b1": 2, "b3": 2, "b5": 3, "b7": 3, "b8": 3}
 OURS = [f"{group}_conv{i}" for group, n in COUNTS.items() for i in range(1, n + 1)]
 THEIRS = [f"block{b}_conv{i}" for b, n in enumerate(COUNTS.values(), 1) for i in range(1, n + 1)]
+VGG19 = [f"block{b}_conv{i}" for b, n in enumerate((2, 2, 4, 4, 4), 1) for i in range(1, n + 1)]
 FC = 8  # channels of the stored fc6 and fc7
 
 
@@ -82,12 +84,15 @@ def hed_layout(layer):
     return f"{block}/layers/conv2d" + ("" if i == "1" else f"_{int(i) - 1}")
 
 
-def vgg_layout(layer):
-    kind, names = (
-        ("conv2d", THEIRS) if "conv" in layer else ("dense", ["fc1", "fc2", "predictions"])
-    )
+def vgg_layout(layer, convolutions=THEIRS):
+    dense = ["fc1", "fc2", "predictions"]
+    kind, names = ("dense", dense) if layer in dense else ("conv2d", convolutions)
     i = names.index(layer)
     return f"layers/{kind}" + (f"_{i}" if i else "")
+
+
+def vgg19_layout(layer):
+    return vgg_layout(layer, VGG19)
 
 
 def values_of(model):
@@ -108,12 +113,18 @@ def assert_fails_whole(model, source, message, error=ValueError, **kwargs):
         np.testing.assert_array_equal(value, before[name], err_msg=name)
 
 
+def write_network(path, tensors, names):
+    """A network of Keras 3."""
+    layout = vgg19_layout if VGG19[-1] in tensors else vgg_layout
+    return write_keras3(path, tensors, layout, names=names)
+
+
 WRITERS = {
     "legacy_W": lambda path, t: write_legacy(path, t),
     "legacy_kernel": lambda path, t: write_legacy(path, t, "{0}/kernel:0 {0}/bias:0"),
     "legacy_model": lambda path, t: write_legacy(path, t, root="/model_weights"),
-    "keras3": lambda path, t: write_keras3(path, t, vgg_layout, names=True),
-    "keras3_nameless": lambda path, t: write_keras3(path, t, vgg_layout, names=False),
+    "keras3": lambda path, t: write_network(path, t, names=True),
+    "keras3_nameless": lambda path, t: write_network(path, t, names=False),
 }
 
 
@@ -132,6 +143,49 @@ def test_vgg16_with_top(tmp_path, layout):
     assert isinstance(report, PretrainedReport) and report.path == path
     assert report.left == ("b11/kernel", "b11/bias")
     assert len(report.filled) == 30 and report.filled[0] == "b1_conv1/kernel"
+
+
+def vgg19_tensors(dense):
+    """Those of `fake_tensors` with a fourth convolution in blocks 3 to 5."""
+    tensors, random = fake_tensors(dense), np.random.default_rng(0)
+    for name in set(VGG19) - set(THEIRS):
+        bias = tensors[name.replace("conv4", "conv3")][1]
+        tensors[name] = [random.normal(size=(3, 3, *2 * bias.shape)).astype("float32"), bias]
+    names = (*VGG19, "fc1", "fc2", "predictions")
+    return {name: tensors[name] for name in names if name in tensors}
+
+
+@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("layout", WRITERS)
+def test_vgg19_is_refused(tmp_path, layout, dense):
+    path = WRITERS[layout](tmp_path / "vgg19.h5", vgg19_tensors(dense))
+    message = "vgg19.h5: expected weights of VGG16, received those of VGG19, .*Pass a file of"
+    assert_fails_whole(small_model(), path, message)
+
+
+def test_a_keras_file_of_vgg19_is_refused(tmp_path):
+    """Of a network that has VGG19 in it, with the names that keras.applications gives."""
+    theirs = without_values(lambda: keras.applications.VGG19(weights=None, include_top=False))
+    assert [la.name for la in theirs.layers if isinstance(la, keras.layers.Conv2D)] == VGG19
+    x = inputs = keras.Input((None, None, 3))
+    for name in VGG19:
+        x = keras.layers.Conv2D(4, 3, padding="same", name=name)(x)
+    vgg19 = keras.Model(inputs, x, name="vgg19")
+    network = keras.Sequential([inputs, vgg19, keras.layers.Conv2D(2, 1)])
+    network.save(tmp_path / "model.keras")
+    assert_fails_whole(small_model(), tmp_path / "model.keras", "received those of VGG19")
+
+
+def test_vgg16_below_three_more_convolutions_is_not_vgg19(tmp_path):
+    """Without names, and as many convolutions."""
+    tensors = fake_tensors(dense=False)
+    more = {f"more{i}": [np.ones((1, 1, 5, 5), "float32")] for i in range(3)}
+    layout = [f"layers/conv2d_{i}" if i else "layers/conv2d" for i in range(16)]
+    layout = dict(zip(tensors | more, layout, strict=True))
+    path = write_keras3(tmp_path / "own.h5", tensors | more, layout.get, names=False)
+    model = small_model()
+    load_pretrained(model, path)
+    assert_convolutions(model, tensors)
 
 
 def test_fc6_computes_what_the_dense_layer_computes(tmp_path):

@@ -333,6 +333,20 @@ def test_every_frame_is_a_global_context_of_its_own():
     assert sum(np.prod(shape) for shape in shapes.values()) == 20_597_485
 
 
+@TENSORFLOW
+def test_skips_are_the_dpns_in_every_frame():
+    skips = {"output_stride": 16, "skips": ("conv4", "conv3"), "skip_width": 400}
+    dpn = tiny_dpn(pairwise_stride=4, **skips)
+    settings = {"linking": "static", "labels_of": "all", "context_window": None}
+    model, frames = SpatialTemporalDPN.from_dpn(dpn, **settings), frames_of(3, (17, 30))
+    assert (model.output_stride, model.skips, model.skip_width) == (16, ("conv4", "conv3"), 400)
+    unary = run(model.stage_model("unary"), frames)
+    assert_close(unary[0], run(dpn.stage_model("unary"), frames[0]), rtol=1e-4, atol=1e-5)
+    still = np.repeat(frames[:, :1], 3, axis=1)
+    logits = run(model, still)[0]  # K equal frames are K times the window of the middle one
+    assert_close(logits[1], run(dpn, frames[0, :1])[0], rtol=1e-4, atol=1e-5)
+
+
 # ------------------------------------------------------------------------- as a Keras model
 
 
@@ -392,7 +406,7 @@ def test_config_round_trip():
     settings |= {"linking": "static", "labels_of": "all", "link_threshold": 2.5, "name": "own"}
     model = without_values(lambda: SpatialTemporalDPN(4, input_shape=(None, 16, 3), **settings))
     config = json.loads(json.dumps(model.get_config()))
-    assert set(config) == set(inspect.signature(SpatialTemporalDPN).parameters) - {"kwargs"}
+    assert set(config) == set(inspect.signature(SpatialTemporalDPN).parameters)
     again = without_values(lambda: SpatialTemporalDPN.from_config(config))
     assert json.loads(json.dumps(again.get_config())) == config
     assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]

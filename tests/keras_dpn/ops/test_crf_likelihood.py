@@ -133,12 +133,40 @@ def test_terms_and_which_of_them_count():
 
 
 @loss_names
-def test_a_label_that_is_none_is_not_a_number(name):
+def test_several_ignore_labels(name):
+    unary, edges, pairwise = random_field(3, nodes=6, edges=14, batch=2)
+    labels = labels_of(unary) % 2
+    labels[0, [1, 4]] = -1, 255
+    labels[1, [0, 2]] = 255, 2
+    ours, reference = LOSSES[name]
+    found = to_numpy(ours(labels, unary, edges, pairwise, ignore=(255, -1, 2)))
+    for b, ignored in enumerate(([1, 4], [0, 2])):
+        rest = without_nodes(ignored, labels[b], unary[b], edges, pairwise[b])
+        assert_close(found[b], reference(*rest), rtol=0, atol=1e-5)
+
+
+@loss_names
+@pytest.mark.parametrize("label", [-1, 3, 0.5])
+def test_labels_out_of_range(name, label):
+    """An error where they are known; in a compiled step their nodes don't count."""
     unary, edges, pairwise = random_field(6, nodes=6)
-    labels = labels_of(unary)
-    labels[0, edges[0, 0]] = 3
-    found = to_numpy(LOSSES[name][0](labels, unary, edges, pairwise, ignore=255))
-    assert np.isnan(found[0]) and np.isfinite(found[1])
+    labels = labels_of(unary).astype("float32")
+    labels[0, edges[0, 0]] = label
+    ours = {"piecewise": ops.piecewise_loss, "pseudo": ops.pseudo_likelihood_loss}[name]
+    message = rf"`labels`: expected integers 0 ... 2, received {label} \(1 pixels"
+    with pytest.raises(ValueError, match=message):
+        ours(labels, unary, edges, pairwise, ignore=255)
+    found = to_numpy(_compiled(ours)(labels, unary, edges, pairwise, ignore=255))
+    labels[0, edges[0, 0]] = 255
+    assert_close(found, to_numpy(ours(labels, unary, edges, pairwise, ignore=255)))
+
+
+def _compiled(function):
+    if keras.backend.backend() == "jax":
+        return jitted(function, static=("ignore",))
+    import tensorflow as tf
+
+    return tf.function(function)
 
 
 @TENSORFLOW

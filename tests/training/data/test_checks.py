@@ -125,6 +125,41 @@ def test_a_generator_that_fails_is_reported(scenes):
     assert kinds(check(scenes)) == ["unreadable"] * 8
 
 
+def test_labels_of_no_class_are_named_for_every_file(folder):
+    for name, value, dtype in (
+        ("train_00000", -1, "int32"),
+        ("train_00001", 1.5, "float32"),
+        ("train_00002", 11, "uint8"),
+    ):
+        (folder / "labels" / f"{name}.png").unlink()
+        labels = np.zeros((48, 64), dtype)
+        labels[5, 7] = value
+        Image.fromarray(labels).save(folder / "labels" / f"{name}.tif")
+    faults = [str(fault) for fault in check(FolderDataset(folder)) if not fault.is_warning]
+    assert len(faults) == 3
+    for fault, (name, value) in zip(
+        faults, (("00000", -1), ("00001", 1.5), ("00002", 11)), strict=True
+    ):
+        assert fault.startswith("train: labels: ")
+        assert f"train_{name}.tif: value {value} at x=7, y=5" in fault
+
+
+@pytest.mark.parametrize("value", [-1, 11, 254, 0.5])
+def test_labels_of_no_class_are_named_without_files_too(scenes, value):
+    read = scenes.read
+
+    def with_fault(example):
+        image, labels = read(example)
+        labels = labels.astype(type(value))
+        labels[2, 3] = value
+        return image, labels
+
+    scenes.read = with_fault
+    faults = [fault for fault in check(scenes) if not fault.is_warning]
+    assert {fault.kind for fault in faults} == {"labels"} and len(faults) == 8
+    assert f"train_00000: value {value} at x=3, y=2" in faults[0].message
+
+
 @pytest.fixture
 def clips(tmp_path):
     """Two sequences of four frames, of which the first and the third have labels."""

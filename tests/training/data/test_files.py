@@ -1,9 +1,9 @@
 import pytest
 
+from keras_dpn.io.images import ImageError
 from tests.training.data import trees
 from training.data.dataset import Example
 from training.data.files import list_examples, read_names
-from training.data.images import ImageError
 from training.data.voc import VOCDataset
 
 

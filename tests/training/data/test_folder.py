@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_dpn.io.images import ImageError
 from training.data.folder import FolderDataset
-from training.data.images import ImageError
 
 
 def test_round_trip_of_scenes(folder, scenes):

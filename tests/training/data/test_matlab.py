@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from keras_dpn.io.images import ImageError
 from tests.training.data.trees import mat, write_sbd
-from training.data.images import ImageError
 from training.data.matlab import read_mat
 
 LABELS = np.array([[0, 1, 2], [2, 20, 0]], "uint8")

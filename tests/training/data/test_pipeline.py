@@ -5,9 +5,10 @@ import pytest
 import scipy
 import tensorflow as tf
 
+from keras_dpn.classes import Classes
 from keras_dpn.ops import warp
 from training.data.clips import ClipDataset
-from training.data.dataset import Classes, Dataset, Example
+from training.data.dataset import Dataset, Example
 from training.data.pipeline import (
     Augmentation,
     ClipInputs,

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from training.data.dataset import Classes, Dataset, Example
+from keras_dpn.classes import Classes
+from training.data.dataset import Dataset, Example
 from training.data.statistics import (
     class_frequencies,
     count_labels,

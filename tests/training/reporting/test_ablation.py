@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 
+from keras_dpn.inference import Predictor
 from training.configs import RECIPES
 from training.configs.sweeps import Row, Sweep
 from training.evaluate import write_evaluation
@@ -33,7 +34,8 @@ def sweep_dir(finished_run, small_scenes, tmp_path_factory):
     for row in SWEEP.rows:
         output = "unary" if row.stage else None
         model = load_model(finished_run, row.stage)
-        found = evaluate(model, small_scenes, "val", stages=output and (output,), crf=row.crf)
+        predictor = Predictor(model, heads=output and (output,), crf=row.crf)
+        found = evaluate(predictor, small_scenes, "val")
         place = {"run": str(finished_run), "stage": row.stage, "output": output}
         for seed in (0, 1)[: 1 if row.crf else 2]:
             file = files[row.name, seed] = work_dir / "evaluations" / f"{row.name}_seed{seed}.json"

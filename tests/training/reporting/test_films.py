@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dpn import inference
+from keras_dpn.classes import Classes
+from keras_dpn.inference import Predictor
 from keras_dpn.models import SpatialTemporalDPN
-from training.data import Classes, ClipDataset, Example
+from training.data import ClipDataset, Example
 from training.reporting import films
 
 CLASSES = Classes(("dark", "bright"), ((9, 9, 9), (200, 0, 0)), ignore=7)
@@ -125,15 +126,15 @@ def test_the_frames_lie_around_the_middle_label(labelled, expected):
     [(slice(0, 2), [0, 1, 2, 3]), (slice(3, 6), range(1, 8)), (slice(6, 10), [4, 5, 6, 7])],
 )
 def test_a_network_for_clips_sees_the_frames_beside_those_shown(shown, seen, monkeypatch):
-    def answer(model, frames, links, stages):
+    def video(predictor, frames, links):
         """Labels say which frame was seen."""
         for frame, (forward, backward) in zip(frames, [*links, (1, -1)], strict=True):
-            assert np.all(forward == -backward) and stages == ["final"]
+            assert np.all(forward == -backward) and predictor.heads == ("final",)
             numbers.append(int(frame[1, :, 0].argmax()) - 1)
             yield {"final": np.tile(np.eye(8)[numbers[-1]], (4, 12, 1))}
 
     numbers = []
-    monkeypatch.setattr(inference, "stage_video_probabilities", answer)
+    monkeypatch.setattr(Predictor, "video", video)
     model = SpatialTemporalDPN(2, frames=5, width=0.04, fc6_kernel=1, fc_width=8, pairwise=None)
     dataset = Film()
     sequence = dataset.sequences["val"][1]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_dpn.classes import Classes
 from keras_dpn.models import SpatialTemporalDPN
-from training.data import Classes
 from training.data.moving_scenes import MovingScenesDataset
 from training.reporting import pictures
 from training.reporting.pictures import RIGHT, WRONG, Picture

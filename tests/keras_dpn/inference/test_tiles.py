@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dpn import inference, tiles
+from keras_dpn import inference
+from keras_dpn.inference import InferenceSettings, Predictor, tiles
 from keras_dpn.layers import MeanFieldCRF, Resize
 from keras_dpn.models import FCN
 
@@ -21,16 +22,16 @@ def near_sighted():
 
 
 @pytest.mark.parametrize(
-    ("size", "mirror"),
+    ("size", "flip"),
     [pytest.param((150, 193), False, marks=pytest.mark.tensorflow_only), ((40, 300), True)],
 )
-def test_a_network_that_sees_less_than_the_margin_answers_as_on_the_whole_image(size, mirror):
+def test_a_network_that_sees_less_than_the_margin_answers_as_on_the_whole_image(size, flip):
     model, image = near_sighted(), picture(*size)
-    whole = inference.predict_probabilities(model, image, mirror=mirror)
-    tiled = inference.predict_probabilities(model, image, mirror=mirror, tile=96, overlap=32)
+    whole = inference.predict_probabilities(model, image, horizontal_flip=flip)
+    tiled = inference.predict_probabilities(model, image, horizontal_flip=flip, tile=96, overlap=32)
     assert np.ptp(whole) > 0.5
     np.testing.assert_allclose(tiled, whole, atol=2e-5)
-    labels = inference.predict_labels(model, image, mirror=mirror, tile=96, overlap=32)
+    labels = inference.predict_labels(model, image, horizontal_flip=flip, tile=96, overlap=32)
     np.testing.assert_array_equal(labels, tiled.argmax(axis=-1))
 
 
@@ -41,9 +42,13 @@ def test_scales_models_and_stages_go_with_tiles():
     model.stage_names = ("a", "b")
     model.stage_model = {"a": keras.Model(image, first), "b": model}.get
     pixels = np.float32(picture(100, 170) / 64)
-    options = {"scales": (0.5, 1.0), "mirror": True}
-    whole = inference.stage_probabilities([model, model], pixels, **options)
-    tiled = inference.stage_probabilities([model, model], pixels, **options, tile=64, overlap=32)
+    options = {"scales": (0.5, 1.0), "horizontal_flip": True}
+    whole, tiled = (
+        Predictor([model] * 2, InferenceSettings(**options | more), heads="all").probabilities(
+            pixels
+        )
+        for more in ({}, {"tile": 64, "overlap": 32})
+    )
     for name in "ab":
         np.testing.assert_allclose(tiled[name], whole[name], atol=1e-5)
 
@@ -69,7 +74,7 @@ def test_pieces_cover_the_image_once_and_weights_sum_to_one(size):
         seen.append((*np.divmod(int(part[0, 0, 0]), size[1]), *part.shape[:2]))
         return [np.ones((*part.shape[:2], 2), "float32"), part.astype("float32")]
 
-    for rows, columns, (ones, numbers) in tiles.pieces(look, image, tile=96, overlap=32):
+    for rows, columns, (ones, numbers) in tiles.predict_tiles(look, image, tile=96, overlap=32):
         covered[rows, columns] += 1
         np.testing.assert_allclose(ones, 1, rtol=1e-6)
         np.testing.assert_allclose(numbers, image[rows, columns], rtol=1e-6)
@@ -82,7 +87,7 @@ def test_pieces_cover_the_image_once_and_weights_sum_to_one(size):
 
 def test_images_up_to_the_tiles_area_are_looked_at_whole():
     for size, count in (((96, 96), 1), ((36, 256), 1), ((97, 96), 2)):
-        found = list(tiles.pieces(lambda part: [part], np.zeros((*size, 1)), 96, 32))
+        found = list(tiles.predict_tiles(lambda part: [part], np.zeros((*size, 1)), 96, 32))
         assert len(found) == count
 
 

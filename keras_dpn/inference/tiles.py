@@ -1,4 +1,4 @@
-"""Images that don't fit: looked at tile by tile, blended, in a budget of memory."""
+"""Images that don't fit into memory: predicted tile by tile, blended, in a budget of memory."""
 
 import math
 from collections import deque
@@ -10,7 +10,7 @@ import numpy as np
 from keras_dpn.graph import graph_nodes, is_functional
 from keras_dpn.layers import MeanFieldCRF
 
-Piece = tuple[slice, slice, list[np.ndarray]]
+Tile = tuple[slice, slice, list[np.ndarray]]
 
 OVERLAP = 256  # pixels that neighbouring tiles share; DeepLab-LargeFOV's fc6 reaches 96
 # Tiles begin at multiples of it: the largest stride of a network here, so that a tile's cells are
@@ -24,13 +24,13 @@ _CRF_LABELS, _CRF_LATTICE = 3, 128
 _COPIES = 3  # of a tile and its probabilities, in NumPy
 
 
-def pieces(
-    look: Callable[[np.ndarray], list[np.ndarray]],
+def predict_tiles(
+    predict: Callable[[np.ndarray], list[np.ndarray]],
     image: np.ndarray,
     tile: int | None,
     overlap: int = OVERLAP,
-) -> Iterator[Piece]:
-    """What a function finds in an image, piece by piece, looked at in overlapping tiles.
+) -> Iterator[Tile]:
+    """Apply a function to overlapping tiles of an image and yield its blended maps.
 
     Where two tiles overlap, the outer three eighths of either only show it the surroundings of the
     rest, and in the quarter between their maps go over from one to the other. Memory does not grow
@@ -38,7 +38,7 @@ def pieces(
     kept.
 
     Args:
-        look: from an array (h, w, C) to maps (h, w, any), one or more, floats.
+        predict: from an array (h, w, C) to maps (h, w, any), one or more, floats.
         image: (H, W, C).
         tile: side of the tiles in pixels, a multiple of 32 of at least twice the overlap; smaller
             ones will do where the image is not so much larger. Images of no more than tile x tile
@@ -46,7 +46,7 @@ def pieces(
         overlap: pixels that neighbouring tiles share, a multiple of 32 from 32 up.
 
     Yields:
-        Rows and columns, slices of the image, and the maps there. The pieces cover it once.
+        Rows and columns, slices of the image, and the maps there. They cover the image once.
 
     Raises:
         ValueError: if tile or overlap is none of those.
@@ -54,13 +54,14 @@ def pieces(
     Example:
 
     >>> image = np.zeros((90, 200, 3))
-    >>> [columns.stop for _, columns, _ in pieces(lambda part: [part], image, tile=96, overlap=32)]
+    >>> tiles = predict_tiles(lambda part: [part], image, tile=96, overlap=32)
+    >>> [columns.stop for _, columns, _ in tiles]
     [64, 128, 200]
     """
-    overlap = _check_overlap(overlap)
+    overlap = check_overlap(overlap)
     height, width = image.shape[:2]
-    if tile is None or height * width <= _check_tile(tile, overlap) ** 2:
-        yield slice(0, height), slice(0, width), look(image)
+    if tile is None or height * width <= check_tile(tile, overlap) ** 2:
+        yield slice(0, height), slice(0, width), predict(image)
         return
     spans = _spans(width, tile, overlap)
     above: deque[list[np.ndarray]] = deque()  # of each piece of the row above, what it shares
@@ -68,7 +69,7 @@ def pieces(
         is_last = bottom == height
         weights = _ramp(bottom - top, overlap, top > 0, not is_last)[:, None, None]
         below: deque[list[np.ndarray]] = deque()
-        for columns, maps in _row(look, image[top:bottom], spans, overlap):
+        for columns, maps in _row(predict, image[top:bottom], spans, overlap):
             shares = above.popleft() if top else []
             for p in maps:
                 p *= weights
@@ -81,18 +82,18 @@ def pieces(
         above = below
 
 
-def joined(found: Iterable[Piece], size: tuple[int, int]) -> list[np.ndarray]:
-    """The whole maps, of their pieces.
+def stitch(parts: Iterable[Tile], size: tuple[int, int]) -> list[np.ndarray]:
+    """Return whole maps from their parts.
 
     Args:
-        found: the pieces of an image, as `pieces` gives them.
+        parts: of an image, as `predict_tiles` yields them.
         size: the image's height and width.
 
     Returns:
         Arrays (H, W, ...).
     """
     wholes: list[np.ndarray] = []
-    for rows, columns, maps in found:
+    for rows, columns, maps in parts:
         if maps[0].shape[:2] == tuple(size):
             return maps
         wholes = wholes or [np.empty((*size, *p.shape[2:]), p.dtype) for p in maps]
@@ -120,7 +121,7 @@ def side_for_memory(
         overlap: pixels that neighbouring tiles share.
 
     Returns:
-        A multiple of 32, for `pieces`.
+        A multiple of 32, for `predict_tiles`.
 
     Raises:
         ValueError: if the budget is too small for tiles of twice the overlap, or a model is not
@@ -133,7 +134,7 @@ def side_for_memory(
     768
     """
     networks = model if isinstance(model, (list, tuple)) else [model]
-    smallest, scale = 2 * _check_overlap(overlap), max(1.0, *scales)
+    smallest, scale = 2 * check_overlap(overlap), max(1.0, *scales)
     pixel = max(map(bytes_per_pixel, networks)) * scale**2
     side = int((memory / pixel) ** 0.5) // STRIDE * STRIDE
     if side < smallest:
@@ -165,7 +166,7 @@ def bytes_per_pixel(model: keras.Model) -> float:
 
 
 def _row(
-    look: Callable[[np.ndarray], list[np.ndarray]],
+    predict: Callable[[np.ndarray], list[np.ndarray]],
     band: np.ndarray,
     spans: Sequence[tuple[int, int]],
     overlap: int,
@@ -175,7 +176,7 @@ def _row(
     for left, right in spans:
         is_last = right == band.shape[1]
         weights = _ramp(right - left, overlap, left > 0, not is_last)[:, None]
-        maps = [p * weights for p in look(band[:, left:right])]
+        maps = [p * weights for p in predict(band[:, left:right])]
         for p, share in zip(maps, shared, strict=False):
             p[:, :overlap] += share
         if not is_last:
@@ -223,7 +224,8 @@ def _map_bytes(model: keras.Model, inputs: Sequence[keras.KerasTensor]) -> Itera
             yield from _map_bytes(node.operation, [spec_of[id(x)] for x in node.input_tensors])
 
 
-def _check_tile(tile: int, overlap: int) -> int:
+def check_tile(tile: int, overlap: int) -> int:
+    """Return the side of the tiles; ValueError if it does not fit the overlap."""
     if tile != int(tile) or tile % STRIDE or tile < 2 * overlap:
         raise ValueError(
             f"Invalid value for argument `tile`: expected a multiple of {STRIDE} of at least twice "
@@ -232,7 +234,8 @@ def _check_tile(tile: int, overlap: int) -> int:
     return int(tile)
 
 
-def _check_overlap(overlap: int) -> int:
+def check_overlap(overlap: int) -> int:
+    """Return the overlap; ValueError unless it is a multiple of the stride."""
     if overlap != int(overlap) or overlap % STRIDE or overlap < STRIDE:
         raise ValueError(
             f"Invalid value for argument `overlap`: expected a multiple of {STRIDE} from {STRIDE} "

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data import video
-from training.data.video import PictureFolder, VideoError, VideoReader, VideoWriter
+from keras_dpn.io import video
+from keras_dpn.io.video import PictureFolder, VideoError, VideoReader, VideoWriter
 
 COUNT = 12
 

@@ -7,6 +7,11 @@ import numpy as np
 import pytest
 
 from keras_dpn import inference
+from keras_dpn.crf import refine
+from keras_dpn.inference import InferenceSettings, Predictor
+from keras_dpn.inference import predictor as predictor_module
+from keras_dpn.inference.predictor import check_heads, resize
+from keras_dpn.inference.tiles import side_for_memory
 from keras_dpn.models import DPN, SpatialTemporalDPN
 from keras_dpn.ops.warp import NO_LINK
 
@@ -49,6 +54,16 @@ def picture(height=6, width=8, seed=1):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), "uint8")
 
 
+def at_heads(model, image, heads="all", **settings):
+    return Predictor(model, InferenceSettings(**settings), heads=heads).probabilities(image)
+
+
+def images(model, stream, **settings):
+    return (
+        maps["final"] for maps in Predictor(model, InferenceSettings(**settings)).images(stream)
+    )
+
+
 def softmax(logits):
     e = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
@@ -71,14 +86,14 @@ def test_uint8_and_float_images_agree():
         )
 
 
-def test_mirror_averages_with_the_mirrored_image():
+def test_flip_averages_with_the_mirrored_image():
     inputs = keras.Input((None, None, 3))
     model = keras.Model(inputs, keras.layers.Conv2D(3, 3, padding="same")(inputs))
     image = picture() / 64
     plain = inference.predict_probabilities(model, image)
     flipped = inference.predict_probabilities(model, image[:, ::-1])[:, ::-1]
     assert np.abs(plain - flipped).max() > 0.01
-    mirrored = inference.predict_probabilities(model, image, mirror=True)
+    mirrored = inference.predict_probabilities(model, image, horizontal_flip=True)
     np.testing.assert_allclose(mirrored, (plain + flipped) / 2, atol=1e-6)
 
 
@@ -99,17 +114,15 @@ def test_scales_are_averaged():
 def test_resizing_is_antialiased_and_keeps_positions():
     stripes = np.zeros((4, 16, 1), "float32")
     stripes[:, ::2] = 1
-    small = inference._resize(stripes, 4, 4)
+    small = resize(stripes, 4, 4)
     np.testing.assert_allclose(small, 0.5, atol=0.13)  # every 4th pixel alone would give 1
     ramp = np.tile(np.arange(16, dtype="float32")[None, :, None], (4, 1, 1))
-    np.testing.assert_allclose(
-        inference._resize(ramp, 4, 8)[0, 2:-2, 0], np.arange(8)[2:-2] * 2 + 0.5
-    )
+    np.testing.assert_allclose(resize(ramp, 4, 8)[0, 2:-2, 0], np.arange(8)[2:-2] * 2 + 0.5)
 
 
 def test_a_single_pixel():
     probabilities = inference.predict_probabilities(
-        linear_model(), picture(1, 1), (0.5, 1, 2), mirror=True
+        linear_model(), picture(1, 1), (0.5, 1, 2), horizontal_flip=True
     )
     assert probabilities.shape == (1, 1, 4)
 
@@ -123,12 +136,6 @@ def test_labels_are_the_most_probable_classes():
     )
 
 
-def test_labels_of_many_classes_do_not_wrap():
-    probabilities = np.zeros((1, 1, 300))
-    probabilities[..., 299] = 1
-    assert inference.to_labels(probabilities)[0, 0] == 299
-
-
 def test_half_precision_logits_are_averaged_in_float32():
     inputs = keras.Input((None, None, 3))
     outputs = keras.layers.Conv2D(4, 1, dtype="bfloat16")(inputs)
@@ -139,22 +146,22 @@ def test_half_precision_logits_are_averaged_in_float32():
 
 def test_stages_come_from_one_forward_pass():
     model, image = StagedModel(), picture()
-    stages = inference.stage_probabilities(model, image, scales=(1.0, 0.5), mirror=True)
+    stages = at_heads(model, image, scales=(1.0, 0.5), horizontal_flip=True)
     assert list(stages) == ["unary", "final"]
     for name, probabilities in stages.items():
         alone = inference.predict_probabilities(
-            model.stage_model(name), image, scales=(1.0, 0.5), mirror=True
+            model.stage_model(name), image, scales=(1.0, 0.5), horizontal_flip=True
         )
         np.testing.assert_allclose(probabilities, alone, atol=1e-6)
-    chosen = inference.stage_probabilities(model, image, stages=["final"])
+    chosen = at_heads(model, image, heads=["final"])
     assert list(chosen) == ["final"]
 
 
 def test_stages_follow_the_models_weights():
     model, image = StagedModel(), picture()
-    before = inference.stage_probabilities(model, image)
+    before = at_heads(model, image)
     model.set_weights([np.zeros_like(w) for w in model.get_weights()])
-    after = inference.stage_probabilities(model, image)
+    after = at_heads(model, image)
     assert np.abs(before["unary"] - 1 / 3).max() > 0.01
     np.testing.assert_allclose(after["unary"], 1 / 3, atol=1e-6)
     np.testing.assert_allclose(after["final"], 1 / 3, atol=1e-6)
@@ -164,28 +171,30 @@ def test_stages_leave_the_model_alone_and_are_forgotten_with_it():
     model = StagedModel()
     layers, attributes = list(model.layers), set(vars(model))
     gc.collect()
-    before = len(inference._MODELS)
-    inference.stage_probabilities(model, picture())
+    before = len(predictor_module._MODELS)
+    at_heads(model, picture())
     assert model.layers == layers
     assert not {a for a in set(vars(model)) - attributes if "stage" in a}
-    assert len(inference._MODELS) == before + 1
+    assert len(predictor_module._MODELS) == before + 1
     del model, layers
     gc.collect()
-    assert len(inference._MODELS) == before
+    assert len(predictor_module._MODELS) == before
 
 
 def test_several_models_are_averaged():
     first, second, image = linear_model(), linear_model(), picture()
     second.set_weights([-w for w in second.get_weights()])
-    one, two = (inference.predict_probabilities(m, image, mirror=True) for m in (first, second))
-    both = inference.predict_probabilities([first, second], image, mirror=True)
+    one, two = (
+        inference.predict_probabilities(m, image, horizontal_flip=True) for m in (first, second)
+    )
+    both = inference.predict_probabilities([first, second], image, horizontal_flip=True)
     np.testing.assert_allclose(both, (one + two) / 2, atol=1e-6)
     staged = [StagedModel(), StagedModel()]
-    one, two = (inference.stage_probabilities(model, image) for model in staged)
-    both = inference.stage_probabilities(staged, image)
+    one, two = (at_heads(model, image) for model in staged)
+    both = at_heads(staged, image)
     for name in ("unary", "final"):
         np.testing.assert_allclose(both[name], (one[name] + two[name]) / 2, atol=1e-6)
-    with pytest.raises(ValueError, match="`model`: expected one or more, received none"):
+    with pytest.raises(ValueError, match="`models`: expected one or more, received none"):
         inference.predict_probabilities([], image)
 
 
@@ -210,9 +219,11 @@ def test_a_stream_of_images_is_read_ahead():
             taken.append(threading.current_thread())
             yield picture(4, 5 + seed, seed)
 
-    found = inference.predict_images(model, stream(), mirror=True)
+    found = images(model, stream(), horizontal_flip=True)
     for seed, probabilities in enumerate(itertools.islice(found, 3)):
-        expected = inference.predict_probabilities(model, picture(4, 5 + seed, seed), mirror=True)
+        expected = inference.predict_probabilities(
+            model, picture(4, 5 + seed, seed), horizontal_flip=True
+        )
         np.testing.assert_array_equal(probabilities, expected)
     found.close()
     assert 3 <= len(taken) <= 6
@@ -221,13 +232,13 @@ def test_a_stream_of_images_is_read_ahead():
 
 def test_a_stream_ends_or_breaks_where_its_images_do():
     model = linear_model()
-    assert list(inference.predict_images(model, [])) == []
+    assert list(images(model, [])) == []
 
     def broken():
         yield picture()
         raise OSError("the camera is gone")
 
-    found = inference.predict_images(model, broken())
+    found = images(model, broken())
     assert next(found).shape == (6, 8, 4)
     with pytest.raises(OSError, match="the camera is gone"):
         next(found)
@@ -251,10 +262,10 @@ def test_half_precision():
 def test_new_sizes_do_not_trace_again():
     model = StagedModel()
     for size in (4, 5):  # the second size makes TensorFlow relax the shapes
-        inference.stage_probabilities(model, picture(size, size + 1))
+        at_heads(model, picture(size, size + 1))
     calls = CountingConv.calls
     for size in (6, 9, 13):
-        inference.stage_probabilities(model, picture(size, 2 * size))
+        at_heads(model, picture(size, 2 * size))
     assert CountingConv.calls == calls
 
 
@@ -290,16 +301,75 @@ def test_a_model_that_shrinks_the_image_is_refused():
 
 
 def test_unknown_stages_and_models_without_stages_are_refused():
-    with pytest.raises(ValueError, match="`stages`.*'unary', 'final'.*received .*b12"):
-        inference.stage_probabilities(StagedModel(), picture(), stages=["b12"])
+    with pytest.raises(ValueError, match="`heads`.*'unary', 'final'.*received .*b12"):
+        at_heads(StagedModel(), picture(), heads=["b12"])
     for stages in ([], ["final", "final"]):
-        with pytest.raises(ValueError, match="`stages`"):
-            inference.check_stages(StagedModel(), stages)
-    with pytest.raises(ValueError, match="model with stages"):
-        inference.stage_probabilities(linear_model(), picture())
+        with pytest.raises(ValueError, match="`heads`"):
+            check_heads(StagedModel(), stages)
+    with pytest.raises(ValueError, match="model with heads"):
+        at_heads(linear_model(), picture(), heads=["unary"])
+    assert list(at_heads(linear_model(), picture(), heads="all")) == ["final"]
+    with pytest.raises(ValueError, match="model with heads"):
+        Predictor([StagedModel(), linear_model()], heads="all")
+
+
+def test_labels_are_those_of_the_last_head():
+    model, image = StagedModel(), picture()
+    for heads in (("unary", "final"), ("final", "unary")):
+        predictor = Predictor(model, heads=heads)
+        assert predictor.heads == heads
+        maps = predictor.probabilities(image)
+        assert list(maps) == list(heads)
+        np.testing.assert_array_equal(predictor.labels(image), maps[heads[-1]].argmax(axis=-1))
+
+
+CRF = {"num_iterations": 2, "bilateral": (4.0, 3.0, 60.0), "filter": "exact"}
+
+
+def test_each_head_is_followed_by_what_the_crf_makes_of_it():
+    model, image = StagedModel(), picture()
+    unary = model.get_layer("unary")
+    unary.kernel.assign(unary.kernel / 100)  # logits of a few units
+    predictor = Predictor(model, heads="all", crf=CRF)
+    assert predictor.heads == ("unary", "unary+crf", "final", "final+crf")
+    maps, plain = predictor.probabilities(image), at_heads(model, image)
+    assert tuple(maps) == predictor.heads
+    for head in ("unary", "final"):
+        np.testing.assert_array_equal(maps[head], plain[head])
+        refined = refine(image, plain[head], **CRF)
+        assert np.abs(refined - plain[head]).max() > 0.01
+        np.testing.assert_allclose(maps[f"{head}+crf"], refined, atol=1e-6)
+    np.testing.assert_array_equal(predictor.labels(image), maps["final+crf"].argmax(axis=-1))
+    alone = Predictor(model, crf=CRF)
+    assert list(alone.probabilities(image)) == ["final", "final+crf"]
+    assert Predictor(model, crf={}).heads == ("final", "final+crf")
+
+
+def test_memory_chooses_the_tile_that_all_networks_fit():
+    networks = linear_model(2), linear_model(20)
+    tiles = [side_for_memory(network, 2**24, overlap=32) for network in networks]
+    assert tiles[0] > tiles[1]
+    budget = InferenceSettings(memory_gib=1 / 64, overlap=32)
+    for several in (networks, networks[::-1]):
+        chosen = Predictor(several, budget).settings
+        assert chosen == InferenceSettings(tile=tiles[1], overlap=32)
+    with pytest.raises(ValueError, match="`memory`: expected .* GiB or more, .* received 0.00"):
+        Predictor(networks, InferenceSettings(memory_gib=1e-6))
 
 
 # ----------------------------------------------------------------------------------- video
+
+
+def head_maps(model, frames, flow=None, heads="all"):
+    return Predictor(model, heads=heads).video(frames, flow)
+
+
+def final_maps(model, frames, flow=None):
+    return (maps["final"] for maps in Predictor(model).video(frames, flow))
+
+
+def clip_maps(model, frames, flow, heads="all"):
+    return Predictor(model, heads=heads).clip(frames, flow)
 
 
 def video_model(**settings):
@@ -346,7 +416,7 @@ EAGER = pytest.mark.usefixtures("eager")
 
 def check_video_equals_the_model_on_each_clip(count, settings):
     model, frames = video_model(**settings), film(count)
-    found = list(inference.predict_video(model, iter(frames), film_flow))
+    found = list(final_maps(model, iter(frames), film_flow))
     assert len(found) == count
     for t, probabilities in enumerate(found):
         clip = clip_about(frames, t, model.frames)
@@ -385,11 +455,11 @@ def test_video_equals_the_model_with_other_settings(count, settings):
 def test_video_takes_pairs_of_flows():
     model, frames = video_model(pairwise="triple"), film(3)
     pairs = [(film_flow(a, b), film_flow(b, a)) for a, b in zip(frames, frames[1:], strict=False)]
-    expected = list(inference.predict_video(model, frames, film_flow))
-    found = list(inference.predict_video(model, frames, iter(pairs)))
+    expected = list(final_maps(model, frames, film_flow))
+    found = list(final_maps(model, frames, iter(pairs)))
     np.testing.assert_array_equal(found, expected)
     with pytest.raises(ValueError, match="`flow`: expected a pair for each frame but the last"):
-        list(inference.predict_video(model, frames, pairs[:1]))
+        list(final_maps(model, frames, pairs[:1]))
 
 
 @EAGER
@@ -398,44 +468,84 @@ def test_clip_stages():
     model, frames = video_model(pairwise="triple"), film(5)
     clip = clip_about(frames, 2, 5)
     pairs = zip(clip["forward_flow"][0], clip["backward_flow"][0], strict=True)
-    found = inference.stage_clip_probabilities(model, frames, pairs)
-    expected = list(inference.stage_video_probabilities(model, frames, film_flow))[2]
+    found = clip_maps(model, frames, pairs)
+    expected = list(head_maps(model, frames, film_flow))[2]
     assert list(found) == list(expected) == ["unary", "triple", "final"]
     for name in found:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
-    [final] = inference.stage_clip_probabilities(model, frames, film_flow, ["final"]).values()
+    [final] = clip_maps(model, frames, film_flow, ["final"]).values()
     np.testing.assert_allclose(final, expected["final"], rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="`frames`: expected an odd number of them, .*received 4"):
-        inference.stage_clip_probabilities(model, frames[:4], film_flow)
+        clip_maps(model, frames[:4], film_flow)
 
 
 @EAGER
 @pytest.mark.tensorflow_only
 def test_video_stages():
     model, frames = video_model(), film(3)
-    found = list(inference.stage_video_probabilities(model, frames, film_flow))
+    found = list(head_maps(model, frames, film_flow))
     assert [list(maps) for maps in found] == 3 * [["unary", "triple", "contexts", "final"]]
     outputs = [model.stage_model(name).outputs[0] for name in model.stage_names]
     stages = keras.Model(model.input, outputs).predict_on_batch(clip_about(frames, 1, 3))
     for name, logits in zip(model.stage_names, stages, strict=True):
         np.testing.assert_allclose(found[1][name], softmax(logits[0]), rtol=1e-3, atol=1e-5)
     names = ["triple", "unary"]
-    chosen = list(inference.stage_video_probabilities(model, frames, film_flow, names))
+    chosen = list(head_maps(model, frames, film_flow, names))
     assert list(chosen[0]) == names
     np.testing.assert_allclose(chosen[2]["triple"], found[2]["triple"], rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match="`stages`"):
-        next(inference.stage_video_probabilities(model, frames, film_flow, ["b12"]))
+    with pytest.raises(ValueError, match="`heads`"):
+        next(head_maps(model, frames, film_flow, ["b12"]))
+
+
+def test_video_of_an_image_model_in_several_views():
+    inputs = keras.Input((None, None, 3))
+    convolution = keras.Model(inputs, keras.layers.Conv2D(4, 3, padding="same")(inputs / 64))
+    networks, frames = [convolution, linear_model()], film(2, height=70, width=80)
+    views = {"scales": (0.5, 1.0), "horizontal_flip": True, "tile": 64, "overlap": 32}
+    predictor = Predictor(networks, InferenceSettings(**views))
+    found = list(predictor.video(iter(frames)))
+    for frame, maps in zip(frames, found, strict=True):
+        expected = inference.predict_probabilities(networks, frame, **views)
+        np.testing.assert_array_equal(maps["final"], expected)
+    np.testing.assert_array_equal(predictor.clip(frames[:1])["final"], found[0]["final"])
+
+
+@EAGER
+@pytest.mark.tensorflow_only
+def test_video_of_a_network_for_clips_has_a_crf():
+    model, frames = video_model(linking="static", pairwise="triple"), film(3)
+    plain = list(final_maps(model, frames))
+    found = list(Predictor(model, crf=CRF).video(iter(frames)))
+    for frame, maps, expected in zip(frames, found, plain, strict=True):
+        assert list(maps) == ["final", "final+crf"]
+        np.testing.assert_array_equal(maps["final"], expected)
+        refined = refine(frame, expected, **CRF)
+        np.testing.assert_allclose(maps["final+crf"], refined, atol=1e-6)
+
+
+def test_networks_for_clips_predict_frames_as_they_are_by_themselves():
+    clips, images = video_model(pairwise=None), linear_model(3)
+    predictor = Predictor(clips, InferenceSettings(memory_gib=1.0))
+    assert (predictor.clip_frames, predictor.needs_flow) == (3, True)
+    assert (Predictor(images).clip_frames, Predictor(images).needs_flow) == (None, False)
+    refused = [(clips, s) for s in ({"scales": (0.5,)}, {"horizontal_flip": True}, {"tile": 512})]
+    for networks, settings in [*refused, ([clips, images], {}), ([images, clips], {})]:
+        with pytest.raises(ValueError, match="predicts frames as they are, by itself: leave out"):
+            Predictor(networks, InferenceSettings(**settings))
+    for predict in (predictor.probabilities, predictor.labels):
+        with pytest.raises(ValueError, match="network is for clips: use `video`, or `clip`"):
+            predict(picture())
 
 
 def test_video_with_an_image_model():
     model, frames = linear_model(), film(3)
     expected = [inference.predict_probabilities(model, frame) for frame in frames]
     for flow in (None, film_flow):
-        found = list(inference.predict_video(model, iter(frames), flow))
+        found = list(final_maps(model, iter(frames), flow))
         np.testing.assert_array_equal(found, expected)
     staged = StagedModel()
-    found = list(inference.stage_video_probabilities(staged, iter(frames)))
-    expected = [inference.stage_probabilities(staged, frame) for frame in frames]
+    found = list(head_maps(staged, iter(frames)))
+    expected = [at_heads(staged, frame) for frame in frames]
     assert [list(maps) for maps in found] == 3 * [["unary", "final"]]
     for name in ("unary", "final"):
         ours, theirs = ([maps[name] for maps in both] for both in (found, expected))
@@ -445,7 +555,7 @@ def test_video_with_an_image_model():
 @pytest.mark.tensorflow_only
 def test_video_follows_its_frames_and_runs_each_once(monkeypatch):
     model, read, calls = video_model(frames=5, linking="flow"), [], {"unary": 0, "flow": 0}
-    terms, _ = inference._split_model(model, ("final",))
+    terms, _ = Predictor(model)._split()
     original = terms.predict_on_batch
 
     def counted(batch):
@@ -462,33 +572,33 @@ def test_video_follows_its_frames_and_runs_each_once(monkeypatch):
             yield frame
 
     monkeypatch.setattr(terms, "predict_on_batch", counted)
-    behind = [len(read) - i for i, _ in enumerate(inference.predict_video(model, frames(), flow))]
+    behind = [len(read) - i for i, _ in enumerate(final_maps(model, frames(), flow))]
     assert behind == [3, 3, 3, 3, 3, 2, 1]  # two frames on, beside the frame itself
     assert calls == {"unary": 7, "flow": 2 * 6}
 
 
 def test_video_without_frames():
     for model in (linear_model(), video_model(linking="static")):
-        assert list(inference.predict_video(model, [])) == []
-    assert list(inference.predict_video(video_model(), iter(()), film_flow)) == []
+        assert list(final_maps(model, [])) == []
+    assert list(final_maps(video_model(), iter(()), film_flow)) == []
 
 
 @EAGER
 @pytest.mark.tensorflow_only
 def test_video_models_are_forgotten():
     gc.collect()
-    before = len(inference._MODELS)
+    before = len(predictor_module._MODELS)
     model = video_model(linking="static")
-    assert len(list(inference.predict_video(model, film(2)))) == 2
-    assert len(inference._MODELS) == before + 1
+    assert len(list(final_maps(model, film(2)))) == 2
+    assert len(predictor_module._MODELS) == before + 1
     del model
     gc.collect()
-    assert len(inference._MODELS) == before
+    assert len(predictor_module._MODELS) == before
 
 
 def test_video_needs_its_flow():
     with pytest.raises(ValueError, match="`flow`: expected a function from two frames .*None"):
-        next(inference.predict_video(video_model(), film(2)))
+        next(final_maps(video_model(), film(2)))
 
 
 @pytest.mark.parametrize(
@@ -502,23 +612,23 @@ def test_video_needs_its_flow():
 )
 def test_video_refuses_flow(flow, message):
     with pytest.raises(ValueError, match=f"`flow`: .*{message}"):
-        list(inference.predict_video(video_model(), film(2), lambda first, second: flow))
+        list(final_maps(video_model(), film(2), lambda first, second: flow))
 
 
 def test_video_refuses_frames_of_other_sizes():
     frames = [*film(2), *film(1, height=7)]
     with pytest.raises(ValueError, match=r"`frames`: .*\(6, 8, 3\) as the first, received \(7, 8"):
-        list(inference.predict_video(video_model(linking="static"), frames))
+        list(final_maps(video_model(linking="static"), frames))
     with pytest.raises(ValueError, match="`image`: .*received int32"):
-        list(inference.predict_video(video_model(), [frames[0].astype("int32")], film_flow))
+        list(final_maps(video_model(), [frames[0].astype("int32")], film_flow))
 
 
 @EAGER
 @pytest.mark.tensorflow_only
 def test_a_clip_may_begin_with_a_copy():
     model, frames = video_model(pairwise="triple"), film(2)
-    expected = next(inference.predict_video(model, frames, film_flow))
+    expected = next(final_maps(model, frames, film_flow))
     clip = {name: value[0] for name, value in clip_about(frames, 0, 3).items()}
     flow = zip(clip["forward_flow"], clip["backward_flow"], strict=True)
-    found = inference.stage_clip_probabilities(model, clip["frames"], flow, ["final"])
+    found = clip_maps(model, clip["frames"], flow, ["final"])
     np.testing.assert_allclose(found["final"], expected, rtol=1e-5, atol=1e-6)

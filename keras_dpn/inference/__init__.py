@@ -1,0 +1,20 @@
+"""Whole images and videos in, class probabilities out."""
+
+from keras_dpn.inference.predictor import (
+    Predictor,
+    in_precision,
+    predict_labels,
+    predict_probabilities,
+)
+from keras_dpn.inference.settings import InferenceSettings
+from keras_dpn.probabilities import softmax, to_labels
+
+__all__ = [
+    "InferenceSettings",
+    "Predictor",
+    "in_precision",
+    "predict_labels",
+    "predict_probabilities",
+    "softmax",
+    "to_labels",
+]

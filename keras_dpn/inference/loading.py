@@ -1,0 +1,84 @@
+"""Trained networks with what is needed to use them: from presets and training runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from keras_dpn.classes import Classes
+from keras_dpn.inference.predictor import in_precision
+from keras_dpn.models.preset import from_preset
+from keras_dpn.presets.files import METADATA, read_metadata
+from keras_dpn.presets.source import RUN_MODEL, find, read_classes
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, or several that are averaged, and what is known of them.
+
+    Attributes:
+        models: the networks.
+        classes: names, colours and ignore label of their classes.
+        size: shorter side of the images that they were trained on, in pixels; None for any.
+        lowest_confidence: mean confidence of the least sure validation image; None if not known.
+        description: a line on the network.
+    """
+
+    models: tuple[keras.Model, ...]
+    classes: Classes
+    size: int | None = None
+    lowest_confidence: float | None = None
+    description: str = ""
+
+
+def load_trained(sources: Sequence[str | Path], precision: str = "float32") -> Trained:
+    """Load one network or several with the same classes.
+
+    Args:
+        sources: names of presets, directories of presets or of finished training runs, or
+            addresses on the Hub, as `keras_dpn.models.from_preset` takes them.
+        precision: name of the dtype policy to compute in.
+
+    Returns:
+        The networks; the first one's size and confidence.
+
+    Raises:
+        ValueError: without a source, for one that isn't found, that is damaged or doesn't name its
+            classes, and if their classes differ.
+        OSError: where a download fails.
+    """
+    if not sources:
+        raise ValueError("Expected a preset or a training run, received none.")
+    first, *others = [_load(source, precision) for source in sources]
+    for source, other in zip(sources[1:], others, strict=True):
+        if (other.classes.names, other.classes.ignore) != (
+            first.classes.names,
+            first.classes.ignore,
+        ):
+            raise ValueError(
+                f"{sources[0]} has the classes {', '.join(first.classes.names)} (ignore label "
+                f"{first.classes.ignore}), {source} has {', '.join(other.classes.names)} (ignore "
+                f"label {other.classes.ignore}): their predictions can't be averaged."
+            )
+    models = tuple(model for one in (first, *others) for model in one.models)
+    return Trained(models, first.classes, first.size, first.lowest_confidence, first.description)
+
+
+def _load(source: str | Path, precision: str) -> Trained:
+    directory = find(source)
+    classes = read_classes(directory)
+    if classes is None:
+        raise ValueError(f"{directory}: expected a classes.json that names the classes.")
+    if (directory / METADATA).is_file():
+        metadata = read_metadata(directory)
+        model = from_preset(directory, dtype=precision)
+        return Trained(
+            (model,),
+            classes,
+            metadata.get("size"),
+            metadata.get("lowest_confidence"),
+            metadata.get("description") or "",
+        )
+    model = keras.saving.load_model(directory / RUN_MODEL, compile=False)
+    return Trained((model if precision == "float32" else in_precision(model, precision),), classes)

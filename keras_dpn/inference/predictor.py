@@ -1,0 +1,425 @@
+"""Predictor: class probabilities of whole images and videos, from one network or several."""
+
+import itertools
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from keras_dpn.crf import refine
+from keras_dpn.graph import is_functional
+from keras_dpn.inference.settings import InferenceSettings
+from keras_dpn.inference.tiles import OVERLAP, predict_tiles, side_for_memory, stitch
+from keras_dpn.inference.video import Flow, clip_logits
+from keras_dpn.probabilities import softmax, to_labels
+
+Models = keras.Model | Sequence[keras.Model]
+Forward = Callable[[np.ndarray], list[np.ndarray]]
+# Models made of the users', whose outputs are the probabilities of one or several heads. Kept
+# here, not on the model: Keras would take an attribute for a sublayer and save it.
+_MODELS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+class Predictor:
+    """Predict the class probabilities of whole images and videos of any size.
+
+    An image is resized to each of the scales (bilinear, antialiased), the logits become
+    probabilities, and these are resized back and averaged, over several networks too. With tiles,
+    an image of more than tile x tile pixels is cut into overlapping squares of that side or less,
+    so that the memory of a forward pass does not grow with the image. A network that sees no
+    further than 3/8 of the overlap then predicts as on the whole image (with `horizontal_flip` if
+    the image's width is a multiple of its stride); what looks further, such as ParseNet's global
+    context, sees the tile only.
+
+    Args:
+        models: takes RGB images (B, H, W, 3) with values 0-255, returns logits (B, H, W, L). Or
+            several, whose probabilities are averaged. Or one network for clips, such as
+            `models.SpatialTemporalDPN`, which takes the frames of a video as they are.
+        settings: scales, flip and tiles.
+        heads: names of the networks' outputs after their parts, in this order, such as ("unary",
+            "final"); "all" for all that they have; None: their output alone, as "final".
+        crf: keyword arguments of `crf.refine`, such as {"num_iterations": 5}; each head is then
+            followed by "HEAD+crf", what a fully connected CRF makes of it.
+
+    Attributes:
+        heads: the names of what is predicted, those of the CRF included, in order.
+        settings: as given, with the tile that the memory allows.
+        crf: as given.
+        clip_frames: how many frames a network for clips spans; None for images.
+        needs_flow: whether it needs the optical flow between them.
+
+    Raises:
+        ValueError: without a model, for an unknown head, a budget of memory that is too small, and
+            for a network for clips with other settings than the default or beside others.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(5, 1)])
+    >>> predictor = Predictor(model, InferenceSettings(scales=(1.0, 2.0)))
+    >>> predictor.probabilities(np.zeros((7, 9, 3), "uint8"))["final"].shape
+    (7, 9, 5)
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        settings: InferenceSettings | None = None,
+        *,
+        heads: Sequence[str] | Literal["all"] | None = None,
+        crf: Mapping[str, Any] | None = None,
+    ) -> None:
+        settings = settings or InferenceSettings()
+        self.models = tuple(models) if isinstance(models, (list, tuple)) else (models,)
+        if not self.models:
+            raise ValueError(
+                "Invalid value for argument `models`: expected one or more, received none."
+            )
+        first = self.models[0]
+        if heads == "all" and not hasattr(first, "stage_names"):
+            heads = None
+        self._network_heads = None if heads is None else check_heads(first, heads)
+        for other in self.models[1:] if heads is not None else ():
+            check_heads(other, self._network_heads)
+        self.crf = None if crf is None else dict(crf)
+        self.heads = self._with_crf_heads(self._network_heads or ("final",))
+        self.clip_frames: int | None = getattr(first, "clip_frames", None)
+        self.needs_flow: bool = getattr(first, "needs_flow", False)
+        if not any(getattr(model, "clip_frames", None) for model in self.models):
+            if settings.memory_gib is not None:
+                memory = settings.memory_gib * 2**30
+                tile = side_for_memory(self.models, memory, settings.scales, settings.overlap)
+                settings = replace(settings, tile=tile, memory_gib=None)
+        elif len(self.models) > 1 or not settings.is_plain:
+            raise ValueError(
+                "A network for clips predicts frames as they are, by itself: leave out other "
+                "models, scales, the horizontal flip and tiles."
+            )
+        self.settings = settings
+
+    def probabilities(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the class probabilities of every pixel of an image at each head.
+
+        Args:
+            image: (H, W, 3), uint8 or float, RGB, 0-255.
+
+        Returns:
+            float32 (H, W, L) by the head's name; each pixel's values sum to 1.
+
+        Raises:
+            ValueError: if the image is not (H, W, 3) with pixels in it, holds neither uint8 nor
+                finite floats, a model's output is not (1, H, W, L), or the network is for clips.
+        """
+        image = check_image(image)
+        maps = stitch(self._tiles(image), image.shape[:2])
+        return self._refined(image, maps)
+
+    def labels(self, image: np.ndarray) -> np.ndarray:
+        """Return the most probable class of every pixel at the last head.
+
+        With tiles and without a CRF, the probabilities of the whole image never exist at once.
+
+        Args:
+            image: as in `probabilities`.
+
+        Returns:
+            uint8 (H, W), or int32 above 256 classes.
+        """
+        if self.crf is not None:
+            return to_labels(self.probabilities(image)[self.heads[-1]])
+        image = check_image(image)
+        labelled = ((*place, [to_labels(maps[-1])]) for *place, maps in self._tiles(image))
+        return stitch(labelled, image.shape[:2])[0]
+
+    def images(self, images: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        """Yield `probabilities` of one image after another, of any sizes.
+
+        While a network works on an image, a thread takes the next two from `images`: a generator
+        that reads and decodes them costs no time then. `images` may have no end.
+        """
+        remaining = iter(images)
+        with ThreadPoolExecutor(1) as reader:
+            waiting = deque(reader.submit(next, remaining, None) for _ in range(2))
+            while (image := waiting.popleft().result()) is not None:
+                waiting.append(reader.submit(next, remaining, None))
+                yield self.probabilities(image)
+
+    def video(
+        self, frames: Iterable[np.ndarray], flow: Flow | None = None
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the class probabilities of a video's frames, in constant memory.
+
+        A network for images sees each frame by itself. A network for clips sees each with its
+        neighbours, its unary term runs once per frame; before the first frame and after the last
+        are copies of them, to which no flow leads.
+
+        Args:
+            frames: uint8 or float (H, W, 3), RGB, 0-255; an iterator will do. For a network for
+                clips all of one size.
+            flow: function from two frames to the flow from the first to the second, float
+                (H, W, 2), (dx, dy) in pixels; or pairs of the flow from each frame to the next and
+                back again. Networks with `needs_flow` need it, others don't use it.
+
+        Yields:
+            As `probabilities`, for each frame in order, `clip_frames` // 2 frames behind.
+
+        Raises:
+            ValueError: without the flow that the network needs, on flow or frames of other sizes,
+                flow with NaN, and as `probabilities`.
+        """
+        if self.clip_frames is None:
+            yield from map(self.probabilities, frames)
+            return
+        if self.needs_flow and flow is None:
+            raise ValueError(
+                "Invalid value for argument `flow`: expected a function from two frames to the "
+                "flow between them, since the network links its frames by flow, received None."
+            )
+        flow = flow if self.needs_flow else None
+        terms, field = self._split()
+        frames, kept = itertools.tee(map(check_image, frames))
+        for logits, frame in zip(
+            clip_logits(terms, field, frames, flow, self.clip_frames), kept, strict=False
+        ):
+            yield self._refined(frame, [softmax(x) for x in logits])
+
+    def clip(self, frames: Sequence[np.ndarray], flow: Flow | None = None) -> dict[str, np.ndarray]:
+        """Return the class probabilities of a clip's middle frame.
+
+        Args:
+            frames: an odd number of them, as in `video`.
+            flow: as in `video`; `zip(forward_flow, backward_flow)` where a clip has both as arrays.
+
+        Raises:
+            ValueError: for an even number of frames, and as `video`.
+        """
+        if len(frames) % 2 == 0:
+            raise ValueError(
+                "Invalid value for argument `frames`: expected an odd number of them, so that one "
+                f"is in the middle, received {len(frames)}."
+            )
+        return next(itertools.islice(self.video(frames, flow), len(frames) // 2, None))
+
+    def _with_crf_heads(self, heads: Sequence[str]) -> tuple[str, ...]:
+        if self.crf is None:
+            return tuple(heads)
+        return tuple(name for head in heads for name in (head, f"{head}+crf"))
+
+    def _refined(self, image: np.ndarray, maps: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """The maps of the heads by their names, each followed by what the CRF makes of it."""
+        if self.crf is not None:
+            maps = [p for found in maps for p in (found, refine(image, found, **self.crf))]
+        return dict(zip(self.heads, maps, strict=True))
+
+    def _tiles(self, image: np.ndarray):
+        if self.clip_frames is not None:
+            raise ValueError(
+                "The network is for clips: use `video`, or `clip` for the middle one of some "
+                "frames."
+            )
+        settings = self.settings
+        flips = (False, True) if settings.horizontal_flip else (False,)
+        forwards = [_forward(model, self._network_heads) for model in self.models]
+        views = list(itertools.product(settings.scales, flips, forwards))
+        return predict_tiles(
+            lambda tile: _mean_of_views(tile, views), image, settings.tile, settings.overlap
+        )
+
+    def _split(self) -> tuple[keras.Model, keras.Model]:
+        (model,) = self.models
+        heads = self._network_heads or ("final",)
+        cache = _MODELS.setdefault(model, {})
+        key = ("split", *heads)
+        if key not in cache:
+            cache[key] = model.split(heads)
+        return cache[key]
+
+
+def predict_probabilities(
+    model: Models,
+    image: np.ndarray,
+    scales: Sequence[float] = (1.0,),
+    horizontal_flip: bool = False,
+    tile: int | None = None,
+    overlap: int = OVERLAP,
+) -> np.ndarray:
+    """Return the class probabilities of every pixel of one image, float32 (H, W, L).
+
+    Args:
+        model: as in `Predictor`, as all that follow.
+        image: (H, W, 3), uint8 or float, RGB, 0-255.
+        scales: factors for height and width.
+        horizontal_flip: average with the prediction on the flipped image.
+        tile: side of the tiles in pixels; None for the whole image at once.
+        overlap: pixels that neighbouring tiles share.
+
+    Raises:
+        ValueError: as `Predictor` and its `probabilities`.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(5, 1)])
+    >>> predict_probabilities(model, np.zeros((7, 9, 3), "uint8"), scales=(1.0, 2.0)).shape
+    (7, 9, 5)
+    """
+    settings = InferenceSettings(
+        scales=scales, horizontal_flip=horizontal_flip, tile=tile, overlap=overlap
+    )
+    return Predictor(model, settings).probabilities(image)["final"]
+
+
+def predict_labels(
+    model: Models,
+    image: np.ndarray,
+    scales: Sequence[float] = (1.0,),
+    horizontal_flip: bool = False,
+    tile: int | None = None,
+    overlap: int = OVERLAP,
+) -> np.ndarray:
+    """Return the most probable class of every pixel: uint8 (H, W), or int32 above 256 classes.
+
+    Args and Raises as in `predict_probabilities`.
+    """
+    settings = InferenceSettings(
+        scales=scales, horizontal_flip=horizontal_flip, tile=tile, overlap=overlap
+    )
+    return Predictor(model, settings).labels(image)
+
+
+def in_precision(model: keras.Model, policy: str) -> keras.Model:
+    """Return a copy of a model that computes in another precision, with the same weights.
+
+    In half precision ("mixed_bfloat16", "mixed_float16") hardware made for it is several times
+    faster and a pass takes about half the memory. Layers that the network itself keeps in float32,
+    such as its last ones, stay so.
+
+    Args:
+        model: one of `keras_dpn.models`, or any whose configuration leaves the precision to Keras.
+        policy: name of a dtype policy of Keras.
+
+    Raises:
+        ValueError: if the policy is unknown, or the model's configuration fixes the precision, as
+            that of a functional model does.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        copy = type(model).from_config(model.get_config())
+    finally:
+        keras.config.set_dtype_policy(before)
+    wanted = keras.dtype_policies.get(policy).compute_dtype
+    if all(layer.compute_dtype != wanted for layer in copy.layers if layer.weights):
+        raise ValueError(
+            f"Invalid value for argument `model`: expected one that can compute in {wanted}, but "
+            f"the configuration of {model.name!r} fixes its layers' precision."
+        )
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def check_heads(model: keras.Model, heads: Sequence[str] | Literal["all"]) -> tuple[str, ...]:
+    """Return the names of the heads that are wanted, all of the model's for "all".
+
+    Raises:
+        ValueError: for a model without heads, and for names that it doesn't know or that repeat.
+    """
+    known = tuple(getattr(model, "stage_names", ()))
+    if not known:
+        raise ValueError(
+            "Invalid value for argument `model`: expected a model with heads (`stage_names`, "
+            f"`stage_model`) such as `models.DPN`, received {type(model).__name__} "
+            f"'{getattr(model, 'name', '')}'. Leave `heads` out for its one output."
+        )
+    names = known if heads == "all" else tuple(heads)
+    has_stage = getattr(model, "has_stage", known.__contains__)
+    if not names or not all(map(has_stage, names)) or len(set(names)) < len(names):
+        raise ValueError(
+            f"Invalid value for argument `heads`: expected different names among {known}, "
+            f"received {names}."
+        )
+    return names
+
+
+def check_image(image: np.ndarray) -> np.ndarray:
+    """Return the image as an array; ValueError unless it is one RGB image with finite values."""
+    image = np.asarray(image)
+    expected = "Invalid value for argument `image`: expected one RGB image (height, width, 3)"
+    if image.ndim != 3 or image.shape[-1] != 3:
+        hint = " Pass one image at a time, channels last." if image.ndim in (3, 4) else ""
+        raise ValueError(f"{expected}, received shape {image.shape}.{hint}")
+    if 0 in image.shape:
+        raise ValueError(f"{expected} with at least one pixel, received shape {image.shape}.")
+    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
+        raise ValueError(f"{expected} of uint8 or floats from 0 to 255, received {image.dtype}.")
+    if not np.isfinite(image).all():
+        raise ValueError(f"{expected} of finite numbers, received NaN or infinity.")
+    return image
+
+
+def resize(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize (H, W, C) bilinearly, antialiased where it gets smaller: float32.
+
+    Centres of pixels are at half coordinates.
+    """
+    if array.shape[:2] == (height, width):
+        return array
+    from PIL import Image  # here, since the library itself needs only Keras and NumPy
+
+    resized = [
+        Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR)
+        for channel in np.moveaxis(array.astype("float32", copy=False), -1, 0)
+    ]
+    return np.stack([np.asarray(channel) for channel in resized], axis=-1)
+
+
+def _forward(model: keras.Model, heads: tuple[str, ...] | None) -> Forward:
+    """A function from a batch to its probabilities at each head, or at the output."""
+    if heads is None and not is_functional(model):
+        return lambda batch: [softmax(np.asarray(model.predict_on_batch(batch), "float32"))]
+    network = _probability_model(model, heads)
+    return lambda batch: keras.tree.flatten(network.predict_on_batch(batch))
+
+
+def _probability_model(model: keras.Model, heads: tuple[str, ...] | None) -> keras.Model:
+    """A model with the softmax in its graph: NumPy's takes as long as a small network."""
+    cache = _MODELS.setdefault(model, {})
+    if heads not in cache:
+        outputs = model.outputs
+        if heads is not None:
+            names = check_heads(model, heads)
+            outputs = [model.stage_model(name).outputs[0] for name in names]
+        logits = [keras.ops.cast(x, "float32") for x in outputs]
+        cache[heads] = keras.Model(model.inputs[0], [keras.ops.softmax(x) for x in logits])
+    return cache[heads]
+
+
+def _mean_of_views(
+    image: np.ndarray, views: Sequence[tuple[float, bool, Forward]]
+) -> list[np.ndarray]:
+    """Probabilities (H, W, L) at each head: the mean over scales, flips and networks."""
+    image = image.astype("float32")  # one dtype, so that the model is traced once
+    sums: list[np.ndarray] = []
+    for scale, flip, forward in views:
+        height, width = (max(1, round(scale * n)) for n in image.shape[:2])
+        scaled = resize(image, height, width)
+        maps = _forward_one(forward, scaled[:, ::-1] if flip else scaled)
+        maps = [resize(p[:, ::-1] if flip else p, *image.shape[:2]) for p in maps]
+        sums = [s + p for s, p in zip(sums, maps, strict=True)] if sums else maps
+    return [s / np.float32(len(views)) for s in sums] if len(views) > 1 else sums
+
+
+def _forward_one(forward: Forward, image: np.ndarray) -> list[np.ndarray]:
+    """Probabilities (H, W, L) of one image at each head."""
+    maps = forward(np.ascontiguousarray(image[None]))
+    for probabilities in maps:
+        if np.ndim(probabilities) != 4 or probabilities.shape[:3] != (1, *image.shape[:2]):
+            raise ValueError(
+                "Invalid value for argument `model`: expected logits of shape "
+                f"(1, {image.shape[0]}, {image.shape[1]}, classes) for an image of shape "
+                f"{image.shape}, received {np.shape(probabilities)}."
+            )
+    return [probabilities[0] for probabilities in maps]

@@ -1,0 +1,110 @@
+"""Networks for clips over whole videos: each frame in a window of its neighbours."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+import keras
+import numpy as np
+
+from keras_dpn.ops.warp import NO_LINK, check_flow
+
+Flow = Callable[[np.ndarray, np.ndarray], np.ndarray] | Iterable[tuple[np.ndarray, np.ndarray]]
+
+
+def clip_logits(
+    terms: keras.Model,
+    field: keras.Model,
+    frames: Iterable[np.ndarray],
+    flow: Flow | None,
+    length: int,
+) -> Iterator[list[np.ndarray]]:
+    """Yield the logits of each frame of a video, in constant memory.
+
+    Args:
+        terms: from frames to unary term and guide, as of `SpatialTemporalDPN.split`.
+        field: from those and the frames to logits at one or several heads.
+        frames: (H, W, 3), all of one size.
+        flow: as in `Predictor.video`; None where the field doesn't take it.
+        length: frames of a window, odd.
+
+    Yields:
+        (H, W, L) for each head.
+
+    Raises:
+        ValueError: on frames or flow of another size, and fewer flows than frames.
+    """
+    for window in _windows(terms, frames, flow, length):
+        outputs = keras.tree.flatten(field.predict_on_batch(window))
+        # A network that labels all frames gives (1, T, H, W, L).
+        yield [np.asarray(x[0] if x.ndim == 4 else x[0, length // 2]) for x in outputs]
+
+
+def _windows(
+    terms: keras.Model, frames: Iterable[np.ndarray], flow: Flow | None, length: int
+) -> Iterator[list[np.ndarray]]:
+    """What the field takes to label each frame: the window around it, as a batch of one."""
+    window, links = deque(maxlen=length), deque(maxlen=length - 1)
+    pairs = None if flow is None or callable(flow) else iter(flow)
+    for current, is_copy in _padded(_with_terms(terms, frames), length // 2):
+        if window and flow is not None:
+            there, here = window[-1][0], current[0]
+            if is_copy:
+                link = [np.full((*here.shape[:2], 2), NO_LINK, "float32")] * 2
+            elif pairs is None:
+                link = flow(there, here), flow(here, there)
+            else:
+                link = next(pairs, None)
+            if link is None:
+                raise ValueError(
+                    "Invalid value for argument `flow`: expected a pair for each frame but the "
+                    "last, received fewer."
+                )
+            links.append([_checked_flow(f, here.shape) for f in link])
+        window.append(current)
+        if len(window) == length:
+            clip, unary, guide = (np.stack(x)[None] for x in zip(*window, strict=True))
+            flows = [] if flow is None else _stacked_links(links, clip.shape[2:4])
+            yield [unary, guide, clip, *flows]
+
+
+def _with_terms(
+    terms: keras.Model, frames: Iterable[np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Each frame with its unary term and guide."""
+    size = None
+    for frame in frames:
+        size = size or frame.shape
+        if frame.shape != size:
+            raise ValueError(
+                f"Invalid value for argument `frames`: expected frames of one size, {size} as the "
+                f"first, received {frame.shape}."
+            )
+        batch = frame.astype("float32")[None, None]
+        yield frame, *(x[0, 0] for x in terms.predict_on_batch(batch))
+
+
+def _padded(items: Iterable, count: int) -> Iterator[tuple]:
+    """The items, with `count` copies of the first before and of the last after them.
+
+    With each comes whether it has no link to the one before it, as one of the two is such a copy.
+    """
+    last = None
+    for item in items:
+        if last is None:
+            yield from ((item, True) for _ in range(count))
+        yield item, last is None
+        last = item
+    if last is not None:
+        yield from ((last, True) for _ in range(count))
+
+
+def _checked_flow(flow: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    flow = np.asarray(flow)
+    check_flow("flow", flow, shape, "the frames")
+    return flow.astype("float32")
+
+
+def _stacked_links(links: Iterable, size: tuple[int, int]) -> list[np.ndarray]:
+    """Forward and backward flow of a clip, each (1, T-1, H, W, 2)."""
+    steps = np.reshape(np.array([*links], "float32"), (-1, 2, *size, 2))
+    return [steps[None, :, 0], steps[None, :, 1]]

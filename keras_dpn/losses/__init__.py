@@ -1,0 +1,22 @@
+"""Losses of logits on label maps: pixel by pixel, by overlap, and sums of them.
+
+All take ignore labels and class weights, and look at the counted pixels of the whole batch.
+"""
+
+from keras_dpn.losses.lovasz_softmax import LovaszSoftmax
+from keras_dpn.losses.segmentation_cross_entropy import SegmentationCrossEntropy
+from keras_dpn.losses.segmentation_dice import SegmentationDice
+from keras_dpn.losses.segmentation_focal import SegmentationFocal
+from keras_dpn.losses.segmentation_jaccard import SegmentationJaccard
+from keras_dpn.losses.segmentation_tversky import SegmentationTversky
+from keras_dpn.losses.weighted_sum import WeightedSum
+
+__all__ = [
+    "LovaszSoftmax",
+    "SegmentationCrossEntropy",
+    "SegmentationDice",
+    "SegmentationFocal",
+    "SegmentationJaccard",
+    "SegmentationTversky",
+    "WeightedSum",
+]

@@ -1,0 +1,90 @@
+"""What all losses on label maps share: which pixels count, and how much each class does."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_dpn.ops.checks import check_labels
+from keras_dpn.ops.label_maps import read_labels, standardize_ignore_label
+
+
+class LabelMapLoss(keras.losses.Loss):
+    """Base of the losses of logits against label maps, in float32.
+
+    Subclasses implement `compare`; what they return does not depend on pixels that don't count.
+
+    Args:
+        ignore_label: label of pixels that don't count; a tuple of several; None if all count.
+        class_weights: L non-negative numbers, one a class, or None.
+        reduction: "mean", or "sum" over the pixels where the loss has a sum.
+        name: of the loss.
+        dtype: of the loss; float32 by default, whatever `keras.config.floatx()`.
+
+    Shapes:
+        `y_true` `(B, *S)` or `(B, *S, 1)` labels, `y_pred` `(B, *S, L)` logits; `*S` are any
+        number of axes, `(H, W)` for images. All sizes but L may be unknown.
+    """
+
+    def __init__(self, ignore_label, class_weights, name, reduction="mean", dtype=None):
+        super().__init__(name=name, reduction=reduction, dtype=dtype or "float32")
+        if class_weights is not None:
+            class_weights = [float(w) for w in class_weights]
+            if not all(0 <= w < math.inf for w in class_weights):
+                raise ValueError(
+                    "Invalid value for argument `class_weights`: expected non-negative numbers, "
+                    f"received {class_weights}."
+                )
+        self.ignore_label = standardize_ignore_label(ignore_label)
+        self.class_weights = class_weights
+
+    def call(self, y_true, y_pred):
+        check_labels(y_true.shape, y_pred.shape)
+        num_classes = y_pred.shape[-1]
+        y_true = ops.reshape(y_true, (-1,))
+        labels, counted, _ = read_labels(y_true, num_classes, self.ignore_label)
+        logits = ops.cast(ops.reshape(y_pred, (-1, num_classes)), "float32")
+        # Before anything is computed of them: what is not finite there would reach the gradient.
+        logits = ops.where(counted[:, None], logits, 0.0)
+        loss = self.compare(labels, logits, counted)
+        # Keras divides a mean by the number of replicas where it reduces one, no scalar.
+        return ops.reshape(loss, (1,))
+
+    def compare(self, labels, logits, counted):
+        """Return the loss, a scalar.
+
+        Args:
+            labels: int32 `(N,)`, 0 ... L-1; 0 where a pixel does not count.
+            logits: float32 `(N, L)`; 0 where a pixel does not count.
+            counted: bool `(N,)`, which of the N pixels of the batch count.
+        """
+        raise NotImplementedError
+
+    def weights_of_classes(self, num_classes):
+        """Return the weight of each class, float32 `(L,)`."""
+        if self.class_weights is None:
+            return ops.ones((num_classes,), "float32")
+        if len(self.class_weights) != num_classes:
+            raise ValueError(
+                f"Invalid value for argument `class_weights`: expected {num_classes} weights, one "
+                f"for each of the logits' classes, received {len(self.class_weights)}."
+            )
+        return ops.convert_to_tensor(self.class_weights, "float32")
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "ignore_label": self.ignore_label,
+            "class_weights": self.class_weights,
+        }
+
+
+def one_hot_of_counted(labels, counted, num_classes):
+    """Return the truth of each class, float32 `(N, L)`; zeros where a pixel does not count."""
+    return ops.one_hot(ops.where(counted, labels, -1), num_classes, dtype="float32")
+
+
+def weighted_mean(values, weights):
+    """Return the mean of `values`, both `(N,)`; 0 where all weights are 0."""
+    total = ops.sum(weights)
+    return ops.sum(values * weights) / ops.where(total > 0, total, 1.0)

@@ -1,0 +1,24 @@
+"""What Dice, Jaccard and Tversky share: how much truth and prediction of a class overlap."""
+
+from keras import ops
+
+from keras_dpn.losses.label_map_loss import LabelMapLoss, one_hot_of_counted, weighted_mean
+
+
+class OverlapLoss(LabelMapLoss):
+    """One minus the Tversky index of each class, as a mean over the classes that occur.
+
+    Subclasses set `alpha`, the weight of what is predicted without being true, and `beta`, that of
+    what is true without being predicted. Sums are over all counted pixels of the batch.
+    """
+
+    def compare(self, labels, logits, counted):
+        num_classes = logits.shape[-1]
+        truth = one_hot_of_counted(labels, counted, num_classes)
+        probabilities = ops.where(counted[:, None], ops.softmax(logits, axis=-1), 0.0)
+        hits = ops.sum(truth * probabilities, axis=0)  # (L,)
+        predicted, true = ops.sum(probabilities, axis=0), ops.sum(truth, axis=0)
+        whole = hits + self.alpha * (predicted - hits) + self.beta * (true - hits)
+        losses = 1 - hits / ops.where(whole > 0, whole, 1.0)
+        weights = self.weights_of_classes(num_classes) * ops.cast(true > 0, "float32")
+        return weighted_mean(losses, weights)

@@ -1,0 +1,83 @@
+"""SegmentationCrossEntropy: cross-entropy on label maps, with an ignore label and hard pixels."""
+
+import keras
+from keras import ops
+
+from keras_dpn.losses.label_map_loss import LabelMapLoss, weighted_mean
+from keras_dpn.ops.checks import check_one_of
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class SegmentationCrossEntropy(LabelMapLoss):
+    """Cross-entropy of logits against a label map, over the pixels that count.
+
+    The mean is over the weights of all counted pixels of the batch, so that neither ignored pixels
+    nor the padding of a crop dilute it. A batch without a counted pixel has loss 0.
+
+    Args:
+        ignore_label: label of pixels that don't count; a tuple of several; None if all count.
+        class_weights: L non-negative numbers, one a class, or None. Median-frequency weights
+            (median of the classes' frequencies over a class's own) lift rare classes.
+        hard_ratio: in (0, 1], the share of the counted pixels, the hardest, that count
+            (`hm_ratio` of the DPN author's unary solver: 0.5).
+        reduction: "mean", or "sum" over the batch, as ParseNet's solver has it: the mean times the
+            weights of all counted pixels.
+
+    Shapes:
+        `y_true` `(B, H, W)` integers, 0 ... L-1 or an ignore label; `y_pred` `(B, H, W, L)` logits.
+        In a compiled step, where no error can be raised, a label out of range does not count.
+
+    Raises:
+        ValueError: if `hard_ratio` is outside (0, 1], weights are negative or their number is not
+            the number of classes, `reduction` is another, `ignore_label` is no integer, labels and
+            logits differ in size, or a label is out of range or a fraction.
+
+    Example:
+
+    >>> loss = SegmentationCrossEntropy(ignore_label=255)
+    >>> logits = keras.ops.zeros((1, 1, 2, 4))
+    >>> round(float(loss(keras.ops.array([[[3, 255]]]), logits)), 4)  # ln 4
+    1.3863
+    """
+
+    def __init__(
+        self,
+        ignore_label=255,
+        class_weights=None,
+        hard_ratio=1.0,
+        reduction="mean",
+        name="segmentation_cross_entropy",
+        **kwargs,
+    ):
+        check_one_of("reduction", reduction, ("mean", "sum"))
+        super().__init__(ignore_label, class_weights, name, reduction, **kwargs)
+        if not 0 < hard_ratio <= 1:
+            raise ValueError(
+                "Invalid value for argument `hard_ratio`: expected a number in (0, 1], received "
+                f"{hard_ratio}."
+            )
+        self.hard_ratio = hard_ratio
+
+    def compare(self, labels, logits, counted):
+        losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        weights = ops.cast(counted, "float32")
+        if self.hard_ratio < 1:
+            weights = weights * self._hard_pixels(losses, weights)
+        weights = weights * ops.take(self.weights_of_classes(logits.shape[-1]), labels)
+        if self.reduction == "sum":
+            return ops.sum(losses * weights)
+        return weighted_mean(losses, weights)
+
+    def _hard_pixels(self, losses, weights):
+        """1 for the hardest pixels among those that count, else 0."""
+        ranked = ops.flip(ops.sort(ops.where(weights > 0, ops.stop_gradient(losses), -1.0)))
+        keep = ops.cast(ops.ceil(self.hard_ratio * ops.sum(weights)), "int32")
+        threshold = ops.take(ranked, ops.maximum(keep - 1, 0))
+        return ops.cast(losses >= threshold, "float32")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "hard_ratio": self.hard_ratio,
+            "reduction": self.reduction,
+        }

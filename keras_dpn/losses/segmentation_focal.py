@@ -1,0 +1,70 @@
+"""SegmentationFocal: the focal loss on label maps."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_dpn.losses.label_map_loss import LabelMapLoss, weighted_mean
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class SegmentationFocal(LabelMapLoss):
+    """Focal loss of logits against a label map: easy pixels weigh less.
+
+    The cross-entropy of a pixel times (1 - p) ** gamma, p the probability of its class; the mean is
+    that of `SegmentationCrossEntropy`. A batch without a counted pixel has loss 0. Without ignored
+    pixels and class weights it is `keras.losses.CategoricalFocalCrossentropy(alpha=1.0,
+    gamma=gamma, from_logits=True)` of the one-hot labels.
+
+    Args:
+        ignore_label: label of pixels that don't count; a tuple of several; None if all count.
+        class_weights: L non-negative numbers, one a class, or None: the paper's alpha.
+        gamma: from 0 up; 0 is the cross-entropy.
+
+    Shapes:
+        `y_true` `(B, H, W)` integers, 0 ... L-1 or an ignore label; `y_pred` `(B, H, W, L)` logits.
+        In a compiled step, where no error can be raised, a label out of range does not count.
+
+    Raises:
+        ValueError: if `gamma` is negative, weights are negative or their number is not the number
+            of classes, `ignore_label` is no integer, labels and logits differ in size, or a label
+            is out of range or a fraction.
+
+    References:
+    - Lin et al., Focal loss for dense object detection (https://arxiv.org/abs/1708.02002), eq. (4)
+
+    Example:
+
+    >>> loss = SegmentationFocal(gamma=2.0)
+    >>> logits = keras.ops.zeros((1, 1, 2, 4))
+    >>> round(float(loss(keras.ops.array([[[3, 255]]]), logits)), 4)  # (3/4)^2 ln 4
+    0.7798
+    """
+
+    def __init__(
+        self,
+        ignore_label=255,
+        class_weights=None,
+        gamma=2.0,
+        name="segmentation_focal",
+        **kwargs,
+    ):
+        super().__init__(ignore_label, class_weights, name, **kwargs)
+        if not 0 <= gamma < math.inf:
+            raise ValueError(
+                "Invalid value for argument `gamma`: expected a number from 0 up, received "
+                f"{gamma}."
+            )
+        self.gamma = gamma
+
+    def compare(self, labels, logits, counted):
+        losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        # Above 0, as the gradient of a power below 1 is infinite there.
+        missing = ops.maximum(-ops.expm1(-losses), 1e-12)
+        weights = ops.cast(counted, "float32")
+        weights = weights * ops.take(self.weights_of_classes(logits.shape[-1]), labels)
+        return weighted_mean(ops.power(missing, self.gamma) * losses, weights)
+
+    def get_config(self):
+        return {**super().get_config(), "gamma": self.gamma}

@@ -1,0 +1,66 @@
+"""WeightedSum: several losses of the same labels and logits as one."""
+
+import math
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class WeightedSum(keras.losses.Loss):
+    """Add up losses of the same labels and predictions, each times its weight.
+
+    Dice or Lovász-softmax beside the cross-entropy is the usual mixture: one sees the shapes of
+    small classes, the other keeps the gradient of single pixels alive.
+
+    Args:
+        losses: instances of `keras.losses.Loss` that reduce to a number.
+        weights: non-negative numbers, one a loss; None: 1 each.
+
+    Shapes:
+        `y_true` and `y_pred` are what each of the losses takes.
+
+    Raises:
+        ValueError: without any loss, for something else than a loss, and if weights are negative or
+            are not as many as losses.
+
+    Example:
+
+    >>> from keras_dpn.losses import SegmentationCrossEntropy, SegmentationDice
+    >>> loss = WeightedSum([SegmentationCrossEntropy(), SegmentationDice()], weights=[1.0, 0.5])
+    >>> logits = keras.ops.log([[[[0.75, 0.25], [0.5, 0.5]]]])
+    >>> round(float(loss(keras.ops.array([[[0, 1]]]), logits)), 4)  # 0.4904 + 0.381 / 2
+    0.6809
+    """
+
+    def __init__(self, losses, weights=None, name="weighted_sum", dtype=None):
+        super().__init__(name=name, reduction="mean", dtype=dtype or "float32")
+        losses = list(losses)
+        weights = [1.0] * len(losses) if weights is None else [float(w) for w in weights]
+        if not losses or not all(isinstance(loss, keras.losses.Loss) for loss in losses):
+            raise ValueError(
+                "Invalid value for argument `losses`: expected instances of keras.losses.Loss, one "
+                f"at least, received {losses}."
+            )
+        if len(weights) != len(losses) or not all(0 <= w < math.inf for w in weights):
+            raise ValueError(
+                f"Invalid value for argument `weights`: expected {len(losses)} non-negative "
+                f"numbers, one for each of `losses`, received {weights}."
+            )
+        self.losses = losses
+        self.weights = weights
+
+    def call(self, y_true, y_pred):
+        pairs = zip(self.weights, self.losses, strict=True)
+        return sum(weight * loss(y_true, y_pred) for weight, loss in pairs)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "losses": [keras.losses.serialize(loss) for loss in self.losses],
+            "weights": self.weights,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        losses = [keras.losses.deserialize(loss) for loss in config["losses"]]
+        return cls(**{**config, "losses": losses})

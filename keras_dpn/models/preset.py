@@ -1,0 +1,88 @@
+"""Networks from presets: built by their configuration, filled, fitted to other classes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_dpn.models.pretrained import load_pretrained
+from keras_dpn.presets.files import CONFIG, METADATA, read_json
+from keras_dpn.presets.source import find, weights_file
+
+
+def from_preset(
+    preset: str | Path,
+    num_classes: int | None = None,
+    dtype: str | None = None,
+    load_weights: bool = True,
+    *,
+    network: type[keras.Model] = keras.Model,
+    **overrides: Any,
+) -> keras.Model:
+    """Build the network of a preset, whichever of `keras_dpn.models` it is.
+
+    Args:
+        preset: name of an included preset (`keras_dpn.presets.available()`), a preset's directory,
+            the directory of a finished training run, or `hf://org/name[@revision]`.
+        num_classes: another number of classes. All weights are kept but those of the classifiers
+            and of the label contexts, which start anew.
+        dtype: name of the dtype policy to compute in, such as "mixed_bfloat16"; None for Keras's
+            current one.
+        load_weights: False for the architecture alone.
+        network: the class that the network must be of.
+        **overrides: other constructor arguments than the preset's, such as `num_iterations=3`.
+            Weights that don't fit them start anew.
+
+    Returns:
+        The network; `keras.Model` with the methods of `keras_dpn.models.DPN` and the like.
+
+    Raises:
+        ValueError: for an unknown name, damaged files, and a network of another class.
+        TypeError: for arguments that the network doesn't know.
+        OSError: where a download fails.
+
+    Example:
+
+    >>> model = from_preset("dpn_scenes", num_classes=3)
+    >>> model(keras.ops.zeros((1, 16, 16, 3))).shape
+    (1, 16, 16, 3)
+    """
+    directory = find(preset)
+    weights = weights_file(directory)
+    if (directory / METADATA).is_file():
+        config = read_json(directory / CONFIG)
+        kind = keras.saving.get_registered_object(str(config.get("registered_name")))
+        arguments = config.get("config")
+    else:
+        trained = keras.saving.load_model(weights, compile=False)
+        kind, arguments = type(trained), trained.get_config()
+    if not (isinstance(kind, type) and issubclass(kind, network)):
+        found = getattr(kind, "__name__", kind)
+        raise ValueError(
+            f"{preset}: expected a network of class {network.__name__}, received {found}. "
+            "`keras_dpn.models.from_preset` takes any."
+        )
+    if num_classes is not None:
+        overrides["num_classes"] = num_classes
+    with _dtype_policy(dtype):
+        model = kind.from_config(arguments | overrides)
+    if load_weights and overrides:
+        load_pretrained(model, weights)
+    elif load_weights and weights.suffix == ".h5":
+        model.load_weights(weights)
+    elif load_weights:
+        model.set_weights(trained.get_weights())
+    return model
+
+
+@contextmanager
+def _dtype_policy(name: str | None) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    if name is not None:
+        keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

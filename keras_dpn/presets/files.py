@@ -1,0 +1,184 @@
+"""The files of a preset: written whole or not at all, and checked before they are read."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from keras_dpn import __version__
+from keras_dpn.classes import Classes
+from keras_dpn.files import written_whole
+
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # as keras.saving.load_model reads them
+METADATA, CLASSES, CARD = "metadata.json", "classes.json", "README.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a preset says of its network.
+
+    Args:
+        description: a line on what it labels and what it was trained on.
+        miou: mean IoU in percent on the validation split, if known.
+        size: the shorter side, in pixels, of the images that it was trained on; larger and smaller
+            ones are resized to it before the network sees them. None: no size in particular.
+        lowest_confidence: the lowest mean confidence, 0 to 1, of a validation image; images below
+            it look like nothing that the network was trained on.
+        text: the model card, Markdown: data, command, scores per class, weaknesses, licence.
+    """
+
+    description: str = ""
+    miou: float | None = None
+    size: int | None = None
+    lowest_confidence: float | None = None
+    text: str = ""
+
+
+def write_preset(
+    model: keras.Model,
+    directory: Path,
+    *,
+    classes: Classes | None = None,
+    card: Card | None = None,
+    weights_dtype: str = "float32",
+) -> None:
+    """Write a preset's directory, whole or not at all.
+
+    Args:
+        model: a network of `keras_dpn.models`.
+        directory: a new or empty directory.
+        classes: names and colours of the model's classes.
+        card: what else is known of the model.
+        weights_dtype: "float32", or "float16" for files of half the size.
+
+    Raises:
+        ValueError: for a directory that holds something, another number of classes than the
+            model's, another dtype, or weights beyond the range of float16.
+    """
+    card = card or Card()
+    if weights_dtype not in ("float32", "float16"):
+        raise ValueError(
+            "Invalid value for argument `weights_dtype`: expected 'float32' or 'float16', received "
+            f"{weights_dtype!r}."
+        )
+    if classes is not None and classes.num_classes != model.num_classes:
+        raise ValueError(
+            f"Invalid value for argument `classes`: expected {model.num_classes} as the model has, "
+            f"received {classes.num_classes}."
+        )
+    directory = Path(directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ValueError(f"{directory}: expected a new or an empty directory, it holds something.")
+    with written_whole(directory) as partial:
+        keras.saving.save_model(model, str(partial), zipped=False)
+        if (partial / "assets").is_dir():  # keras 3.15.1 makes it where the path is absolute
+            (partial / "assets").rmdir()  # empty: no network here has any
+        if weights_dtype != "float32":
+            _narrow(partial / WEIGHTS, weights_dtype)
+        if classes is not None:
+            _write_json(partial / CLASSES, classes.to_json())
+        if card.text:
+            (partial / CARD).write_text(card.text, encoding="utf-8")
+        _write_json(partial / METADATA, _metadata(model, partial, card, weights_dtype))
+
+
+def read_metadata(directory: Path) -> dict[str, Any]:
+    """Return what `metadata.json` says.
+
+    Raises:
+        ValueError: where the directory is no preset, or a file of it is damaged.
+    """
+    metadata = read_json(directory / METADATA)
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("sha256"), dict):
+        raise ValueError(
+            f"{directory / METADATA}: expected the metadata of a preset, with the SHA-256 of its "
+            "files. Write the preset again with `save_to_preset`."
+        )
+    return metadata
+
+
+def check_files(directory: Path, metadata: dict[str, Any]) -> None:
+    """Raise ValueError unless each file has the SHA-256 that the metadata says."""
+    for name, expected in metadata["sha256"].items():
+        path = directory / name
+        if Path(name).name != name or not path.is_file():
+            raise ValueError(f"{path}: the preset lacks this file. Download or copy it again.")
+        received = sha256(path)
+        if received != expected:
+            raise ValueError(
+                f"{path}: expected SHA-256 {expected}, received {received}; the file is damaged or "
+                "was changed. Download or copy the preset again."
+            )
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; ValueError names a file that is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file.") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected JSON, found {error}.") from None
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _metadata(
+    model: keras.Model, directory: Path, card: Card, weights_dtype: str
+) -> dict[str, Any]:
+    facts = asdict(card)
+    del facts["text"]
+    names = sorted(path.name for path in directory.iterdir() if path.name != METADATA)
+    return {
+        **read_json(directory / METADATA),  # Keras's own: its version and the date
+        "keras_dpn_version": __version__,
+        "date_saved": datetime.now(UTC).strftime("%Y-%m-%d@%H:%M:%S"),
+        "network": type(model).__name__,
+        "parameters": int(model.count_params()),
+        "weights_dtype": weights_dtype,
+        **facts,
+        "sha256": {name: sha256(directory / name) for name in names},
+    }
+
+
+def _narrow(path: Path, dtype: str) -> None:
+    """Rewrite a weights file with its floats in another type."""
+    source, target = path, path.with_suffix(".narrow")
+    with h5py.File(source, "r") as old, h5py.File(target, "w") as new:
+
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Group):
+                made = new.require_group(name)
+            else:
+                value = item[()]
+                if value.dtype == np.float32:
+                    with np.errstate(over="ignore"):  # refused below
+                        value = value.astype(dtype)
+                    if not np.isfinite(value).all():
+                        raise ValueError(
+                            f"Invalid value for argument `weights_dtype`: {name} has values beyond "
+                            f"the range of {dtype}; use 'float32'."
+                        )
+                made = new.create_dataset(name, data=value)
+            for key, attribute in item.attrs.items():
+                made.attrs[key] = attribute
+
+        old.visititems(copy)
+        for key, attribute in old.attrs.items():
+            new.attrs[key] = attribute
+    os.replace(target, source)
+
+
+def _write_json(path: Path, values: Any) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,156 @@
+"""Presets by name, directory, training run or address: which there are, and where they are."""
+
+import difflib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from keras_dpn.classes import Classes
+from keras_dpn.presets.files import (
+    CLASSES,
+    CONFIG,
+    METADATA,
+    WEIGHTS,
+    check_files,
+    read_json,
+    read_metadata,
+)
+
+_INCLUDED = Path(__file__).parent  # a directory for each
+_HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+RUN_MODEL = "model.keras"  # of a training run's directory, beside its classes.json
+
+
+@dataclass(frozen=True)
+class PresetInfo:
+    """What a preset is, without loading it.
+
+    Attributes:
+        name: as `from_preset` takes it.
+        network: name of its class in `keras_dpn.models`.
+        description: what it labels and what it was trained on.
+        parameters: how many weights it has.
+        classes: names of its classes; empty where the preset doesn't say.
+        miou: mean IoU in percent on its validation split; None where it isn't known.
+    """
+
+    name: str
+    network: str
+    description: str
+    parameters: int
+    classes: tuple[str, ...]
+    miou: float | None
+
+
+@cache
+def available() -> dict[str, PresetInfo]:
+    """Return the presets that come with the package, by name.
+
+    Example:
+
+    >>> available()["dpn_scenes"].network
+    'DPN'
+    """
+    found = sorted(path.parent for path in _INCLUDED.glob(f"*/{METADATA}"))
+    return {directory.name: _info(directory) for directory in found}
+
+
+def is_directory(source: str | Path) -> bool:
+    """Whether a source of weights is a preset or a run rather than a file."""
+    text = str(source)
+    return text in available() or text.startswith("hf://") or Path(source).is_dir()
+
+
+def find(source: str | Path) -> Path:
+    """Return the local directory of a preset or a run, downloaded if it is on the Hub.
+
+    Args:
+        source: the name of an included preset, a preset's directory, the directory of a finished
+            training run, or `hf://org/name[@revision]` on the Hugging Face Hub (needs
+            huggingface_hub). A local directory never touches the network.
+
+    Raises:
+        ValueError: for an unknown name, and a directory that is neither.
+        OSError: where a download fails.
+    """
+    text = str(source)
+    if text.startswith("hf://"):
+        return _download(text)
+    if text in available():
+        return _INCLUDED / text
+    directory = Path(source)
+    if (directory / METADATA).is_file() or (directory / RUN_MODEL).is_file():
+        return directory
+    if directory.is_dir():
+        raise ValueError(
+            f"{directory}: expected a preset ({CONFIG}, {WEIGHTS}, {METADATA}) or a finished "
+            f"training run ({RUN_MODEL}), found neither."
+        )
+    near = difflib.get_close_matches(text, available(), 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(
+        f"Invalid value for argument `preset`: expected one of {', '.join(available())}, a "
+        f"directory, or hf://org/name, received {text!r}.{hint}"
+    )
+
+
+def weights_file(directory: Path) -> Path:
+    """Return the file with the weights of a preset, checked, or of a run.
+
+    Args:
+        directory: as of `find`.
+
+    Raises:
+        ValueError: where a file of the preset is damaged.
+    """
+    if not (directory / METADATA).is_file():
+        return directory / RUN_MODEL
+    check_files(directory, read_metadata(directory))
+    return directory / WEIGHTS
+
+
+def read_classes(directory: Path) -> Classes | None:
+    """Return the classes that a preset or a run names; None where it names none."""
+    path = directory / CLASSES
+    return Classes.from_json(read_json(path)) if path.is_file() else None
+
+
+def _info(directory: Path) -> PresetInfo:
+    metadata = read_metadata(directory)
+    classes = read_classes(directory)
+    return PresetInfo(
+        name=directory.name,
+        network=metadata["network"],
+        description=metadata["description"],
+        parameters=metadata["parameters"],
+        classes=classes.names if classes else (),
+        miou=metadata["miou"],
+    )
+
+
+def _download(address: str) -> Path:
+    match = _HUB.fullmatch(address)
+    if match is None:
+        raise ValueError(
+            "Invalid value for argument `preset`: expected hf://org/name or "
+            f"hf://org/name@revision, received {address!r}."
+        )
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError:
+        raise ValueError(
+            f"{address}: presets on the Hugging Face Hub need huggingface_hub; install it with "
+            "pip install huggingface_hub."
+        ) from None
+    files = [CONFIG, WEIGHTS, METADATA, CLASSES, "README.md"]
+    try:
+        path = huggingface_hub.snapshot_download(
+            match["repo"], revision=match["revision"], allow_patterns=files
+        )
+    except Exception as error:  # of many kinds: no network, no such repository, no permission
+        raise OSError(
+            f"{address}: the download failed: {error}. Check the name and the connection, or give "
+            "a local directory."
+        ) from error
+    return Path(path)

@@ -1,0 +1,381 @@
+"""Segmenter: images and videos in, label maps out, in three lines."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import tee
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from keras_dpn.classes import Classes
+from keras_dpn.files import written_whole
+from keras_dpn.inference.loading import load_trained
+from keras_dpn.inference.predictor import Predictor, check_image, resize
+from keras_dpn.inference.settings import InferenceSettings
+from keras_dpn.inference.video import Flow
+from keras_dpn.probabilities import to_labels
+from keras_dpn.viz import image_png, label_png, overlay
+
+
+class Segmentation:
+    """The labels of one image.
+
+    Attributes:
+        image: the image, uint8 or float (H, W, 3).
+        classes: `Classes`, names and colours of the labels.
+        maps: probabilities (h, w, L) by head, at the size that the network saw.
+        source: the file of the image; None if it came as an array.
+        is_unfamiliar: whether the network is less sure of its labels than of any validation
+            image's, as of an image that looks like nothing it was trained on; None if the
+            network's confidence isn't known.
+    """
+
+    def __init__(
+        self,
+        image: np.ndarray,
+        maps: Mapping[str, np.ndarray],
+        classes: Classes,
+        *,
+        source: Path | None = None,
+        lowest_confidence: float | None = None,
+    ) -> None:
+        self.image = image
+        self.maps = dict(maps)
+        self.classes = classes
+        self.source = source
+        self._lowest_confidence = lowest_confidence
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The most probable class of every pixel, uint8 (H, W)."""
+        return self.head_labels(self._last)
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """The probability of every class at every pixel, float32 (H, W, L)."""
+        return self.head_probabilities(self._last)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The fraction of the pixels by the class's name, the largest first, without zeros."""
+        counts = np.bincount(self.labels.ravel(), minlength=self.classes.num_classes)
+        found = {self.classes.names[i]: counts[i] / self.labels.size for i in np.argsort(-counts)}
+        return {name: float(share) for name, share in found.items() if share}
+
+    @cached_property
+    def confidence(self) -> float:
+        """The mean, over the pixels, of the most probable class's probability, 0 to 1."""
+        return float(self.maps[self._last].max(axis=-1).mean())
+
+    @property
+    def is_unfamiliar(self) -> bool | None:
+        """Whether the network is less sure of this image than of any validation image."""
+        if self._lowest_confidence is None:
+            return None
+        return self.confidence < self._lowest_confidence
+
+    def head_probabilities(self, head: str) -> np.ndarray:
+        """Return the probabilities at one of the heads, float32 (H, W, L).
+
+        Args:
+            head: a key of `maps`.
+
+        Raises:
+            KeyError: for another name.
+        """
+        return resize(self.maps[head], *self.image.shape[:2])
+
+    def head_labels(self, head: str) -> np.ndarray:
+        """Return the labels at one of the heads, uint8 (H, W).
+
+        Args:
+            head: a key of `maps`.
+
+        Raises:
+            KeyError: for another name.
+        """
+        maps, size = self.maps[head], self.image.shape[:2]
+        if maps.shape[:2] == size:
+            return to_labels(maps)
+        best, labels = np.zeros(size, "float32"), np.zeros(size, "uint8")
+        for index in range(maps.shape[-1]):  # at once they take a hundred times an image's bytes
+            probability = resize(maps[..., index : index + 1], *size)[..., 0]
+            higher = probability > best
+            best[higher], labels[higher] = probability[higher], index
+        return labels
+
+    def head_confidences(self, head: str) -> np.ndarray:
+        """Return the most probable class's probability at one of the heads, float32 (H, W).
+
+        Args:
+            head: a key of `maps`.
+
+        Raises:
+            KeyError: for another name.
+        """
+        highest = self.maps[head].max(axis=-1, keepdims=True)
+        return resize(highest, *self.image.shape[:2])[..., 0]
+
+    def overlay(self, alpha: float = 0.5) -> np.ndarray:
+        """Return the image with the labels' colours over it, uint8 (H, W, 3).
+
+        Args:
+            alpha: weight of the colours, 0 to 1.
+        """
+        return overlay(self.image, self.labels, self.classes.colors, self.classes.ignore, alpha)
+
+    def save(self, path: str | Path, what: Literal["labels", "overlay"] = "labels") -> None:
+        """Write the labels, or the image with their colours over it, as a PNG file.
+
+        Args:
+            path: NAME.png. The file of the image itself is never overwritten.
+            what: "labels", a palette PNG whose values are the labels and which viewers show in
+                the classes' colours; or "overlay".
+
+        Raises:
+            ValueError: for another suffix or value, and for the image's own file.
+            OSError: if the file can't be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise ValueError(
+                f"{path}: expected a name that ends in .png, which keeps every label as it is."
+            )
+        if what not in ("labels", "overlay"):
+            raise ValueError(
+                "Invalid value for argument `what`: expected 'labels' or 'overlay', received "
+                f"{what!r}."
+            )
+        if self.source is not None and path.resolve() == self.source.resolve():
+            raise ValueError(f"{path}: the result would overwrite the image. Give another name.")
+        if what == "labels":
+            content = label_png(self.labels, self.classes.colors, self.classes.ignore)
+        else:
+            content = image_png(self.overlay())
+        with written_whole(path) as partial:
+            partial.write_bytes(content)
+
+    @property
+    def _last(self) -> str:
+        return next(reversed(self.maps))
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        found = ", ".join(f"{name} {share:.0%}" for name, share in list(self.shares.items())[:5])
+        return f"<Segmentation {width}x{height}: {found}>"
+
+
+class Segmenter:
+    """Label images and videos with a trained network.
+
+    It brings an image to the size that the network was trained for, cuts it into tiles where the
+    memory doesn't hold it, and brings the labels back to the image's own size.
+
+    Args:
+        models: a network that returns logits (B, H, W, L) from RGB images 0-255; several, whose
+            probabilities are averaged; or one for clips, as `models.SpatialTemporalDPN`.
+        classes: `keras_dpn.Classes`, names and colours of the L labels.
+        settings: scales, flip, tiles; see `InferenceSettings`.
+        heads: names of the network's outputs to keep in `Segmentation.maps`, the labels are those
+            of the last; "all", or None for the final one.
+        crf: keyword arguments of `keras_dpn.crf.refine`, for a fully connected CRF behind it.
+        size: shorter side in pixels to which images are resized before the network sees them;
+            None for the size that they have.
+        lowest_confidence: mean confidence, 0 to 1, below which an image counts as unfamiliar.
+
+    Attributes:
+        classes, size, lowest_confidence: as given.
+        predictor: the `Predictor` behind it.
+        description: a line on the network.
+
+    Raises:
+        ValueError: for values out of these ranges.
+
+    Example:
+
+    >>> segmenter = Segmenter.from_preset("dpn_scenes")
+    >>> result = segmenter(np.zeros((96, 128, 3), "uint8"))
+    >>> result.labels.shape
+    (96, 128)
+    """
+
+    def __init__(
+        self,
+        models: keras.Model | Sequence[keras.Model],
+        classes: Classes,
+        settings: InferenceSettings | None = None,
+        *,
+        heads: Sequence[str] | Literal["all"] | None = None,
+        crf: Mapping[str, Any] | None = None,
+        size: int | None = None,
+        lowest_confidence: float | None = None,
+        description: str = "",
+    ) -> None:
+        if size is not None and size < 1:
+            raise ValueError(
+                f"Invalid value for argument `size`: expected pixels from 1 up, received {size}."
+            )
+        self.predictor = Predictor(models, settings, heads=heads, crf=crf)
+        self.classes = classes
+        self.size = size
+        self.lowest_confidence = lowest_confidence
+        self.description = description
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str | Path | Sequence[str | Path],
+        *,
+        scales: Sequence[float] = (1.0,),
+        horizontal_flip: bool = False,
+        tile: int | None = None,
+        memory_gib: float | None = 4.0,
+        heads: Sequence[str] | Literal["all"] | None = None,
+        crf: Mapping[str, Any] | None = None,
+        precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
+        size: int | None | Literal["preset"] = "preset",
+    ) -> "Segmenter":
+        """Load a trained network.
+
+        Args:
+            preset: name of an included preset (`keras_dpn.presets.available()`), a preset's
+                directory, the directory of a finished training run, or
+                `hf://org/name[@revision]`. Several are averaged.
+            scales: factors for the image's height and width; the probabilities are averaged.
+            horizontal_flip: average with the prediction on the flipped image.
+            tile: side of the tiles in pixels into which larger images are cut; None for as large
+                as the memory allows.
+            memory_gib: GiB that one forward pass may take; None for whole images, whatever it
+                takes. Without effect on networks for clips.
+            heads: names of the network's outputs to keep; "all", or None for the final one.
+            crf: keyword arguments of `keras_dpn.crf.refine`, {} for its defaults; None: no CRF.
+            precision: what the network computes in.
+            size: shorter side to which images are resized first; "preset" for what the network was
+                trained on, None for the size that they have.
+
+        Raises:
+            ValueError: for an unknown name, damaged files, values out of their ranges.
+            OSError: where a download fails.
+        """
+        sources = [preset] if isinstance(preset, (str, Path)) else list(preset)
+        trained = load_trained(sources, precision)
+        settings = InferenceSettings(
+            scales=tuple(scales),
+            horizontal_flip=horizontal_flip,
+            tile=tile,
+            memory_gib=memory_gib if tile is None else None,
+        )
+        return cls(
+            trained.models,
+            trained.classes,
+            settings,
+            heads=heads,
+            crf=crf,
+            size=trained.size if size == "preset" else size,
+            lowest_confidence=trained.lowest_confidence,
+            description=trained.description,
+        )
+
+    def __call__(self, source: Any) -> Segmentation | list[Segmentation] | Iterator[Segmentation]:
+        """Label an image, several, or a video.
+
+        Args:
+            source: path of an image or of a video; an image as an array (H, W, 3), RGB, 0-255,
+                uint8 or float, or as a Pillow image; or a list of these, without videos.
+
+        Returns:
+            `Segmentation`; a list of them for a list; an iterator over the frames for a video.
+
+        Raises:
+            ValueError: naming the file or the argument, where it can't be read or is no image.
+            TypeError: for another type.
+        """
+        if isinstance(source, (list, tuple)):
+            return [self.image(item) for item in source]
+        if isinstance(source, (str, Path)) and _is_video(Path(source)):
+            return self.video(source)
+        return self.image(source)
+
+    def image(self, source: Any) -> Segmentation:
+        """Label one image: a path, an array or a Pillow image, see `__call__`."""
+        image = _read(source)
+        maps = self.predictor.probabilities(self._resized(image))
+        path = Path(source) if isinstance(source, (str, Path)) else None
+        return self._segmentation(image, maps, path)
+
+    def labels(self, source: Any) -> np.ndarray:
+        """Return the label map of one image alone, uint8 (H, W), with the least memory.
+
+        Args:
+            source: as in `image`.
+        """
+        image = _read(source)
+        resized = self._resized(image)
+        if resized.shape == image.shape:  # tile by tile, without the whole image's probabilities
+            return self.predictor.labels(image)
+        return self._segmentation(image, self.predictor.probabilities(resized), None).labels
+
+    def video(
+        self, source: str | Path | Iterable[np.ndarray], flow: Flow | None = None
+    ) -> Iterator[Segmentation]:
+        """Yield the labels of a video's frames, one after another, in constant memory.
+
+        Args:
+            source: path of a video, or its frames, uint8 (H, W, 3), RGB; an iterator will do.
+            flow: as in `Predictor.video`, between frames of the size that the network sees;
+                OpenCV's DIS where the network needs flow and none is given.
+
+        Raises:
+            ValueError: naming the file, where it can't be read, and as `Predictor.video`.
+        """
+        if isinstance(source, (str, Path)):
+            from keras_dpn.io.video import VideoReader  # needs OpenCV
+
+            source = VideoReader(source)
+        if self.predictor.needs_flow and flow is None:
+            from keras_dpn.io.flow import dis_flow as flow  # needs OpenCV
+        frames, kept = tee(source)
+        predicted = self.predictor.video(map(self._resized, frames), flow)
+        for maps, frame in zip(predicted, kept, strict=False):
+            yield self._segmentation(frame, maps, None)
+
+    def _segmentation(
+        self, image: np.ndarray, maps: Mapping[str, np.ndarray], source: Path | None
+    ) -> Segmentation:
+        return Segmentation(
+            image, maps, self.classes, source=source, lowest_confidence=self.lowest_confidence
+        )
+
+    def _resized(self, image: np.ndarray) -> np.ndarray:
+        """The image at the size that the network was trained for, of its own type."""
+        image = check_image(image)
+        if self.size is None or min(image.shape[:2]) == self.size:
+            return image
+        factor = self.size / min(image.shape[:2])
+        resized = resize(image, *(max(1, round(factor * n)) for n in image.shape[:2]))
+        return np.rint(resized).astype("uint8") if image.dtype == np.uint8 else resized
+
+
+def _is_video(path: Path) -> bool:
+    from keras_dpn.io.video import VIDEO_SUFFIXES
+
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _read(source: Any) -> np.ndarray:
+    if isinstance(source, np.ndarray):
+        return check_image(source)
+    from PIL import Image, ImageOps
+
+    from keras_dpn.io.images import read_image, to_rgb
+
+    if isinstance(source, (str, Path)):
+        return read_image(Path(source))
+    if isinstance(source, Image.Image):
+        return to_rgb(ImageOps.exif_transpose(source), "the image")
+    raise TypeError(
+        "Invalid value for argument `source`: expected a path, an array (H, W, 3) or a Pillow "
+        f"image, received {type(source).__name__}."
+    )

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_dpn.io.images import ImageError, read_image, to_rgb
+from tests.keras_dpn.io.samples import png, save
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 3), "uint8")
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.bmp", "x.tif", "x.ppm"])
+def test_lossless_formats(tmp_path, name):
+    np.testing.assert_array_equal(read_image(save(tmp_path, PIXELS, name)), PIXELS)
+
+
+def test_jpeg_and_gif_of_one_color(tmp_path):
+    pixels = np.full((8, 8, 3), (200, 100, 50), "uint8")
+    for name in ("x.jpg", "x.gif"):
+        image = read_image(save(tmp_path, pixels, name))
+        np.testing.assert_allclose(image.astype(int), pixels, atol=3)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1"])
+def test_grey(tmp_path, mode):
+    grey = np.array([[0, 255], [255, 0]], "uint8")
+    expected = np.repeat(grey[..., None], 3, axis=-1)
+    np.testing.assert_array_equal(read_image(save(tmp_path, grey, mode=mode)), expected)
+
+
+def test_palette(tmp_path):
+    pixels = np.array([[[255, 0, 0], [0, 0, 255]]], "uint8")
+    path = save(tmp_path, pixels, mode="P")
+    assert Image.open(path).mode == "P"
+    np.testing.assert_array_equal(read_image(path), pixels)
+
+
+def test_alpha_is_composited_on_black(tmp_path):
+    rgba = np.array([[[200, 100, 50, 255], [200, 100, 50, 0]]], "uint8")
+    expected = [[[200, 100, 50], [0, 0, 0]]]
+    np.testing.assert_array_equal(read_image(save(tmp_path, rgba)), expected)
+
+
+def test_cmyk(tmp_path):
+    cmyk = Image.new("CMYK", (2, 1), (0, 255, 255, 0))
+    cmyk.save(tmp_path / "x.tif")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), [[[255, 0, 0]] * 2])
+
+
+def test_sixteen_bit_grey_is_scaled(tmp_path):
+    path = save(tmp_path, np.array([[0, 257, 32896, 65535]], "uint16"))
+    np.testing.assert_array_equal(read_image(path)[0, :, 0], [0, 1, 128, 255])
+
+
+def test_sixteen_bit_color_is_scaled(tmp_path):
+    values = np.array([[0, 257, 65535], [65535, 0, 32896]], ">u2")
+    path = tmp_path / "x.png"
+    path.write_bytes(png(2, 1, depth=16, color_type=2, rows=b"\0" + values.tobytes()))
+    np.testing.assert_array_equal(read_image(path), [[[0, 1, 255], [255, 0, 128]]])
+
+
+def test_thirty_two_bit_beyond_sixteen_is_an_error(tmp_path):
+    path = save(tmp_path, np.array([[0, 70000]], "int32"), "x.tif")
+    with pytest.raises(ImageError, match=r"x.tif: expected grey values .* received 0..70000"):
+        read_image(path)
+
+
+def test_float_is_an_error(tmp_path):
+    path = save(tmp_path, np.zeros((2, 2), "float32"), "x.tif")
+    with pytest.raises(ImageError, match="x.tif: .*floats"):
+        read_image(path)
+
+
+def test_exif_rotation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: to be shown rotated by 90 degrees clockwise
+    path = save(tmp_path, PIXELS, exif=exif)
+    np.testing.assert_array_equal(read_image(path), np.rot90(PIXELS, -1))
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.jpg"])
+def test_truncated(tmp_path, name):
+    path = save(tmp_path, np.tile(PIXELS, (20, 20, 1)), name)
+    path.write_bytes(path.read_bytes()[:-700])
+    with pytest.raises(ImageError, match=f"{name}: can't be read"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image"])
+def test_no_image(tmp_path, data):
+    (tmp_path / "x.jpg").write_bytes(data)
+    with pytest.raises(ImageError, match="x.jpg: can't be read"):
+        read_image(tmp_path / "x.jpg")
+
+
+def test_missing(tmp_path):
+    with pytest.raises(ImageError, match="x.png: no such file"):
+        read_image(tmp_path / "x.png")
+
+
+def test_empty_image_is_an_error(tmp_path):
+    (tmp_path / "x.png").write_bytes(png(0, 4, depth=8, color_type=0, rows=b"\0" * 4))
+    (tmp_path / "x.ppm").write_bytes(b"P6 0 4 255\n")
+    for name in ("x.png", "x.ppm"):
+        with pytest.raises(ImageError, match=name):
+            read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK", "I;16"])
+def test_pillow_images_become_what_their_files_become(tmp_path, mode):
+    pixels = PIXELS[..., 0].astype("uint16") * 257 if mode == "I;16" else PIXELS
+    path = save(tmp_path, pixels, "x.tif", None if mode == "I;16" else mode)
+    with Image.open(path) as image:
+        assert image.mode == mode
+        np.testing.assert_array_equal(to_rgb(image, "the image"), read_image(path))
+
+
+def test_pillow_images_are_named_in_errors():
+    with pytest.raises(ImageError, match="the image: a picture of floats"):
+        to_rgb(Image.fromarray(np.zeros((2, 2), "float32")), "the image")

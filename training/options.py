@@ -1,0 +1,10 @@
+"""Command-line options that several scripts share."""
+
+from typing import Annotated, Literal
+
+import tyro
+
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+# --work-dir RUN --work-dir RUN2: runs or presets, whose probabilities are averaged.
+Sources = tyro.conf.UseAppendAction[tuple[str, ...]]
+Models = Annotated[Sources, tyro.conf.arg(aliases=("--work-dir",))]

@@ -1,0 +1,170 @@
+"""Makes a preset of a finished run: its network, its classes, its scores and a model card.
+
+    python -m training.preset --work-dir runs/street --out presets/mine --size 360 --notes notes.md
+
+Anybody can then say `keras_dpn.Segmenter.from_preset("presets/mine")`, or
+`python -m training.predict photo.jpg --model presets/mine --out labelled`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from keras_dpn.inference import Predictor
+from keras_dpn.presets import Card, write_preset
+from training.cli import run
+from training.data import Dataset
+from training.data.progress import progress
+from training.evaluate import SCORES, run_dataset
+from training.scoring import evaluate
+from training.workdir import CONFIG, RESULTS, load_classes, load_model, read_json
+
+
+def make_preset(
+    work_dir: Path,
+    dataset: Dataset,
+    split: str,
+    out: Path,
+    *,
+    description: str,
+    size: int | None,
+    notes: str,
+    weights_dtype: Literal["float32", "float16"],
+) -> None:
+    """Score a run's network and write it as a preset, whole or not at all.
+
+    Args:
+        work_dir: directory of the run.
+        dataset: with the split to score on.
+        split: of the dataset; the scores are those of the network as it is stored.
+        out: a new or empty directory.
+        description: a line on what the network labels.
+        size: shorter side of the images that it was trained on; None for any.
+        notes: Markdown below the scores: what it is bad at, licence and terms of its data.
+        weights_dtype: of the stored weights.
+
+    Raises:
+        ValueError: where the run isn't finished, and as `write_preset`.
+    """
+    model, classes = load_model(work_dir), load_classes(work_dir)
+    for weight in model.weights:  # what is scored is what is stored
+        weight.assign(np.asarray(weight).astype(weights_dtype))
+    evaluation = evaluate(Predictor(model, heads="all"), dataset, split, progress=True)
+    final = evaluation["stages"][-1]
+    card = Card(
+        description=description,
+        miou=round(100 * final["miou"], 2),
+        size=size,
+        lowest_confidence=_lowest_confidence(Predictor(model), dataset, split),
+        text=_text(out.name, description, work_dir, evaluation, classes.names, notes),
+    )
+    write_preset(model, out, classes=classes, card=card, weights_dtype=weights_dtype)
+
+
+def _lowest_confidence(predictor: Predictor, dataset: Dataset, split: str) -> float:
+    """The mean confidence of the image of which the network is least sure."""
+    examples = dataset.examples(split)
+    shown = progress(examples, "confidence", len(examples))
+    images = (dataset.read(example)[0] for example in shown)
+    return min(
+        float(next(reversed(maps.values())).max(axis=-1).mean())
+        for maps in predictor.images(images)
+    )
+
+
+def _text(
+    name: str,
+    description: str,
+    work_dir: Path,
+    evaluation: Mapping[str, Any],
+    classes: tuple[str, ...],
+    notes: str,
+) -> str:
+    """The model card, Markdown."""
+    results = read_json(work_dir / RESULTS)
+    heads = evaluation["stages"]
+    header = " | ".join(head["name"] for head in heads)
+    lines = [
+        f"# {name}",
+        "",
+        description,
+        "",
+        "```python",
+        "import keras_dpn",
+        "",
+        f'segmenter = keras_dpn.Segmenter.from_preset("{name}")',
+        'segmenter("photo.jpg").save("labels.png")',
+        "```",
+        "",
+        f"## Scores on {evaluation['dataset']}, {evaluation['images']} images of "
+        f"{evaluation['split']}, %",
+        "",
+        f"| | {header} |",
+        "|---|" + "---|" * len(heads),
+    ]
+    rows = [(title, [head[key] for head in heads]) for key, title in SCORES.items()]
+    rows += [(f"IoU, {c}", [head["iou"][i] for head in heads]) for i, c in enumerate(classes)]
+    rows += [("calibration error (ECE)", [head["calibration"]["ece"] for head in heads])]
+    for title, values in rows:
+        cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    stages = [f"{s['name']}: {s['epochs']} epochs, {s['steps']} steps" for s in results["stages"]]
+    versions = ", ".join(f"{key} {value}" for key, value in results["versions"].items())
+    config = read_json(work_dir / CONFIG)
+    lines += [
+        "",
+        "The heads are the network's outputs after its parts, each labels by itself.",
+        "",
+        "## Training",
+        "",
+        f"Dataset {config['data']['dataset']}, seed {results['seed']}, {config['precision']}; "
+        f"{'; '.join(stages)}. Versions: {versions}.",
+        "",
+        notes.strip(),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main(
+    *,
+    work_dir: Path,
+    out: Path,
+    description: str,
+    size: int | None = None,
+    notes: Path | None = None,
+    split: str = "val",
+    data_dir: Path | None = None,
+    weights_dtype: Literal["float32", "float16"] = "float16",
+) -> None:
+    """Makes a preset of a finished run.
+
+    Args:
+        work_dir: directory of the finished run.
+        out: the preset's directory, a new one.
+        description: a line on what the network labels and what it was trained on.
+        size: shorter side, in pixels, of the images that it was trained on; others are resized to
+            it. By default they are not.
+        notes: a Markdown file for the model card: what the network is bad at, licence and terms of
+            its data.
+        split: which the model card's scores are on; train, val or test.
+        data_dir: directory of the run's dataset, where it has moved.
+        weights_dtype: how the weights are stored; the scores are those of the stored ones.
+    """
+    text = notes.read_text(encoding="utf-8") if notes else ""
+    make_preset(
+        work_dir,
+        run_dataset(work_dir, None, data_dir),
+        split,
+        out,
+        description=description,
+        size=size,
+        notes=text,
+        weights_dtype=weights_dtype,
+    )
+    print(f"written: {out}")
+
+
+if __name__ == "__main__":
+    run(main)
