@@ -17,6 +17,7 @@ RATES = (
     "decay",
     "warmup_steps",
 )
+_VALIDATION = "validation_epochs"
 
 
 @dataclass(frozen=True)
@@ -79,42 +80,55 @@ def find_changes(
             f"{source}: the run to resume was configured otherwise in: network, "
             f"{earlier.network.__name__}, not {config.network.__name__}."
         )
+    changes = list(_differences(earlier, config))
+    _check_fields(changes, config, source)
+    noted = []
+    for change in changes:
+        concerned = _concerned(change, earlier, config)
+        if concerned and concerned[-1] < stage:
+            name = config.stages[concerned[-1]].name
+            raise ValueError(
+                f"{source}: the run is past stage {name}; expected {change.option} as it was, "
+                f"{change.before}, received {change.after}. To train on from there, start another "
+                "run with the stage's model as --weights."
+            )
+        if concerned:  # else the settings of a stage that is left out
+            noted.append(change)
+    if epoch:
+        _check_epochs(config, config.stages[stage].name, epoch, source)
+    return noted
+
+
+def _check_fields(changes: list[Change], config: TrainConfig, source: Path) -> None:
     sections = {config.section(item.name) for item in config.stages}
     accepted = {f"{section}.{name}" for section in sections for name in (*RATES, "epochs")}
-    accepted.add("validation_epochs")
-    changes = list(_differences(earlier, config))
+    accepted.add(_VALIDATION)
     if odd := [change.field for change in changes if change.field not in accepted]:
         raise ValueError(
             f"{source}: the run to resume was configured otherwise in: {', '.join(odd)}. Give "
             "these as they were, or start from the file itself; learning rates, schedules, epochs "
-            "and validation_epochs may change."
+            f"and {_VALIDATION} may change."
         )
-    noted = []
-    for change in changes:
-        concerned = [
-            (index, item)
-            for index, item in enumerate(config.stages)
-            if change.field in ("validation_epochs", f"{config.section(item.name)}.{change.name}")
-            and (config.stage(item.name).epochs or earlier.stage(item.name).epochs)
-        ]
-        if not concerned:  # the settings of a stage that is left out
-            continue
-        index, last = concerned[-1]
-        if index < stage:
-            raise ValueError(
-                f"{source}: the run is past stage {last.name}; expected {change.option} as it was, "
-                f"{change.before}, received {change.after}. To train on from there, start another "
-                f"run with the stage's model as --weights."
-            )
-        noted.append(change)
-    if epoch:
-        name, option = config.stages[stage].name, config.section(config.stages[stage].name)
-        if config.stage(name).epochs < epoch:
-            raise ValueError(
-                f"{source}: stage {name} has completed {epoch} epochs; expected --{option}.epochs "
-                f"from {epoch} up, which ends the stage, received {config.stage(name).epochs}."
-            )
-    return noted
+
+
+def _check_epochs(config: TrainConfig, name: str, done: int, source: Path) -> None:
+    epochs = config.stage(name).epochs
+    if epochs < done:
+        raise ValueError(
+            f"{source}: stage {name} has completed {done} epochs; expected "
+            f"--{config.section(name)}.epochs from {done} up, which ends the stage, received "
+            f"{epochs}."
+        )
+
+
+def _concerned(change: Change, earlier: TrainConfig, config: TrainConfig) -> list[int]:
+    """Indices of the stages with epochs that a change has to do with."""
+    return [
+        index
+        for index, item in enumerate(config.stages)
+        if change.field in (_VALIDATION, f"{config.section(item.name)}.{change.name}")
+        and (config.stage(item.name).epochs or earlier.stage(item.name).epochs)
+    ]
 
 
 def _differences(before: Any, after: Any, path: str = "") -> Iterator[Change]:

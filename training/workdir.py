@@ -10,7 +10,7 @@ import keras
 
 import keras_dpn  # noqa: F401  registers the classes that saved models name
 from keras_dpn.classes import Classes
-from training.configs.base import Stage
+from training.configs.base import Stage, TrainConfig
 from training.configs.networks import network_config
 
 CONFIG = "config.json"
@@ -49,19 +49,27 @@ def read_json(path: Path) -> Any:
 
 
 def load_stages(work_dir: Path) -> dict[str, Stage]:
-    """The stages of the network that a run trains, by name, in order."""
-    network = load_config(work_dir).get("network", "DPN")  # version 1 knew no other
-    return {stage.name: stage for stage in network_config(network, work_dir / CONFIG).stages}
+    """The stages that a run trains, by name, in order."""
+    values = load_config(work_dir)
+    config = _network_config(work_dir)()
+    sections = {stage.name: values.get(config.section(stage.name), {}) for stage in config.stages}
+    return {s.name: s for s in config.stages if sections[s.name].get("epochs")}
 
 
 def stage_dir(work_dir: Path, stage: str) -> Path:
-    """Where the best model of one of a run's stages lies."""
-    names = list(load_stages(work_dir))
-    if stage not in names:
+    """Where the best model of one of a run's stages lies, numbered as the network has them."""
+    trained = list(load_stages(work_dir))
+    if stage not in trained:
         raise ValueError(
-            f"Invalid value for argument `stage`: expected one of {names}, received {stage!r}."
+            f"Invalid value for argument `stage`: expected one of {trained}, received {stage!r}."
         )
+    names = [other.name for other in _network_config(work_dir).stages]
     return work_dir / "stages" / f"{names.index(stage) + 1}_{stage}"
+
+
+def _network_config(work_dir: Path) -> type[TrainConfig]:
+    network = load_config(work_dir).get("network", "DPN")  # version 1 knew no other
+    return network_config(network, work_dir / CONFIG)
 
 
 def load_model(work_dir: Path, stage: str | None = None) -> keras.Model:

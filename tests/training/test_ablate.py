@@ -181,7 +181,7 @@ def test_what_does_not_fit_is_refused_first(pictures, tmp_path, calls):
         run_sweep(pictures, tmp_path / "a", split="test")
     with pytest.raises(ValueError, match="--trained: expected ROW=RUN .* received 'wide=x'"):
         read_trained(["wide=x"], SWEEP, (0,))
-    workdir.write_json(tmp_path / "run" / "config.json", {"seed": 4})
+    workdir.write_json(tmp_path / "run" / "config.json", {"seed": 4, "triple": {"epochs": 1}})
     with pytest.raises(ValueError, match="triple.model.keras: no such file"):
         read_trained([f"small={tmp_path / 'run'}"], SWEEP, (0,))
     assert calls == []

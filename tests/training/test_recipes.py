@@ -41,6 +41,7 @@ PARAMETERS = {
     "camvid": 20_544_243,
     "camvid_linked": 20_584_173,
     "camvid_static": 20_584_173,
+    "street": 20_969_779,
     "folder": 20_684_143,
     "dpn_voc": 134_525_295,
     "dpn_coco": 134_525_295,

@@ -30,9 +30,11 @@ def test_errors_name_the_file(tmp_path):
         workdir.read_json(tmp_path / "x.json")
     with pytest.raises(ValueError, match="model.keras: no such file"):
         workdir.load_model(tmp_path)
-    workdir.write_json(tmp_path / "config.json", {"network": "DeepLab"})
-    with pytest.raises(ValueError, match="`stage`: expected one of .*multiscale.* received 'b12'"):
-        workdir.load_model(tmp_path, "b12")
+    config = {"network": "DeepLab", "unary": {"epochs": 1}, "joint": {"epochs": 0}}
+    workdir.write_json(tmp_path / "config.json", config)
+    for stage in ("b12", "joint"):  # one that there isn't, one that is left out
+        with pytest.raises(ValueError, match=rf"one of \['unary'\], received '{stage}'"):
+            workdir.load_model(tmp_path, stage)
     workdir.write_json(tmp_path / "config.json", {"network": "LeNet"})
     with pytest.raises(ValueError, match="config.json: network: expected one of .*'LeNet'"):
         workdir.stage_dir(tmp_path, "unary")
@@ -41,11 +43,22 @@ def test_errors_name_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("config", "directories"),
     [
-        ({"version": 1}, ["1_unary", "2_triple", "3_contexts", "4_joint"]),
-        ({"version": 2, "network": "DeepLab"}, ["1_unary", "2_multiscale", "3_joint"]),
+        (
+            {"version": 1, "unary": 9, "triple": 1, "contexts": 3, "joint": 3},
+            ["1_unary", "2_triple", "3_contexts", "4_joint"],
+        ),
+        (
+            {"version": 2, "network": "DeepLab", "unary": 5, "multiscale": 2, "joint": 1},
+            ["1_unary", "2_multiscale", "3_joint"],
+        ),
+        ({"network": "DPN", "unary": 0, "joint": 2, "finish": 1}, ["4_joint", "5_finish"]),
+        ({"network": "DPN", "unary": 2, "joint": 1, "finish": 0}, ["1_unary", "4_joint"]),
     ],
 )
 def test_stages_lie_in_the_order_of_training(tmp_path, config, directories):
-    workdir.write_json(tmp_path / "config.json", config)
+    """Those with epochs; the configurations of older runs know fewer."""
+    about = ("version", "network")
+    values = {k: v if k in about else {"epochs": v} for k, v in config.items()}
+    workdir.write_json(tmp_path / "config.json", values)
     found = [workdir.stage_dir(tmp_path, stage) for stage in workdir.load_stages(tmp_path)]
     assert found == [tmp_path / "stages" / directory for directory in directories]

@@ -8,7 +8,7 @@ from training.evaluate import OTHER_SCORES, SCORES, score_definitions
 from training.predict_pictures import STAGE_TITLES
 from training.reporting import html
 
-TITLES = STAGE_TITLES | {"joint": "+ joint tuning"}
+TITLES = STAGE_TITLES | {"joint": "+ joint tuning", "finish": "+ finish"}
 _CALIBRATION, _CONSISTENCY = "calibration error (ECE)", "temporal consistency"
 _OBJECTS = {"TA": "ta", "LA": "la", "BA": "ba"}
 
@@ -102,8 +102,14 @@ def _scores(
 
 
 def settings(results: Mapping[str, Any]) -> str:
-    """Every field of the configuration and the versions, folded away."""
-    rows = [html.row(name, [escape(value)]) for name, value in _settings(results).items()]
+    """Every field of the configuration and the versions, folded away; no stage without epochs."""
+    config = {
+        name: values
+        for name, values in results.get("config", {}).items()
+        if not (isinstance(values, Mapping) and values.get("epochs") == 0)
+    }
+    shown = {**results, "config": config}
+    rows = [html.row(name, [escape(value)]) for name, value in _settings(shown).items()]
     table = html.table([], [rows], "config")
     return f"<details><summary>All {len(rows)} settings and versions</summary>{table}</details>"
 

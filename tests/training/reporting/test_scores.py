@@ -115,6 +115,13 @@ def test_settings_carry_dotted_names():
     assert "&lt;3" in text
 
 
+def test_settings_leave_out_stages_without_epochs():
+    stages = {"joint": {"epochs": 2, "power": 0.9}, "finish": {"epochs": 0, "power": 0.5}}
+    text = scores.settings({"config": stages | {"validation_epochs": 1}})
+    assert "<th>joint.power</th><td>0.9</td>" in text and "All 3 settings" in text
+    assert "finish" not in text
+
+
 @pytest.mark.parametrize(
     ("pairwise", "text"),
     [
