@@ -111,9 +111,18 @@ def weights_file(directory: Path) -> Path:
 
 
 def read_classes(directory: Path) -> Classes | None:
-    """Return the classes that a preset or a run names; None where it names none."""
+    """Return the classes that a preset or a run names; None where it names none.
+
+    Raises:
+        ValueError: naming the file, where it doesn't hold classes.
+    """
     path = directory / CLASSES
-    return Classes.from_json(read_json(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return Classes.from_json(read_json(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _info(directory: Path) -> PresetInfo:

@@ -1,8 +1,9 @@
 """What can be set about a training run."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import keras
 import tyro
@@ -97,7 +98,9 @@ class LossConfig:
     unary: float = 0.0
     """Weight of a second loss on the unary term, while more than the unary term learns."""
 
-    def build(self, ignore_label: int, class_weights: Any = None) -> keras.losses.Loss:
+    def build(
+        self, ignore_label: int, class_weights: Sequence[float] | None = None
+    ) -> keras.losses.Loss:
         """The loss of logits on label maps, `coarse` and `unary` left aside.
 
         Args:

@@ -7,6 +7,7 @@ import pytest
 from keras_dpn import presets
 from keras_dpn.models import DPN
 from keras_dpn.presets import available, find, write_preset
+from keras_dpn.presets.source import read_classes
 
 
 def test_included_presets_are_whole_and_small():
@@ -83,3 +84,11 @@ def test_local_directories_never_touch_the_network(hub, run_dir):
     find(run_dir)
     find("dpn_scenes")
     assert hub == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"names": ["a"], "colors": [[0, 0, 300]]}'])
+def test_classes_that_are_none_are_named(tmp_path, content):
+    assert read_classes(tmp_path) is None
+    (tmp_path / "classes.json").write_text(content)
+    with pytest.raises(ValueError, match=f"{tmp_path}/classes.json: "):
+        read_classes(tmp_path)
