@@ -8,6 +8,7 @@ import keras_dpn
 
 # Arguments without a default, by name.
 REQUIRED = {"window": 3, "block_size": 2, "relation": "above", "num_classes": 3, "rate": 0.5}
+REQUIRED |= {"losses": [keras_dpn.losses.SegmentationDice()]}
 CLASSES = [
     value
     for module in (keras_dpn.layers, keras_dpn.losses, keras_dpn.metrics)

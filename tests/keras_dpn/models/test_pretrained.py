@@ -403,7 +403,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     assert_fails_whole(small_model(), path, "photo.h5: expected an undamaged")
     missing = tmp_path / "none.h5"
     assert_fails_whole(small_model(), missing, "none.h5: expected a file", FileNotFoundError)
-    assert_fails_whole(small_model(), tmp_path, "expected a file", FileNotFoundError)
+    assert_fails_whole(small_model(), tmp_path, "expected a preset .* or a finished training run")
 
 
 def test_a_model_without_a_trunk_is_refused(tmp_path):
