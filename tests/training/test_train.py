@@ -483,4 +483,4 @@ def test_a_piecewise_run_is_of_use(trained_piecewise, pictures, tmp_path):
     assert [stage["name"] for stage in found] == names
     predict.main((picture,), model=(work_dir,), out=tmp_path / "out")
     assert (tmp_path / "out" / "labels" / f"{picture.stem}.png").is_file()
-    export.main(work_dir=work_dir, out=tmp_path / "saved", check=picture)
+    export.main(model=str(work_dir), out=tmp_path / "saved", check=picture)
