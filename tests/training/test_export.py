@@ -43,7 +43,7 @@ def picture(tmp_path):
 def test_exports_and_checks(run_dir, picture, tmp_path, capsys):
     out = tmp_path / "saved" / "street"
     settings = {"outputs": ("label_png",), "longest_side": 64, "max_pixels": 10_000}
-    export.main(work_dir=run_dir, out=out, check=picture, **settings)
+    export.main(model=str(run_dir), out=out, check=picture, **settings)
     printed = capsys.readouterr().out
     assert f"{out / '1'}: exported dpn" in printed
     for signature in ("serving_default", "image"):
@@ -58,7 +58,7 @@ def test_files_for_devices(run_dir, picture, tmp_path, capsys):
     out = tmp_path / "street"
     formats = ("litert", "litert_int8")
     settings = {"image_size": (16, 20), "representative": picture.parent}
-    export.main(work_dir=run_dir, out=out, formats=formats, check=picture, **settings)
+    export.main(model=str(run_dir), out=out, formats=formats, check=picture, **settings)
     assert sorted(path.name for path in out.iterdir()) == ["model.tflite", "model_int8.tflite"]
     assert "model.tflite, model: 100.00% of the labels agree" in capsys.readouterr().out
 
@@ -77,7 +77,7 @@ def test_a_network_for_clips_is_checked_on_a_picture_that_moves(
     linking, clips, picture, tmp_path, capsys
 ):
     model = models.SpatialTemporalDPN(3, linking=linking, pairwise="triple", **TINY)
-    export.main(work_dir=run_of(model, tmp_path), out=tmp_path / "street", check=picture)
+    export.main(model=str(run_of(model, tmp_path)), out=tmp_path / "street", check=picture)
     lines = capsys.readouterr().out.splitlines()[1:]
     for line, signature in zip(lines, ["serving_default", "image", *clips], strict=True):
         assert f"1, {signature}: 100.00% of the labels agree" in line
@@ -99,18 +99,18 @@ def test_an_unreadable_picture_is_named_before_anything_is_written(run_dir, tmp_
     picture = tmp_path / "broken.jpg"
     picture.write_bytes(b"no picture")
     with pytest.raises(ValueError, match="broken.jpg"):
-        export.main(work_dir=run_dir, out=tmp_path / "street", check=picture)
+        export.main(model=str(run_dir), out=tmp_path / "street", check=picture)
     assert not (tmp_path / "street").exists()
 
 
 def test_a_directory_without_a_run_is_named(tmp_path):
     with pytest.raises((ValueError, OSError), match="nothing_here"):
-        export.main(work_dir=tmp_path / "nothing_here", out=tmp_path / "street")
+        export.main(model=str(tmp_path / "nothing_here"), out=tmp_path / "street")
     assert not (tmp_path / "street").exists()
 
 
 def test_options_that_do_not_go_together(tmp_path):
-    paths = {"work_dir": tmp_path, "out": tmp_path / "street"}
+    paths = {"model": str(tmp_path), "out": tmp_path / "street"}
     with pytest.raises(ValueError, match="--image-size and --longest-side"):
         export.main(**paths, image_size=(8, 8), longest_side=8)
     with pytest.raises(ValueError, match="--representative: expected a folder with litert_int8"):
