@@ -17,8 +17,8 @@ class LovaszSoftmax(LabelMapLoss):
     occur among the counted pixels of the batch ("present" in the author's code); a batch without a
     counted pixel has loss 0.
 
-    Sorting the errors of every class takes a CPU 1 to 2 s for 4 images of 320x320 and 11 classes,
-    ten times as long as the other losses; `stride` compares fewer pixels.
+    Sorting the errors of every class takes two busy CPU cores 1 to 4 s for 4 images of 320x320 and
+    11 classes, ten times as long as the other losses; `stride` compares fewer pixels.
 
     Args:
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.
