@@ -8,12 +8,11 @@ phones (LiteRT) and for ONNX Runtime beside it. See saved_models/README.md and d
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
-import tyro
 from PIL import Image
 
 from keras_dpn import models
@@ -28,6 +27,7 @@ from keras_dpn.probabilities import softmax
 from keras_dpn.viz import image_png
 from training.cli import run
 from training.evaluate import SCORES
+from training.options import Model
 from training.workdir import load_config, read_json
 
 Format = Literal["saved_model", "litert", "litert_float16", "litert_dynamic", "litert_int8", "onnx"]
@@ -47,7 +47,7 @@ Question = tuple[Inputs, np.ndarray]
 
 def main(
     *,
-    model: Annotated[str, tyro.conf.arg(aliases=("--work-dir",))],
+    model: Model,
     out: Path,
     formats: tuple[Format, ...] = ("saved_model",),
     outputs: tuple[Output, ...] = ("labels",),

@@ -16,6 +16,7 @@ from keras_dpn.graph import is_functional
 from keras_dpn.inference.settings import InferenceSettings
 from keras_dpn.inference.tiles import OVERLAP, predict_tiles, side_for_memory, stitch
 from keras_dpn.inference.video import Flow, clip_logits
+from keras_dpn.models.preset import dtype_policy
 from keras_dpn.probabilities import softmax, to_labels
 
 Models = keras.Model | Sequence[keras.Model]
@@ -305,12 +306,8 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
         ValueError: if the policy is unknown, or the model's configuration fixes the precision, as
             that of a functional model does.
     """
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
+    with dtype_policy(policy):
         copy = type(model).from_config(model.get_config())
-    finally:
-        keras.config.set_dtype_policy(before)
     wanted = keras.dtype_policies.get(policy).compute_dtype
     if all(layer.compute_dtype != wanted for layer in copy.layers if layer.weights):
         raise ValueError(

@@ -66,7 +66,7 @@ def from_preset(
         )
     if num_classes is not None:
         overrides["num_classes"] = num_classes
-    with _dtype_policy(dtype):
+    with dtype_policy(dtype):
         model = kind.from_config(arguments | overrides)
     if load_weights and overrides:
         load_pretrained(model, weights)
@@ -78,11 +78,12 @@ def from_preset(
 
 
 @contextmanager
-def _dtype_policy(name: str | None) -> Iterator[None]:
+def dtype_policy(name: str | None) -> Iterator[None]:
+    """Set Keras's dtype policy for what is built within; None leaves it as it is."""
     before = keras.config.dtype_policy()
-    if name is not None:
-        keras.config.set_dtype_policy(name)
     try:
+        if name is not None:
+            keras.config.set_dtype_policy(name)
         yield
     finally:
         keras.config.set_dtype_policy(before)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from keras_dpn.classes import Classes
 from keras_dpn.presets.files import (
+    CARD,
     CLASSES,
     CONFIG,
     METADATA,
@@ -152,7 +153,7 @@ def _download(address: str) -> Path:
             f"{address}: presets on the Hugging Face Hub need huggingface_hub; install it with "
             "pip install huggingface_hub."
         ) from None
-    files = [CONFIG, WEIGHTS, METADATA, CLASSES, "README.md"]
+    files = [CONFIG, WEIGHTS, METADATA, CLASSES, CARD]
     try:
         path = huggingface_hub.snapshot_download(
             match["repo"], revision=match["revision"], allow_patterns=files
