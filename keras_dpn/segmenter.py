@@ -15,6 +15,7 @@ from keras_dpn.inference.loading import load_trained
 from keras_dpn.inference.predictor import Predictor, check_image, resize
 from keras_dpn.inference.settings import InferenceSettings
 from keras_dpn.inference.video import Flow
+from keras_dpn.io import VIDEO_SUFFIXES
 from keras_dpn.probabilities import to_labels
 from keras_dpn.viz import image_png, label_png, overlay
 
@@ -359,8 +360,6 @@ class Segmenter:
 
 
 def _is_video(path: Path) -> bool:
-    from keras_dpn.io.video import VIDEO_SUFFIXES
-
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 

@@ -19,8 +19,8 @@ from keras_dpn import models
 from keras_dpn.export import export, export_litert, export_onnx
 from keras_dpn.export.saved_model import MAX_PIXELS
 from keras_dpn.inference.loading import load_trained
+from keras_dpn.io import PICTURE_SUFFIXES
 from keras_dpn.io.images import read_image
-from keras_dpn.io.video import PICTURE_SUFFIXES
 from keras_dpn.presets.files import METADATA, read_metadata
 from keras_dpn.presets.source import find
 from keras_dpn.probabilities import softmax

@@ -19,7 +19,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from keras_dpn.io.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from keras_dpn.io import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from keras_dpn.presets.files import WEIGHTS
 from keras_dpn.presets.source import find
 from keras_dpn.segmenter import Segmenter

@@ -1,1 +1,5 @@
 """Image and video files. Needs Pillow, videos OpenCV."""
+
+# Here, so that to tell a video from an image needs neither.
+VIDEO_SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"}
+PICTURE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}

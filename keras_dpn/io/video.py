@@ -13,10 +13,9 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; read when a vide
 import cv2
 import numpy as np
 
+from keras_dpn.io import PICTURE_SUFFIXES
 from keras_dpn.io.images import ImageError, read_image
 
-VIDEO_SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"}
-PICTURE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 DEFAULT_FPS = 25.0  # where a container names no rate, or a senseless one
 SENSIBLE_FPS = (0.1, 480.0)
 

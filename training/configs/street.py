@@ -7,13 +7,21 @@ with class weights, which thin and rare things need to appear at all, then witho
 goes down. What is validated and saved is the moving average of the weights.
 """
 
+from dataclasses import replace
+
 from training.configs.base import DataConfig, LossConfig, StageConfig
 from training.configs.networks import DPNTrainConfig
 from training.configs.networks.dpn import DPNConfig
 from training.data.pipeline import Augmentation
 
-_NEW_LAYERS = {"b(9|10|11|12|13)(_.*)?": 4.0}  # times the rate of what is pretrained
-_PRETRAINED_EDGES = "b[13]_conv."  # the first two blocks stay as they are
+_STAGE = StageConfig(
+    learning_rate=1e-4,
+    layer_rates={"b(9|10|11|12|13)(_.*)?": 4.0},  # what is not pretrained
+    clip_norm=1.0,
+    ema_momentum=0.995,
+    freeze="b[13]_conv.",  # the first two blocks stay as they are
+    loss=LossConfig(unary=0.5),
+)
 
 RECIPES = {
     "street": DPNTrainConfig(
@@ -35,27 +43,14 @@ RECIPES = {
                 saturation=0.3,
             ),
         ),
-        joint=StageConfig(
+        joint=replace(
+            _STAGE,
             epochs=24,
-            learning_rate=1e-4,
-            layer_rates=_NEW_LAYERS,
             schedule="constant",
             warmup_steps=100,
-            clip_norm=1.0,
-            ema_momentum=0.995,
-            freeze=_PRETRAINED_EDGES,
-            loss=LossConfig(class_weight_power=0.5, class_weight_cap=4.0, unary=0.5),
+            loss=replace(_STAGE.loss, class_weight_power=0.5, class_weight_cap=4.0),
         ),
-        finish=StageConfig(
-            epochs=12,
-            learning_rate=1e-4,
-            layer_rates=_NEW_LAYERS,
-            schedule="cosine",
-            clip_norm=1.0,
-            ema_momentum=0.995,
-            freeze=_PRETRAINED_EDGES,
-            loss=LossConfig(unary=0.5),
-        ),
+        finish=replace(_STAGE, epochs=12, schedule="cosine"),
         validation_epochs=3,
     )
 }

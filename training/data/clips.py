@@ -10,8 +10,9 @@ from threading import Lock
 
 import numpy as np
 
+from keras_dpn.io import VIDEO_SUFFIXES
 from keras_dpn.io.images import ImageError, read_image
-from keras_dpn.io.video import VIDEO_SUFFIXES, VideoReader, natural_order
+from keras_dpn.io.video import VideoReader, natural_order
 from training.data.dataset import Dataset, Example, read_lines
 from training.data.flow import NO_LINK, FlowCache, check_flow, read_flo
 from training.data.folder import SUFFIXES, read_classes

@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from keras_dpn.classes import Classes
-from keras_dpn.io.video import PICTURE_SUFFIXES, VideoWriter, natural_order
+from keras_dpn.io import PICTURE_SUFFIXES
+from keras_dpn.io.video import VideoWriter, natural_order
 from training.data.moving_scenes import MovingScenesDataset
 from training.data.scenes import CLASSES, ScenesDataset
 

@@ -15,8 +15,9 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_dpn import viz
+from keras_dpn.io import VIDEO_SUFFIXES
 from keras_dpn.io.images import ImageError, read_image
-from keras_dpn.io.video import VIDEO_SUFFIXES, VideoReader, VideoWriter
+from keras_dpn.io.video import VideoReader, VideoWriter
 from training.demo_page.served import Found, Model
 from training.demo_page.viewer import answer, message
 
