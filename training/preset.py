@@ -16,7 +16,6 @@ from keras_dpn.inference import Predictor
 from keras_dpn.presets import Card, write_preset
 from training.cli import run
 from training.data import Dataset
-from training.data.progress import progress
 from training.evaluate import SCORES, run_dataset
 from training.scoring import evaluate
 from training.workdir import CONFIG, RESULTS, load_classes, load_model, read_json
@@ -57,21 +56,10 @@ def make_preset(
         description=description,
         miou=round(100 * final["miou"], 2),
         size=size,
-        lowest_confidence=_lowest_confidence(Predictor(model), dataset, split),
+        lowest_confidence=min(evaluation["per_image"]["confidences"][final["name"]]),
         text=_text(out.name, description, work_dir, evaluation, classes.names, notes),
     )
     write_preset(model, out, classes=classes, card=card, weights_dtype=weights_dtype)
-
-
-def _lowest_confidence(predictor: Predictor, dataset: Dataset, split: str) -> float:
-    """The mean confidence of the image of which the network is least sure."""
-    examples = dataset.examples(split)
-    shown = progress(examples, "confidence", len(examples))
-    images = (dataset.read(example)[0] for example in shown)
-    return min(
-        float(next(reversed(maps.values())).max(axis=-1).mean())
-        for maps in predictor.images(images)
-    )
 
 
 def _text(

@@ -54,7 +54,7 @@ def evaluate(
         bins, and on request "trimap": "around", "widths", and for each width "miou" and "accuracy",
         and "consistency": "miou" and the number of "pixels" compared. All of this goes into the
         JSON file. "per_image" has the images' "names" and the "confusions" of each head, an int
-        array (images, L, L).
+        array (images, L, L), and its mean "confidences".
 
     Raises:
         ValueError: for a split that is unknown or empty, an image that can't be read, labels beyond
@@ -90,6 +90,7 @@ def evaluate(
         "per_image": {
             "names": names,
             "confusions": {name: np.stack(tally.confusions) for name, tally in tallies.items()},
+            "confidences": {name: tally.confidences for name, tally in tallies.items()},
         },
     }
 
@@ -164,6 +165,8 @@ class _Tally:
         self._name, self._classes, self._settings = dataset.name, dataset.classes, settings
         self.confusions: list[np.ndarray] = []
         """Of each image that has labels."""
+        self.confidences: list[float] = []
+        """Means over all pixels, of the same images."""
         self._objects: list[np.ndarray] = []
         self._bands, self._agreement, self._calibration = 0, 0, 0
         self._before: np.ndarray | None = None
@@ -193,6 +196,7 @@ class _Tally:
         self._objects.append(metrics.object_counts(*pixels, settings.boundary_tolerance))
         places = predicted[..., None].astype("int64")
         confidences = np.take_along_axis(probabilities, places, axis=-1)[..., 0]
+        self.confidences.append(float(confidences.mean()))
         self._calibration = self._calibration + metrics.calibration_counts(
             labels, predicted, confidences, ignore, settings.calibration_bins
         )

@@ -1,5 +1,7 @@
 """Networks from presets: built by their configuration, filled, fitted to other classes."""
 
+import json
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_dpn.models.pretrained import load_pretrained
-from keras_dpn.presets.files import CONFIG, METADATA, read_json
+from keras_dpn.presets.files import CONFIG, read_json
 from keras_dpn.presets.source import find, weights_file
 
 
@@ -51,30 +53,30 @@ def from_preset(
     """
     directory = find(preset)
     weights = weights_file(directory)
-    if (directory / METADATA).is_file():
-        config = read_json(directory / CONFIG)
-        kind = keras.saving.get_registered_object(str(config.get("registered_name")))
-        arguments = config.get("config")
-    else:
-        trained = keras.saving.load_model(weights, compile=False)
-        kind, arguments = type(trained), trained.get_config()
+    config = _read_config(weights)
+    kind = keras.saving.get_registered_object(str(config.get("registered_name")))
     if not (isinstance(kind, type) and issubclass(kind, network)):
-        found = getattr(kind, "__name__", kind)
         raise ValueError(
-            f"{preset}: expected a network of class {network.__name__}, received {found}. "
-            "`keras_dpn.models.from_preset` takes any."
+            f"{preset}: expected a network of class {network.__name__}, received "
+            f"{config.get('class_name')}. `keras_dpn.models.from_preset` takes any."
         )
     if num_classes is not None:
         overrides["num_classes"] = num_classes
     with dtype_policy(dtype):
-        model = kind.from_config(arguments | overrides)
+        model = kind.from_config(config["config"] | overrides)
     if load_weights and overrides:
         load_pretrained(model, weights)
-    elif load_weights and weights.suffix == ".h5":
-        model.load_weights(weights)
     elif load_weights:
-        model.set_weights(trained.get_weights())
+        model.load_weights(weights)
     return model
+
+
+def _read_config(weights: Path) -> dict[str, Any]:
+    """What Keras saved of a model beside its weights: in a run's archive, or next to the file."""
+    if zipfile.is_zipfile(weights):
+        with zipfile.ZipFile(weights) as archive:
+            return json.loads(archive.read(CONFIG))
+    return read_json(weights.with_name(CONFIG))
 
 
 @contextmanager
