@@ -16,10 +16,10 @@ from tyro.conf import Positional
 
 from keras_dpn.io.images import read_image
 from keras_dpn.io.video import VideoWriter
-from training.data.clips import ClipDataset
+from training.data.clips.base import ClipDataset
 from training.data.dataset import Dataset, Example
-from training.data.progress import progress
-from training.data.scenes import write_picture
+from training.data.generated.scenes import write_picture
+from training.utils.progress import progress
 
 _ZOOM = 1.3  # the closest that the camera comes; never so far that a pixel takes in several
 _TURN = np.radians(3)  # to either side

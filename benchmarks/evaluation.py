@@ -24,7 +24,7 @@ from rich.table import Table
 from keras_dpn import metrics
 from keras_dpn.inference import Predictor
 from keras_dpn.models import DPN
-from training.data.scenes import ScenesDataset
+from training.data.generated.scenes import ScenesDataset
 
 
 def main(

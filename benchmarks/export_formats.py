@@ -26,8 +26,8 @@ import tyro
 
 from keras_dpn import metrics, models
 from keras_dpn.export import export
-from training.data.scenes import ScenesDataset
-from training.export import (
+from training.data.generated.scenes import ScenesDataset
+from training.export.exporter import (
     Format,
     Inputs,
     file_inputs,
@@ -36,7 +36,7 @@ from training.export import (
     saved_model_answers,
     write_file,
 )
-from training.workdir import load_model
+from training.rundir.paths import load_model
 
 Network = Literal[
     "scenes",

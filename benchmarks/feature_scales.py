@@ -23,10 +23,11 @@ from keras_dpn import viz
 from keras_dpn.models import ParseNet
 from keras_dpn.models.pretrained import load_pretrained
 from training.cli import run
-from training.data import Dataset, load_dataset
-from training.evaluate import run_dataset
-from training.reporting.pictures import read_pictures
-from training.workdir import load_model, write_atomically, write_json
+from training.data.dataset import Dataset
+from training.data.registry import load_dataset
+from training.evaluation.results import run_dataset
+from training.reporting.images import read_pictures
+from training.rundir.paths import load_model, write_atomically, write_json
 
 # The papers' names and our layers; pool6 is the mean of the last.
 LAYERS = {"conv3_3": "b5_conv3", "conv4_3": "b7_conv3", "conv5_3": "b8_conv3", "fc7": "b10"}

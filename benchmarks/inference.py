@@ -30,8 +30,8 @@ from keras_dpn import Segmenter, models
 from keras_dpn.inference import InferenceSettings, Predictor
 from keras_dpn.inference.tiles import bytes_per_pixel
 from keras_dpn.io.images import read_image
-from training.data.scenes import ScenesDataset
-from training.predict_pictures import label_pictures
+from training.data.generated.scenes import ScenesDataset
+from training.prediction.images import label_pictures
 
 Precision = Literal["float32", "mixed_bfloat16"]
 NETWORKS = {

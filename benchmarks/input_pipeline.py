@@ -21,10 +21,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from training.data import Dataset, load_dataset
-from training.data.pipeline import Augmentation, train_dataset
-from training.data.scenes import ScenesDataset, write_folder
-from training.pack import pack
+from training.data.dataset import Dataset
+from training.data.generated.scenes import ScenesDataset, write_folder
+from training.data.pipeline.batches import Augmentation, train_dataset
+from training.data.registry import load_dataset
+from training.data.shards.writer import pack
 
 CAMVID = Augmentation((360, 480), (0.75, 1.5), True, 0.1, 0.2, 0.2)
 VOC = Augmentation((321, 321), (0.5, 1.5), True, 0.1, 0.2, 0.2)

@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
+from benchmarks.camera import FilmedPhotographs
 from keras_dpn import viz
 from keras_dpn.inference import Predictor, to_labels
 from training.cli import run
-from training.data.camera import FilmedPhotographs
-from training.evaluate import run_dataset, write_evaluation
-from training.scoring import evaluate
-from training.workdir import load_model, write_atomically
+from training.evaluation.evaluator import evaluate
+from training.evaluation.results import run_dataset, write_evaluation
+from training.rundir.paths import load_model, write_atomically
 
 SHOWN = 5  # consecutive frames in the picture
 

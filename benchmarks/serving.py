@@ -36,7 +36,7 @@ from PIL import Image
 from keras_dpn.client import Answer, Client, ServingError
 from keras_dpn.export import export
 from keras_dpn.models import DPN
-from training.data.scenes import ScenesDataset
+from training.data.generated.scenes import ScenesDataset
 
 Part = Literal["overhead", "cold-start", "soak", "batch", "fuzz", "kill", "sizes"]
 # What was measured, what came out, what should.

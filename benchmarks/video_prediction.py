@@ -24,8 +24,8 @@ from rich.table import Table
 from keras_dpn import Segmenter
 from keras_dpn.io.video import VideoReader, VideoWriter
 from keras_dpn.models import DPN, SpatialTemporalDPN
-from training.data.scenes import ScenesDataset
-from training.predict_video import label_video
+from training.data.generated.scenes import ScenesDataset
+from training.prediction.video import label_video
 
 
 def main(

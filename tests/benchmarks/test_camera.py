@@ -3,9 +3,9 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from benchmarks.camera import FilmedPhotographs, camera_path, main, pan_and_zoom
 from keras_dpn.io.video import VideoReader
-from training.data.camera import FilmedPhotographs, camera_path, main, pan_and_zoom
-from training.data.scenes import ScenesDataset
+from training.data.generated.scenes import ScenesDataset
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from training.feature_scales import feature_norms, main
-from training.workdir import load_model
+from benchmarks.feature_scales import feature_norms, main
+from training.rundir.paths import load_model
 
 
 def test_norms_are_those_of_the_features(finished_run, small_scenes):

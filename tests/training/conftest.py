@@ -12,12 +12,14 @@ from playwright import sync_api
 
 from keras_dpn.inference import Predictor
 from keras_dpn.models import DPN
-from training.configs import RECIPES, TrainConfig, to_json
 from training.configs.networks.dpn import DPNConfig
-from training.data.moving_scenes import MovingScenesDataset
-from training.data.scenes import ScenesDataset
-from training.scoring import evaluate
-from training.workdir import stage_dir
+from training.configs.recipes import RECIPES
+from training.configs.schema import TrainConfig
+from training.configs.serialization import to_json
+from training.data.generated.moving_scenes import MovingScenesDataset
+from training.data.generated.scenes import ScenesDataset
+from training.evaluation.evaluator import evaluate
+from training.rundir.paths import stage_dir
 
 CHROMIUM = shutil.which("chromium")
 MODEL = DPNConfig(

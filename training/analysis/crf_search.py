@@ -25,11 +25,12 @@ from keras_dpn import metrics, viz
 from keras_dpn.classes import Classes
 from keras_dpn.crf import refine
 from keras_dpn.inference import Predictor, to_labels
-from training.cli import run
-from training.crf_settings import check_crf
-from training.data import Dataset
-from training.evaluate import run_dataset
-from training.workdir import (
+
+from ..cli import run
+from ..configs.crf import check_crf
+from ..data.dataset import Dataset
+from ..evaluation.results import run_dataset
+from ..rundir.paths import (
     MODEL,
     load_model,
     load_stages,

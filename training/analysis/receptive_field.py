@@ -26,8 +26,9 @@ from keras_dpn.receptive_field import (
     map_size,
     theoretical_field,
 )
-from training.cli import run
-from training.workdir import load_model, write_atomically, write_json
+
+from ..cli import run
+from ..rundir.paths import load_model, write_atomically, write_json
 
 
 def measure(

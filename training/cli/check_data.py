@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from training.cli import run
-from training.data import NAMES, load_dataset
-from training.data.checks import Fault, Survey, sequence_faults, survey
-from training.data.clips import FilmedClips
-from training.data.dataset import Dataset
-from training.data.statistics import class_frequencies
+from ..data.checks import Fault, Survey, sequence_faults, survey
+from ..data.clips.base import FilmedClips
+from ..data.dataset import Dataset
+from ..data.registry import NAMES, load_dataset
+from ..data.statistics import class_frequencies
+from . import run
 
 
 def main(

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_dpn.layers import MeanFieldCRF
-from training.workdir import read_json
+
+from ..rundir.paths import read_json
 
 
 def read_crf(path: Path) -> dict[str, Any]:

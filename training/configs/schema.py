@@ -17,7 +17,8 @@ from keras_dpn.losses import (
     SegmentationTversky,
     WeightedSum,
 )
-from training.data.pipeline import Augmentation, ClipInputs
+
+from ..data.pipeline.batches import Augmentation, ClipInputs
 
 CONFIG_VERSION = 4
 """Raised where a field is renamed, dropped, or new with a default that changes old runs."""

@@ -6,8 +6,8 @@ import typing
 from pathlib import Path
 from typing import Any, Literal
 
-from training.configs.base import CONFIG_VERSION, TrainConfig
-from training.configs.networks import network_config
+from .networks import network_config
+from .schema import CONFIG_VERSION, TrainConfig
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:

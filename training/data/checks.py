@@ -12,11 +12,12 @@ from typing import Literal
 import numpy as np
 
 from keras_dpn.io.images import ImageError, read_image
-from training.data.clips import FilmedClips, Frames
-from training.data.dataset import Dataset, Example
-from training.data.images import LabelError, match_labels, size_message
-from training.data.progress import progress
-from training.data.statistics import count_labels
+
+from ..utils.progress import progress
+from .clips.base import FilmedClips, Frames
+from .dataset import Dataset, Example
+from .io.images import LabelError, match_labels, size_message
+from .statistics import count_labels
 
 Kind = Literal[
     "missing",

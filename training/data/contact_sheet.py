@@ -14,9 +14,10 @@ from tyro.conf import Positional
 
 from keras_dpn import viz
 from keras_dpn.classes import Classes
-from training.cli import run
-from training.data import NAMES, load_dataset
-from training.data.pipeline import Augmentation, train_dataset
+
+from ..cli import run
+from .pipeline.batches import Augmentation, train_dataset
+from .registry import NAMES, load_dataset
 
 
 def main(

@@ -3,17 +3,17 @@
 import importlib
 from pathlib import Path
 
-from training.data import layouts
-from training.data.camvid import CamVidDataset
-from training.data.cityscapes import CityscapesDataset
-from training.data.clips import Clip, ClipDataset, ClipFolder
-from training.data.coco import CocoDataset, CocoPanopticDataset
-from training.data.dataset import Dataset, Example
-from training.data.flow import FlowCache
-from training.data.folder import FolderDataset
-from training.data.pascal_context import PascalContextDataset
-from training.data.sift_flow import SiftFlowDataset
-from training.data.voc import VOCDataset
+from . import layouts
+from .clips.base import Clip, ClipDataset, ClipFolder
+from .clips.flow import FlowCache
+from .dataset import Dataset, Example
+from .sets.camvid import CamVidDataset
+from .sets.cityscapes import CityscapesDataset
+from .sets.coco import CocoDataset, CocoPanopticDataset
+from .sets.folder import FolderDataset
+from .sets.pascal_context import PascalContextDataset
+from .sets.sift_flow import SiftFlowDataset
+from .sets.voc import VOCDataset
 
 # Modules that make pictures, and their classes.
 _GENERATED = {
@@ -70,7 +70,7 @@ def load_dataset(
         )
     if name in _GENERATED:
         # Not above: `python -m training.data.scenes` would find itself imported already.
-        module = importlib.import_module(f"training.data.{name}")
+        module = importlib.import_module(f"..generated.{name}", __name__)
         return getattr(module, _GENERATED[name])(seed=seed)
     if data_dir is None:
         raise ValueError(
@@ -79,7 +79,7 @@ def load_dataset(
         )
     if name == "shards":
         # Not above: it needs TensorFlow, and readers of other data sets start without.
-        from training.data.shards import ShardsDataset
+        from .shards.dataset import ShardsDataset
 
         return ShardsDataset(data_dir)
     kind = _OF_FILES[name]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.data.dataset import Dataset
+from .dataset import Dataset
 
 
 def pixel_counts(dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray]:

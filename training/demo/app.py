@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from training.cli import run
-from training.demo_page.examples import Sample, samples
-from training.demo_page.labelling import DECODABLE, Labeller
-from training.demo_page.served import Model, open_model
-from training.demo_page.viewer import viewer
+from ..cli import run
+from .examples import Sample, samples
+from .inference import DECODABLE, Labeller
+from .served_model import Model, open_model
+from .viewer import viewer
 
 if TYPE_CHECKING:
     import gradio

@@ -8,8 +8,9 @@ from PIL import Image
 from keras_dpn.classes import Classes
 from keras_dpn.io import PICTURE_SUFFIXES
 from keras_dpn.io.video import VideoWriter, natural_order
-from training.data.moving_scenes import MovingScenesDataset
-from training.data.scenes import CLASSES, ScenesDataset
+
+from ..data.generated.moving_scenes import MovingScenesDataset
+from ..data.generated.scenes import CLASSES, ScenesDataset
 
 SCENES = 5
 FILM_FRAMES, FILM_FPS = 12, 6.0

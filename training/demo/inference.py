@@ -18,8 +18,9 @@ from keras_dpn import viz
 from keras_dpn.io import VIDEO_SUFFIXES
 from keras_dpn.io.images import ImageError, read_image
 from keras_dpn.io.video import VideoReader, VideoWriter
-from training.demo_page.served import Found, Model
-from training.demo_page.viewer import answer, message
+
+from .served_model import Found, Model
+from .viewer import answer, message
 
 # Pictures of more pixels are not even decoded: these take 150 MB.
 DECODABLE = 50_000_000

@@ -12,7 +12,8 @@ from PIL import Image
 
 from keras_dpn import viz
 from keras_dpn.classes import Classes
-from training.demo_page.served import Found
+
+from .served_model import Found
 
 if TYPE_CHECKING:
     import gradio

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import keras
 import numpy as np
 
-from training.optimizers import averaged_weights
+from .optimizers import averaged_weights
 
 
 class TrainingDiverged(ValueError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.configs.base import TrainConfig
+from ..configs.schema import TrainConfig
 
 RATES = (
     "learning_rate",

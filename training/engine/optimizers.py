@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from training.configs.base import StageConfig
+from ..configs.schema import StageConfig
 
 
 class _LayerRates:

@@ -22,20 +22,23 @@ import keras_dpn
 from keras_dpn import models, presets
 from keras_dpn.models import pretrained
 from keras_dpn.presets.source import is_directory
-from training import workdir
-from training.changes import Change, find_changes
-from training.checkpoints import Checkpoints
-from training.cli import guarded
-from training.configs import RECIPES, TrainConfig, from_json, to_json
-from training.configs.files import build
-from training.configs.networks import DeepLabTrainConfig, PiecewiseTrainConfig
-from training.configs.networks.deeplab import CRFConfig
-from training.crf_settings import read_crf
-from training.data import Dataset, load_dataset
-from training.data.checks import survey
-from training.data.clips import FilmedClips
-from training.data.shards import absolute
-from training.stages import Progress, StagedTraining
+
+from ..cli import guarded
+from ..configs.crf import read_crf
+from ..configs.networks import DeepLabTrainConfig, PiecewiseTrainConfig
+from ..configs.networks.deeplab import CRFConfig
+from ..configs.recipes import RECIPES
+from ..configs.schema import TrainConfig
+from ..configs.serialization import build, from_json, to_json
+from ..data.checks import survey
+from ..data.clips.base import FilmedClips
+from ..data.dataset import Dataset
+from ..data.registry import load_dataset
+from ..data.shards.dataset import absolute
+from ..rundir import paths as workdir
+from .changes import Change, find_changes
+from .checkpoints import Checkpoints
+from .trainer import Progress, StagedTraining
 
 _FAULTS_SHOWN = 5
 

@@ -14,22 +14,17 @@ import tensorflow as tf
 
 from keras_dpn.inference import Predictor
 from keras_dpn.metrics import SegmentationScores
-from training import workdir
-from training.callbacks import (
-    Epochs,
-    StopOnNaN,
-    TrainingDiverged,
-    ValidateAverages,
-    first_not_finite,
-)
-from training.changes import Change
-from training.checkpoints import Checkpoints
-from training.configs.base import Stage, StageConfig, TrainConfig
-from training.data import Dataset
-from training.data.pipeline import eval_dataset, steps_per_epoch, train_dataset
-from training.data.statistics import median_frequency_weights
-from training.optimizers import averaged_weights, build_optimizer, forget_steps
-from training.scoring import evaluate
+
+from ..configs.schema import Stage, StageConfig, TrainConfig
+from ..data.dataset import Dataset
+from ..data.pipeline.batches import eval_dataset, steps_per_epoch, train_dataset
+from ..data.statistics import median_frequency_weights
+from ..evaluation.evaluator import evaluate
+from ..rundir import paths as workdir
+from .callbacks import Epochs, StopOnNaN, TrainingDiverged, ValidateAverages, first_not_finite
+from .changes import Change
+from .checkpoints import Checkpoints
+from .optimizers import averaged_weights, build_optimizer, forget_steps
 
 RETRIES = 4  # of a stage whose loss becomes NaN: at the same rate, then at 1/2, 1/4 and 1/8 of it
 

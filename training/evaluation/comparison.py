@@ -18,9 +18,10 @@ from rich.table import Column, Table
 from tyro.conf import Positional
 
 from keras_dpn import metrics
-from training.cli import run
-from training.evaluate import evaluation_file
-from training.workdir import write_json
+
+from ..cli import run
+from ..rundir.paths import write_json
+from .results import evaluation_file
 
 
 class Counts(NamedTuple):

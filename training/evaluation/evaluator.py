@@ -10,8 +10,10 @@ from rich.progress import Progress, track
 
 from keras_dpn import metrics
 from keras_dpn.inference import Predictor, to_labels
-from training.ahead import map_ahead
-from training.data import ClipDataset, Dataset, Example
+
+from ..data.clips.base import ClipDataset
+from ..data.dataset import Dataset, Example
+from ..utils.threads import map_ahead
 
 TRIMAP_WIDTH = 40  # pixels, of the widest band: DeepLab v1's Fig. 5
 

@@ -25,12 +25,13 @@ from keras_dpn.inference import InferenceSettings, Predictor, in_precision
 from keras_dpn.inference.loading import load_trained
 from keras_dpn.presets.files import METADATA
 from keras_dpn.presets.source import find, read_classes
-from training.cli import run
-from training.crf_settings import read_crf
-from training.data import Dataset, load_dataset
-from training.options import Precision, Sources
-from training.scoring import evaluate
-from training.workdir import (
+
+from ..cli import run
+from ..cli.options import Precision, Sources
+from ..configs.crf import read_crf
+from ..data.dataset import Dataset
+from ..data.registry import load_dataset
+from ..rundir.paths import (
     CONFIG,
     FLOW,
     RESULTS,
@@ -41,6 +42,7 @@ from training.workdir import (
     write_atomically,
     write_json,
 )
+from .evaluator import evaluate
 
 SCORES = {
     "miou": "mean IoU",

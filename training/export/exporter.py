@@ -25,10 +25,11 @@ from keras_dpn.presets.files import METADATA, read_metadata
 from keras_dpn.presets.source import find
 from keras_dpn.probabilities import softmax
 from keras_dpn.viz import image_png
-from training.cli import run
-from training.evaluate import SCORES
-from training.options import Model
-from training.workdir import load_config, read_json
+
+from ..cli import run
+from ..cli.options import Model
+from ..evaluation.results import SCORES
+from ..rundir.paths import load_config, read_json
 
 Format = Literal["saved_model", "litert", "litert_float16", "litert_dynamic", "litert_int8", "onnx"]
 Output = Literal["labels", "probabilities", "overlay", "label_png", "classes", "stages"]

@@ -14,11 +14,12 @@ import numpy as np
 
 from keras_dpn.inference import Predictor
 from keras_dpn.presets import Card, write_preset
-from training.cli import run
-from training.data import Dataset
-from training.evaluate import SCORES, run_dataset
-from training.scoring import evaluate
-from training.workdir import CONFIG, RESULTS, load_classes, load_model, read_json
+
+from ..cli import run
+from ..data.dataset import Dataset
+from ..evaluation.evaluator import evaluate
+from ..evaluation.results import SCORES, run_dataset
+from ..rundir.paths import CONFIG, RESULTS, load_classes, load_model, read_json
 
 
 def make_preset(

@@ -15,8 +15,9 @@ from keras_dpn import viz
 from keras_dpn.classes import Classes
 from keras_dpn.io.images import ImageError, read_image
 from keras_dpn.segmenter import Segmentation, Segmenter
-from training.ahead import map_ahead
-from training.workdir import read_json, write_atomically, write_json
+
+from ..rundir.paths import read_json, write_atomically, write_json
+from ..utils.threads import map_ahead
 
 KINDS = ("labels", "overlays", "stages", "probabilities")  # of results, a folder for each
 SETTINGS = "predict.json"  # how the pictures beside it were labelled

@@ -23,13 +23,14 @@ from keras_dpn.io import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from keras_dpn.presets.files import WEIGHTS
 from keras_dpn.presets.source import find
 from keras_dpn.segmenter import Segmenter
-from training.cli import run
-from training.crf_settings import read_crf
-from training.options import Models, Precision
-from training.predict_pictures import KINDS as PICTURE_KINDS
-from training.predict_pictures import keep_settings, label_pictures, without_done
-from training.predict_video import label_videos
-from training.workdir import MODEL
+
+from ..cli import run
+from ..cli.options import Models, Precision
+from ..configs.crf import read_crf
+from ..rundir.paths import MODEL
+from .images import KINDS as PICTURE_KINDS
+from .images import keep_settings, label_pictures, without_done
+from .video import label_videos
 
 KINDS = (*PICTURE_KINDS, "videos")  # a folder under `out` for each
 

@@ -24,15 +24,16 @@ from keras_dpn import viz
 from keras_dpn.inference import InferenceSettings, Predictor
 from keras_dpn.inference.loading import load_trained
 from keras_dpn.io.images import read_image
-from training.cli import run
-from training.crf_settings import read_crf
-from training.data import Dataset, Example
-from training.data.cityscapes import IDS
-from training.data.progress import progress
-from training.data.voc import CLASSES as VOC_CLASSES
-from training.evaluate import source_dataset
-from training.options import Precision, Sources
-from training.workdir import write_atomically
+
+from ..cli import run
+from ..cli.options import Precision, Sources
+from ..configs.crf import read_crf
+from ..data.dataset import Dataset, Example
+from ..data.sets.cityscapes import IDS
+from ..data.sets.voc import CLASSES as VOC_CLASSES
+from ..evaluation.results import source_dataset
+from ..rundir.paths import write_atomically
+from ..utils.progress import progress
 
 Files = Iterable[tuple[str, bytes]]
 

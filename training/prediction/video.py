@@ -25,7 +25,8 @@ from keras_dpn.classes import Classes
 from keras_dpn.io.flow import dis_flow
 from keras_dpn.io.video import PictureFolder, VideoError, VideoReader, VideoWriter
 from keras_dpn.segmenter import Segmenter
-from training.workdir import write_atomically, write_json
+
+from ..rundir.paths import write_atomically, write_json
 
 Write = Callable[[int, np.ndarray, np.ndarray], None]  # index, frame, labels
 

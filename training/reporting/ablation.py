@@ -12,21 +12,16 @@ from rich.progress import track
 from keras_dpn.classes import Classes
 from keras_dpn.crf import refine
 from keras_dpn.inference import to_labels
-from training.compare import load_counts
-from training.data import Dataset
-from training.evaluate import OTHER_SCORES, SCORES
-from training.reporting import comparison, html, scores
-from training.reporting.pictures import (
-    Picture,
-    clip_length,
-    output_map,
-    read_pictures,
-    stage_output,
-    strip,
-)
-from training.reporting.runs import choose_pictures
-from training.sweep_table import ABLATION
-from training.workdir import RESULTS, load_classes, load_model, read_json
+
+from ..data.dataset import Dataset
+from ..evaluation.comparison import load_counts
+from ..evaluation.results import OTHER_SCORES, SCORES
+from ..rundir.paths import RESULTS, load_classes, load_model, read_json
+from ..sweeps.table import ABLATION
+from . import comparison, html
+from .images import Picture, clip_length, output_map, read_pictures, stage_output, strip
+from .runs import choose_pictures
+from .sections import scores
 
 
 class Row(NamedTuple):

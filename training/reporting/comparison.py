@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from training.compare import compare
-from training.reporting import html, scores
-from training.reporting.runs import Run, stage_counts
-from training.workdir import read_json
+from ..evaluation.comparison import compare
+from ..rundir.paths import read_json
+from . import html
+from .runs import Run, stage_counts
+from .sections import scores
 
 _VERDICTS = "Is the difference more than chance?"
 

@@ -16,7 +16,7 @@ from keras_dpn import viz
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_TEMPLATE = Path(__file__).with_name("template.html")
+_TEMPLATE = Path(__file__).parent / "templates" / "page.html"
 
 
 def page(title: str, subtitle: str, sections: Iterable[str]) -> str:

@@ -12,11 +12,13 @@ from rich.progress import track
 from keras_dpn import viz
 from keras_dpn.classes import Classes
 from keras_dpn.inference import Predictor, to_labels
-from training.data import Clip, ClipDataset, Dataset, Example
-from training.data.pipeline import ClipInputs
-from training.reporting import html
-from training.reporting.scores import TITLES, percent
-from training.workdir import load_model
+
+from ..data.clips.base import Clip, ClipDataset
+from ..data.dataset import Dataset, Example
+from ..data.pipeline.batches import ClipInputs
+from ..rundir.paths import load_model
+from . import html
+from .sections.scores import TITLES, percent
 
 RIGHT, WRONG = (0, 114, 178), (213, 94, 0)  # Okabe and Ito's blue and vermilion
 _GREYS = 32  # few, so that marked pictures are small files

@@ -23,14 +23,13 @@ from tyro.conf import Positional
 
 from keras_dpn import models, viz
 from keras_dpn.classes import Classes
-from training.cli import run
-from training.data import Dataset
-from training.evaluate import run_dataset
-from training.reporting import ablation, comparison, html, scores
-from training.reporting.affinities import affinity_plots
-from training.reporting.contexts import context_plots
-from training.reporting.films import film_strip
-from training.reporting.pictures import (
+
+from ..cli import run
+from ..data.dataset import Dataset
+from ..evaluation.results import run_dataset
+from ..rundir.paths import HISTORY, load_classes, load_model, read_json, write_atomically
+from . import ablation, comparison, html
+from .images import (
     RIGHT,
     WRONG,
     Picture,
@@ -41,14 +40,11 @@ from training.reporting.pictures import (
     stage_strips,
     strip,
 )
-from training.reporting.runs import (
-    Run,
-    choose_pictures,
-    evaluated_split,
-    read_runs,
-    stage_counts,
-)
-from training.workdir import HISTORY, load_classes, load_model, read_json, write_atomically
+from .runs import Run, choose_pictures, evaluated_split, read_runs, stage_counts
+from .sections import scores
+from .sections.affinities import affinity_plots
+from .sections.contexts import context_plots
+from .sections.video import film_strip
 
 _CHOSEN = (
     "Best, worst and most changed by the mean IoU of the single picture; most changed: between the "

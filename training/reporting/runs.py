@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_dpn import metrics
-from training.compare import Counts, load_counts
-from training.evaluate import evaluation_file
-from training.workdir import RESULTS, read_json
+
+from ..evaluation.comparison import Counts, load_counts
+from ..evaluation.results import evaluation_file
+from ..rundir.paths import RESULTS, read_json
 
 SPLITS = ("val", "test", "train")
 

@@ -10,8 +10,9 @@ import keras
 
 import keras_dpn  # noqa: F401  registers the classes that saved models name
 from keras_dpn.classes import Classes
-from training.configs.base import Stage, TrainConfig
-from training.configs.networks import network_config
+
+from ..configs.networks import network_config
+from ..configs.schema import Stage, TrainConfig
 
 CONFIG = "config.json"
 CLASSES = "classes.json"

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import keras
 
-from training.configs import TrainConfig, to_json
-from training.configs.base import StageConfig
-from training.configs.sweeps import Row, Sweep
-from training.workdir import RESULTS, read_json
+from ..configs.schema import StageConfig, TrainConfig
+from ..configs.serialization import to_json
+from ..rundir.paths import RESULTS, read_json
+from .definitions import Row, Sweep
 
 
 class Place(NamedTuple):

@@ -27,15 +27,13 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from keras_dpn.inference import Predictor
-from training.cli import run
-from training.configs import to_json
-from training.configs.sweeps import SWEEPS, Row, Sweep
-from training.evaluate import run_dataset, write_evaluation
-from training.scoring import evaluate
-from training.sweep_plan import Job, Place, make_plan
-from training.sweep_table import ABLATION, markdown, summarize, table
-from training.train import build_model, open_dataset, with_absolute_paths
-from training.workdir import (
+
+from ..cli import run
+from ..configs.serialization import to_json
+from ..engine.setup import build_model, open_dataset, with_absolute_paths
+from ..evaluation.evaluator import evaluate
+from ..evaluation.results import run_dataset, write_evaluation
+from ..rundir.paths import (
     CONFIG,
     FLOW,
     MODEL,
@@ -48,6 +46,9 @@ from training.workdir import (
     write_atomically,
     write_json,
 )
+from .definitions import SWEEPS, Row, Sweep
+from .plan import Job, Place, make_plan
+from .table import ABLATION, markdown, summarize, table
 
 Places = Mapping[tuple[str, int], Place]
 

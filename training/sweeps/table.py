@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from training.compare import Counts, compare, load_counts
-from training.configs.sweeps import Sweep
-from training.evaluate import score_definitions
-from training.workdir import read_json
+from ..evaluation.comparison import Counts, compare, load_counts
+from ..evaluation.results import score_definitions
+from ..rundir.paths import read_json
+from .definitions import Sweep
 
 ABLATION = "ablation.json"  # as `summarize` makes it
 # Columns of the table behind the comparison, and where an evaluation has them.

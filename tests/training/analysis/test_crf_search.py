@@ -7,12 +7,12 @@ from PIL import Image
 
 from keras_dpn.classes import Classes
 from keras_dpn.inference import Predictor
-from training import crf_search as script
-from training.crf_search import coarse_to_fine, finer, keep_answers, search, starting_axes
-from training.crf_settings import read_crf
-from training.data import Dataset, Example
-from training.scoring import evaluate
-from training.workdir import load_model
+from training.analysis import crf_search as script
+from training.analysis.crf_search import coarse_to_fine, finer, keep_answers, search, starting_axes
+from training.configs.crf import read_crf
+from training.data.dataset import Dataset, Example
+from training.evaluation.evaluator import evaluate
+from training.rundir.paths import load_model
 
 CLASSES = Classes(("dark", "red"), ((0, 0, 0), (255, 0, 0)), ignore=7)
 FIXED = {"num_iterations": 10, "spatial": [3.0, 3.0]}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.receptive_field import main
+from training.analysis.receptive_field import main
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 import pytest
 import tyro
 
-from training.check_data import main
-from training.data.moving_scenes import MovingScenesDataset, write_clips
-from training.data.scenes import ScenesDataset, write_folder
+from training.cli.check_data import main
+from training.data.generated.moving_scenes import MovingScenesDataset, write_clips
+from training.data.generated.scenes import ScenesDataset, write_folder
 
 
 @pytest.fixture

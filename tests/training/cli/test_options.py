@@ -1,6 +1,6 @@
 import tyro
 
-from training.options import Models, Sources
+from training.cli.options import Models, Sources
 
 
 def test_each_source_has_an_option_of_its_own():

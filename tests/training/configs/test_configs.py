@@ -7,8 +7,6 @@ import pytest
 from keras_dpn.layers import MeanFieldCRF
 from keras_dpn.ops.range_boxes import RELATIONS
 from tests.keras_dpn.support import without_values
-from training.configs import RECIPES, from_json, to_json
-from training.configs.base import LossConfig, StageConfig
 from training.configs.networks import (
     NETWORKS,
     DeepLabTrainConfig,
@@ -16,7 +14,10 @@ from training.configs.networks import (
     PiecewiseTrainConfig,
 )
 from training.configs.networks.deeplab import CRFConfig, DeepLabConfig
-from training.train import build_model
+from training.configs.recipes import RECIPES
+from training.configs.schema import LossConfig, StageConfig
+from training.configs.serialization import from_json, to_json
+from training.engine.setup import build_model
 
 
 @pytest.mark.parametrize("name", RECIPES)

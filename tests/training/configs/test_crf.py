@@ -1,6 +1,6 @@
 import pytest
 
-from training.crf_settings import read_crf
+from training.configs.crf import read_crf
 
 
 def test_settings_are_read_as_they_are(tmp_path):

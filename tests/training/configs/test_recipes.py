@@ -8,13 +8,14 @@ import tensorflow as tf
 from keras_dpn.layers import Dropout
 from keras_dpn.models import PiecewiseCRF
 from tests.keras_dpn.support import without_values
-from training.configs import RECIPES
-from training.configs.base import StageConfig
 from training.configs.networks import DPNTrainConfig
-from training.data import camvid, context_scenes, houses, pascal_context, scenes, sift_flow, voc
-from training.data.pipeline import Augmentation
-from training.stages import StagedTraining
-from training.train import build_model
+from training.configs.recipes import RECIPES
+from training.configs.schema import StageConfig
+from training.data.generated import context_scenes, houses, scenes
+from training.data.pipeline.batches import Augmentation
+from training.data.sets import camvid, pascal_context, sift_flow, voc
+from training.engine.setup import build_model
+from training.engine.trainer import StagedTraining
 
 CLASSES = {
     "scenes": scenes.CLASSES,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.data.scenes import ScenesDataset, write_folder
+from training.data.generated.scenes import ScenesDataset, write_folder
 
 
 @pytest.fixture

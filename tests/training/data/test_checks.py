@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.training.data import trees
-from training.data import load_dataset
+from tests.training.data.sets import trees
 from training.data.checks import check, sequence_faults, survey
-from training.data.clips import ClipFolder
-from training.data.folder import FolderDataset
-from training.data.moving_scenes import MovingScenesDataset, write_clips
-from training.data.scenes import ScenesDataset
+from training.data.clips.base import ClipFolder
+from training.data.generated.moving_scenes import MovingScenesDataset, write_clips
+from training.data.generated.scenes import ScenesDataset
+from training.data.registry import load_dataset
+from training.data.sets.folder import FolderDataset
 
 
 def kinds(faults):

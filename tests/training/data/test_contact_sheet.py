@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.browse import main, show
-from training.data.scenes import CLASSES
+from training.data.contact_sheet import main, show
+from training.data.generated.scenes import CLASSES
 
 
 def test_writes_a_sheet(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from training.data import load_dataset
+from training.data.registry import load_dataset
 
 
 def test_unknown_split(scenes):

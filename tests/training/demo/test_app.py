@@ -15,12 +15,12 @@ from keras_dpn.inference import Predictor
 from keras_dpn.io.flow import dis_flow
 from keras_dpn.io.video import VideoReader
 from keras_dpn.segmenter import Segmenter
-from training import demo
-from training.data.scenes import CLASSES, ScenesDataset
-from training.demo_page import labelling
-from training.demo_page.served import Found, open_model
+from training.data.generated.scenes import CLASSES, ScenesDataset
+from training.demo import app as demo
+from training.demo import inference as labelling
+from training.demo.served_model import Found, open_model
 
-COMMITTED = Path(__file__).parents[2] / "saved_models" / "scenes"
+COMMITTED = Path(__file__).parents[3] / "saved_models" / "scenes"
 MEGABYTES = 0.5
 # Header of a BMP of 8000 x 8000 pixels.
 HUGE = b"BM" + bytes(8) + b"6\0\0\0(\0\0\0" + b"\x40\x1f\0\0" * 2 + b"\1\0\x18\0"

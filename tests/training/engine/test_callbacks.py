@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.callbacks import Epochs, StopOnNaN, TrainingDiverged, ValidateAverages
-from training.configs.base import StageConfig
-from training.optimizers import averaged_weights, build_optimizer
+from training.configs.schema import StageConfig
+from training.engine.callbacks import Epochs, StopOnNaN, TrainingDiverged, ValidateAverages
+from training.engine.optimizers import averaged_weights, build_optimizer
 
 
 def fit(x, epochs, callback, rate=0.1):

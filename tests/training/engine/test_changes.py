@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from training.changes import Change, find_changes
-from training.configs import RECIPES
-from training.configs.base import LossConfig, StageConfig
+from training.configs.recipes import RECIPES
+from training.configs.schema import LossConfig, StageConfig
+from training.engine.changes import Change, find_changes
 
 CONFIG = replace(
     RECIPES["scenes"],

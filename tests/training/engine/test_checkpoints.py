@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.checkpoints import Checkpoints
+from training.engine.checkpoints import Checkpoints
 
 
 def net():

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from training.configs.base import StageConfig
-from training.optimizers import averaged_weights, build_optimizer, forget_steps
+from training.configs.schema import StageConfig
+from training.engine.optimizers import averaged_weights, build_optimizer, forget_steps
 
 
 def model():

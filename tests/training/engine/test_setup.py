@@ -14,15 +14,18 @@ import numpy as np
 import pytest
 
 from keras_dpn.models import DeepLab
-from training import evaluate, export, predict, workdir
-from training.callbacks import TrainingDiverged
-from training.checkpoints import Checkpoints
-from training.data.moving_scenes import MovingScenesDataset, write_clips
-from training.data.scenes import ScenesDataset, write_folder
-from training.stages import StagedTraining
-from training.train import main
+from training.data.generated.moving_scenes import MovingScenesDataset, write_clips
+from training.data.generated.scenes import ScenesDataset, write_folder
+from training.engine.callbacks import TrainingDiverged
+from training.engine.checkpoints import Checkpoints
+from training.engine.setup import main
+from training.engine.trainer import StagedTraining
+from training.evaluation import results as evaluate
+from training.export import exporter as export
+from training.prediction import sources as predict
+from training.rundir import paths as workdir
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 TINY = [
     *("--model.width", "0.04", "--model.trunk", "large_fov", "--model.triple-window", "5"),
     *("--model.context-window", "3", "--model.mixtures", "2", "--model.pairwise-stride", "4"),

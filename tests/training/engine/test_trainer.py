@@ -14,22 +14,23 @@ from keras_dpn.layers import Dropout
 from keras_dpn.losses import SegmentationCrossEntropy
 from keras_dpn.models import DeepLab
 from keras_dpn.models.staged import StagedModel
-from training import stages, workdir
-from training.callbacks import TrainingDiverged
-from training.changes import find_changes
-from training.configs import to_json
-from training.configs.base import DataConfig, LossConfig, Stage, StageConfig, TrainConfig
 from training.configs.networks import (
     NETWORKS,
     DeepLabTrainConfig,
     DPNTrainConfig,
     PiecewiseTrainConfig,
 )
-from training.data.pipeline import Augmentation
+from training.configs.schema import DataConfig, LossConfig, Stage, StageConfig, TrainConfig
+from training.configs.serialization import to_json
+from training.data.pipeline.batches import Augmentation
 from training.data.statistics import median_frequency_weights
-from training.scoring import evaluate
-from training.stages import RETRIES, StagedTraining, _CoarseLoss
-from training.train import build_model
+from training.engine import trainer as stages
+from training.engine.callbacks import TrainingDiverged
+from training.engine.changes import find_changes
+from training.engine.setup import build_model
+from training.engine.trainer import RETRIES, StagedTraining, _CoarseLoss
+from training.evaluation.evaluator import evaluate
+from training.rundir import paths as workdir
 
 
 @keras.saving.register_keras_serializable(package="tests")

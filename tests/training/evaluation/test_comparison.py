@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from keras_dpn import metrics
-from training import compare as script
-from training.compare import Counts, compare, load_counts
-from training.evaluate import write_evaluation
+from training.evaluation import comparison as script
+from training.evaluation.comparison import Counts, compare, load_counts
+from training.evaluation.results import write_evaluation
 
 
 def confusions(right, images=6):

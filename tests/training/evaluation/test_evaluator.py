@@ -11,10 +11,10 @@ from keras_dpn.classes import Classes
 from keras_dpn.inference import InferenceSettings, Predictor
 from keras_dpn.inference import predictor as predictor_module
 from keras_dpn.models import SpatialTemporalDPN
-from training import scoring
-from training.data import Dataset, Example
-from training.data.moving_scenes import MovingScenesDataset
-from training.scoring import evaluate
+from training.data.dataset import Dataset, Example
+from training.data.generated.moving_scenes import MovingScenesDataset
+from training.evaluation import evaluator as scoring
+from training.evaluation.evaluator import evaluate
 
 CLASSES = Classes(("dark", "red", "absent"), ((0, 0, 0), (255, 0, 0), (0, 0, 255)), ignore=7)
 

@@ -7,11 +7,11 @@ from PIL import Image
 from keras_dpn.classes import Classes
 from keras_dpn.inference import Predictor, predictor
 from keras_dpn.presets.files import write_preset
-from training import evaluate as script
-from training.data.scenes import write_folder
-from training.evaluate import run_dataset, score_table
-from training.scoring import evaluate
-from training.workdir import load_model
+from training.data.generated.scenes import write_folder
+from training.evaluation import results as script
+from training.evaluation.evaluator import evaluate
+from training.evaluation.results import run_dataset, score_table
+from training.rundir.paths import load_model
 
 
 @pytest.fixture

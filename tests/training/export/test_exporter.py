@@ -7,7 +7,7 @@ from PIL import Image
 
 from keras_dpn import models
 from keras_dpn.classes import Classes
-from training import export
+from training.export import exporter as export
 
 pytestmark = pytest.mark.tensorflow_only
 CLASSES = Classes(("sky", "road", "car"), ((0, 0, 255), (90, 90, 90), (255, 0, 0)))

@@ -10,7 +10,8 @@ import pytest
 from keras_dpn import Segmenter, models
 from keras_dpn.presets.files import read_metadata
 from keras_dpn.probabilities import to_labels
-from training import export, preset
+from training.export import exporter as export
+from training.export import preset
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_a_preset_is_exported(made, small_scenes, tmp_path):
 
 
 def test_training_begins_from_a_preset(made, tmp_path):
-    from training.train import load_weights
+    from training.engine.setup import load_weights
 
     network = models.DPN.from_preset(made, load_weights=False)
     line = load_weights(network, str(made))

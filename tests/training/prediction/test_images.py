@@ -9,7 +9,7 @@ from rich.console import Console
 from keras_dpn.inference import InferenceSettings, predict_probabilities
 from keras_dpn.io.images import read_image
 from keras_dpn.segmenter import Segmentation, Segmenter
-from training.predict_pictures import (
+from training.prediction.images import (
     SETTINGS,
     draw_stages,
     keep_settings,

@@ -16,10 +16,10 @@ from keras_dpn.io.video import VideoWriter
 from keras_dpn.models import DPN, SpatialTemporalDPN
 from keras_dpn.presets.files import Card, write_preset
 from keras_dpn.segmenter import Segmenter
-from training import predict as script
 from training.cli import run
-from training.predict import find_sources
-from training.workdir import load_classes, load_model
+from training.prediction import sources as script
+from training.prediction.sources import find_sources
+from training.rundir.paths import load_classes, load_model
 
 
 def save(path, size=(10, 8), seed=0):

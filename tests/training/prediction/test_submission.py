@@ -13,13 +13,13 @@ from keras_dpn.inference import predictor as predictor_module
 from keras_dpn.io.images import read_image
 from keras_dpn.models import DPN
 from keras_dpn.presets.files import write_preset
-from tests.training.data import trees
-from training import submit as script
-from training.data import load_dataset
-from training.data.cityscapes import IDS, CityscapesDataset
-from training.data.voc import CLASSES as VOC_CLASSES
-from training.data.voc import VOCDataset, color_map
-from training.submit import submit
+from tests.training.data.sets import trees
+from training.data.registry import load_dataset
+from training.data.sets.cityscapes import IDS, CityscapesDataset
+from training.data.sets.voc import CLASSES as VOC_CLASSES
+from training.data.sets.voc import VOCDataset, color_map
+from training.prediction import submission as script
+from training.prediction.submission import submit
 
 
 def red_model(num_classes):

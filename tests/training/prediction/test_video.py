@@ -14,8 +14,8 @@ from keras_dpn.io import flow as flow_module
 from keras_dpn.io.video import PictureFolder, VideoReader
 from keras_dpn.models import SpatialTemporalDPN
 from keras_dpn.segmenter import Segmenter
-from training import predict_video
-from training.predict_video import label_video, label_videos
+from training.prediction import video as predict_video
+from training.prediction.video import label_video, label_videos
 
 CLASSES = Classes(("dark", "bright"), ((10, 20, 120), (240, 200, 40)))
 TINY = {

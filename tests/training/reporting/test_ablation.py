@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from keras_dpn.inference import Predictor
-from training.configs import RECIPES
-from training.configs.sweeps import Row, Sweep
-from training.evaluate import write_evaluation
-from training.report import write_report
+from training.configs.recipes import RECIPES
+from training.evaluation.evaluator import evaluate
+from training.evaluation.results import write_evaluation
 from training.reporting.ablation import read_ablation
-from training.scoring import evaluate
-from training.sweep_table import ABLATION, summarize
-from training.workdir import load_model, write_json
+from training.reporting.page import write_report
+from training.rundir.paths import load_model, write_json
+from training.sweeps.definitions import Row, Sweep
+from training.sweeps.table import ABLATION, summarize
 
 CRF = {"num_iterations": 2, "bilateral": (3.0, 8.0, 60.0), "filter": "exact"}
 RECIPE = RECIPES["scenes"]

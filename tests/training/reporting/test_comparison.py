@@ -1,6 +1,6 @@
 import numpy as np
 
-from training.evaluate import write_evaluation
+from training.evaluation.results import write_evaluation
 from training.reporting import comparison
 from training.reporting.runs import Run
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 from keras_dpn.classes import Classes
 from keras_dpn.models import SpatialTemporalDPN
-from training.data.moving_scenes import MovingScenesDataset
-from training.reporting import pictures
-from training.reporting.pictures import RIGHT, WRONG, Picture
+from training.data.generated.moving_scenes import MovingScenesDataset
+from training.reporting import images as pictures
+from training.reporting.images import RIGHT, WRONG, Picture
 
 INPUTS = ("frames", "forward_flow", "backward_flow")
 CLASSES = Classes(("a", "b"), ((9, 9, 9), (200, 0, 0)), ignore=7)

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from keras_dpn.classes import Classes
-from training import report as script
-from training.configs import RECIPES, to_json
 from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNConfig
-from training.data.moving_scenes import MovingScenesDataset
-from training.evaluate import write_evaluation
-from training.report import write_report
+from training.configs.recipes import RECIPES
+from training.configs.serialization import to_json
+from training.data.generated.moving_scenes import MovingScenesDataset
+from training.evaluation.results import write_evaluation
 from training.reporting import html
-from training.workdir import stage_dir
+from training.reporting import page as script
+from training.reporting.page import write_report
+from training.rundir.paths import stage_dir
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from training.compare import Counts
-from training.evaluate import write_evaluation
+from training.evaluation.comparison import Counts
+from training.evaluation.results import write_evaluation
 from training.reporting import runs
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from training import workdir
+from training.rundir import paths as workdir
 
 
 def test_json_round_trip(tmp_path):

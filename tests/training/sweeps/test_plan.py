@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from training.configs import RECIPES
-from training.configs.sweeps import SWEEPS, Row, Sweep
-from training.sweep_plan import Place, make_plan
+from training.configs.recipes import RECIPES
+from training.sweeps.definitions import SWEEPS, Row, Sweep
+from training.sweeps.plan import Place, make_plan
 
 RUNS = Path("/runs")
 TINY = {"width": 0.02, "fc_width": 8, "mixtures": 2, "pairwise_stride": 4}

@@ -10,14 +10,15 @@ import pytest
 from rich.console import Console
 
 from keras_dpn.inference import Predictor
-from training import ablate as script
-from training import workdir
-from training.ablate import ablate, read_trained
-from training.configs import RECIPES, from_json, to_json
-from training.configs.sweeps import Row, Sweep
-from training.data.scenes import ScenesDataset, write_folder
-from training.sweep_plan import Place
-from training.train import build_model, load_weights, with_absolute_paths
+from training.configs.recipes import RECIPES
+from training.configs.serialization import from_json, to_json
+from training.data.generated.scenes import ScenesDataset, write_folder
+from training.engine.setup import build_model, load_weights, with_absolute_paths
+from training.rundir import paths as workdir
+from training.sweeps import runner as script
+from training.sweeps.definitions import Row, Sweep
+from training.sweeps.plan import Place
+from training.sweeps.runner import ablate, read_trained
 
 TINY = {"width": 0.02, "fc_width": 8, "mixtures": 2, "pairwise_stride": 4, "context_window": 3}
 

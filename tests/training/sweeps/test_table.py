@@ -5,10 +5,10 @@ import pytest
 from rich.console import Console
 
 from keras_dpn import metrics
-from training.configs import RECIPES
-from training.configs.sweeps import Row, Sweep
-from training.evaluate import write_evaluation
-from training.sweep_table import markdown, summarize, table
+from training.configs.recipes import RECIPES
+from training.evaluation.results import write_evaluation
+from training.sweeps.definitions import Row, Sweep
+from training.sweeps.table import markdown, summarize, table
 
 SWEEP = Sweep(
     "two rows",

@@ -1,4 +1,4 @@
-from training.data.progress import progress
+from training.utils.progress import progress
 
 
 def test_yields_everything_and_is_silent_in_logs(capsys):

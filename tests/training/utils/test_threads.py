@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from training.ahead import map_ahead
+from training.utils.threads import map_ahead
 
 
 def test_items_are_worked_on_before_their_turn_but_not_all_at_once():

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from training.configs.base import TrainConfig
-from training.configs.networks.deeplab import DeepLabTrainConfig
-from training.configs.networks.dpn import DPNTrainConfig
-from training.configs.networks.fcn import FCNTrainConfig
-from training.configs.networks.parsenet import ParseNetTrainConfig
-from training.configs.networks.piecewise_crf import PiecewiseTrainConfig
-from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNTrainConfig
+from ..schema import TrainConfig
+from .deeplab import DeepLabTrainConfig
+from .dpn import DPNTrainConfig
+from .fcn import FCNTrainConfig
+from .parsenet import ParseNetTrainConfig
+from .piecewise_crf import PiecewiseTrainConfig
+from .spatial_temporal_dpn import SpatialTemporalDPNTrainConfig
 
 NETWORKS: dict[str, type[TrainConfig]] = {
     config.network.__name__: config

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from keras_dpn import models
-from training.configs.base import Stage, StageConfig, TrainConfig
+
+from ..schema import Stage, StageConfig, TrainConfig
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import keras
 
 from keras_dpn import models
 from keras_dpn.models.piecewise_crf import graph_size
-from training.configs.base import LossConfig, Stage, StageConfig, TrainConfig
-from training.configs.networks.deeplab import CRFConfig
+
+from ..schema import LossConfig, Stage, StageConfig, TrainConfig
+from .deeplab import CRFConfig
 
 Relation = Literal["surrounding", "above", "below", "left", "right"]
 Box = tuple[float, float, float, float]

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from keras_dpn import models
-from training.configs.base import DataConfig
-from training.configs.networks.dpn import DPNConfig, DPNTrainConfig
-from training.data.pipeline import ClipInputs
+
+from ...data.pipeline.batches import ClipInputs
+from ..schema import DataConfig
+from .dpn import DPNConfig, DPNTrainConfig
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Recipes: typed configurations, one file a recipe."""
 
-from training.configs import (
+from ..schema import TrainConfig
+from ..serialization import from_json, to_json
+from . import (
     camvid,
     context_scenes,
     deeplab,
@@ -14,8 +16,6 @@ from training.configs import (
     street,
     voc,
 )
-from training.configs.base import TrainConfig
-from training.configs.files import from_json, to_json
 
 RECIPES: dict[str, TrainConfig] = {
     **scenes.RECIPES,

@@ -15,11 +15,11 @@ become true to the pictures again.
 
 from dataclasses import asdict, replace
 
-from training.configs.base import DataConfig, LossConfig, StageConfig
-from training.configs.networks import DPNTrainConfig, SpatialTemporalDPNTrainConfig
-from training.configs.networks.dpn import DPNConfig
-from training.configs.networks.spatial_temporal_dpn import ClipDataConfig, SpatialTemporalDPNConfig
-from training.data.pipeline import Augmentation
+from ...data.pipeline.batches import Augmentation
+from ..networks import DPNTrainConfig, SpatialTemporalDPNTrainConfig
+from ..networks.dpn import DPNConfig
+from ..networks.spatial_temporal_dpn import ClipDataConfig, SpatialTemporalDPNConfig
+from ..schema import DataConfig, LossConfig, StageConfig
 
 _PICTURES = DPNTrainConfig(
     model=DPNConfig(trunk="large_fov", triple_window=13, pairwise_stride=4),

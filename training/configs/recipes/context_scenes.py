@@ -9,10 +9,10 @@ see whole pictures: a crop would leave out what decides. Scores: docs/RESULTS.md
 
 from dataclasses import replace
 
-from training.configs.base import DataConfig, StageConfig
-from training.configs.networks import ParseNetTrainConfig
-from training.configs.networks.parsenet import ParseNetConfig
-from training.data.pipeline import Augmentation
+from ...data.pipeline.batches import Augmentation
+from ..networks import ParseNetTrainConfig
+from ..networks.parsenet import ParseNetConfig
+from ..schema import DataConfig, StageConfig
 
 _CONTEXT = ParseNetTrainConfig(
     model=ParseNetConfig(width=0.125, dropout=0.2),

@@ -30,11 +30,11 @@ docs/RESULTS.md.
 
 from dataclasses import replace
 
-from training.configs.base import DataConfig, LossConfig, StageConfig
-from training.configs.camvid import RECIPES as _CAMVID
-from training.configs.networks import DeepLabTrainConfig
-from training.configs.networks.deeplab import CRFConfig, DeepLabConfig
-from training.data.pipeline import Augmentation
+from ...data.pipeline.batches import Augmentation
+from ..networks import DeepLabTrainConfig
+from ..networks.deeplab import CRFConfig, DeepLabConfig
+from ..schema import DataConfig, LossConfig, StageConfig
+from .camvid import RECIPES as _CAMVID
 
 _VOC_STAGE = StageConfig(
     epochs=12,

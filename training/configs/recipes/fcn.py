@@ -29,9 +29,9 @@ Other taps with --model.taps, without normalisation --model.no-normalize. Scores
 
 from dataclasses import replace
 
-from training.configs.networks import FCNTrainConfig
-from training.configs.networks.fcn import FCNConfig
-from training.configs.parsenet import RECIPES as _PARSENET
+from ..networks import FCNTrainConfig
+from ..networks.fcn import FCNConfig
+from .parsenet import RECIPES as _PARSENET
 
 _VOC, _CAMVID = _PARSENET["parsenet_baseline_voc"], _PARSENET["camvid_parsenet"]
 _CONTEXT = FCNTrainConfig(

@@ -5,8 +5,8 @@ python -m training.train folder --data-dir DIR --work-dir RUN --weights VGG16_FI
 
 from dataclasses import replace
 
-from training.configs.base import DataConfig
-from training.configs.camvid import RECIPES as _CAMVID
+from ..schema import DataConfig
+from .camvid import RECIPES as _CAMVID
 
 _BASE = _CAMVID["camvid"]
 

@@ -13,11 +13,11 @@ one that does not. Both look as far as from one end of a house to the other, upw
 
 from dataclasses import replace
 
-from training.configs.base import DataConfig, StageConfig
-from training.configs.networks import PiecewiseTrainConfig
-from training.configs.networks.piecewise_crf import PiecewiseCRFConfig
-from training.data.houses import BASE_SIZE, SIGHT
-from training.data.pipeline import Augmentation
+from ...data.generated.houses import BASE_SIZE, SIGHT
+from ...data.pipeline.batches import Augmentation
+from ..networks import PiecewiseTrainConfig
+from ..networks.piecewise_crf import PiecewiseCRFConfig
+from ..schema import DataConfig, StageConfig
 
 _STAGE = StageConfig(epochs=6, learning_rate=3e-3)
 _UNARY = PiecewiseTrainConfig(

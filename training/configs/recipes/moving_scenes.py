@@ -11,9 +11,9 @@ Scores: docs/RESULTS.md.
 
 from dataclasses import asdict, replace
 
-from training.configs.networks import SpatialTemporalDPNTrainConfig
-from training.configs.networks.spatial_temporal_dpn import ClipDataConfig, SpatialTemporalDPNConfig
-from training.configs.scenes import RECIPES as _SCENES
+from ..networks import SpatialTemporalDPNTrainConfig
+from ..networks.spatial_temporal_dpn import ClipDataConfig, SpatialTemporalDPNConfig
+from .scenes import RECIPES as _SCENES
 
 _SCENE = _SCENES["scenes"]
 _PICTURES = replace(_SCENE, data=replace(_SCENE.data, dataset="moving_scenes"))

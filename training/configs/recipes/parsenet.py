@@ -33,11 +33,11 @@ fusions with --model.fusion early | none and --model.no-normalize. Scores: docs/
 
 from dataclasses import replace
 
-from training.configs.base import DataConfig, StageConfig
-from training.configs.camvid import RECIPES as _CAMVID
-from training.configs.networks import ParseNetTrainConfig
-from training.configs.networks.parsenet import ParseNetConfig
-from training.data.pipeline import Augmentation
+from ...data.pipeline.batches import Augmentation
+from ..networks import ParseNetTrainConfig
+from ..networks.parsenet import ParseNetConfig
+from ..schema import DataConfig, StageConfig
+from .camvid import RECIPES as _CAMVID
 
 _VOC = ParseNetTrainConfig(
     data=DataConfig(

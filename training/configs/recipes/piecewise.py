@@ -32,12 +32,12 @@ Through pseudo-likelihood or mean field instead of in pieces it learns with --or
 
 from dataclasses import replace
 
-from training.configs.base import DataConfig, StageConfig
-from training.configs.camvid import RECIPES as _CAMVID
-from training.configs.networks import PiecewiseTrainConfig
-from training.configs.networks.deeplab import CRFConfig
-from training.configs.networks.piecewise_crf import PiecewiseCRFConfig
-from training.data.pipeline import Augmentation
+from ...data.pipeline.batches import Augmentation
+from ..networks import PiecewiseTrainConfig
+from ..networks.deeplab import CRFConfig
+from ..networks.piecewise_crf import PiecewiseCRFConfig
+from ..schema import DataConfig, StageConfig
+from .camvid import RECIPES as _CAMVID
 
 _VGG16 = r"b[1-8]_conv\d"  # and the first of block 6, where it is VGG16's fc6
 _STAGE = StageConfig(

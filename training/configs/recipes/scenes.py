@@ -1,9 +1,9 @@
 """The built-in scenes: a small network, trained from nothing on a CPU in minutes."""
 
-from training.configs.base import DataConfig, StageConfig
-from training.configs.networks import DPNTrainConfig
-from training.configs.networks.dpn import DPNConfig
-from training.data.pipeline import Augmentation
+from ...data.pipeline.batches import Augmentation
+from ..networks import DPNTrainConfig
+from ..networks.dpn import DPNConfig
+from ..schema import DataConfig, StageConfig
 
 RECIPES = {
     "scenes": DPNTrainConfig(

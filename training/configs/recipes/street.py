@@ -9,10 +9,10 @@ goes down. What is validated and saved is the moving average of the weights.
 
 from dataclasses import replace
 
-from training.configs.base import DataConfig, LossConfig, StageConfig
-from training.configs.networks import DPNTrainConfig
-from training.configs.networks.dpn import DPNConfig
-from training.data.pipeline import Augmentation
+from ...data.pipeline.batches import Augmentation
+from ..networks import DPNTrainConfig
+from ..networks.dpn import DPNConfig
+from ..schema import DataConfig, LossConfig, StageConfig
 
 _STAGE = StageConfig(
     learning_rate=1e-4,

@@ -22,11 +22,11 @@ in a step, 6e17 in all: an estimated 6 hours of a GPU that does 30 TFLOP a secon
 
 from dataclasses import replace
 
-from training.configs.base import DataConfig, StageConfig
-from training.configs.camvid import RECIPES as _CAMVID
-from training.configs.networks import DPNTrainConfig
-from training.configs.networks.dpn import DPNConfig
-from training.data.pipeline import Augmentation
+from ...data.pipeline.batches import Augmentation
+from ..networks import DPNTrainConfig
+from ..networks.dpn import DPNConfig
+from ..schema import DataConfig, StageConfig
+from .camvid import RECIPES as _CAMVID
 
 _VOC = DPNTrainConfig(
     model=DPNConfig(trunk="vgg16"),

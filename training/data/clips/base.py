@@ -13,10 +13,11 @@ import numpy as np
 from keras_dpn.io import VIDEO_SUFFIXES
 from keras_dpn.io.images import ImageError, read_image
 from keras_dpn.io.video import VideoReader, natural_order
-from training.data.dataset import Dataset, Example, read_lines
-from training.data.flow import NO_LINK, FlowCache, check_flow, read_flo
-from training.data.folder import SUFFIXES, read_classes
-from training.data.images import read_label, size_message
+
+from ..dataset import Dataset, Example, read_lines
+from ..io.images import read_label, size_message
+from ..sets.folder import SUFFIXES, read_classes
+from .flow import NO_LINK, FlowCache, check_flow, read_flo
 
 # Videos that a data set holds open, and the latest frames that it keeps of each: clips overlap, and
 # going back in a video decodes it from its start.

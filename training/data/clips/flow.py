@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 
 from keras_dpn.io.flow import FlowSettings, check_frames, dis_flow
-from training.data.progress import progress
+
+from ...utils.progress import progress
 
 # Pixels: leaves every image, so that what carries it has no neighbour in the other frame. As in
 # keras_dpn.ops.warp, which isn't imported here: reading data needs no Keras.

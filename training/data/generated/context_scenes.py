@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_dpn.classes import Classes
-from training.data.dataset import Example
-from training.data.scenes import Scene, ScenesDataset, write_scenes
+
+from ..dataset import Example
+from .scenes import Scene, ScenesDataset, write_scenes
 
 CLASSES = Classes(
     names=(
@@ -218,6 +219,6 @@ def main(out: Path, count: int = 500, seed: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    from training.cli import run
+    from ...cli import run
 
     run(main)

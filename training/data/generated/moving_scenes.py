@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from training.data.clips import ClipDataset
-from training.data.dataset import Example
-from training.data.flow import write_flo
-from training.data.progress import progress
-from training.data.scenes import (
+from ...utils.progress import progress
+from ..clips.base import ClipDataset
+from ..clips.flow import write_flo
+from ..dataset import Example
+from .scenes import (
     BALL,
     BALLOON,
     BASE_SIZE,
@@ -373,6 +373,6 @@ def main(out: Path, count: int = 40, seed: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    from training.cli import run
+    from ...cli import run
 
     run(main)

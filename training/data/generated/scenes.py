@@ -23,8 +23,9 @@ from PIL import Image
 from scipy import ndimage
 
 from keras_dpn.classes import Classes
-from training.data.dataset import Dataset, Example
-from training.data.progress import progress
+
+from ...utils.progress import progress
+from ..dataset import Dataset, Example
 
 SKY, GRASS, HOUSE, CAR, POST, TYRE, BALL, LAMP, BALLOON, WINDOW, POND = range(11)
 
@@ -416,6 +417,6 @@ def write_scenes(kind: type[ScenesDataset], out: Path, count: int, seed: int) ->
 
 
 if __name__ == "__main__":
-    from training.cli import run
+    from ...cli import run
 
     run(main)

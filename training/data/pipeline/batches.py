@@ -9,9 +9,9 @@ from threading import Lock
 import numpy as np
 import tensorflow as tf
 
-from training.data import transforms
-from training.data.clips import Clip, ClipDataset
-from training.data.dataset import Dataset, Example
+from ..clips.base import Clip, ClipDataset
+from ..dataset import Dataset, Example
+from . import transforms
 
 
 @dataclass(frozen=True)

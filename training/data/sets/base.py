@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_dpn.io.images import ImageError, read_image
-from training.data.dataset import Dataset, Example, read_lines
-from training.data.images import read_label, size_message
+
+from ..dataset import Dataset, Example, read_lines
+from ..io.images import read_label, size_message
 
 
 class FileDataset(Dataset):

@@ -22,10 +22,11 @@ import numpy as np
 
 from keras_dpn.classes import Classes
 from keras_dpn.io.images import read_image
-from training.data.clips import FilmedClips
-from training.data.dataset import Example, read_lines
-from training.data.flow import FlowCache
-from training.data.images import match_colors, read_colors
+
+from ..clips.base import FilmedClips
+from ..clips.flow import FlowCache
+from ..dataset import Example, read_lines
+from ..io.images import match_colors, read_colors
 
 SPLITS = ("train", "val", "test")
 

@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_dpn.classes import Classes
-from training.data.dataset import Example
-from training.data.files import FileDataset, find_root
-from training.data.images import match_values, read_indices
+
+from ..dataset import Example
+from ..io.images import match_values, read_indices
+from .base import FileDataset, find_root
 
 CLASSES = Classes(
     names=(

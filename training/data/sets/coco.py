@@ -23,10 +23,11 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from keras_dpn.io.images import ImageError
-from training.data.dataset import Example
-from training.data.files import FileDataset
-from training.data.images import Color, match_colors, read_colors
-from training.data.voc import CLASSES
+
+from ..dataset import Example
+from ..io.images import Color, match_colors, read_colors
+from .base import FileDataset
+from .voc import CLASSES
 
 MIN_PIXELS = 1000
 

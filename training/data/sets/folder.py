@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from keras_dpn.classes import Classes
-from training.data.dataset import Example, read_lines
-from training.data.files import FileDataset
+
+from ..dataset import Example, read_lines
+from .base import FileDataset
 
 # Files of other kinds beside the pictures (notes, thumbnails' data bases) are passed over.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")

@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from keras_dpn.classes import Classes
-from training.data.dataset import Example
-from training.data.files import FileDataset, find_root, list_examples, read_names
-from training.data.images import match_values
-from training.data.matlab import read_mat
-from training.data.voc import color_map
+
+from ..dataset import Example
+from ..io.images import match_values
+from ..io.matlab import read_mat
+from .base import FileDataset, find_root, list_examples, read_names
+from .voc import color_map
 
 # The number of each class among the 459 of labels.txt.
 IDS = {

@@ -18,11 +18,12 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 
 from keras_dpn.classes import Classes
-from training.data.dataset import Example, read_lines
-from training.data.files import FileDataset, find_root, list_examples
-from training.data.images import match_values
-from training.data.matlab import read_mat
-from training.data.voc import color_map
+
+from ..dataset import Example, read_lines
+from ..io.images import match_values
+from ..io.matlab import read_mat
+from .base import FileDataset, find_root, list_examples
+from .voc import color_map
 
 CLASSES = Classes(
     names=(

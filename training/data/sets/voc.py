@@ -20,10 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from keras_dpn.classes import Classes
-from training.data.dataset import Example
-from training.data.files import FileDataset, find_root, list_examples, read_names
-from training.data.images import match_values, read_label
-from training.data.matlab import read_mat
+
+from ..dataset import Example
+from ..io.images import match_values, read_label
+from ..io.matlab import read_mat
+from .base import FileDataset, find_root, list_examples, read_names
 
 
 def color_map(count: int) -> tuple[tuple[int, int, int], ...]:

@@ -33,8 +33,9 @@ from PIL import Image
 from keras_dpn.classes import Classes
 from keras_dpn.io.images import read_image
 from keras_dpn.viz import image_png, label_png
-from training.data.dataset import Dataset, Example
-from training.workdir import write_atomically, write_json
+
+from ...rundir.paths import write_atomically, write_json
+from ..dataset import Dataset, Example
 
 INDEX = "index.json"
 VERSION = 1

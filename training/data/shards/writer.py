@@ -15,10 +15,11 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from training.cli import run
-from training.data import NAMES, Dataset, Example, load_dataset
-from training.data.progress import progress
-from training.data.shards import INDEX, Shard, scan_shard, write_index, write_shard
+from ...cli import run
+from ...utils.progress import progress
+from ..dataset import Dataset, Example
+from ..registry import NAMES, load_dataset
+from .dataset import INDEX, Shard, scan_shard, write_index, write_shard
 
 # The data set of a process that packs.
 _dataset: Dataset

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 
 from keras_dpn import viz
-from training.reporting import html
-from training.reporting.pictures import Picture, model_inputs
+
+from .. import html
+from ..images import Picture, model_inputs
 
 
 def affinity_plots(

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 
 from keras_dpn import viz
-from training.data import Dataset
-from training.data.scenes import RELATIONS, TWINS, Relation
-from training.reporting import html
-from training.reporting.pictures import Picture, model_inputs
+
+from ...data.dataset import Dataset
+from ...data.generated.scenes import RELATIONS, TWINS, Relation
+from .. import html
+from ..images import Picture, model_inputs
 
 # Generated with `RELATIONS` in them.
 _PLANTED = ("scenes", "moving_scenes")

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from training.evaluate import OTHER_SCORES, SCORES, score_definitions
-from training.predict_pictures import STAGE_TITLES
-from training.reporting import html
+from ...evaluation.results import OTHER_SCORES, SCORES, score_definitions
+from ...prediction.images import STAGE_TITLES
+from .. import html
 
 TITLES = STAGE_TITLES | {"joint": "+ joint tuning", "finish": "+ finish"}
 _CALIBRATION, _CONSISTENCY = "calibration error (ECE)", "temporal consistency"

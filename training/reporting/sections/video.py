@@ -7,21 +7,12 @@ import numpy as np
 
 from keras_dpn import ops
 from keras_dpn.inference import Predictor, to_labels
-from training.data import ClipDataset, Dataset
-from training.data.clips import Frames
-from training.reporting import html
-from training.reporting.pictures import (
-    WRONG,
-    cell,
-    clip_length,
-    mark,
-    paint,
-    row_of,
-    share,
-    show,
-    stage_output,
-)
-from training.reporting.scores import percent
+
+from ...data.clips.base import ClipDataset, Frames
+from ...data.dataset import Dataset
+from .. import html
+from ..images import WRONG, cell, clip_length, mark, paint, row_of, share, show, stage_output
+from .scores import percent
 
 
 def film_strip(model: keras.Model, stage: str, dataset: Dataset, split: str, count: int = 6) -> str:

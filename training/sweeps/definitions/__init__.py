@@ -1,7 +1,7 @@
 """Sweeps: recipes side by side, one file a kind."""
 
-from training.configs.sweeps import dpn, networks, parsenet, piecewise
-from training.configs.sweeps.base import Row, Sweep
+from . import dpn, networks, parsenet, piecewise
+from .base import Row, Sweep
 
 SWEEPS: dict[str, Sweep] = {
     **dpn.SWEEPS,

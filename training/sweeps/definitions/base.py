@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.configs.base import TrainConfig
-from training.crf_settings import check_crf
+from ...configs.crf import check_crf
+from ...configs.schema import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ PASCAL VOC 2012, validation.
 
 from dataclasses import replace
 
-from training.configs.camvid import RECIPES as _CAMVID
-from training.configs.networks import DPNTrainConfig
-from training.configs.scenes import RECIPES as _SCENES
-from training.configs.sweeps.base import Row, Sweep
+from ...configs.networks import DPNTrainConfig
+from ...configs.recipes.camvid import RECIPES as _CAMVID
+from ...configs.recipes.scenes import RECIPES as _SCENES
+from .base import Row, Sweep
 
 _PAPER_WINDOWS = (63.8, 64.7, 64.3)
 _PAPER_CONTEXTS = {1: 64.8, 5: 66.0, 9: 66.3}

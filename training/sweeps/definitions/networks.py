@@ -7,14 +7,14 @@ Frames of a film are alike: `--block` draws as many successive ones together as 
 validation frames are a second, 6 moving scenes a sequence).
 """
 
-from training.configs.camvid import RECIPES as _CAMVID
-from training.configs.deeplab import RECIPES as _DEEPLAB
-from training.configs.fcn import RECIPES as _FCN
-from training.configs.moving_scenes import RECIPES as _MOVING
-from training.configs.networks import DPNTrainConfig, SpatialTemporalDPNTrainConfig
-from training.configs.parsenet import RECIPES as _PARSENET
-from training.configs.piecewise import RECIPES as _PIECEWISE
-from training.configs.sweeps.base import Row, Sweep
+from ...configs.networks import DPNTrainConfig, SpatialTemporalDPNTrainConfig
+from ...configs.recipes.camvid import RECIPES as _CAMVID
+from ...configs.recipes.deeplab import RECIPES as _DEEPLAB
+from ...configs.recipes.fcn import RECIPES as _FCN
+from ...configs.recipes.moving_scenes import RECIPES as _MOVING
+from ...configs.recipes.parsenet import RECIPES as _PARSENET
+from ...configs.recipes.piecewise import RECIPES as _PIECEWISE
+from .base import Row, Sweep
 
 
 def _dpn(

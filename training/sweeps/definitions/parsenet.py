@@ -10,11 +10,11 @@ Each fusion, and each set of taps, without and with normalised features.
 
 from dataclasses import replace
 
-from training.configs.context_scenes import RECIPES as _CONTEXT_SCENES
-from training.configs.fcn import RECIPES as _FCN
-from training.configs.networks import FCNTrainConfig, ParseNetTrainConfig
-from training.configs.parsenet import RECIPES as _PARSENET
-from training.configs.sweeps.base import Row, Sweep
+from ...configs.networks import FCNTrainConfig, ParseNetTrainConfig
+from ...configs.recipes.context_scenes import RECIPES as _CONTEXT_SCENES
+from ...configs.recipes.fcn import RECIPES as _FCN
+from ...configs.recipes.parsenet import RECIPES as _PARSENET
+from .base import Row, Sweep
 
 # mIoU without and with normalisation.
 _FUSIONS = {None: (65.82, 65.66), "early": (65.30, 69.43), "late": (69.29, 69.55)}

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from training.configs.houses import RECIPES as _HOUSES
-from training.configs.networks import PiecewiseTrainConfig
-from training.configs.networks.deeplab import CRFConfig
-from training.configs.piecewise import RECIPES as _PIECEWISE
-from training.configs.sweeps.base import Row, Sweep
+from ...configs.networks import PiecewiseTrainConfig
+from ...configs.networks.deeplab import CRFConfig
+from ...configs.recipes.houses import RECIPES as _HOUSES
+from ...configs.recipes.piecewise import RECIPES as _PIECEWISE
+from .base import Row, Sweep
 
 # Those that training.crf_search found for CamVid's unary term (recipe camvid).
 _CAMVID_CRF = {"num_iterations": 10, "spatial": (3.0, 3.0), "bilateral": (3.54, 120.0, 3.0)}

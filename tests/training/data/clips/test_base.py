@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data import load_dataset
 from training.data.checks import check
-from training.data.clips import ClipFolder
-from training.data.flow import NO_LINK, FlowCache, write_flo
+from training.data.clips.base import ClipFolder
+from training.data.clips.flow import NO_LINK, FlowCache, write_flo
+from training.data.registry import load_dataset
 
 SIZE = (40, 48)
 CLASSES = {"names": ["sky", "road"], "colors": [[0, 0, 255], [90, 90, 90]]}
@@ -202,7 +202,7 @@ def test_video_frames_are_kept_unchanged(video):
 
 
 def test_videos_are_decoded_once_in_order(video, monkeypatch):
-    from training.data import clips as module
+    from training.data.clips import base as module
 
     reads = []
 

@@ -9,8 +9,8 @@ import pytest
 from keras_dpn.io.flow import FlowSettings, dis_flow
 from keras_dpn.ops.warp import NO_LINK as THEIR_NO_LINK
 from tests.keras_dpn.io.samples import moving_texture
-from training.data import flow as flow_module
-from training.data.flow import NO_LINK, FlowCache, check_flow, read_flo, write_flo
+from training.data.clips import flow as flow_module
+from training.data.clips.flow import NO_LINK, FlowCache, check_flow, read_flo, write_flo
 
 
 @pytest.fixture

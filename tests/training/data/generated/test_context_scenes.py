@@ -5,7 +5,7 @@ from scipy import ndimage
 from keras_dpn.models import DeepLab, ParseNet
 from keras_dpn.receptive_field import theoretical_field
 from tests.keras_dpn.support import without_values
-from training.data.context_scenes import (
+from training.data.generated.context_scenes import (
     BASE_SIZE,
     CLASSES,
     GROUNDS,

@@ -3,8 +3,8 @@ import pytest
 from scipy import ndimage
 
 from keras_dpn.receptive_field import theoretical_field
-from training.configs import RECIPES
-from training.data.houses import (
+from training.configs.recipes import RECIPES
+from training.data.generated.houses import (
     BASE_SIZE,
     CLASSES,
     GRASS,
@@ -13,7 +13,7 @@ from training.data.houses import (
     HousesDataset,
     HousesScene,
 )
-from training.train import build_model
+from training.engine.setup import build_model
 
 STRIDE = 4  # of the recipes' maps
 REACH = 8  # pixels that a cell sees on each side of its middle

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from training.data.clips import ClipFolder
-from training.data.flow import NO_LINK
-from training.data.moving_scenes import MovingScenesDataset, main
-from training.data.scenes import CLASSES, RELATIONS, TWINS
+from training.data.clips.base import ClipFolder
+from training.data.clips.flow import NO_LINK
+from training.data.generated.moving_scenes import MovingScenesDataset, main
+from training.data.generated.scenes import CLASSES, RELATIONS, TWINS
 
 STEPS = {"above": (-1, 0), "below": (1, 0), "left": (0, -1), "right": (0, 1)}
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from training.data import context_scenes, houses, load_dataset
-from training.data.scenes import CLASSES, RELATIONS, TWINS, ScenesDataset, main
+from training.data.generated import context_scenes, houses
+from training.data.generated.scenes import CLASSES, RELATIONS, TWINS, ScenesDataset, main
+from training.data.registry import load_dataset
 
 STEPS = {"above": (-1, 0), "below": (1, 0), "left": (0, -1), "right": (0, 1)}
 

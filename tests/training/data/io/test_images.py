@@ -5,7 +5,7 @@ from PIL import Image
 from keras_dpn.classes import Classes
 from keras_dpn.io.images import ImageError
 from tests.keras_dpn.io.samples import png, save
-from training.data.images import LabelError, match_values, read_colors, read_indices, read_label
+from training.data.io.images import LabelError, match_values, read_colors, read_indices, read_label
 
 CLASSES = Classes(("a", "b", "c"), ((10, 20, 30), (40, 50, 60), (0, 0, 0)))
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 3), "uint8")

@@ -3,8 +3,8 @@ import pytest
 from scipy.io import savemat
 
 from keras_dpn.io.images import ImageError
-from tests.training.data.trees import mat, write_sbd
-from training.data.matlab import read_mat
+from tests.training.data.sets.trees import mat, write_sbd
+from training.data.io.matlab import read_mat
 
 LABELS = np.array([[0, 1, 2], [2, 20, 0]], "uint8")
 

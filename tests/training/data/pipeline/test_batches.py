@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from keras_dpn.classes import Classes
 from keras_dpn.ops import warp
-from training.data.clips import ClipDataset
+from training.data.clips.base import ClipDataset
 from training.data.dataset import Dataset, Example
-from training.data.pipeline import (
+from training.data.pipeline.batches import (
     Augmentation,
     ClipInputs,
     augment,
@@ -17,7 +17,7 @@ from training.data.pipeline import (
     steps_per_epoch,
     train_dataset,
 )
-from training.data.transforms import PAD_COLOR
+from training.data.pipeline.transforms import PAD_COLOR
 
 FULL = Augmentation((12, 10), (0.5, 1.5), True, 0.1, 0.2, 0.2)
 PLAIN = Augmentation((8, 8), mirror=False)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.data import transforms
+from training.data.pipeline import transforms
 
 IGNORE = 9
 SEED = tf.constant([5, 6], "int64")

@@ -1,10 +1,10 @@
 import pytest
 
 from keras_dpn.io.images import ImageError
-from tests.training.data import trees
+from tests.training.data.sets import trees
 from training.data.dataset import Example
-from training.data.files import list_examples, read_names
-from training.data.voc import VOCDataset
+from training.data.sets.base import list_examples, read_names
+from training.data.sets.voc import VOCDataset
 
 
 def test_pictures_and_labels_of_different_sizes(tmp_path):

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data import load_dataset
-from training.data.camvid import CLASSES, CamVidDataset
-from training.data.flow import NO_LINK, FlowCache
+from training.data.clips.flow import NO_LINK, FlowCache
+from training.data.registry import load_dataset
+from training.data.sets.camvid import CLASSES, CamVidDataset
 
 
 @pytest.fixture

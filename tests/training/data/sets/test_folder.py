@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from keras_dpn.io.images import ImageError
-from training.data.folder import FolderDataset
+from training.data.sets.folder import FolderDataset
 
 
 def test_round_trip_of_scenes(folder, scenes):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.training.data import trees
-from training.data import load_dataset
-from training.data.voc import CLASSES, color_map
+from tests.training.data.sets import trees
+from training.data.registry import load_dataset
+from training.data.sets.voc import CLASSES, color_map
 
 # What each function of `trees` writes, and how many examples of each split it makes.
 TREES = {

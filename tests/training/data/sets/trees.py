@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
-from training.data import camvid, cityscapes, pascal_context, sift_flow, voc
+from training.data.sets import camvid, cityscapes, pascal_context, sift_flow, voc
 
 SIZE = (12, 16)  # of all pictures but COCO's
 _PICTURES = np.random.default_rng(0)

@@ -8,11 +8,17 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from training.data import load_dataset
 from training.data.checks import check
-from training.data.folder import FolderDataset
-from training.data.pipeline import Augmentation, train_dataset
-from training.data.shards import ShardsDataset, absolute, scan_shard, write_index, write_shard
+from training.data.pipeline.batches import Augmentation, train_dataset
+from training.data.registry import load_dataset
+from training.data.sets.folder import FolderDataset
+from training.data.shards.dataset import (
+    ShardsDataset,
+    absolute,
+    scan_shard,
+    write_index,
+    write_shard,
+)
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tests.training.data.trees import write_voc
-from training import pack as script
-from training.data import load_dataset
-from training.data.scenes import ScenesDataset, write_folder
-from training.pack import pack
+from tests.training.data.sets.trees import write_voc
+from training.data.generated.scenes import ScenesDataset, write_folder
+from training.data.registry import load_dataset
+from training.data.shards import writer as script
+from training.data.shards.writer import pack
 
 
 @pytest.fixture(autouse=True)

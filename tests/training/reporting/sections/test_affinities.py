@@ -3,8 +3,8 @@ import pytest
 
 from keras_dpn import viz
 from keras_dpn.models import PiecewiseCRF
-from training.reporting import affinities
-from training.reporting.pictures import Picture
+from training.reporting.images import Picture
+from training.reporting.sections import affinities
 
 pytestmark = pytest.mark.usefixtures("eager")
 

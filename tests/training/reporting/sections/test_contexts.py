@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from keras_dpn.models import DPN, SpatialTemporalDPN
-from training.data.moving_scenes import MovingScenesDataset
-from training.data.scenes import CLASSES, RELATIONS, ScenesDataset
-from training.reporting import contexts
-from training.reporting.pictures import Picture, read_pictures
+from training.data.generated.moving_scenes import MovingScenesDataset
+from training.data.generated.scenes import CLASSES, RELATIONS, ScenesDataset
+from training.reporting.images import Picture, read_pictures
+from training.reporting.sections import contexts
 
 pytestmark = pytest.mark.usefixtures("eager")
 

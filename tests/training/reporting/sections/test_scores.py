@@ -2,7 +2,6 @@ import re
 
 import pytest
 
-from training.configs import to_json
 from training.configs.networks import (
     DeepLabTrainConfig,
     FCNTrainConfig,
@@ -15,7 +14,8 @@ from training.configs.networks.fcn import FCNConfig
 from training.configs.networks.parsenet import ParseNetConfig
 from training.configs.networks.piecewise_crf import PiecewiseCRFConfig
 from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNConfig
-from training.reporting import scores
+from training.configs.serialization import to_json
+from training.reporting.sections import scores
 
 
 def stage(name, miou, iou, **facts):

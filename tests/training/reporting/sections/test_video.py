@@ -7,8 +7,9 @@ import pytest
 from keras_dpn.classes import Classes
 from keras_dpn.inference import Predictor
 from keras_dpn.models import SpatialTemporalDPN
-from training.data import ClipDataset, Example
-from training.reporting import films
+from training.data.clips.base import ClipDataset
+from training.data.dataset import Example
+from training.reporting.sections import video as films
 
 CLASSES = Classes(("dark", "bright"), ((9, 9, 9), (200, 0, 0)), ignore=7)
 

@@ -1,0 +1,1 @@
+"""Analyses of a trained network: its CRF's settings, its receptive field."""

@@ -1,0 +1,1 @@
+"""Datasets of video clips and their optical flow."""

@@ -1,0 +1,1 @@
+"""Datasets of generated images, which need no files."""

@@ -1,0 +1,1 @@
+"""Readers of label maps as other programs write them."""

@@ -1,0 +1,1 @@
+"""Datasets of files, each in the layout in which it is published."""

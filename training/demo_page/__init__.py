@@ -1,1 +1,0 @@
-"""What `training.demo` shows: a model as it is served, and the part of the page for its answers."""

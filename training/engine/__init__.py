@@ -1,0 +1,1 @@
+"""Training: the loop over stages, optimisers, checkpoints."""

@@ -1,0 +1,1 @@
+"""Label maps of images and videos, as files."""

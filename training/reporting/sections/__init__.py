@@ -1,0 +1,1 @@
+"""The sections of a report, each about one property of a network."""

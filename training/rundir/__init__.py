@@ -1,0 +1,1 @@
+"""The directory of a training run: what its files are called and how they are read."""

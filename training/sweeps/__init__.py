@@ -1,0 +1,1 @@
+"""Ablations: several training runs, planned, trained and scored together."""
