@@ -18,7 +18,6 @@ from ..data.clips.base import FilmedClips
 from ..data.dataset import Dataset
 from ..data.registry import NAMES, load_dataset
 from ..data.statistics import class_frequencies
-from . import run
 
 
 def main(
@@ -69,7 +68,3 @@ def _fault_table(faults: list[Fault]) -> Table:
         style = "yellow" if fault.is_warning else "red"
         table.add_row(fault.where, fault.kind, fault.message, style=style)
     return table
-
-
-if __name__ == "__main__":
-    run(main)
