@@ -11,6 +11,7 @@ temporal consistency of their labels is scored too. Several runs are averaged:
     python -m training.evaluate --work-dir RUN --work-dir RUN2 --mirror --out both.json
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -76,16 +77,11 @@ def main(
     from keras_dpn.inference.loading import load_trained
 
     from ..configs.crf import read_crf
-    from ..evaluation.evaluator import evaluate
-    from ..evaluation.results import (
-        evaluate_each_stage,
-        evaluation_file,
-        find_run,
-        score_table,
-        source_dataset,
-        write_evaluation,
-    )
-    from ..rundir.paths import write_atomically
+    from ..evaluation.evaluator import evaluate, evaluate_per_stage
+    from ..evaluation.metrics import MetricSettings
+    from ..evaluation.tables import score_table
+    from ..rundir.dataset import find_run, source_dataset
+    from ..rundir.paths import evaluation_file, write_atomically
 
     is_one_run = find_run(work_dir) is not None and len(work_dir) == 1
     if out is None and not is_one_run:
@@ -94,28 +90,41 @@ def main(
         raise ValueError("--each-stage: expected one training run, received a preset or several.")
     crf_settings = read_crf(crf) if crf else None
     data = source_dataset(work_dir, dataset, data_dir)
-    options = {"consistency": consistency, "trimap": trimap_around if trimap else None}
-    options |= {"box_threshold": box_threshold, "boundary_tolerance": boundary_tolerance}
-    options |= {"calibration_bins": calibration_bins, "progress": True}
-    settings = InferenceSettings(
+    settings = MetricSettings(
+        trimap=trimap_around if trimap else None,
+        consistency=consistency,
+        box_threshold=box_threshold,
+        boundary_tolerance=boundary_tolerance,
+        calibration_bins=calibration_bins,
+    )
+    inference = InferenceSettings(
         scales=scales, horizontal_flip=mirror, tile=tile, memory_gib=memory
     )
     if each_stage:
-        run_dir, options = Path(work_dir[0]), options | {"precision": precision}
-        found = evaluate_each_stage(run_dir, data, split, settings, crf=crf_settings, **options)
+        evaluation = evaluate_per_stage(
+            Path(work_dir[0]),
+            data,
+            split,
+            inference,
+            settings,
+            crf=crf_settings,
+            precision=precision,
+            show_progress=True,
+        )
     else:
         networks = load_trained(work_dir, precision).models
         heads = None if stages is None else stages or "all"
-        predictor = Predictor(networks, settings, heads=heads, crf=crf_settings)
-        found = evaluate(predictor, data, split, **options)
+        predictor = Predictor(networks, inference, heads=heads, crf=crf_settings)
+        evaluation = evaluate(predictor, data, split, settings, show_progress=True)
+        evaluation = replace(evaluation, precision=precision)
     out = out or evaluation_file(Path(work_dir[0]), split)
-    write_evaluation(out, {**found, "precision": precision})
+    evaluation.save(out)
     console = Console()
-    console.print(score_table(found, data.classes.names))
+    console.print(score_table(evaluation, data.classes.names))
     console.print(f"written: {out}", soft_wrap=True)
     if trimap:
-        picture = out.with_name(f"{out.stem}_trimap.png")
-        curves = {stage["name"]: stage["trimap"]["miou"] for stage in found["stages"]}
+        image = out.with_name(f"{out.stem}_trimap.png")
+        curves = {head.name: head.trimap.miou for head in evaluation.heads if head.trimap}
         content = viz.figure_png(viz.plot_trimap(curves, trimap_around))
-        write_atomically(picture, lambda temporary: temporary.write_bytes(content))
-        console.print(f"written: {picture}", soft_wrap=True)
+        write_atomically(image, lambda temporary: temporary.write_bytes(content))
+        console.print(f"written: {image}", soft_wrap=True)

@@ -40,7 +40,7 @@ def main(
     """
     import logging
 
-    from ..evaluation.results import run_dataset
+    from ..rundir.dataset import run_dataset
     from ..reporting import ablation
     from ..reporting.page import _is_ablation, write_report
 

@@ -50,7 +50,7 @@ def main(
     from keras_dpn.inference.loading import load_trained
 
     from ..configs.crf import read_crf
-    from ..evaluation.results import source_dataset
+    from ..rundir.dataset import source_dataset
     from ..prediction.submission import submit
 
     settings = InferenceSettings(

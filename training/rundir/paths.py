@@ -95,3 +95,17 @@ def evaluation_files(work_dir: Path) -> dict[str, Path]:
 def _network_config(work_dir: Path) -> type[TrainConfig]:
     network = load_config(work_dir).get("network", "DPN")  # version 1 knew no other
     return network_config(network, work_dir / CONFIG)
+
+
+def load_model(work_dir: Path, stage: str | None = None) -> Any:
+    """Load a run's model: `models.load_model` under its earlier path."""
+    from . import models
+
+    return models.load_model(work_dir, stage)
+
+
+def load_classes(work_dir: Path) -> Any:
+    """Read a run's classes: `models.load_classes` under its earlier path."""
+    from . import models
+
+    return models.load_classes(work_dir)
