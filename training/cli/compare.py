@@ -1,11 +1,11 @@
-"""Compares evaluations of the same images: which differences in mIoU are more than chance.
+"""Compare evaluations of the same images: which differences in mIoU are more than chance.
 
-    python -m training.evaluate --work-dir runs/a --each-stage
-    python -m training.evaluate --work-dir runs/b --each-stage
-    python -m training.compare runs/a:contexts runs/b:contexts runs/b:joint
+    keras-dpn evaluate runs/a --per-stage
+    keras-dpn evaluate runs/b --per-stage
+    keras-dpn compare runs/a:contexts runs/b:contexts runs/b:joint
 
-prints a table of each one against the first, with the interval of a paired bootstrap over the
-images, and the images that changed most.
+Prints a table of each evaluation against the first, with the interval of a paired bootstrap over
+the images, and the images that changed most.
 """
 
 from pathlib import Path
@@ -16,27 +16,29 @@ from tyro.conf import Positional
 
 
 def main(
-    runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN[:STAGE] ...")],
+    runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN[:HEAD] ...")],
+    /,
+    *,
     split: str = "val",
-    block: int = 1,
-    samples: int = 10_000,
+    block_size: int = 1,
+    resamples: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
-    changed: int = 3,
+    num_images: int = 3,
     out: Path | None = None,
 ) -> None:
-    """Compares evaluations of the same images, each one with the first.
+    """Compare evaluations of the same images, each one with the first.
 
     Args:
-        runs: two or more directories of runs, or JSON files of training.evaluate; RUN:STAGE is one
-            stage of it, by default the last.
-        split: of a run's evaluations, the one on this split.
-        block: draw so many successive images together; for the frames of a film, as many as are
+        runs: two or more directories of runs, or JSON files of `keras-dpn evaluate`; RUN:HEAD is
+            one head, or stage of training, of the evaluation, by default the last.
+        split: the split of the runs' evaluations.
+        block_size: resample blocks of N successive images; for video frames, about as many as are
             alike.
-        samples: draws of the bootstrap.
+        resamples: resamples of the bootstrap.
         confidence: of the interval, between 0 and 1.
-        seed: of the draws.
-        changed: show so many images that gained most, and as many that lost most; 0: none.
+        seed: of the resamples.
+        num_images: show the N images that gained most and the N that lost most.
         out: JSON file to write, with the scores of every image.
     """
     from rich.console import Console
@@ -51,16 +53,22 @@ def main(
     first, *others = (load_counts(text, split) for text in runs)
     comparisons = {
         other.title: compare(
-            first, other, block_size=block, resamples=samples, confidence=confidence, seed=seed
+            first,
+            other,
+            block_size=block_size,
+            resamples=resamples,
+            confidence=confidence,
+            seed=seed,
         )
         for other in others
     }
     if out is not None:
-        options = {"block": block, "samples": samples, "confidence": confidence, "seed": seed}
+        values = {"first": first.title, "split": split, "block": block_size, "samples": resamples}
+        values |= {"confidence": confidence, "seed": seed}
         compared = {title: comparison.to_json() for title, comparison in comparisons.items()}
-        write_json(out, {"first": first.title, "split": split, **options, "compared": compared})
+        write_json(out, {**values, "compared": compared})
     console = Console()
     title = f"{len(first.names)} images of {split}: against {first.title}"
     console.print(comparison_table(title, first.title, comparisons, confidence))
-    for other, comparison in comparisons.items() if changed else ():
-        console.print(change_table(f"{first.title} → {other}", comparison.images, changed))
+    for other, comparison in comparisons.items() if num_images else ():
+        console.print(change_table(f"{first.title} → {other}", comparison.images, num_images))
