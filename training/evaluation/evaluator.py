@@ -160,7 +160,7 @@ def evaluate_per_stage(
     settings: MetricSettings | None = None,
     *,
     crf: Mapping[str, Any] | None = None,
-    precision: str = "float32",
+    precision: str | None = None,
     show_progress: bool = False,
 ) -> Evaluation:
     """Score the best model of every stage of a training run, each at its own stage's head.
@@ -172,7 +172,7 @@ def evaluate_per_stage(
         inference: how the networks are applied.
         settings: what is scored.
         crf: as in `Predictor`.
-        precision: dtype policy of the networks.
+        precision: dtype policy of the networks; None: as they were trained.
         show_progress: whether to show a progress bar on a terminal.
 
     Returns:
@@ -188,7 +188,7 @@ def evaluate_per_stage(
     heads: list[HeadScores] = []
     for name in trained:
         model = load_model(work_dir, name)
-        if precision != "float32":
+        if precision not in (None, "float32"):
             model = in_precision(model, precision)
         output = stages[name].output
         predictor = Predictor(model, inference, heads=(output,), crf=crf)

@@ -189,7 +189,7 @@ class Evaluation:
         num_models: networks whose probabilities were averaged.
         settings: of the inference; without the memory, which has chosen the tile.
         crf: settings of the fully connected CRF behind each head.
-        precision: dtype policy of the networks.
+        precision: dtype policy of the networks; None: as they were trained.
         heads: scores of each head, the last one the network's prediction.
         image_names: of the images that have labels, in the order of `HeadScores.confusions`.
         subject: the network, where one of a run was scored.
@@ -202,7 +202,7 @@ class Evaluation:
     num_models: int = 1
     settings: InferenceSettings = InferenceSettings()
     crf: Mapping[str, Any] | None = None
-    precision: str = "float32"
+    precision: str | None = None
     heads: tuple[HeadScores, ...] = ()
     image_names: tuple[str, ...] = ()
     subject: Subject | None = None
@@ -234,11 +234,13 @@ class Evaluation:
         write_json(path, self.to_json())
 
     @classmethod
-    def load(cls, path: Path) -> Evaluation:
+    def load(cls, path: Path, *, with_counts: bool = True) -> Evaluation:
         """Read what `save` has written.
 
         Args:
-            path: the JSON file; without the .npz file next to it, `HeadScores.confusions` is None.
+            path: the JSON file.
+            with_counts: also read what was counted in each image, if the .npz file is there;
+                `HeadScores.confusions` is None otherwise.
 
         Raises:
             ValueError: naming the file, where it isn't there, is damaged or of a later version.
@@ -250,11 +252,11 @@ class Evaluation:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         counts = path.with_suffix(".npz")
-        if not counts.is_file():
+        if not (with_counts and counts.is_file()):
             return evaluation
         with np.load(counts) as arrays:
             heads = [
-                replace(head, confusions=arrays[head.name] if head.name in arrays else None)
+                replace(head, confusions=arrays.get(head.name))
                 for head in evaluation.heads
             ]
             names = tuple(arrays["names"].tolist())
@@ -290,7 +292,9 @@ class Evaluation:
                 f"expected version {VERSION} or lower, received {values['version']}: a later "
                 "version of keras_dpn has written it; update keras_dpn."
             )
-        heads = values["heads" if "heads" in values else "stages"]
+        heads = values.get("heads", values.get("stages"))
+        if heads is None:
+            raise ValueError("expected an evaluation, with the scores of its `heads`.")
         settings = {key: values[key] for key in ("tile", "overlap") if key in values}
         run = values.get("run")
         return cls(
@@ -305,7 +309,7 @@ class Evaluation:
                 **settings,
             ),
             crf=values.get("crf"),
-            precision=values.get("precision", "float32"),
+            precision=values.get("precision"),
             heads=tuple(map(HeadScores.from_json, heads)),
             subject=Subject(Path(run), values["stage"], values["output"]) if run else None,
         )

@@ -59,7 +59,7 @@ def find_run(sources: Sequence[str]) -> Path | None:
         ValueError: without a source, and for one that is neither.
     """
     if not sources:
-        raise ValueError("Expected a training run or a preset: give --work-dir, once or more.")
+        raise ValueError("Expected a training run or a preset: name one or more.")
     directory = Path(sources[0])
     if (directory / CONFIG).is_file() and not (directory / METADATA).is_file():
         return directory
