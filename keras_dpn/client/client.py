@@ -1,67 +1,28 @@
-"""Pictures in, labels and pictures of them out, from a server somewhere."""
+"""Client: asks a served model for the labels of images, clips and videos."""
 
 import collections
 import dataclasses
 import itertools
 import os
 import random
-import struct
 import time
 import urllib.parse
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from keras_dpn.client.answers import OUTPUTS, OUTPUTS_OF_CLIPS, Answer, Output, answer_of
 from keras_dpn.client.errors import ServingError
-from keras_dpn.client.transports import Grpc, Question, Rest, Row, Transport
+from keras_dpn.client.inputs import Picture, check, checked_clip, encoded
+from keras_dpn.client.transports import Grpc, Question, Rest, Transport
 from keras_dpn.client.video import Clip, Flow, clips
 
-Picture = str | os.PathLike[str] | bytes | np.ndarray
-Output = Literal["labels", "probabilities", "overlay", "label_png", "classes", "stages"]
-# The outputs of a signature that hold each of these.
-OUTPUTS: dict[str, tuple[str, ...]] = {
-    "labels": ("labels",),
-    "probabilities": ("probabilities",),
-    "overlay": ("overlay_bytes",),
-    "label_png": ("label_png_bytes",),
-    "classes": ("class_names", "class_colors"),
-    "stages": ("stage_labels", "stage_confidences"),
-}
-OUTPUTS_OF_CLIPS = ("labels", "probabilities", "stages")
 REPEATABLE = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 T = TypeVar("T")
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What a model says of a picture or a clip; None what was not asked for.
-
-    Attributes:
-        labels: uint8 (H, W), of a clip those of its middle frame; or (T, H, W), if the network
-            labels all frames.
-        probabilities: float32 (H, W, L), or (T, H, W, L).
-        overlay: a PNG file: half picture, half its labels' colours.
-        label_png: a PNG file whose values are the labels, shown in the classes' colours.
-        class_names: L names.
-        class_colors: uint8 (L, 3), red, green, blue.
-        stage_labels: uint8 (S, H, W), or (S, T, H, W), the labels after each of the network's
-            stages; `model.json` has their names.
-        stage_confidences: uint8, of the same shape, the probabilities of these labels in percent.
-    """
-
-    labels: np.ndarray | None = None
-    probabilities: np.ndarray | None = None
-    overlay: bytes | None = None
-    label_png: bytes | None = None
-    class_names: tuple[str, ...] | None = None
-    class_colors: np.ndarray | None = None
-    stage_labels: np.ndarray | None = None
-    stage_confidences: np.ndarray | None = None
 
 
 class Client:
@@ -107,10 +68,10 @@ class Client:
         certificate: str | os.PathLike[str] | None = None,
     ):
         for name in outputs:
-            _check(name in OUTPUTS, "outputs", f"some of {list(OUTPUTS)}", outputs)
+            check(name in OUTPUTS, "outputs", f"some of {list(OUTPUTS)}", outputs)
         for name, value in (("timeout", timeout), ("deadline", deadline)):
-            _check(value > 0, name, "seconds above 0", value)
-        _check(attempts >= 1, "attempts", "an integer of at least 1", attempts)
+            check(value > 0, name, "seconds above 0", value)
+        check(attempts >= 1, "attempts", "an integer of at least 1", attempts)
         self.outputs = tuple(outputs)
         self.timeout, self.deadline, self.attempts = timeout, deadline, attempts
         self._transport = _transport(address, model, version, certificate)
@@ -128,7 +89,7 @@ class Client:
             ServingError: the server can't be reached in time, or refuses. The message begins with
                 the file's name.
         """
-        name, data = _encoded(picture)
+        name, data = encoded(picture)
         # `sizes` always: a server that joins requests pads them to the largest picture.
         asked = ["sizes", *(x for output in self.outputs for x in OUTPUTS[output])]
         return self._asked(name, Question("serving_default", {"image_bytes": data}, asked))
@@ -153,7 +114,7 @@ class Client:
             >>> for path, found in zip(paths, client.predict_many(paths)):  # doctest: +SKIP
             ...     print(path, found if isinstance(found, Exception) else found.labels.shape)
         """
-        _check(parallel >= 1, "parallel", "an integer of at least 1", parallel)
+        check(parallel >= 1, "parallel", "an integer of at least 1", parallel)
         return self._answers(self.predict, iter(pictures), parallel)
 
     def predict_clip(
@@ -222,8 +183,8 @@ class Client:
             >>> for answer in client.predict_video(frames, flow=flow):  # doctest: +SKIP
             ...     print(answer.labels.shape)
         """
-        _check(parallel >= 1, "parallel", "an integer of at least 1", parallel)
-        _check(length >= 1 and length % 2 == 1, "length", "an odd integer", length)
+        check(parallel >= 1, "parallel", "an integer of at least 1", parallel)
+        check(length >= 1 and length % 2 == 1, "length", "an odd integer", length)
         return self._answers(self._predict_middle, clips(frames, length, flow), parallel)
 
     def versions(self) -> dict[int, str]:
@@ -270,8 +231,8 @@ class Client:
 
     def _predict_clip(self, inputs: Clip) -> Answer:
         asked = [x for name in OUTPUTS_OF_CLIPS if name in self.outputs for x in OUTPUTS[name]]
-        _check(bool(asked), "outputs", f"one of {list(OUTPUTS_OF_CLIPS)} for clips", self.outputs)
-        inputs = _checked_clip(inputs)
+        check(bool(asked), "outputs", f"one of {list(OUTPUTS_OF_CLIPS)} for clips", self.outputs)
+        inputs = checked_clip(inputs)
         signature = "clip" if len(inputs) == 1 else "clip_with_flow"
         name = f"a clip of shape {inputs['frames'].shape}"
         return self._asked(name, Question(signature, inputs, asked))
@@ -290,7 +251,7 @@ class Client:
 
     def _asked(self, name: str, question: Question) -> Answer:
         def ask(seconds: float) -> Answer:
-            return _answer(self._transport.predict(question, seconds))
+            return answer_of(self._transport.predict(question, seconds))
 
         return self._repeated(name, ask)
 
@@ -320,80 +281,12 @@ def _transport(
 ) -> Transport:
     parts = urllib.parse.urlsplit(address)
     known = parts.scheme in ("http", "https", "grpc", "grpcs") and bool(parts.netloc)
-    _check(known, "address", "http(s)://host:port or grpc(s)://host:port", address)
-    _check(bool(model), "model", "the model's name on the server", model)
+    check(known, "address", "http(s)://host:port or grpc(s)://host:port", address)
+    check(bool(model), "model", "the model's name on the server", model)
     secure = parts.scheme in ("https", "grpcs")
     usable = certificate is None or secure
-    _check(usable, "certificate", "None but with grpcs and https", certificate)
+    check(usable, "certificate", "None but with grpcs and https", certificate)
     trusted = None if certificate is None else Path(certificate)
     if parts.scheme.startswith("grpc"):
         return Grpc(parts.netloc, model, version, secure, trusted)
     return Rest(address, model, version, trusted)
-
-
-def _answer(row: Row) -> Answer:
-    """A transport's row as an answer, a picture's maps without what lies beyond it."""
-    maps = {name: row[name] for name in ("labels", "probabilities") if name in row}
-    stages = {name: row[name] for name in OUTPUTS["stages"] if name in row}
-    if "sizes" in row:
-        height, width = row["sizes"]
-        maps = {name: x[:height, :width] for name, x in maps.items()}
-        stages = {name: x[:, :height, :width] for name, x in stages.items()}
-    return Answer(
-        **maps,
-        **stages,
-        overlay=row.get("overlay_bytes"),
-        label_png=row.get("label_png_bytes"),
-        class_names=tuple(row["class_names"]) if "class_names" in row else None,
-        class_colors=row.get("class_colors"),
-    )
-
-
-def _encoded(picture: Picture) -> tuple[str, bytes]:
-    """A picture's name for messages, and the bytes of its file."""
-    if isinstance(picture, bytes):
-        return f"a picture of {len(picture)} bytes", picture
-    if isinstance(picture, (str, os.PathLike)):
-        return str(picture), Path(picture).read_bytes()
-    array = np.asarray(picture)
-    fits = array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 3 and array.size > 0
-    kind = f"an array of shape {array.shape} and type {array.dtype}"
-    _check(bool(fits), "picture", "a path, bytes, or an array of shape (H, W, 3) and uint8", kind)
-    return kind, _png(array)
-
-
-def _checked_clip(inputs: Clip) -> Clip:
-    """A clip's arrays, flow as float32."""
-    frames = np.asarray(inputs["frames"])
-    fits = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3 and frames.size
-    received = f"an array of shape {frames.shape} and type {frames.dtype}"
-    _check(bool(fits), "frames", "an array of shape (T, H, W, 3) and uint8", received)
-    _check(len(inputs) in (1, 3), "backward_flow", "both flows or none", "one of them")
-    shape = (len(frames) - 1, *frames.shape[1:3], 2)
-    flows = {name: np.asarray(x, "float32") for name, x in inputs.items() if name != "frames"}
-    for name, flow in flows.items():
-        _check(flow.shape == shape, name, f"an array of shape {shape}", f"one of {flow.shape}")
-    return {"frames": frames, **flows}
-
-
-def _png(image: np.ndarray) -> bytes:
-    """uint8 RGB (H, W, 3) as a PNG file, without Pillow."""
-    height, width, _ = image.shape
-    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each row begins with its filter, 0: none
-    rows[:, 1:] = image.reshape(height, -1)
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + checksum
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(rows, level=1)
-    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
-def _check(fits: bool, name: str, expected: str, received: Any) -> None:
-    if not fits:
-        raise ValueError(
-            f"Invalid value for argument `{name}`: expected {expected}, received {received}."
-        )
