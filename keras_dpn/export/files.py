@@ -1,6 +1,5 @@
 """Single files for devices and other runtimes: LiteRT (.tflite) and ONNX (.onnx)."""
 
-import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Literal
 import keras
 import numpy as np
 
-from keras_dpn.export.saved_model import check_backend, check_model, standardize_image_size
-from keras_dpn.models import SpatialTemporalDPN
+from keras_dpn.export.arguments import check_backend, check_model, standardize_image_size
+from keras_dpn.files import written_whole
+from keras_dpn.models import traits
 from keras_dpn.ops.checks import check_one_of
 
 if keras.backend.backend() == "tensorflow":
@@ -193,11 +193,15 @@ def _function(model, image_size, batch):
     Of images of any size where `image_size` is None, whatever the model was built for.
     """
     size = image_size or (None, None)
-    is_video = isinstance(model, SpatialTemporalDPN)
-    time = _time(model, size) if is_video else ()
-    specs = [tf.TensorSpec((batch, *time, *size, 3), "uint8", "frames" if is_video else "image")]
-    if is_video and model.linking == "flow":
-        shape = (batch, model.frames - 1, *size, 2)
+    clip_frames, needs_flow = traits(model).clip_frames, traits(model).needs_flow
+    name, time = "image", ()
+    if clip_frames is not None:
+        # LiteRT fails on the empty flow of a single frame.
+        is_any = not needs_flow and size == (None, None)
+        name, time = "frames", (None if is_any else clip_frames,)
+    specs = [tf.TensorSpec((batch, *time, *size, 3), "uint8", name)]
+    if needs_flow:
+        shape = (batch, clip_frames - 1, *size, 2)
         specs += [tf.TensorSpec(shape, name=name) for name in ("forward_flow", "backward_flow")]
 
     def call(*inputs):
@@ -210,11 +214,6 @@ def _function(model, image_size, batch):
     return tf.function(call, input_signature=specs, autograph=False)
 
 
-def _time(model, size):
-    """The frames of a clip: any number, but LiteRT dies of the empty flow of a single one."""
-    return (model.frames,) if model.linking == "flow" or size != (None, None) else (None,)
-
-
 def _reason(error) -> str:
     """The lines of a converter's message that name operations, or its last one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -223,11 +222,6 @@ def _reason(error) -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as partial:
+        partial.write_bytes(content)
     return path

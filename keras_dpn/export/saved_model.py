@@ -11,11 +11,19 @@ from typing import Any, Literal
 
 import keras
 
-from keras_dpn import inference, models
-from keras_dpn.export.signatures import IGNORE, OUTPUTS, signatures
+from keras_dpn.export.arguments import (
+    check_backend,
+    check_model,
+    frame_shape,
+    in_half_precision,
+    standardize_classes,
+    standardize_image_size,
+    standardize_outputs,
+)
+from keras_dpn.export.signatures import signatures
 from keras_dpn.export.warmup import warmup_requests, write_warmup
-from keras_dpn.models.staged import StagedModel
-from keras_dpn.ops.checks import check_one_of, check_positive_int
+from keras_dpn.models import traits
+from keras_dpn.ops.checks import check_positive_int
 
 MAX_PIXELS = 2048 * 2048
 
@@ -74,8 +82,8 @@ def export(
             labels' colours; "label_png", `label_png_bytes`, PNGs (B,) whose values are the labels,
             with the classes' colours as palette if these are given; "classes", `class_names`,
             strings (B, L), and `class_colors`, uint8 (B, L, 3); "stages", of a network of
-            `keras_dpn.models`: `stage_labels`, uint8 (B, S, H, W), labels after each of its S
-            `stage_names`, and `stage_confidences`, uint8 (B, S, H, W), their probabilities in
+            `keras_dpn.models`: `stage_labels`, uint8 (B, S, H, W), labels at each of its S
+            `head_names`, and `stage_confidences`, uint8 (B, S, H, W), their probabilities in
             percent. Answers to clips hold the first two and the last.
         image_size: what the model sees of a picture. None: the picture as it is. n: one whose
             longer side is above n pixels is shrunk to that. `(height, width)`: each is resized to
@@ -109,19 +117,19 @@ def export(
     check_positive_int("max_pixels", max_pixels)
     if keep is not None:
         check_positive_int("keep", keep, minimum=0)
-    classes = _standardize_classes(classes, model.output_shape[-1])
-    outputs = _standardize_outputs(outputs, classes, model)
+    classes = standardize_classes(classes, model.output_shape[-1])
+    outputs = standardize_outputs(outputs, classes, model)
     image_size = standardize_image_size(model, image_size)
-    frames = getattr(model, "frames", 1)
+    frames = traits(model).clip_frames or 1
     directory = Path(directory)
     if version is not None and (directory / str(version)).exists():
         raise ValueError(f"{directory / str(version)} exists. Choose another `version`.")
     facts = {
         "name": model.name,
-        "input_shape": _frame_shape(model),
+        "input_shape": frame_shape(model),
         "output_shape": model.output_shape[1:],
         "classes": classes,
-        "stages": model.stage_names if "stages" in outputs else None,
+        "stages": model.head_names if "stages" in outputs else None,
         "frames": frames,
         "image_size": image_size,
         "max_pixels": max_pixels,
@@ -159,120 +167,6 @@ def export(
     if keep is not None:
         _remove_old_versions(target, keep)
     return target
-
-
-def check_backend(name):
-    """Raise ValueError unless Keras runs on TensorFlow."""
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            f"`{name}` expected Keras's TensorFlow backend, received "
-            f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow and load the model there: "
-            "its .keras file is the same on every backend."
-        )
-
-
-def check_model(model):
-    """Raise ValueError unless a model maps images, or clips, to logits of 1 to 256 classes."""
-    inputs, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
-    shapes = f"received {inputs} to {outputs}."
-    takes_images = _has_rank_4(inputs) and inputs[-1] == 3 and _has_rank_4(outputs)
-    if not (takes_images or isinstance(model, models.SpatialTemporalDPN)):
-        raise ValueError(
-            "Invalid value for argument `model`: expected one from images (B, H, W, 3) to logits "
-            f"(B, H, W, L), or a SpatialTemporalDPN, {shapes}"
-        )
-    if not 1 <= outputs[-1] <= 256:
-        raise ValueError(
-            "Invalid value for argument `model`: expected 1 to 256 classes, as labels are uint8, "
-            f"{shapes}"
-        )
-
-
-def standardize_image_size(model, image_size):
-    """The size that a model sees: as given, or its own if it was built for one."""
-    own = tuple(_frame_shape(model)[-3:-1])
-    if None in own:
-        if own != (None, None):
-            raise ValueError(
-                "Invalid value for argument `model`: expected one for images of any size or of one "
-                f"size, received one for height and width {own}."
-            )
-        return _standardize_size(image_size)
-    if _standardize_size(image_size) not in (None, own):
-        raise ValueError(
-            f"Invalid value for argument `image_size`: expected {own}, for which the model was "
-            f"built, received {image_size}."
-        )
-    return own
-
-
-def in_half_precision(model, precision):
-    """The same network with weights and features of 16 bits, where its layers allow it.
-
-    Args:
-        model: one of `keras_dpn.models`.
-        precision: "float16" or "bfloat16".
-
-    Raises:
-        ValueError: for another precision, and for other models.
-    """
-    check_one_of("precision", precision, ("float16", "bfloat16"))
-    if not isinstance(model, StagedModel):
-        raise ValueError(
-            "Invalid value for argument `precision`: expected None for a model that is not one of "
-            f"`keras_dpn.models`, received {precision!r}. Build it under "
-            f"keras.config.set_dtype_policy('mixed_{precision}')."
-        )
-    return inference.in_precision(model, precision)
-
-
-def _has_rank_4(shape):
-    return isinstance(shape, tuple) and len(shape) == 4
-
-
-def _frame_shape(model):
-    """The shape of pictures or frames without the batch."""
-    if isinstance(model, models.SpatialTemporalDPN):
-        frames = model.input if model.linking == "static" else model.input["frames"]
-        return frames.shape[1:]
-    return model.input_shape[1:]
-
-
-def _standardize_size(size):
-    if size is None or isinstance(size, int):
-        return size if size is None else check_positive_int("image_size", size)
-    if not isinstance(size, (tuple, list)) or len(size) != 2:
-        raise ValueError(
-            "Invalid value for argument `image_size`: expected None, an integer or (height, "
-            f"width), received {size!r}."
-        )
-    return tuple(check_positive_int("image_size", n) for n in size)
-
-
-def _standardize_classes(classes, count):
-    if classes is None:
-        return None
-    names, colors = (list(classes.get(key, ())) for key in ("names", "colors"))
-    if len(names) != count or len(colors) != count or any(len(color) != 3 for color in colors):
-        raise ValueError(
-            'Invalid value for argument `classes`: expected "names" and "colors" (red, green, '
-            f"blue) of the model's {count} classes, received {dict(classes)}."
-        )
-    return {"ignore": IGNORE, **classes, "names": names, "colors": [list(c) for c in colors]}
-
-
-def _standardize_outputs(outputs, classes, model):
-    for name in outputs:
-        check_one_of("outputs", name, OUTPUTS)
-        if classes is None and name in ("overlay", "classes"):
-            raise ValueError(
-                f"Invalid value for argument `outputs`: {name!r} needs the argument `classes`."
-            )
-        if name == "stages" and not isinstance(model, StagedModel):
-            raise ValueError(
-                "Invalid value for argument `outputs`: 'stages' needs one of `keras_dpn.models`."
-            )
-    return tuple(outputs)
 
 
 def _versions():

@@ -133,7 +133,7 @@ def test_arrays_are_checked_too(served):
             served["image"](tf.constant(np.zeros(shape, "uint8")))
 
 
-def test_labels_after_each_stage(tmp_path):
+def test_labels_at_each_head(tmp_path):
     settings = {"width": 0.05, "trunk": "large_fov", "fc_width": 16, "mixtures": 1, "scale": 5.0}
     settings |= {"output_stride": 16, "skips": ("conv4", "conv3")}
     model = models.DPN(3, triple_window=3, context_window=3, pairwise_stride=4, **settings)
@@ -144,7 +144,7 @@ def test_labels_after_each_stage(tmp_path):
     served = tf.saved_model.load(path).signatures["serving_default"]
     answer = served(tf.constant([encoded(image) for image in images]))
     for i, (image, (height, width)) in enumerate(zip(images, [(16, 9), (8, 12)], strict=True)):
-        expected = [probabilities(model.stage_model(x), image[None])[0] for x in stages]
+        expected = [probabilities(model.head_model(x), image[None])[0] for x in stages]
         own = (i, slice(None), slice(height), slice(width))
         labels, confidences = (answer[f"stage_{kind}"] for kind in ("labels", "confidences"))
         np.testing.assert_array_equal(labels[own], np.argmax(expected, axis=-1))
@@ -171,7 +171,7 @@ def test_a_linked_network_serves_pictures_and_clips(tmp_path):
         expected = probabilities(model, given)
         np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
         np.testing.assert_array_equal(answer["labels"], expected.argmax(-1))
-        unary = probabilities(model.stage_model("unary"), given).argmax(-1)
+        unary = probabilities(model.head_model("unary"), given).argmax(-1)
         np.testing.assert_array_equal(answer["stage_labels"][:, 0], unary)
     alone = clip(2, 1, 8, 8)
     answer = served["image"](tf.constant(alone["frames"][:, 0]))
