@@ -1,4 +1,4 @@
-"""Asks a model that TensorFlow Serving serves. Needs neither Keras nor TensorFlow.
+"""Client of a model that TensorFlow Serving serves; needs neither Keras nor TensorFlow.
 
 The extra `client` installs what it needs: NumPy, urllib3, grpcio and protobuf.
 """

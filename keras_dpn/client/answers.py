@@ -22,13 +22,13 @@ OUTPUTS_OF_CLIPS = ("labels", "probabilities", "stages")
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of a picture or a clip; None what was not asked for.
+    """What a model predicts of an image or a clip; None for what was not requested.
 
     Attributes:
         labels: uint8 (H, W), of a clip those of its middle frame; or (T, H, W), if the network
             labels all frames.
         probabilities: float32 (H, W, L), or (T, H, W, L).
-        overlay: a PNG file: half picture, half its labels' colours.
+        overlay: a PNG file: half the image, half its labels' colours.
         label_png: a PNG file whose values are the labels, shown in the classes' colours.
         class_names: L names.
         class_colors: uint8 (L, 3), red, green, blue.

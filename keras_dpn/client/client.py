@@ -1,4 +1,4 @@
-"""Client: asks a served model for the labels of images, clips and videos."""
+"""Client: the labels of images, clips and videos from a served model."""
 
 import collections
 import dataclasses
@@ -16,9 +16,10 @@ import numpy as np
 
 from keras_dpn.client.answers import OUTPUTS, OUTPUTS_OF_CLIPS, Answer, Output, answer_of
 from keras_dpn.client.errors import ServingError
-from keras_dpn.client.inputs import Picture, check, checked_clip, encoded
+from keras_dpn.client.inputs import Image, check, checked_clip, encoded
 from keras_dpn.client.transports import Grpc, Question, Rest, Transport
 from keras_dpn.client.video import Clip, Flow, clips
+from keras_dpn.deprecation import renamed_argument
 
 REPEATABLE = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
@@ -26,11 +27,11 @@ T = TypeVar("T")
 
 
 class Client:
-    """Asks a served model for the labels of pictures, clips and videos.
+    """Ask a served model for the labels of images, clips and videos.
 
     Requests that find no server, or one too busy, are repeated after 0.1 s, 0.2 s, 0.4 s and so on
     up to 5 s, each less a random part, so that many clients don't come back at once. Answering a
-    picture changes nothing on the server, so one that timed out is repeated too. What the server
+    image changes nothing on the server, so one that timed out is repeated too. What the server
     refuses is not. Threads may share a client.
 
     Args:
@@ -41,7 +42,7 @@ class Client:
         outputs: what answers shall hold: "labels", "probabilities", "overlay", "label_png",
             "classes", "stages". All but the first only if the model was exported with them.
         timeout: seconds that one attempt may take.
-        deadline: seconds that a picture may take, with all attempts and the waits between.
+        deadline: seconds that an image may take, with all attempts and the waits between.
         attempts: the most there are.
         certificate: over TLS, a PEM file of the certificates to trust instead of those that are
             installed: a server's own, or its issuer's.
@@ -76,11 +77,12 @@ class Client:
         self.timeout, self.deadline, self.attempts = timeout, deadline, attempts
         self._transport = _transport(address, model, version, certificate)
 
-    def predict(self, picture: Picture) -> Answer:
-        """Asks for one picture.
+    @renamed_argument("picture", "image")
+    def predict(self, image: Image) -> Answer:
+        """Ask for the labels of one image.
 
         Args:
-            picture: the path of a JPEG, PNG, GIF or BMP file; the bytes of one; or uint8 RGB
+            image: the path of a JPEG, PNG, GIF or BMP file; the bytes of one; or uint8 RGB
                 (H, W, 3).
 
         Raises:
@@ -89,23 +91,24 @@ class Client:
             ServingError: the server can't be reached in time, or refuses. The message begins with
                 the file's name.
         """
-        name, data = encoded(picture)
-        # `sizes` always: a server that joins requests pads them to the largest picture.
+        name, data = encoded(image)
+        # `sizes` always: a server that joins requests pads them to the largest image.
         asked = ["sizes", *(x for output in self.outputs for x in OUTPUTS[output])]
         return self._asked(name, Question("serving_default", {"image_bytes": data}, asked))
 
+    @renamed_argument("pictures", "images")
     def predict_many(
-        self, pictures: Iterable[Picture], parallel: int = 4
+        self, images: Iterable[Image], parallel: int = 4
     ) -> Iterator[Answer | Exception]:
-        """Asks for many pictures, a few at a time.
+        """Ask for the labels of many images, a few at a time.
 
         Args:
-            pictures: as for `predict`. They are taken, and read, as answers are fetched.
+            images: as for `predict`. They are taken, and read, as answers are fetched.
             parallel: the most requests under way at once.
 
         Yields:
-            For each picture, in the order given, its answer or the exception that `predict` would
-            have raised: one bad picture doesn't stop the others.
+            For each image, in the order given, its answer or the exception that `predict` would
+            have raised: one bad image doesn't stop the others.
 
         Raises:
             ValueError: for a `parallel` below 1.
@@ -115,7 +118,7 @@ class Client:
             ...     print(path, found if isinstance(found, Exception) else found.labels.shape)
         """
         check(parallel >= 1, "parallel", "an integer of at least 1", parallel)
-        return self._answers(self.predict, iter(pictures), parallel)
+        return self._answers(self.predict, iter(images), parallel)
 
     def predict_clip(
         self,
@@ -123,7 +126,7 @@ class Client:
         forward_flow: np.ndarray | None = None,
         backward_flow: np.ndarray | None = None,
     ) -> Answer:
-        """Asks a `keras_dpn.models.SpatialTemporalDPN` for one clip.
+        """Ask a `keras_dpn.models.SpatialTemporalDPN` for one clip.
 
         Args:
             frames: uint8 RGB (T, H, W, 3); T is odd for a network that labels the middle one.
@@ -154,7 +157,7 @@ class Client:
         flow: Flow | None = None,
         parallel: int = 4,
     ) -> Iterator[Answer | Exception]:
-        """Asks a `keras_dpn.models.SpatialTemporalDPN` for each frame of a video.
+        """Ask a `keras_dpn.models.SpatialTemporalDPN` for each frame of a video.
 
         Each is sent with the frames around it. Beyond the video's ends lie copies of its first and
         last frame.
@@ -188,7 +191,7 @@ class Client:
         return self._answers(self._predict_middle, clips(frames, length, flow), parallel)
 
     def versions(self) -> dict[int, str]:
-        """The state of each version of the model on the server.
+        """Return the state of each version of the model on the server.
 
         "AVAILABLE" is one that answers.
 
@@ -198,7 +201,7 @@ class Client:
         return self._repeated("versions", self._transport.versions)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._transport.close()
 
     def __enter__(self) -> Self:

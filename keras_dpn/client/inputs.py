@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_dpn.client.video import Clip
 
-Picture = str | os.PathLike[str] | bytes | np.ndarray
+Image = str | os.PathLike[str] | bytes | np.ndarray
 
 
 def check(fits: bool, name: str, expected: str, received: Any) -> None:
@@ -21,16 +21,16 @@ def check(fits: bool, name: str, expected: str, received: Any) -> None:
         )
 
 
-def encoded(picture: Picture) -> tuple[str, bytes]:
+def encoded(image: Image) -> tuple[str, bytes]:
     """Return an image's name for messages, and the bytes of its file."""
-    if isinstance(picture, bytes):
-        return f"a picture of {len(picture)} bytes", picture
-    if isinstance(picture, (str, os.PathLike)):
-        return str(picture), Path(picture).read_bytes()
-    array = np.asarray(picture)
+    if isinstance(image, bytes):
+        return f"an image of {len(image)} bytes", image
+    if isinstance(image, (str, os.PathLike)):
+        return str(image), Path(image).read_bytes()
+    array = np.asarray(image)
     fits = array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 3 and array.size > 0
     kind = f"an array of shape {array.shape} and type {array.dtype}"
-    check(bool(fits), "picture", "a path, bytes, or an array of shape (H, W, 3) and uint8", kind)
+    check(bool(fits), "image", "a path, bytes, or an array of shape (H, W, 3) and uint8", kind)
     return kind, _png(array)
 
 

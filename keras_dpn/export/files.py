@@ -18,7 +18,7 @@ if keras.backend.backend() == "tensorflow":
 
 QUANTIZATIONS = ("float16", "dynamic", "int8")
 OPSET = 18
-# What stays in float32 beside 8-bit convolutions and pools: at 8 bits the distances of colours and
+# What stays in float32 next to 8-bit convolutions and pools: at 8 bits the distances of colours and
 # the logarithms of probabilities lose a third of the mean IoU.
 _FLOAT_OPERATIONS = [
     *(
@@ -47,7 +47,7 @@ def export_litert(
     representative: Iterable[np.ndarray | Mapping[str, np.ndarray]] | None = None,
     image_size: tuple[int, int] | None = None,
 ) -> Path:
-    """Writes a model as a LiteRT file for phones and small computers.
+    """Write a model as a LiteRT file for phones and small computers.
 
     It takes `image`, uint8 RGB (1, H, W, 3), and gives `labels`, uint8 (1, H, W), and
     `probabilities`, float32 (1, H, W, L). Only LiteRT's built-in operations are used: no TensorFlow
@@ -55,7 +55,7 @@ def export_litert(
 
     The file of a `models.SpatialTemporalDPN` takes `frames`, (1, T, H, W, 3), and `forward_flow`
     and `backward_flow`, float32 (1, T-1, H, W, 2), if it links by them. T is the network's own
-    number of frames; any, one for a single picture, if it doesn't link by flow and no `image_size`
+    number of frames; any, one for a single image, if it doesn't link by flow and no `image_size`
     is given. `labels` and `probabilities` are (1, H, W, ...), or (1, T, H, W, ...) of all frames.
 
     Args:
@@ -65,9 +65,9 @@ def export_litert(
         quantization: None, float32; "float16", weights of half the size; "dynamic", weights of 8
             bits, features as they come; "int8", features of 8 bits too, whose ranges are measured
             on `representative`. Operations without an 8-bit form stay in float32.
-        representative: pictures as the device will see them, uint8 (H, W, 3); a hundred do. Of
+        representative: images as the device will see them, uint8 (H, W, 3); a hundred do. Of
             clips the frames (T, H, W, 3), or a dictionary of these and the flows.
-        image_size: height and width of the pictures; any if not given.
+        image_size: height and width of the images; any if not given.
 
     Returns:
         The path.
@@ -85,7 +85,7 @@ def export_litert(
         check_one_of("quantization", quantization, QUANTIZATIONS)
     if (quantization == "int8") != (representative is not None):
         raise ValueError(
-            "Invalid value for argument `representative`: expected pictures with "
+            "Invalid value for argument `representative`: expected images with "
             f"quantization='int8', and None without, received {type(representative).__name__} with "
             f"quantization={quantization!r}."
         )
@@ -130,7 +130,7 @@ def _convert(converter) -> bytes:
 def export_onnx(
     model: keras.Model, path: str | Path, *, image_size: tuple[int, int] | None = None
 ) -> Path:
-    """Writes a model as an ONNX file, for ONNX Runtime and what else reads it. Needs tf2onnx.
+    """Write a model as an ONNX file, for ONNX Runtime and other readers. Needs tf2onnx.
 
     Inputs and outputs as in `export_litert`, for batches of any size.
 

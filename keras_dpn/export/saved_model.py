@@ -1,4 +1,4 @@
-"""Writes a model as a SavedModel: bytes, arrays or clips in, labels and pictures of them out."""
+"""Write a model as a SavedModel: bytes, arrays or clips in, label maps and PNGs out."""
 
 import importlib.metadata
 import json
@@ -43,7 +43,7 @@ def export(
     jit_compile: bool = False,
     warmup: tuple[int, int] | None = (256, 256),
 ) -> Path:
-    """Writes `<directory>/<version>/` as TensorFlow Serving reads it.
+    """Write `<directory>/<version>/` as TensorFlow Serving reads it.
 
     The version appears under its number only when it is complete, so that a server that watches
     `directory` never loads half of one; a failure leaves nothing. Neither Keras nor this library
@@ -53,17 +53,17 @@ def export(
       files. Grey, palette and CMYK become RGB, 16 bits a channel 8; PNGs with an alpha channel lie
       on black; a rotation in EXIF is not applied.
     * `image` takes `image`, uint8 RGB (B, H, W, 3).
-    * of a `models.SpatialTemporalDPN` these two take each picture for a clip of one frame, and
+    * of a `models.SpatialTemporalDPN` these two take each image for a clip of one frame, and
       `clip` takes `frames`, uint8 RGB (B, T, H, W, 3) for any T, odd if the model labels the middle
       one; a network that links its frames by optical flow takes pixels at the same place for
       neighbours there, as if nothing moved. `clip_with_flow` takes the flow too: `forward_flow` and
       `backward_flow`, float32 (B, T-1, H, W, 2), as the model does.
 
     They give `labels`, uint8 (B, H, W), or (B, T, H, W) for a model that labels all frames; and
-    for pictures `sizes`, int32 (B, 2), height and width of each. Pictures of several sizes may come
+    for images `sizes`, int32 (B, 2), height and width of each. Images of several sizes may come
     in one batch: each gets the answer that it gets alone, `labels` has the size of the tallest and
-    the widest, and lies at 255 below and to the right of smaller pictures. What can't be answered,
-    bytes that are no picture, too many pixels, an even number of frames, is INVALID_ARGUMENT, in
+    the widest, and lies at 255 below and to the right of smaller images. What can't be answered,
+    bytes that are no image, too many pixels, an even number of frames, is INVALID_ARGUMENT, in
     memory that `max_pixels` bounds.
 
     Args:
@@ -73,28 +73,28 @@ def export(
         version: the number; one more than the highest there if not given.
         keep: how many older versions stay, the newest of them; all if not given. The others are
             removed when the new version is there.
-        description: what `model.json` in the version's directory shall hold beside the name, the
+        description: what `model.json` in the version's directory shall hold next to the name, the
             signatures and the other arguments here: scores, the recipe. Values as JSON has them.
         classes: "names", L strings; "colors", L times (red, green, blue), 0-255; and "ignore", the
             ignore label, 255 if not given. For `model.json` and some of the outputs.
-        outputs: what pictures' answers hold, beside `sizes`: "labels", always; "probabilities",
-            float32 (B, H, W, L); "overlay", `overlay_bytes`, PNGs (B,) of the picture under its
+        outputs: what images' answers hold, next to `sizes`: "labels", always; "probabilities",
+            float32 (B, H, W, L); "overlay", `overlay_bytes`, PNGs (B,) of the image under its
             labels' colours; "label_png", `label_png_bytes`, PNGs (B,) whose values are the labels,
             with the classes' colours as palette if these are given; "classes", `class_names`,
             strings (B, L), and `class_colors`, uint8 (B, L, 3); "stages", of a network of
             `keras_dpn.models`: `stage_labels`, uint8 (B, S, H, W), labels at each of its S
             `head_names`, and `stage_confidences`, uint8 (B, S, H, W), their probabilities in
             percent. Answers to clips hold the first two and the last.
-        image_size: what the model sees of a picture. None: the picture as it is. n: one whose
-            longer side is above n pixels is shrunk to that. `(height, width)`: each is resized to
-            this, and the graph has this fixed size. Probabilities are resized back. A model that
+        image_size: what the model sees of an image. None: the image as it is. n: one whose
+            longer side is above n pixels is downsampled to that. `(height, width)`: each is resized
+            to this, and the graph has this fixed size. Probabilities are resized back. A model that
             was built for one size has that.
-        max_pixels: the most that a picture may have. The answer to a batch may have 16 times as
+        max_pixels: the most that an image may have. The answer to a batch may have 16 times as
             many.
         precision: "float16" or "bfloat16": the model's weights and features are of this type, as
-            far as its layers allow. A network of `keras_dpn.models`, not of another kind.
-        jit_compile: whether XLA compiles the model, anew for each size that comes.
-        warmup: height and width of the pictures in the requests that TensorFlow Serving runs before
+            far as its layers allow. A network of `keras_dpn.models`, not of another library.
+        jit_compile: whether XLA compiles the model, again for each new size.
+        warmup: height and width of the images in the requests that TensorFlow Serving runs before
             it calls the version ready, less where `max_pixels` asks for it; None for no such
             requests.
 
@@ -190,7 +190,7 @@ def _to_json(facts) -> str:
 
 
 def _write_saved_model(served, path: Path) -> dict[str, Any]:
-    """Writes the signatures, and returns what each takes and gives, for `model.json`."""
+    """Write the signatures and return what each takes and gives, for `model.json`."""
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()

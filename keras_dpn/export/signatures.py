@@ -1,14 +1,14 @@
-"""What a served model computes: from bytes, arrays and clips to labels, and pictures of them."""
+"""What a served model computes: from bytes, arrays and clips to label maps and PNGs."""
 
 import keras
 
-from keras_dpn.export.pictures import (
+from keras_dpn.export.images import (
     check_size,
     checked,
-    decode_picture,
+    decode_image,
+    encoded_size,
     label_png,
     overlay_png,
-    picture_size,
 )
 from keras_dpn.models import traits
 
@@ -16,10 +16,10 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 OUTPUTS = ("labels", "probabilities", "overlay", "label_png", "classes", "stages")
-# The answer to a batch, padded to one size, has at most so many times a picture's most pixels.
+# The answer to a batch, padded to one size, has at most this many times an image's most pixels.
 MAX_BATCH = 16
 IGNORE = 255
-# Maps of a picture's size: what lies below and to the right of smaller pictures.
+# Maps of an image's size: what lies below and to the right of smaller images.
 _PADDING = {
     "labels": IGNORE,
     "probabilities": 0,
@@ -36,26 +36,29 @@ def signatures(model, *, outputs, classes, image_size, max_pixels, jit_compile):
         model: from images (B, H, W, 3) to logits, or a network for clips.
         outputs: some of `OUTPUTS`.
         classes: None, or "names" and "colors" of the classes.
-        image_size: None, pictures are looked at as they are; n, those with a longer side than n
-            pixels are shrunk to n; `(height, width)`, all are resized to this.
-        max_pixels: the most that a picture may have.
+        image_size: None, images stay as they are; n, those with a longer side than n
+            pixels are downsampled to n; `(height, width)`, all are resized to this.
+        max_pixels: the most that an image may have.
         jit_compile: whether XLA compiles the model.
 
     Returns:
         A function and its `tf.TensorSpec`s for each signature's name.
     """
-    pictures = _Pictures(model, outputs, classes, image_size, max_pixels, jit_compile)
+    answers = _ImageSignatures(model, outputs, classes, image_size, max_pixels, jit_compile)
     found = {
-        "serving_default": (pictures.from_bytes, [tf.TensorSpec((None,), "string", "image_bytes")]),
-        "image": (pictures.from_arrays, [tf.TensorSpec((None, None, None, 3), "uint8", "image")]),
+        "serving_default": (
+            answers.from_bytes,
+            [tf.TensorSpec((None,), "string", "image_bytes")],
+        ),
+        "image": (answers.from_arrays, [tf.TensorSpec((None, None, None, 3), "uint8", "image")]),
     }
     if traits(model).clip_frames is not None:
         found |= _clip_signatures(model, outputs, max_pixels, jit_compile)
     return found
 
 
-class _Pictures:
-    """Signatures that answer pictures; each gets the answer that it gets alone."""
+class _ImageSignatures:
+    """Signatures that answer images; each gets the answer that it gets alone."""
 
     def __init__(self, model, outputs, classes, image_size, max_pixels, jit_compile):
         self.outputs, self.classes = outputs, classes
@@ -71,14 +74,14 @@ class _Pictures:
 
     def from_bytes(self, image_bytes):
         sizes = tf.map_fn(
-            lambda data: picture_size(data, self.max_pixels),
+            lambda data: encoded_size(data, self.max_pixels),
             image_bytes,
             fn_output_signature=tf.TensorSpec((2,), "int32"),
         )
 
         def load(start, stop):
             pixels = tf.TensorSpec((None, None, 3), "uint8")
-            return tf.map_fn(decode_picture, image_bytes[start:stop], fn_output_signature=pixels)
+            return tf.map_fn(decode_image, image_bytes[start:stop], fn_output_signature=pixels)
 
         return self._answer(sizes, load)
 
@@ -89,13 +92,13 @@ class _Pictures:
         return self._answer(sizes, lambda start, stop: image[start:stop])
 
     def _answer(self, sizes, load):
-        """Pictures of one size together, as far as they have no more than `max_pixels`."""
+        """Images of one size together, as far as they have no more than `max_pixels`."""
         batch = tf.shape(sizes)[0]
-        sizes = checked(batch > 0, ["expected at least one picture, received none"], sizes)
+        sizes = checked(batch > 0, ["expected at least one image, received none"], sizes)
         tallest, widest = tf.unstack(tf.reduce_max(sizes, axis=0))
         area = tf.cast(tallest, "int64") * tf.cast(widest, "int64")
         message = (
-            f"expected a batch of at most {MAX_BATCH * self.max_pixels} pixels with all pictures "
+            f"expected a batch of at most {MAX_BATCH * self.max_pixels} pixels with all images "
             "at the size of the largest; send fewer at a time"
         )
         fits = tf.cast(batch, "int64") * area <= MAX_BATCH * self.max_pixels
@@ -290,7 +293,7 @@ def _padded(name, x, height, width):
 
 
 def _tiled_classes(classes, batch):
-    """Names and colours, for each picture again: servers split answers along the batch."""
+    """Names and colours, for each image again: servers split answers along the batch."""
     names, colors = tf.constant([classes["names"]]), tf.constant([classes["colors"]], "uint8")
     return {
         "class_names": tf.tile(names, tf.stack([batch, 1])),

@@ -81,7 +81,7 @@ def served(path):
     return tf.saved_model.load(path).signatures
 
 
-def test_pictures_of_any_sizes_get_the_answers_that_they_get_alone(model, served):
+def test_images_of_any_sizes_get_the_answers_that_they_get_alone(model, served):
     for sizes in ([(17, 11), (5, 40), (1, 1)], [(8, 24)] * 2, [(31, 32)] * 3):
         images = [pictures(*size) for size in sizes]
         files = [encoded(image) for image in images]
@@ -119,7 +119,7 @@ def test_arrays_get_the_same_answers_as_files(served):
         ([encoded(pictures(5, 5)), b"junk"], "bytes of a picture .* received 4 bytes"),
         ([encoded(pictures(40, 40))], "1 to 1000 pixels, received one of 40 x 40"),
         ([encoded(pictures(1, 900)), encoded(pictures(900, 1))], "batch of at most 16000 pixels"),
-        ([], "at least one picture"),
+        ([], "at least one image"),
     ],
 )
 def test_bad_requests_are_invalid_arguments(served, images, message):
@@ -210,7 +210,7 @@ def test_a_static_network_that_labels_all_frames(tmp_path):
 
 
 def test_what_the_model_sees_may_have_another_size(model, tmp_path):
-    """A fixed size, or a longest side; answers have the pictures' own sizes."""
+    """A fixed size, or a longest side; answers have the images' own sizes."""
     files = tf.constant([encoded(pictures(20, 30)), encoded(pictures(4, 6))])
     answers = []
     for settings in ({"image_size": (10, 15)}, {"image_size": 15}):
