@@ -22,6 +22,7 @@ from ..data.statistics import median_frequency_weights
 from ..evaluation.evaluator import evaluate
 from ..rundir import paths as workdir
 from ..rundir.models import load_model
+from ..utils.files import atomic_file, write_json
 from .callbacks import Epochs, StopOnNaN, TrainingDiverged, ValidateAverages, first_not_finite
 from .changes import Change
 from .checkpoints import Checkpoints
@@ -338,13 +339,14 @@ class StagedTraining:
 
     def _note(self, stage: Stage, epoch: int, values: dict[str, Any]) -> None:
         self.progress.history.append({"stage": stage.name, "epoch": epoch, **values})
-        workdir.write_json(self.work_dir / workdir.HISTORY, self.progress.history)
+        write_json(self.work_dir / workdir.HISTORY, self.progress.history)
 
     def _keep_best(self, stage: Stage, miou: float) -> None:
         if miou > self.progress.best_miou:
             self.progress.best_miou = miou
             path = workdir.model_file(self.work_dir, stage.name)
-            workdir.write_atomically(path, self.model.save)
+            with atomic_file(path) as temporary:
+                self.model.save(temporary)
 
     def _finish(self, index: int, stage: Stage) -> None:
         """Go back to the stage's best weights, score them, and begin the next stage from them."""

@@ -12,7 +12,8 @@ import numpy as np
 
 from keras_dpn.inference import InferenceSettings
 
-from ..rundir.paths import evaluation_file, read_json, write_atomically, write_json
+from ..rundir.paths import evaluation_file
+from ..utils.files import atomic_file, read_json, write_json
 
 VERSION = 2  # of the JSON files; those of version 1 have no number, and "stages" for "heads"
 # Titles of the scores by their names, as `HeadScores.value` takes them.
@@ -228,9 +229,8 @@ class Evaluation:
         arrays = {head.name: head.confusions for head in self.heads}
         if all(counts is not None for counts in arrays.values()):
             arrays = {"names": np.array(self.image_names), **arrays}
-            write_atomically(
-                path.with_suffix(".npz"), lambda temporary: np.savez_compressed(temporary, **arrays)
-            )
+            with atomic_file(path.with_suffix(".npz")) as temporary:
+                np.savez_compressed(temporary, **arrays)
         write_json(path, self.to_json())
 
     @classmethod
@@ -255,10 +255,7 @@ class Evaluation:
         if not (with_counts and counts.is_file()):
             return evaluation
         with np.load(counts) as arrays:
-            heads = [
-                replace(head, confusions=arrays.get(head.name))
-                for head in evaluation.heads
-            ]
+            heads = [replace(head, confusions=arrays.get(head.name)) for head in evaluation.heads]
             names = tuple(arrays["names"].tolist())
         return replace(evaluation, heads=tuple(heads), image_names=names)
 

@@ -19,7 +19,8 @@ import keras
 from ..configs.schema import StageConfig, TrainConfig
 from ..configs.serialization import to_json
 from ..rundir.models import load_model
-from ..rundir.paths import RESULTS, model_file, read_json
+from ..rundir.paths import RESULTS, model_file
+from ..utils.files import read_json
 from .definitions import Row, Sweep
 
 

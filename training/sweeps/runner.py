@@ -19,10 +19,8 @@ from ..rundir.paths import (
     FLOW,
     RESULTS,
     load_config,
-    read_json,
-    write_atomically,
-    write_json,
 )
+from ..utils.files import atomic_file, read_json, write_json
 from .definitions import Row, Sweep
 from .plan import CheckpointRef, Job, RowKey, make_plan
 from .scoring import score
@@ -243,5 +241,6 @@ def _write_start(job: Job, shared: CheckpointRef, num_classes: int) -> Path:
         raise ValueError(
             f"{shared}: expected the network of {job.run.name} up to {output}: {error}"
         ) from error
-    write_atomically(path, model.save)
+    with atomic_file(path) as temporary:
+        model.save(temporary)
     return path
