@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from training.data.checks import scan_dataset
 from training.data.clips.flow import FlowCache
 from training.data.clips.folder import ClipFolder
 from training.data.io.flo import INVALID_FLOW, write_flo

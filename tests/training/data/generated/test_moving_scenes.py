@@ -89,10 +89,9 @@ def test_the_check_finds_what_is_covered(clean, links):
     for first, second in links:
         video, frame = clean._find_video(first)
         flow = clean.flow(first, second)
-        front = film.view(frame)[0]
-        there = warped(video.view(clean._find_video(second)[1])[0][..., None], flow, order=0)[
-            ..., 0
-        ]
+        front = video.view(frame)[0]
+        other = video.view(clean._find_video(second)[1])[0]
+        there = warped(other[..., None], flow, order=0)[..., 0]
         covered = there != front
         inside = ndimage.binary_erosion(covered)  # at a layer's rim it is a matter of rounding
         missed += (validity(clean, first, second) & inside).sum()
