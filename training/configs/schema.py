@@ -18,7 +18,8 @@ from keras_dpn.losses import (
     WeightedSum,
 )
 
-from ..data.pipeline.batches import Augmentation, ClipInputs
+from ..data.pipeline.batches import Augmentation
+from ..data.pipeline.clips import ClipInputs
 
 CONFIG_VERSION = 4
 """Raised where a field is renamed, dropped, or new with a default that changes old runs."""

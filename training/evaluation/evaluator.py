@@ -17,7 +17,7 @@ from ..rundir.models import load_model
 from ..rundir.paths import RESULTS, load_stages
 from ..utils.files import read_json
 from ..utils.progress import progress
-from ..utils.threads import map_ahead
+from ..utils.threads import prefetch_map
 from .metrics import Metric, MetricSettings, Prediction, Sample
 from .results import Evaluation, HeadScores
 
@@ -86,7 +86,7 @@ class Evaluator:
             dataset=self._dataset.name,
             split=split,
             num_images=len(examples),
-            expected_images=self._dataset.official.get(split),
+            expected_images=self._dataset.expected_size.get(split),
             num_models=len(predictor.models),
             settings=predictor.settings,
             crf=predictor.crf,
@@ -104,7 +104,7 @@ class Evaluator:
     def _predict_images(
         self, predictor: Predictor, examples: Sequence[Example], split: str
     ) -> Iterator[tuple[Sample, Probabilities]]:
-        read = map_ahead(self._dataset.read, examples)
+        read = prefetch_map(self._dataset.read, examples)
         pairs = self._with_progress(zip(examples, read, strict=True), split, len(examples))
         for example, (image, labels) in pairs:
             yield Sample(example.name, image, labels), predictor.probabilities(image)

@@ -116,7 +116,7 @@ def test_arrays_get_the_same_answers_as_files(served):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ([encoded(pictures(5, 5)), b"junk"], "bytes of a picture .* received 4 bytes"),
+        ([encoded(pictures(5, 5)), b"junk"], "bytes of an image .* received 4 bytes"),
         ([encoded(pictures(40, 40))], "1 to 1000 pixels, received one of 40 x 40"),
         ([encoded(pictures(1, 900)), encoded(pictures(900, 1))], "batch of at most 16000 pixels"),
         ([], "at least one image"),

@@ -526,7 +526,7 @@ def test_video_with_an_image_model():
 @pytest.mark.tensorflow_only
 def test_video_follows_its_frames_and_runs_each_once(monkeypatch):
     model, read, calls = video_model(frames=5, linking="flow"), [], {"unary": 0, "flow": 0}
-    terms, _ = Predictor(model)._split()
+    terms, _ = forward.split_model(model, None)
     original = terms.predict_on_batch
 
     def counted(batch):
