@@ -61,9 +61,15 @@ def cache_predictions(
         digest = _digest([network, image.tobytes(), labels.tobytes()])
         file = folder / f"{split}_{index:05d}.npz"
         if not file.is_file() or _digest_of(file) != digest:
-            arrays = {"image": image, "labels": labels, "probabilities": load()(image)}
+            probabilities = load()(image)
             with atomic_file(file) as temporary:
-                np.savez(temporary, digest=np.array(digest), **arrays)
+                np.savez(
+                    temporary,
+                    digest=np.array(digest),
+                    image=image,
+                    labels=labels,
+                    probabilities=probabilities,
+                )
         files.append(file)
     return files
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ..data.dataset import Dataset
 from ..rundir.models import load_model
 from ..rundir.paths import CRF, CRF_SEARCH, load_stages, model_file
 from ..utils.files import read_json, write_bytes, write_json
-from ..utils.progress import progress
+from ..utils.progress import progress_bar
 from .cached_predictions import Predict, cache_predictions, digest_predictions, read_prediction
 from .crf_grid import Axes, Setting, coarse_to_fine, count_settings
 
@@ -29,12 +29,12 @@ class SettingScores:
     """What the cached predictions score with a CRF.
 
     Args:
-        miou: mean IoU; None without a labelled pixel.
+        miou: mean IoU.
         confusion: pixels by class, truth in rows.
         bilateral: w1, sigma_alpha and sigma_beta; None without a CRF.
     """
 
-    miou: float | None
+    miou: float
     confusion: Sequence[Sequence[int]]
     bilateral: Setting | None = None
 
@@ -46,8 +46,11 @@ class SettingScores:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SettingScores:
         """Read what `to_json` returned."""
-        bilateral = values.get("bilateral")
-        return cls(values["miou"], values["confusion"], tuple(bilateral) if bilateral else None)
+        setting: Setting | None = None
+        if "bilateral" in values:
+            w1, sigma_alpha, sigma_beta = values["bilateral"]
+            setting = w1, sigma_alpha, sigma_beta
+        return cls(values["miou"], values["confusion"], setting)
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class SearchRecord:
     @property
     def best(self) -> SettingScores:
         """The setting of the highest mean IoU."""
-        return max(self.settings, key=lambda scores: scores.miou or 0.0)
+        return max(self.settings, key=lambda scores: scores.miou)
 
     def save(self, path: Path) -> None:
         """Write the record as JSON."""
@@ -170,7 +173,7 @@ def search_run(
     record = search(files, dataset.classes, path, conditions, axes=axes, rounds=rounds)
     settings, plot = work_dir / CRF, path.with_suffix(".png")
     write_json(settings, {**fixed, "bilateral": record.best.bilateral})
-    tried = [(list(scores.bilateral or ()), scores.miou) for scores in record.settings]
+    tried = [(scores.bilateral, scores.miou) for scores in record.settings if scores.bilateral]
     write_bytes(plot, viz.figure_png(viz.plot_crf_search(tried, record.baseline.miou)))
     return SearchResult(record, (settings, path, plot))
 
@@ -201,11 +204,17 @@ def search(
     record = SearchRecord.load(path, conditions)
     if record is None:
         record = SearchRecord(conditions, _scores(_confusion(files, classes)))
-    if record.baseline.miou is None:
-        raise ValueError("None of the images has a labelled pixel: nothing to choose settings by.")
-    steps = _score_settings(record, files, classes, path, axes, rounds)
-    for _ in progress(steps, "trying settings", len(files) * count_settings(axes, rounds)):
-        pass
+    scores = {tried.bilateral: tried.miou for tried in record.settings if tried.bilateral}
+    total = len(files) * count_settings(axes, rounds)
+    with progress_bar("trying settings", total) as bar:
+        for done, setting in enumerate(coarse_to_fine(axes, rounds, scores), start=1):
+            if setting not in scores:
+                crf = {**conditions.fixed, "bilateral": setting}
+                tried = _scores(_confusion(files, classes, crf, bar.advance), setting)
+                record.settings.append(tried)
+                record.save(path)
+                scores[setting] = tried.miou
+            bar.update(done * len(files))
     return record
 
 
@@ -217,45 +226,28 @@ def load_predict(work_dir: Path, stage: str | None) -> Predict:
     return lambda image: predictor.probabilities(image)[head]
 
 
-def _score_settings(
-    record: SearchRecord,
+def _confusion(
     files: Sequence[Path],
     classes: Classes,
-    path: Path,
-    axes: Axes,
-    rounds: int,
-) -> Iterator[None]:
-    """Add the scores of all settings to a record; yield after every image of each of them."""
-    scores = {s.bilateral: s.miou or 0.0 for s in record.settings if s.bilateral is not None}
-    for setting in coarse_to_fine(axes, rounds, scores):
-        if setting in scores:
-            yield from (None for _ in files)
-            continue
-        confusion = np.zeros((classes.num_classes,) * 2, "int64")
-        crf = {**record.conditions.fixed, "bilateral": setting}
-        for file in files:
-            confusion += _confusion([file], classes, crf)
-            yield
-        record.settings.append(_scores(confusion, setting))
-        record.save(path)
-        scores[setting] = record.settings[-1].miou or 0.0
-
-
-def _confusion(
-    files: Sequence[Path], classes: Classes, crf: Mapping[str, Any] | None = None
+    crf: Mapping[str, Any] | None = None,
+    advance: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Count the cached predictions, refined by a CRF if there is one."""
     confusion = np.zeros((classes.num_classes,) * 2, "int64")
     for file in files:
         image, labels, probabilities = read_prediction(file)
         if crf is not None:
-            probabilities = refine(image, probabilities, **crf)
+            probabilities = np.asarray(refine(image, probabilities, **crf))
         predicted = to_labels(probabilities)
         confusion += metrics.confusion_matrix(
             labels, predicted, classes.num_classes, classes.ignore
         )
+        advance()
     return confusion
 
 
 def _scores(confusion: np.ndarray, bilateral: Setting | None = None) -> SettingScores:
-    return SettingScores(metrics.scores(confusion)["miou"], confusion.tolist(), bilateral)
+    miou = metrics.scores(confusion)["miou"]
+    if miou is None:
+        raise ValueError("None of the images has a labelled pixel: nothing to choose settings by.")
+    return SettingScores(miou, confusion.tolist(), bilateral)

@@ -196,8 +196,8 @@ def load_network(path: Path) -> keras.Model:
     return keras.saving.load_model(path, compile=False)
 
 
-def _with_progress(batches: list) -> Iterable:
-    return progress(batches, "covering positions", len(batches))
+def _with_progress(batches: list[Any]) -> Iterable[Any]:
+    return progress(batches, "covering positions")
 
 
 def _box_around(seen: np.ndarray, box: Box, stride: int) -> Box:

@@ -226,9 +226,9 @@ class Evaluation:
 
     def save(self, path: Path) -> None:
         """Write the scores as JSON, and what was counted in each image next to it, as .npz."""
-        arrays = {head.name: head.confusions for head in self.heads}
-        if all(counts is not None for counts in arrays.values()):
-            arrays = {"names": np.array(self.image_names), **arrays}
+        counts = {head.name: head.confusions for head in self.heads}
+        if all(confusions is not None for confusions in counts.values()):
+            arrays: dict[str, Any] = {"names": np.array(self.image_names), **counts}
             with atomic_file(path.with_suffix(".npz")) as temporary:
                 np.savez_compressed(temporary, **arrays)
         write_json(path, self.to_json())

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -18,6 +18,12 @@ from . import Format
 from .verification import file_inputs, resize
 
 CALIBRATION_IMAGES = 100
+QUANTIZATIONS: dict[Format, Literal["float16", "dynamic", "int8"] | None] = {
+    "litert": None,
+    "litert_float16": "float16",
+    "litert_dynamic": "dynamic",
+    "litert_int8": "int8",
+}
 
 
 def export_file(
@@ -38,7 +44,7 @@ def export_file(
     """
     if format == "onnx":
         return export_onnx(model, out / "model.onnx", image_size=image_size)
-    quantization = format.removeprefix("litert").removeprefix("_") or None
+    quantization = QUANTIZATIONS[format]
     representative = None
     if calibration_images is not None and quantization == "int8":
         representative = [

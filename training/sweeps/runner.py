@@ -163,8 +163,9 @@ def _with_paths(sweep: Sweep, work_dir: Path, data_dir: Path | None, weights: st
         if weights and row.start is None:
             config = replace(config, weights=weights)
         config = with_absolute_paths(config, data_dir)
-        if config.clips and config.data.flow_dir is None:  # computed once for all
-            config = replace(config, data=replace(config.data, flow_dir=str(work_dir / FLOW)))
+        data: Any = config.data  # that of networks for clips has a `flow_dir`
+        if config.clips and data.flow_dir is None:  # computed once for all
+            config = replace(config, data=replace(data, flow_dir=str(work_dir / FLOW)))
         config.check()
         return replace(row, config=config)
 

@@ -507,8 +507,8 @@ def test_averages_are_what_is_validated_and_kept(start, monkeypatch, accumulate)
     for miou, averages in kept:
         training.model.set_weights(averages)
         predictor = Predictor(training.model, heads=("unary",))
-        found = evaluate(predictor, training.dataset, "val")["stages"][0]
-        assert miou == pytest.approx(found["miou"], abs=1e-6)
+        scores = evaluate(predictor, training.dataset, "val").head()
+        assert miou == pytest.approx(scores.miou, abs=1e-6)
 
 
 @pytest.mark.usefixtures("eager")
