@@ -105,9 +105,9 @@ class Client:
         deadline: float = 120.0,
         attempts: int = 5,
         certificate: str | os.PathLike[str] | None = None,
-    ):
-        for name in outputs:
-            _check(name in OUTPUTS, "outputs", f"some of {list(OUTPUTS)}", outputs)
+    ) -> None:
+        for output in outputs:
+            _check(output in OUTPUTS, "outputs", f"some of {list(OUTPUTS)}", outputs)
         for name, value in (("timeout", timeout), ("deadline", deadline)):
             _check(value > 0, name, "seconds above 0", value)
         _check(attempts >= 1, "attempts", "an integer of at least 1", attempts)
@@ -387,7 +387,7 @@ def _png(image: np.ndarray) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + checksum
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(rows, level=1)
+    pixels = zlib.compress(rows.data, level=1)
     chunks = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
 

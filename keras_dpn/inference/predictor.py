@@ -14,7 +14,7 @@ import numpy as np
 from keras_dpn.crf import refine
 from keras_dpn.graph import is_functional
 from keras_dpn.inference.settings import InferenceSettings
-from keras_dpn.inference.tiles import OVERLAP, predict_tiles, side_for_memory, stitch
+from keras_dpn.inference.tiles import OVERLAP, Tile, predict_tiles, side_for_memory, stitch
 from keras_dpn.inference.video import Flow, clip_logits
 from keras_dpn.models.preset import dtype_policy
 from keras_dpn.probabilities import softmax, to_labels
@@ -216,7 +216,7 @@ class Predictor:
             maps = [p for found in maps for p in (found, refine(image, found, **self.crf))]
         return dict(zip(self.heads, maps, strict=True))
 
-    def _tiles(self, image: np.ndarray):
+    def _tiles(self, image: np.ndarray) -> Iterator[Tile]:
         if self.clip_frames is not None:
             raise ValueError(
                 "The network is for clips: use `video`, or `clip` for the middle one of some "
