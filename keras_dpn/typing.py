@@ -11,8 +11,9 @@ import keras
 
 # A tensor of the backend, or a `keras.KerasTensor` while a model is made.
 Tensor: TypeAlias = Any
-# Of a tensor, with the batch's axis; None where a size is unknown.
-Shape: TypeAlias = tuple[int | None, ...]
+# Of a tensor, with the batch's axis: an integer per axis, None where a size is unknown. Which sizes
+# are known differs from layer to layer: a type can't say it.
+Shape: TypeAlias = tuple[Any, ...]
 # A network, or several whose probabilities are averaged.
 Models: TypeAlias = keras.Model | Sequence[keras.Model]
 # The label of pixels that don't count, several such labels, or None if all pixels count.
