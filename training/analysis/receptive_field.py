@@ -1,12 +1,4 @@
-"""What a unit of a network sees of an image: in theory, and in fact.
-
-    python -m training.receptive_field runs/mine street.jpg --layer b10 --out field
-
-covers one place of the image after another with a small patch of noise and measures how much the
-unit changes (ParseNet, sec. 3.1; Zhou et al., ICLR 2015). It writes field/b10.png, the changes over
-the image with the theoretical field as a frame, and field/b10.json with the numbers. The model may
-be any functional Keras model of images.
-"""
+"""What a unit of a network sees of an image: in theory, and in fact (ParseNet, section 3.1)."""
 
 import functools
 from pathlib import Path
@@ -16,19 +8,13 @@ import keras
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from tyro.conf import Positional
 
-from keras_dpn import viz
-from keras_dpn.io.images import read_image
 from keras_dpn.receptive_field import (
     discrepancy_map,
     effective_field,
     map_size,
     theoretical_field,
 )
-
-from ..cli import run
-from ..rundir.paths import load_model, write_atomically, write_json
 
 
 def measure(
@@ -129,68 +115,8 @@ def describe(found: dict[str, Any]) -> str:
     return f"{found['layer']}: in theory {theory}; in fact {share:.0f}% of that"
 
 
-def main(
-    model: Positional[Path],
-    image: Positional[Path],
-    *,
-    layer: str,
-    out: Path,
-    unit: tuple[int, int] | None = None,
-    channel: int | None = None,
-    patch: int = 16,
-    stride: int = 8,
-    batch_size: int = 8,
-    threshold: float = 0.1,
-    seed: int = 0,
-) -> None:
-    """Measures what a unit of a network sees of an image, and writes LAYER.png and LAYER.json.
-
-    Args:
-        model: a `.keras` file, or the directory of a run.
-        image: a picture.
-        layer: name of a layer with a map, such as b10.
-        out: directory to write to.
-        unit: row and column of the unit's cell; the middle one of the map by default.
-        channel: the unit's channel; by default the length of the change of all channels together.
-        patch: side of the patch of noise, in pixels.
-        stride: pixels from place to place.
-        batch_size: images at a time.
-        threshold: share of the largest change above which a place counts as seen.
-        seed: of the noise.
-    """
-    network = load_model(model) if model.is_dir() else _load_file(model)
-    picture = read_image(image)
-    found, changes = measure(
-        network,
-        picture,
-        layer,
-        unit=unit,
-        channel=channel,
-        patch=patch,
-        stride=stride,
-        batch_size=batch_size,
-        threshold=threshold,
-        seed=seed,
-    )
-    for line in found["unlimited"]:
-        print(f"note: {line}")
-    sizes = zip(found["unit"], found["map_size"], found["image_size"], strict=True)
-    middle = tuple((index + 0.5) * side / cells - 0.5 for index, cells, side in sizes)
-    title = describe(found)
-    figure = viz.plot_receptive_field(picture, changes, stride, found["box"], middle, title)
-    content = viz.figure_png(figure)
-    target = out / f"{layer}.png"
-    write_atomically(target, lambda temporary: temporary.write_bytes(content))
-    write_json(target.with_suffix(".json"), {"model": str(model), "image": str(image), **found})
-    print(title)
-    print(f"written: {target}, {target.with_suffix('.json')}")
-
-
-def _load_file(path: Path) -> keras.Model:
+def load_file(path: Path) -> keras.Model:
+    """Load a model from a .keras file; ValueError names another one."""
     if not path.is_file() or path.suffix != ".keras":
         raise ValueError(f"{path}: expected a .keras file or the directory of a run.")
     return keras.saving.load_model(path, compile=False)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,26 +1,15 @@
-"""A web page on which one drops a picture or a video and looks at its labels.
-
-python -m training.demo [MODEL]
-
-Then open http://127.0.0.1:7860. MODEL is a preset, the directory of a training run, or an exported
-model, as saved_models/scenes, whose slider between the stages is there if it was exported with
-`--outputs stages`. Needs gradio (`pip install '.[demo]'`).
-"""
+"""A web page that labels an image or a video dropped on it."""
 
 import html
 import os
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tyro.conf import Positional
-
-from ..cli import run
+from . import MAX_PIXELS
 from .examples import Sample, samples
 from .inference import DECODABLE, Labeller
 from .served_model import Model, open_model
@@ -29,8 +18,6 @@ from .viewer import viewer
 if TYPE_CHECKING:
     import gradio
 
-DEFAULT = "dpn_scenes"
-MAX_PIXELS = 1024 * 1024
 EXPLANATION = (
     "Each pixel of a picture gets a class. Point at one to see which, and how sure the model is; "
     "move the slider to see what each part of the network adds."
@@ -43,33 +30,6 @@ footer { display: none !important; }
 #examples .grid-wrap { max-height: none; min-height: 0; padding: 0; overflow: visible; }
 #examples .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); }
 """
-
-
-def main(
-    model: Positional[str] = DEFAULT,
-    /,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    examples: Path | None = None,
-    max_megabytes: float = 20,
-    max_pixels: int = MAX_PIXELS,
-) -> None:
-    """Shows a model's labels on a web page, until Ctrl-C.
-
-    Args:
-        model: a preset, the directory of a training run, or an exported model, saved_models/NAME
-            or one of its versions.
-        host: address to listen on; 0.0.0.0 lets other machines in, whoever they are.
-        port: where to listen; 0 for any that is free.
-        examples: folder of pictures to pick from; generated scenes by default, if the model's
-            classes are theirs.
-        max_megabytes: larger files are refused.
-        max_pixels: larger pictures are shrunk to so many.
-    """
-    with serving(model, host, port, examples, max_megabytes, max_pixels) as address:
-        print(f"{address}  (Ctrl-C ends it)", flush=True)
-        threading.Event().wait()
 
 
 @contextmanager
@@ -216,8 +176,3 @@ def _name(model: Path) -> str:
 def _end(*_) -> None:
     """Ends as by Ctrl-C, so that nothing is left behind."""
     sys.exit(0)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _end)
-    run(main)

@@ -1,21 +1,14 @@
-"""Train a network through its stages.
-
-python -m training.train RECIPE --work-dir DIR [--data-dir DIR] [--resume] [any field of the config]
-"""
+"""Preparation of a training run, and the run itself."""
 
 import dataclasses
 import json
 import os
 import platform
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import keras
 import numpy as np
 import tensorflow as tf
-import tyro
 from rich.console import Console
 
 import keras_dpn
@@ -23,11 +16,9 @@ from keras_dpn import models, presets
 from keras_dpn.models import pretrained
 from keras_dpn.presets.source import is_directory
 
-from ..cli import guarded
 from ..configs.crf import read_crf
 from ..configs.networks import DeepLabTrainConfig, PiecewiseTrainConfig
 from ..configs.networks.deeplab import CRFConfig
-from ..configs.recipes import RECIPES
 from ..configs.schema import TrainConfig
 from ..configs.serialization import build, from_json, to_json
 from ..data.checks import survey
@@ -43,61 +34,38 @@ from .trainer import Progress, StagedTraining
 _FAULTS_SHOWN = 5
 
 
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """What a run needs beside its configuration."""
+def train(
+    config: TrainConfig,
+    work_dir: Path,
+    *,
+    data_dir: Path | None = None,
+    crf: Path | None = None,
+    resume: bool = False,
+    devices: str = "all",
+) -> None:
+    """Train a network through its stages.
 
-    work_dir: Path
-    """Receives the configuration, checkpoints, logs, results and models."""
-    config: Annotated[TrainConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands]
-    data_dir: Path | None = None
-    """Short for --data.data-dir."""
-    crf: Path | None = None
-    """Settings of a DeepLab's or PiecewiseCRF's CRF, as training.crf_search writes them."""
-    resume: bool = False
-    """Continue from the last completed epoch of work_dir.
+    Everything that can be checked is checked before the first step.
 
-    Learning rates, schedules, epochs and validation_epochs may differ from before and hold from
-    there on; as many epochs as a stage has completed end it. All else must be as it was.
+    Args:
+        config: the run's configuration.
+        work_dir: receives the configuration, checkpoints, logs, results and models.
+        data_dir: instead of `config.data.data_dir`.
+        crf: settings of a DeepLab's or PiecewiseCRF's CRF, a JSON file.
+        resume: continue from the last completed epoch of `work_dir`.
+        devices: as in `choose_devices`.
+
+    Raises:
+        ValueError: for settings, data or a directory that can't be trained with or in.
     """
-    devices: str = "all"
-    """all: every GPU, or the CPU; cpu:2: two logical devices on the CPU."""
-
-
-def main(args: Sequence[str] | None = None) -> int:
-    """Read the recipe and the fields that override it, then train."""
-    args = list(sys.argv[1:] if args is None else args)
     console = Console(width=120, soft_wrap=True)
-    if args[:1] in (["-h"], ["--help"]):
-        console.print(__doc__, f"Recipes: {', '.join(RECIPES)}. RECIPE --help lists the fields.")
-        return 0
-    recipe = RECIPES[args[0]] if args and args[0] in RECIPES else None
-    if recipe is None:
-        if not args or not args[0].endswith(".json"):
-            raise ValueError(
-                f"expected a recipe ({', '.join(RECIPES)}) or the config.json of a run as first "
-                f"argument, received {args[0] if args else 'none'}."
-            )
-        recipe = from_json(workdir.read_json(Path(args[0])), args[0])
-    arguments = tyro.cli(
-        Arguments,
-        default=Arguments(work_dir=tyro.MISSING, config=recipe),
-        args=args[1:],
-        prog=f"python -m training.train {args[0]}",
-    )
-    train(arguments, console)
-    return 0
-
-
-def train(arguments: Arguments, console: Console) -> None:
-    """Check everything that can be checked first, then train, then write the results."""
-    config = with_absolute_paths(arguments.config, arguments.data_dir)
-    if arguments.crf:
-        config = with_crf(config, arguments.crf)
+    config = with_absolute_paths(config, data_dir)
+    if crf:
+        config = with_crf(config, crf)
     config.check()
-    dataset = open_dataset(config, arguments.work_dir)
-    strategy = choose_devices(arguments.devices)
-    changes = check_work_dir(arguments.work_dir, config, arguments.resume)
+    dataset = open_dataset(config, work_dir)
+    strategy = choose_devices(devices)
+    changes = check_work_dir(work_dir, config, resume)
     console.print_json(json.dumps(to_json(config)))
     counts = check_data(dataset, config, console)
     fill_flow(dataset, config)
@@ -110,13 +78,13 @@ def train(arguments: Arguments, console: Console) -> None:
         model = build_model(config, dataset.classes.num_classes)
         if config.weights:
             console.print(load_weights(model, config.weights))
-    training = StagedTraining(config, model, dataset, counts, arguments.work_dir, strategy)
-    if arguments.resume:
+    training = StagedTraining(config, model, dataset, counts, work_dir, strategy)
+    if resume:
         training.resume(changes)
-    workdir.write_json(arguments.work_dir / workdir.CONFIG, to_json(config))
-    workdir.write_json(arguments.work_dir / workdir.CLASSES, dataset.classes.to_json())
+    workdir.write_json(work_dir / workdir.CONFIG, to_json(config))
+    workdir.write_json(work_dir / workdir.CLASSES, dataset.classes.to_json())
     stages = training.run()
-    workdir.write_atomically(arguments.work_dir / workdir.MODEL, model.save)
+    workdir.write_atomically(work_dir / workdir.MODEL, model.save)
     results = {
         "config": to_json(config),
         "classes": dataset.classes.to_json(),
@@ -126,7 +94,7 @@ def train(arguments: Arguments, console: Console) -> None:
         "recoveries": training.progress.notes("recovery"),
         "changes": training.progress.notes("change"),
     }
-    workdir.write_json(arguments.work_dir / workdir.RESULTS, results)
+    workdir.write_json(work_dir / workdir.RESULTS, results)
     for stage in stages:
         console.print(
             f"{stage['name']}: mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}"
@@ -261,7 +229,3 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
     }
-
-
-if __name__ == "__main__":
-    sys.exit(guarded(main))

@@ -1,26 +1,13 @@
-"""Compares evaluations of the same images: which differences in mIoU are more than chance.
-
-    python -m training.evaluate --work-dir runs/a --each-stage
-    python -m training.evaluate --work-dir runs/b --each-stage
-    python -m training.compare runs/a:contexts runs/b:contexts runs/b:joint
-
-prints a table of each one against the first, with the interval of a paired bootstrap over the
-images, and the images that changed most.
-"""
+"""Comparison of evaluations of the same images: which differences in mIoU are more than chance."""
 
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import tyro
-from rich.console import Console
 from rich.table import Column, Table
-from tyro.conf import Positional
 
 from keras_dpn import metrics
 
-from ..cli import run
-from ..rundir.paths import write_json
 from .results import evaluation_file
 
 
@@ -117,45 +104,8 @@ def compare(
     return found | {"images": images}
 
 
-def main(
-    runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN[:STAGE] ...")],
-    split: str = "val",
-    block: int = 1,
-    samples: int = 10_000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    changed: int = 3,
-    out: Path | None = None,
-) -> None:
-    """Compares evaluations of the same images, each one with the first.
-
-    Args:
-        runs: two or more directories of runs, or JSON files of training.evaluate; RUN:STAGE is one
-            stage of it, by default the last.
-        split: of a run's evaluations, the one on this split.
-        block: draw so many successive images together; for the frames of a film, as many as are
-            alike.
-        samples: draws of the bootstrap.
-        confidence: of the interval, between 0 and 1.
-        seed: of the draws.
-        changed: show so many images that gained most, and as many that lost most; 0: none.
-        out: JSON file to write, with the scores of every image.
-    """
-    if len(runs) < 2:
-        raise ValueError(f"Expected two evaluations or more to compare, received {len(runs)}.")
-    first, *others = (load_counts(text, split) for text in runs)
-    options = {"block": block, "samples": samples, "confidence": confidence, "seed": seed}
-    found = {other.title: compare(first, other, **options) for other in others}
-    if out is not None:
-        write_json(out, {"first": first.title, "split": split, **options, "compared": found})
-    console = Console()
-    title = f"{len(first.names)} images of {split}: against {first.title}"
-    console.print(_table(title, first.title, found, confidence))
-    for other, result in found.items() if changed else ():
-        console.print(_changes(f"{first.title} → {other}", result["images"], changed))
-
-
-def _table(title: str, first: str, found: dict[str, Any], confidence: float) -> Table:
+def comparison_table(title: str, first: str, found: dict[str, Any], confidence: float) -> Table:
+    """Return a row for each evaluation: its mIoU and how far it differs from the first one's."""
     table = Table(Column("evaluation", overflow="fold"), "mIoU, %", title=title)
     for column in ("difference", f"{100 * confidence:g}% interval", "wins, %"):
         table.add_column(column, justify="right")
@@ -172,8 +122,8 @@ def _table(title: str, first: str, found: dict[str, Any], confidence: float) -> 
     return table
 
 
-def _changes(title: str, images: list[dict[str, Any]], count: int) -> Table:
-    """The images that gained most, then those that lost most."""
+def change_table(title: str, images: list[dict[str, Any]], count: int) -> Table:
+    """Return the images that gained most, then those that lost most."""
     table = Table("image", "mIoU before, %", "after, %", "change", title=title)
     gained = [image for image in images if image["second"] > image["first"]][:count]
     lost = [image for image in images if image["second"] < image["first"]][-count:]
@@ -182,7 +132,3 @@ def _changes(title: str, images: list[dict[str, Any]], count: int) -> Table:
         numbers = f"{100 * before:.1f}", f"{100 * after:.1f}", f"{100 * (after - before):+.1f}"
         table.add_row(image["name"], *numbers)
     return table
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,14 +1,8 @@
-"""Exports the model of a training run for production.
-
-python -m training.export --model runs/street --out saved_models/street --check street.jpg
-
-A SavedModel for TensorFlow Serving by default; `--formats saved_model litert onnx` writes files for
-phones (LiteRT) and for ONNX Runtime beside it. See saved_models/README.md and docs/serving.md.
-"""
+"""Export of a trained network to the formats of production, and their verification."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,23 +10,17 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_dpn import models
-from keras_dpn.export import export, export_litert, export_onnx
-from keras_dpn.export.saved_model import MAX_PIXELS
-from keras_dpn.inference.loading import load_trained
+from keras_dpn.export import export_litert, export_onnx
 from keras_dpn.io import PICTURE_SUFFIXES
 from keras_dpn.io.images import read_image
 from keras_dpn.presets.files import METADATA, read_metadata
-from keras_dpn.presets.source import find
 from keras_dpn.probabilities import softmax
 from keras_dpn.viz import image_png
 
-from ..cli import run
-from ..cli.options import Model
 from ..evaluation.results import SCORES
 from ..rundir.paths import load_config, read_json
+from . import Format
 
-Format = Literal["saved_model", "litert", "litert_float16", "litert_dynamic", "litert_int8", "onnx"]
-Output = Literal["labels", "probabilities", "overlay", "label_png", "classes", "stages"]
 # The least share of labels that agree with the model's. The graph runs the same operations, but
 # they may be fused otherwise; half precision and 8 bits round.
 AGREEMENT = {"saved_model": 0.999, "litert": 0.999, "litert_float16": 0.999, "onnx": 0.999}
@@ -44,86 +32,6 @@ REPRESENTATIVE = 100
 Inputs = Mapping[str, np.ndarray]
 # Inputs and the labels to expect.
 Question = tuple[Inputs, np.ndarray]
-
-
-def main(
-    *,
-    model: Model,
-    out: Path,
-    formats: tuple[Format, ...] = ("saved_model",),
-    outputs: tuple[Output, ...] = ("labels",),
-    version: int | None = None,
-    keep: int | None = None,
-    image_size: tuple[int, int] | None = None,
-    longest_side: int | None = None,
-    max_pixels: int = MAX_PIXELS,
-    precision: Literal["float16", "bfloat16"] | None = None,
-    jit_compile: bool = False,
-    representative: Path | None = None,
-    check: Path | None = None,
-) -> None:
-    """Writes a trained model to the next version, `<out>/<number>/`, and to files beside it.
-
-    Args:
-        model: a preset, as dpn_camvid, or the directory of the training run.
-        out: directory of the exported model, for example saved_models/street.
-        formats: saved_model, `<out>/<number>/` for TensorFlow Serving; litert, `<out>/model.tflite`
-            for phones, or litert_float16, litert_dynamic, litert_int8 with smaller weights; onnx,
-            `<out>/model.onnx`. The files are overwritten.
-        outputs: what the SavedModel answers: labels, probabilities, overlay, label_png, classes,
-            stages.
-        version: the number; one more than the highest there if not given.
-        keep: how many older versions stay; all if not given.
-        image_size: height and width to which pictures are resized; the graph has this fixed size.
-        longest_side: of the SavedModel: pictures with a longer side than this are shrunk to it.
-        max_pixels: of the SavedModel: the most that a picture may have.
-        precision: of the SavedModel: float16 or bfloat16.
-        jit_compile: of the SavedModel: whether XLA compiles the model.
-        representative: for litert_int8, a folder of pictures as the device will see them; the
-            first hundred are looked at.
-        check: a picture: loads the exports without Keras and compares what each says about the
-            picture with what the model says. A network for clips sees the picture move to the
-            right.
-    """
-    if image_size is not None and longest_side is not None:
-        raise ValueError("--image-size and --longest-side: expected one of them at most.")
-    if ("litert_int8" in formats) != (representative is not None):
-        raise ValueError("--representative: expected a folder with litert_int8, none without.")
-    image = None if check is None else read_image(check)
-    pictures = None if representative is None else representative_pictures(representative)
-    trained = load_trained([model])
-    [network], classes = trained.models, trained.classes
-    if "saved_model" in formats:
-        path = export(
-            network,
-            out,
-            version=version,
-            keep=keep,
-            description=describe(find(model)),
-            classes=classes.to_json(),
-            outputs=outputs,
-            image_size=image_size or longest_side,
-            max_pixels=max_pixels,
-            precision=precision,
-            jit_compile=jit_compile,
-        )
-        print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
-        if image is not None:
-            exact = precision is None and image_size is None and longest_side is None
-            least = AGREEMENT["saved_model"] if exact else 0.0
-            for line in compare(saved_model_answers(path), questions(network, image), path, least):
-                print(line)
-    for name in formats:
-        if name == "saved_model":
-            continue
-        path = write_file(network, out, name, image_size, pictures)
-        print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
-        if image is not None:
-            seen = image if image_size is None else _resized(image, image_size)
-            answers = onnx_answers(path) if name == "onnx" else litert_answers(path)
-            least = AGREEMENT.get(name, ROUNDED_AGREEMENT)
-            for line in compare(answers, file_question(network, seen), path, least):
-                print(line)
 
 
 def write_file(
@@ -299,12 +207,3 @@ def _clip(model: models.SpatialTemporalDPN, frames: np.ndarray, speed: int) -> n
 
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
-
-
-def _megabytes(path: Path) -> float:
-    files = [path] if path.is_file() else path.rglob("*")
-    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,10 +1,4 @@
-"""Makes a preset of a finished run: its network, its classes, its scores and a model card.
-
-    python -m training.preset --work-dir runs/street --out presets/mine --size 360 --notes notes.md
-
-Anybody can then say `keras_dpn.Segmenter.from_preset("presets/mine")`, or
-`python -m training.predict photo.jpg --model presets/mine --out labelled`.
-"""
+"""Presets made of finished training runs, with their model cards."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +9,9 @@ import numpy as np
 from keras_dpn.inference import Predictor
 from keras_dpn.presets import Card, write_preset
 
-from ..cli import run
 from ..data.dataset import Dataset
 from ..evaluation.evaluator import evaluate
-from ..evaluation.results import SCORES, run_dataset
+from ..evaluation.results import SCORES
 from ..rundir.paths import CONFIG, RESULTS, load_classes, load_model, read_json
 
 
@@ -114,46 +107,3 @@ def _text(
         notes.strip(),
     ]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def main(
-    *,
-    work_dir: Path,
-    out: Path,
-    description: str,
-    size: int | None = None,
-    notes: Path | None = None,
-    split: str = "val",
-    data_dir: Path | None = None,
-    weights_dtype: Literal["float32", "float16"] = "float16",
-) -> None:
-    """Makes a preset of a finished run.
-
-    Args:
-        work_dir: directory of the finished run.
-        out: the preset's directory, a new one.
-        description: a line on what the network labels and what it was trained on.
-        size: shorter side, in pixels, of the images that it was trained on; others are resized to
-            it. By default they are not.
-        notes: a Markdown file for the model card: what the network is bad at, licence and terms of
-            its data.
-        split: which the model card's scores are on; train, val or test.
-        data_dir: directory of the run's dataset, where it has moved.
-        weights_dtype: how the weights are stored; the scores are those of the stored ones.
-    """
-    text = notes.read_text(encoding="utf-8") if notes else ""
-    make_preset(
-        work_dir,
-        run_dataset(work_dir, None, data_dir),
-        split,
-        out,
-        description=description,
-        size=size,
-        notes=text,
-        weights_dtype=weights_dtype,
-    )
-    print(f"written: {out}")
-
-
-if __name__ == "__main__":
-    run(main)

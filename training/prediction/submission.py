@@ -1,8 +1,4 @@
-"""Writes what the evaluation servers of PASCAL VOC 2012 and Cityscapes take: a test set's labels.
-
-    python -m training.submit --work-dir RUN --data-dir DIR --out results.tgz
-
-Several runs are averaged: --work-dir RUN --work-dir RUN2.
+"""Archives for the evaluation servers of PASCAL VOC 2012 and Cityscapes.
 
 VOC's archive holds results/VOC2012/Segmentation/comp6_test_cls/NAME.png, palette PNG files of the
 21 labels: the competition of those who trained with other data too, as pre-trained weights are.
@@ -21,17 +17,12 @@ import numpy as np
 from PIL import Image
 
 from keras_dpn import viz
-from keras_dpn.inference import InferenceSettings, Predictor
-from keras_dpn.inference.loading import load_trained
+from keras_dpn.inference import Predictor
 from keras_dpn.io.images import read_image
 
-from ..cli import run
-from ..cli.options import Precision, Sources
-from ..configs.crf import read_crf
 from ..data.dataset import Dataset, Example
 from ..data.sets.cityscapes import IDS
 from ..data.sets.voc import CLASSES as VOC_CLASSES
-from ..evaluation.results import source_dataset
 from ..rundir.paths import write_atomically
 from ..utils.progress import progress
 
@@ -119,48 +110,3 @@ def _write_tar(path: Path, files: Files, mode: str) -> None:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-
-
-def main(
-    *,
-    work_dir: Sources,
-    out: Path,
-    dataset: str | None = None,
-    data_dir: Path | None = None,
-    split: str = "test",
-    scales: tuple[float, ...] = (1.0,),
-    mirror: bool = False,
-    tile: int | None = None,
-    memory: float | None = None,
-    precision: Precision = "float32",
-    crf: Path | None = None,
-) -> None:
-    """Labels a test set and writes the archive that its evaluation server takes.
-
-    Args:
-        work_dir: directory of the training run, or a preset; given several times, the
-            probabilities are averaged. Pictures are labelled in their own size.
-        out: the archive to write: *.zip, *.tar, *.tgz or *.tar.gz.
-        dataset: voc or cityscapes; that of the (first) run by default.
-        data_dir: directory of the data set; that of the (first) run by default.
-        split: test; or val, to try the server's own tools on.
-        scales: factors at which each picture is looked at; the probabilities are averaged.
-        mirror: average with the mirrored picture as well.
-        tile: look at larger pictures in overlapping tiles of this side in pixels, a multiple of
-            32.
-        memory: choose the tile so that a pass takes no more than so many GiB.
-        precision: what the networks compute in.
-        crf: JSON file with a fully connected CRF's settings, as training.crf_search writes it.
-    """
-    settings = InferenceSettings(
-        scales=scales, horizontal_flip=mirror, tile=tile, memory_gib=memory
-    )
-    crf_settings = read_crf(crf) if crf else None
-    data = source_dataset(work_dir, dataset, data_dir)
-    networks = load_trained(work_dir, precision).models
-    count = submit(Predictor(networks, settings, crf=crf_settings), data, split, out)
-    print(f"{count} pictures labelled in {out}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,17 +1,4 @@
-"""Trains the rows of a sweep and compares them in one table.
-
-    python -m training.ablate dpn_windows_scenes --work-dir DIR --seeds 0 1 2
-
-What rows begin with alike is trained once; stopped, the same command carries on. DIR receives the
-runs (runs/ROW_seedSEED), their evaluations, and after each of them the table, ablation.md and
-ablation.json, of which `python -m training.report DIR` makes a page. Runs that are there already
-stand for rows, each for its own seed:
-
-    python -m training.ablate networks_camvid --work-dir DIR --data-dir CAMVID \
-        --trained unary=RUN:unary joint=RUN2
-
-Sweeps: training/configs/sweeps.
-"""
+"""Training and scoring of the rows of a sweep."""
 
 import json
 import subprocess
@@ -20,15 +7,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 from rich.console import Console
-from tyro.conf import Positional
 
 from keras_dpn.inference import Predictor
 
-from ..cli import run
 from ..configs.serialization import to_json
 from ..engine.setup import build_model, open_dataset, with_absolute_paths
 from ..evaluation.evaluator import evaluate
@@ -46,7 +31,7 @@ from ..rundir.paths import (
     write_atomically,
     write_json,
 )
-from .definitions import SWEEPS, Row, Sweep
+from .definitions import Row, Sweep
 from .plan import Job, Place, make_plan
 from .table import ABLATION, markdown, summarize, table
 
@@ -290,46 +275,3 @@ def read_trained(
             raise ValueError(f"{run_dir}: the run has the seed {seed}; --seeds are {list(seeds)}.")
         found[name, seed] = place
     return found
-
-
-def main(
-    sweep: Positional[Literal[*SWEEPS]],
-    *,
-    work_dir: Path,
-    data_dir: Path | None = None,
-    weights: str | None = None,
-    seeds: tuple[int, ...] = (0,),
-    split: str = "val",
-    trained: tuple[str, ...] = (),
-    block: int = 1,
-    devices: str = "all",
-) -> None:
-    """Trains the rows of a sweep and compares them in one table.
-
-    Args:
-        sweep: one of training/configs/sweeps.
-        work_dir: receives the runs, their evaluations and the table.
-        data_dir: directory of the data set; those that are generated need none.
-        weights: what fills the networks first, as for training.train.
-        seeds: each row is trained with each of them.
-        split: the rows are scored on.
-        trained: rows that have a run already, as ROW=RUN or ROW=RUN:STAGE.
-        block: of the bootstrap: draw so many successive images together.
-        devices: all, or cpu:2, as for training.train.
-    """
-    rows = SWEEPS[sweep]
-    ablate(
-        rows,
-        work_dir,
-        seeds=seeds,
-        split=split,
-        data_dir=data_dir,
-        weights=weights,
-        trained=read_trained(trained, rows, seeds),
-        block=block,
-        devices=devices,
-    )
-
-
-if __name__ == "__main__":
-    run(main)

@@ -150,9 +150,3 @@ def main(out: Path, count: int = 500, seed: int = 0) -> None:
         seed: which pictures; the same seed gives the same files.
     """
     write_scenes(HousesDataset, out, count, seed)
-
-
-if __name__ == "__main__":
-    from ...cli import run
-
-    run(main)

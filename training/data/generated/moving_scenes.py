@@ -370,9 +370,3 @@ def main(out: Path, count: int = 40, seed: int = 0) -> None:
     dataset = MovingScenesDataset({"train": count, "val": rest, "test": rest}, seed=seed)
     write_clips(dataset, out)
     print(f"{out}: {count} training, {rest} validation and {rest} test sequences")
-
-
-if __name__ == "__main__":
-    from ...cli import run
-
-    run(main)

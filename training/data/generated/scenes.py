@@ -414,9 +414,3 @@ def write_scenes(kind: type[ScenesDataset], out: Path, count: int, seed: int) ->
     dataset = kind({"train": count, "val": rest, "test": rest}, seed=seed)
     write_folder(dataset, out)
     print(f"{out}: {count} training, {rest} validation and {rest} test pictures")
-
-
-if __name__ == "__main__":
-    from ...cli import run
-
-    run(main)

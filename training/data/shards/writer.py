@@ -11,14 +11,10 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from tyro.conf import Positional
-
-from ...cli import run
 from ...utils.progress import progress
 from ..dataset import Dataset, Example
-from ..registry import NAMES, load_dataset
+from ..registry import load_dataset
 from .dataset import INDEX, Shard, scan_shard, write_index, write_shard
 
 # The data set of a process that packs.
@@ -123,31 +119,3 @@ def _pack_shard(path: Path, examples: list[Example]) -> Shard:
     if [record.name for record in shard.records] != [example.name for example in examples]:
         raise ValueError(f"{path}: holds other examples; delete it, and pack again.")
     return shard
-
-
-def main(
-    dataset: Positional[Literal[*NAMES]],
-    data_dir: Path | None = None,
-    *,
-    out: Path,
-    examples_per_shard: int = 500,
-    processes: int | None = None,
-) -> None:
-    """Packs a data set into TFRecord shards, to be read as the data set "shards".
-
-    Args:
-        dataset: how to read it; of clips the labelled frames are packed, as pictures.
-        data_dir: directory of the data set; those that are generated need none.
-        out: the directory to write; made where there is none.
-        examples_per_shard: in all shards but the last.
-        processes: how many pack at the same time; one a processor by default.
-    """
-    shards = pack(
-        dataset, data_dir, out, examples_per_shard=examples_per_shard, processes=processes
-    )
-    examples, size = sum(len(s.records) for s in shards), sum(s.bytes for s in shards)
-    print(f"{out}: {examples} examples in {len(shards)} shards, {size / 2**20:.0f} MiB")
-
-
-if __name__ == "__main__":
-    run(main)
