@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from keras_dpn.layers import MeanFieldCRF
 from keras_dpn.probabilities import softmax
 
-# One array an image.
+# One array per image.
 Arrays: TypeAlias = list[np.ndarray] | tuple[np.ndarray, ...]
 
 
