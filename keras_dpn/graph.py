@@ -4,10 +4,8 @@ from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from typing import Any
 
-from keras_dpn.typing import Tensor
 
-
-def graph_nodes(outputs: Iterable[Tensor]) -> list[Any]:
+def graph_nodes(outputs: Iterable[Any]) -> list[Any]:
     """The calls of layers and operations that lead to tensors, each after those that it needs.
 
     Args:
@@ -32,7 +30,7 @@ def graph_nodes(outputs: Iterable[Tensor]) -> list[Any]:
     return list(TopologicalSorter(found).static_order())
 
 
-def _node_of(tensor: Tensor) -> Any:
+def _node_of(tensor: Any) -> Any:
     history = tensor._keras_history  # Keras has no public way from a tensor to its layer (3.15.1)
     return history.operation._inbound_nodes[history.node_index]
 
