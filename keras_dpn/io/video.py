@@ -63,7 +63,9 @@ class VideoReader:
             can be decoded.
     """
 
-    def __init__(self, path: Path | str):
+    index: int
+
+    def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise VideoError(f"{path}: no such file.")
@@ -108,10 +110,11 @@ class VideoReader:
         if self._cursor is None or index < self._last[0]:
             self._cursor, self._last = self._grabbed(), (-1, None)
         while self._cursor is not None and self._last[0] < index:
-            position, capture = next(self._cursor, (None, None))
-            if capture is None:
+            found = next(self._cursor, None)
+            if found is None:
                 self._cursor = None
             else:
+                position, capture = found
                 self._last = position, _retrieved(capture) if position >= index else None
         position, frame = self._last
         if position != index or frame is None or frame.shape[:2] != self.size:
@@ -169,7 +172,7 @@ class PictureFolder:
         VideoError: where there is no folder, or no picture in it can be read.
     """
 
-    def __init__(self, path: Path | str):
+    def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         if not self.path.is_dir():
             raise VideoError(f"{path}: no such folder.")
@@ -181,7 +184,9 @@ class PictureFolder:
         if first is None:
             raise VideoError(f"{path}: expected pictures, found none that can be read.")
         self.size: tuple[int, int] = first.shape[:2]
-        self.index, self.broken, self.truncated = -1, [], False
+        self.index: int = -1
+        self.broken: list[int] = []
+        self.truncated = False
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yields uint8 RGB (H, W, 3) in order."""
@@ -224,7 +229,7 @@ class VideoWriter:
     (48, 64)
     """
 
-    def __init__(self, path: Path | str, fps: float, size: tuple[int, int]):
+    def __init__(self, path: Path | str, fps: float, size: tuple[int, int]) -> None:
         path = Path(path)
         if path.suffix.lower() != ".mp4":
             raise ValueError(f"{path}: expected a name that ends in .mp4.")
@@ -238,12 +243,12 @@ class VideoWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = self._open()
         self._encoder = ThreadPoolExecutor(1, "video encoder")
-        self._waiting: deque[Future] = deque()
+        self._waiting: deque[Future[None]] = deque()
 
     def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def write(self, frame: np.ndarray) -> None:
@@ -284,7 +289,7 @@ class VideoWriter:
             writer = cv2.VideoWriter(
                 os.path.abspath(self._partial),
                 cv2.CAP_FFMPEG,
-                cv2.VideoWriter_fourcc(*codec),
+                cv2.VideoWriter.fourcc(*codec),
                 self.fps,
                 (width, height),
             )
