@@ -1,13 +1,11 @@
 """Names of the files in the directory of a training run, and those of them that are JSON."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..configs.networks import network_config
 from ..configs.schema import Stage, TrainConfig
-from ..utils.files import atomic_file, read_json
-from ..utils.files import write_json as write_json  # until all import it from utils.files
+from ..utils.files import read_json
 
 CONFIG = "config.json"
 CLASSES = "classes.json"  # as in a preset: keras_dpn.presets.files
@@ -69,26 +67,3 @@ def evaluation_files(work_dir: Path) -> dict[str, Path]:
 def _network_config(work_dir: Path) -> type[TrainConfig]:
     network = load_config(work_dir).get("network", "DPN")  # version 1 knew no other
     return network_config(network, work_dir / CONFIG)
-
-
-# Earlier paths of what has moved: to utils.files and to rundir.models.
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a file: `utils.files.atomic_file` as a function."""
-    with atomic_file(path) as temporary:
-        write(temporary)
-
-
-def load_model(work_dir: Path, stage: str | None = None) -> Any:
-    """Load a run's model: `models.load_model` under its earlier path."""
-    from . import models
-
-    return models.load_model(work_dir, stage)
-
-
-def load_classes(work_dir: Path) -> Any:
-    """Read a run's classes: `models.load_classes` under its earlier path."""
-    from . import models
-
-    return models.load_classes(work_dir)

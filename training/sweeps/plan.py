@@ -123,7 +123,7 @@ class _Planner:
         num_classes: int,
         reuse: Mapping[str, CheckpointRef],
         plan: Plan,
-    ):
+    ) -> None:
         self._sweep, self._seed, self._runs = sweep, seed, runs
         self._reuse, self._plan = reuse, plan
         self._keys: dict[str, _Keys] = {}
