@@ -144,7 +144,9 @@ class RecordedClips(ClipDataset):
         flow_files: .flo files by pairs of frames, used instead.
     """
 
-    def __init__(self, flow: FlowCache | None, flow_files: Mapping[Link, Path] | None = None):
+    def __init__(
+        self, flow: FlowCache | None, flow_files: Mapping[Link, Path] | None = None
+    ) -> None:
         self._cache = flow or FlowCache()
         self._flow_files = flow_files or {}
 

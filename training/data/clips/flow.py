@@ -48,7 +48,7 @@ class FlowCache:
     (48, 64, 2)
     """
 
-    def __init__(self, directory: Path | None = None, settings: FlowSettings | None = None):
+    def __init__(self, directory: Path | None = None, settings: FlowSettings | None = None) -> None:
         self.directory = None if directory is None else Path(directory)
         self.settings = settings or FlowSettings()
         if self.directory and self.directory.exists() and not self.directory.is_dir():

@@ -59,7 +59,7 @@ class Canvas:
     texture: ClassVar[np.ndarray]
     base_size: ClassVar[tuple[int, int]] = BASE_SIZE
 
-    def __init__(self, size: tuple[int, int], rng: np.random.Generator):
+    def __init__(self, size: tuple[int, int], rng: np.random.Generator) -> None:
         self.rng = rng
         self.height, self.width = size
         self.unit = length_unit(size, self.base_size)
@@ -177,7 +177,7 @@ class GeneratedDataset(Dataset):
         sizes: Mapping[str, int] | None = None,
         size: tuple[int, int] | None = None,
         seed: int = 0,
-    ):
+    ) -> None:
         sizes = self.default_sizes if sizes is None else sizes
         size = self.default_size if size is None else size
         check_arguments(sizes, size, seed, self.smallest)

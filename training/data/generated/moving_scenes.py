@@ -70,7 +70,7 @@ class MovingScenesDataset(ClipDataset):
         seed: int = 0,
         frames: int = 6,
         noise: float = 1.0,
-    ):
+    ) -> None:
         sizes = SIZES if sizes is None else sizes
         check_arguments(sizes, size, seed)
         if frames < 1:
@@ -180,7 +180,7 @@ class _Video:
 class _World(Scene):
     """A sequence while it is drawn: a scene as wide as the camera's pan needs."""
 
-    def __init__(self, size: tuple[int, int], frames: int, rng: np.random.Generator):
+    def __init__(self, size: tuple[int, int], frames: int, rng: np.random.Generator) -> None:
         unit = length_unit(size)
         time = np.arange(frames)[:, None] - (frames - 1) / 2  # (T, 1), 0 in the middle
         reach = np.array([_TILT, _PAN[1]]) * time[-1] + _SHAKE

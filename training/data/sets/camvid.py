@@ -134,7 +134,7 @@ class CamVidDataset(RecordedClips):
     classes = CLASSES
     expected_size = {"train": 367, "val": 101, "test": 233}
 
-    def __init__(self, data_dir: Path, flow: FlowCache | None = None):
+    def __init__(self, data_dir: Path, flow: FlowCache | None = None) -> None:
         super().__init__(flow)
         data_dir = Path(data_dir)
         lists = {split: data_dir / f"{split}.txt" for split in SPLITS}

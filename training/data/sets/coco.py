@@ -69,7 +69,7 @@ class CocoDataset(FileDataset):
     name = "coco"
     classes = CLASSES
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         self.splits, self._objects = {}, {}
         for split, path in _find_files(data_dir, "instances").items():
@@ -110,7 +110,7 @@ class CocoPanopticDataset(FileDataset):
     name = "coco_panoptic"
     classes = CLASSES
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         self.splits, self._labels_by_color = {}, {}
         for split, path in _find_files(data_dir, "panoptic").items():

@@ -28,7 +28,7 @@ class FolderDataset(FileDataset):
 
     name = "folder"
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         self.classes = read_classes(data_dir / "classes.json")
         lists = sorted((data_dir / "splits").glob("*.txt"))
@@ -42,7 +42,7 @@ class FolderDataset(FileDataset):
 class _Files:
     """The images below a directory, found by their names with or without the suffix."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path) -> None:
         if not root.is_dir():
             raise ValueError(f"{root}: no such directory; expected the dataset's {root.name}.")
         self.root = root

@@ -85,7 +85,7 @@ class SiftFlowDataset(FileDataset):
     classes = CLASSES
     expected_size = {"train": 2486, "test": 200}
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         images, labels = (
             find_root(data_dir, (".",), f"{folder}/{_SCENES}", "SIFT Flow") / folder / _SCENES

@@ -89,7 +89,7 @@ class VOCDataset(FileDataset):
     expected_size = {"train": 1464, "trainaug": 10582, "val": 1449, "test": 1456}
     subset_of = {"train": "trainaug"}
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         root = find_root(
             data_dir,
