@@ -36,7 +36,7 @@ class FlowSettings:
 
     preset: Preset = "medium"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.preset not in _PRESETS:
             raise ValueError(
                 f"Invalid value for argument `preset`: expected one of {get_args(Preset)}, "
@@ -74,8 +74,10 @@ def dis_flow(
     height, width = first.shape[:2]
     # A new one each time, at a few percent of the cost: after a small frame an object keeps the
     # scales that it took there, and finds another flow on the next frame (OpenCV 5.0.0).
-    dis = cv2.DISOpticalFlow_create(_PRESETS[settings.preset])
-    return dis.calc(_grey(first), _grey(second), None)[:height, :width]
+    dis = cv2.DISOpticalFlow.create(_PRESETS[settings.preset])
+    # OpenCV's stubs don't know None, which says that there is no flow to begin from.
+    flow = dis.calc(_grey(first), _grey(second), None)  # type: ignore[call-overload]
+    return flow[:height, :width]
 
 
 def check_frames(first: np.ndarray, second: np.ndarray) -> None:

@@ -1,20 +1,20 @@
-"""Reading images from files, upright 8-bit RGB whatever their mode, or with a clear error."""
+"""Read images of any mode from files as upright 8-bit RGB, or raise a clear error."""
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
-# Pillow stretches grey PNGs of 2 and 4 bits a pixel to 0..255; indices must not be stretched.
+# Pillow stretches grey PNGs of 2 and 4 bits per pixel to 0..255; indices must not be stretched.
 _STRETCH = {"L;2": 85, "L;4": 17}
 
 
 class ImageError(ValueError):
-    """A picture or label map that can't be read, or doesn't fit; the message names the file."""
+    """An image or label map that can't be read or doesn't match; the message names the file."""
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Reads a picture as a camera meant it: 8-bit RGB, upright.
+    """Read an image as 8-bit RGB, upright.
 
     The EXIF rotation is applied; 16-bit channels are scaled to 8 bits; grey, palette, CMYK and
     other colour spaces are converted; transparent pixels are composited on black, since what
@@ -78,7 +78,7 @@ def open_upright(path: Path) -> tuple[Image.Image, int]:
     return upright, stretch
 
 
-def _raw_mode(image: Image.Image) -> str:
+def _raw_mode(image: ImageFile.ImageFile) -> str:
     args = image.tile[0][3] if image.tile else ""
     return args if isinstance(args, str) else ""
 

@@ -69,8 +69,8 @@ def prediction_value(
 
     Returns:
         "image", a JPEG as a data address; "width", "height", "name", "note"; and for each head in
-        "maps" labels and confidences, a byte per pixel, one after the other, zlib, and in "files" the
-        label map as a palette PNG, all in base64.
+        "maps" labels and confidences, a byte per pixel, one after the other, zlib, and in "files"
+        the label map as a palette PNG, all in base64.
     """
     empty = np.zeros((len(prediction.labels), 0), "uint8")
     confidences = empty if prediction.confidences is None else prediction.confidences

@@ -177,9 +177,9 @@ def test_unfamiliar_images_are_noted(tmp_path, scenes):
 @pytest.mark.parametrize("wrong", [{"port": 70000}, {"max_megabytes": 0}, {"max_pixels": 0}])
 def test_options_out_of_range_are_named(wrong):
     option = next(iter(wrong)).replace("_", "-")
-    with pytest.raises(ValueError, match=f"--{option}: expected"):
-        with demo.serving(str(COMMITTED), **wrong):
-            pass
+    serving = demo.serving(str(COMMITTED), **wrong)
+    with pytest.raises(ValueError, match=f"--{option}: expected"), serving:
+        pass
 
 
 @pytest.fixture(scope="module")
