@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from ...evaluation.results import OTHER_SCORES, SCORES, score_definitions
-from ...prediction.images import STAGE_TITLES
+from keras_dpn.models.heads import head_of
 from .. import html
 
 TITLES = STAGE_TITLES | {"joint": "+ joint tuning", "finish": "+ finish"}
