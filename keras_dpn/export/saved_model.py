@@ -5,7 +5,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,7 +167,7 @@ def export(
     return target
 
 
-def _versions():
+def _versions() -> dict[str, str]:
     names = ("keras-dpn", "keras", "tensorflow", "tensorflow-cpu", "numpy")
     found = {}
     for name in names:
@@ -178,7 +178,7 @@ def _versions():
     return found
 
 
-def _to_json(facts) -> str:
+def _to_json(facts: Mapping[str, Any]) -> str:
     try:
         return json.dumps(facts, indent=2) + "\n"
     except (TypeError, ValueError) as error:
@@ -187,7 +187,9 @@ def _to_json(facts) -> str:
         ) from error
 
 
-def _write_saved_model(served, path: Path) -> dict[str, Any]:
+def _write_saved_model(
+    served: Mapping[str, tuple[Callable[..., Any], list[Any]]], path: Path
+) -> dict[str, Any]:
     """Write the signatures and return what each takes and gives, for `model.json`."""
     import tensorflow as tf
 
@@ -203,7 +205,7 @@ def _write_saved_model(served, path: Path) -> dict[str, Any]:
     }
 
 
-def _calling(function):
+def _calling(function: Callable[..., Any]) -> Callable[..., Any]:
     """A Python function: a concrete one can't be an endpoint."""
     return lambda *inputs: function(*inputs)
 

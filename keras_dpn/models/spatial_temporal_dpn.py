@@ -1,5 +1,8 @@
 """The spatial-temporal Deep Parsing Network (journal version): clips instead of pictures."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -7,6 +10,7 @@ from keras import layers, ops
 from keras_dpn.deprecation import renamed_argument
 from keras_dpn.layers import BlockMinPool, DynamicNodeLink, LocalConv3D, Resize
 from keras_dpn.models.dpn import (
+    DPN,
     Guide,
     b12_settings,
     check_dpn_config,
@@ -17,6 +21,7 @@ from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.node_links import check_frames
+from keras_dpn.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -67,41 +72,41 @@ class SpatialTemporalDPN(StagedModel):
 
     def __init__(
         self,
-        num_classes,
-        frames=3,
-        input_shape=(None, None, 3),
-        linking="flow",
-        link_threshold=1.0,
-        frame_spacing=10.0,
-        labels_of="middle",
-        width=1.0,
-        trunk="vgg16",
-        fc6_kernel=None,
-        fc6_dilation=None,
-        fc_width=None,
-        keep_pools=False,
-        pool_size=2,
-        unary_activation="softmax",
-        pairwise="contexts",
-        triple_window=50,
-        context_window=7,
-        mixtures=5,
-        kernel="squared_distance",
-        gate=True,
-        color_weight=1.0,
-        position_weight=0.0,
-        scale=1.0,
-        color_unit=32.0,
-        num_iterations=1,
-        pairwise_stride=1,
-        context_noise=0.01,
-        dropout=0.5,
-        global_context=False,
-        output_stride=8,
-        skips=(),
-        skip_width=96,
-        name="spatial_temporal_dpn",
-    ):
+        num_classes: int,
+        frames: int = 3,
+        input_shape: Shape = (None, None, 3),
+        linking: Literal["flow", "static"] = "flow",
+        link_threshold: float = 1.0,
+        frame_spacing: float = 10.0,
+        labels_of: Literal["middle", "all"] = "middle",
+        width: float = 1.0,
+        trunk: Literal["vgg16", "large_fov"] = "vgg16",
+        fc6_kernel: int | None = None,
+        fc6_dilation: int | None = None,
+        fc_width: int | None = None,
+        keep_pools: bool = False,
+        pool_size: int = 2,
+        unary_activation: Literal["softmax", "sigmoid"] = "softmax",
+        pairwise: Literal["triple", "contexts"] | None = "contexts",
+        triple_window: int | Sequence[int] = 50,
+        context_window: int | Sequence[int] = 7,
+        mixtures: int = 5,
+        kernel: Literal["squared_distance", "gaussian", "learned"] = "squared_distance",
+        gate: bool = True,
+        color_weight: float = 1.0,
+        position_weight: float = 0.0,
+        scale: float = 1.0,
+        color_unit: float = 32.0,
+        num_iterations: int = 1,
+        pairwise_stride: int = 1,
+        context_noise: float = 0.01,
+        dropout: float = 0.5,
+        global_context: bool = False,
+        output_stride: int = 8,
+        skips: Sequence[str] = (),
+        skip_width: int = 96,
+        name: str = "spatial_temporal_dpn",
+    ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_dpn_config(config)
         check_input_shape(input_shape)
@@ -125,14 +130,14 @@ class SpatialTemporalDPN(StagedModel):
         to_image = Resize(factor=pairwise_stride, name="resize")
 
         # === Functional model ===
-        def field(unary, guide, clip, *flows):
+        def field(unary: Tensor, guide: Tensor, clip: Tensor, *flows: Tensor) -> dict[str, Tensor]:
             """Logits after each stage, from the terms on the grid and the model's inputs."""
-            flows = [split((coarse(merge(flow)), flow)) for flow in flows]
+            links = [split((coarse(merge(flow)), flow)) for flow in flows]
 
-            def linked(x):  # (B, T, h, w, C) to (B, T, h, w, K, C)
-                return link((x, *flows) if flows else x)[0]
+            def linked(x: Tensor) -> Tensor:  # (B, T, h, w, C) to (B, T, h, w, K, C)
+                return link((x, *links) if links else x)[0]
 
-            def penalty(marginals):
+            def penalty(marginals: Tensor) -> Tensor:
                 o12 = b12((linked(marginals), colors))
                 return o12 if pairwise == "triple" else split((b14(b13(stack(linked(o12)))), o12))
 
@@ -150,7 +155,7 @@ class SpatialTemporalDPN(StagedModel):
             stages["final"] = b15(logits)
             return {stage: on_frames(x, clip) for stage, x in stages.items()}
 
-        def on_frames(x, clip):
+        def on_frames(x: Tensor, clip: Tensor) -> Tensor:
             """From the grid to those of the clip's frames that are asked for."""
             if labels_of == "middle":
                 return to_image((middle(x), middle(clip)))
@@ -165,18 +170,25 @@ class SpatialTemporalDPN(StagedModel):
         super().__init__(inputs if flows else clip, stages, config)
         self._clip, self._terms, self._field = (clip, *flows), terms, field
 
+    # Constants of other networks, arguments here.
     @property
-    def clip_frames(self):
+    def clip_frames(self) -> int:  # type: ignore[override]
         """How many frames the network spans."""
         return self.frames
 
     @property
-    def needs_flow(self):
+    def needs_flow(self) -> bool:  # type: ignore[override]
         """Whether the network takes the optical flow between its frames."""
         return self.linking == "flow"
 
     @classmethod
-    def from_dpn(cls, dpn, frames=3, context_window=7, **arguments):
+    def from_dpn(
+        cls,
+        dpn: DPN,
+        frames: int = 3,
+        context_window: int | Sequence[int] | None = 7,
+        **arguments: Any,
+    ) -> Self:
         """A network that starts from a trained one for pictures.
 
         Args:
@@ -203,7 +215,7 @@ class SpatialTemporalDPN(StagedModel):
         return model
 
     @renamed_argument("dpn", "other")
-    def start_from(self, other):
+    def start_from(self, other: keras.Model) -> None:
         """Take over the weights of a trained network for images, or of one for clips.
 
         b13's filters of a network for images look at the middle frame as they did, cut to or filled
@@ -218,7 +230,7 @@ class SpatialTemporalDPN(StagedModel):
         """
         super().start_from(other)
 
-    def _weights_from(self, layers):
+    def _weights_from(self, layers: Mapping[str, layers.Layer]) -> dict[str, list[np.ndarray]]:
         values = super()._weights_from(layers)
         if "b13" in values:
             kernel, bias = values["b13"]
@@ -226,7 +238,7 @@ class SpatialTemporalDPN(StagedModel):
                 values["b13"] = [self._over_frames(kernel), bias]
         return values
 
-    def _over_frames(self, kernel):
+    def _over_frames(self, kernel: np.ndarray) -> np.ndarray:
         """b13's filters for pictures, `(n, n, L, L K)`, as filters for the middle frame."""
         window = standardize_window(self.context_window, 2)
         for axis, size in enumerate(window):
@@ -235,7 +247,7 @@ class SpatialTemporalDPN(StagedModel):
         return np.pad(kernel, [(0, 0), (0, 0), (others, others), (0, 0)])
 
     @renamed_argument("stage", "heads")
-    def split(self, heads="final"):
+    def split(self, heads: str | Sequence[str] = "final") -> tuple[keras.Model, keras.Model]:
         """Return two models that together are this one: videos need each unary term only once.
 
         Args:
@@ -263,7 +275,7 @@ class SpatialTemporalDPN(StagedModel):
         return terms, field
 
 
-def _resized(kernel, axis, size):
+def _resized(kernel: np.ndarray, axis: int, size: int) -> np.ndarray:
     """Cuts an axis of a filter to another size, or fills it up with zeros, about its centre."""
     missing = size - kernel.shape[axis]
     # Where padding "same" has the centre, see IdentityContexts.
@@ -279,13 +291,13 @@ def _resized(kernel, axis, size):
 class MergeFrames(layers.Layer):
     """Frames as a batch of pictures: `(B, T, ...)` to `(B T, ...)`."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.reshape(x, (_product(ops.shape(x)[:2]), *ops.shape(x)[2:]))
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((None, *x.shape[2:]), dtype=x.dtype)
 
 
@@ -293,14 +305,14 @@ class MergeFrames(layers.Layer):
 class SplitFrames(layers.Layer):
     """A batch of pictures as the clips it was before: `(B T, ...)` with `(B, T, ...)`."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         x, clips = inputs
         return ops.reshape(x, (*ops.shape(clips)[:2], *ops.shape(x)[1:]))
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Sequence[Tensor]) -> keras.KerasTensor:
         x, clips = inputs
         return keras.KerasTensor((*clips.shape[:2], *x.shape[1:]), dtype=x.dtype)
 
@@ -309,11 +321,11 @@ class SplitFrames(layers.Layer):
 class StackNeighbors(layers.Layer):
     """Linked frames as pictures of many channels: `(B, T, h, w, K, L)` to `(B T, h, w, K L)`."""
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         batch, time, height, width, _, _ = ops.shape(x)
         return ops.reshape(x, (batch * time, height, width, x.shape[-2] * x.shape[-1]))
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         shape = (None, *x.shape[2:4], x.shape[-2] * x.shape[-1])
         return keras.KerasTensor(shape, dtype=x.dtype)
 
@@ -322,10 +334,10 @@ class StackNeighbors(layers.Layer):
 class MiddleFrame(layers.Layer):
     """The frame in the middle of each clip: `(B, T, ...)` to `(B, ...)`."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         if x.shape[1] is not None and x.shape[1] % 2 == 0:
             raise ValueError(
                 "SpatialTemporalDPN with labels_of='middle' expects clips with a frame in the "
@@ -334,9 +346,9 @@ class MiddleFrame(layers.Layer):
             )
         return x[:, ops.shape(x)[1] // 2]
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((x.shape[0], *x.shape[2:]), dtype=x.dtype)
 
 
-def _product(sizes):
+def _product(sizes: Sequence[Any]) -> Any:
     return sizes[0] * sizes[1]

@@ -43,7 +43,7 @@ class Card:
 
 def write_preset(
     model: keras.Model,
-    directory: Path,
+    directory: str | Path,
     *,
     classes: Classes | None = None,
     card: Card | None = None,
