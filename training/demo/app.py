@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import MAX_PIXELS
 from .examples import DemoExample, find_examples
@@ -154,11 +154,11 @@ def make_page(
                     label="The labelled video", show_label=False, visible=False, elem_id="video"
                 )
 
-        def predict(path: Path, progress: gradio.Progress) -> tuple[dict, gradio.Video]:
+        def predict(path: Path, progress: gradio.Progress) -> tuple[dict[str, Any], gradio.Video]:
             result = predictor.predict(path, lambda done, text: progress(done, desc=text))
             return result.value, gradio.Video(result.video, visible=result.video is not None)
 
-        def on_file(file: str, progress: gradio.Progress = gradio.Progress()) -> tuple:  # noqa: B008
+        def on_file(file: str, progress: gradio.Progress = gradio.Progress()) -> tuple[Any, ...]:  # noqa: B008
             try:
                 return None, *predict(Path(file), progress)
             finally:
@@ -167,7 +167,7 @@ def make_page(
         def on_example(
             event: gradio.SelectData,
             progress: gradio.Progress = gradio.Progress(),  # noqa: B008
-        ) -> tuple[dict, gradio.Video]:
+        ) -> tuple[dict[str, Any], gradio.Video]:
             return predict(examples[event.index].file, progress)
 
         # The dropped file is cleared from the area, for the next one.

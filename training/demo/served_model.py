@@ -6,7 +6,7 @@ An exported model runs without Keras; presets and training runs go through `Segm
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +14,8 @@ import tensorflow as tf
 from keras_dpn.classes import Classes
 from keras_dpn.client.video import clips
 from keras_dpn.io.flow import dis_flow
-from keras_dpn.segmenter import Segmentation, Segmenter
+from keras_dpn.segmentation import Segmentation
+from keras_dpn.segmenter import Segmenter
 
 FACTS = "model.json"
 
@@ -166,7 +167,7 @@ def open_model(source: str) -> Model:
     return LoadedModel(Segmenter.from_preset(source, heads="all"))
 
 
-def _read_facts(path: Path) -> dict:
+def _read_facts(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads((path / FACTS).read_text())
     except (OSError, ValueError) as error:

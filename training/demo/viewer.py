@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 def viewer(
-    classes: Classes, heads: Sequence[str], frame_reader: Callable[[Mapping[str, Any]], dict]
+    classes: Classes,
+    heads: Sequence[str],
+    frame_reader: Callable[[Mapping[str, Any]], dict[str, Any]],
 ) -> "gradio.HTML":
     """Return the component; its value is that of `prediction_value` or `message`, or None.
 
@@ -32,7 +34,9 @@ def viewer(
     """
     import gradio
 
-    def read_frame(position: Mapping[str, Any]) -> dict:  # gradio takes plain functions only
+    def read_frame(
+        position: Mapping[str, Any],
+    ) -> dict[str, Any]:  # gradio takes plain functions only
         return frame_reader(position)
 
     folder = Path(__file__).parent

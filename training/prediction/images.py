@@ -3,7 +3,7 @@
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -68,22 +68,27 @@ def predict_images(
 
 @dataclass(frozen=True)
 class _Sample:
-    """An image on its way from its file to its results.
+    """An image file and what is known of it so far.
 
     Args:
         name: of its results.
-        source: its file.
-        image: uint8 (H, W, 3); None if it can't be read, and once it is written.
+        source: the file.
+        image: uint8 (H, W, 3); None if it can't be read, or is written already.
         error: why it can't be read.
-        labels: uint8 (H, W).
-        segmentation: with probabilities, if they are to be written.
     """
 
     name: str
     source: Path
     image: np.ndarray | None = None
     error: ImageError | None = None
-    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    """The labels of an image, uint8 (H, W), and its probabilities if they are to be written."""
+
+    image: np.ndarray
+    labels: np.ndarray
     segmentation: Segmentation | None = None
 
 
@@ -94,37 +99,42 @@ def _read(item: tuple[str, Path]) -> _Sample:
         return _Sample(*item, error=error)
 
 
-def _predict(segmenter: Segmenter, sample: _Sample, needs_probabilities: bool) -> _Sample:
-    if sample.image is None:
-        return sample
+def _predict(
+    segmenter: Segmenter, sample: _Sample, needs_probabilities: bool
+) -> tuple[_Sample, _Prediction | None]:
+    """Return the sample without its image, and its prediction if it could be read."""
+    image, rest = sample.image, replace(sample, image=None)
+    if image is None:
+        return rest, None
     if not needs_probabilities:
-        labels = segmenter.labels(sample.image)
-        return _Sample(sample.name, sample.source, sample.image, labels=labels)
-    segmentation = segmenter.image(sample.image)
-    return _Sample(
-        sample.name,
-        sample.source,
-        sample.image,
-        labels=segmentation.labels,
-        segmentation=segmentation,
-    )
+        return rest, _Prediction(image, segmenter.labels(image))
+    segmentation = segmenter.image(image)
+    return rest, _Prediction(image, segmentation.labels, segmentation)
 
 
 def _write_results(
-    sample: _Sample, classes: Classes, out: Path, outputs: Sequence[ImageOutput]
+    item: tuple[_Sample, _Prediction | None],
+    classes: Classes,
+    out: Path,
+    outputs: Sequence[ImageOutput],
 ) -> _Sample:
-    """Write the outputs; return the sample without its arrays."""
-    for output in outputs if sample.error is None else ():
-        write_bytes(result_file(out, output, sample.name), _encode(sample, classes, output))
-    return _Sample(sample.name, sample.source, error=sample.error)
+    sample, prediction = item
+    if prediction is not None:
+        for output in outputs:
+            content = _encode(prediction, classes, output)
+            write_bytes(result_file(out, output, sample.name), content)
+    return sample
 
 
-def _encode(sample: _Sample, classes: Classes, output: ImageOutput) -> bytes:
-    image, labels, segmentation = sample.image, sample.labels, sample.segmentation
+def _encode(prediction: _Prediction, classes: Classes, output: ImageOutput) -> bytes:
+    labels, segmentation = prediction.labels, prediction.segmentation
     if output == "labels":
         return viz.label_png(labels, classes.colors, classes.ignore)
     if output == "overlays":
-        return viz.image_png(viz.overlay(image, labels, classes.colors, classes.ignore))
+        overlay = viz.overlay(prediction.image, labels, classes.colors, classes.ignore)
+        return viz.image_png(overlay)
+    if segmentation is None:
+        raise ValueError(f"{output}: expected a prediction with probabilities.")
     if output == "heads":
         return viz.image_png(draw_heads(segmentation))
     stream = io.BytesIO()

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -54,7 +55,7 @@ def submit(predictor: Predictor, dataset: Dataset, split: str, out: Path) -> int
 
     def files() -> Iterator[tuple[str, bytes]]:
         for example in progress(examples, f"{dataset.name} {split}", len(examples)):
-            image = read_image(example.image)
+            image = read_image(example.image_file)
             yield _FORMATS[dataset.name](example, predictor.labels(image))
 
     with atomic_file(out) as temporary:
@@ -89,7 +90,7 @@ _FORMATS = {"voc": _voc_file, "cityscapes": _cityscapes_file}
 
 def _archive_writer(out: Path) -> Callable[[Path, Files], None]:
     """Return the function that writes an archive of that suffix."""
-    endings = {
+    endings: dict[str, Callable[[Path, Files], None]] = {
         ".zip": _write_zip,
         ".tar": partial(_write_tar, mode="w"),
         ".tgz": partial(_write_tar, mode="w:gz"),
@@ -107,7 +108,7 @@ def _write_zip(path: Path, files: Files) -> None:
             archive.writestr(name, content)
 
 
-def _write_tar(path: Path, files: Files, mode: str) -> None:
+def _write_tar(path: Path, files: Files, mode: Literal["w", "w:gz"]) -> None:
     with tarfile.open(path, mode) as archive:
         for name, content in files:
             info = tarfile.TarInfo(name)

@@ -26,6 +26,7 @@ logger = logging.getLogger("keras_dpn")
 T = TypeVar("T")
 P = TypeVar("P")
 Frames = VideoReader | ImageSequence
+Link = tuple[np.ndarray, np.ndarray]  # flow from a frame to the next, and back
 WriteFrame = Callable[[int, np.ndarray, np.ndarray], None]  # index, frame, labels
 
 
@@ -241,17 +242,18 @@ def _predict_labels(
     """Yield each frame's index, the frame, its labels and their agreement with the last frame's."""
     indexed, neighbours = itertools.tee((video.index, frame) for frame in video)
     pairs = ((a, b) for (_, a), (_, b) in itertools.pairwise(neighbours))
-    links = ((dis_flow(a, b), dis_flow(b, a)) for a, b in pairs)
-    shared = None
+    links: Iterator[Link] = ((dis_flow(a, b), dis_flow(b, a)) for a, b in pairs)
+    shared: Iterator[Link] | None = None
     if segmenter.predictor.needs_flow and segmenter.size in (None, min(video.size)):
         shared, links = itertools.tee(links)  # the network sees the frames at this size
 
     def predict(items: Iterator[tuple[int, np.ndarray]]) -> Iterator[Segmentation]:
         return segmenter.video((frame for _, frame in items), shared)
 
-    previous = None
+    previous: np.ndarray | None = None
     for (index, frame), segmentation in predict_frames(indexed, predict):
-        labels, confusion = segmentation.labels, 0
+        labels = segmentation.labels
+        confusion: np.ndarray | int = 0
         if previous is not None:
             num_classes = segmenter.classes.num_classes
             confusion = metrics.temporal_confusion(previous, labels, *next(links), num_classes)

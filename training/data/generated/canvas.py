@@ -181,7 +181,7 @@ class GeneratedDataset(Dataset):
         sizes = self.default_sizes if sizes is None else sizes
         size = self.default_size if size is None else size
         check_arguments(sizes, size, seed, self.smallest)
-        self.size = tuple(size)
+        self.size = (size[0], size[1])
         self.seed = seed
         self.splits = {split: _list_examples(split, count) for split, count in sizes.items()}
 

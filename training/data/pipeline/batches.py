@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from ..clips.base import Clip
 from ..dataset import Dataset
 from . import transforms
 from .cache import cached_read_function, read_function
@@ -250,7 +251,9 @@ class _Reader:
 
     def _read(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         example = self._read_example(self._examples[int(index)])
-        return (self._clips.stack(example), example.labels) if self._clips else example
+        if self._clips is not None and isinstance(example, Clip):
+            return self._clips.stack(example), example.labels
+        return example
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -104,7 +104,7 @@ class CityscapesDataset(FileDataset):
         self.unlabelled = {"test": test} if test else {}
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return match_values(read_indices(example.label), _LABELS_BY_ID, example.label)
+        return match_values(read_indices(example.label_file), _LABELS_BY_ID, example.label_file)
 
 
 def _list_split(images: Path, labels: Path | None) -> tuple[Example, ...]:

@@ -69,7 +69,7 @@ class _Files:
 
 
 def _read_list(path: Path, images: _Files, labels: _Files) -> tuple[Example, ...]:
-    examples = []
+    examples: list[Example] = []
     for entry in (line.strip() for line in read_lines(path) if line.strip()):
         if Path(entry).is_absolute() or ".." in Path(entry).parts:
             raise ValueError(f"{path}: expected file names below {images.root}, received {entry}.")

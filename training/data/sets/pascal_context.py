@@ -127,4 +127,6 @@ class PascalContextDataset(FileDataset):
         }
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return match_values(read_mat(example.label, "LabelMap"), _LABELS_BY_ID, example.label)
+        return match_values(
+            read_mat(example.label_file, "LabelMap"), _LABELS_BY_ID, example.label_file
+        )

@@ -101,7 +101,7 @@ class SiftFlowDataset(FileDataset):
         }
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return match_values(read_mat(example.label, "S"), _LABELS_BY_ID, example.label)
+        return match_values(read_mat(example.label_file, "S"), _LABELS_BY_ID, example.label_file)
 
 
 def _read_list(path: Path) -> list[str]:

@@ -234,7 +234,7 @@ def _encode(dataset: Dataset, example: Example) -> bytes:
     values = {
         _IMAGE: content,
         "image/filename": example.name.encode(),
-        "image/format": Image.open(io.BytesIO(content)).format.lower().encode(),
+        "image/format": (Image.open(io.BytesIO(content)).format or "").lower().encode(),
         "image/height": height,
         "image/width": width,
         _LABELS: label_png(labels, classes.colors, classes.ignore),
