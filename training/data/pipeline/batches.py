@@ -239,7 +239,7 @@ class _Reader:
 
     def __init__(self, dataset: Dataset, split: str, cache: bool, clips: ClipInputs | None) -> None:
         self._examples = dataset.examples(split)
-        self._clips = clips
+        self._stack = (clips or ClipInputs(1, flow=False)).stack
         self._read_example = (cached_read_function if cache else read_function)(dataset, clips)
         self.channels, self.dtype = (clips.channels, "float32") if clips else (3, "uint8")
 
@@ -251,9 +251,9 @@ class _Reader:
 
     def _read(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         example = self._read_example(self._examples[int(index)])
-        if self._clips is not None and isinstance(example, Clip):
-            return self._clips.stack(example), example.labels
-        return example
+        if not isinstance(example, Clip):
+            return example
+        return self._stack(example), example.labels
 
 
 def _check_batch_size(batch_size: int) -> None:
