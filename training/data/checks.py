@@ -111,8 +111,8 @@ def scan_dataset(dataset: Dataset, *, workers: int | None = None) -> DatasetScan
             pairs = zip(new, progress(scanned, f"{dataset.name} {split}", len(new)), strict=True)
             results |= pairs
             issues += [issue for example in new for issue in results[example][0]]
-            found = (results[example][1] for example in examples)
-            rows = [row for row in found if row is not None]
+            counted = (results[example][1] for example in examples)
+            rows = [row for row in counted if row is not None]
             counts[split] = np.reshape(rows, (len(rows), dataset.classes.num_classes)).astype(int)
         for split, examples in dataset.unlabelled.items():
             images = pool.map(partial(_scan_image, split), examples)
@@ -211,13 +211,13 @@ def _scan_example(
             return [DatasetIssue("unreadable", split, f"{example.name}: {error}")], None
     image, label = example.image, example.label_file
     pixels, image_issues = _try(partial(read_image, image), image, split)
-    found, label_issues = _try(partial(dataset.read_labels, example), label, split)
-    if pixels is None or found is None:
+    labels, label_issues = _try(partial(dataset.read_labels, example), label, split)
+    if pixels is None or labels is None:
         return image_issues + label_issues, None
-    if pixels.shape[:2] != found.shape:
-        message = size_message(image, pixels, label, found)
+    if pixels.shape[:2] != labels.shape:
+        message = size_message(image, pixels, label, labels)
         return [DatasetIssue("size", split, message)], None
-    return [], count_labels(found, num_classes)
+    return [], count_labels(labels, num_classes)
 
 
 def _scan_image(split: str, example: Example) -> list[DatasetIssue]:

@@ -1,4 +1,4 @@
-"""What lies in a directory of predictions, and how it was made, so that `--resume` can continue."""
+"""The results of `keras-dpn predict` on disk, and how they were made, so that it can resume."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -14,8 +14,8 @@ BASE_SIZE = (96, 128)
 SMALLEST = (48, 64)
 GAP = 3.0  # of background around each object
 
-# How far an object's own colour lies from the mean colour of its type: one draw for the grey, one
-# for each channel.
+# Standard deviations of an object's colour from the mean colour of its type: one draw for the grey,
+# one for each channel.
 _GREY_SPREAD, _COLOR_SPREAD = 10.0, 6.0
 
 # Standard deviations in intensity levels, and sizes in pixels.
