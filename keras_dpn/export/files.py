@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_dpn.export.arguments import check_backend, check_model, standardize_image_size
-from keras_dpn.files import written_whole
+from keras_dpn.files import atomic_file
 from keras_dpn.models import traits
 from keras_dpn.ops.checks import check_one_of
 from keras_dpn.typing import Tensor
@@ -226,6 +226,6 @@ def _reason(error: Exception) -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    with written_whole(path) as partial:
-        partial.write_bytes(content)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
     return path

@@ -22,6 +22,7 @@ from keras_dpn.export.arguments import (
 )
 from keras_dpn.export.signatures import signatures
 from keras_dpn.export.warmup import warmup_requests, write_warmup
+from keras_dpn.files import atomic_directory
 from keras_dpn.models import traits
 from keras_dpn.ops.checks import check_positive_int
 
@@ -150,10 +151,9 @@ def export(
         jit_compile=jit_compile,
     )
     directory.mkdir(parents=True, exist_ok=True)
-    # TensorFlow Serving passes over names that aren't numbers. A directory made by mkdtemp can be
-    # read by its owner alone, hence one more inside it.
-    with tempfile.TemporaryDirectory(prefix=".exporting-", dir=directory) as temporary:
-        written = Path(temporary) / "model"
+    target = directory / str(_next_version(directory) if version is None else version)
+    # TensorFlow Serving ignores names that aren't numbers, such as that of a temporary directory.
+    with atomic_directory(target) as written:
         facts["signatures"] = _write_saved_model(served, written)
         (written / "model.json").write_text(_to_json(facts))
         if warmup is not None:
@@ -162,8 +162,6 @@ def export(
             size = [min(side, math.isqrt(max_pixels)) for side in warmup]
             requests = warmup_requests(specs, size, frames)
             write_warmup(written, directory.name, requests)
-        target = directory / str(_next_version(directory) if version is None else version)
-        written.rename(target)
     if keep is not None:
         _remove_old_versions(target, keep)
     return target

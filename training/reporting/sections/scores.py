@@ -5,10 +5,17 @@ from html import escape
 from typing import Any
 
 from ...evaluation.results import OTHER_SCORES, SCORES, score_definitions
-from ...prediction.images import STAGE_TITLES
 from .. import html
 
-TITLES = STAGE_TITLES | {"joint": "+ joint tuning", "finish": "+ finish"}
+TITLES = {
+    "unary": "unary term",
+    "triple": "+ triple penalty (b12)",
+    "contexts": "+ label contexts (b14)",
+    "multiscale": "+ multi-scale branches",
+    "final": "final",
+    "joint": "+ joint tuning",
+    "finish": "+ finish",
+}
 _CALIBRATION, _CONSISTENCY = "calibration error (ECE)", "temporal consistency"
 _OBJECTS = {"TA": "ta", "LA": "la", "BA": "ba"}
 
