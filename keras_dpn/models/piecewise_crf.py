@@ -164,6 +164,16 @@ class PiecewiseCRF(StagedModel):
         """Names of the potentials: "unary", if there, and the relations."""
         return self.stage_names[: self.stage_names.index("field")]
 
+    @property
+    def affinity_relations(self):
+        """Names of the relations, each a pairwise potential."""
+        return tuple(self._potentials)
+
+    def affinity_model(self, relation):
+        check_one_of("relation", relation, self.affinity_relations)
+        _, exist, logits = self._potentials[relation]
+        return keras.Model(self.input, [exist, logits], name=f"{self.name}_{relation}_affinity")
+
     def has_stage(self, stage):
         """Whether `stage_model` knows the name: a stage, or some potentials joined by "+"."""
         pieces = stage.split("+")

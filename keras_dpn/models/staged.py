@@ -23,7 +23,8 @@ class StagedModel(keras.Model):
     """A functional network with logits after each of its stages; the last is its output.
 
     `clip_frames`, frames that a network for clips spans, is None for images; `needs_flow` says
-    whether it takes the optical flow between them.
+    whether it takes the optical flow between them. `affinity_relations` names the relations that
+    `affinity_model` knows.
 
     Args:
         image: the network's input, `(B, H, W, 3)`.
@@ -39,6 +40,7 @@ class StagedModel(keras.Model):
 
     clip_frames = None
     needs_flow = False
+    affinity_relations = ()
 
     def __new__(cls, *args, **kwargs):
         check_arguments(cls, kwargs)
@@ -75,6 +77,32 @@ class StagedModel(keras.Model):
         """
         check_one_of("stage", stage, self.stage_names)
         return keras.Model(self.input, self._stages[stage], name=f"{self.name}_{stage}")
+
+    def context_kernels(self):
+        """Return the filters that rate the labels around each label, by frame.
+
+        Returns:
+            float64 `(frames, n, n, L, L K)`, in order of time, as `viz.context_maps` and
+            `viz.compatibility_matrix` take those of each frame; None for a network without label
+            contexts.
+        """
+        return None
+
+    def affinity_model(self, relation):
+        """Return a model of the logits that one relation gives pairs of labels.
+
+        Args:
+            relation: one of `affinity_relations`.
+
+        Returns:
+            `keras.Model` from images to two tensors: bool `(E,)`, which edges exist, and logits
+            `(B, E, L, L)` of the first and the second node's labels, as `viz.label_affinity` takes
+            them.
+
+        Raises:
+            ValueError: if the network has no such relation.
+        """
+        check_one_of("relation", relation, self.affinity_relations)
 
     @classmethod
     def from_preset(cls, preset, num_classes=None, dtype=None, load_weights=True, **overrides):
