@@ -1,7 +1,6 @@
 """What a Deep Parsing Network has learned about labels: b13's filters, and how to read them."""
 
 import keras
-import numpy as np
 
 from keras_dpn.viz.contexts import frame_kernels
 
@@ -32,7 +31,7 @@ def triple_penalty_sign(network, inputs):
         1 or -1 where nine tenths of the probability agree; 0 if they do not.
     """
     unary, triple = (network.stage_model(stage)(inputs) for stage in ("unary", "triple"))
-    penalty = np.asarray(unary - triple - network.get_layer("b12").b)
-    present = np.asarray(keras.ops.softmax(unary))
+    penalty = keras.ops.convert_to_numpy(unary - triple - network.get_layer("b12").b)
+    present = keras.ops.convert_to_numpy(keras.ops.softmax(unary))
     larger = (present * (penalty > 0)).sum() / present.sum()
     return 1 if larger >= _AGREEMENT else -1 if larger <= 1 - _AGREEMENT else 0
