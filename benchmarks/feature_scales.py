@@ -26,8 +26,9 @@ from training.cli import run
 from training.data.dataset import Dataset
 from training.data.registry import load_dataset
 from training.data.sampling import read_samples
-from training.evaluation.results import run_dataset
-from training.rundir.paths import load_model, write_atomically, write_json
+from training.rundir.dataset import run_dataset
+from training.rundir.models import load_model
+from training.utils.files import write_bytes, write_json
 
 # The papers' names and our layers; pool6 is the mean of the last.
 LAYERS = {"conv3_3": "b5_conv3", "conv4_3": "b7_conv3", "conv5_3": "b8_conv3", "fc7": "b10"}
@@ -128,7 +129,7 @@ def main(
     scales = {name: np.quantile(values, QUARTILES).tolist() for name, values in norms.items()}
     content = viz.figure_png(viz.plot_feature_scales(scales))
     target = out / "feature_scales.png"
-    write_atomically(target, lambda temporary: temporary.write_bytes(content))
+    write_bytes(target, content)
     about = {"source": str(source), "stage": stage, "dataset": data.name, "split": split}
     about["images"] = len(norms["pool6"])
     rows = {

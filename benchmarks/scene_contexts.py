@@ -13,18 +13,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import tyro
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
 from keras_dpn import viz
-from training.cli import run
 from training.data.dataset import Dataset
 from training.data.generated.scenes import RELATIONS, TWINS, Relation
 from training.data.sampling import read_samples
-from training.evaluation.results import run_dataset
 from training.reporting.images import model_inputs
-from training.rundir.paths import load_model
+from training.rundir.dataset import run_dataset
+from training.rundir.models import load_model
 
 _NUM_LABEL_MAPS = 50  # of the training split, which say what relations exist
 _ABSENT = 0.02  # fraction of a side below which a neighbor counts as absent from it
@@ -152,4 +152,4 @@ def main(work_dir: Positional[Path], split: str = "val") -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    tyro.cli(main)

@@ -42,8 +42,8 @@ def main(
     """
     import logging
 
-    from ..evaluation.results import run_dataset
     from ..reporting.page import first_run, write_report
+    from ..rundir.dataset import run_dataset
 
     # TensorFlow takes the heads' models for one function that is traced again each time.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -70,9 +70,9 @@ def load_recipe(name: str) -> TrainConfig:
         raise ValueError(
             f"no recipe {name!r}, nor the config.json of a run{nearest(name, RECIPES)}"
         )
-    from ..rundir import paths
+    from ..utils.files import read_json
 
-    return from_json(paths.read_json(Path(name)), name)
+    return from_json(read_json(Path(name)), name)
 
 
 def main(arguments: Arguments) -> None:

@@ -177,7 +177,7 @@ class Stage:
 
     name: str
     output: str
-    """The network's output that the loss looks at, one of its `stage_names`."""
+    """The network's output that the loss looks at, one of its `head_names`."""
     learns: str
     """Regular expression that matches the whole names of the layers that learn."""
     part_of: str | None = None

@@ -24,9 +24,10 @@ from ..configs.serialization import build, from_json, to_json
 from ..data.checks import survey
 from ..data.clips.base import FilmedClips
 from ..data.dataset import Dataset
-from ..data.registry import load_dataset
 from ..data.shards.dataset import absolute
 from ..rundir import paths as workdir
+from ..rundir.dataset import open_dataset
+from ..utils.files import atomic_file, read_json, write_json
 from .changes import Change, find_changes
 from .checkpoints import Checkpoints
 from .trainer import Progress, StagedTraining
@@ -81,10 +82,11 @@ def train(
     training = StagedTraining(config, model, dataset, counts, work_dir, strategy)
     if resume:
         training.resume(changes)
-    workdir.write_json(work_dir / workdir.CONFIG, to_json(config))
-    workdir.write_json(work_dir / workdir.CLASSES, dataset.classes.to_json())
+    write_json(work_dir / workdir.CONFIG, to_json(config))
+    write_json(work_dir / workdir.CLASSES, dataset.classes.to_json())
     stages = training.run()
-    workdir.write_atomically(work_dir / workdir.MODEL, model.save)
+    with atomic_file(work_dir / workdir.MODEL) as temporary:
+        model.save(temporary)
     results = {
         "config": to_json(config),
         "classes": dataset.classes.to_json(),
@@ -94,7 +96,7 @@ def train(
         "recoveries": training.progress.notes("recovery"),
         "changes": training.progress.notes("change"),
     }
-    workdir.write_json(work_dir / workdir.RESULTS, results)
+    write_json(work_dir / workdir.RESULTS, results)
     for stage in stages:
         console.print(
             f"{stage['name']}: mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}"
@@ -121,15 +123,6 @@ def with_crf(config: TrainConfig, path: Path) -> TrainConfig:
     values = dataclasses.asdict(config.model.crf or CRFConfig()) | read_crf(path)
     model = dataclasses.replace(config.model, crf=build(CRFConfig, values, path))
     return dataclasses.replace(config, model=model)
-
-
-def open_dataset(config: TrainConfig, work_dir: Path) -> Dataset:
-    """The configured data set; its computed flow is kept where the configuration says."""
-    data_dir = config.data.data_dir and Path(config.data.data_dir)
-    if config.clips is None:
-        return load_dataset(config.data.dataset, data_dir, seed=config.seed)
-    flow_dir = Path(config.data.flow_dir or work_dir / workdir.FLOW)
-    return load_dataset(config.data.dataset, data_dir, seed=config.seed, flow_dir=flow_dir)
 
 
 def fill_flow(dataset: Dataset, config: TrainConfig) -> None:
@@ -191,7 +184,7 @@ def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Ch
         return []
     if not resume:
         raise ValueError(f"{work_dir} holds a run already: --resume it, or choose another.")
-    earlier = from_json(workdir.read_json(path), path)
+    earlier = from_json(read_json(path), path)
     progress = Progress(**(Checkpoints(work_dir / workdir.CHECKPOINTS).state() or {}))
     return find_changes(earlier, config, stage=progress.stage, epoch=progress.epoch, source=path)
 

@@ -16,7 +16,7 @@ from keras_dpn.classes import Classes
 from keras_dpn.io.images import ImageError, read_image
 from keras_dpn.segmenter import Segmentation, Segmenter
 
-from ..rundir.paths import read_json, write_atomically, write_json
+from ..utils.files import read_json, write_bytes, write_json
 from ..utils.threads import map_ahead
 
 KINDS = ("labels", "overlays", "stages", "probabilities")  # of results, a folder for each
@@ -115,7 +115,7 @@ def _write_results(
     for kind in kinds if picture.error is None else ():
         content = _content(picture, classes, kind)
         path = result_file(out, kind, picture.name)
-        write_atomically(path, lambda temporary, content=content: temporary.write_bytes(content))
+        write_bytes(path, content)
     return _Picture(picture.name, picture.source, error=picture.error)
 
 

@@ -23,7 +23,7 @@ from keras_dpn.io.images import read_image
 from ..data.dataset import Dataset, Example
 from ..data.sets.cityscapes import IDS
 from ..data.sets.voc import CLASSES as VOC_CLASSES
-from ..rundir.paths import write_atomically
+from ..utils.files import atomic_file
 from ..utils.progress import progress
 
 Files = Iterable[tuple[str, bytes]]
@@ -55,7 +55,8 @@ def submit(predictor: Predictor, dataset: Dataset, split: str, out: Path) -> int
             image = read_image(example.image)
             yield _FORMATS[dataset.name](example, predictor.labels(image))
 
-    write_atomically(out, lambda temporary: write(temporary, files()))
+    with atomic_file(out) as temporary:
+        write(temporary, files())
     return len(examples)
 
 

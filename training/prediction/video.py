@@ -26,7 +26,7 @@ from keras_dpn.io.flow import dis_flow
 from keras_dpn.io.video import PictureFolder, VideoError, VideoReader, VideoWriter
 from keras_dpn.segmenter import Segmenter
 
-from ..rundir.paths import write_atomically, write_json
+from ..utils.files import write_bytes, write_json
 
 Write = Callable[[int, np.ndarray, np.ndarray], None]  # index, frame, labels
 
@@ -235,7 +235,7 @@ def _writers(
     def write_map(index: int, frame: np.ndarray, labels: np.ndarray) -> None:
         content = viz.label_png(labels, colors, ignore)
         path = out / "labels" / name / f"{index:06}.png"
-        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+        write_bytes(path, content)
 
     yield write_map if frames else film_of(beside, out / "videos" / f"{name}.mp4")
     if overlay:

@@ -11,12 +11,13 @@ from keras_dpn.inference import Predictor
 
 from ..data.dataset import Dataset
 from ..data.sampling import Sample, read_samples
-from ..rundir.paths import load_classes, load_model
-from ..sweeps.table import ABLATION
+from ..evaluation.comparison import Comparison
+from ..evaluation.results import Evaluation, load_counts
+from ..rundir.models import load_classes, load_model
+from ..sweeps.table import ABLATION, Summary
 from ..utils.progress import progress
 from .comparison import images_section, significance_section
 from .images import Predictions, predict_labels
-from .interim import Comparison, Evaluation, Summary, load_counts
 from .rendering import Row, Table, render
 from .runs import Run, ScoreColumn, choose_images
 from .sections.scores import score_table
@@ -76,8 +77,8 @@ def read_ablation(work_dir: Path) -> Ablation:
     """
     summary, rows = Summary.load(work_dir), []
     for row in summary.rows:
-        names = [Path(file).name for file in row.evaluations.values()]
-        files = [work_dir / "evaluations" / name for name in names]
+        # The sweep's directory may have been moved since.
+        files = [work_dir / "evaluations" / file.name for file in row.evaluations.values()]
         evaluations = [Evaluation.load(file) for file in files]
         if evaluations:
             found = AblationRow(row.name, row.title, row.paper, row.against, files, evaluations)

@@ -10,11 +10,12 @@ from keras_dpn.inference import Predictor
 
 from ..data.dataset import Dataset
 from ..data.sampling import Sample, read_samples
-from ..rundir.paths import load_model
+from ..evaluation.comparison import Comparison, compare
+from ..evaluation.results import HeadScores
+from ..rundir.models import load_model
 from ..utils.progress import progress
 from .context import ReportContext, Section, render_sections, sample_title
 from .images import RIGHT, WRONG, Predictions, comparison_rows, predict_labels
-from .interim import Comparison, HeadScores, compare
 from .rendering import render
 from .runs import Run, ScoreColumn, choose, evaluated_split, head_counts
 from .sections.affinities import LabelAffinities

@@ -11,7 +11,7 @@ from keras_dpn.classes import Classes
 from keras_dpn.inference import Predictor, to_labels
 
 from ..data.sampling import Sample
-from ..rundir.paths import load_model
+from ..rundir.models import load_model
 from ..utils.progress import progress
 from . import media
 from .formatting import percent

@@ -7,7 +7,8 @@ from markupsafe import Markup
 
 from ..data.dataset import Dataset
 from ..data.sampling import read_samples
-from ..rundir.paths import load_classes, load_model, write_atomically
+from ..rundir.models import load_classes, load_model
+from ..utils.files import write_bytes
 from .ablation import ablation_page, is_ablation, read_ablation
 from .comparison import comparison_page
 from .context import ReportContext, Section, render_sections
@@ -82,7 +83,7 @@ def write_report(
             content = comparison_page(runs, dataset, split, num_images, block_size)
             name = "comparison.html"
     out = out or work_dirs[0] / name
-    write_atomically(out, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+    write_bytes(out, content.encode())
     return out
 
 

@@ -8,27 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from keras_dpn import metrics
+from keras_dpn.models.heads import head_of
 
-from ..rundir.paths import RESULTS, read_json
-from .interim import (
-    OTHER_SCORES,
-    SCORES,
-    Counts,
-    Evaluation,
-    HeadScores,
-    evaluation_files,
-    head_title,
-    load_counts,
-    score_definitions,
-    stage_heads,
-    summary,
-)
+from ..evaluation.results import OTHER_SCORES, SCORES, Counts, Evaluation, HeadScores
+from ..evaluation.tables import score_definitions
+from ..rundir.paths import RESULTS, evaluation_files, load_stages
+from ..utils.files import read_json
+from .interim import summary
 
 SPLITS = ("val", "test", "train")
 # Facts about a stage of training, besides its scores.
 _TRAINING = ("epochs", "steps", "seconds", "parameters_trained")
-# Stages that share a head with another one.
-_STAGE_TITLES = {"joint": "+ joint tuning", "finish": "+ finish"}
+# Of stages that are not named after the head that they train.
+_STAGE_TITLES = {"joint": "joint training", "finish": "finishing"}
 
 
 @dataclass(frozen=True)
@@ -147,7 +139,7 @@ class Run:
     @functools.cached_property
     def heads(self) -> Mapping[str, str]:
         """The head of the network that each stage of training trains."""
-        return stage_heads(self.work_dir)
+        return {name: stage.output for name, stage in load_stages(self.work_dir).items()}
 
     @functools.cached_property
     def evaluations(self) -> Sequence[Evaluation]:
@@ -173,7 +165,7 @@ def read_runs(work_dirs: Sequence[Path]) -> list[Run]:
 
 def stage_title(name: str) -> str:
     """Return the title of a stage of training, or of a head, known by its name."""
-    return _STAGE_TITLES.get(name) or head_title(name)
+    return _STAGE_TITLES.get(name) or head_of(name).title
 
 
 def evaluated_split(runs: Sequence[Run], splits: Sequence[str] = SPLITS) -> str | None:
@@ -188,8 +180,11 @@ def evaluated_split(runs: Sequence[Run], splits: Sequence[str] = SPLITS) -> str 
 def head_counts(run: Run, split: str) -> list[Counts]:
     """Read what `keras-dpn evaluate` counted in each image, by head; without those of a CRF."""
     evaluation = Evaluation.load(evaluation_files(run.work_dir)[split])
-    names = [head.name for head in evaluation.heads if not head.name.endswith("+crf")]
-    return [load_counts(f"{run.work_dir}:{name}", split) for name in names]
+    return [
+        Counts(f"{run.work_dir}:{head.name}", evaluation.image_names, head.confusions)
+        for head in evaluation.heads
+        if not head.name.endswith("+crf")
+    ]
 
 
 def choose(

@@ -8,7 +8,7 @@ from training.data.generated.scenes import ScenesDataset
 def test_prints_the_path_of_the_page(finished_run, capsys, tmp_path, monkeypatch):
     size = {"train": 3, "val": 3, "test": 3}
     monkeypatch.setattr(
-        "training.evaluation.results.load_dataset",
+        "training.rundir.dataset.load_dataset",
         lambda name, *args, **options: ScenesDataset(size, size=(48, 64)),
     )
     out = tmp_path / "page.html"

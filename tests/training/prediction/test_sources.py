@@ -19,7 +19,7 @@ from keras_dpn.segmenter import Segmenter
 from training.cli import run
 from training.prediction import sources as script
 from training.prediction.sources import find_sources
-from training.rundir.paths import load_classes, load_model
+from training.rundir.models import load_classes, load_model
 
 
 def save(path, size=(10, 8), seed=0):

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,12 +8,12 @@ import pytest
 from keras_dpn.inference import Predictor
 from training.configs.recipes import RECIPES
 from training.evaluation.evaluator import evaluate
-from training.evaluation.results import write_evaluation
+from training.evaluation.results import Subject
 from training.reporting import images
 from training.reporting.ablation import read_ablation
 from training.reporting.formatting import signed_points
 from training.reporting.page import write_report
-from training.rundir.paths import load_model, write_json
+from training.rundir.models import load_model
 from training.sweeps.definitions import Row, Sweep
 from training.sweeps.table import ABLATION, summarize
 
@@ -37,13 +38,14 @@ def sweep_dir(finished_run, small_scenes, tmp_path_factory):
         output = "unary" if row.stage else None
         model = load_model(finished_run, row.stage)
         predictor = Predictor(model, heads=output and (output,), crf=row.crf)
-        found = evaluate(predictor, small_scenes, "val")
-        place = {"run": str(finished_run), "stage": row.stage, "output": output}
+        evaluation = evaluate(predictor, small_scenes, "val")
+        subject = Subject(finished_run, row.stage, output)
         for seed in (0, 1)[: 1 if row.crf else 2]:
             file = files[row.name, seed] = work_dir / "evaluations" / f"{row.name}_seed{seed}.json"
-            found["stages"][-1] |= {"miou": 0.25 + 0.5 * seed}
-            write_evaluation(file, {**found, **place, "crf": row.crf})
-    write_json(work_dir / ABLATION, summarize(SWEEP, files, (0, 1), "val", 1))
+            last = replace(evaluation.head(), miou=0.25 + 0.5 * seed)
+            heads = (*evaluation.heads[:-1], last)
+            replace(evaluation, heads=heads, subject=subject, crf=row.crf).save(file)
+    summarize(SWEEP, files, (0, 1), "val", 1).save(work_dir)
     return work_dir
 
 
@@ -107,6 +109,6 @@ def test_what_cannot_be_shown_is_refused(sweep_dir, small_scenes, tmp_path):
             write_report([sweep_dir], small_scenes, **options)
     summary = json.loads((sweep_dir / ABLATION).read_text())
     none = [{**row, "evaluations": {}} for row in summary["rows"]]
-    write_json(tmp_path / ABLATION, {**summary, "rows": none})
+    (tmp_path / ABLATION).write_text(json.dumps({**summary, "rows": none}))
     with pytest.raises(ValueError, match="ablation.json: expected at least one row with scores"):
         read_ablation(tmp_path)

@@ -2,9 +2,8 @@ import dataclasses
 
 import numpy as np
 
-from training.evaluation.results import write_evaluation
+from training.evaluation.results import SCORES, Evaluation, HeadScores
 from training.reporting import comparison
-from training.reporting.interim import HeadScores
 from training.reporting.runs import Run, StageResult
 
 
@@ -13,12 +12,11 @@ def evaluated(work_dir, right, pixels=10):
     confusions = np.zeros((4, 2, 2), int)
     confusions[:, 0] = [(right + i, pixels - right - i) for i in range(4)]
     confusions[:, 1, 1] = pixels
-    scores = dict.fromkeys(("miou", "accuracy", "mean_accuracy", "frequency_weighted_iou"), 0.5)
-    head = {"name": "final", "iou": [0.5, None], **scores}
-    found = {"split": "test", "stages": [head]}
-    found["per_image"] = {"names": list("abcd"), "confusions": {"final": confusions}}
-    write_evaluation(work_dir / "evaluation_test.json", found)
-    stage = StageResult("joint", HeadScores.from_json(head), {})
+    scores = {"iou": [0.5, None], **dict.fromkeys(SCORES, 0.5)}
+    head = HeadScores(name="final", confusions=confusions, **scores)
+    evaluation = Evaluation(split="test", heads=(head,), image_names=tuple("abcd"))
+    evaluation.save(work_dir / "evaluation_test.json")
+    stage = StageResult("joint", head, {})
     config = {"data": {"val_split": "val"}}
     return Run(work_dir, work_dir.name, config, {}, 0, (stage,))
 

@@ -13,6 +13,8 @@ from training.data.sampling import Sample, read_samples
 from training.reporting import images
 from training.reporting.images import RIGHT, WRONG
 from training.reporting.rendering import render
+from training.reporting.runs import Run
+from training.rundir.models import load_model
 
 INPUTS = ("frames", "forward_flow", "backward_flow")
 CLASSES = Classes(("a", "b"), ((9, 9, 9), (200, 0, 0)), ignore=7)
@@ -95,12 +97,9 @@ def test_wide_images_are_not_shown_pixel_by_pixel():
 
 @pytest.mark.usefixtures("eager")
 def test_each_stage_is_shown_at_its_head(finished_run, small_scenes):
-    from training.reporting.runs import Run
-    from training.rundir.paths import load_model
-
     run, samples = Run.load(finished_run), read_samples(small_scenes, "val", 1)
     (found,) = images.predict_stages(run, samples)
-    heads = {"unary": ("unary term", "unary"), "joint": ("+ joint tuning", "final")}
+    heads = {"unary": ("unary term", "unary"), "joint": ("joint training", "final")}
     assert list(found) == [title for title, _ in heads.values()]
     for stage, (title, head) in heads.items():
         predictor = Predictor(load_model(finished_run, stage), heads=(head,))

@@ -14,7 +14,7 @@ from training.configs.recipes import RECIPES
 from training.configs.serialization import to_json
 from training.data.generated.moving_scenes import MovingScenesDataset
 from training.data.generated.scenes import CLASSES, ScenesDataset
-from training.evaluation.results import write_evaluation
+from training.evaluation.results import Evaluation, HeadScores
 from training.reporting import media
 from training.reporting.page import first_run, write_report
 from training.reporting.sections import video
@@ -23,7 +23,7 @@ from training.rundir.paths import stage_dir
 
 @pytest.fixture(scope="module")
 def page(finished_run, small_scenes):
-    trimap = {"around": "void", "widths": [1, 2], "miou": [0.1, 0.2]}
+    trimap = {"around": "void", "widths": [1, 2], "miou": [0.1, 0.2], "accuracy": [0.3, 0.4]}
     stage = {**one_stage(small_scenes), "trimap": trimap}
     other = {"split": "test", "images": 3, "stages": [stage]}
     path = finished_run / "evaluation_test.json"
@@ -32,6 +32,12 @@ def page(finished_run, small_scenes):
     path.unlink()
     assert written == finished_run / "report.html"
     return written.read_text(encoding="utf-8")
+
+
+def save_evaluation(run, dataset, names, confusions):
+    head = HeadScores(**one_stage(dataset), confusions=confusions)
+    evaluation = Evaluation(split="val", num_images=3, heads=(head,), image_names=tuple(names))
+    evaluation.save(run / "evaluation_val.json")
 
 
 def no_plot(figure, alt):
@@ -140,9 +146,7 @@ def test_several_runs_side_by_side(finished_run, small_scenes, tmp_path, monkeyp
         (work_dir / "results.json").write_text(json.dumps(results))
         confusions = np.zeros((3, 11, 11), int)
         confusions[:, 0, :2] = [(right + i, 10 - right - i) for i in range(3)]
-        found = {"split": "val", "images": 3, "stages": [one_stage(small_scenes)]}
-        found["per_image"] = {"names": names, "confusions": {"final": confusions}}
-        write_evaluation(work_dir / "evaluation_val.json", found)
+        save_evaluation(work_dir, small_scenes, names, confusions)
     written = write_report(work_dirs, small_scenes, num_images=3)
     assert written == work_dirs[0] / "comparison.html"
     text = written.read_text(encoding="utf-8")
@@ -257,10 +261,7 @@ def test_no_text_of_the_data_becomes_markup(finished_run, tmp_path, monkeypatch)
         results["config"]["data"]["val_split"] = f"{EVIL}-val"
         (run / "results.json").write_text(json.dumps(results))
         (run / "classes.json").write_text(json.dumps(dataset.classes.to_json()))
-        found = {"split": "val", "images": 3, "stages": [one_stage(dataset)]}
-        confusions = np.tile(np.diag(range(11)), (3, 1, 1))
-        found["per_image"] = {"names": names, "confusions": {"final": confusions}}
-        write_evaluation(run / "evaluation_val.json", found)
+        save_evaluation(run, dataset, names, np.tile(np.diag(range(11)), (3, 1, 1)))
         runs.append(run)
     for work_dirs in (runs[:1], runs):
         text = write_report(

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from training.evaluation.results import write_evaluation
+from training.evaluation.results import Counts, Evaluation, HeadScores
 from training.reporting import runs
-from training.reporting.runs import Counts, ScoreColumn
+from training.reporting.runs import ScoreColumn
 
 RESULTS = {"config": {}, "versions": {}, "seed": 3, "stages": []}
 
@@ -17,10 +17,9 @@ def make_run(path):
 
 
 def evaluate(work_dir, split, heads):
-    confusions = {name: np.ones((2, 2, 2), int) for name in heads}
-    found = {"split": split, "stages": [{"name": name, "iou": []} for name in heads]}
-    found["per_image"] = {"names": ["a", "b"], "confusions": confusions}
-    write_evaluation(work_dir / f"evaluation_{split}.json", found)
+    scores = tuple(HeadScores(name=name, confusions=np.ones((2, 2, 2), int)) for name in heads)
+    evaluation = Evaluation(split=split, heads=scores, image_names=("a", "b"))
+    evaluation.save(work_dir / f"evaluation_{split}.json")
 
 
 def test_runs_have_titles_of_their_own(tmp_path):

@@ -8,10 +8,11 @@ from markupsafe import Markup
 
 from keras_dpn import viz
 
-from ...rundir.paths import HISTORY, read_json
+from ...evaluation.results import Evaluation
+from ...rundir.paths import HISTORY
+from ...utils.files import read_json
 from .. import media
 from ..context import ReportContext
-from ..interim import Evaluation
 from ..rendering import render
 from ..runs import Run
 
@@ -41,7 +42,7 @@ class ConfusionMatrix:
     """Which class the last stage predicts where which one is the ground truth."""
 
     def applies(self, context: ReportContext) -> bool:
-        return True
+        return bool(context.run.last_stage.scores.confusion)
 
     def render(self, context: ReportContext) -> Markup:
         run, names = context.run, context.dataset.classes.names

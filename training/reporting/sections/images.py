@@ -7,7 +7,6 @@ from keras_dpn.inference import Predictor
 from ..context import ReportContext, sample_title
 from ..images import RIGHT, WRONG, comparison_rows, predict_heads, predict_stages
 from ..rendering import render
-from ..runs import stage_title
 
 _MAX_SAMPLES = 3  # on which the heads are shown
 
@@ -37,15 +36,14 @@ class HeadImages:
     """Predictions of the trained network at each of its heads."""
 
     def applies(self, context: ReportContext) -> bool:
-        return len(context.model.stage_names) > 1 and bool(context.shown)
+        return len(context.model.heads) > 1 and bool(context.shown)
 
     def render(self, context: ReportContext) -> Markup:
         samples = context.shown[:_MAX_SAMPLES]
         predictor = Predictor(context.model, heads="all")
         maps = [predict_heads(predictor, sample) for sample in samples]
-        predictions = [
-            {stage_title(head): labels for head, labels in found.items()} for found in maps
-        ]
+        titles = {head.name: head.title for head in context.model.heads}
+        predictions = [{titles[head]: labels for head, labels in m.items()} for m in maps]
         rows = comparison_rows(samples, predictions, context.dataset.classes)
         names = [sample.name for sample in samples]
         return render("head_images", rows=list(zip(names, rows, strict=True)))

@@ -1,12 +1,12 @@
 """Sections of scores: those of each training stage, and of other splits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from markupsafe import Markup
 
+from ...evaluation.results import OTHER_SCORES, SCORES, Evaluation, HeadScores
 from ..context import ReportContext
 from ..formatting import count, duration, percent, points
-from ..interim import OTHER_SCORES, SCORES, Evaluation, HeadScores
 from ..rendering import Cell, Row, Table, render
 from ..runs import Run, ScoreColumn, stage_title
 
@@ -134,7 +134,9 @@ def object_table(scores: HeadScores, names: Sequence[str]) -> tuple[str, Table] 
     return stage_title(scores.name), Table(["", *_OBJECTS], [rows])
 
 
-def _cells(values: Sequence[float | None], from_first: bool, lower_is_better: bool):
+def _cells(
+    values: Sequence[float | None], from_first: bool, lower_is_better: bool
+) -> Iterator[str | Cell]:
     """Yield values in %, each with the change from the previous one, or from the first."""
     yield percent(values[0])
     for i, value in enumerate(values[1:]):

@@ -5,6 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ...rundir.paths import CONFIG
 from ..context import ReportContext
 from ..rendering import Row, Table, render
 from ..runs import Run
@@ -19,7 +20,7 @@ class Settings:
     def render(self, context: ReportContext) -> Markup:
         rows = [Row(name, [value]) for name, value in settings(context.run).items()]
         table = Table((), [rows], "config")
-        config = context.run.work_dir / "config.json"
+        config = context.run.work_dir / CONFIG
         return render("settings", config=config, table=table, num_rows=len(rows))
 
 

@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from training.reporting.interim import HeadScores
+from training.evaluation.results import HeadScores
 from training.reporting.rendering import render
 from training.reporting.runs import Run, StageResult
 from training.reporting.sections import scores
@@ -45,7 +45,7 @@ def test_table_shows_values_and_the_change_from_the_previous_stage():
     assert cells(text, "epochs") == ["3", "–", "2,000"]
     assert cells(text, "time") == ["–", "–", "2 min"]
     assert "parameters trained" not in text
-    assert "+ triple penalty (b12)" in text and "+ joint tuning" in text
+    assert "triple penalty" in text and "joint training" in text
     assert 'class="up">+5.0' in text
     assert 'class="down">−15.0' in text
 
@@ -92,5 +92,5 @@ def test_scores_of_objects_by_class_are_folded_away():
     text = render("scores", title="<t>", text="", table=scores.score_table([], ()), objects=objects)
     assert "<h2>&lt;t&gt;</h2>" in text
     assert cells(text, "road") == ["80.0", "50.0", "–"]
-    assert "<summary>TA, LA and BA of each class: + joint tuning</summary>" in text
+    assert "<summary>TA, LA and BA of each class: joint training</summary>" in text
     assert scores.object_table(STAGES[0].scores, NAMES) is None
