@@ -12,7 +12,7 @@ from keras_dpn.inference import Predictor
 from ..data.dataset import Dataset
 from ..data.sampling import Sample, read_samples
 from ..evaluation.comparison import Comparison
-from ..evaluation.results import Evaluation, load_counts
+from ..evaluation.results import Evaluation, Subject, load_counts
 from ..rundir.models import load_classes, load_model
 from ..sweeps.table import ABLATION, Summary
 from ..utils.progress import progress
@@ -35,6 +35,7 @@ class AblationRow:
         against: the comparison with the reference; None for the reference.
         files: of the evaluations, by seed.
         evaluations: what the files hold.
+        subject: the first seed's network.
     """
 
     name: str
@@ -43,11 +44,7 @@ class AblationRow:
     against: Comparison | None
     files: Sequence[Path]
     evaluations: Sequence[Evaluation]
-
-    @property
-    def run(self) -> Path:
-        """The directory of the first seed's run."""
-        return self.evaluations[0].subject.run
+    subject: Subject
 
     @property
     def column(self) -> ScoreColumn:
@@ -81,8 +78,10 @@ def read_ablation(work_dir: Path) -> Ablation:
         files = [work_dir / "evaluations" / file.name for file in row.evaluations.values()]
         evaluations = [Evaluation.load(file) for file in files]
         if evaluations:
-            found = AblationRow(row.name, row.title, row.paper, row.against, files, evaluations)
-            rows.append(found)
+            if (subject := evaluations[0].subject) is None:
+                raise ValueError(f"{files[0]}: expected the evaluation of a run's network.")
+            about = row.name, row.title, row.paper, row.against
+            rows.append(AblationRow(*about, files, evaluations, subject))
     if not rows:
         raise ValueError(f"{work_dir / ABLATION}: expected at least one row with scores.")
     return Ablation(summary, sorted(rows, key=lambda row: row.name != summary.reference))
@@ -115,9 +114,9 @@ def ablation_page(work_dir: Path, dataset: Dataset, num_images: int) -> Markup:
 
 def choose(ablation: Ablation, num_images: int) -> dict[str, str]:
     """Choose images with titles: best and worst of the best row, and most changed to it."""
-    best = max(ablation.rows, key=lambda row: row.column.values["miou"])
-    counts = (load_counts(str(row.files[0]), "") for row in (ablation.rows[0], best))
-    return choose_images(*counts, num_images)
+    best = max(ablation.rows, key=lambda row: row.column.values["miou"] or 0.0)
+    first, last = (load_counts(str(row.files[0]), "") for row in (ablation.rows[0], best))
+    return choose_images(first, last, num_images)
 
 
 def score_tables(ablation: Ablation) -> Markup:
@@ -128,7 +127,7 @@ def score_tables(ablation: Ablation) -> Markup:
         f"On {summary.split}, in %, {'means of the seeds' if len(summary.seeds) > 1 else 'seed'} "
         f"{seeds}, with the difference from the first row in percentage points."
     )
-    names = load_classes(ablation.rows[0].run).names
+    names = load_classes(ablation.rows[0].subject.run).names
     tables = [score_table([row.column for row in ablation.rows], names, from_first=True)]
     if papers := [Row(row.title, [f"{row.paper:g}"]) for row in ablation.rows if row.paper]:
         tables.append(Table(["mean IoU in the paper", "%"], [papers]))
@@ -145,7 +144,7 @@ def significance(ablation: Ablation) -> Markup:
 
 def settings(ablation: Ablation) -> Markup:
     """Render the settings that differ, folded away: different networks share few of them."""
-    runs = [Run.load(row.run, row.title) for row in ablation.rows]
+    runs = [Run.load(row.subject.run, row.title) for row in ablation.rows]
     return render("differences", table=differences(runs), is_folded=True)
 
 
@@ -156,9 +155,8 @@ def predict(
     found: Mapping[str, dict[str, np.ndarray]] = {name: {} for name in names}
     samples: Sequence[Sample] = ()
     for row in progress(ablation.rows, "images of the rows", len(ablation.rows)):
-        evaluation = row.evaluations[0]
-        subject = evaluation.subject
-        model = load_model(row.run, subject.stage)  # one in memory at a time
+        evaluation, subject = row.evaluations[0], row.subject
+        model = load_model(subject.run, subject.stage)  # one in memory at a time
         samples = read_samples(dataset, evaluation.split, len(names), model.clip_frames, names)
         heads = None if subject.head is None else (subject.head,)
         predictor = Predictor(model, heads=heads, crf=evaluation.crf)

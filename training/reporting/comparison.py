@@ -50,14 +50,15 @@ def comparison_page(
     evaluated = evaluated_split(runs)
     split, titles = choose(runs, split, num_images)
     found: list[dict[str, np.ndarray]] = [{} for _ in range(num_images)]
-    panels, shown = [], []
+    panels: list[tuple[str, Panel]] = []
+    shown: Sequence[Sample] = ()
+    names = list(titles) if titles else None
     for run in progress(runs, "images of the runs", len(runs)):  # one model in memory at a time
         model = load_model(run.work_dir)
-        count = max(num_images, 1)
-        samples = read_samples(dataset, split, count, model.clip_frames, titles and list(titles))
+        samples = read_samples(dataset, split, max(num_images, 1), model.clip_frames, names)
         context = ReportContext(run, dataset, model, split, samples, num_images, titles)
         shown = context.shown
-        predictor = Predictor(model, heads=(run.heads[run.last_stage.name],))
+        predictor = Predictor(model, heads=(run.last_head,))
         for predictions, sample in zip(found, shown, strict=False):
             predictions[run.title] = predict_labels(predictor, sample)
         panels.append((run.title, Panel(run.summary, render_sections(SECTIONS, context))))

@@ -77,11 +77,11 @@ def model_inputs(model: keras.Model, sample: Sample) -> Any:
 
 def predict_heads(predictor: Predictor, sample: Sample) -> dict[str, np.ndarray]:
     """Return the label map (H, W) of a sample at each head of a predictor."""
-    if predictor.clip_frames is None:
+    if predictor.clip_frames is None or sample.clip is None:
         maps = predictor.probabilities(sample.image)
     else:
         flow = zip(sample.clip.forward_flow, sample.clip.backward_flow, strict=True)
-        maps = predictor.clip(sample.clip.frames, flow)
+        maps = predictor.clip(list(sample.clip.frames), flow)
     return {head: to_labels(probabilities) for head, probabilities in maps.items()}
 
 
@@ -90,7 +90,7 @@ def predict_labels(predictor: Predictor, sample: Sample) -> np.ndarray:
     return predict_heads(predictor, sample)[predictor.heads[-1]]
 
 
-def predict_stages(run: Run, samples: Sequence[Sample]) -> list[Predictions]:
+def predict_stages(run: Run, samples: Sequence[Sample]) -> Sequence[Predictions]:
     """Return for each sample the label maps of every training stage's best model."""
     found: list[dict[str, np.ndarray]] = [{} for _ in samples]
     names = [stage.name for stage in run.stages]

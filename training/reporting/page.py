@@ -95,7 +95,9 @@ def first_run(work_dirs: Sequence[Path]) -> Path:
     """
     if not work_dirs:
         raise ValueError("Expected a training run: name the directory of one or several.")
-    return read_ablation(work_dirs[0]).rows[0].run if is_ablation(work_dirs) else work_dirs[0]
+    return (
+        read_ablation(work_dirs[0]).rows[0].subject.run if is_ablation(work_dirs) else work_dirs[0]
+    )
 
 
 def run_page(run: Run, dataset: Dataset, split: str | None, num_images: int) -> Markup:
@@ -103,7 +105,8 @@ def run_page(run: Run, dataset: Dataset, split: str | None, num_images: int) -> 
     split, titles = choose([run], split, num_images)
     model = load_model(run.work_dir)
     count = max(num_images, 1)  # one at least, for what was learned
-    samples = read_samples(dataset, split, count, model.clip_frames, titles and list(titles))
+    names = list(titles) if titles else None
+    samples = read_samples(dataset, split, count, model.clip_frames, names)
     context = ReportContext(run, dataset, model, split, samples, num_images, titles)
     return render(
         "page",

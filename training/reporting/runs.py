@@ -141,6 +141,11 @@ class Run:
         """The head of the network that each stage of training trains."""
         return {name: stage.output for name, stage in load_stages(self.work_dir).items()}
 
+    @property
+    def last_head(self) -> str:
+        """The head that the last stage trains."""
+        return self.heads[self.last_stage.name]
+
     @functools.cached_property
     def evaluations(self) -> Sequence[Evaluation]:
         """What `keras-dpn evaluate` has written, in the order of the splits' names."""
@@ -183,7 +188,7 @@ def head_counts(run: Run, split: str) -> list[Counts]:
     return [
         Counts(f"{run.work_dir}:{head.name}", evaluation.image_names, head.confusions)
         for head in evaluation.heads
-        if not head.name.endswith("+crf")
+        if head.confusions is not None and not head.name.endswith("+crf")
     ]
 
 
@@ -249,5 +254,6 @@ def _image_scores(counts: Counts) -> dict[str, float]:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    known = list(values)
-    return None if None in known else statistics.fmean(known)
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return statistics.fmean(known) if len(known) == len(found) else None

@@ -1,7 +1,7 @@
 """Sections of plots: boundaries, training curves and the confusion matrix."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 from markupsafe import Markup
@@ -63,7 +63,7 @@ def _with_trimaps(run: Run) -> list[Evaluation]:
 
 def _render_trimap(evaluation: Evaluation) -> Markup:
     trimaps = {head.name: head.trimap for head in evaluation.heads if head.trimap}
-    around = next(iter(trimaps.values())).around
+    around = cast(Literal["void", "boundary"], next(iter(trimaps.values())).around)
     scores = {name: trimap.miou for name, trimap in trimaps.items()}
     plot = media.plot(viz.plot_trimap(scores, around), "scores near boundaries")
     title = f"Along object boundaries, on {evaluation.split}"

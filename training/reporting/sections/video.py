@@ -1,7 +1,7 @@
 """The section of consecutive frames, which shows where predictions are inconsistent in time."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -25,45 +25,49 @@ class VideoFrames:
     """Consecutive frames of a video with the last stage's predictions."""
 
     def applies(self, context: ReportContext) -> bool:
-        return bool(context.shown) and longest_sequence(context.dataset, context.split) is not None
+        return bool(context.shown and labeled_sequences(context.dataset, context.split))
 
     def render(self, context: ReportContext) -> Markup:
-        head = context.run.head(context.run.last_stage.name)
-        predictor = Predictor(context.model, heads=(head,))
-        row = video_row(predictor, context.dataset, context.split)
-        return render("video", row=row, wrong=WRONG)
+        sequences = labeled_sequences(context.dataset, context.split)
+        longest = max(sequences, key=lambda sequence: len(sequence.frames))
+        predictor = Predictor(context.model, heads=(context.run.last_head,))
+        return render("video", row=video_row(predictor, longest), wrong=WRONG)
 
 
-class LabeledSequence(NamedTuple):
-    """Frames in order of time, and which of them have labels."""
+@dataclass(frozen=True)
+class LabeledSequence:
+    """Two or more frames of a dataset in order of time, and which of them have labels."""
 
+    dataset: ClipDataset
     frames: Frames
     is_labeled: Sequence[bool]
 
 
-def longest_sequence(dataset: Dataset, split: str) -> LabeledSequence | None:
-    """Return the longest sequence with labels; None without two frames in a row."""
+def labeled_sequences(dataset: Dataset, split: str) -> list[LabeledSequence]:
+    """Return the sequences of a split with labels; none of a dataset of images."""
     if not isinstance(dataset, ClipDataset):
-        return None
+        return []
     labeled = set(dataset.examples(split))
-    frames = max((s for s in dataset.sequences[split] if labeled & set(s)), key=len)
-    return LabeledSequence(frames, [f in labeled for f in frames]) if len(frames) > 1 else None
+    return [
+        LabeledSequence(dataset, frames, [frame in labeled for frame in frames])
+        for frames in dataset.sequences[split]
+        if len(frames) > 1 and labeled & set(frames)
+    ]
 
 
 def video_row(
-    predictor: Predictor, dataset: ClipDataset, split: str, max_frames: int = _MAX_FRAMES
+    predictor: Predictor, sequence: LabeledSequence, max_frames: int = _MAX_FRAMES
 ) -> ComparisonRow:
     """Return the row of consecutive frames: image, ground truth, prediction, inconsistency.
 
     Args:
         predictor: of images or of clips; its last head is shown.
-        dataset: a dataset with a `longest_sequence`.
-        split: where the frames are from.
+        sequence: what the frames are from, around its middle labeled one.
         max_frames: at most this many.
     """
-    sequence, is_labeled = longest_sequence(dataset, split)
+    dataset, is_labeled = sequence.dataset, sequence.is_labeled
     shown = around_labels(is_labeled, max_frames)
-    frames, predictions = sequence[shown], predict_frames(predictor, dataset, sequence, shown)
+    frames, predictions = sequence.frames[shown], predict_frames(predictor, sequence, shown)
     classes, columns = dataset.classes, []
     for i, (frame, labels) in enumerate(zip(frames, predictions, strict=True)):
         image = dataset.read_frame(frame)
@@ -94,13 +98,13 @@ def around_labels(is_labeled: Sequence[bool], count: int) -> slice:
 
 
 def predict_frames(
-    predictor: Predictor, dataset: ClipDataset, sequence: Frames, shown: slice
+    predictor: Predictor, sequence: LabeledSequence, shown: slice
 ) -> list[np.ndarray]:
     """Return the label maps (H, W) of some frames; a network for clips sees their neighbors too."""
     reach = (predictor.clip_frames or 1) // 2
     first = max(0, shown.start - reach)
-    seen = sequence[first : shown.stop + reach]
-    video = predictor.video(map(dataset.read_frame, seen), dataset.links(seen))
+    seen = sequence.frames[first : shown.stop + reach]
+    video = predictor.video(map(sequence.dataset.read_frame, seen), sequence.dataset.links(seen))
     found = [to_labels(maps[predictor.heads[-1]]) for maps in video]
     return found[shown.start - first : shown.stop - first]
 

@@ -59,8 +59,13 @@ def notes(row):
     return [(column.title, column.note) for column in row.columns]
 
 
+def sequence_of(dataset):
+    (sequence,) = video.labeled_sequences(dataset, "val")
+    return sequence
+
+
 def video_row(dataset, **options):
-    return video.video_row(Predictor(bright_model()), dataset, "val", **options)
+    return video.video_row(Predictor(bright_model()), sequence_of(dataset), **options)
 
 
 def test_labels_that_move_with_the_image_are_kept():
@@ -78,9 +83,9 @@ def test_inconsistency_is_counted_where_the_flow_leads():
 
 def test_labels_are_those_of_the_predictors_head():
     dataset = Video()
-    sequence = dataset.sequences["val"][1]
-    truth = [dataset.read(example)[1] for example in sequence[:2]]
-    found = video.predict_frames(Predictor(bright_model()), dataset, sequence, slice(0, 2))
+    truth = [dataset.read(example)[1] for example in dataset.sequences["val"][1][:2]]
+    predictor = Predictor(bright_model())
+    found = video.predict_frames(predictor, sequence_of(dataset), slice(0, 2))
     np.testing.assert_array_equal(found, truth)
 
 
@@ -134,7 +139,6 @@ def test_a_network_for_clips_sees_the_frames_next_to_those_shown(shown, seen, mo
     monkeypatch.setattr(Predictor, "video", predict)
     model = SpatialTemporalDPN(2, frames=5, width=0.04, fc6_kernel=1, fc_width=8, pairwise=None)
     dataset, predictor = Video(), Predictor(model, heads=("final",))
-    sequence = dataset.sequences["val"][1]
-    found = video.predict_frames(predictor, dataset, sequence, shown)
+    found = video.predict_frames(predictor, sequence_of(dataset), shown)
     assert numbers == list(seen)
     assert [int(labels.max()) for labels in found] == list(range(8))[shown]
