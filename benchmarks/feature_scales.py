@@ -25,7 +25,7 @@ from keras_dpn.models.pretrained import load_pretrained
 from training.cli import run
 from training.data.dataset import Dataset
 from training.data.registry import load_dataset
-from training.reporting.images import read_pictures
+from training.data.sampling import read_samples
 from training.rundir.dataset import run_dataset
 from training.rundir.models import load_model
 from training.utils.files import write_bytes, write_json
@@ -51,13 +51,13 @@ def feature_norms(
         an image.
 
     Raises:
-        ValueError: if the network lacks one of the layers or takes clips, and as `read_pictures`.
+        ValueError: if the network lacks one of the layers or takes clips, and as `read_samples`.
     """
     probe = _norms_model(model)
     found = {name: [] for name in (*LAYERS, "pool6")}
-    pictures = read_pictures(dataset, split, count)
-    for picture in track(pictures, "looking at images", console=Console(stderr=True)):
-        norms = probe.predict_on_batch(picture.image[None].astype("float32"))
+    samples = read_samples(dataset, split, count)
+    for sample in track(samples, "looking at images", console=Console(stderr=True)):
+        norms = probe.predict_on_batch(sample.image[None].astype("float32"))
         for name, values in norms.items():
             found[name].append(np.ravel(values))
     return {name: np.concatenate(values) for name, values in found.items()}

@@ -8,6 +8,7 @@ from keras import layers, ops
 
 from keras_dpn.layers import BlockMinPool, LocalConv2D, Resize
 from keras_dpn.models.global_context import class_scores
+from keras_dpn.models.label_contexts import context_kernels, triple_penalty_sign
 from keras_dpn.models.skips import SKIPS, check_skips, decode
 from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
@@ -167,6 +168,22 @@ class DPN(StagedModel):
             ValueError: if the network has no such head.
         """
         return super().head_model(head)
+
+    def context_kernels(self):
+        return context_kernels(self)
+
+    def triple_penalty_sign(self, inputs):
+        """Return whether b12's penalty is larger (1) or smaller (-1) where a label is present.
+
+        `context_kernels` weigh b12's penalties: where the sign is -1, read them negated.
+
+        Args:
+            inputs: what the network takes, a batch.
+
+        Returns:
+            1, -1, or 0 where it depends on the position.
+        """
+        return triple_penalty_sign(self, inputs)
 
 
 def check_dpn_config(config: Mapping[str, Any]) -> None:

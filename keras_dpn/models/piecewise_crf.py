@@ -167,6 +167,16 @@ class PiecewiseCRF(StagedModel):
         """Names of the potentials: "unary", if there, and the relations."""
         return self.head_names[: self.head_names.index("field")]
 
+    @property
+    def affinity_relations(self) -> tuple[str, ...]:
+        """Names of the relations, each a pairwise potential."""
+        return tuple(self._potentials)
+
+    def affinity_model(self, relation: str) -> keras.Model:
+        check_one_of("relation", relation, self.affinity_relations)
+        _, exist, logits = self._potentials[relation]
+        return keras.Model(self.input, [exist, logits], name=f"{self.name}_{relation}_affinity")
+
     def has_head(self, head: str) -> bool:
         """Return whether `head_model` knows a name: a head, or some potentials joined by "+"."""
         pieces = head.split("+")

@@ -17,6 +17,7 @@ from keras_dpn.models.dpn import (
     contexts_layer,
     unary_term,
 )
+from keras_dpn.models.label_contexts import context_kernels, triple_penalty_sign
 from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
 from keras_dpn.ops.mean_field import mean_field_update
@@ -180,6 +181,22 @@ class SpatialTemporalDPN(StagedModel):
     def needs_flow(self) -> bool:  # type: ignore[override]
         """Whether the network takes the optical flow between its frames."""
         return self.linking == "flow"
+
+    def context_kernels(self):
+        return context_kernels(self)
+
+    def triple_penalty_sign(self, inputs):
+        """Return whether b12's penalty is larger (1) or smaller (-1) where a label is present.
+
+        `context_kernels` weigh b12's penalties: where the sign is -1, read them negated.
+
+        Args:
+            inputs: what the network takes, a batch.
+
+        Returns:
+            1, -1, or 0 where it depends on the position.
+        """
+        return triple_penalty_sign(self, inputs)
 
     @classmethod
     def from_dpn(

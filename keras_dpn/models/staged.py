@@ -40,6 +40,7 @@ class StagedModel(keras.Model):
     Attributes:
         clip_frames: how many frames a network for clips spans; None for images.
         needs_flow: whether it takes the optical flow between the frames.
+        affinity_relations: names of the relations that `affinity_model` knows.
 
     Raises:
         TypeError: for an argument that the network's constructor doesn't have; `keras.Model`
@@ -48,6 +49,7 @@ class StagedModel(keras.Model):
 
     clip_frames: int | None = None
     needs_flow: bool = False
+    affinity_relations: tuple[str, ...] = ()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         check_arguments(cls, kwargs)
@@ -124,6 +126,34 @@ class StagedModel(keras.Model):
     ) -> dict[str, list[np.ndarray]]:
         """Return what each layer here takes over from another network's layers, by name."""
         return {name: layer.get_weights() for name, layer in layers.items()}
+
+    # === What it has learned about pairs of labels ===
+
+    def context_kernels(self):
+        """Return the filters that rate the labels around each label, by frame.
+
+        Returns:
+            float64 `(frames, n, n, L, L K)`, in order of time, as `viz.context_maps` and
+            `viz.compatibility_matrix` take those of each frame; None for a network without label
+            contexts.
+        """
+        return None
+
+    def affinity_model(self, relation):
+        """Return a model of the logits that one relation gives pairs of labels.
+
+        Args:
+            relation: one of `affinity_relations`.
+
+        Returns:
+            `keras.Model` from images to two tensors: bool `(E,)`, which edges exist, and logits
+            `(B, E, L, L)` of the first and the second node's labels, as `viz.label_affinity` takes
+            them.
+
+        Raises:
+            ValueError: if the network has no such relation.
+        """
+        check_one_of("relation", relation, self.affinity_relations)
 
     # === Presets ===
 
