@@ -7,7 +7,7 @@ from typing import TypeVar
 import keras
 import numpy as np
 
-from keras_dpn.ops.warp import NO_LINK, check_flow
+from keras_dpn.ops.warp import INVALID_FLOW, check_flow
 
 Flow = Callable[[np.ndarray, np.ndarray], np.ndarray] | Iterable[tuple[np.ndarray, np.ndarray]]
 
@@ -54,7 +54,7 @@ def _windows(
             there, here = window[-1][0], current[0]
             link: Sequence[np.ndarray] | None = None
             if is_copy:
-                link = [np.full((*here.shape[:2], 2), NO_LINK, "float32")] * 2
+                link = [np.full((*here.shape[:2], 2), INVALID_FLOW, "float32")] * 2
             elif callable(flow):
                 link = flow(there, here), flow(here, there)
             elif pairs is not None:

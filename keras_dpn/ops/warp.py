@@ -10,7 +10,7 @@ from keras_dpn.ops.checks import check_one_of, known_values
 from keras_dpn.typing import Shape, Tensor
 
 # Pixels: flow of a pixel that has no partner in the other frame. It leads out of every image.
-NO_LINK = 1e6
+INVALID_FLOW = 1e6
 
 BOUNDARIES = ("zero", "clamp")
 INTERPOLATIONS = ("bilinear", "nearest")

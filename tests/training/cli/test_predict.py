@@ -9,7 +9,7 @@ from keras_dpn.inference import predict_probabilities
 from keras_dpn.io.images import read_image
 from keras_dpn.io.video import VideoWriter
 from training.cli import main
-from training.rundir.paths import load_classes, load_model
+from training.rundir.models import load_classes, load_model
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from keras_dpn.models import DPN, SpatialTemporalDPN
 from keras_dpn.presets.files import Card, write_preset
 from keras_dpn.segmenter import Segmenter
 from training.prediction.job import PredictionJob, predict
-from training.rundir.paths import load_classes, load_model
+from training.rundir.models import load_classes, load_model
 
 
 def save(path, size=(10, 8), seed=0):
