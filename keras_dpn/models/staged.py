@@ -129,7 +129,7 @@ class StagedModel(keras.Model):
 
     # === What it has learned about pairs of labels ===
 
-    def context_kernels(self):
+    def context_kernels(self) -> np.ndarray | None:
         """Return the filters that rate the labels around each label, by frame.
 
         Returns:
@@ -139,7 +139,7 @@ class StagedModel(keras.Model):
         """
         return None
 
-    def affinity_model(self, relation):
+    def affinity_model(self, relation: str) -> keras.Model:
         """Return a model of the logits that one relation gives pairs of labels.
 
         Args:
@@ -154,6 +154,7 @@ class StagedModel(keras.Model):
             ValueError: if the network has no such relation.
         """
         check_one_of("relation", relation, self.affinity_relations)
+        raise NotImplementedError  # a network with relations brings its own
 
     # === Presets ===
 
