@@ -67,7 +67,7 @@ class DeepLab(StagedModel):
     >>> model = DeepLab("largefov", num_classes=3, multiscale=True, width=0.0625)
     >>> model(keras.ops.zeros((1, 13, 9, 3))).shape
     (1, 13, 9, 3)
-    >>> model.stage_names
+    >>> model.head_names
     ('unary', 'multiscale', 'final')
     """
 
@@ -110,7 +110,7 @@ class DeepLab(StagedModel):
         context = {"fusion": "late", "normalize": True} if global_context else {}
         scores = class_scores(b11, features, dropout=dropout, **context)
         logits = Interp(_STRIDE, name="b11_interp")((scores, image))  # (B, H, W, L)
-        stages = {"unary": logits}
+        heads = {"unary": logits}
         if multiscale:
             channels = max(1, round(_BRANCH_WIDTH * width))
             scores = [_branch(x, "msc_image", channels, num_classes, dropout)]
@@ -118,26 +118,26 @@ class DeepLab(StagedModel):
                 own = _branch(taps[tap], f"msc_{tap}", channels, num_classes, dropout)
                 scores.append(Interp(stride, name=f"msc_{tap}_interp")((own, image)))
             logits = layers.Add(dtype="float32", name="msc_sum")([logits, *scores])
-            stages["multiscale"] = logits
+            heads["multiscale"] = logits
         if crf is not None:
             logits = MeanFieldCRF(**crf, name="crf")((logits, image))
-        stages["final"] = logits
-        super().__init__(image, stages, config)
+        heads["final"] = logits
+        super().__init__(image, heads, config)
 
-    def stage_model(self, stage):
-        """The network up to one stage, as a model that shares this one's weights.
+    def head_model(self, head):
+        """Return the network up to one head, as a model that shares this one's weights.
 
         Args:
-            stage: "unary", the trunk's classifier; "multiscale", with the branches' scores added;
+            head: "unary", the trunk's classifier; "multiscale", with the branches' scores added;
                 or "final", after the CRF if there is one.
 
         Returns:
             `keras.Model` from images to logits `(B, H, W, L)`.
 
         Raises:
-            ValueError: if the network has no such stage.
+            ValueError: if the network has no such head.
         """
-        return super().stage_model(stage)
+        return super().head_model(head)
 
 
 def field_of_view(fc6_kernel, fc6_dilation):

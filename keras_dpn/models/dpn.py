@@ -27,7 +27,7 @@ class DPN(StagedModel):
         o15(i, u) = softmax_u( ln o11(i, u) - o14(i, u) )                  (ICCV 2015, eq. 9)
 
     with o11 the unary probabilities (b1-b11), o12 their triple penalty (b12, eq. 8), o13 the label
-    contexts (b13: K filters a label) and o14 the smallest of the K (b14). `stage_model` gives the
+    contexts (b13: K filters a label) and o14 the smallest of the K (b14). `head_model` gives the
     network as it is after each of the paper's training stages, with the same weights.
 
     Args:
@@ -82,7 +82,7 @@ class DPN(StagedModel):
     >>> model = DPN(num_classes=3, width=0.125, trunk="large_fov", triple_window=5)
     >>> model(keras.ops.zeros((1, 13, 9, 3))).shape
     (1, 13, 9, 3)
-    >>> model.stage_names
+    >>> model.head_names
     ('unary', 'triple', 'contexts', 'final')
     """
 
@@ -148,11 +148,11 @@ class DPN(StagedModel):
             stages = {stage: to_image((x, image)) for stage, x in stages.items()}
         super().__init__(image, stages, config)
 
-    def stage_model(self, stage):
-        """The network up to one stage, as a model that shares this one's weights.
+    def head_model(self, head):
+        """Return the network up to one head, as a model that shares this one's weights.
 
         Args:
-            stage: "unary", ln o11; "triple", `ln o11 - o12`; "contexts", `ln o11 - o14` after the
+            head: "unary", ln o11; "triple", `ln o11 - o12`; "contexts", `ln o11 - o14` after the
                 first mean-field update; or "final", after the last.
 
         Returns:
@@ -160,9 +160,9 @@ class DPN(StagedModel):
             to a constant.
 
         Raises:
-            ValueError: if the network has no such stage.
+            ValueError: if the network has no such head.
         """
-        return super().stage_model(stage)
+        return super().head_model(head)
 
 
 def check_dpn_config(config):

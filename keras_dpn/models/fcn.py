@@ -119,8 +119,8 @@ class FCN(StagedModel):
             scores[tap] = layers.Conv2D(
                 num_classes, 1, use_bias=tap == taps[0], dtype="float32", name=f"b11_{tap}"
             )(x)
-        stages = {"final": _at_image(*_total(scores), image, padding)}
-        super().__init__(image, stages, config)
+        heads = {"final": _at_image(*_total(scores), image, padding)}
+        super().__init__(image, heads, config)
 
 
 def _features(maps, tap, padding):

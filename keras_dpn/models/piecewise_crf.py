@@ -26,7 +26,7 @@ from keras_dpn.models.vgg16 import BLOCKS, Preprocess
 from keras_dpn.ops.checks import check_one_of, check_positive_int
 from keras_dpn.ops.range_boxes import standardize_box
 
-_STAGES = ("unary", "field", "final")  # that aren't relations
+_HEADS = ("unary", "field", "final")  # that aren't relations
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -97,7 +97,7 @@ class PiecewiseCRF(StagedModel):
     >>> model = PiecewiseCRF(num_classes=3, relations=("above",), **small)
     >>> model.output.shape
     (None, None, None, 3)
-    >>> model.stage_names
+    >>> model.head_names
     ('unary', 'above', 'field', 'final')
     """
 
@@ -146,35 +146,35 @@ class PiecewiseCRF(StagedModel):
             maps["field"] = next(iter(maps.values()))
         else:
             maps["field"] = infer(unary_map, list(potentials.values()), config, name="mean_field")
-        stages = {
-            stage: Resize(name=f"{stage}_resize")((logits, image))  # (B, H, W, L)
-            for stage, logits in maps.items()
+        heads = {
+            head: Resize(name=f"{head}_resize")((logits, image))  # (B, H, W, L)
+            for head, logits in maps.items()
         }
-        stages["final"] = stages["field"]
+        heads["final"] = heads["field"]
         if crf is not None:
-            stages["final"] = MeanFieldCRF(**crf, name="crf")((stages["field"], image))
+            heads["final"] = MeanFieldCRF(**crf, name="crf")((heads["field"], image))
 
         # === Config ===
-        super().__init__(image, stages, config)
+        super().__init__(image, heads, config)
         self._potentials = potentials
         self._unary_maps = {"with": unary_map, "without": no_unary}
 
     @property
     def pieces(self):
         """Names of the potentials: "unary", if there, and the relations."""
-        return self.stage_names[: self.stage_names.index("field")]
+        return self.head_names[: self.head_names.index("field")]
 
-    def has_stage(self, stage):
-        """Whether `stage_model` knows the name: a stage, or some potentials joined by "+"."""
-        pieces = stage.split("+")
+    def has_head(self, head):
+        """Return whether `head_model` knows a name: a head, or some potentials joined by "+"."""
+        pieces = head.split("+")
         joined = len(set(pieces)) == len(pieces) > 1 and set(pieces) <= set(self.pieces)
-        return joined or super().has_stage(stage)
+        return joined or super().has_head(head)
 
-    def stage_model(self, stage):
-        """The network up to one stage, as a model that shares this one's weights.
+    def head_model(self, head):
+        """Return the network up to one head, as a model that shares this one's weights.
 
         Args:
-            stage: "unary" or a relation's name, the prediction from that potential alone: the unary
+            head: "unary" or a relation's name, the prediction from that potential alone: the unary
                 logits, or mean field without a unary potential; some of these joined, such as
                 "unary+above", mean field of those potentials; "field", of all (of a single one:
                 that alone); or "final", after the fully connected CRF if there is one.
@@ -183,17 +183,17 @@ class PiecewiseCRF(StagedModel):
             `keras.Model` from images to logits `(B, H, W, L)`, enlarged bilinearly from the map.
 
         Raises:
-            ValueError: if the network has no such stage.
+            ValueError: if the network has no such head.
 
         Example:
 
         >>> model = PiecewiseCRF(3, num_blocks=1, block6=((1, 8),), width=0.1)
-        >>> model.stage_model("unary+above").name
+        >>> model.head_model("unary+above").name
         'piecewise_crf_unary_above'
         """
-        pieces = stage.split("+")
-        if len(pieces) == 1 or not self.has_stage(stage):
-            return super().stage_model(stage)
+        pieces = head.split("+")
+        if len(pieces) == 1 or not self.has_head(head):
+            return super().head_model(head)
         logits = self._potentials_and_field(pieces)["logits"]
         return keras.Model(self.input, logits, name=f"{self.name}_{'_'.join(pieces)}")
 
@@ -345,10 +345,10 @@ def standardize_relations(relations):
             f"boxes, received {relations!r}."
         )
     for name in relations:
-        if not isinstance(name, str) or not name.isalnum() or name in _STAGES:
+        if not isinstance(name, str) or not name.isalnum() or name in _HEADS:
             raise ValueError(
                 "Invalid value for argument `relations`: expected names of letters and digits "
-                f"other than {', '.join(_STAGES)}, received {name!r}."
+                f"other than {', '.join(_HEADS)}, received {name!r}."
             )
     boxes = dict(relations) if isinstance(relations, dict) else {name: name for name in relations}
     if len(boxes) != len(relations):

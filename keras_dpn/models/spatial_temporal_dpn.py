@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_dpn.deprecation import renamed_argument
 from keras_dpn.layers import BlockMinPool, DynamicNodeLink, LocalConv3D, Resize
 from keras_dpn.models.dpn import (
     Guide,
@@ -201,37 +202,29 @@ class SpatialTemporalDPN(StagedModel):
         model.start_from(dpn)
         return model
 
-    def start_from(self, dpn):
-        """Take over the weights of a trained network for pictures.
+    @renamed_argument("dpn", "other")
+    def start_from(self, other):
+        """Take over the weights of a trained network for images, or of one for clips.
 
-        b13's filters look at the middle frame as they did, cut to or filled up with zeros to the
-        window here, and begin to look at the other frames from zero.
+        b13's filters of a network for images look at the middle frame as they did, cut to or filled
+        up with zeros to the window here, and begin to look at the other frames from zero.
 
         Args:
-            dpn: a `DPN` with the same trunk, classes, mixtures and pairwise part.
+            other: a `DPN` with the same trunk, classes, mixtures and pairwise part; or a
+                `SpatialTemporalDPN` with the same windows and number of frames, too.
 
         Raises:
             ValueError: if a layer of that network doesn't fit.
         """
-        theirs = {layer.name: layer for layer in dpn.layers if layer.weights}
-        ours = {layer.name: layer for layer in self.layers if layer.weights}
-        if theirs.keys() != ours.keys():
-            raise ValueError(
-                "Invalid value for argument `dpn`: expected a network with the same layers, but "
-                f"{', '.join(sorted(theirs.keys() ^ ours.keys()))} is in one of the two only."
-            )
-        values = {name: layer.get_weights() for name, layer in theirs.items()}
+        super().start_from(other)
+
+    def _weights_from(self, layers):
+        values = super()._weights_from(layers)
         if "b13" in values:
             kernel, bias = values["b13"]
-            values["b13"] = [self._over_frames(kernel), bias]
-        for name, layer in ours.items():
-            if [np.shape(value) for value in values[name]] != [w.shape for w in layer.weights]:
-                raise ValueError(
-                    f"Invalid value for argument `dpn`: its layer {name} has weights of other "
-                    "shapes than here; give both networks the same arguments."
-                )
-        for name, layer in ours.items():
-            layer.set_weights(values[name])
+            if kernel.shape[2] == self.num_classes:  # of one frame
+                values["b13"] = [self._over_frames(kernel), bias]
+        return values
 
     def _over_frames(self, kernel):
         """b13's filters for pictures, `(n, n, L, L K)`, as filters for the middle frame."""
@@ -241,30 +234,31 @@ class SpatialTemporalDPN(StagedModel):
         others = self.frames // 2 * kernel.shape[2]
         return np.pad(kernel, [(0, 0), (0, 0), (others, others), (0, 0)])
 
-    def split(self, stage="final"):
-        """Two models that together are this one, so that videos need each unary term only once.
+    @renamed_argument("stage", "heads")
+    def split(self, heads="final"):
+        """Return two models that together are this one: videos need each unary term only once.
 
         Args:
-            stage: one of `stage_names`, or several.
+            heads: one of `head_names`, or several.
 
         Returns:
             A model from frames `(B, T, H, W, 3)` to the unary term `(B, T, h, w, L)` and the guide
             `(B, T, h, w, 3)`, frame by frame; and one from a list of these two, the frames and,
-            where neighbours are linked by it, forward and backward flow, to the stage's logits, or
-            to a list of several stages'.
+            where neighbours are linked by it, forward and backward flow, to the head's logits, or
+            to a list of several heads'.
 
         Raises:
-            ValueError: if the network has no such stage.
+            ValueError: if the network has no such head.
         """
-        names = [stage] if isinstance(stage, str) else list(stage)
+        names = [heads] if isinstance(heads, str) else list(heads)
         for name in names:
-            check_one_of("stage", name, self.stage_names)
+            check_one_of("heads", name, self.head_names)
         terms = keras.Model(self._clip[0], self._terms, name=f"{self.name}_terms")
         inputs = [keras.Input(x.shape[1:], name=x.name) for x in (*self._terms, *self._clip)]
-        stages = self._field(*inputs)
-        logits = [stages[name] for name in names]
+        outputs = self._field(*inputs)
+        logits = [outputs[name] for name in names]
         field = keras.Model(
-            inputs, logits[0] if isinstance(stage, str) else logits, name=f"{self.name}_field"
+            inputs, logits[0] if isinstance(heads, str) else logits, name=f"{self.name}_field"
         )
         return terms, field
 

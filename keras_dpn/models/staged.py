@@ -1,10 +1,13 @@
-"""What the networks here have in common: outputs after each of their stages."""
+"""What the networks here have in common: heads, presets, checked arguments."""
 
 import difflib
 import inspect
 
 import keras
+import numpy as np
 
+from keras_dpn.deprecation import warn_renamed
+from keras_dpn.models.heads import ModelTraits, head_of
 from keras_dpn.models.preset import from_preset
 from keras_dpn.ops.checks import check_one_of
 from keras_dpn.presets.files import write_preset
@@ -20,17 +23,18 @@ class _Presets:
 
 
 class StagedModel(keras.Model):
-    """A functional network with logits after each of its stages; the last is its output.
-
-    `clip_frames`, frames that a network for clips spans, is None for images; `needs_flow` says
-    whether it takes the optical flow between them.
+    """A functional network with heads: logits after each of its parts; the last is its output.
 
     Args:
-        image: the network's input, `(B, H, W, 3)`.
-        stages: logits `(B, H, W, L)` by the stage's name, in the order of training; among them
+        image: the network's input, `(B, H, W, 3)`; a network for clips takes what it declares.
+        heads: logits `(B, H, W, L)` by the head's name, in the order of training; among them
             "final", the network's output.
         config: the constructor's arguments, for `get_config`; all but `name` and `input_shape`,
             which Keras has itself, become attributes.
+
+    Attributes:
+        clip_frames: how many frames a network for clips spans; None for images.
+        needs_flow: whether it takes the optical flow between the frames.
 
     Raises:
         TypeError: for an argument that the network's constructor doesn't have; `keras.Model`
@@ -44,37 +48,77 @@ class StagedModel(keras.Model):
         check_arguments(cls, kwargs)
         return super().__new__(cls, *args, **kwargs)
 
-    def __init__(self, image, stages, config):
-        super().__init__(image, stages["final"], name=config["name"])
+    def __init__(self, image, heads, config):
+        super().__init__(image, heads["final"], name=config["name"])
         for key, value in config.items():
             if key not in ("name", "input_shape"):
                 setattr(self, key, value)
         self._config = config
-        self._stages = stages
+        self._head_outputs = heads
+
+    # === Heads ===
 
     @property
-    def stage_names(self):
-        """Names of the network's stages in the order of training."""
-        return tuple(self._stages)
+    def heads(self):
+        """The network's heads, each a `Head` with name and title, in the order of training."""
+        return tuple(head_of(name) for name in self._head_outputs)
 
-    def has_stage(self, stage):
-        """Whether `stage_model` knows the name; some networks know more than `stage_names`."""
-        return stage in self._stages
+    @property
+    def head_names(self):
+        """The names of `heads`."""
+        return tuple(self._head_outputs)
 
-    def stage_model(self, stage):
-        """The network up to one stage, as a model that shares this one's weights.
+    def has_head(self, head):
+        """Return whether `head_model` knows a name; some networks know more than `head_names`."""
+        return head in self._head_outputs
+
+    def head_model(self, head):
+        """Return the network up to one head, as a model that shares this one's weights.
 
         Args:
-            stage: one of `stage_names`.
+            head: one of `head_names`.
 
         Returns:
             `keras.Model` from images to logits `(B, H, W, L)`.
 
         Raises:
-            ValueError: if the network has no such stage.
+            ValueError: if the network has no such head.
         """
-        check_one_of("stage", stage, self.stage_names)
-        return keras.Model(self.input, self._stages[stage], name=f"{self.name}_{stage}")
+        check_one_of("head", head, self.head_names)
+        return keras.Model(self.input, self._head_outputs[head], name=f"{self.name}_{head}")
+
+    # === Weights ===
+
+    def start_from(self, other):
+        """Take over the weights of a trained network with the same layers.
+
+        Args:
+            other: the network; its layers and this one's go together by their names.
+
+        Raises:
+            ValueError: if a layer is in one of the two only, or has weights of other shapes.
+        """
+        values = self._weights_from(_weighted_layers(other))
+        own = _weighted_layers(self)
+        if values.keys() != own.keys():
+            raise ValueError(
+                "Invalid value for argument `other`: expected a network with the same layers, but "
+                f"{', '.join(sorted(values.keys() ^ own.keys()))} is in one of the two only."
+            )
+        for name, layer in own.items():
+            if [np.shape(value) for value in values[name]] != [w.shape for w in layer.weights]:
+                raise ValueError(
+                    f"Invalid value for argument `other`: its layer {name} has weights of other "
+                    "shapes than here; give both networks the same arguments."
+                )
+        for name, layer in own.items():
+            layer.set_weights(values[name])
+
+    def _weights_from(self, layers):
+        """Return what each layer here takes over from another network's layers, by name."""
+        return {name: layer.get_weights() for name, layer in layers.items()}
+
+    # === Presets ===
 
     @classmethod
     def from_preset(cls, preset, num_classes=None, dtype=None, load_weights=True, **overrides):
@@ -101,12 +145,59 @@ class StagedModel(keras.Model):
 
     presets = _Presets()
 
+    # === Config ===
+
     def get_config(self):
         return dict(self._config)
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**config)
+
+    # === Deprecated names ===
+
+    @property
+    def stage_names(self):
+        """Deprecated, see `head_names`."""
+        warn_renamed("stage_names", "head_names")
+        return self.head_names
+
+    def stage_model(self, stage):
+        """Deprecated, see `head_model`."""
+        warn_renamed("stage_model", "head_model")
+        return self.head_model(stage)
+
+    def has_stage(self, stage):
+        """Deprecated, see `has_head`."""
+        warn_renamed("has_stage", "has_head")
+        return self.has_head(stage)
+
+    def __dir__(self):
+        # Keras reads every attribute of a model that it saves or loads.
+        return [name for name in super().__dir__() if name != "stage_names"]
+
+
+def traits(model):
+    """Return the heads of a model, and whether it takes clips and flow.
+
+    Args:
+        model: any `keras.Model`, not of `keras_dpn.models` alone.
+
+    Returns:
+        `ModelTraits`; without heads for a model of another library.
+
+    Example:
+
+    >>> traits(keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(5, 1)]))
+    ModelTraits(heads=(), clip_frames=None, needs_flow=False)
+    """
+    if not isinstance(model, StagedModel):
+        return ModelTraits()
+    return ModelTraits(model.heads, model.clip_frames, model.needs_flow)
+
+
+def _weighted_layers(model):
+    return {layer.name: layer for layer in model.layers if layer.weights}
 
 
 def check_arguments(cls, arguments):

@@ -5,12 +5,7 @@ from keras import layers
 
 from keras_dpn.layers import LocalConv2D, MeanFieldCRF, Resize
 from keras_dpn.models import DPN, FCN, ParseNet
-from keras_dpn.receptive_field import (
-    discrepancy_map,
-    effective_field,
-    map_size,
-    theoretical_field,
-)
+from keras_dpn.receptive_field import map_size, theoretical_field
 from tests.keras_dpn.support import gradients, without_values
 
 SIZE = (23, 31)
@@ -87,7 +82,7 @@ def test_global_layers_see_the_whole_image_and_say_so():
     assert "crf (MeanFieldCRF) looks at the whole image" in field.unlimited
 
 
-def test_unknown_kinds_see_the_whole_image_and_say_so():
+def test_unknown_types_see_the_whole_image_and_say_so():
     class Roll(layers.Layer):
         def call(self, x):
             return keras.ops.roll(x, 3, axis=1)
@@ -99,10 +94,10 @@ def test_unknown_kinds_see_the_whole_image_and_say_so():
     x = layers.Conv2D(2, 1, name="top")(Roll(name="roll")(image))
     field = theoretical_field(keras.Model(image, x), "top", (2, 2), (9, 9))
     everything = (-np.inf, np.inf)
-    assert field == (everything, everything, ("roll (Roll) is of a kind unknown here",))
+    assert field == (everything, everything, ("roll (Roll) is of an unknown type",))
     over_rows = layers.Softmax(axis=1, name="top")(image)
     field = theoretical_field(keras.Model(image, over_rows), "top", (2, 2), (9, 9))
-    assert field.unlimited == ("top (Softmax) is of a kind unknown here",)
+    assert field.unlimited == ("top (Softmax) is of an unknown type",)
 
 
 def test_shared_layers_count_at_their_last_call():
@@ -131,79 +126,6 @@ def test_skips_add_to_what_the_last_layers_see(layer, size):
     field = theoretical_field(model, layer, unit, image_size)
     assert not field.unlimited
     assert field.size == (size, size)
-
-
-def small_network():
-    image = keras.Input((None, None, 3), name="image")
-    x = layers.Conv2D(4, 3, padding="same", strides=2, name="conv")(image)
-    x = layers.Conv2D(2, 3, padding="same", name="top")(x)
-    return keras.Model(image, x)
-
-
-def test_a_patch_changes_the_unit_within_its_field_alone():
-    model, size = small_network(), (30, 40)
-    image = np.random.default_rng(0).integers(0, 256, (*size, 3), "uint8")
-    box = theoretical_field(model, "top", (7, 9), size).box(size)
-    everywhere = discrepancy_map(model, "top", image, (7, 9), patch=3, stride=2)
-    within = discrepancy_map(model, "top", image, (7, 9), patch=3, stride=2, within=box)
-    assert everywhere.shape == (15, 20) and everywhere.dtype == np.float32
-    np.testing.assert_allclose(everywhere, within, atol=1e-4)
-    y, x = np.indices(everywhere.shape) * 2 + 1
-    top, left, bottom, right = box
-    touched = (y + 2 > top) & (y - 1 < bottom) & (x + 2 > left) & (x - 1 < right)
-    np.testing.assert_array_equal(everywhere > 1e-3, touched)
-    one = discrepancy_map(model, "top", image, (7, 9), channel=1, patch=3, stride=2, batch_size=7)
-    assert (one <= everywhere + 1e-4).all() and one.max() > 0
-
-
-def test_a_covered_image_worked_out_by_hand():
-    """A unit that adds up the image changes by what the patch adds to it."""
-    image = keras.Input((4, 4, 1))
-    total = layers.Conv2D(1, 4, kernel_initializer="ones", name="top")(image)
-    pixels = np.arange(16, dtype="float32").reshape(4, 4, 1)
-    batches = []
-    settings = {"patch": 2, "stride": 2, "batch_size": 3}
-    model = keras.Model(image, total)
-    found = discrepancy_map(
-        model, "top", pixels, (0, 0), progress=lambda x: batches.extend(x) or x, **settings
-    )
-    noise = np.random.default_rng(0).uniform(0, 15, (2, 2, 1))
-    expected = [
-        [abs(noise.sum() - pixels[y : y + 2, x : x + 2].sum()) for x in (0, 2)] for y in (0, 2)
-    ]
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
-    assert [len(batch) for batch in batches] == [3, 1]
-
-
-def test_the_effective_field_is_a_share_of_the_theoretical():
-    changes = np.zeros((4, 5))
-    changes[1:3, 1:4] = 1.0
-    changes[1, 1] = 0.05
-    seen, share = effective_field(changes, (0, 0, 30, 40), stride=8, threshold=0.1)
-    assert seen.sum() == 5 and share == pytest.approx(5 * 64 / (30 * 40))
-    assert effective_field(changes, (8, 16, 24, 32), stride=8)[1] == 1.0
-    with pytest.raises(ValueError, match="dead"):
-        effective_field(np.zeros((2, 2)), (0, 0, 4, 4), 2)
-    with pytest.raises(ValueError, match="`threshold`"):
-        effective_field(changes, (0, 0, 4, 4), 8, threshold=1.0)
-    with pytest.raises(ValueError, match="`box`: no pixel"):
-        effective_field(changes, (4, 0, 4, 4), 8)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"layer": "fc7"}, "`layer`: expected one of .*image, conv, top; received 'fc7'"),
-        ({"unit": (0, 20)}, "`unit`: expected row and column of a map of 15x20"),
-        ({"channel": 2}, "`channel`: expected 0 to 1 of layer 'top', received 2"),
-        ({"patch": 0}, "`patch`"),
-        ({"image": np.zeros((30, 40))}, r"`image`: expected shape \(H, W, C\)"),
-    ],
-)
-def test_refuses(change, message):
-    arguments = {"layer": "top", "image": np.zeros((30, 40, 3)), "unit": (0, 0)} | change
-    with pytest.raises(ValueError, match=message):
-        discrepancy_map(small_network(), **arguments)
 
 
 def test_refuses_models_of_other_things():
