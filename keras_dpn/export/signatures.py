@@ -189,7 +189,7 @@ def _clip_signatures(model, outputs, max_pixels, jit_compile):
     logits = _traced(call, [*specs.values()], jit_compile)
 
     def clip_with_flow(frames, *flows):
-        frames = _checked_clip(frames, model.labels_of == "middle", max_pixels)
+        frames = _checked_clip(frames, model.output_frames == "center", max_pixels)
         return _answer(logits(frames, *flows), outputs)
 
     def clip(frames):
@@ -237,7 +237,7 @@ def _still(model, network):
         flows = {"forward_flow": nothing, "backward_flow": nothing}
         inputs = frames if model.linking == "static" else {"frames": frames, **flows}
         logits = network(inputs)
-        return [x[:, 0] for x in logits] if model.labels_of == "all" else logits
+        return [x[:, 0] for x in logits] if model.output_frames == "all" else logits
 
     return call
 

@@ -1,4 +1,7 @@
-"""The spatial-temporal Deep Parsing Network (journal version): clips instead of pictures."""
+"""The spatial-temporal Deep Parsing Network (journal version): clips instead of images."""
+
+import inspect
+from typing import Any
 
 import keras
 import numpy as np
@@ -6,21 +9,23 @@ from keras import layers, ops
 
 from keras_dpn.deprecation import renamed_argument
 from keras_dpn.layers import BlockMinPool, DynamicNodeLink, LocalConv3D, Resize
-from keras_dpn.models.dpn import (
-    Guide,
-    b12_settings,
-    check_dpn_config,
-    contexts_layer,
-    unary_term,
+from keras_dpn.models.dpn import DPN, Guide, check_dpn_config, contexts_layer, unary_term
+from keras_dpn.models.dpn_arguments import (
+    DEFAULTS,
+    DEPRECATED,
+    GroupedModel,
+    accept_flat_arguments,
+    complete_group,
+    merge_groups,
 )
-from keras_dpn.models.staged import StagedModel, check_input_shape
+from keras_dpn.models.staged import check_input_shape
 from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.node_links import check_frames
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-class SpatialTemporalDPN(StagedModel):
+class SpatialTemporalDPN(GroupedModel):
     """Deep Parsing Network over space and time: a Markov random field on the frames of a clip.
 
     The unary term is that of `DPN`, the same for all frames. Its random field spans K frames:
@@ -37,17 +42,13 @@ class SpatialTemporalDPN(StagedModel):
         frame_spacing: how far apart successive frames count where b12 compares positions, in pixels
             of the grid of the pairwise part. At 1 a pixel's neighbour in time would count less
             than any in space, as the position weight learns to favour what is further away.
-        labels_of: "middle", the labels of the clip's middle frame; or "all", of every frame.
-        width, trunk, fc6_kernel, fc6_dilation, fc_width, keep_pools, pool_size, unary_activation,
-            pairwise, mixtures, kernel, gate, color_weight, position_weight, scale, color_unit,
-            num_iterations, pairwise_stride, context_noise, dropout, global_context, output_stride,
-            skips, skip_width: as in `DPN`; each frame is a context of its own.
-        triple_window: spatial window of b12, in pixels of the grid of the pairwise part.
-        context_window: spatial window of b13's filters.
+        output_frames: "center", logits of the clip's center frame; or "all", of every frame.
+        **dpn: the other arguments of `DPN`; each frame is a global context of its own, and the
+            windows of `local_conv` and `contexts` (7) are spatial ones.
 
     Input shape:
         With linking "static" frames alone, else a dictionary:
-        "frames": `(B, T, H, W, 3)`, RGB, 0-255, uint8 or float, for any T; odd for the middle one.
+        "frames": `(B, T, H, W, 3)`, RGB, 0-255, uint8 or float, for any T; odd for the center one.
         "forward_flow": `(B, T-1, H, W, 2)`, (dx, dy) in pixels, from frame t to t+1.
         "backward_flow": `(B, T-1, H, W, 2)`, from frame t+1 to t.
 
@@ -55,73 +56,59 @@ class SpatialTemporalDPN(StagedModel):
         `(B, H, W, num_classes)`, or `(B, T, H, W, num_classes)` for all frames; float32 logits.
 
     Raises:
-        TypeError: for an argument that isn't one of these.
-        ValueError: for values out of these ranges, and clips without a middle frame.
+        TypeError: for an argument, or a key of one, that isn't one of these.
+        ValueError: for values out of these ranges, and clips without a center frame.
 
     Example:
 
-    >>> model = SpatialTemporalDPN(num_classes=3, width=0.125, trunk="large_fov", linking="static")
+    >>> model = SpatialTemporalDPN(3, linking="static", width=0.125, backbone="large_fov")
     >>> model(keras.ops.zeros((1, 3, 13, 9, 3))).shape
     (1, 13, 9, 3)
     """
 
+    passes_on_to = DPN
+    deprecated_arguments = DEPRECATED | {"labels_of": "output_frames"}
+
+    @accept_flat_arguments
     def __init__(
         self,
-        num_classes,
-        frames=3,
-        input_shape=(None, None, 3),
-        linking="flow",
-        link_threshold=1.0,
-        frame_spacing=10.0,
-        labels_of="middle",
-        width=1.0,
-        trunk="vgg16",
-        fc6_kernel=None,
-        fc6_dilation=None,
-        fc_width=None,
-        keep_pools=False,
-        pool_size=2,
-        unary_activation="softmax",
-        pairwise="contexts",
-        triple_window=50,
-        context_window=7,
-        mixtures=5,
-        kernel="squared_distance",
-        gate=True,
-        color_weight=1.0,
-        position_weight=0.0,
-        scale=1.0,
-        color_unit=32.0,
-        num_iterations=1,
-        pairwise_stride=1,
-        context_noise=0.01,
-        dropout=0.5,
-        global_context=False,
-        output_stride=8,
-        skips=(),
-        skip_width=96,
-        name="spatial_temporal_dpn",
-    ):
-        config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        num_classes: int,
+        frames: int = 3,
+        input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+        linking: str = "flow",
+        link_threshold: float = 1.0,
+        frame_spacing: float = 10.0,
+        output_frames: str = "center",
+        name: str = "spatial_temporal_dpn",
+        **dpn: Any,
+    ) -> None:
+        others = ("self", "__class__", "dpn")
+        own = {key: value for key, value in locals().items() if key not in others}
+        config = _dpn_defaults() | dpn | own
+        for group in DEFAULTS:
+            smaller = {"window": 7} if group == "contexts" else {}
+            config[group] = complete_group("SpatialTemporalDPN", group, config[group], **smaller)
+        pairwise, pairwise_stride = config["pairwise"], config["pairwise_stride"]
         check_dpn_config(config)
         check_input_shape(input_shape)
         check_frames(frames)
         check_one_of("linking", linking, ("flow", "static"))
-        check_one_of("labels_of", labels_of, ("middle", "all"))
+        check_one_of("output_frames", output_frames, ("center", "all"))
 
         # === Layers ===
         merge, split = MergeFrames(name="merge_frames"), SplitFrames(name="split_frames")
         # On a coarse grid the flow counts in its pixels: averaged over a cell, and divided.
         coarse = Guide(pairwise_stride, pairwise_stride, name="coarse_flow")
         link = DynamicNodeLink(frames, link_threshold / pairwise_stride, name="link")
-        window = (frames, *standardize_window(triple_window, 2))
+        window = (frames, *standardize_window(config["local_conv"]["window"], 2))
         spacing = (*standardize_spacing(frame_spacing, 1, "frame_spacing"), 1.0, 1.0)
-        b12 = LocalConv3D(window, spacing=spacing, name="b12", **b12_settings(config))
+        arguments = config["local_conv"] | {"window": window, "spacing": spacing}
+        b12 = LocalConv3D(**arguments, name="b12")
         stack = StackNeighbors(name="stack_neighbors")
         b13 = contexts_layer(config, frames)
-        b14 = BlockMinPool(mixtures, dtype="float32", name="b14")
+        b14 = BlockMinPool(config["contexts"]["mixtures"], dtype="float32", name="b14")
         b15 = layers.Identity(dtype="float32", name="b15")
-        middle = MiddleFrame(name="middle_frame")
+        center = MiddleFrame(name="middle_frame")
         to_image = Resize(factor=pairwise_stride, name="resize")
 
         # === Functional model ===
@@ -143,7 +130,7 @@ class SpatialTemporalDPN(StagedModel):
                     unary, unary, lambda q: b12((linked(q), colors))
                 )
             logits = unary
-            for i in range(num_iterations if pairwise else 0):
+            for i in range(config["num_iterations"] if pairwise else 0):
                 logits = mean_field_update(unary, logits, penalty)
                 if pairwise == "contexts" and i == 0:
                     stages["contexts"] = logits
@@ -152,8 +139,8 @@ class SpatialTemporalDPN(StagedModel):
 
         def on_frames(x, clip):
             """From the grid to those of the clip's frames that are asked for."""
-            if labels_of == "middle":
-                return to_image((middle(x), middle(clip)))
+            if output_frames == "center":
+                return to_image((center(x), center(clip)))
             return split((to_image((merge(x), merge(clip))), x))
 
         clip = keras.Input((None, *input_shape), name="frames")
@@ -177,13 +164,13 @@ class SpatialTemporalDPN(StagedModel):
 
     @classmethod
     def from_dpn(cls, dpn, frames=3, context_window=7, **arguments):
-        """A network that starts from a trained one for pictures.
+        """Return a network that starts from a trained one for images.
 
         Args:
             dpn: a `DPN`.
             frames: K, as in the constructor.
-            context_window: as in the constructor; None keeps the other network's.
-            arguments: of the constructor, instead of those of `dpn`.
+            context_window: window of b13's filters; None keeps the other network's.
+            **arguments: of the constructor, instead of those of `dpn`.
 
         Returns:
             `SpatialTemporalDPN` whose weights are those of `dpn`, see `start_from`.
@@ -191,14 +178,14 @@ class SpatialTemporalDPN(StagedModel):
         Example:
 
         >>> from keras_dpn.models import DPN
-        >>> dpn = DPN(num_classes=3, width=0.125, trunk="large_fov")
-        >>> SpatialTemporalDPN.from_dpn(dpn, linking="static").context_window
+        >>> dpn = DPN(num_classes=3, width=0.125, backbone="large_fov")
+        >>> SpatialTemporalDPN.from_dpn(dpn, linking="static").contexts["window"]
         7
         """
         config = {key: value for key, value in dpn.get_config().items() if key != "name"}
         if context_window is not None:
-            config["context_window"] = context_window
-        model = cls(**config | {"frames": frames} | arguments)
+            config = merge_groups(config, {"contexts": {"window": context_window}})
+        model = cls(**cls.updated_config(config, {"frames": frames, **arguments}))
         model.start_from(dpn)
         return model
 
@@ -206,11 +193,11 @@ class SpatialTemporalDPN(StagedModel):
     def start_from(self, other):
         """Take over the weights of a trained network for images, or of one for clips.
 
-        b13's filters of a network for images look at the middle frame as they did, cut to or filled
+        b13's filters of a network for images look at the center frame as they did, cut to or filled
         up with zeros to the window here, and begin to look at the other frames from zero.
 
         Args:
-            other: a `DPN` with the same trunk, classes, mixtures and pairwise part; or a
+            other: a `DPN` with the same backbone, classes, mixtures and pairwise part; or a
                 `SpatialTemporalDPN` with the same windows and number of frames, too.
 
         Raises:
@@ -227,8 +214,8 @@ class SpatialTemporalDPN(StagedModel):
         return values
 
     def _over_frames(self, kernel):
-        """b13's filters for pictures, `(n, n, L, L K)`, as filters for the middle frame."""
-        window = standardize_window(self.context_window, 2)
+        """Return b13's filters for images, `(n, n, L, L K)`, as filters for the center frame."""
+        window = standardize_window(self.contexts["window"], 2)
         for axis, size in enumerate(window):
             kernel = _resized(kernel, axis, size)
         others = self.frames // 2 * kernel.shape[2]
@@ -263,6 +250,12 @@ class SpatialTemporalDPN(StagedModel):
         return terms, field
 
 
+def _dpn_defaults():
+    """Return the defaults of the arguments of `DPN`."""
+    parameters = inspect.signature(DPN.__init__).parameters.values()
+    return {p.name: p.default for p in parameters if p.name != "self"}
+
+
 def _resized(kernel, axis, size):
     """Cuts an axis of a filter to another size, or fills it up with zeros, about its centre."""
     missing = size - kernel.shape[axis]
@@ -277,7 +270,7 @@ def _resized(kernel, axis, size):
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class MergeFrames(layers.Layer):
-    """Frames as a batch of pictures: `(B, T, ...)` to `(B T, ...)`."""
+    """Frames as a batch of images: `(B, T, ...)` to `(B T, ...)`."""
 
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -291,7 +284,7 @@ class MergeFrames(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class SplitFrames(layers.Layer):
-    """A batch of pictures as the clips it was before: `(B T, ...)` with `(B, T, ...)`."""
+    """A batch of images as the clips it was before: `(B T, ...)` with `(B, T, ...)`."""
 
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -307,7 +300,7 @@ class SplitFrames(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class StackNeighbors(layers.Layer):
-    """Linked frames as pictures of many channels: `(B, T, h, w, K, L)` to `(B T, h, w, K L)`."""
+    """Linked frames as images of many channels: `(B, T, h, w, K, L)` to `(B T, h, w, K L)`."""
 
     def call(self, x):
         batch, time, height, width, _, _ = ops.shape(x)
@@ -320,7 +313,7 @@ class StackNeighbors(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class MiddleFrame(layers.Layer):
-    """The frame in the middle of each clip: `(B, T, ...)` to `(B, ...)`."""
+    """The center frame of each clip: `(B, T, ...)` to `(B, ...)`."""
 
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -328,9 +321,9 @@ class MiddleFrame(layers.Layer):
     def call(self, x):
         if x.shape[1] is not None and x.shape[1] % 2 == 0:
             raise ValueError(
-                "SpatialTemporalDPN with labels_of='middle' expects clips with a frame in the "
-                f"middle, an odd number of them, received {x.shape[1]}. Build it with "
-                "labels_of='all' for clips of any length."
+                "SpatialTemporalDPN with output_frames='center' expects clips with a frame in "
+                f"the center, an odd number of them, received {x.shape[1]}. Build it with "
+                "output_frames='all' for clips of any length."
             )
         return x[:, ops.shape(x)[1] // 2]
 
