@@ -12,9 +12,9 @@ import h5py
 import keras
 import numpy as np
 
-from keras_dpn import __version__
 from keras_dpn.classes import Classes
 from keras_dpn.files import written_whole
+from keras_dpn.version import __version__
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # as keras.saving.load_model reads them
 METADATA, CLASSES, CARD = "metadata.json", "classes.json", "README.md"

@@ -1,14 +1,15 @@
 """The command `keras-dpn`: its subcommands, and how each of them starts and ends.
 
-Importing this module, or one of a subcommand, imports neither Keras nor TensorFlow, so that `--help`
-answers at once: what a subcommand needs is imported in its `main`.
+Importing this module, or one of a subcommand, imports neither Keras nor TensorFlow, so that
+`--help` answers at once: what a subcommand needs is imported in its `main`.
 """
 
 import difflib
 import importlib
 import logging
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 PROGRAM = "keras-dpn"
@@ -57,13 +58,16 @@ def main(args: Sequence[str] | None = None) -> int:
     0 after success, 2 after a mistake of the user's, which is one line on stderr, 130 after Ctrl-C.
     """
     args = list(sys.argv[1:] if args is None else args)
-    if not args or args[0] in ("-h", "--help"):
-        print(usage())
-        return 0
-    name, *rest = args
-    if name not in COMMANDS:
-        return _fail(f"{PROGRAM}: no command {name!r}{nearest(name, COMMANDS)}")
-    return guarded(lambda: _run(name, rest), name)
+    try:
+        if not args or args[0] in ("-h", "--help"):
+            print(usage())
+            return 0
+        name, *rest = args
+        if name not in COMMANDS:
+            return _fail(f"{PROGRAM}: no command {name!r}{nearest(name, COMMANDS)}")
+        return guarded(lambda: _run(name, rest), name)
+    except BrokenPipeError:
+        return _without_reader()
 
 
 def usage() -> str:
@@ -81,9 +85,10 @@ def usage() -> str:
     return "\n".join(lines)
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the one that was probably meant."""
-    close = difflib.get_close_matches(name, list(known), 1)
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 1)
     return f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(known)}."
 
 
@@ -104,11 +109,19 @@ def guarded(function: Callable[[], int | None], name: str) -> int:
             raise
         extras = COMMANDS[name].extras
         return _fail(f"{PROGRAM} {name} needs {error.name}: pip install 'keras-dpn[{extras}]'")
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as error:
         return _fail(f"error: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+
+
+def _without_reader() -> int:
+    """End quietly where nobody reads on, as in `keras-dpn --help | head`."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _run(name: str, args: list[str]) -> int | None:

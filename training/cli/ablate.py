@@ -1,15 +1,11 @@
-"""Trains the rows of a sweep and compares them in one table.
+"""Train the rows of a sweep and compare them in one table.
 
-    python -m training.ablate dpn_windows_scenes --work-dir DIR --seeds 0 1 2
-
-What rows begin with alike is trained once; stopped, the same command carries on. DIR receives the
-runs (runs/ROW_seedSEED), their evaluations, and after each of them the table, ablation.md and
-ablation.json, of which `python -m training.report DIR` makes a page. Runs that are there already
-stand for rows, each for its own seed:
-
+    keras-dpn ablate dpn_windows_scenes --work-dir DIR --seeds 0 1 2
     keras-dpn ablate networks_camvid --work-dir DIR --data-dir CAMVID --reuse joint=RUN2
 
-Sweeps: training/configs/sweeps.
+What the rows have in common at their beginning is trained once; after an interruption the same
+command continues. DIR receives the runs (runs/ROW_seedSEED), their evaluations, and after each of
+them the table, ablation.md and ablation.json, of which `keras-dpn report DIR` makes a page.
 """
 
 from pathlib import Path
@@ -22,28 +18,29 @@ from ..sweeps.definitions import SWEEPS
 
 def main(
     sweep: Positional[Literal[*SWEEPS]],
+    /,
     *,
     work_dir: Path,
     data_dir: Path | None = None,
     weights: str | None = None,
     seeds: tuple[int, ...] = (0,),
     split: str = "val",
-    trained: tuple[str, ...] = (),
-    block: int = 1,
+    reuse: tuple[str, ...] = (),
+    block_size: int = 1,
     devices: str = "all",
 ) -> None:
-    """Trains the rows of a sweep and compares them in one table.
+    """Train the rows of a sweep and compare them in one table.
 
     Args:
-        sweep: one of training/configs/sweeps.
+        sweep: which rows.
         work_dir: receives the runs, their evaluations and the table.
-        data_dir: directory of the data set; those that are generated need none.
-        weights: what fills the networks first, as for training.train.
+        data_dir: directory of the dataset; generated ones need none.
+        weights: what fills the networks first, as for `keras-dpn train`.
         seeds: each row is trained with each of them.
         split: the rows are scored on.
-        trained: rows that have a run already, as ROW=RUN or ROW=RUN:STAGE.
-        block: of the bootstrap: draw so many successive images together.
-        devices: all, or cpu:2, as for training.train.
+        reuse: rows that have a run already, each for its own seed, as ROW=RUN or ROW=RUN:STAGE.
+        block_size: resample blocks of N successive images, as `keras-dpn compare`.
+        devices: all, or cpu:2, as for `keras-dpn train`.
     """
     from ..sweeps.runner import ablate, read_trained
 
@@ -55,7 +52,7 @@ def main(
         split=split,
         data_dir=data_dir,
         weights=weights,
-        trained=read_trained(trained, rows, seeds),
-        block=block,
+        trained=read_trained(reuse, rows, seeds),
+        block=block_size,
         devices=devices,
     )

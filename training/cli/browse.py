@@ -1,8 +1,8 @@
-"""Shows what the network sees: augmented training pictures beside their labels.
+"""Show what a network sees in training: augmented images next to their labels.
 
-    python -m training.browse camvid --data-dir DIR --out sheet.png --crop 240 320
+    keras-dpn browse camvid --data-dir DIR --out sheet.png --crop 240 320
 
-writes them as one sheet: what training with that seed sees in that epoch.
+Writes a contact sheet of what training with that seed sees in that epoch.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ def main(
     split: str = "train",
     crop: tuple[int, int] | None = None,
     scale: tuple[float, float] = (0.75, 1.5),
-    mirror: bool = True,
+    horizontal_flip: bool = True,
     brightness: float = 0.1,
     contrast: float = 0.2,
     saturation: float = 0.2,
@@ -30,23 +30,23 @@ def main(
     seed: int = 0,
     epoch: int = 0,
 ) -> None:
-    """Writes a contact sheet of augmented training pictures beside their labels.
+    """Write a contact sheet of augmented training images next to their labels.
 
     Args:
-        dataset: how to read it.
-        data_dir: directory of the data set; those that are generated need none.
+        dataset: its layout.
+        data_dir: its directory; generated ones need none.
         out: the PNG file to write.
         split: which split.
-        crop: height and width of the pictures; those of the first by default.
-        scale: smallest and largest random resize.
-        mirror: swap left and right one time in two.
+        crop: height and width of the images; by default those of the first.
+        scale: smallest and largest factor of the random resize.
+        horizontal_flip: flip every second image, at random.
         brightness: largest shift, as a fraction of 255.
         contrast: largest relative change.
         saturation: largest relative change.
         rows: rows of the sheet.
-        columns: pairs in a row.
+        columns: pairs per row.
         seed: the training run's seed.
-        epoch: the epoch to look at; the same seed and epoch show what training sees.
+        epoch: the epoch to show.
     """
     import os
 
@@ -63,7 +63,7 @@ def main(
     if rows < 1 or columns < 1:
         raise ValueError(f"Expected `rows` and `columns` from 1 up, got {rows} and {columns}.")
     crop = crop or data.read(examples[0])[1].shape
-    augmentation = Augmentation(crop, scale, mirror, brightness, contrast, saturation)
+    augmentation = Augmentation(crop, scale, horizontal_flip, brightness, contrast, saturation)
     batches = train_dataset(
         data,
         split,

@@ -1,11 +1,11 @@
-"""Compares evaluations of the same images: which differences in mIoU are more than chance.
+"""Compare evaluations of the same images: which differences in mIoU are more than chance.
 
-    python -m training.evaluate --work-dir runs/a --each-stage
-    python -m training.evaluate --work-dir runs/b --each-stage
-    python -m training.compare runs/a:contexts runs/b:contexts runs/b:joint
+    keras-dpn evaluate runs/a --per-stage
+    keras-dpn evaluate runs/b --per-stage
+    keras-dpn compare runs/a:contexts runs/b:contexts runs/b:joint
 
-prints a table of each one against the first, with the interval of a paired bootstrap over the
-images, and the images that changed most.
+Prints a table of each evaluation against the first, with the interval of a paired bootstrap over
+the images, and the images that changed most.
 """
 
 from pathlib import Path
@@ -16,27 +16,29 @@ from tyro.conf import Positional
 
 
 def main(
-    runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN[:STAGE] ...")],
+    runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN[:HEAD] ...")],
+    /,
+    *,
     split: str = "val",
-    block: int = 1,
-    samples: int = 10_000,
+    block_size: int = 1,
+    resamples: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
-    changed: int = 3,
+    num_images: int = 3,
     out: Path | None = None,
 ) -> None:
-    """Compares evaluations of the same images, each one with the first.
+    """Compare evaluations of the same images, each one with the first.
 
     Args:
-        runs: two or more directories of runs, or JSON files of training.evaluate; RUN:STAGE is one
-            stage of it, by default the last.
-        split: of a run's evaluations, the one on this split.
-        block: draw so many successive images together; for the frames of a film, as many as are
+        runs: two or more directories of runs, or JSON files of `keras-dpn evaluate`; RUN:HEAD is
+            one head, or stage of training, of the evaluation, by default the last.
+        split: the split of the runs' evaluations.
+        block_size: resample blocks of N successive images; for video frames, about as many as are
             alike.
-        samples: draws of the bootstrap.
+        resamples: resamples of the bootstrap.
         confidence: of the interval, between 0 and 1.
-        seed: of the draws.
-        changed: show so many images that gained most, and as many that lost most; 0: none.
+        seed: of the resamples.
+        num_images: show the N images that gained most and the N that lost most.
         out: JSON file to write, with the scores of every image.
     """
     from rich.console import Console
@@ -47,12 +49,12 @@ def main(
     if len(runs) < 2:
         raise ValueError(f"Expected two evaluations or more to compare, received {len(runs)}.")
     first, *others = (load_counts(text, split) for text in runs)
-    options = {"block": block, "samples": samples, "confidence": confidence, "seed": seed}
+    options = {"block": block_size, "samples": resamples, "confidence": confidence, "seed": seed}
     found = {other.title: compare(first, other, **options) for other in others}
     if out is not None:
         write_json(out, {"first": first.title, "split": split, **options, "compared": found})
     console = Console()
     title = f"{len(first.names)} images of {split}: against {first.title}"
     console.print(comparison_table(title, first.title, found, confidence))
-    for other, result in found.items() if changed else ():
-        console.print(change_table(f"{first.title} → {other}", result["images"], changed))
+    for other, result in found.items() if num_images else ():
+        console.print(change_table(f"{first.title} → {other}", result["images"], num_images))

@@ -1,24 +1,30 @@
-"""Searches the settings of a fully connected CRF that suit a trained model best.
+"""Search the settings of a fully connected CRF that suit a trained network best.
 
-    python -m training.crf_search --work-dir runs/demo --split val --images 100
+    keras-dpn crf-search runs/demo --split val --num-images 100
 
-goes from coarse to fine over the weight w1 and the widths sigma_alpha and sigma_beta of the
-bilateral kernel (DeepLab v1, section 5). It writes RUN/crf.json, which `training.evaluate --crf`
-and `MeanFieldCRF(**settings)` read, all scores as RUN/crf_search.json, and a heat map beside it.
-What the network answers and how each setting scores is kept: a stopped search goes on.
+Searches from coarse to fine over the weight w1 and the widths sigma_alpha and sigma_beta of the
+bilateral kernel (DeepLab v1, section 5). Writes RUN/crf.json, which `keras-dpn evaluate --crf` and
+`MeanFieldCRF(**settings)` read, all scores as RUN/crf_search.json, and a heat map next to it. Each
+setting takes as long as the CRF on all images; the coarse grid has 27 settings, the paper's 288,
+and each round adds 26. The network's predictions and the scores are kept, so that an interrupted
+search continues.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from .options import Dataset, DatasetOptions
 
 
 def main(
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")],
+    /,
     *,
-    work_dir: Path,
-    dataset: str | None = None,
-    data_dir: Path | None = None,
-    split: str = "val",
-    images: int = 100,
+    data: Dataset = DatasetOptions(),
+    num_images: int = 100,
     stage: str | None = None,
     grid: Literal["coarse", "paper"] = "coarse",
     w1: tuple[float, ...] = (),
@@ -29,24 +35,19 @@ def main(
     sigma_gamma: float = 3.0,
     num_iterations: int = 10,
 ) -> None:
-    """Searches the fully connected CRF that suits a trained model best and writes crf.json.
-
-    Each setting takes as long as the CRF on all images; the coarse grid has 27 settings, the
-    paper's 288, and each round adds 26. A search that was stopped goes on where it was.
+    """Search the fully connected CRF that suits a trained network best and write crf.json.
 
     Args:
-        work_dir: directory of the training run; receives crf.json, crf_search.json, crf_search.png
-            and, in crf_search/, the network's answers.
-        dataset: one of `training.data.NAMES`; that of the run by default.
-        data_dir: directory of the data set; scenes needs none.
-        split: train or val.
-        images: how many images, evenly spaced over the split.
-        stage: take the best model of this stage of training, at its output, not the final model.
-        grid: the values to start with: few and far between, or those of the DeepLab paper.
+        run: directory of the training run; receives crf.json, crf_search.json, crf_search.png and,
+            in crf_search/, the network's predictions.
+        data: the dataset.
+        num_images: how many images, evenly spaced over the split.
+        stage: take the best model of this stage of training instead of the final one.
+        grid: the values to start with: a few, or those of the DeepLab paper.
         w1: weights of the bilateral kernel, instead of the grid's.
         sigma_alpha: its widths in pixels, instead of the grid's.
-        sigma_beta: its widths in steps of 0 to 255, instead of the grid's.
-        rounds: how often to go on with half the steps around the best setting.
+        sigma_beta: its widths in intensity levels of 0 to 255, instead of the grid's.
+        rounds: how often to continue with half the steps around the best setting.
         w2: weight of the spatial kernel.
         sigma_gamma: its width in pixels.
         num_iterations: mean-field iterations.
@@ -73,21 +74,24 @@ def main(
     check_crf(fixed)
     if rounds < 0:
         raise ValueError(f"Invalid value for argument `rounds`: expected 0 or more, not {rounds}.")
-    data = run_dataset(work_dir, dataset, data_dir)
-    source = (work_dir if stage is None else stage_dir(work_dir, stage)) / MODEL
-    load = functools.partial(predict_head, work_dir, stage)
-    folder = work_dir / "crf_search" / (stage or "final")
-    files = keep_answers(data, split, images, folder, source, load)
-    path = work_dir / "crf_search.json"
-    about = {"dataset": data.name, "split": split, "stage": stage}
-    record = search(files, data.classes, path, axes=axes, rounds=rounds, fixed=fixed, about=about)
+    dataset = run_dataset(run, data.dataset, data.data_dir)
+    source = (run if stage is None else stage_dir(run, stage)) / MODEL
+    load = functools.partial(predict_head, run, stage)
+    folder = run / "crf_search" / (stage or "final")
+    files = keep_answers(dataset, data.split, num_images, folder, source, load)
+    path = run / "crf_search.json"
+    about = {"dataset": dataset.name, "split": data.split, "stage": stage}
+    record = search(
+        files, dataset.classes, path, axes=axes, rounds=rounds, fixed=fixed, about=about
+    )
     best, baseline = record["best"], record["baseline"]["miou"]
-    write_json(work_dir / "crf.json", {**fixed, "bilateral": best["bilateral"]})
+    write_json(run / "crf.json", {**fixed, "bilateral": best["bilateral"]})
     tried = [(row["bilateral"], row["miou"]) for row in record["settings"]]
     content = viz.figure_png(viz.plot_crf_search(tried, baseline))
     picture = path.with_suffix(".png")
     write_atomically(picture, lambda temporary: temporary.write_bytes(content))
-    print(f"mean IoU on {len(files)} images of {split}: {100 * baseline:.2f}% without a CRF")
+    print(f"{len(files)} images of {data.split}: mean IoU {100 * baseline:.2f}% without a CRF")
     weight, alpha, beta = best["bilateral"]
-    print(f"{100 * best['miou']:.2f}% at w1 {weight:g}, sigma_alpha {alpha:g}, sigma_beta {beta:g}")
-    print(f"written: {work_dir / 'crf.json'}, {path}, {picture}")
+    found = f"{100 * best['miou']:.2f}%"
+    print(f"{found} at w1 {weight:g}, sigma_alpha {alpha:g}, sigma_beta {beta:g}")
+    print(f"written: {run / 'crf.json'}, {path}, {picture}")

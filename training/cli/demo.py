@@ -1,17 +1,17 @@
-"""A web page on which one drops a picture or a video and looks at its labels.
+"""Serve a web page that labels an image or a video dropped on it.
 
-python -m training.demo [MODEL]
+    keras-dpn demo
+    keras-dpn demo runs/mine --port 8000
 
-Then open http://127.0.0.1:7860. MODEL is a preset, the directory of a training run, or an exported
-model, as saved_models/scenes, whose slider between the stages is there if it was exported with
-`--outputs stages`. Needs gradio (`pip install '.[demo]'`).
+Then open http://127.0.0.1:7860. The model may be an exported one too; the page has a slider over
+its heads if it was exported with `--outputs stages`.
 """
 
 from pathlib import Path
 
 from tyro.conf import Positional
 
-from ..demo.app import DEFAULT, MAX_PIXELS
+from ..demo import DEFAULT, MAX_PIXELS
 
 
 def main(
@@ -24,17 +24,17 @@ def main(
     max_megabytes: float = 20,
     max_pixels: int = MAX_PIXELS,
 ) -> None:
-    """Shows a model's labels on a web page, until Ctrl-C.
+    """Serve a web page that labels images and videos, until Ctrl-C.
 
     Args:
         model: a preset, the directory of a training run, or an exported model, saved_models/NAME
             or one of its versions.
-        host: address to listen on; 0.0.0.0 lets other machines in, whoever they are.
+        host: address to listen on; 0.0.0.0 admits every machine that reaches this one.
         port: where to listen; 0 for any that is free.
-        examples: folder of pictures to pick from; generated scenes by default, if the model's
-            classes are theirs.
+        examples: folder of images to choose from; by default generated scenes, if the model knows
+            their classes.
         max_megabytes: larger files are refused.
-        max_pixels: larger pictures are shrunk to so many.
+        max_pixels: larger images are downsampled to at most N pixels.
     """
     import threading
 

@@ -1,58 +1,56 @@
-"""Exports the model of a training run for production.
+"""Export a trained network for production.
 
-python -m training.export --model runs/street --out saved_models/street --check street.jpg
+    keras-dpn export --model runs/street --out saved_models/street --verify-with street.jpg
 
-A SavedModel for TensorFlow Serving by default; `--formats saved_model litert onnx` writes files for
-phones (LiteRT) and for ONNX Runtime beside it. See saved_models/README.md and docs/serving.md.
+Writes a SavedModel for TensorFlow Serving, OUT/VERSION; `--formats saved_model litert onnx` also
+writes files for phones (LiteRT) and for ONNX Runtime. See saved_models/README.md and
+docs/serving.md.
 """
 
 from pathlib import Path
 from typing import Literal
 
-from keras_dpn.export.saved_model import MAX_PIXELS
-
-from ..export.exporter import Format, Output
-from .options import Model
+from ..export import Format, Output
 
 
 def main(
     *,
-    model: Model,
+    model: str,
     out: Path,
     formats: tuple[Format, ...] = ("saved_model",),
     outputs: tuple[Output, ...] = ("labels",),
     version: int | None = None,
-    keep: int | None = None,
+    keep_versions: int | None = None,
     image_size: tuple[int, int] | None = None,
     longest_side: int | None = None,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int = 2**22,
     precision: Literal["float16", "bfloat16"] | None = None,
     jit_compile: bool = False,
-    representative: Path | None = None,
-    check: Path | None = None,
+    calibration_images: Path | None = None,
+    verify_with: Path | None = None,
 ) -> None:
-    """Writes a trained model to the next version, `<out>/<number>/`, and to files beside it.
+    """Export a trained network for production.
 
     Args:
-        model: a preset, as dpn_camvid, or the directory of the training run.
+        model: a preset, or the directory of a training run.
         out: directory of the exported model, for example saved_models/street.
-        formats: saved_model, `<out>/<number>/` for TensorFlow Serving; litert, `<out>/model.tflite`
-            for phones, or litert_float16, litert_dynamic, litert_int8 with smaller weights; onnx,
-            `<out>/model.onnx`. The files are overwritten.
-        outputs: what the SavedModel answers: labels, probabilities, overlay, label_png, classes,
+        formats: saved_model, OUT/VERSION for TensorFlow Serving; litert, OUT/model.tflite for
+            phones, or litert_float16, litert_dynamic, litert_int8 with smaller weights; onnx,
+            OUT/model.onnx. Files of an earlier export are replaced.
+        outputs: what the SavedModel returns: labels, probabilities, overlay, label_png, classes,
             stages.
-        version: the number; one more than the highest there if not given.
-        keep: how many older versions stay; all if not given.
-        image_size: height and width to which pictures are resized; the graph has this fixed size.
-        longest_side: of the SavedModel: pictures with a longer side than this are shrunk to it.
-        max_pixels: of the SavedModel: the most that a picture may have.
-        precision: of the SavedModel: float16 or bfloat16.
-        jit_compile: of the SavedModel: whether XLA compiles the model.
-        representative: for litert_int8, a folder of pictures as the device will see them; the
-            first hundred are looked at.
-        check: a picture: loads the exports without Keras and compares what each says about the
-            picture with what the model says. A network for clips sees the picture move to the
-            right.
+        version: number of the version; by default one more than the highest in OUT.
+        keep_versions: keep the N latest older versions; by default all.
+        image_size: height and width to which images are resized; the graph has this fixed size.
+        longest_side: of the SavedModel: images with a longer side are downsampled to it.
+        max_pixels: of the SavedModel: images with more pixels are refused.
+        precision: of the SavedModel.
+        jit_compile: of the SavedModel: whether XLA compiles it.
+        calibration_images: for litert_int8, a folder of images such as the device will see; the
+            first hundred are used.
+        verify_with: an image: load the exports without Keras and compare what each of them
+            predicts for the image with what the network predicts. A network for clips sees the
+            image move to the right.
     """
     from keras_dpn.export import export
     from keras_dpn.inference.loading import load_trained
@@ -76,10 +74,10 @@ def main(
 
     if image_size is not None and longest_side is not None:
         raise ValueError("--image-size and --longest-side: expected one of them at most.")
-    if ("litert_int8" in formats) != (representative is not None):
-        raise ValueError("--representative: expected a folder with litert_int8, none without.")
-    image = None if check is None else read_image(check)
-    pictures = None if representative is None else representative_pictures(representative)
+    if ("litert_int8" in formats) != (calibration_images is not None):
+        raise ValueError("--calibration-images: expected a folder with litert_int8, none without.")
+    image = None if verify_with is None else read_image(verify_with)
+    pictures = None if calibration_images is None else representative_pictures(calibration_images)
     trained = load_trained([model])
     [network], classes = trained.models, trained.classes
     if "saved_model" in formats:
@@ -87,7 +85,7 @@ def main(
             network,
             out,
             version=version,
-            keep=keep,
+            keep=keep_versions,
             description=describe(find(model)),
             classes=classes.to_json(),
             outputs=outputs,

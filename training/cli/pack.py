@@ -1,9 +1,9 @@
-"""Packs a data set into shards: a few large TFRecord files instead of many small ones.
+"""Pack a dataset into shards: a few large TFRecord files instead of many small ones.
 
-    python -m training.pack voc --data-dir VOC --out SHARDS
+    keras-dpn pack voc --data-dir VOC --out SHARDS
+    keras-dpn train dpn/voc --data.dataset shards --data-dir SHARDS --work-dir RUN
 
-Stopped, the same command carries on: whole shards are kept. What they hold, and how they are
-trained from: training/data/shards.py.
+After an interruption the same command continues: complete shards are kept.
 """
 
 from pathlib import Path
@@ -22,14 +22,14 @@ def main(
     examples_per_shard: int = 500,
     processes: int | None = None,
 ) -> None:
-    """Packs a data set into TFRecord shards, to be read as the data set "shards".
+    """Pack a dataset into TFRecord shards, to be read as the dataset "shards".
 
     Args:
-        dataset: how to read it; of clips the labelled frames are packed, as pictures.
-        data_dir: directory of the data set; those that are generated need none.
-        out: the directory to write; made where there is none.
-        examples_per_shard: in all shards but the last.
-        processes: how many pack at the same time; one a processor by default.
+        dataset: its layout; of clips the labelled frames are packed, as images.
+        data_dir: its directory; generated ones need none.
+        out: directory for the shards.
+        examples_per_shard: of every shard but the last.
+        processes: how many pack at the same time; by default one per processor.
     """
     from ..data.shards.writer import pack
 

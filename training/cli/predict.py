@@ -1,73 +1,58 @@
-"""Labels pictures and videos with a trained model.
+"""Label images and videos.
 
-    python -m training.predict photos/ film.mp4 --model runs/demo --out labelled --overlay
+    keras-dpn predict photos/ drive.mp4 --model dpn_scenes --out labelled --overlay
 
-writes labels/NAME.png (a palette PNG: its values are the labels), and on request overlays/NAME.png,
-stages/NAME.png and probabilities/NAME.npz. Stopped, the same command with --resume carries on. Of a
-video it writes videos/NAME.mp4, which shows it beside its labels, videos/NAME.json with its
-temporal consistency, and on request overlays/NAME.mp4, or with --frames labels/NAME/000123.png
-instead of videos/NAME.mp4.
+Writes labels/NAME.png, a palette PNG whose values are the labels, and on request overlays/NAME.png,
+heads/NAME.png and probabilities/NAME.npz. Of a video it writes videos/NAME.mp4, the video next to
+its labels, videos/NAME.json with its temporal consistency, and on request overlays/NAME.mp4, or
+with --save-frames labels/NAME/000123.png instead of videos/NAME.mp4. Files that can't be read, and
+broken frames, are skipped and named at the end; the exit code is then 2. After an interruption the
+same command with --resume continues.
 """
 
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from tyro.conf import Positional
 
-from .options import Models, Precision
+from .options import Inference, InferenceOptions, Models
 
 
 def main(
-    paths: Positional[tuple[Path, ...]],
+    images: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGES ...")],
     /,
     *,
     model: Models,
     out: Path,
-    stages: bool = False,
+    inference: Inference = InferenceOptions(memory_gib=4.0),
+    heads: bool = False,
     probabilities: bool = False,
     overlay: bool = False,
-    scales: tuple[float, ...] = (1.0,),
-    mirror: bool = False,
-    tile: int | None = None,
-    memory: float = 4.0,
-    precision: Precision = "float32",
-    crf: Path | None = None,
     keep_size: bool = False,
-    frames: bool = False,
-    as_video: bool = False,
+    save_frames: bool = False,
+    image_sequence: bool = False,
     resume: bool = False,
 ) -> None:
-    """Labels pictures and videos with a trained model.
-
-    Writes labels/NAME.png under the output directory: a palette PNG whose values are the labels.
-    Of a video it writes videos/NAME.mp4, the video beside its labels, at a size for a screen, and
-    videos/NAME.json with its temporal consistency. Files that can't be read, and broken frames, are
-    skipped and named at the end; the exit code is then 2.
+    """Label images and videos.
 
     Args:
-        paths: files, folders, or quoted patterns such as 'shots/**/*.jpg'; videos are known by
-            their suffix: .avi, .m4v, .mkv, .mov, .mp4 or .webm.
-        model: a preset, as dpn_camvid, or the directory of a training run; given several times,
-            their probabilities are averaged.
+        images: images and videos: files, folders, or quoted patterns such as 'shots/**/*.jpg'.
+        model: a preset, or the directory of a training run; the probabilities of several are
+            averaged.
         out: directory for the results.
-        stages: also write stages/NAME.png, the labels after each stage side by side.
+        inference: how images are labelled. Networks for clips take frames as they are, without
+            --horizontal-flip and --tile.
+        heads: also write heads/NAME.png, the labels of each head of the network side by side.
         probabilities: also write probabilities/NAME.npz, float16 (height, width, classes).
-        overlay: also write overlays/NAME.png, the labels' colours over the picture, or for a video
+        overlay: also write overlays/NAME.png, the labels' colours over the image, or for a video
             overlays/NAME.mp4.
-        scales: factors at which each picture, or frame, is looked at; the probabilities are
-            averaged. Networks for clips see frames as they are, without --mirror and --tile.
-        mirror: average with the mirrored picture as well.
-        tile: look at larger pictures in overlapping tiles of this side in pixels, a multiple of 32
-            from 512 up; by default as large as the memory allows.
-        memory: GiB that a pass of the network may take. Videos, --stages, --probabilities and --crf
-            need memory for the probabilities of whole pictures beside it.
-        precision: what the network computes in.
-        crf: JSON file with a fully connected CRF's settings, as training.crf_search writes it; the
-            CRF then has the last word.
-        keep_size: look at pictures at the size that they have. By default they are resized to what
+        keep_size: label images at the size that they have. By default they are resized to what
             the network was trained on, where its preset says so.
-        frames: of videos, write labels/NAME/000123.png for every frame instead of videos/NAME.mp4.
-        as_video: take each folder for one video, its pictures in order of their names.
-        resume: skip the pictures that an earlier run has labelled, with the same models and
+        save_frames: of videos, write labels/NAME/000123.png for every frame instead of
+            videos/NAME.mp4.
+        image_sequence: take each folder as one video, its images in the order of their names.
+        resume: skip the images that an earlier run has labelled, with the same models and
             settings.
     """
     import json
@@ -75,41 +60,41 @@ def main(
 
     from keras_dpn.segmenter import Segmenter
 
-    from ..configs.crf import read_crf
     from ..prediction.images import keep_settings, label_pictures, without_done
     from ..prediction.sources import check_options, find_sources, model_identity
     from ..prediction.video import label_videos
 
-    if not paths:
-        raise ValueError("No picture or video given: name files, folders or quoted patterns.")
-    pictures, videos = find_sources(paths, out, as_video)
-    check_options(videos, stages=stages, probabilities=probabilities, frames=frames)
-    crf_settings = read_crf(crf) if crf else None
+    if not images:
+        raise ValueError("No image or video given: name files, folders or quoted patterns.")
+    pictures, videos = find_sources(images, out, image_sequence)
+    check_options(videos, stages=heads, probabilities=probabilities, frames=save_frames)
+    crf_settings = inference.crf_settings()
     segmenter = Segmenter.from_preset(
         model,
-        scales=scales,
-        horizontal_flip=mirror,
-        tile=tile,
-        memory_gib=memory,
-        heads="all" if stages else None,
+        scales=inference.scales,
+        horizontal_flip=inference.horizontal_flip,
+        tile=inference.tile,
+        memory_gib=inference.memory_gib,
+        heads="all" if heads else None,
         crf=crf_settings,
-        precision=precision,
+        precision=inference.precision,
         size=None if keep_size else "preset",
     )
     unreadable = []
     if pictures:
         settings = asdict(segmenter.predictor.settings) | {"size": segmenter.size}
-        settings |= {"models": [model_identity(m) for m in model], "precision": precision}
-        keep_settings(out, json.loads(json.dumps(settings | {"crf": crf_settings})), resume)
-        wanted = {"stages": stages, "probabilities": probabilities, "overlays": overlay}
+        settings |= {"models": [model_identity(m) for m in model]}
+        settings |= {"precision": inference.precision, "crf": crf_settings}
+        keep_settings(out, json.loads(json.dumps(settings)), resume)
+        wanted = {"stages": heads, "probabilities": probabilities, "overlays": overlay}
         kinds = ("labels", *(kind for kind, on in wanted.items() if on))
         todo = without_done(pictures, out, kinds) if resume else pictures
         unreadable += label_pictures(segmenter, todo, out, kinds)
-        print(f"{len(todo) - len(unreadable)} pictures labelled in {out}")
+        print(f"{out}: labelled {len(todo) - len(unreadable)} images")
         if len(todo) < len(pictures):
-            print(f"{len(pictures) - len(todo)} were labelled before")
+            print(f"{len(pictures) - len(todo)} images were labelled before")
     if videos:
-        unreadable += label_videos(segmenter, videos, out, overlay=overlay, frames=frames)
+        unreadable += label_videos(segmenter, videos, out, overlay=overlay, frames=save_frames)
     if unreadable:
         count = len(pictures) + len(videos)
         raise ValueError(f"{len(unreadable)} of {count} files could not be read in full.")

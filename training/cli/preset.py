@@ -1,18 +1,22 @@
-"""Makes a preset of a finished run: its network, its classes, its scores and a model card.
+"""Make a preset of a finished run: its network, its classes, its scores and a model card.
 
-    python -m training.preset --work-dir runs/street --out presets/mine --size 360 --notes notes.md
+    keras-dpn preset runs/street --out presets/mine --size 360 --notes notes.md --description "..."
 
-Anybody can then say `keras_dpn.Segmenter.from_preset("presets/mine")`, or
-`python -m training.predict photo.jpg --model presets/mine --out labelled`.
+Then `keras_dpn.Segmenter.from_preset("presets/mine")` and `keras-dpn predict photo.jpg --model
+presets/mine --out labelled` use it.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
 
 
 def main(
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")],
+    /,
     *,
-    work_dir: Path,
     out: Path,
     description: str,
     size: int | None = None,
@@ -21,18 +25,18 @@ def main(
     data_dir: Path | None = None,
     weights_dtype: Literal["float32", "float16"] = "float16",
 ) -> None:
-    """Makes a preset of a finished run.
+    """Make a preset of a finished run.
 
     Args:
-        work_dir: directory of the finished run.
+        run: directory of the finished run.
         out: the preset's directory, a new one.
         description: a line on what the network labels and what it was trained on.
         size: shorter side, in pixels, of the images that it was trained on; others are resized to
             it. By default they are not.
         notes: a Markdown file for the model card: what the network is bad at, licence and terms of
             its data.
-        split: which the model card's scores are on; train, val or test.
-        data_dir: directory of the run's dataset, where it has moved.
+        split: split of the model card's scores: train, val or test.
+        data_dir: directory of the run's dataset, if it has moved.
         weights_dtype: how the weights are stored; the scores are those of the stored ones.
     """
     from ..evaluation.results import run_dataset
@@ -40,8 +44,8 @@ def main(
 
     text = notes.read_text(encoding="utf-8") if notes else ""
     make_preset(
-        work_dir,
-        run_dataset(work_dir, None, data_dir),
+        run,
+        run_dataset(run, None, data_dir),
         split,
         out,
         description=description,

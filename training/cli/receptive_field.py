@@ -1,11 +1,10 @@
-"""What a unit of a network sees of an image: in theory, and in fact.
+"""Measure what a unit of a network sees of an image: in theory, and in fact.
 
-    python -m training.receptive_field runs/mine street.jpg --layer b10 --out field
+    keras-dpn receptive-field runs/mine street.jpg --layer b10 --out field
 
-covers one place of the image after another with a small patch of noise and measures how much the
-unit changes (ParseNet, sec. 3.1; Zhou et al., ICLR 2015). It writes field/b10.png, the changes over
-the image with the theoretical field as a frame, and field/b10.json with the numbers. The model may
-be any functional Keras model of images.
+Covers one position of the image after another with a small patch of noise and measures how much the
+unit changes (ParseNet, section 3.1; Zhou et al., ICLR 2015). Writes field/b10.png, the changes over
+the image with the theoretical field as a frame, and field/b10.json with the numbers.
 """
 
 from pathlib import Path
@@ -16,6 +15,7 @@ from tyro.conf import Positional
 def main(
     model: Positional[Path],
     image: Positional[Path],
+    /,
     *,
     layer: str,
     out: Path,
@@ -27,19 +27,19 @@ def main(
     threshold: float = 0.1,
     seed: int = 0,
 ) -> None:
-    """Measures what a unit of a network sees of an image, and writes LAYER.png and LAYER.json.
+    """Measure what a unit of a network sees of an image, and write LAYER.png and LAYER.json.
 
     Args:
-        model: a `.keras` file, or the directory of a run.
-        image: a picture.
+        model: the directory of a run, or a `.keras` file with any functional model of images.
+        image: an image file.
         layer: name of a layer with a map, such as b10.
         out: directory to write to.
-        unit: row and column of the unit's cell; the middle one of the map by default.
+        unit: row and column of the unit's cell; by default the centre of the map.
         channel: the unit's channel; by default the length of the change of all channels together.
         patch: side of the patch of noise, in pixels.
-        stride: pixels from place to place.
+        stride: pixels from one position to the next.
         batch_size: images at a time.
-        threshold: share of the largest change above which a place counts as seen.
+        threshold: fraction of the largest change above which a position counts as seen.
         seed: of the noise.
     """
     from keras_dpn import viz

@@ -7,7 +7,6 @@ RECIPE is a name that `keras-dpn recipes` lists, or the config.json of a run. Th
 fields of its configuration.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import tyro
 from ..configs.recipes import RECIPES
 from ..configs.schema import TrainConfig
 from ..configs.serialization import from_json
+from . import PROGRAM, nearest
 
 
 @dataclass(frozen=True)
@@ -41,28 +41,42 @@ class Arguments:
     """all: every GPU, or the CPU; cpu:2: two logical devices on the CPU."""
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Read the recipe and the fields that override it, then train."""
-    args = list(sys.argv[1:] if args is None else args)
-    if args[:1] in (["-h"], ["--help"]):
-        print(__doc__, f"Recipes: {', '.join(RECIPES)}. RECIPE --help lists the fields.")
-        return 0
-    recipe = RECIPES[args[0]] if args and args[0] in RECIPES else None
-    if recipe is None:
-        if not args or not args[0].endswith(".json"):
-            raise ValueError(
-                f"expected a recipe ({', '.join(RECIPES)}) or the config.json of a run as first "
-                f"argument, received {args[0] if args else 'none'}."
-            )
-        from ..rundir import paths
-
-        recipe = from_json(paths.read_json(Path(args[0])), args[0])
+def parse(args: Sequence[str]) -> None:
+    """Read the recipe and the fields that override it, and train."""
+    if not args or args[0] in ("-h", "--help"):
+        print(f"usage: {PROGRAM} train RECIPE --work-dir RUN [OPTIONS]\n\n{__doc__}")
+        print(f"{PROGRAM} train RECIPE --help lists the options. Recipes:")
+        print("\n".join(f"  {name}" for name in RECIPES))
+        return
+    name, *rest = args
     arguments = tyro.cli(
         Arguments,
-        default=Arguments(work_dir=tyro.MISSING, config=recipe),
-        args=args[1:],
-        prog=f"keras-dpn train {args[0]}",
+        default=Arguments(work_dir=tyro.MISSING, config=load_recipe(name)),
+        args=rest,
+        prog=f"{PROGRAM} train {name}",
     )
+    main(arguments)
+
+
+def load_recipe(name: str) -> TrainConfig:
+    """Return a recipe, or the configuration in the config.json of a run.
+
+    Raises:
+        ValueError: for another name, with the nearest one, or a file that is no configuration.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    if not name.endswith(".json"):
+        raise ValueError(
+            f"no recipe {name!r}, nor the config.json of a run{nearest(name, RECIPES)}"
+        )
+    from ..rundir import paths
+
+    return from_json(paths.read_json(Path(name)), name)
+
+
+def main(arguments: Arguments) -> None:
+    """Train a network through its stages and print what each of them scores."""
     from ..engine.setup import train
 
     train(
@@ -73,4 +87,3 @@ def main(args: Sequence[str] | None = None) -> int:
         resume=arguments.resume,
         devices=arguments.devices,
     )
-    return 0

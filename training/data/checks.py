@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from rich.table import Table
 
 from keras_dpn.io.images import ImageError, read_image
 
@@ -17,7 +18,7 @@ from ..utils.progress import progress
 from .clips.base import FilmedClips, Frames
 from .dataset import Dataset, Example
 from .io.images import LabelError, match_labels, size_message
-from .statistics import count_labels
+from .statistics import class_frequencies, count_labels
 
 Kind = Literal[
     "missing",
@@ -236,3 +237,26 @@ def _incomplete(dataset: Dataset) -> list[Fault]:
             message = f"{len(examples)} examples; the complete data set has {expected}."
             faults.append(Fault("incomplete", split, message))
     return faults
+
+
+def class_table(dataset: Dataset, found: Survey) -> Table:
+    """Return each class's fraction of the pixels, and the images that show it, by split."""
+    table = Table(title=f"{dataset.name}: fraction of pixels (images that show it)")
+    table.add_column("class")
+    for split, rows in found.counts.items():
+        table.add_column(f"{split}, {len(rows)}", justify="right")
+    shares = [class_frequencies(rows.sum(axis=0)) for rows in found.counts.values()]
+    pictures = [(rows > 0).sum(axis=0) for rows in found.counts.values()]
+    for label, name in enumerate(dataset.classes.names):
+        pairs = zip(shares, pictures, strict=True)
+        table.add_row(name, *(f"{share[label]:.2%} ({shown[label]})" for share, shown in pairs))
+    return table
+
+
+def fault_table(faults: list[Fault]) -> Table:
+    """Return a row for each fault and warning."""
+    table = Table("split", "fault", "what", title=f"Faults and warnings: {len(faults)}")
+    for fault in faults:
+        style = "yellow" if fault.is_warning else "red"
+        table.add_row(fault.where, fault.kind, fault.message, style=style)
+    return table

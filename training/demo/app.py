@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import MAX_PIXELS
 from .examples import Sample, samples
 from .inference import DECODABLE, Labeller
 from .served_model import Model, open_model
@@ -17,8 +18,6 @@ from .viewer import viewer
 if TYPE_CHECKING:
     import gradio
 
-DEFAULT = "dpn_scenes"
-MAX_PIXELS = 1024 * 1024
 EXPLANATION = (
     "Each pixel of a picture gets a class. Point at one to see which, and how sure the model is; "
     "move the slider to see what each part of the network adds."

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,9 +19,8 @@ from keras_dpn.viz import image_png
 
 from ..evaluation.results import SCORES
 from ..rundir.paths import load_config, read_json
+from . import Format
 
-Format = Literal["saved_model", "litert", "litert_float16", "litert_dynamic", "litert_int8", "onnx"]
-Output = Literal["labels", "probabilities", "overlay", "label_png", "classes", "stages"]
 # The least share of labels that agree with the model's. The graph runs the same operations, but
 # they may be fused otherwise; half precision and 8 bits round.
 AGREEMENT = {"saved_model": 0.999, "litert": 0.999, "litert_float16": 0.999, "onnx": 0.999}
