@@ -23,6 +23,8 @@ from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.node_links import check_frames
 
+_NO_ARGUMENTS = ("self", "__class__", "dpn")  # of the constructor's local variables
+
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class SpatialTemporalDPN(GroupedModel):
@@ -82,8 +84,7 @@ class SpatialTemporalDPN(GroupedModel):
         name: str = "spatial_temporal_dpn",
         **dpn: Any,
     ) -> None:
-        others = ("self", "__class__", "dpn")
-        own = {key: value for key, value in locals().items() if key not in others}
+        own = {key: value for key, value in locals().items() if key not in _NO_ARGUMENTS}
         config = _dpn_defaults() | dpn | own
         for group in DEFAULTS:
             smaller = {"window": 7} if group == "contexts" else {}
