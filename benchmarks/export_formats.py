@@ -140,10 +140,11 @@ def written(model: keras.Model, name: Format, pictures: Sequence[np.ndarray], ou
 
 
 def saved_signature(model: keras.Model) -> str:
-    """The one that takes what files take."""
-    if not isinstance(model, models.SpatialTemporalDPN):
+    """Return the signature that takes what files take."""
+    traits = models.traits(model)
+    if traits.clip_frames is None:
         return "image"
-    return "clip" if model.linking == "static" else "clip_with_flow"
+    return "clip_with_flow" if traits.needs_flow else "clip"
 
 
 def rows(

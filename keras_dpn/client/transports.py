@@ -54,14 +54,14 @@ _CHANNEL_OPTIONS = (
 # What TensorFlow's messages say of the graph: {{function_node f}}, [[{{node x}}]], [Op:f].
 _TRACE = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*?\]", re.DOTALL)
 
-# Of one picture or clip: arrays without the batch's axis, bytes for names that end in "_bytes", and
+# Of one image or clip: arrays without the batch's axis, bytes for names that end in "_bytes", and
 # the classes' names.
 Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """What a signature is asked of one picture or clip.
+    """What a signature is asked of one image or clip.
 
     Attributes:
         signature: its name.

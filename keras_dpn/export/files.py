@@ -1,6 +1,5 @@
 """Single files for devices and other runtimes: LiteRT (.tflite) and ONNX (.onnx)."""
 
-import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Literal
 import keras
 import numpy as np
 
-from keras_dpn.export.saved_model import check_backend, check_model, standardize_image_size
-from keras_dpn.models import SpatialTemporalDPN
+from keras_dpn.export.arguments import check_backend, check_model, standardize_image_size
+from keras_dpn.files import written_whole
+from keras_dpn.models import traits
 from keras_dpn.ops.checks import check_one_of
 
 if keras.backend.backend() == "tensorflow":
@@ -18,7 +18,7 @@ if keras.backend.backend() == "tensorflow":
 
 QUANTIZATIONS = ("float16", "dynamic", "int8")
 OPSET = 18
-# What stays in float32 beside 8-bit convolutions and pools: at 8 bits the distances of colours and
+# What stays in float32 next to 8-bit convolutions and pools: at 8 bits the distances of colours and
 # the logarithms of probabilities lose a third of the mean IoU.
 _FLOAT_OPERATIONS = [
     *(
@@ -47,7 +47,7 @@ def export_litert(
     representative: Iterable[np.ndarray | Mapping[str, np.ndarray]] | None = None,
     image_size: tuple[int, int] | None = None,
 ) -> Path:
-    """Writes a model as a LiteRT file for phones and small computers.
+    """Write a model as a LiteRT file for phones and small computers.
 
     It takes `image`, uint8 RGB (1, H, W, 3), and gives `labels`, uint8 (1, H, W), and
     `probabilities`, float32 (1, H, W, L). Only LiteRT's built-in operations are used: no TensorFlow
@@ -55,7 +55,7 @@ def export_litert(
 
     The file of a `models.SpatialTemporalDPN` takes `frames`, (1, T, H, W, 3), and `forward_flow`
     and `backward_flow`, float32 (1, T-1, H, W, 2), if it links by them. T is the network's own
-    number of frames; any, one for a single picture, if it doesn't link by flow and no `image_size`
+    number of frames; any, one for a single image, if it doesn't link by flow and no `image_size`
     is given. `labels` and `probabilities` are (1, H, W, ...), or (1, T, H, W, ...) of all frames.
 
     Args:
@@ -65,9 +65,9 @@ def export_litert(
         quantization: None, float32; "float16", weights of half the size; "dynamic", weights of 8
             bits, features as they come; "int8", features of 8 bits too, whose ranges are measured
             on `representative`. Operations without an 8-bit form stay in float32.
-        representative: pictures as the device will see them, uint8 (H, W, 3); a hundred do. Of
+        representative: images as the device will see them, uint8 (H, W, 3); a hundred do. Of
             clips the frames (T, H, W, 3), or a dictionary of these and the flows.
-        image_size: height and width of the pictures; any if not given.
+        image_size: height and width of the images; any if not given.
 
     Returns:
         The path.
@@ -85,7 +85,7 @@ def export_litert(
         check_one_of("quantization", quantization, QUANTIZATIONS)
     if (quantization == "int8") != (representative is not None):
         raise ValueError(
-            "Invalid value for argument `representative`: expected pictures with "
+            "Invalid value for argument `representative`: expected images with "
             f"quantization='int8', and None without, received {type(representative).__name__} with "
             f"quantization={quantization!r}."
         )
@@ -130,7 +130,7 @@ def _convert(converter) -> bytes:
 def export_onnx(
     model: keras.Model, path: str | Path, *, image_size: tuple[int, int] | None = None
 ) -> Path:
-    """Writes a model as an ONNX file, for ONNX Runtime and what else reads it. Needs tf2onnx.
+    """Write a model as an ONNX file, for ONNX Runtime and other readers. Needs tf2onnx.
 
     Inputs and outputs as in `export_litert`, for batches of any size.
 
@@ -193,11 +193,15 @@ def _function(model, image_size, batch):
     Of images of any size where `image_size` is None, whatever the model was built for.
     """
     size = image_size or (None, None)
-    is_video = isinstance(model, SpatialTemporalDPN)
-    time = _time(model, size) if is_video else ()
-    specs = [tf.TensorSpec((batch, *time, *size, 3), "uint8", "frames" if is_video else "image")]
-    if is_video and model.linking == "flow":
-        shape = (batch, model.frames - 1, *size, 2)
+    clip_frames, needs_flow = traits(model).clip_frames, traits(model).needs_flow
+    name, time = "image", ()
+    if clip_frames is not None:
+        # LiteRT fails on the empty flow of a single frame.
+        is_any = not needs_flow and size == (None, None)
+        name, time = "frames", (None if is_any else clip_frames,)
+    specs = [tf.TensorSpec((batch, *time, *size, 3), "uint8", name)]
+    if needs_flow:
+        shape = (batch, clip_frames - 1, *size, 2)
         specs += [tf.TensorSpec(shape, name=name) for name in ("forward_flow", "backward_flow")]
 
     def call(*inputs):
@@ -210,11 +214,6 @@ def _function(model, image_size, batch):
     return tf.function(call, input_signature=specs, autograph=False)
 
 
-def _time(model, size):
-    """The frames of a clip: any number, but LiteRT dies of the empty flow of a single one."""
-    return (model.frames,) if model.linking == "flow" or size != (None, None) else (None,)
-
-
 def _reason(error) -> str:
     """The lines of a converter's message that name operations, or its last one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -223,11 +222,6 @@ def _reason(error) -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as partial:
+        partial.write_bytes(content)
     return path

@@ -13,9 +13,9 @@ FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
 def write_warmup(path, name, requests):
-    """Writes `assets.extra/tf_serving_warmup_requests` into a SavedModel.
+    """Write `assets.extra/tf_serving_warmup_requests` into a SavedModel.
 
-    TensorFlow Serving's own messages come with a package that needs the whole of TensorFlow beside
+    TensorFlow Serving's own messages come with a package that needs the whole of TensorFlow next to
     `tensorflow-cpu`; the few fields of a PredictionLog are written by hand here.
 
     Args:
@@ -31,20 +31,20 @@ def write_warmup(path, name, requests):
 
 
 def warmup_requests(specs, size, frames):
-    """A request of grey pictures for each signature.
+    """A request of grey images for each signature.
 
     Args:
         specs: `tf.TensorSpec`s of each signature by its name.
-        size: height and width of the pictures.
+        size: height and width of the images.
         frames: of a clip.
 
     Yields:
         Pairs of a signature's name and its inputs by name.
     """
-    picture = np.full((*size, 3), 128, "uint8")
+    image = np.full((*size, 3), 128, "uint8")
     for signature, inputs in specs.items():
         if signature == "serving_default":
-            yield signature, {"image_bytes": np.array([tf.io.encode_jpeg(picture).numpy()])}
+            yield signature, {"image_bytes": np.array([tf.io.encode_jpeg(image).numpy()])}
             continue
         yield signature, {spec.name: _example(spec, size, frames) for spec in inputs}
 

@@ -57,7 +57,7 @@ class Predictor:
 
     Raises:
         ValueError: without a model, for an unknown head, a budget of memory that is too small, and
-            for a network for clips with other settings than the default or beside others.
+            for a network for clips with other settings than the default or next to others.
 
     Example:
 

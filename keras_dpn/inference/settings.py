@@ -17,7 +17,7 @@ class InferenceSettings:
         tile: side of the tiles in pixels into which larger images are cut, a multiple of 32 of at
             least twice the overlap; None for the whole image at once, whatever its size.
         overlap: pixels that neighbouring tiles share, a multiple of 32 from 32 up.
-        memory_gib: instead of `tile`, GiB that one forward pass may take beside the weights, the
+        memory_gib: instead of `tile`, GiB that one forward pass may take next to the weights, the
             image and the result; the largest tile that fits is chosen, see
             `tiles.side_for_memory`.
 

@@ -311,7 +311,7 @@ class StagedTraining:
         frozen = self.config.stage(stage.name).freeze
         for layer in self.model.layers:
             layer.trainable = stage.teaches(layer.name) and not re.fullmatch(frozen, layer.name)
-        return self.model.stage_model(stage.output)
+        return self.model.head_model(stage.output)
 
     def _loss(self, stage: Stage, config: StageConfig) -> keras.losses.Loss:
         weights, settings = None, config.loss
@@ -388,7 +388,7 @@ class _CoarseLoss(keras.losses.Loss):
 
 def _with_unary(model: keras.Model, output) -> keras.Model:
     """A model whose channels are the logits and behind them the unary term's."""
-    unary = model.stage_model("unary").output
+    unary = model.head_model("unary").output
     both = keras.layers.Concatenate(dtype="float32", name="with_unary")((output, unary))
     return keras.Model(model.input, both)
 

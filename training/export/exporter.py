@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_dpn import models
 from keras_dpn.export import export_litert, export_onnx
 from keras_dpn.io import PICTURE_SUFFIXES
 from keras_dpn.io.images import read_image
+from keras_dpn.models import traits
 from keras_dpn.presets.files import METADATA, read_metadata
 from keras_dpn.probabilities import softmax
 from keras_dpn.viz import image_png
@@ -105,13 +105,14 @@ def questions(model: keras.Model, image: np.ndarray) -> dict[str, Question]:
         image: uint8 (H, W, 3).
     """
     pictures = {"image_bytes": np.array([image_png(image)], object)}, {"image": image[None]}
-    if not isinstance(model, models.SpatialTemporalDPN):
+    clip_frames, needs_flow = traits(model).clip_frames, traits(model).needs_flow
+    if clip_frames is None:
         labels = _labels(model, image[None])
         return dict(zip(("serving_default", "image"), ((p, labels) for p in pictures), strict=True))
     alone = _labels(model, _clip(model, image[None], 0))
     asked = dict(zip(("serving_default", "image"), ((p, alone) for p in pictures), strict=True))
-    still, moved = (_clip(model, moving(image, model.frames), speed) for speed in (0, MOTION))
-    if model.linking == "static":
+    still, moved = (_clip(model, moving(image, clip_frames), speed) for speed in (0, MOTION))
+    if not needs_flow:
         return asked | {"clip": ({"frames": still}, _labels(model, still))}
     asked["clip"] = ({"frames": still["frames"]}, _labels(model, still))
     return asked | {"clip_with_flow": (moved, _labels(model, moved))}
@@ -125,10 +126,11 @@ def file_question(model: keras.Model, image: np.ndarray) -> dict[str, Question]:
 
 def file_inputs(model: keras.Model, image: np.ndarray) -> Inputs:
     """What a file that holds a model takes for a picture: a network for clips sees it move."""
-    if not isinstance(model, models.SpatialTemporalDPN):
+    clip_frames, needs_flow = traits(model).clip_frames, traits(model).needs_flow
+    if clip_frames is None:
         return {"image": image[None]}
-    clip = _clip(model, moving(image, model.frames), MOTION)
-    return {"frames": clip} if model.linking == "static" else clip
+    clip = _clip(model, moving(image, clip_frames), MOTION)
+    return clip if needs_flow else {"frames": clip}
 
 
 def moving(image: np.ndarray, frames: int) -> np.ndarray:
@@ -196,9 +198,9 @@ def _labels(model: keras.Model, inputs: np.ndarray | Inputs) -> np.ndarray:
     return labels[:, 0] if labels.ndim == 4 and frames.shape[1] == 1 else labels
 
 
-def _clip(model: models.SpatialTemporalDPN, frames: np.ndarray, speed: int) -> np.ndarray | Inputs:
+def _clip(model: keras.Model, frames: np.ndarray, speed: int) -> np.ndarray | Inputs:
     """What a network for clips takes, for frames that move to the right by so many pixels."""
-    if model.linking == "static":
+    if not traits(model).needs_flow:
         return frames[None]
     flow = np.zeros((1, len(frames) - 1, *frames.shape[1:3], 2), "float32")
     flow[..., 0] = speed

@@ -12,6 +12,7 @@ from rich.progress import track
 from keras_dpn import viz
 from keras_dpn.classes import Classes
 from keras_dpn.inference import Predictor, to_labels
+from keras_dpn.models import traits
 
 from ..data.clips.base import Clip, ClipDataset
 from ..data.dataset import Dataset, Example
@@ -83,7 +84,7 @@ def _read(dataset: Dataset, example: Example, frames: int | None) -> Picture:
 
 def clip_length(model: keras.Model) -> int | None:
     """The frames that a network for clips wants to see; None for a network for pictures."""
-    return getattr(model, "clip_frames", None)
+    return traits(model).clip_frames
 
 
 def model_inputs(model: keras.Model, picture: Picture) -> Any:
@@ -137,7 +138,7 @@ def stage_output(model: keras.Model, stage: str) -> str | None:
 
     It is that of the same name if the model has it ("joint" is not one), else the last.
     """
-    known = getattr(model, "stage_names", ("",))
+    known = traits(model).head_names or ("",)
     return stage if stage in known else known[-1] or None
 
 

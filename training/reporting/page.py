@@ -271,7 +271,7 @@ def _other_splits(run: Run, names: Sequence[str]) -> str:
 
 
 def _own_stages(model: keras.Model, pictures: Sequence[Picture], classes: Classes) -> str:
-    if len(getattr(model, "stage_names", ())) < 2 or not pictures:
+    if len(models.traits(model).heads) < 2 or not pictures:
         return ""
     strips = own_strips(model, pictures, classes)
     panels = [(p.name, shown) for p, shown in zip(pictures, strips, strict=True)]

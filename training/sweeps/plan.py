@@ -198,8 +198,8 @@ def _fingerprints(network: type[keras.Model], model: Any, num_classes: int) -> d
         w.path: hashlib.sha256(keras.ops.convert_to_numpy(w)).hexdigest() for w in built.weights
     }
     prints = {}
-    for name in built.stage_names:
-        part = built.stage_model(name)
+    for name in built.head_names:
+        part = built.head_model(name)
         prints[name] = _digest([part.get_config(), [weights[w.path] for w in part.weights]])
     return prints
 

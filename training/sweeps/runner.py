@@ -185,7 +185,7 @@ def _write_start(job: Job, num_classes: int) -> Path:
     trained = load_model(*job.shared)
     output = next(s.output for s in job.config.stages if s.name == job.shared.stage)
     try:
-        model.stage_model(output).set_weights(trained.stage_model(output).get_weights())
+        model.head_model(output).set_weights(trained.head_model(output).get_weights())
     except ValueError as error:
         raise ValueError(
             f"{job.shared}: expected the network of {job.run.name} up to {output}: {error}"

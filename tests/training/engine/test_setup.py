@@ -112,7 +112,7 @@ def test_the_model_is_the_last_stage(trained):
     final, joint = workdir.load_model(trained), workdir.load_model(trained, "joint")
     for a, b in zip(final.weights, joint.weights, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert final.stage_names == ("unary", "triple", "contexts", "final")
+    assert final.head_names == ("unary", "triple", "contexts", "final")
     assert list((trained / "logs").iterdir())
 
 
@@ -389,7 +389,7 @@ def test_deeplab_trains_through_its_stages(trained_deeplab):
     assert found == ["1_unary", "2_multiscale", "3_joint"]
     unary, multiscale, joint = (stage["parameters_trained"] for stage in results["stages"])
     final = workdir.load_model(trained_deeplab)
-    assert type(final) is DeepLab and final.stage_names == ("unary", "multiscale", "final")
+    assert type(final) is DeepLab and final.head_names == ("unary", "multiscale", "final")
     crf = results["config"]["model"]["crf"]
     assert (crf["num_iterations"], crf["bilateral"]) == (2, [4.0, 20.0, 5.0])
     assert crf["trainable_weights_of"] == ["weights", "compatibility"]  # the recipe's

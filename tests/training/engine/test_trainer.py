@@ -145,7 +145,7 @@ def test_coarse_loss_compares_the_map_before_it_was_enlarged(size):
     rng = np.random.default_rng(0)
     image = rng.uniform(0, 255, (2, *size, 3)).astype("float32")
     labels = rng.choice([0, 1, 2, 255], (2, *size))
-    wanted = [model.get_layer("b11").output, model.stage_model("unary").output]
+    wanted = [model.get_layer("b11").output, model.head_model("unary").output]
     coarse, logits = keras.Model(model.input, wanted)(image)
     loss, sampled = SegmentationCrossEntropy(255), labels[:, ::8, ::8]
     rows, columns = sampled.shape[1:]  # the map may have a cell behind the image

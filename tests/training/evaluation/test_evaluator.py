@@ -11,6 +11,7 @@ from keras_dpn.classes import Classes
 from keras_dpn.inference import InferenceSettings, Predictor
 from keras_dpn.inference import predictor as predictor_module
 from keras_dpn.models import SpatialTemporalDPN
+from keras_dpn.models.staged import StagedModel
 from training.data.dataset import Dataset, Example
 from training.data.generated.moving_scenes import MovingScenesDataset
 from training.evaluation import evaluator as scoring
@@ -34,17 +35,15 @@ class Pictures(Dataset):
         return image, labels
 
 
-class RedModel(keras.Model):
-    """Stage "unary" says red everywhere, stage "final" where the image is red."""
-
-    stage_names = ("unary", "final")
+class RedModel(StagedModel):
+    """Head "unary" says red everywhere, head "final" where the image is red."""
 
     def __init__(self, classes=3):
         image = keras.Input((None, None, 3))
         unary = self.layer(classes, np.zeros(3), [0.0, 9.0, -9.0])(image)
         final = self.layer(classes, [0.0, 0.1, -9.0], [0.0, -10.0, -9.0])(image)
-        super().__init__(image, final)
-        self.outputs_of = {"unary": unary, "final": final}
+        config = {"classes": classes, "name": "red_model"}
+        super().__init__(image, {"unary": unary, "final": final}, config)
 
     @staticmethod
     def layer(classes, red, bias):
@@ -57,9 +56,6 @@ class RedModel(keras.Model):
             kernel_initializer=keras.initializers.Constant(kernel),
             bias_initializer=keras.initializers.Constant(bias),
         )
-
-    def stage_model(self, name):
-        return keras.Model(self.inputs, self.outputs_of[name])
 
 
 def expected_confusion(predict):

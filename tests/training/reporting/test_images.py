@@ -9,6 +9,7 @@ from PIL import Image
 
 from keras_dpn.classes import Classes
 from keras_dpn.models import SpatialTemporalDPN
+from keras_dpn.models.staged import StagedModel
 from training.data.generated.moving_scenes import MovingScenesDataset
 from training.reporting import images as pictures
 from training.reporting.images import RIGHT, WRONG, Picture
@@ -105,26 +106,20 @@ def test_pictures_are_spread_over_the_split(small_scenes):
 
 
 def test_stage_labels_follow_the_stage_where_the_model_has_it():
-    class Model(keras.Model):
-        stage_names = ("unary", "final")
-
-        def stage_model(self, name):
-            bias = {"unary": [1.0, 0.0], "final": [0.0, 1.0]}[name]
-            return constant_model(self.inputs, bias)
-
-    def constant_model(inputs, bias, cls=keras.Model):
-        layer = keras.layers.Conv2D(
+    def constant(*bias):
+        return keras.layers.Conv2D(
             2, 1, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(bias)
-        )
-        return cls(inputs, layer(inputs[0]))
+        )(pixels)
 
-    model = constant_model([keras.Input((None, None, 3))], [0.0, 1.0], Model)
+    pixels = keras.Input((None, None, 3))
+    heads = {"unary": constant(1.0, 0.0), "final": constant(0.0, 1.0)}
+    model = StagedModel(pixels, heads, {"name": "constant"})
     image = np.zeros((2, 3, 3), "uint8")
     picture = Picture("x", image, np.zeros((2, 3), "uint8"))
     assert (pictures.stage_labels(model, "unary", picture) == 0).all()
     assert (pictures.stage_labels(model, "joint", picture) == 1).all()
-    without_stages = constant_model([keras.Input((None, None, 3))], [1.0, 0.0])
-    assert (pictures.stage_labels(without_stages, "final", picture) == 0).all()
+    without_heads = keras.Model(pixels, constant(1.0, 0.0))
+    assert (pictures.stage_labels(without_heads, "final", picture) == 0).all()
 
 
 @pytest.mark.usefixtures("eager")

@@ -136,7 +136,7 @@ def test_sweeps_can_be_trained(name):
     for config in {config.model: config for config in configs}.values():
         model = config.network(3, **dataclasses.asdict(replace(config.model, **SMALL)))
         outputs = [row.output for row in rows if row.output and row.config == config]
-        assert outputs and all(map(model.has_stage, outputs))
+        assert outputs and all(map(model.has_head, outputs))
 
 
 def test_potentials_are_one_run():

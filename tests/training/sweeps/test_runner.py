@@ -112,7 +112,7 @@ def test_rows_are_trained_scored_and_compared(pictures, tmp_path, calls):
     small, large = (tmp_path / "runs" / f"{name}_seed0" for name in ("small", "large"))
     first, second = workdir.load_model(small, "unary"), workdir.load_model(large)
     for a, b in zip(
-        *(model.stage_model("unary").get_weights() for model in (first, second)), strict=True
+        *(model.head_model("unary").get_weights() for model in (first, second)), strict=True
     ):
         np.testing.assert_array_equal(a, b)
     assert second.triple_window == 5

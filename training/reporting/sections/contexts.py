@@ -65,8 +65,8 @@ def b12_sign(model: keras.Model, picture: Picture) -> int:
     pixels and labels by their probability in the unary term.
     """
     batch = model_inputs(model, picture)
-    o11 = model.stage_model("unary")(batch)
-    o12 = np.asarray(o11 - model.stage_model("triple")(batch) - model.get_layer("b12").b)
+    o11 = model.head_model("unary")(batch)
+    o12 = np.asarray(o11 - model.head_model("triple")(batch) - model.get_layer("b12").b)
     present = np.asarray(keras.ops.softmax(o11))
     more = (present * (o12 > 0)).sum() / present.sum()
     return 1 if more >= _AGREED else -1 if more <= 1 - _AGREED else 0

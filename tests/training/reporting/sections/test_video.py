@@ -7,6 +7,7 @@ import pytest
 from keras_dpn.classes import Classes
 from keras_dpn.inference import Predictor
 from keras_dpn.models import SpatialTemporalDPN
+from keras_dpn.models.staged import StagedModel
 from training.data.clips.base import ClipDataset
 from training.data.dataset import Example
 from training.reporting.sections import video as films
@@ -74,15 +75,10 @@ def test_flicker_is_counted_where_the_flow_leads():
 
 
 def test_labels_are_those_after_the_stage():
-    class Staged(keras.Model):
-        stage_names = ("unary", "final")
-
-        def stage_model(self, name):
-            return {"unary": blind, "final": self}[name]
-
     bright, dataset = bright_model(), Film()
-    blind = keras.Model(bright.input, 0 * bright.output)
-    model, sequence = Staged(bright.input, bright.output), dataset.sequences["val"][1]
+    heads = {"unary": 0 * bright.output, "final": bright.output}
+    model = StagedModel(bright.input, heads, {"name": "staged"})
+    sequence = dataset.sequences["val"][1]
     truth = [dataset.read(example)[1] for example in sequence[:2]]
     for stage, expected in (("joint", truth), ("unary", np.zeros((2, 4, 12)))):
         found = films.label_frames(model, stage, dataset, sequence, slice(0, 2))

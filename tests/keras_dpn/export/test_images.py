@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_dpn.export.pictures import decode_picture, label_png, overlay_png, picture_size
+from keras_dpn.export.images import decode_image, encoded_size, label_png, overlay_png
 
 pytestmark = pytest.mark.tensorflow_only
 MAX_PIXELS = 10_000
@@ -43,13 +43,13 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def decode():
-    """What a served graph does with a picture."""
+    """What a served graph does with an image."""
 
     @tf.function(input_signature=[tf.TensorSpec((), "string")], autograph=False)
     def decode(data):
-        size = picture_size(data, MAX_PIXELS)
+        size = encoded_size(data, MAX_PIXELS)
         with tf.control_dependencies([size]):
-            return size, decode_picture(tf.identity(data))
+            return size, decode_image(tf.identity(data))
 
     return decode
 
@@ -93,7 +93,7 @@ GIF_FRAME = FILES["gif"].index(b"\x2c", 13 + 3 * 256)
 HUGE = "1 to 10000 pixels, received one of 20000 x 20000"
 BAD = {
     "empty": (b"", "received 0 bytes that begin none"),
-    "text": (b"no picture", "received 10 bytes that begin none"),
+    "text": (b"plain text", "received 10 bytes that begin none"),
     "tiff": (encoded(RGB, "TIFF"), "begin none"),
     "huge png": (png_of(20000, 20000), HUGE),
     "empty png": (png_of(0, 5), "received one of 0 x 5"),
@@ -113,13 +113,13 @@ BAD = {
 }
 
 
-def test_what_is_no_picture_is_an_error(decode):
+def test_what_is_no_image_is_an_error(decode):
     for data, message in BAD.values():
         with pytest.raises(tf.errors.InvalidArgumentError, match=f"(?i){message}"):
             decode(data)
 
 
-def test_mutated_files_are_errors_or_pictures(decode):
+def test_mutated_files_are_errors_or_images(decode):
     rng, answered = np.random.default_rng(1), 0
     for content in [*FILES.values()] * 4:
         content = bytearray(content)
@@ -146,7 +146,7 @@ def test_the_label_png_holds_labels_and_shows_colours():
     assert grey.mode == "L" and (np.asarray(grey) == labels).all()
 
 
-def test_the_overlay_is_half_picture_half_colours():
+def test_the_overlay_is_half_image_half_colours():
     labels = np.random.default_rng(0).integers(0, 3, (13, 17)).astype("uint8")
     png = overlay_png(tf.constant(PIXELS), tf.constant(labels), COLORS).numpy()
     expected = np.rint((PIXELS.astype("float32") + np.array(COLORS)[labels]) / 2)

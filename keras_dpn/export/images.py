@@ -1,7 +1,7 @@
-"""Pictures inside a served graph: encoded bytes to pixels in bounded memory, label maps to PNGs.
+"""Images in a served graph: encoded bytes to pixels in bounded memory, label maps to PNGs.
 
 Every function here works on tensors alone, eagerly and in `tf.function`, so that a SavedModel needs
-nothing but TensorFlow's own operations. What is wrong with a picture is InvalidArgumentError.
+nothing but TensorFlow's own operations. What is wrong with an image is InvalidArgumentError.
 """
 
 import struct
@@ -20,12 +20,12 @@ _MAX_EXTENSIONS = 16
 _MAX_BLOCKS = 100_000
 
 
-def picture_size(data, max_pixels):
-    """Height and width of an encoded picture from its header alone.
+def encoded_size(data, max_pixels):
+    """Return the height and width of an encoded image from its header alone.
 
     Args:
         data: scalar string tensor: the bytes of a JPEG, PNG, GIF or BMP file.
-        max_pixels: integer, the most that a picture may have.
+        max_pixels: integer, the most that an image may have.
 
     Returns:
         int32 tensor (2,).
@@ -36,7 +36,7 @@ def picture_size(data, max_pixels):
 
     Example:
         >>> png = tf.io.encode_png(tf.zeros((2, 3, 3), "uint8"))  # doctest: +SKIP
-        >>> picture_size(png, max_pixels=100)  # doctest: +SKIP
+        >>> encoded_size(png, max_pixels=100)  # doctest: +SKIP
         [2 3]
     """
     sizes = [_jpeg_size, _png_size, _gif_size, _bmp_size]
@@ -45,10 +45,10 @@ def picture_size(data, max_pixels):
 
 
 def check_size(size, max_pixels):
-    """A picture's height and width (2,), or InvalidArgumentError as `picture_size`."""
+    """Return an image's height and width (2,), or InvalidArgumentError as `encoded_size`."""
     height, width = tf.unstack(tf.cast(size, "int64"))
     message = [
-        f"expected a picture of 1 to {max_pixels} pixels, received one of ",
+        f"expected an image of 1 to {max_pixels} pixels, received one of ",
         tf.strings.as_string(width),
         " x ",
         tf.strings.as_string(height),
@@ -57,8 +57,8 @@ def check_size(size, max_pixels):
     return checked(fits, message, size)
 
 
-def decode_picture(data):
-    """Pixels of an encoded picture whose size `picture_size` has allowed.
+def decode_image(data):
+    """Return the pixels of an encoded image whose size `encoded_size` has allowed.
 
     Grey, palette and CMYK become RGB, 16 bits a channel 8 (the higher ones); PNGs with an alpha
     channel lie on black; of a GIF it is the first frame. A rotation in EXIF is not applied: labels
@@ -80,7 +80,7 @@ def decode_picture(data):
 
 
 def label_png(labels, colors=None):
-    """A label map as PNG bytes whose values are the labels.
+    """Return a label map as PNG bytes whose values are the labels.
 
     Args:
         labels: uint8 tensor (H, W).
@@ -114,7 +114,7 @@ def label_png(labels, colors=None):
 
 
 def overlay_png(image, labels, colors):
-    """Half the picture, half its labels' colours, as PNG bytes.
+    """Return half the image, half its labels' colours, as PNG bytes.
 
     Args:
         image: tensor (H, W, 3), 0-255.
@@ -143,10 +143,10 @@ def checked(condition, message, value):
 
 
 def _format(data):
-    """Index of a picture's format in `FORMATS`; InvalidArgumentError if it is none of them."""
+    """Index of an image's format in `FORMATS`; InvalidArgumentError if it is none of them."""
     begins = [tf.strings.substr(data, 0, len(magic)) == magic for magic in _MAGIC]
     message = [
-        f"expected the bytes of a picture ({', '.join(FORMATS)}), received ",
+        f"expected the bytes of an image ({', '.join(FORMATS)}), received ",
         tf.strings.as_string(tf.strings.length(data)),
         " bytes that begin none",
     ]
