@@ -13,7 +13,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; read when a vide
 import cv2
 import numpy as np
 
-from keras_dpn.io import PICTURE_SUFFIXES
+from keras_dpn.io import IMAGE_SUFFIXES
 from keras_dpn.io.images import ImageError, read_image
 
 DEFAULT_FPS = 25.0  # where a container names no rate, or a senseless one
@@ -173,7 +173,7 @@ class PictureFolder:
         self.path = Path(path)
         if not self.path.is_dir():
             raise VideoError(f"{path}: no such folder.")
-        files = (f for f in self.path.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES)
+        files = (f for f in self.path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
         self.files = sorted(files, key=natural_order)
         self.fps, self.fps_known = DEFAULT_FPS, False
         self.frame_count = len(self.files)

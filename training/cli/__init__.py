@@ -32,7 +32,7 @@ class Command:
 
 
 COMMANDS = {
-    "check-data": Command("read a whole dataset and report every fault at once", "Data"),
+    "check-data": Command("read a whole dataset and report every issue at once", "Data"),
     "browse": Command("show augmented training images next to their labels", "Data"),
     "pack": Command("pack a dataset into TFRecord shards", "Data"),
     "generate": Command("write a generated dataset as files", "Data"),

@@ -6,15 +6,14 @@ Writes a contact sheet of what training with that seed sees in that epoch.
 """
 
 from pathlib import Path
-from typing import Literal
 
 from tyro.conf import Positional
 
-from ..data.registry import NAMES
+from ..configs.datasets import DatasetName
 
 
 def main(
-    dataset: Positional[Literal[*NAMES]],
+    dataset: Positional[DatasetName],
     data_dir: Path | None = None,
     *,
     out: Path,
@@ -48,41 +47,21 @@ def main(
         seed: the training run's seed.
         epoch: the epoch to show.
     """
-    import os
+    from keras_dpn.viz import image_png
 
-    from keras_dpn import viz
-
-    from ..data.contact_sheet import show
-    from ..data.pipeline.batches import Augmentation, train_dataset
+    from ..data.contact_sheet import contact_sheet
+    from ..data.pipeline.batches import Augmentation
     from ..data.registry import load_dataset
+    from ..utils.files import write_bytes
 
     data = load_dataset(dataset, data_dir)
     examples = data.examples(split)
     if not examples:
         raise ValueError(f"The split {split!r} of {dataset} has no examples.")
-    if rows < 1 or columns < 1:
-        raise ValueError(f"Expected `rows` and `columns` from 1 up, got {rows} and {columns}.")
     crop = crop or data.read(examples[0])[1].shape
     augmentation = Augmentation(crop, scale, horizontal_flip, brightness, contrast, saturation)
-    batches = train_dataset(
-        data,
-        split,
-        batch_size=1,
-        augmentation=augmentation,
-        seed=seed,
-        first_epoch=epoch,
-        epochs=epoch + 1,
-        cache=False,
+    sheet = contact_sheet(
+        data, split, augmentation, rows=rows, columns=columns, seed=seed, epoch=epoch
     )
-    pairs = [
-        show(image[0], labels[0], data.classes)
-        for image, labels in batches.take(rows * columns).as_numpy_iterator()
-    ]
-    titles = [str(number) for number in range(1, len(pairs) + 1)]
-    sheet = viz.side_by_side(pairs, titles, columns)
-    legend = viz.legend(data.classes.names, data.classes.colors, sheet.shape[1])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_bytes(viz.image_png(viz.stack([sheet, legend])))
-    os.replace(part, out)
-    print(f"{out}: {len(pairs)} pictures of epoch {epoch}")
+    write_bytes(out, image_png(sheet))
+    print(f"{out}: images of epoch {epoch}")

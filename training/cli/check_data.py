@@ -1,25 +1,24 @@
-"""Read a whole dataset and report every fault at once.
+"""Read a whole dataset and report every issue at once.
 
     keras-dpn check-data camvid --data-dir DIR
 
-Prints the faults and how often each class occurs; the exit code is 2 if there is a fault. Of clips
-it reads the frames without labels too.
+Prints the issues and how often each class occurs; the exit code is 2 if there is an issue that
+training can't ignore. Of clips it reads the frames without labels, too.
 """
 
 from pathlib import Path
-from typing import Literal
 
 from tyro.conf import Positional
 
-from ..data.registry import NAMES
+from ..configs.datasets import DatasetName
 
 
 def main(
-    dataset: Positional[Literal[*NAMES]],
+    dataset: Positional[DatasetName],
     data_dir: Path | None = None,
     workers: int | None = None,
 ) -> None:
-    """Read a whole dataset and report every fault at once.
+    """Read a whole dataset and report every issue at once.
 
     Args:
         dataset: its layout.
@@ -28,21 +27,21 @@ def main(
     """
     from rich.console import Console
 
-    from ..data.checks import class_table, fault_table, sequence_faults, survey
-    from ..data.clips.base import FilmedClips
+    from ..data.checks import class_table, issue_table, scan_dataset, scan_sequences
+    from ..data.clips.base import RecordedClips
     from ..data.registry import load_dataset
 
     data = load_dataset(dataset, data_dir)
-    found = survey(data, workers=workers)
-    faults = found.faults
-    if isinstance(data, FilmedClips):
-        faults = sequence_faults(data, workers=workers) + faults
+    scan = scan_dataset(data, workers=workers)
+    issues = scan.issues
+    if isinstance(data, RecordedClips):
+        issues = scan_sequences(data, workers=workers) + issues
     console = Console()
-    console.print(class_table(data, found))
-    if faults:
-        console.print(fault_table(faults))
-    errors = [fault for fault in faults if not fault.is_warning]
+    console.print(class_table(data, scan))
+    if issues:
+        console.print(issue_table(issues))
+    errors = [issue for issue in issues if not issue.is_warning]
     if errors:
         source = data_dir or dataset
-        raise ValueError(f"{source}: faults found: {len(errors)}; fix them before training.")
-    console.print("No faults.")
+        raise ValueError(f"{source}: issues found: {len(errors)}; fix them before training.")
+    console.print("No issues.")

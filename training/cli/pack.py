@@ -7,15 +7,14 @@ After an interruption the same command continues: complete shards are kept.
 """
 
 from pathlib import Path
-from typing import Literal
 
 from tyro.conf import Positional
 
-from ..data.registry import NAMES
+from ..configs.datasets import DatasetName
 
 
 def main(
-    dataset: Positional[Literal[*NAMES]],
+    dataset: Positional[DatasetName],
     data_dir: Path | None = None,
     *,
     out: Path,

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from keras_dpn.classes import Classes
-from keras_dpn.io import PICTURE_SUFFIXES
+from keras_dpn.io import IMAGE_SUFFIXES
 from keras_dpn.io.video import VideoWriter, natural_order
 
 from ..data.generated.moving_scenes import MovingScenesDataset
@@ -49,7 +49,7 @@ def samples(classes: Classes, folder: Path | None, scratch: Path) -> list[Sample
 
 
 def _of_folder(folder: Path) -> list[Sample]:
-    files = [p for p in folder.glob("*") if p.suffix.lower() in PICTURE_SUFFIXES]
+    files = [p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
         raise ValueError(f"{folder}: expected a folder with pictures, found none in it.")
     return [Sample(file) for file in sorted(files, key=natural_order)[:MOST]]

@@ -21,8 +21,8 @@ from ..configs.networks import DeepLabTrainConfig, PiecewiseTrainConfig
 from ..configs.networks.deeplab import CRFConfig
 from ..configs.schema import TrainConfig
 from ..configs.serialization import build, from_json, to_json
-from ..data.checks import survey
-from ..data.clips.base import FilmedClips
+from ..data.checks import scan_dataset
+from ..data.clips.base import RecordedClips
 from ..data.dataset import Dataset
 from ..data.registry import load_dataset
 from ..data.shards.dataset import absolute
@@ -31,7 +31,7 @@ from .changes import Change, find_changes
 from .checkpoints import Checkpoints
 from .trainer import Progress, StagedTraining
 
-_FAULTS_SHOWN = 5
+_ISSUES_SHOWN = 5
 
 
 def train(
@@ -134,7 +134,7 @@ def open_dataset(config: TrainConfig, work_dir: Path) -> Dataset:
 
 def fill_flow(dataset: Dataset, config: TrainConfig) -> None:
     """Compute all flow that the run needs, at once and in parallel."""
-    if config.clips and config.clips.flow and isinstance(dataset, FilmedClips):
+    if config.clips and config.clips.flow and isinstance(dataset, RecordedClips):
         for split in (config.data.train_split, config.data.val_split):
             dataset.fill_flow(split, config.clips.frames)
 
@@ -204,19 +204,18 @@ def check_data(dataset: Dataset, config: TrainConfig, console: Console):
     """
     for split in (config.data.train_split, config.data.val_split):
         dataset.examples(split)
-    found = survey(dataset)
-    for fault in found.faults:
-        if fault.is_warning:
-            console.print(f"warning: {fault}")
-    errors = [fault for fault in found.faults if not fault.is_warning]
+    scan = scan_dataset(dataset)
+    for issue in scan.issues:
+        if issue.is_warning:
+            console.print(f"warning: {issue}")
+    errors = scan.errors
     if errors:
-        shown = "; ".join(str(fault) for fault in errors[:_FAULTS_SHOWN])
+        shown = "; ".join(str(issue) for issue in errors[:_ISSUES_SHOWN])
         raise ValueError(
-            f"{dataset.name}: {len(errors)} faults, the first: {shown}. "
-            f"python -m training.check_data {config.data.dataset} lists them all."
+            f"{dataset.name}: {len(errors)} issues, the first: {shown}. "
+            f"`keras-dpn check-data {config.data.dataset}` lists all."
         )
-    counts = found.counts[config.data.train_split]  # (pictures, L)
-    return counts.sum(axis=0), (counts.sum(axis=1, keepdims=True) * (counts > 0)).sum(axis=0)
+    return scan.pixel_counts(config.data.train_split)
 
 
 def versions() -> dict[str, str]:

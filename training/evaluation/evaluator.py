@@ -13,7 +13,7 @@ from keras_dpn.inference import Predictor, to_labels
 
 from ..data.clips.base import ClipDataset
 from ..data.dataset import Dataset, Example
-from ..utils.threads import map_ahead
+from ..utils.threads import prefetch_map
 
 TRIMAP_WIDTH = 40  # pixels, of the widest band: DeepLab v1's Fig. 5
 
@@ -84,7 +84,7 @@ def evaluate(
         "dataset": dataset.name,
         "split": split,
         "images": len(examples),
-        "official": dataset.official.get(split),
+        "official": dataset.expected_size.get(split),
         "models": len(predictor.models),
         **inference,
         "crf": predictor.crf,
@@ -122,7 +122,7 @@ class _Settings(NamedTuple):
 def _predict_images(
     predictor: Predictor, dataset: Dataset, examples: Sequence[Example], progress: bool
 ) -> Iterator[_Seen]:
-    read = map_ahead(dataset.read, examples)
+    read = prefetch_map(dataset.read, examples)
     shown = track(examples, "evaluating", disable=not progress)
     for example, (image, labels) in zip(shown, read, strict=True):
         yield _Seen(example.name, image, labels, predictor.probabilities(image))

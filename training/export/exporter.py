@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_dpn.export import export_litert, export_onnx
-from keras_dpn.io import PICTURE_SUFFIXES
+from keras_dpn.io import IMAGE_SUFFIXES
 from keras_dpn.io.images import read_image
 from keras_dpn.models import traits
 from keras_dpn.presets.files import METADATA, read_metadata
@@ -73,7 +73,7 @@ def representative_pictures(folder: Path) -> list[np.ndarray]:
     Raises:
         ValueError: where there is none.
     """
-    files = sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    files = sorted(p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise ValueError(f"{folder}: expected a folder of pictures, found none in it.")
     return [read_image(file) for file in files[:REPRESENTATIVE]]

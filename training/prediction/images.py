@@ -17,7 +17,7 @@ from keras_dpn.io.images import ImageError, read_image
 from keras_dpn.segmenter import Segmentation, Segmenter
 
 from ..rundir.paths import read_json, write_atomically, write_json
-from ..utils.threads import map_ahead
+from ..utils.threads import prefetch_map
 
 KINDS = ("labels", "overlays", "stages", "probabilities")  # of results, a folder for each
 SETTINGS = "predict.json"  # how the pictures beside it were labelled
@@ -61,13 +61,15 @@ def label_pictures(
         OSError: if a result can't be written.
     """
     console = console or Console(stderr=True)
-    read = map_ahead(_read, sources.items())
+    read = prefetch_map(_read, sources.items())
     whole = bool({"stages", "probabilities"} & set(kinds))
     seen = (_label(segmenter, picture, whole) for picture in read)
     write = partial(_write_results, classes=segmenter.classes, out=out, kinds=kinds)
     errors: dict[Path, ImageError] = {}
     try:
-        for picture in track(map_ahead(write, seen), "predicting", len(sources), console=console):
+        for picture in track(
+            prefetch_map(write, seen), "predicting", len(sources), console=console
+        ):
             if picture.error is not None:
                 errors[picture.source] = picture.error
     finally:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_dpn.io import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from keras_dpn.io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from keras_dpn.presets.files import WEIGHTS
 from keras_dpn.presets.source import find
 
@@ -92,7 +92,7 @@ def _expand(path: Path, out: Path) -> Iterator[Path]:
 
 
 def _readable(candidates: Iterable[Path]) -> Iterator[Path]:
-    suffixes = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+    suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     return (c for c in candidates if c.suffix.lower() in suffixes and c.is_file())
 
 

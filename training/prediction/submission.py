@@ -61,7 +61,7 @@ def submit(predictor: Predictor, dataset: Dataset, split: str, out: Path) -> int
 
 def _examples(dataset: Dataset, split: str) -> tuple[Example, ...]:
     examples = {**dataset.splits, **dataset.unlabelled}.get(split, ())
-    expected = dataset.official.get(split)
+    expected = dataset.expected_size.get(split)
     if not examples or expected and len(examples) != expected:
         raise ValueError(
             f"{dataset.name} {split}: expected {expected or 'some'} pictures, found "

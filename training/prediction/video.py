@@ -23,7 +23,7 @@ from rich.text import Text
 from keras_dpn import metrics, viz
 from keras_dpn.classes import Classes
 from keras_dpn.io.flow import dis_flow
-from keras_dpn.io.video import PictureFolder, VideoError, VideoReader, VideoWriter
+from keras_dpn.io.video import ImageSequence, VideoError, VideoReader, VideoWriter
 from keras_dpn.segmenter import Segmenter
 
 from ..rundir.paths import write_atomically, write_json
@@ -147,12 +147,12 @@ def label_videos(
     return [source for source, lines in troubles.items() if lines]
 
 
-def open_film(source: Path) -> VideoReader | PictureFolder:
+def open_film(source: Path) -> VideoReader | ImageSequence:
     """The frames of a video file, or of a folder of pictures; VideoError if there is none."""
-    return PictureFolder(source) if source.is_dir() else VideoReader(source)
+    return ImageSequence(source) if source.is_dir() else VideoReader(source)
 
 
-def _facts(film: VideoReader | PictureFolder) -> dict[str, Any]:
+def _facts(film: VideoReader | ImageSequence) -> dict[str, Any]:
     return {
         "frame_count": film.frame_count,
         "broken_frames": film.broken,
@@ -188,7 +188,7 @@ def _troubles(report: dict[str, Any]) -> list[str]:
 
 
 def _labelled(
-    segmenter: Segmenter, film: VideoReader | PictureFolder
+    segmenter: Segmenter, film: VideoReader | ImageSequence
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray | int]]:
     """For each frame its number, itself, its labels, and how the last frame's agree with them."""
     frames, numbered, neighbours = itertools.tee(((film.index, frame) for frame in film), 3)
@@ -211,7 +211,7 @@ def _labelled(
 
 def _writers(
     stack: ExitStack,
-    film: VideoReader | PictureFolder,
+    film: VideoReader | ImageSequence,
     classes: Classes,
     out: Path,
     name: str,

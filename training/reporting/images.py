@@ -16,7 +16,7 @@ from keras_dpn.models import traits
 
 from ..data.clips.base import Clip, ClipDataset
 from ..data.dataset import Dataset, Example
-from ..data.pipeline.batches import ClipInputs
+from ..data.pipeline.clips import ClipInputs
 from ..rundir.paths import load_model
 from . import html
 from .sections.scores import TITLES, percent

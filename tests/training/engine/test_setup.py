@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from keras_dpn.models import DeepLab
-from training.data.generated.moving_scenes import MovingScenesDataset, write_clips
-from training.data.generated.scenes import ScenesDataset, write_folder
+from training.data.generated.moving_scenes import MovingScenesDataset
+from training.data.generated.scenes import ScenesDataset
+from training.data.generated.writers import write_clips, write_dataset
 from training.engine.callbacks import TrainingDiverged
 from training.engine.checkpoints import Checkpoints
 from training.engine.setup import main
@@ -45,7 +46,7 @@ ALL_STAGES = [
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
     directory = tmp_path_factory.mktemp("pictures")
-    write_folder(ScenesDataset({"train": 4, "val": 2}, size=(48, 64)), directory)
+    write_dataset(ScenesDataset({"train": 4, "val": 2}, size=(48, 64)), directory)
     return directory
 
 
@@ -228,10 +229,10 @@ def test_a_run_that_diverges_goes_on_as_its_message_says(pictures, tmp_path, cap
 
 def test_faulty_data_is_refused_before_training(pictures, tmp_path):
     broken = tmp_path / "broken"
-    write_folder(ScenesDataset({"train": 2, "val": 2}, size=(48, 64)), broken)
+    write_dataset(ScenesDataset({"train": 2, "val": 2}, size=(48, 64)), broken)
     victim = next((broken / "labels").glob("train*"))
     victim.write_bytes(b"not a picture")
-    with pytest.raises(ValueError, match=rf"1 faults, the first: .*{victim.name}"):
+    with pytest.raises(ValueError, match=rf"1 issues, the first: .*{victim.name}"):
         main(arguments(broken, tmp_path / "w"))
     assert not list((tmp_path / "w").iterdir())  # the next try finds an empty directory
 

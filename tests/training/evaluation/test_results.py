@@ -7,7 +7,7 @@ from PIL import Image
 from keras_dpn.classes import Classes
 from keras_dpn.inference import Predictor, predictor
 from keras_dpn.presets.files import write_preset
-from training.data.generated.scenes import write_folder
+from training.data.generated.writers import write_dataset
 from training.evaluation import results as script
 from training.evaluation.evaluator import evaluate
 from training.evaluation.results import run_dataset, score_table
@@ -50,7 +50,7 @@ def test_run_dataset_is_that_of_the_run_with_its_seed(finished_run, tmp_path):
 
 
 def test_run_dataset_finds_the_runs_own_files(finished_run, small_scenes, tmp_path):
-    write_folder(small_scenes, tmp_path / "pictures")
+    write_dataset(small_scenes, tmp_path / "pictures")
     config = json.loads((finished_run / "config.json").read_text())
     config["data"] |= {"dataset": "folder", "data_dir": str(tmp_path / "pictures")}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -142,7 +142,7 @@ def test_a_preset_is_scored_on_the_dataset_that_is_named(finished_run, small_sce
     preset, out = tmp_path / "preset", tmp_path / "scores.json"
     model = load_model(finished_run)
     write_preset(model, preset, classes=small_scenes.classes)
-    write_folder(small_scenes, tmp_path / "pictures")
+    write_dataset(small_scenes, tmp_path / "pictures")
     options = {"dataset": "folder", "data_dir": tmp_path / "pictures"}
     script.main(work_dir=(str(preset),), out=out, **options)
     found = json.loads(out.read_text())

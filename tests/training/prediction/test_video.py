@@ -11,7 +11,7 @@ from keras_dpn import viz
 from keras_dpn.classes import Classes
 from keras_dpn.inference import Predictor
 from keras_dpn.io import flow as flow_module
-from keras_dpn.io.video import PictureFolder, VideoReader
+from keras_dpn.io.video import ImageSequence, VideoReader
 from keras_dpn.models import SpatialTemporalDPN
 from keras_dpn.segmenter import Segmenter
 from training.prediction import video as predict_video
@@ -148,13 +148,13 @@ def test_ctrl_c_leaves_a_playable_file(segmenter, tmp_path, monkeypatch, capfd, 
 
 
 def test_a_truncated_film_is_reported_and_the_rest_written(segmenter, tmp_path, monkeypatch, capfd):
-    class Short(PictureFolder):
+    class Short(ImageSequence):
         def __iter__(self):
             yield from list(super().__iter__())[:2]
             self.index, self.truncated = 1, True
 
     source = film_of(tmp_path / "film", range(4))
-    monkeypatch.setattr(predict_video, "PictureFolder", Short)
+    monkeypatch.setattr(predict_video, "ImageSequence", Short)
     assert label_videos(segmenter, {"film": source}, tmp_path / "out") == [source]
     assert "film: 4 frames announced, 2 found" in capfd.readouterr().err
     assert len(list(VideoReader(tmp_path / "out/videos/film.mp4"))) == 2

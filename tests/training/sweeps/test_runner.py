@@ -12,7 +12,8 @@ from rich.console import Console
 from keras_dpn.inference import Predictor
 from training.configs.recipes import RECIPES
 from training.configs.serialization import from_json, to_json
-from training.data.generated.scenes import ScenesDataset, write_folder
+from training.data.generated.scenes import ScenesDataset
+from training.data.generated.writers import write_dataset
 from training.engine.setup import build_model, load_weights, with_absolute_paths
 from training.rundir import paths as workdir
 from training.sweeps import runner as script
@@ -47,7 +48,7 @@ SWEEP = Sweep(
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     directory = tmp_path_factory.mktemp("pictures")
-    write_folder(ScenesDataset({"train": 2, "val": 3}, size=(48, 64)), directory)
+    write_dataset(ScenesDataset({"train": 2, "val": 3}, size=(48, 64)), directory)
     return directory
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from keras_dpn import viz
 
 from ...data.dataset import Dataset
-from ...data.generated.scenes import RELATIONS, TWINS, Relation
+from ...data.generated.scenes import CONFUSABLE, RELATIONS, Relation
 from .. import html
 from ..images import Picture, model_inputs
 
@@ -90,7 +90,7 @@ def relation_auc(maps: np.ndarray, dataset: Dataset, stride: int = 1) -> float:
     """
     names = dataset.classes.names
     shares = neighbour_shares(dataset, maps.shape[-1], stride)
-    things = [names.index(thing) for pair in TWINS for thing in pair]
+    things = [names.index(thing) for pair in CONFUSABLE for thing in pair]
     absent = [
         side_mean(maps[u, v], side)
         for u in things
@@ -137,7 +137,7 @@ def penalties(maps: np.ndarray, names: Sequence[str], relation: Relation) -> tup
 
 def twin_of(label: str) -> str:
     """The class that looks the same."""
-    return (dict(TWINS) | {b: a for a, b in TWINS})[label]
+    return (dict(CONFUSABLE) | {b: a for a, b in CONFUSABLE})[label]
 
 
 def side_mean(context: np.ndarray, direction: str) -> float:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data.checks import check
-from training.data.clips.base import ClipFolder
-from training.data.clips.flow import NO_LINK, FlowCache, write_flo
+from training.data.checks import scan_dataset
+from training.data.clips.flow import FlowCache
+from training.data.clips.folder import ClipFolder
+from training.data.io.flo import INVALID_FLOW, write_flo
 from training.data.registry import load_dataset
 
 SIZE = (40, 48)
@@ -79,7 +80,7 @@ def test_order_and_labels(clips):
 
 
 def test_works_as_pictures(clips):
-    assert [fault.kind for fault in check(load_dataset("clips", clips), workers=1)] == []
+    assert scan_dataset(load_dataset("clips", clips), workers=1).issues == []
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,9 @@ def test_ends(clips, name, frames, expected, links):
     for flow in (clip.forward_flow, clip.backward_flow):
         assert flow.shape == (frames - 1, *SIZE, 2) and flow.dtype == "float32"
         assert [bool((np.abs(f) < 10).all()) for f in flow] == links
-        assert all((f == NO_LINK).all() for f, link in zip(flow, links, strict=True) if not link)
+        assert all(
+            (f == INVALID_FLOW).all() for f, link in zip(flow, links, strict=True) if not link
+        )
 
 
 def test_flow_files_take_precedence(clips):
@@ -191,7 +194,7 @@ def test_video(video):
     for place, expected in ((3, [2, 3, 4]), (0, [0, 0, 1]), (20, [19, 20, 21]), (2, [1, 2, 3])):
         clip = dataset.read_clip(sequence[place], 3)
         assert brightness(clip.frames) == expected and (clip.labels == 1).all()
-    assert all(fault.is_warning for fault in check(dataset, workers=2))
+    assert scan_dataset(dataset, workers=2).errors == []
 
 
 def test_video_frames_are_kept_unchanged(video):
@@ -202,7 +205,7 @@ def test_video_frames_are_kept_unchanged(video):
 
 
 def test_videos_are_decoded_once_in_order(video, monkeypatch):
-    from training.data.clips import base as module
+    from training.data.clips import folder as module
 
     reads = []
 
@@ -222,13 +225,13 @@ def test_videos_are_decoded_once_in_order(video, monkeypatch):
     ("change", "message"),
     [
         (lambda d: (d / "clips" / "street").rename(d / "road"), "street: expected a directory"),
-        (lambda d: (d / "clips" / "street.mp4").touch(), "fits street and street.mp4"),
+        (lambda d: (d / "clips" / "street.mp4").touch(), "matches street and street.mp4"),
         (lambda d: write_lists(d, val=["street", "street"]), "val.txt: .*'street' is listed twice"),
         (lambda d: write_lists(d, val=["../street"]), r"val.txt: .*received '\.\./street'"),
         (lambda d: write_lists(d, val=["/tmp"]), "val.txt: .*received '/tmp'"),
         (lambda d: save(d / "labels" / "street" / "3.png", grey(0)), "3.png: .*no such frame"),
         (lambda d: save(d / "clips" / "street" / "9.bmp", grey(0)), "one name, 9.bmp and 9.png"),
-        (lambda d: (d / "clips" / "new").mkdir() or write_lists(d, val=["new"]), "new: .*pictures"),
+        (lambda d: (d / "clips" / "new").mkdir() or write_lists(d, val=["new"]), "new: .*images"),
         (lambda d: (d / "labels").rename(d / "x"), "labels: no such directory"),
         (lambda d: (d / "clips").rename(d / "x"), "clips: no such directory"),
         (lambda d: (d / "classes.json").unlink(), "classes.json: no such file"),
