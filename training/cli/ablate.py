@@ -42,17 +42,23 @@ def main(
         block_size: resample blocks of N successive images, as `keras-dpn compare`.
         devices: all, or cpu:2, as for `keras-dpn train`.
     """
-    from ..sweeps.runner import ablate, read_trained
+    from rich.console import Console
+
+    from ..sweeps.runner import SubprocessExecutor, read_reused, run
+    from ..sweeps.table import table
 
     rows = SWEEPS[sweep]
-    ablate(
+    outcome = run(
         rows,
         work_dir,
+        SubprocessExecutor(devices),
         seeds=seeds,
         split=split,
         data_dir=data_dir,
         weights=weights,
-        trained=read_trained(reuse, rows, seeds),
-        block=block_size,
-        devices=devices,
+        reuse=read_reused(reuse, rows, seeds),
+        block_size=block_size,
     )
+    Console().print(table(outcome.summary))
+    print(f"written: {work_dir / 'ablation.md'}")
+    outcome.raise_failures()

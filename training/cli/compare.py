@@ -43,18 +43,32 @@ def main(
     """
     from rich.console import Console
 
-    from ..evaluation.comparison import change_table, compare, comparison_table, load_counts
+    from ..evaluation.comparison import compare
+    from ..evaluation.results import load_counts
+    from ..evaluation.tables import change_table, comparison_table
     from ..rundir.paths import write_json
 
     if len(runs) < 2:
         raise ValueError(f"Expected two evaluations or more to compare, received {len(runs)}.")
     first, *others = (load_counts(text, split) for text in runs)
-    options = {"block": block_size, "samples": resamples, "confidence": confidence, "seed": seed}
-    found = {other.title: compare(first, other, **options) for other in others}
+    comparisons = {
+        other.title: compare(
+            first,
+            other,
+            block_size=block_size,
+            resamples=resamples,
+            confidence=confidence,
+            seed=seed,
+        )
+        for other in others
+    }
     if out is not None:
-        write_json(out, {"first": first.title, "split": split, **options, "compared": found})
+        values = {"first": first.title, "split": split, "block": block_size, "samples": resamples}
+        values |= {"confidence": confidence, "seed": seed}
+        compared = {title: comparison.to_json() for title, comparison in comparisons.items()}
+        write_json(out, {**values, "compared": compared})
     console = Console()
     title = f"{len(first.names)} images of {split}: against {first.title}"
-    console.print(comparison_table(title, first.title, found, confidence))
-    for other, result in found.items() if num_images else ():
-        console.print(change_table(f"{first.title} → {other}", result["images"], num_images))
+    console.print(comparison_table(title, first.title, comparisons, confidence))
+    for other, comparison in comparisons.items() if num_images else ():
+        console.print(change_table(f"{first.title} → {other}", comparison.images, num_images))

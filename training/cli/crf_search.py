@@ -59,7 +59,7 @@ def main(
 
     from ..analysis.crf_search import keep_answers, predict_head, search, starting_axes
     from ..configs.crf import check_crf
-    from ..evaluation.results import run_dataset
+    from ..rundir.dataset import run_dataset
     from ..rundir.paths import (
         MODEL,
         stage_dir,

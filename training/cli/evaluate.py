@@ -8,6 +8,7 @@ evaluation_SPLIT.npz next to it, for `keras-dpn compare`. Networks for clips, an
 --consistency, see whole sequences, and the temporal consistency of their labels is scored too.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -56,16 +57,11 @@ def main(
     from keras_dpn.inference import Predictor
     from keras_dpn.inference.loading import load_trained
 
-    from ..evaluation.evaluator import evaluate
-    from ..evaluation.results import (
-        evaluate_each_stage,
-        evaluation_file,
-        find_run,
-        score_table,
-        source_dataset,
-        write_evaluation,
-    )
-    from ..rundir.paths import write_atomically
+    from ..evaluation.evaluator import evaluate, evaluate_per_stage
+    from ..evaluation.metrics import MetricSettings
+    from ..evaluation.tables import score_table
+    from ..rundir.dataset import find_run, source_dataset
+    from ..rundir.paths import evaluation_file, write_atomically
 
     is_one_run = find_run(runs) is not None and len(runs) == 1
     if out is None and not is_one_run:
@@ -74,26 +70,39 @@ def main(
         raise ValueError("--per-stage: expected one training run, received a preset or several.")
     crf = inference.crf_settings()
     dataset = source_dataset(runs, data.dataset, data.data_dir)
-    options = {"consistency": consistency, "trimap": trimap_boundary if trimap else None}
-    options |= {"box_threshold": box_threshold, "boundary_tolerance": boundary_tolerance}
-    options |= {"calibration_bins": calibration_bins, "progress": True}
-    settings, precision = inference.settings(), inference.precision
+    settings = MetricSettings(
+        trimap=trimap_boundary if trimap else None,
+        consistency=consistency,
+        box_threshold=box_threshold,
+        boundary_tolerance=boundary_tolerance,
+        calibration_bins=calibration_bins,
+    )
+    precision = inference.precision
     if per_stage:
-        run, options = Path(runs[0]), options | {"precision": precision}
-        found = evaluate_each_stage(run, dataset, data.split, settings, crf=crf, **options)
+        evaluation = evaluate_per_stage(
+            Path(runs[0]),
+            dataset,
+            data.split,
+            inference.settings(),
+            settings,
+            crf=crf,
+            precision=precision,
+            show_progress=True,
+        )
     else:
         networks = load_trained(runs, precision).models
         chosen = None if heads is None else heads or "all"
-        predictor = Predictor(networks, settings, heads=chosen, crf=crf)
-        found = evaluate(predictor, dataset, data.split, **options)
+        predictor = Predictor(networks, inference.settings(), heads=chosen, crf=crf)
+        evaluation = evaluate(predictor, dataset, data.split, settings, show_progress=True)
+        evaluation = replace(evaluation, precision=precision)
     out = out or evaluation_file(Path(runs[0]), data.split)
-    write_evaluation(out, {**found, "precision": precision})
+    evaluation.save(out)
     console = Console()
-    console.print(score_table(found, dataset.classes.names))
+    console.print(score_table(evaluation, dataset.classes.names))
     console.print(f"written: {out}", soft_wrap=True)
     if trimap:
         plot = out.with_name(f"{out.stem}_trimap.png")
-        curves = {stage["name"]: stage["trimap"]["miou"] for stage in found["stages"]}
+        curves = {head.name: head.trimap.miou for head in evaluation.heads if head.trimap}
         content = viz.figure_png(viz.plot_trimap(curves, trimap_boundary))
         write_atomically(plot, lambda temporary: temporary.write_bytes(content))
         console.print(f"written: {plot}", soft_wrap=True)

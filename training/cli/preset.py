@@ -39,8 +39,8 @@ def main(
         data_dir: directory of the run's dataset, if it has moved.
         weights_dtype: how the weights are stored; the scores are those of the stored ones.
     """
-    from ..evaluation.results import run_dataset
     from ..export.preset import make_preset
+    from ..rundir.dataset import run_dataset
 
     text = notes.read_text(encoding="utf-8") if notes else ""
     make_preset(

@@ -42,9 +42,9 @@ def main(
     """
     import logging
 
-    from ..evaluation.results import run_dataset
     from ..reporting import ablation
     from ..reporting.page import _is_ablation, write_report
+    from ..rundir.dataset import run_dataset
 
     if not runs:
         raise ValueError("Expected a training run: name the directory of one or several.")

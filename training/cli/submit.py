@@ -33,8 +33,8 @@ def main(
     from keras_dpn.inference import Predictor
     from keras_dpn.inference.loading import load_trained
 
-    from ..evaluation.results import source_dataset
     from ..prediction.submission import submit
+    from ..rundir.dataset import source_dataset
 
     crf = inference.crf_settings()
     dataset = source_dataset(runs, data.dataset, data.data_dir)

@@ -24,9 +24,9 @@ from ..configs.serialization import build, from_json, to_json
 from ..data.checks import scan_dataset
 from ..data.clips.base import RecordedClips
 from ..data.dataset import Dataset
-from ..data.registry import load_dataset
 from ..data.shards.dataset import absolute
 from ..rundir import paths as workdir
+from ..rundir.dataset import open_dataset
 from .changes import Change, find_changes
 from .checkpoints import Checkpoints
 from .trainer import Progress, StagedTraining
@@ -121,15 +121,6 @@ def with_crf(config: TrainConfig, path: Path) -> TrainConfig:
     values = dataclasses.asdict(config.model.crf or CRFConfig()) | read_crf(path)
     model = dataclasses.replace(config.model, crf=build(CRFConfig, values, path))
     return dataclasses.replace(config, model=model)
-
-
-def open_dataset(config: TrainConfig, work_dir: Path) -> Dataset:
-    """The configured data set; its computed flow is kept where the configuration says."""
-    data_dir = config.data.data_dir and Path(config.data.data_dir)
-    if config.clips is None:
-        return load_dataset(config.data.dataset, data_dir, seed=config.seed)
-    flow_dir = Path(config.data.flow_dir or work_dir / workdir.FLOW)
-    return load_dataset(config.data.dataset, data_dir, seed=config.seed, flow_dir=flow_dir)
 
 
 def fill_flow(dataset: Dataset, config: TrainConfig) -> None:

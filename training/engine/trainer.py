@@ -21,6 +21,7 @@ from ..data.pipeline.batches import eval_dataset, steps_per_epoch, train_dataset
 from ..data.statistics import median_frequency_weights
 from ..evaluation.evaluator import evaluate
 from ..rundir import paths as workdir
+from ..rundir.models import load_model
 from .callbacks import Epochs, StopOnNaN, TrainingDiverged, ValidateAverages, first_not_finite
 from .changes import Change
 from .checkpoints import Checkpoints
@@ -188,7 +189,7 @@ class StagedTraining:
                 keras.callbacks.LambdaCallback(
                     on_epoch_begin=lambda *_: forget_steps(model.optimizer)
                 ),
-                keras.callbacks.TensorBoard(self.work_dir / "logs" / stage.name),
+                keras.callbacks.TensorBoard(self.work_dir / workdir.LOGS / stage.name),
                 Epochs(stage.name, first, lambda *args: self._end_epoch(stage, model, *args)),
             ],
         )
@@ -342,12 +343,12 @@ class StagedTraining:
     def _keep_best(self, stage: Stage, miou: float) -> None:
         if miou > self.progress.best_miou:
             self.progress.best_miou = miou
-            path = workdir.stage_dir(self.work_dir, stage.name) / workdir.MODEL
+            path = workdir.model_file(self.work_dir, stage.name)
             workdir.write_atomically(path, self.model.save)
 
     def _finish(self, index: int, stage: Stage) -> None:
         """Go back to the stage's best weights, score them, and begin the next stage from them."""
-        best = workdir.load_model(self.work_dir, stage.name)
+        best = load_model(self.work_dir, stage.name)
         self.model.set_weights(best.get_weights())
         config = self.config.stage(stage.name)
         trained = self._learning(stage).trainable_variables
@@ -368,7 +369,7 @@ class StagedTraining:
     def _evaluate(self, stage: Stage) -> dict[str, Any]:
         split = self.config.data.val_split
         predictor = Predictor(self.model, heads=(stage.output,))
-        return evaluate(predictor, self.dataset, split)["stages"][0]
+        return evaluate(predictor, self.dataset, split).head().to_json()
 
     def _save(self, optimizer) -> None:
         self.checkpoints.save(self.model, optimizer, vars(self.progress))

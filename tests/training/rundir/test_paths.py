@@ -2,7 +2,9 @@ import json
 
 import pytest
 
+from keras_dpn.presets import files, source
 from training.rundir import paths as workdir
+from training.rundir.models import load_model
 
 
 def test_json_round_trip(tmp_path):
@@ -29,12 +31,12 @@ def test_errors_name_the_file(tmp_path):
     with pytest.raises(ValueError, match="x.json: expected JSON"):
         workdir.read_json(tmp_path / "x.json")
     with pytest.raises(ValueError, match="model.keras: no such file"):
-        workdir.load_model(tmp_path)
+        load_model(tmp_path)
     config = {"network": "DeepLab", "unary": {"epochs": 1}, "joint": {"epochs": 0}}
     workdir.write_json(tmp_path / "config.json", config)
     for stage in ("b12", "joint"):  # one that there isn't, one that is left out
         with pytest.raises(ValueError, match=rf"one of \['unary'\], received '{stage}'"):
-            workdir.load_model(tmp_path, stage)
+            load_model(tmp_path, stage)
     workdir.write_json(tmp_path / "config.json", {"network": "LeNet"})
     with pytest.raises(ValueError, match="config.json: network: expected one of .*'LeNet'"):
         workdir.stage_dir(tmp_path, "unary")
@@ -62,3 +64,17 @@ def test_stages_lie_in_the_order_of_training(tmp_path, config, directories):
     workdir.write_json(tmp_path / "config.json", values)
     found = [workdir.stage_dir(tmp_path, stage) for stage in workdir.load_stages(tmp_path)]
     assert found == [tmp_path / "stages" / directory for directory in directories]
+
+
+def test_the_library_finds_a_run_by_the_same_names():
+    assert workdir.MODEL == source.RUN_MODEL
+    assert workdir.CLASSES == files.CLASSES
+
+
+def test_evaluations_are_found_by_split(tmp_path):
+    for split in ("val", "test"):
+        workdir.write_json(workdir.evaluation_file(tmp_path, split), {})
+    (tmp_path / "evaluation_val.npz").touch()
+    assert workdir.evaluation_files(tmp_path) == {
+        split: tmp_path / f"evaluation_{split}.json" for split in ("test", "val")
+    }
