@@ -25,8 +25,8 @@ from keras_dpn.models.pretrained import load_pretrained
 from training.cli import run
 from training.data.dataset import Dataset
 from training.data.registry import load_dataset
-from training.rundir.dataset import run_dataset
 from training.reporting.images import read_pictures
+from training.rundir.dataset import run_dataset
 from training.rundir.paths import load_model, write_atomically, write_json
 
 # The papers' names and our layers; pool6 is the mean of the last.

@@ -231,6 +231,6 @@ def _digest(parts) -> str:
 def predict_head(work_dir: Path, stage: str | None) -> Predict:
     """Return what gives the probabilities of an image: a run's network, or one stage's."""
     model = load_model(work_dir, stage)
-    output = "final" if stage is None else load_stages(work_dir)[stage].output
+    output = "final" if stage is None else load_stages(work_dir)[stage].head
     predictor = Predictor(model, heads=None if stage is None else (output,))
     return lambda image: predictor.probabilities(image)[output]

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Literal
 
 import tyro
 
+from .datasets import DatasetName
+
 CONFIG_VERSION = 5
 """Raised where a field is renamed, dropped, or new with a default that changes old runs."""
 
@@ -55,22 +57,7 @@ class Augmentation:
 class DataConfig:
     """Which images a run sees and how they are varied."""
 
-    dataset: Literal[
-        "scenes",
-        "context_scenes",
-        "houses",
-        "moving_scenes",
-        "camvid",
-        "voc",
-        "cityscapes",
-        "pascal_context",
-        "sift_flow",
-        "coco",
-        "coco_panoptic",
-        "folder",
-        "clips",
-        "shards",
-    ] = "folder"
+    dataset: DatasetName = "folder"
     """The dataset, by the name of its reader."""
     data_dir: str | None = None
     """Directory of the dataset; generated datasets need none."""
@@ -251,8 +238,7 @@ class TrainConfig:
 
     def summary(self) -> list[str]:
         """Return the network in a few words each: size, parts, precision."""
-        model: Any = getattr(self, "model")  # noqa: B009  a subclass's field
-        return [*model.summary(), self.precision]
+        return [*self.model.summary(), self.precision]
 
     def check(self) -> None:
         """Raise a ValueError for stages that cannot be trained."""

@@ -1,5 +1,6 @@
 """What happens at the end of a batch and of an epoch."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -8,7 +9,10 @@ from contextlib import ExitStack
 import keras
 import numpy as np
 
+from ..utils.progress import ProgressBar
 from .optimizers import averaged_weights
+
+_LOGGER = logging.getLogger("keras_dpn")
 
 
 class TrainingDiverged(ValueError):
@@ -20,7 +24,7 @@ class TrainingDiverged(ValueError):
         loss: mean over the epoch's steps up to then.
     """
 
-    def __init__(self, message: str, step: int, loss: float):
+    def __init__(self, message: str, step: int, loss: float) -> None:
         super().__init__(message)
         self.step = step
         self.loss = loss
@@ -43,18 +47,18 @@ class StopOnNaN(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         loss, optimizer = float(logs["loss"]), self.model.optimizer
         if not math.isfinite(loss):
-            fault = f"the loss is {loss}"
+            cause = f"the loss is {loss}"
         elif batch + 1 == self.params["steps"] and (
-            odd := first_not_finite([*self.model.weights, *optimizer.variables])
+            path := first_not_finite([*self.model.weights, *optimizer.variables])
         ):
-            fault = f"{odd} is NaN or infinite"
+            cause = f"{path} is NaN or infinite"
         else:
             return
         # Of several devices these may be variables that Python's own conversions refuse.
         step = int(np.asarray(optimizer.iterations))
         rate = float(np.asarray(optimizer.learning_rate))
         raise TrainingDiverged(
-            f"stage {self._stage}: {fault} at step {step} with learning rate {rate:.3g}", step, loss
+            f"stage {self._stage}: {cause} at step {step} with learning rate {rate:.3g}", step, loss
         )
 
 
@@ -77,12 +81,23 @@ class ValidateAverages(keras.callbacks.Callback):
         self._stack.close()
 
 
+class Steps(keras.callbacks.Callback):
+    """Advance a progress bar by each step."""
+
+    def __init__(self, bar: ProgressBar) -> None:
+        super().__init__()
+        self._bar = bar
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._bar.advance()
+
+
 class Epochs(keras.callbacks.Callback):
-    """Tell how long a stage has still to go, and hand each epoch's logs on."""
+    """Log the scores of each epoch and the time to the stage's end, and hand the scores on."""
 
     def __init__(
         self, stage: str, first: int, on_end: Callable[[int, dict[str, float], float], None]
-    ):
+    ) -> None:
         super().__init__()
         self._stage = stage
         self._first = first
@@ -94,12 +109,16 @@ class Epochs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         now, done = time.monotonic(), epoch + 1 - self._first
-        self._on_end(epoch, {k: float(v) for k, v in logs.items()}, now - self._epoch_started)
+        scores = {name: float(value) for name, value in logs.items()}
+        self._on_end(epoch, scores, now - self._epoch_started)
         left = (now - self._started) / done * (self.params["epochs"] - epoch - 1)
-        print(
-            f"stage {self._stage}: epoch {epoch + 1} of {self.params['epochs']}, "
-            f"about {_readable(left)} left",
-            flush=True,
+        _LOGGER.info(
+            "stage %s: epoch %d of %d, %s, about %s left",
+            self._stage,
+            epoch + 1,
+            self.params["epochs"],
+            ", ".join(f"{name} {value:.4g}" for name, value in scores.items()),
+            _readable(left),
         )
 
 

@@ -16,7 +16,7 @@ from ..data.dataset import Dataset, Example
 from ..rundir.models import load_model
 from ..rundir.paths import RESULTS, load_stages, read_json
 from ..utils.progress import progress
-from ..utils.threads import map_ahead
+from ..utils.threads import prefetch_map
 from .metrics import Metric, MetricSettings, Prediction, Sample
 from .results import Evaluation, HeadScores
 
@@ -85,7 +85,7 @@ class Evaluator:
             dataset=self._dataset.name,
             split=split,
             num_images=len(examples),
-            expected_images=self._dataset.official.get(split),
+            expected_images=self._dataset.expected_size.get(split),
             num_models=len(predictor.models),
             settings=predictor.settings,
             crf=predictor.crf,
@@ -103,7 +103,7 @@ class Evaluator:
     def _predict_images(
         self, predictor: Predictor, examples: Sequence[Example], split: str
     ) -> Iterator[tuple[Sample, Probabilities]]:
-        read = map_ahead(self._dataset.read, examples)
+        read = prefetch_map(self._dataset.read, examples)
         pairs = self._with_progress(zip(examples, read, strict=True), split, len(examples))
         for example, (image, labels) in pairs:
             yield Sample(example.name, image, labels), predictor.probabilities(image)
@@ -190,7 +190,7 @@ def evaluate_per_stage(
         model = load_model(work_dir, name)
         if precision not in (None, "float32"):
             model = in_precision(model, precision)
-        output = stages[name].output
+        output = stages[name].head
         predictor = Predictor(model, inference, heads=(output,), crf=crf)
         evaluation = evaluate(predictor, dataset, split, settings, show_progress=show_progress)
         heads += [

@@ -255,10 +255,7 @@ class Evaluation:
         if not (with_counts and counts.is_file()):
             return evaluation
         with np.load(counts) as arrays:
-            heads = [
-                replace(head, confusions=arrays.get(head.name))
-                for head in evaluation.heads
-            ]
+            heads = [replace(head, confusions=arrays.get(head.name)) for head in evaluation.heads]
             names = tuple(arrays["names"].tolist())
         return replace(evaluation, heads=tuple(heads), image_names=names)
 

@@ -17,7 +17,7 @@ from .paths import CONFIG, FLOW, load_config
 def open_dataset(config: TrainConfig, work_dir: Path) -> Dataset:
     """Open the dataset of a configuration; a run for clips keeps the flow it computes in `FLOW`."""
     data_dir = config.data.data_dir and Path(config.data.data_dir)
-    if config.clips is None:
+    if config.clip_frames is None:
         return load_dataset(config.data.dataset, data_dir, seed=config.seed)
     flow_dir = Path(config.data.flow_dir or work_dir / FLOW)
     return load_dataset(config.data.dataset, data_dir, seed=config.seed, flow_dir=flow_dir)

@@ -8,7 +8,7 @@ from keras_dpn.classes import Classes
 from keras_dpn.inference import Predictor, predictor
 from keras_dpn.presets.files import write_preset
 from training.cli import main
-from training.data.generated.scenes import write_folder
+from training.data.generated.writers import write_dataset
 from training.evaluation.evaluator import evaluate
 from training.evaluation.results import Evaluation
 from training.rundir import dataset
@@ -99,7 +99,7 @@ def test_a_preset_is_scored_on_the_dataset_that_is_named(
     preset, out = tmp_path / "preset", tmp_path / "scores.json"
     model = load_model(finished_run)
     write_preset(model, preset, classes=small_scenes.classes)
-    write_folder(small_scenes, tmp_path / "images")
+    write_dataset(small_scenes, tmp_path / "images")
     data = ["--dataset", "folder", "--data-dir", tmp_path / "images"]
     call(preset, "--out", out, *data)
     evaluation = Evaluation.load(out)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from keras_dpn.classes import Classes
-from training.data.generated.scenes import write_folder
+from training.data.generated.writers import write_dataset
 from training.rundir.dataset import find_run, run_dataset
 
 
@@ -24,7 +24,7 @@ def test_run_dataset_is_that_of_the_run_with_its_seed(finished_run, tmp_path):
 
 
 def test_run_dataset_opens_the_runs_own_files(finished_run, small_scenes, tmp_path):
-    write_folder(small_scenes, tmp_path / "images")
+    write_dataset(small_scenes, tmp_path / "images")
     copy_run(finished_run, tmp_path, dataset="folder", data_dir=str(tmp_path / "images"))
     assert run_dataset(tmp_path).name == run_dataset(tmp_path, "folder").name == "folder"
     assert run_dataset(tmp_path, "scenes").name == "scenes"

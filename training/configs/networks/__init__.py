@@ -11,7 +11,7 @@ from .deeplab import DeepLabConfig, DeepLabTrainConfig
 from .dpn import BackboneConfig, ContextsConfig, DPNConfig, DPNTrainConfig, LocalConvConfig
 from .fcn import FCNConfig, FCNTrainConfig
 from .parsenet import ParseNetConfig, ParseNetTrainConfig
-from .piecewise_crf import PiecewiseCRFConfig, PiecewiseTrainConfig
+from .piecewise_crf import JOINT, TOGETHER, PiecewiseCRFConfig, PiecewiseTrainConfig
 from .spatial_temporal_dpn import (
     ClipDataConfig,
     SpatialTemporalDPNConfig,
@@ -19,7 +19,9 @@ from .spatial_temporal_dpn import (
 )
 
 __all__ = [
+    "JOINT",
     "NETWORKS",
+    "TOGETHER",
     "BackboneConfig",
     "ClipDataConfig",
     "ContextsConfig",

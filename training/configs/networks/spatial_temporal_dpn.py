@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from ..datasets import ClipDatasetName
 from ..schema import DataConfig
 from .dpn import ContextsConfig, DPNConfig, DPNTrainConfig
 
@@ -12,7 +13,7 @@ from .dpn import ContextsConfig, DPNConfig, DPNTrainConfig
 class ClipDataConfig(DataConfig):
     """Which clips a run sees and how they are varied."""
 
-    dataset: Literal["moving_scenes", "camvid", "clips"] = "clips"
+    dataset: ClipDatasetName = "clips"
     """The dataset, by the name of its reader."""
     flow_dir: str | None = None
     """Where computed optical flow is kept, also for other runs; WORK_DIR/flow if not given."""

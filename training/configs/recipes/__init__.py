@@ -96,7 +96,7 @@ def find_recipe(name: str) -> str:
         near = difflib.get_close_matches(name, [*RECIPES, *ALIASES], n=1)
         advice = f"did you mean {ALIASES.get(near[0], near[0])}?" if near else ""
         raise ValueError(
-            f"expected a recipe, received {name!r}; "
+            f"expected a recipe or the config.json of a run, received {name!r}; "
             f"{advice or '`keras-dpn recipes` lists them all.'}"
         )
     return name

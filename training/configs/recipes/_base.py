@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from ..datasets import GENERATED
 from ..networks import BackboneConfig, DPNConfig, DPNTrainConfig, LocalConvConfig
 from ..schema import Augmentation, DataConfig, LossConfig, StageConfig, TrainConfig
 
@@ -32,9 +33,6 @@ class Recipe:
         weights = f" --weights {self.weights}" if self.weights else ""
         return f"keras-dpn train {name}{data} --work-dir RUN{weights}"
 
-
-GENERATED = ("scenes", "context_scenes", "houses", "moving_scenes")
-"""Datasets that need no directory."""
 
 VGG16 = "VGG16_FILE"
 HED = "hed_bsds500.weights.h5"
