@@ -55,6 +55,8 @@ def upgrade(values: dict[str, Any], source: str | Path = "config.json") -> dict[
 
 _LOSS_4 = {"hard_ratio": "ohem_fraction", "coarse": "subsampled"}
 _AUGMENTATION_4 = {"mirror": "horizontal_flip"}
+_GROUPED_4 = ("DPN", "SpatialTemporalDPN")
+"""The networks whose arguments are in groups since version 5."""
 _MODEL_4 = {
     "backbone": {
         "trunk": "name",
@@ -78,9 +80,26 @@ def _from_version_4(values: dict[str, Any]) -> dict[str, Any]:
     for section in values.values():
         if isinstance(section, dict) and isinstance(section.get("loss"), dict):
             section["loss"] = _renamed(section["loss"], _LOSS_4)
-    if values.get("network") in ("DPN", "SpatialTemporalDPN"):
+    if values.get("network") in _GROUPED_4:
         values["model"] = _grouped({"trunk": "large_fov", **values.get("model", {})})
     return values
+
+
+def renamed_fields(config: type[TrainConfig]) -> dict[str, str]:
+    """Return what a network's fields were called in version 4, and are called now, with dots.
+
+    Example:
+    >>> from .networks import DPNTrainConfig
+    >>> renamed_fields(DPNTrainConfig)["model.triple_window"]
+    'model.local_conv.window'
+    """
+    names = {f"data.augmentation.{a}": f"data.augmentation.{b}" for a, b in _AUGMENTATION_4.items()}
+    for section in {config().section(stage.name): None for stage in config.stages}:
+        names |= {f"{section}.loss.{old}": f"{section}.loss.{new}" for old, new in _LOSS_4.items()}
+    if config.network in _GROUPED_4:
+        for group, fields in _MODEL_4.items():
+            names |= {f"model.{old}": f"model.{group}.{new}" for old, new in fields.items()}
+    return names
 
 
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

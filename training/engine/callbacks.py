@@ -13,6 +13,7 @@ from ..utils.progress import ProgressBar
 from .optimizers import averaged_weights
 
 _LOGGER = logging.getLogger("keras_dpn")
+_SHOWN = ("loss", "miou", "val_loss", "val_miou")  # of an epoch's scores
 
 
 class TrainingDiverged(ValueError):
@@ -117,7 +118,7 @@ class Epochs(keras.callbacks.Callback):
             self._stage,
             epoch + 1,
             self.params["epochs"],
-            ", ".join(f"{name} {value:.4g}" for name, value in scores.items()),
+            ", ".join(f"{name} {scores[name]:.4g}" for name in _SHOWN if name in scores),
             _readable(left),
         )
 

@@ -40,7 +40,7 @@ class LocalConvConfig:
     kernel: Literal["squared_distance", "gaussian"] = "squared_distance"
     """How colors and positions are compared."""
     gate: bool = True
-    """Multiply with the label's probability at the pixel itself; the plain pairwise term doesn't."""
+    """Multiply with the label's probability at the pixel itself."""
     color_weight: float = 1.0
     """Initial weight of the distance between colors."""
     position_weight: float = 0.0
