@@ -21,10 +21,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from training.configs.schema import Augmentation
 from training.data.dataset import Dataset
 from training.data.generated.scenes import ScenesDataset
 from training.data.generated.writers import write_dataset
-from training.configs.schema import Augmentation
 from training.data.pipeline.batches import train_dataset
 from training.data.registry import load_dataset
 from training.data.shards.writer import pack

@@ -23,7 +23,7 @@ from training.evaluation.evaluator import evaluate
 from training.evaluation.metrics import MetricSettings
 from training.rundir.dataset import run_dataset
 from training.rundir.models import load_model
-from training.rundir.paths import write_atomically
+from training.utils.files import write_bytes
 
 SHOWN = 5  # consecutive frames in the picture
 
@@ -53,7 +53,7 @@ def main(
         rows[work_dir.name] = label_frames(predictor, films)
     Console().print(table)
     picture = viz.image_png(draw_strip(films, rows))
-    write_atomically(out / "strip.png", lambda path: path.write_bytes(picture))
+    write_bytes(out / "strip.png", picture)
 
 
 def label_frames(predictor: Predictor, films: FilmedPhotographs) -> list[np.ndarray]:

@@ -3,7 +3,10 @@
 import functools
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 REMOVED_IN = "0.3"
 
@@ -24,7 +27,7 @@ def warn_renamed(old: str, new: str, stacklevel: int = 2) -> None:
     )
 
 
-def renamed_argument(old: str, new: str) -> Callable[[Callable], Callable]:
+def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that accepts a keyword argument under its old name.
 
     Args:
@@ -40,9 +43,9 @@ def renamed_argument(old: str, new: str) -> Callable[[Callable], Callable]:
     'Unary'
     """
 
-    def decorate(function: Callable) -> Callable:
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
             if old in kwargs:
                 if new in kwargs:
                     raise TypeError(

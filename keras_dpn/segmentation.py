@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from keras_dpn.classes import Classes
-from keras_dpn.files import written_whole
+from keras_dpn.files import atomic_file
 from keras_dpn.inference.images import resize
 from keras_dpn.probabilities import to_labels
 from keras_dpn.viz import image_png, label_png, overlay
@@ -149,8 +149,8 @@ class Segmentation:
             content = label_png(self.labels, self.classes.colors, self.classes.ignore)
         else:
             content = image_png(self.overlay())
-        with written_whole(path) as partial:
-            partial.write_bytes(content)
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(content)
 
     @property
     def _last(self) -> str:

@@ -67,9 +67,9 @@ class Client:
         deadline: float = 120.0,
         attempts: int = 5,
         certificate: str | os.PathLike[str] | None = None,
-    ):
-        for name in outputs:
-            check(name in OUTPUTS, "outputs", f"some of {list(OUTPUTS)}", outputs)
+    ) -> None:
+        for output in outputs:
+            check(output in OUTPUTS, "outputs", f"some of {list(OUTPUTS)}", outputs)
         for name, value in (("timeout", timeout), ("deadline", deadline)):
             check(value > 0, name, "seconds above 0", value)
         check(attempts >= 1, "attempts", "an integer of at least 1", attempts)

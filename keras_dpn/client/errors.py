@@ -11,7 +11,7 @@ class ServingError(Exception):
             answer of TensorFlow Serving.
     """
 
-    def __init__(self, message: str, status: str):
+    def __init__(self, message: str, status: str) -> None:
         super().__init__(message, status)
         self.status = status
 

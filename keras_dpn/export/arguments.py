@@ -1,14 +1,18 @@
 """The arguments of the exports: checked against the model, brought to one form."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 
 from keras_dpn.export.signatures import IGNORE, OUTPUTS
 from keras_dpn.inference import in_precision
 from keras_dpn.models import traits
 from keras_dpn.ops.checks import check_one_of, check_positive_int
+from keras_dpn.typing import Shape
 
 
-def check_backend(name):
+def check_backend(name: str) -> None:
     """Raise ValueError unless Keras runs on TensorFlow."""
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
@@ -18,9 +22,10 @@ def check_backend(name):
         )
 
 
-def check_model(model):
+def check_model(model: keras.Model) -> None:
     """Raise ValueError unless a model maps images, or clips, to logits of 1 to 256 classes."""
-    inputs, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    inputs: Any = getattr(model, "input_shape", None)
+    outputs: Any = getattr(model, "output_shape", None)
     shapes = f"received {inputs} to {outputs}."
     takes_images = _has_rank_4(inputs) and inputs[-1] == 3 and _has_rank_4(outputs)
     if not takes_images and traits(model).clip_frames is None:
@@ -35,7 +40,7 @@ def check_model(model):
         )
 
 
-def standardize_image_size(model, image_size):
+def standardize_image_size(model: keras.Model, image_size: int | tuple[int, int] | None) -> Any:
     """Return the size that a model sees: as given, or its own if it was built for one."""
     own = tuple(frame_shape(model)[-3:-1])
     if None in own:
@@ -53,7 +58,7 @@ def standardize_image_size(model, image_size):
     return own
 
 
-def in_half_precision(model, precision):
+def in_half_precision(model: keras.Model, precision: str) -> keras.Model:
     """Return the same network with weights and features of 16 bits where its layers allow it.
 
     Args:
@@ -74,17 +79,17 @@ def in_half_precision(model, precision):
         ) from error
 
 
-def _has_rank_4(shape):
+def _has_rank_4(shape: Any) -> bool:
     return isinstance(shape, tuple) and len(shape) == 4
 
 
-def frame_shape(model):
+def frame_shape(model: keras.Model) -> Shape:
     """Return the shape of the images or frames that a model takes, without the batch."""
     shape = model.input["frames"].shape if traits(model).needs_flow else model.input_shape
     return shape[1:]
 
 
-def _standardize_size(size):
+def _standardize_size(size: Any) -> Any:
     if size is None or isinstance(size, int):
         return size if size is None else check_positive_int("image_size", size)
     if not isinstance(size, (tuple, list)) or len(size) != 2:
@@ -95,7 +100,7 @@ def _standardize_size(size):
     return tuple(check_positive_int("image_size", n) for n in size)
 
 
-def standardize_classes(classes, count):
+def standardize_classes(classes: Mapping[str, Any] | None, count: int) -> dict[str, Any] | None:
     """Return the classes with an ignore label; ValueError unless they fit the model."""
     if classes is None:
         return None
@@ -108,7 +113,9 @@ def standardize_classes(classes, count):
     return {"ignore": IGNORE, **classes, "names": names, "colors": [list(c) for c in colors]}
 
 
-def standardize_outputs(outputs, classes, model):
+def standardize_outputs(
+    outputs: Sequence[str], classes: Mapping[str, Any] | None, model: keras.Model
+) -> tuple[str, ...]:
     """Return the outputs as a tuple; ValueError for one that the model or classes can't give."""
     for name in outputs:
         check_one_of("outputs", name, OUTPUTS)

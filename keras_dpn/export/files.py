@@ -3,15 +3,16 @@
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
 from keras_dpn.export.arguments import check_backend, check_model, standardize_image_size
-from keras_dpn.files import written_whole
+from keras_dpn.files import atomic_file
 from keras_dpn.models import traits
 from keras_dpn.ops.checks import check_one_of
+from keras_dpn.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -99,7 +100,7 @@ def export_litert(
         converter.optimizations = [] if quantization is None else [tf.lite.Optimize.DEFAULT]
         if quantization == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        if quantization == "int8":
+        if representative is not None:  # of int8
             converter.representative_dataset = lambda: map(_batch_of_one, representative)
         try:
             content = _convert(converter)
@@ -109,13 +110,15 @@ def export_litert(
     return _write(path, content)
 
 
-def _batch_of_one(example):
+def _batch_of_one(
+    example: np.ndarray | Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray] | list[np.ndarray]:
     if isinstance(example, Mapping):
         return {name: x[None] for name, x in example.items()}
     return [example[None]]
 
 
-def _convert(converter) -> bytes:
+def _convert(converter: Any) -> bytes:
     if converter.representative_dataset is None:
         return converter.convert()
     options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=_FLOAT_OPERATIONS)
@@ -175,7 +178,7 @@ def export_onnx(
     return _write(path, found.SerializeToString())
 
 
-def _checked_path(model, path, suffix, name) -> Path:
+def _checked_path(model: keras.Model, path: str | Path, suffix: str, name: str) -> Path:
     check_backend(name)
     check_model(model)
     path = Path(path)
@@ -187,24 +190,25 @@ def _checked_path(model, path, suffix, name) -> Path:
     return path
 
 
-def _function(model, image_size, batch):
+def _function(model: keras.Model, image_size: tuple[int, int] | None, batch: int | None) -> Any:
     """The model as a function from named uint8 tensors to labels and probabilities.
 
     Of images of any size where `image_size` is None, whatever the model was built for.
     """
     size = image_size or (None, None)
     clip_frames, needs_flow = traits(model).clip_frames, traits(model).needs_flow
-    name, time = "image", ()
+    name: str = "image"
+    time: tuple[int | None, ...] = ()
     if clip_frames is not None:
         # LiteRT fails on the empty flow of a single frame.
         is_any = not needs_flow and size == (None, None)
         name, time = "frames", (None if is_any else clip_frames,)
     specs = [tf.TensorSpec((batch, *time, *size, 3), "uint8", name)]
-    if needs_flow:
+    if needs_flow and clip_frames is not None:
         shape = (batch, clip_frames - 1, *size, 2)
         specs += [tf.TensorSpec(shape, name=name) for name in ("forward_flow", "backward_flow")]
 
-    def call(*inputs):
+    def call(*inputs: Tensor) -> dict[str, Tensor]:
         names = [spec.name for spec in specs]
         given = inputs[0] if len(inputs) == 1 else dict(zip(names, inputs, strict=True))
         logits = tf.cast(model(given, training=False), "float32")
@@ -214,7 +218,7 @@ def _function(model, image_size, batch):
     return tf.function(call, input_signature=specs, autograph=False)
 
 
-def _reason(error) -> str:
+def _reason(error: Exception) -> str:
     """The lines of a converter's message that name operations, or its last one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if "ops:" in line.lower() or "not supported" in line.lower()]
@@ -222,6 +226,6 @@ def _reason(error) -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    with written_whole(path) as partial:
-        partial.write_bytes(content)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
     return path

@@ -6,8 +6,12 @@ nothing but TensorFlow's own operations. What is wrong with an image is InvalidA
 
 import struct
 import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
+
+from keras_dpn.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -20,7 +24,7 @@ _MAX_EXTENSIONS = 16
 _MAX_BLOCKS = 100_000
 
 
-def encoded_size(data, max_pixels):
+def encoded_size(data: Tensor, max_pixels: int) -> Tensor:
     """Return the height and width of an encoded image from its header alone.
 
     Args:
@@ -44,7 +48,7 @@ def encoded_size(data, max_pixels):
     return check_size(size, max_pixels)
 
 
-def check_size(size, max_pixels):
+def check_size(size: Tensor, max_pixels: int) -> Tensor:
     """Return an image's height and width (2,), or InvalidArgumentError as `encoded_size`."""
     height, width = tf.unstack(tf.cast(size, "int64"))
     message = [
@@ -57,7 +61,7 @@ def check_size(size, max_pixels):
     return checked(fits, message, size)
 
 
-def decode_image(data):
+def decode_image(data: Tensor) -> Tensor:
     """Return the pixels of an encoded image whose size `encoded_size` has allowed.
 
     Grey, palette and CMYK become RGB, 16 bits a channel 8 (the higher ones); PNGs with an alpha
@@ -79,7 +83,7 @@ def decode_image(data):
     return tf.ensure_shape(pixels, (None, None, 3))
 
 
-def label_png(labels, colors=None):
+def label_png(labels: Tensor, colors: Sequence[Sequence[int]] | None = None) -> Tensor:
     """Return a label map as PNG bytes whose values are the labels.
 
     Args:
@@ -113,7 +117,7 @@ def label_png(labels, colors=None):
     return tf.strings.join(parts)
 
 
-def overlay_png(image, labels, colors):
+def overlay_png(image: Tensor, labels: Tensor, colors: Sequence[Sequence[int]]) -> Tensor:
     """Return half the image, half its labels' colours, as PNG bytes.
 
     Args:
@@ -129,7 +133,7 @@ def overlay_png(image, labels, colors):
     return tf.io.encode_png(tf.cast(mixed, "uint8"))
 
 
-def checked(condition, message, value):
+def checked(condition: Tensor, message: Sequence[Any], value: Any) -> Any:
     """The value, or InvalidArgumentError with the message's parts joined.
 
     Args:
@@ -142,7 +146,7 @@ def checked(condition, message, value):
         return tf.nest.map_structure(tf.identity, value)
 
 
-def _format(data):
+def _format(data: Tensor) -> Tensor:
     """Index of an image's format in `FORMATS`; InvalidArgumentError if it is none of them."""
     begins = [tf.strings.substr(data, 0, len(magic)) == magic for magic in _MAGIC]
     message = [
@@ -153,7 +157,7 @@ def _format(data):
     return checked(tf.reduce_any(begins), message, tf.argmax(begins, output_type="int32"))
 
 
-def _integer(data, position, dtype, big_endian=False):
+def _integer(data: Tensor, position: int, dtype: str, big_endian: bool = False) -> Tensor:
     """A number of a header, 0 where the bytes end before it."""
     header = tf.strings.join([tf.strings.substr(data, 0, _HEADER), bytes(_HEADER)])
     size = tf.as_dtype(dtype).size
@@ -163,15 +167,15 @@ def _integer(data, position, dtype, big_endian=False):
     return tf.cast(number[0], "int32")
 
 
-def _jpeg_size(data):
+def _jpeg_size(data: Tensor) -> Tensor:
     return tf.image.extract_jpeg_shape(data)[:2]
 
 
-def _png_size(data):
+def _png_size(data: Tensor) -> Tensor:
     return tf.stack([_integer(data, at, "int32", big_endian=True) for at in (20, 16)])
 
 
-def _bmp_size(data):
+def _bmp_size(data: Tensor) -> Tensor:
     height, width = (_integer(data, at, "int32") for at in (22, 18))
     bits = _integer(data, 28, "uint16")
     # TensorFlow would take a palette's indices for greys.
@@ -180,13 +184,13 @@ def _bmp_size(data):
     return checked(known, message, tf.stack([tf.abs(height), width]))  # upside down if negative
 
 
-def _gif_size(data):
+def _gif_size(data: Tensor) -> Tensor:
     _, frame = _first_frame(data)
     canvas = tf.stack([_integer(data, at, "uint16") for at in (8, 6)])
     return tf.maximum(canvas, frame)
 
 
-def _first_frame(data):
+def _first_frame(data: Tensor) -> tuple[Tensor, Tensor]:
     """A GIF cut behind its first frame, and that frame's height and width.
 
     A small file may hold thousands of large frames, and TensorFlow decodes them all.
@@ -194,16 +198,21 @@ def _first_frame(data):
     stream = tf.concat([tf.io.decode_raw(data, "uint8"), tf.zeros([_HEADER], "uint8")], axis=0)
     end = tf.strings.length(data)
 
-    def at(position):
+    def at(position: Tensor) -> Tensor:
         return tf.cast(stream[tf.minimum(position, end)], "int32")
 
-    def table(flags):  # the length of a colour table
+    def table(flags: Tensor) -> Tensor:  # the length of a colour table
         return tf.where(flags & 128 > 0, 3 * tf.bitwise.left_shift(2, flags & 7), 0)
 
-    def loop(goes_on, step, position, times):
+    def loop(
+        goes_on: Callable[[Tensor], Tensor],
+        step: Callable[[Tensor], Tensor],
+        position: Tensor,
+        times: int,
+    ) -> Tensor:
         return tf.while_loop(goes_on, step, (position,), maximum_iterations=times)[0]
 
-    def behind_blocks(position):  # each begins with its length, the last is empty
+    def behind_blocks(position: Tensor) -> Tensor:  # each begins with its length, the last is empty
         return 1 + loop(lambda p: at(p) > 0, lambda p: p + 1 + at(p), position, _MAX_BLOCKS)
 
     frame = loop(
@@ -220,14 +229,14 @@ def _first_frame(data):
     return tf.strings.join([tf.strings.substr(data, 0, tf.minimum(behind, end)), b"\x3b"]), size
 
 
-def _decode_jpeg(data):
+def _decode_jpeg(data: Tensor) -> Tensor:
     return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def _decode_png(data):
+def _decode_png(data: Tensor) -> Tensor:
     """A transparent PNG on black; colour types 4 and 6 have an alpha channel."""
 
-    def on_black():
+    def on_black() -> Tensor:
         pixels = tf.cast(tf.io.decode_png(data, channels=4), "uint16")
         return tf.cast((pixels[..., :3] * pixels[..., 3:] + 127) // 255, "uint8")
 
@@ -235,15 +244,15 @@ def _decode_png(data):
     return tf.cond(has_alpha, on_black, lambda: tf.io.decode_png(data, channels=3))
 
 
-def _decode_gif(data):
+def _decode_gif(data: Tensor) -> Tensor:
     return tf.io.decode_gif(_first_frame(data)[0])[0]
 
 
-def _decode_bmp(data):
+def _decode_bmp(data: Tensor) -> Tensor:
     return tf.io.decode_bmp(data)[..., :3]
 
 
-def _to_string(values):
+def _to_string(values: Tensor) -> Tensor:
     """Numbers 0-255 as the bytes of a string; TensorFlow has no opposite of `decode_raw`."""
     return tf.strings.reduce_join(
         tf.gather(tf.constant([bytes([i]) for i in range(256)]), tf.cast(values, "int32"))

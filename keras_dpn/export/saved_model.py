@@ -5,7 +5,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from keras_dpn.export.arguments import (
 )
 from keras_dpn.export.signatures import signatures
 from keras_dpn.export.warmup import warmup_requests, write_warmup
+from keras_dpn.files import atomic_directory
 from keras_dpn.models import traits
 from keras_dpn.ops.checks import check_positive_int
 
@@ -150,10 +151,9 @@ def export(
         jit_compile=jit_compile,
     )
     directory.mkdir(parents=True, exist_ok=True)
-    # TensorFlow Serving passes over names that aren't numbers. A directory made by mkdtemp can be
-    # read by its owner alone, hence one more inside it.
-    with tempfile.TemporaryDirectory(prefix=".exporting-", dir=directory) as temporary:
-        written = Path(temporary) / "model"
+    target = directory / str(_next_version(directory) if version is None else version)
+    # TensorFlow Serving ignores names that aren't numbers, such as that of a temporary directory.
+    with atomic_directory(target) as written:
         facts["signatures"] = _write_saved_model(served, written)
         (written / "model.json").write_text(_to_json(facts))
         if warmup is not None:
@@ -162,14 +162,12 @@ def export(
             size = [min(side, math.isqrt(max_pixels)) for side in warmup]
             requests = warmup_requests(specs, size, frames)
             write_warmup(written, directory.name, requests)
-        target = directory / str(_next_version(directory) if version is None else version)
-        written.rename(target)
     if keep is not None:
         _remove_old_versions(target, keep)
     return target
 
 
-def _versions():
+def _versions() -> dict[str, str]:
     names = ("keras-dpn", "keras", "tensorflow", "tensorflow-cpu", "numpy")
     found = {}
     for name in names:
@@ -180,7 +178,7 @@ def _versions():
     return found
 
 
-def _to_json(facts) -> str:
+def _to_json(facts: Mapping[str, Any]) -> str:
     try:
         return json.dumps(facts, indent=2) + "\n"
     except (TypeError, ValueError) as error:
@@ -189,7 +187,9 @@ def _to_json(facts) -> str:
         ) from error
 
 
-def _write_saved_model(served, path: Path) -> dict[str, Any]:
+def _write_saved_model(
+    served: Mapping[str, tuple[Callable[..., Any], list[Any]]], path: Path
+) -> dict[str, Any]:
     """Write the signatures and return what each takes and gives, for `model.json`."""
     import tensorflow as tf
 
@@ -205,7 +205,7 @@ def _write_saved_model(served, path: Path) -> dict[str, Any]:
     }
 
 
-def _calling(function):
+def _calling(function: Callable[..., Any]) -> Callable[..., Any]:
     """A Python function: a concrete one can't be an endpoint."""
     return lambda *inputs: function(*inputs)
 

@@ -1,5 +1,8 @@
 """What a served model computes: from bytes, arrays and clips to label maps and PNGs."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import keras
 
 from keras_dpn.export.images import (
@@ -11,6 +14,7 @@ from keras_dpn.export.images import (
     overlay_png,
 )
 from keras_dpn.models import traits
+from keras_dpn.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -29,7 +33,15 @@ _PADDING = {
 _HEAD_MAPS = ("stage_labels", "stage_confidences")
 
 
-def signatures(model, *, outputs, classes, image_size, max_pixels, jit_compile):
+def signatures(
+    model: keras.Model,
+    *,
+    outputs: Sequence[str],
+    classes: Mapping[str, Any] | None,
+    image_size: int | tuple[int, int] | None,
+    max_pixels: int,
+    jit_compile: bool,
+) -> dict[str, tuple[Callable[..., Any], list[Any]]]:
     """The signatures of a model's SavedModel.
 
     Args:
@@ -60,7 +72,15 @@ def signatures(model, *, outputs, classes, image_size, max_pixels, jit_compile):
 class _ImageSignatures:
     """Signatures that answer images; each gets the answer that it gets alone."""
 
-    def __init__(self, model, outputs, classes, image_size, max_pixels, jit_compile):
+    def __init__(
+        self,
+        model: keras.Model,
+        outputs: Sequence[str],
+        classes: Mapping[str, Any] | None,
+        image_size: int | tuple[int, int] | None,
+        max_pixels: int,
+        jit_compile: bool,
+    ) -> None:
         self.outputs, self.classes = outputs, classes
         self.image_size, self.max_pixels = image_size, max_pixels
         self.num_classes = model.output_shape[-1]
@@ -72,26 +92,26 @@ class _ImageSignatures:
             network = _still(model, network)
         self.logits = _traced(network, [spec], jit_compile)
 
-    def from_bytes(self, image_bytes):
+    def from_bytes(self, image_bytes: Tensor) -> dict[str, Tensor]:
         sizes = tf.map_fn(
             lambda data: encoded_size(data, self.max_pixels),
             image_bytes,
             fn_output_signature=tf.TensorSpec((2,), "int32"),
         )
 
-        def load(start, stop):
+        def load(start: Tensor, stop: Tensor) -> Tensor:
             pixels = tf.TensorSpec((None, None, 3), "uint8")
             return tf.map_fn(decode_image, image_bytes[start:stop], fn_output_signature=pixels)
 
         return self._answer(sizes, load)
 
-    def from_arrays(self, image):
+    def from_arrays(self, image: Tensor) -> dict[str, Tensor]:
         batch, height, width, _ = tf.unstack(tf.shape(image))
         size = check_size(tf.stack([height, width]), self.max_pixels)
         sizes = tf.tile(size[None], tf.stack([batch, 1]))
         return self._answer(sizes, lambda start, stop: image[start:stop])
 
-    def _answer(self, sizes, load):
+    def _answer(self, sizes: Tensor, load: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
         """Images of one size together, as far as they have no more than `max_pixels`."""
         batch = tf.shape(sizes)[0]
         sizes = checked(batch > 0, ["expected at least one image, received none"], sizes)
@@ -106,7 +126,7 @@ class _ImageSignatures:
         together = tf.cast(tf.maximum(self.max_pixels // area, 1), "int32")
         together = tf.where(tf.reduce_all(sizes == sizes[:1]), together, 1)
 
-        def step(start, answers):
+        def step(start: Tensor, answers: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
             found = self._answer_alike(load(start, tf.minimum(start + together, batch)))
             padded = {
                 name: _padded(name, x, tallest, widest) if name in _PADDING else x
@@ -129,11 +149,11 @@ class _ImageSignatures:
             (tf.TensorShape(()), shapes),
             parallel_iterations=1,
         )
-        if "classes" in self.outputs:
+        if self.classes is not None and "classes" in self.outputs:
             answers |= _tiled_classes(self.classes, batch)
         return answers | {"sizes": sizes}
 
-    def _no_answers(self, height, width):
+    def _no_answers(self, height: Tensor, width: Tensor) -> dict[str, Tensor]:
         found = {"labels": tf.zeros(tf.stack([0, height, width]), "uint8")}
         if "probabilities" in self.outputs:
             found["probabilities"] = tf.zeros(tf.stack([0, height, width, self.num_classes]))
@@ -145,15 +165,15 @@ class _ImageSignatures:
                 found[f"{name}_bytes"] = tf.zeros((0,), "string")
         return found
 
-    def _answer_alike(self, images):
+    def _answer_alike(self, images: Tensor) -> dict[str, Tensor]:
         """The answer to images of one size (B, H, W, 3)."""
         answer = _answer(self._scores(images), self.outputs)
         labels = answer["labels"]
-        colors = self.classes["colors"] if self.classes else None
+        colors: Any = self.classes["colors"] if self.classes else None
         string = tf.TensorSpec((), "string")
         if "overlay" in self.outputs:
             answer["overlay_bytes"] = tf.map_fn(
-                lambda pair: overlay_png(*pair, colors),
+                lambda pair: overlay_png(pair[0], pair[1], colors),
                 (images, labels),
                 fn_output_signature=string,
             )
@@ -163,7 +183,7 @@ class _ImageSignatures:
             )
         return answer
 
-    def _scores(self, images):
+    def _scores(self, images: Tensor) -> list[Tensor]:
         """Logits at each head; if the model sees another size, logs of resized probabilities."""
         if self.image_size is None:
             return self.logits(images)
@@ -177,7 +197,9 @@ class _ImageSignatures:
         return [tf.math.log(tf.image.resize(tf.nn.softmax(x), size)) for x in logits]
 
 
-def _clip_signatures(model, outputs, max_pixels, jit_compile):
+def _clip_signatures(
+    model: keras.Model, outputs: Sequence[str], max_pixels: int, jit_compile: bool
+) -> dict[str, tuple[Callable[..., Any], list[Any]]]:
     inputs = model.input if traits(model).needs_flow else {"frames": model.input}
     specs = {
         name: tf.TensorSpec(x.shape, "float32" if name.endswith("flow") else "uint8", name)
@@ -186,17 +208,17 @@ def _clip_signatures(model, outputs, max_pixels, jit_compile):
 
     network = _network(model, outputs)
 
-    def call(*tensors):
+    def call(*tensors: Tensor) -> list[Tensor]:
         inputs = dict(zip(specs, tensors, strict=True))
         return network(inputs if len(specs) > 1 else inputs["frames"])
 
     logits = _traced(call, [*specs.values()], jit_compile)
 
-    def clip_with_flow(frames, *flows):
+    def clip_with_flow(frames: Tensor, *flows: Tensor) -> dict[str, Tensor]:
         frames = _checked_clip(frames, not _labels_all_frames(model), max_pixels)
         return _answer(logits(frames, *flows), outputs)
 
-    def clip(frames):
+    def clip(frames: Tensor) -> dict[str, Tensor]:
         nothing_moves = tf.zeros_like(frames[:, 1:, ..., :2], "float32")
         return clip_with_flow(frames, *[nothing_moves] * (len(specs) - 1))
 
@@ -206,7 +228,7 @@ def _clip_signatures(model, outputs, max_pixels, jit_compile):
     return found
 
 
-def _checked_clip(frames, needs_middle, max_pixels):
+def _checked_clip(frames: Tensor, needs_middle: bool, max_pixels: int) -> Tensor:
     batch, time, height, width, _ = tf.unstack(tf.shape(frames, "int64"))
     fits = (batch * time * height * width > 0) & (height * width <= max_pixels)
     fits &= batch * time * height * width <= MAX_BATCH * max_pixels
@@ -214,16 +236,16 @@ def _checked_clip(frames, needs_middle, max_pixels):
     frames = checked(fits, [f"{message} in all"], frames)
     if not needs_middle:
         return frames
-    message = ["expected clips of an odd number of frames, received ", tf.strings.as_string(time)]
-    return checked(time % 2 == 1, message, frames)
+    parts = ["expected clips of an odd number of frames, received ", tf.strings.as_string(time)]
+    return checked(time % 2 == 1, parts, frames)
 
 
-def _head_names(model, outputs):
+def _head_names(model: keras.Model, outputs: Sequence[str]) -> tuple[str, ...]:
     """The heads that answers hold, the last of them the model's output."""
     return traits(model).head_names if "stages" in outputs else ("final",)
 
 
-def _network(model, outputs):
+def _network(model: keras.Model, outputs: Sequence[str]) -> Callable[..., list[Tensor]]:
     """A function from a model's inputs to a list of logits, one for each of `_head_names`."""
     if "stages" not in outputs:
         return lambda inputs: [model(inputs, training=False)]
@@ -232,11 +254,11 @@ def _network(model, outputs):
     return lambda inputs: keras.tree.flatten(network(inputs, training=False))
 
 
-def _still(model, network):
+def _still(model: keras.Model, network: Callable[..., Any]) -> Callable[[Tensor], list[Tensor]]:
     """A network for clips as one for images, each of them a clip of one frame."""
     needs_flow, labels_all = traits(model).needs_flow, _labels_all_frames(model)
 
-    def call(images):
+    def call(images: Tensor) -> list[Tensor]:
         frames = images[:, None]
         nothing = tf.zeros_like(frames[:, 1:, ..., :2], "float32")
         flows = {"forward_flow": nothing, "backward_flow": nothing}
@@ -247,22 +269,24 @@ def _still(model, network):
     return call
 
 
-def _labels_all_frames(model):
+def _labels_all_frames(model: keras.Model) -> bool:
     """Whether a network for clips gives the logits of all frames (B, T, H, W, L), or of one."""
     return len(model.output_shape) == 5
 
 
-def _traced(function, specs, jit_compile):
+def _traced(
+    function: Callable[..., Sequence[Tensor]], specs: list[Any], jit_compile: bool
+) -> Callable[..., list[Tensor]]:
     """The function as one graph, however many signatures call it, with a list of float32 logits."""
 
-    def call(*inputs):
+    def call(*inputs: Tensor) -> list[Tensor]:
         return [tf.cast(x, "float32") for x in function(*inputs)]
 
     traced = tf.function(call, specs, autograph=False, jit_compile=jit_compile or None)
     return traced.get_concrete_function()
 
 
-def _answer(heads, outputs):
+def _answer(heads: Sequence[Tensor], outputs: Sequence[str]) -> dict[str, Tensor]:
     """The maps asked for, of logits at each head (B, ..., H, W, L)."""
     answer = {"labels": _labels(heads[-1])}
     if "probabilities" in outputs:
@@ -273,16 +297,16 @@ def _answer(heads, outputs):
     return answer
 
 
-def _labels(logits):
+def _labels(logits: Tensor) -> Tensor:
     return tf.cast(tf.argmax(logits, axis=-1, output_type="int32"), "uint8")
 
 
-def _confidences(logits):
+def _confidences(logits: Tensor) -> Tensor:
     """The likeliest label's probability in percent, rounded: uint8."""
     return tf.cast(tf.round(100 * tf.reduce_max(tf.nn.softmax(logits), axis=-1)), "uint8")
 
 
-def _padded(name, x, height, width):
+def _padded(name: str, x: Tensor, height: Tensor, width: Tensor) -> Tensor:
     """Maps (B, h, w), (B, h, w, L) or (B, S, h, w) with rows below and columns to the right."""
     rows = 2 if name in _HEAD_MAPS else 1
     shape = tf.shape(x)
@@ -292,7 +316,7 @@ def _padded(name, x, height, width):
     return tf.pad(x, missing, constant_values=tf.cast(_PADDING[name], x.dtype))
 
 
-def _tiled_classes(classes, batch):
+def _tiled_classes(classes: Mapping[str, Any], batch: Tensor) -> dict[str, Tensor]:
     """Names and colours, for each image again: servers split answers along the batch."""
     names, colors = tf.constant([classes["names"]]), tf.constant([classes["colors"]], "uint8")
     return {

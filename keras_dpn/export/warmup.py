@@ -1,7 +1,9 @@
 """Requests that TensorFlow Serving runs before it calls a model ready."""
 
 import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +14,9 @@ if keras.backend.backend() == "tensorflow":
 FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
-def write_warmup(path, name, requests):
+def write_warmup(
+    path: str | Path, name: str, requests: Iterable[tuple[str, Mapping[str, np.ndarray]]]
+) -> None:
     """Write `assets.extra/tf_serving_warmup_requests` into a SavedModel.
 
     TensorFlow Serving's own messages come with a package that needs the whole of TensorFlow next to
@@ -30,7 +34,9 @@ def write_warmup(path, name, requests):
             writer.write(_prediction_log(name, signature, inputs))
 
 
-def warmup_requests(specs, size, frames):
+def warmup_requests(
+    specs: Mapping[str, Sequence[Any]], size: Sequence[int], frames: int
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """A request of grey images for each signature.
 
     Args:
@@ -49,7 +55,7 @@ def warmup_requests(specs, size, frames):
         yield signature, {spec.name: _example(spec, size, frames) for spec in inputs}
 
 
-def _example(spec, size, frames):
+def _example(spec: Any, size: Sequence[int], frames: int) -> np.ndarray:
     """An array for an input, its unknown sizes filled in."""
     *time, height, width, _ = spec.shape[1:]
     count = frames - 1 if spec.name.endswith("flow") else frames
@@ -58,7 +64,7 @@ def _example(spec, size, frames):
     return np.full(shape, 0 if spec.name.endswith("flow") else 128, spec.dtype.as_numpy_dtype)
 
 
-def _prediction_log(name, signature, inputs):
+def _prediction_log(name: str, signature: str, inputs: Mapping[str, np.ndarray]) -> bytes:
     """PredictionLog.predict_log.request: a model spec and a map from names to TensorProtos."""
     spec = _field(1, name.encode()) + _field(3, signature.encode())
     request = _field(1, spec)
@@ -68,7 +74,7 @@ def _prediction_log(name, signature, inputs):
     return _field(6, _field(1, request))
 
 
-def _field(number, content):
+def _field(number: int, content: bytes) -> bytes:
     """A field of protocol buffers that has a length: its number with type 2, length, content."""
     length, digits = len(content), []
     while length > 127:

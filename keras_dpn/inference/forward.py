@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ from keras_dpn.probabilities import softmax
 Forward = Callable[[np.ndarray], list[np.ndarray]]
 # Models made of the users', whose outputs are the probabilities of one or several heads. Kept
 # here, not on the model: Keras would take an attribute for a sublayer and save it.
-_MODELS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_MODELS: weakref.WeakKeyDictionary[keras.Model, dict[Any, Any]] = weakref.WeakKeyDictionary()
 
 
 def check_heads(model: keras.Model, heads: Sequence[str] | Literal["all"]) -> tuple[str, ...]:

@@ -19,12 +19,11 @@ from keras_dpn.inference.forward import (
 )
 from keras_dpn.inference.images import check_image
 from keras_dpn.inference.settings import InferenceSettings
-from keras_dpn.inference.tiles import OVERLAP, predict_tiles, side_for_memory, stitch
+from keras_dpn.inference.tiles import OVERLAP, Tile, predict_tiles, side_for_memory, stitch
 from keras_dpn.inference.video import Flow, clip_logits
 from keras_dpn.models import traits
 from keras_dpn.probabilities import softmax, to_labels
-
-Models = keras.Model | Sequence[keras.Model]
+from keras_dpn.typing import Models
 
 
 class Predictor:
@@ -76,7 +75,8 @@ class Predictor:
         crf: Mapping[str, Any] | None = None,
     ) -> None:
         settings = settings or InferenceSettings()
-        self.models = tuple(models) if isinstance(models, (list, tuple)) else (models,)
+        several = isinstance(models, (list, tuple))
+        self.models: tuple[keras.Model, ...] = tuple(models) if several else (models,)
         if not self.models:
             raise ValueError(
                 "Invalid value for argument `models`: expected one or more, received none."
@@ -85,8 +85,9 @@ class Predictor:
         if heads == "all" and not traits_of_first.heads:
             heads = None
         self._network_heads = None if heads is None else check_heads(first, heads)
-        for other in self.models[1:] if heads is not None else ():
-            check_heads(other, self._network_heads)
+        if self._network_heads is not None:
+            for other in self.models[1:]:
+                check_heads(other, self._network_heads)
         self.crf = None if crf is None else dict(crf)
         self.heads = self._with_crf_heads(self._network_heads or ("final",))
         self.clip_frames: int | None = traits_of_first.clip_frames
@@ -134,7 +135,7 @@ class Predictor:
         if self.crf is not None:
             return to_labels(self.probabilities(image)[self.heads[-1]])
         image = check_image(image)
-        labelled = ((*place, [to_labels(maps[-1])]) for *place, maps in self._tiles(image))
+        labelled = ((y, x, [to_labels(maps[-1])]) for y, x, maps in self._tiles(image))
         return stitch(labelled, image.shape[:2])[0]
 
     def images(self, images: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
@@ -218,7 +219,7 @@ class Predictor:
             maps = [p for found in maps for p in (found, refine(image, found, **self.crf))]
         return dict(zip(self.heads, maps, strict=True))
 
-    def _tiles(self, image: np.ndarray):
+    def _tiles(self, image: np.ndarray) -> Iterator[Tile]:
         if self.clip_frames is not None:
             raise ValueError(
                 "The network is for clips: use `video`, or `clip` for the middle one of some "

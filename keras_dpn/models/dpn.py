@@ -1,6 +1,10 @@
 """The Deep Parsing Network (ICCV 2015), Table 1(b)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
+import numpy as np
 from keras import layers, ops
 
 from keras_dpn.layers import BlockMinPool, LocalConv2D, Resize
@@ -14,11 +18,13 @@ from keras_dpn.models.dpn_arguments import (
     complete_group,
 )
 from keras_dpn.models.global_context import class_scores
+from keras_dpn.models.label_contexts import context_kernels, triple_penalty_sign
 from keras_dpn.models.skips import SKIPS, check_skips, decode
 from keras_dpn.models.staged import check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_one_of, check_positive_int, standardize_window
 from keras_dpn.ops.mean_field import mean_field_update
+from keras_dpn.typing import Shape, Tensor
 
 BACKBONES = {
     "vgg16": {"fc6_kernel": 7, "fc6_dilation": 4, "fc_width": 4096},
@@ -105,15 +111,15 @@ class DPN(GroupedModel):
 
         image = keras.Input(input_shape, name="image")
         unary, reference = unary_term(image, config)  # (B, h, w, L), the grid of the pairwise part
-        stages = {"unary": unary}
+        heads = {"unary": unary}
         if pairwise is not None:
             b12 = LocalConv2D(**config["local_conv"], name="b12")
-            stages["triple"] = mean_field_update(unary, unary, lambda q: b12((q, reference)))
+            heads["triple"] = mean_field_update(unary, unary, lambda q: b12((q, reference)))
         if pairwise == "contexts":
             b13 = contexts_layer(config)
             b14 = BlockMinPool(config["contexts"]["mixtures"], dtype="float32", name="b14")
 
-        def penalty(marginals):
+        def penalty(marginals: Tensor) -> Tensor:
             o12 = b12((marginals, reference))
             return o12 if pairwise == "triple" else b14(b13(o12))
 
@@ -121,15 +127,15 @@ class DPN(GroupedModel):
         for i in range(num_iterations if pairwise else 0):
             logits = mean_field_update(unary, logits, penalty)
             if pairwise == "contexts" and i == 0:
-                stages["contexts"] = logits
+                heads["contexts"] = logits
         b15 = layers.Identity(dtype="float32", name="b15")
-        stages["final"] = b15(logits)
+        heads["final"] = b15(logits)
         if pairwise_stride > 1:
             to_image = Resize(factor=pairwise_stride, name="resize")
-            stages = {stage: to_image((x, image)) for stage, x in stages.items()}
-        super().__init__(image, stages, config)
+            heads = {head: to_image((x, image)) for head, x in heads.items()}
+        super().__init__(image, heads, config)
 
-    def head_model(self, head):
+    def head_model(self, head: str) -> keras.Model:
         """Return the network up to one head, as a model that shares this one's weights.
 
         Args:
@@ -145,8 +151,24 @@ class DPN(GroupedModel):
         """
         return super().head_model(head)
 
+    def context_kernels(self) -> np.ndarray | None:
+        return context_kernels(self)
 
-def check_dpn_config(config):
+    def triple_penalty_sign(self, inputs: Any) -> int:
+        """Return whether b12's penalty is larger (1) or smaller (-1) where a label is present.
+
+        `context_kernels` weigh b12's penalties: where the sign is -1, read them negated.
+
+        Args:
+            inputs: what the network takes, a batch.
+
+        Returns:
+            1, -1, or 0 where it depends on the position.
+        """
+        return triple_penalty_sign(self, inputs)
+
+
+def check_dpn_config(config: Mapping[str, Any]) -> None:
     """Raise ValueError unless the arguments that the Deep Parsing Networks share are right."""
     backbone, contexts = config["backbone"], config["contexts"]
     check_positive_int("num_classes", config["num_classes"], minimum=2)
@@ -184,7 +206,7 @@ def check_dpn_config(config):
         )
 
 
-def unary_term(image, config):
+def unary_term(image: Tensor, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     """Return ln o11 (b1-b11) and the colours that b12 compares, on the pairwise part's grid.
 
     Args:
@@ -201,7 +223,9 @@ def unary_term(image, config):
         width = max(1, round(backbone["skip_width"] * config["width"]))
         features, stride = decode(taps, features, stride, backbone["skips"], width, dropout)
         dropout = 0.0
-    context = {"fusion": "late", "normalize": True} if config["global_context"] else {}
+    context: dict[str, Any] = (
+        {"fusion": "late", "normalize": True} if config["global_context"] else {}
+    )
     b11 = layers.Conv2D(config["num_classes"], 1, dtype="float32", name="b11")
     scores = class_scores(b11, features, dropout=dropout, **context)
     upsample = Resize(factor=stride // config["pairwise_stride"], name="b11_resize")
@@ -211,10 +235,11 @@ def unary_term(image, config):
     return log_o11(upsample((scores, guide))), guide
 
 
-def _backbone(image, config):
+def _backbone(image: Tensor, config: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return VGG16's maps by layer, b1_conv1 ... b10."""
     backbone = config["backbone"]
-    settings = dict(BACKBONES[backbone["name"]])
+    settings: dict[str, Any] = dict(BACKBONES[backbone["name"]])
+    strides: Sequence[int | None]
     if backbone["output_stride"] == 16:
         strides, dilations = (2, 2, 2, 2, None), (1, 1, 1, 1, 1)
         settings["fc6_dilation"] //= 2
@@ -234,13 +259,13 @@ def _backbone(image, config):
     )
 
 
-def _unary_stride(backbone):
+def _unary_stride(backbone: Mapping[str, Any]) -> int:
     """Return the pixels between two cells of the unary term's own grid."""
     skips = backbone["skips"]
     return SKIPS[skips[-1]][1] if skips else backbone["output_stride"]
 
 
-def contexts_layer(config, frames=1):
+def contexts_layer(config: Mapping[str, Any], frames: int = 1) -> layers.Conv2D:
     """Return b13, whose filters see the maps of the labels' penalties of N frames at once."""
     contexts = config["contexts"]
     return layers.Conv2D(
@@ -257,12 +282,12 @@ def contexts_layer(config, frames=1):
 class Guide(layers.Layer):
     """The colours that b12 compares: the image in units of `color_unit`, averaged over cells."""
 
-    def __init__(self, stride, color_unit, **kwargs):
+    def __init__(self, stride: int, color_unit: float, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.stride = stride
         self.color_unit = color_unit
 
-    def call(self, image):
+    def call(self, image: Tensor) -> Tensor:
         image = ops.cast(image, "float32") / self.color_unit
         if self.stride == 1:
             return image
@@ -278,12 +303,12 @@ class Guide(layers.Layer):
         )
         return total / fraction  # the mean over the cell's pixels in the image
 
-    def compute_output_spec(self, image):
+    def compute_output_spec(self, image: Tensor) -> keras.KerasTensor:
         batch, *size, channels = image.shape
         size = (None if n is None else -(-n // self.stride) for n in size)
         return keras.KerasTensor((batch, *size, channels), dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "stride": self.stride, "color_unit": self.color_unit}
 
 
@@ -295,12 +320,12 @@ class IdentityContexts(keras.initializers.Initializer):
     channels is that channel).
     """
 
-    def __init__(self, mixtures, noise=0.01, frames=1):
+    def __init__(self, mixtures: int, noise: float = 0.01, frames: int = 1) -> None:
         self.mixtures = mixtures
         self.noise = noise
         self.frames = frames  # whose labels lie behind each other; the middle one's are passed on
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Tensor:
         height, width, channels, _ = shape
         labels, middle = channels // self.frames, self.frames // 2
         identity = ops.repeat(ops.eye(labels, dtype=dtype), self.mixtures, axis=-1)
@@ -311,5 +336,5 @@ class IdentityContexts(keras.initializers.Initializer):
         identity = ops.pad(identity[None, None], [*centre, others, (0, 0)])
         return identity + keras.random.normal(shape, stddev=self.noise, dtype=dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"mixtures": self.mixtures, "noise": self.noise, "frames": self.frames}

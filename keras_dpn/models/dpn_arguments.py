@@ -4,10 +4,12 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Self, TypedDict, TypeVar, cast
 
 from keras_dpn.deprecation import warn_renamed
 from keras_dpn.models.staged import StagedModel
+
+Init = TypeVar("Init", bound=Callable[..., None])
 
 
 class BackboneArguments(TypedDict, total=False):
@@ -181,7 +183,7 @@ def merge_groups(arguments: Mapping[str, Any], others: Mapping[str, Any]) -> dic
     return merged
 
 
-def accept_flat_arguments(init: Callable[..., None]) -> Callable[..., None]:
+def accept_flat_arguments(init: Init) -> Init:
     """Let a constructor take the flat arguments of 0.1, each with a DeprecationWarning."""
 
     @functools.wraps(init)
@@ -190,7 +192,7 @@ def accept_flat_arguments(init: Callable[..., None]) -> Callable[..., None]:
 
     # Keras looks at constructors with and without following `__wrapped__`; both are to see this.
     call.__signature__ = inspect.signature(init)  # type: ignore[attr-defined]
-    return call
+    return cast(Init, call)
 
 
 class GroupedModel(StagedModel):
@@ -199,14 +201,16 @@ class GroupedModel(StagedModel):
     deprecated_arguments = DEPRECATED
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         return cls(**group_arguments(config))
 
     @classmethod
-    def updated_config(cls, config, overrides):
+    def updated_config(
+        cls, config: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> dict[str, Any]:
         return merge_groups(group_arguments(config), group_arguments(overrides, warn=True))
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         """Return the value of a flat argument of 0.1."""
         if name not in self.deprecated_arguments:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

@@ -3,6 +3,8 @@
 import inspect
 import math
 import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import keras
 
@@ -15,7 +17,7 @@ from keras_dpn.models.piecewise_networks import (
     pairwise_potential,
     unary_potential,
 )
-from keras_dpn.models.piecewise_size import map_size, measure
+from keras_dpn.models.piecewise_size import GraphSize, map_size, measure
 from keras_dpn.models.staged import (
     StagedModel,
     check_arguments,
@@ -25,6 +27,7 @@ from keras_dpn.models.staged import (
 from keras_dpn.models.vgg16 import BLOCKS, Preprocess
 from keras_dpn.ops.checks import check_one_of, check_positive_int
 from keras_dpn.ops.range_boxes import standardize_box
+from keras_dpn.typing import IgnoreLabel, Shape
 
 _HEADS = ("unary", "field", "final")  # that aren't relations
 
@@ -103,23 +106,23 @@ class PiecewiseCRF(StagedModel):
 
     def __init__(
         self,
-        num_classes=21,
-        scales=(1.2, 0.8, 0.4),
-        relations=("surrounding", "above"),
-        unary=True,
-        num_blocks=5,
-        block6=((7, 4096), (3, 512), (3, 512)),
-        units=512,
-        num_neighbors=None,
-        seed=0,
-        num_iterations=2,
-        damping=0.0,
-        crf=None,
-        width=1.0,
-        input_shape=(None, None, 3),
-        checkpointing=False,
-        name="piecewise_crf",
-    ):
+        num_classes: int = 21,
+        scales: Sequence[float] = (1.2, 0.8, 0.4),
+        relations: Sequence[str] | Mapping[str, str | Sequence[float]] = ("surrounding", "above"),
+        unary: bool = True,
+        num_blocks: int = 5,
+        block6: Sequence[Sequence[int]] = ((7, 4096), (3, 512), (3, 512)),
+        units: int = 512,
+        num_neighbors: int | None = None,
+        seed: int = 0,
+        num_iterations: int = 2,
+        damping: float = 0.0,
+        crf: dict[str, Any] | None = None,
+        width: float = 1.0,
+        input_shape: Shape = (None, None, 3),
+        checkpointing: bool = False,
+        name: str = "piecewise_crf",
+    ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         boxes = check_piecewise_config(config)
         check_input_shape(input_shape)
@@ -160,17 +163,27 @@ class PiecewiseCRF(StagedModel):
         self._unary_maps = {"with": unary_map, "without": no_unary}
 
     @property
-    def pieces(self):
+    def pieces(self) -> tuple[str, ...]:
         """Names of the potentials: "unary", if there, and the relations."""
         return self.head_names[: self.head_names.index("field")]
 
-    def has_head(self, head):
+    @property
+    def affinity_relations(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the relations, each a pairwise potential."""
+        return tuple(self._potentials)
+
+    def affinity_model(self, relation: str) -> keras.Model:
+        check_one_of("relation", relation, self.affinity_relations)
+        _, exist, logits = self._potentials[relation]
+        return keras.Model(self.input, [exist, logits], name=f"{self.name}_{relation}_affinity")
+
+    def has_head(self, head: str) -> bool:
         """Return whether `head_model` knows a name: a head, or some potentials joined by "+"."""
         pieces = head.split("+")
         joined = len(set(pieces)) == len(pieces) > 1 and set(pieces) <= set(self.pieces)
         return joined or super().has_head(head)
 
-    def head_model(self, head):
+    def head_model(self, head: str) -> keras.Model:
         """Return the network up to one head, as a model that shares this one's weights.
 
         Args:
@@ -197,7 +210,12 @@ class PiecewiseCRF(StagedModel):
         logits = self._potentials_and_field(pieces)["logits"]
         return keras.Model(self.input, logits, name=f"{self.name}_{'_'.join(pieces)}")
 
-    def learner(self, pieces=None, objective="piecewise", ignore_label=255):
+    def learner(
+        self,
+        pieces: Sequence[str] | None = None,
+        objective: Literal["piecewise", "pseudo_likelihood", "mean_field"] = "piecewise",
+        ignore_label: IgnoreLabel = 255,
+    ) -> PiecewiseLearner:
         """The potential networks with an objective, as a model to fit that shares their weights.
 
         Compile it with an optimiser and metrics, without a loss, and fit it on images and label
@@ -260,7 +278,7 @@ class PiecewiseCRF(StagedModel):
             name=f"{self.name}_learner",
         )
 
-    def _potentials_and_field(self, pieces):
+    def _potentials_and_field(self, pieces: Sequence[str]) -> dict[str, Any]:
         """The pieces' potentials, zeros for a unary one that is none of them, and their field."""
         unary = self._unary_maps["with" if "unary" in pieces else "without"]
         relations = {name: own for name, own in self._potentials.items() if name in pieces}
@@ -268,13 +286,13 @@ class PiecewiseCRF(StagedModel):
         logits = Resize()((field, self.input))
         return {"unary": unary, "relations": relations, "field": field, "logits": logits}
 
-    def graph_size(self, height, width, batch_size=1):
+    def graph_size(self, height: int, width: int, batch_size: int = 1) -> GraphSize:
         """What a training step on images of a size takes; see `graph_size`."""
         boxes = standardize_relations(self._config["relations"])
         return measure(self._config, boxes, (height, width), batch_size)
 
 
-def graph_size(image_size, batch_size=1, **arguments):
+def graph_size(image_size: int | Sequence[int], batch_size: int = 1, **arguments: Any) -> GraphSize:
     """What a training step of a `PiecewiseCRF` takes, before anything is built.
 
     Args:
@@ -301,7 +319,7 @@ def graph_size(image_size, batch_size=1, **arguments):
     return measure(bound.arguments, boxes, image_size, batch_size)
 
 
-def check_piecewise_config(config):
+def check_piecewise_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the relations' boxes by name; raise ValueError unless the arguments are right."""
     for name in ("units", "num_iterations"):
         check_positive_int(name, config[name])
@@ -314,7 +332,7 @@ def check_piecewise_config(config):
             f"{config['num_blocks']!r}."
         )
     scales = config["scales"]
-    is_scale = [isinstance(s, numbers.Real) and 0 < s < math.inf for s in _items(scales)]
+    is_scale = [isinstance(s, numbers.Real) and 0 < float(s) < math.inf for s in _items(scales)]
     if not is_scale or not all(is_scale):
         raise ValueError(
             "Invalid value for argument `scales`: expected at least one positive number, received "
@@ -337,7 +355,7 @@ def check_piecewise_config(config):
     return boxes
 
 
-def standardize_relations(relations):
+def standardize_relations(relations: Any) -> dict[str, Any]:
     """Return a dictionary from each relation's name to its box; ValueError if one is wrong."""
     if not isinstance(relations, (dict, tuple, list)):
         raise ValueError(
@@ -361,5 +379,5 @@ def standardize_relations(relations):
     return boxes
 
 
-def _items(value):
+def _items(value: Any) -> Any:
     return value if isinstance(value, (tuple, list)) else ()

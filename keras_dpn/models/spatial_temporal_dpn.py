@@ -1,7 +1,8 @@
 """The spatial-temporal Deep Parsing Network (journal version): clips instead of images."""
 
 import inspect
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -18,10 +19,12 @@ from keras_dpn.models.dpn_arguments import (
     complete_group,
     merge_groups,
 )
+from keras_dpn.models.label_contexts import context_kernels, triple_penalty_sign
 from keras_dpn.models.staged import check_input_shape
 from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.node_links import check_frames
+from keras_dpn.typing import Tensor
 
 _NO_ARGUMENTS = ("self", "__class__", "dpn")  # of the constructor's local variables
 
@@ -113,32 +116,32 @@ class SpatialTemporalDPN(GroupedModel):
         to_image = Resize(factor=pairwise_stride, name="resize")
 
         # === Functional model ===
-        def field(unary, guide, clip, *flows):
-            """Logits after each stage, from the terms on the grid and the model's inputs."""
-            flows = [split((coarse(merge(flow)), flow)) for flow in flows]
+        def field(unary: Tensor, guide: Tensor, clip: Tensor, *flows: Tensor) -> dict[str, Tensor]:
+            """Logits at each head, from the terms on the grid and the model's inputs."""
+            links = [split((coarse(merge(flow)), flow)) for flow in flows]
 
-            def linked(x):  # (B, T, h, w, C) to (B, T, h, w, K, C)
-                return link((x, *flows) if flows else x)[0]
+            def linked(x: Tensor) -> Tensor:  # (B, T, h, w, C) to (B, T, h, w, K, C)
+                return link((x, *links) if links else x)[0]
 
-            def penalty(marginals):
+            def penalty(marginals: Tensor) -> Tensor:
                 o12 = b12((linked(marginals), colors))
                 return o12 if pairwise == "triple" else split((b14(b13(stack(linked(o12)))), o12))
 
-            stages = {"unary": unary}
+            heads = {"unary": unary}
             if pairwise is not None:
                 colors = linked(guide)
-                stages["triple"] = mean_field_update(
+                heads["triple"] = mean_field_update(
                     unary, unary, lambda q: b12((linked(q), colors))
                 )
             logits = unary
             for i in range(config["num_iterations"] if pairwise else 0):
                 logits = mean_field_update(unary, logits, penalty)
                 if pairwise == "contexts" and i == 0:
-                    stages["contexts"] = logits
-            stages["final"] = b15(logits)
-            return {stage: on_frames(x, clip) for stage, x in stages.items()}
+                    heads["contexts"] = logits
+            heads["final"] = b15(logits)
+            return {head: on_frames(x, clip) for head, x in heads.items()}
 
-        def on_frames(x, clip):
+        def on_frames(x: Tensor, clip: Tensor) -> Tensor:
             """From the grid to those of the clip's frames that are asked for."""
             if output_frames == "center":
                 return to_image((center(x), center(clip)))
@@ -149,22 +152,45 @@ class SpatialTemporalDPN(GroupedModel):
         flows = [keras.Input((None, *input_shape[:2], 2), name=name) for name in names]
         inputs = dict(zip(("frames", *names), (clip, *flows), strict=True))
         terms = tuple(split((x, clip)) for x in unary_term(merge(clip), config))
-        stages = field(*terms, clip, *flows)
-        super().__init__(inputs if flows else clip, stages, config)
+        heads = field(*terms, clip, *flows)
+        super().__init__(inputs if flows else clip, heads, config)
         self._clip, self._terms, self._field = (clip, *flows), terms, field
 
+    # Constants of other networks, arguments here.
     @property
-    def clip_frames(self):
+    def clip_frames(self) -> int:  # type: ignore[override]
         """How many frames the network spans."""
         return self.frames
 
     @property
-    def needs_flow(self):
+    def needs_flow(self) -> bool:  # type: ignore[override]
         """Whether the network takes the optical flow between its frames."""
         return self.linking == "flow"
 
+    def context_kernels(self) -> np.ndarray | None:
+        return context_kernels(self)
+
+    def triple_penalty_sign(self, inputs: Any) -> int:
+        """Return whether b12's penalty is larger (1) or smaller (-1) where a label is present.
+
+        `context_kernels` weigh b12's penalties: where the sign is -1, read them negated.
+
+        Args:
+            inputs: what the network takes, a batch.
+
+        Returns:
+            1, -1, or 0 where it depends on the position.
+        """
+        return triple_penalty_sign(self, inputs)
+
     @classmethod
-    def from_dpn(cls, dpn, frames=3, context_window=7, **arguments):
+    def from_dpn(
+        cls,
+        dpn: DPN,
+        frames: int = 3,
+        context_window: int | tuple[int, int] | None = 7,
+        **arguments: Any,
+    ) -> Self:
         """Return a network that starts from a trained one for images.
 
         Args:
@@ -191,7 +217,7 @@ class SpatialTemporalDPN(GroupedModel):
         return model
 
     @renamed_argument("dpn", "other")
-    def start_from(self, other):
+    def start_from(self, other: keras.Model) -> None:
         """Take over the weights of a trained network for images, or of one for clips.
 
         b13's filters of a network for images look at the center frame as they did, cut to or filled
@@ -206,7 +232,7 @@ class SpatialTemporalDPN(GroupedModel):
         """
         super().start_from(other)
 
-    def _weights_from(self, layers):
+    def _weights_from(self, layers: Mapping[str, layers.Layer]) -> dict[str, list[np.ndarray]]:
         values = super()._weights_from(layers)
         if "b13" in values:
             kernel, bias = values["b13"]
@@ -214,7 +240,7 @@ class SpatialTemporalDPN(GroupedModel):
                 values["b13"] = [self._over_frames(kernel), bias]
         return values
 
-    def _over_frames(self, kernel):
+    def _over_frames(self, kernel: np.ndarray) -> np.ndarray:
         """Return b13's filters for images, `(n, n, L, L K)`, as filters for the center frame."""
         window = standardize_window(self.contexts["window"], 2)
         for axis, size in enumerate(window):
@@ -223,7 +249,7 @@ class SpatialTemporalDPN(GroupedModel):
         return np.pad(kernel, [(0, 0), (0, 0), (others, others), (0, 0)])
 
     @renamed_argument("stage", "heads")
-    def split(self, heads="final"):
+    def split(self, heads: str | Sequence[str] = "final") -> tuple[keras.Model, keras.Model]:
         """Return two models that together are this one: videos need each unary term only once.
 
         Args:
@@ -251,13 +277,13 @@ class SpatialTemporalDPN(GroupedModel):
         return terms, field
 
 
-def _dpn_defaults():
+def _dpn_defaults() -> dict[str, Any]:
     """Return the defaults of the arguments of `DPN`."""
     parameters = inspect.signature(DPN.__init__).parameters.values()
     return {p.name: p.default for p in parameters if p.name != "self"}
 
 
-def _resized(kernel, axis, size):
+def _resized(kernel: np.ndarray, axis: int, size: int) -> np.ndarray:
     """Cuts an axis of a filter to another size, or fills it up with zeros, about its centre."""
     missing = size - kernel.shape[axis]
     # Where padding "same" has the centre, see IdentityContexts.
@@ -273,13 +299,13 @@ def _resized(kernel, axis, size):
 class MergeFrames(layers.Layer):
     """Frames as a batch of images: `(B, T, ...)` to `(B T, ...)`."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.reshape(x, (_product(ops.shape(x)[:2]), *ops.shape(x)[2:]))
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((None, *x.shape[2:]), dtype=x.dtype)
 
 
@@ -287,14 +313,14 @@ class MergeFrames(layers.Layer):
 class SplitFrames(layers.Layer):
     """A batch of images as the clips it was before: `(B T, ...)` with `(B, T, ...)`."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         x, clips = inputs
         return ops.reshape(x, (*ops.shape(clips)[:2], *ops.shape(x)[1:]))
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Sequence[Tensor]) -> keras.KerasTensor:
         x, clips = inputs
         return keras.KerasTensor((*clips.shape[:2], *x.shape[1:]), dtype=x.dtype)
 
@@ -303,11 +329,11 @@ class SplitFrames(layers.Layer):
 class StackNeighbors(layers.Layer):
     """Linked frames as images of many channels: `(B, T, h, w, K, L)` to `(B T, h, w, K L)`."""
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         batch, time, height, width, _, _ = ops.shape(x)
         return ops.reshape(x, (batch * time, height, width, x.shape[-2] * x.shape[-1]))
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         shape = (None, *x.shape[2:4], x.shape[-2] * x.shape[-1])
         return keras.KerasTensor(shape, dtype=x.dtype)
 
@@ -316,10 +342,10 @@ class StackNeighbors(layers.Layer):
 class MiddleFrame(layers.Layer):
     """The center frame of each clip: `(B, T, ...)` to `(B, ...)`."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         if x.shape[1] is not None and x.shape[1] % 2 == 0:
             raise ValueError(
                 "SpatialTemporalDPN with output_frames='center' expects clips with a frame in "
@@ -328,9 +354,9 @@ class MiddleFrame(layers.Layer):
             )
         return x[:, ops.shape(x)[1] // 2]
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((x.shape[0], *x.shape[2:]), dtype=x.dtype)
 
 
-def _product(sizes):
+def _product(sizes: Sequence[Any]) -> Any:
     return sizes[0] * sizes[1]

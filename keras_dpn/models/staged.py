@@ -2,22 +2,27 @@
 
 import difflib
 import inspect
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import keras
 import numpy as np
 
+from keras_dpn.classes import Classes
 from keras_dpn.deprecation import warn_renamed
-from keras_dpn.models.heads import ModelTraits, head_of
+from keras_dpn.models.heads import Head, ModelTraits, head_of
 from keras_dpn.models.preset import from_preset
 from keras_dpn.ops.checks import check_one_of
-from keras_dpn.presets.files import write_preset
-from keras_dpn.presets.source import available
+from keras_dpn.presets.files import Card, write_preset
+from keras_dpn.presets.source import PresetInfo, available
+from keras_dpn.typing import Shape, Tensor
 
 
 class _Presets:
     """`Network.presets`: the included presets of a class, `PresetInfo` by name."""
 
-    def __get__(self, instance, network):
+    def __get__(self, instance: object, network: type[keras.Model]) -> dict[str, PresetInfo]:
         names = {network.__name__, *(kind.__name__ for kind in network.__subclasses__())}
         return {name: info for name, info in available().items() if info.network in names}
 
@@ -35,22 +40,26 @@ class StagedModel(keras.Model):
     Attributes:
         clip_frames: how many frames a network for clips spans; None for images.
         needs_flow: whether it takes the optical flow between the frames.
+        affinity_relations: names of the relations that `affinity_model` knows.
 
     Raises:
         TypeError: for an argument that the network's constructor doesn't have; `keras.Model`
             ignores it.
     """
 
-    clip_frames = None
-    needs_flow = False
-    passes_on_to = None  # the network whose arguments the constructor takes as `**arguments`
-    deprecated_arguments = {}  # names that the constructor still takes, and what replaces them
+    clip_frames: int | None = None
+    needs_flow: bool = False
+    affinity_relations: tuple[str, ...] = ()
+    passes_on_to: type[Any] | None = None
+    """The network whose arguments the constructor takes as `**arguments`."""
+    deprecated_arguments: Mapping[str, str] = {}
+    """Names that the constructor still takes, and what replaces them."""
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         check_arguments(cls, kwargs)
         return super().__new__(cls, *args, **kwargs)
 
-    def __init__(self, image, heads, config):
+    def __init__(self, image: Any, heads: Mapping[str, Tensor], config: dict[str, Any]) -> None:
         super().__init__(image, heads["final"], name=config["name"])
         for key, value in config.items():
             if key not in ("name", "input_shape"):
@@ -61,20 +70,20 @@ class StagedModel(keras.Model):
     # === Heads ===
 
     @property
-    def heads(self):
+    def heads(self) -> tuple[Head, ...]:
         """The network's heads, each a `Head` with name and title, in the order of training."""
         return tuple(head_of(name) for name in self._head_outputs)
 
     @property
-    def head_names(self):
+    def head_names(self) -> tuple[str, ...]:
         """The names of `heads`."""
         return tuple(self._head_outputs)
 
-    def has_head(self, head):
+    def has_head(self, head: str) -> bool:
         """Return whether `head_model` knows a name; some networks know more than `head_names`."""
         return head in self._head_outputs
 
-    def head_model(self, head):
+    def head_model(self, head: str) -> keras.Model:
         """Return the network up to one head, as a model that shares this one's weights.
 
         Args:
@@ -91,7 +100,7 @@ class StagedModel(keras.Model):
 
     # === Weights ===
 
-    def start_from(self, other):
+    def start_from(self, other: keras.Model) -> None:
         """Take over the weights of a trained network with the same layers.
 
         Args:
@@ -116,14 +125,51 @@ class StagedModel(keras.Model):
         for name, layer in own.items():
             layer.set_weights(values[name])
 
-    def _weights_from(self, layers):
+    def _weights_from(
+        self, layers: Mapping[str, keras.layers.Layer]
+    ) -> dict[str, list[np.ndarray]]:
         """Return what each layer here takes over from another network's layers, by name."""
         return {name: layer.get_weights() for name, layer in layers.items()}
+
+    # === What it has learned about pairs of labels ===
+
+    def context_kernels(self) -> np.ndarray | None:
+        """Return the filters that rate the labels around each label, by frame.
+
+        Returns:
+            float64 `(frames, n, n, L, L K)`, in order of time, as `viz.context_maps` and
+            `viz.compatibility_matrix` take those of each frame; None for a network without label
+            contexts.
+        """
+        return None
+
+    def affinity_model(self, relation: str) -> keras.Model:
+        """Return a model of the logits that one relation gives pairs of labels.
+
+        Args:
+            relation: one of `affinity_relations`.
+
+        Returns:
+            `keras.Model` from images to two tensors: bool `(E,)`, which edges exist, and logits
+            `(B, E, L, L)` of the first and the second node's labels, as `viz.label_affinity` takes
+            them.
+
+        Raises:
+            ValueError: if the network has no such relation.
+        """
+        check_one_of("relation", relation, self.affinity_relations)
 
     # === Presets ===
 
     @classmethod
-    def from_preset(cls, preset, num_classes=None, dtype=None, load_weights=True, **overrides):
+    def from_preset(
+        cls,
+        preset: str | Path,
+        num_classes: int | None = None,
+        dtype: str | None = None,
+        load_weights: bool = True,
+        **overrides: Any,
+    ) -> Self:
         """A trained network of this class; see `keras_dpn.models.from_preset`.
 
         Raises:
@@ -131,7 +177,14 @@ class StagedModel(keras.Model):
         """
         return from_preset(preset, num_classes, dtype, load_weights, network=cls, **overrides)
 
-    def save_to_preset(self, directory, *, classes=None, card=None, weights_dtype="float32"):
+    def save_to_preset(
+        self,
+        directory: str | Path,
+        *,
+        classes: Classes | None = None,
+        card: Card | None = None,
+        weights_dtype: Literal["float32", "float16"] = "float32",
+    ) -> None:
         """Write the network as a preset, which `from_preset` and `keras.saving.load_model` read.
 
         Args:
@@ -149,42 +202,44 @@ class StagedModel(keras.Model):
 
     # === Config ===
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return dict(self._config)
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         return cls(**config)
 
     @classmethod
-    def updated_config(cls, config, overrides):
+    def updated_config(
+        cls, config: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return a network's configuration with some arguments replaced, for `from_config`."""
         return {**config, **overrides}
 
     # === Deprecated names ===
 
     @property
-    def stage_names(self):
+    def stage_names(self) -> tuple[str, ...]:
         """Deprecated, see `head_names`."""
         warn_renamed("stage_names", "head_names")
         return self.head_names
 
-    def stage_model(self, stage):
+    def stage_model(self, stage: str) -> keras.Model:
         """Deprecated, see `head_model`."""
         warn_renamed("stage_model", "head_model")
         return self.head_model(stage)
 
-    def has_stage(self, stage):
+    def has_stage(self, stage: str) -> bool:
         """Deprecated, see `has_head`."""
         warn_renamed("has_stage", "has_head")
         return self.has_head(stage)
 
-    def __dir__(self):
+    def __dir__(self) -> list[str]:
         # Keras reads every attribute of a model that it saves or loads.
         return [name for name in super().__dir__() if name != "stage_names"]
 
 
-def traits(model):
+def traits(model: Any) -> ModelTraits:
     """Return the heads of a model, and whether it takes clips and flow.
 
     Args:
@@ -203,11 +258,11 @@ def traits(model):
     return ModelTraits(model.heads, model.clip_frames, model.needs_flow)
 
 
-def _weighted_layers(model):
+def _weighted_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
     return {layer.name: layer for layer in model.layers if layer.weights}
 
 
-def check_arguments(cls, arguments):
+def check_arguments(cls: type[Any], arguments: Collection[str]) -> None:
     """Raise TypeError unless the constructor of a class has all of these arguments.
 
     Args:
@@ -229,7 +284,7 @@ def check_arguments(cls, arguments):
             raise TypeError(f"{cls.__name__} got an unexpected argument `{name}`; {advice}")
 
 
-def argument_names(cls):
+def argument_names(cls: type[Any]) -> list[str] | None:
     """Return the names of a network's constructor arguments; None if it takes any.
 
     Args:
@@ -242,10 +297,10 @@ def argument_names(cls):
     network = vars(cls).get("passes_on_to")  # a subclass's constructor may take other arguments
     if network is None:
         return None
-    return names + [name for name in argument_names(network) if name not in names]
+    return names + [name for name in argument_names(network) or () if name not in names]
 
 
-def check_input_shape(input_shape):
+def check_input_shape(input_shape: Shape) -> None:
     """Raise ValueError unless `input_shape` is that of RGB images, channels last."""
     if len(input_shape) != 3 or input_shape[-1] != 3 or 0 in input_shape:
         raise ValueError(
@@ -254,7 +309,7 @@ def check_input_shape(input_shape):
         )
 
 
-def check_crf(crf):
+def check_crf(crf: Any) -> None:
     """Raise ValueError unless `crf` is None or a dictionary of arguments of `MeanFieldCRF`."""
     if crf is not None and not isinstance(crf, dict):
         raise ValueError(

@@ -1,6 +1,7 @@
 """Effective receptive fields: cover the image with noise, patch by patch, and watch a unit."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,7 +22,7 @@ def discrepancy_map(
     batch_size: int = 8,
     within: tuple[int, int, int, int] | None = None,
     seed: int = 0,
-    progress: Callable[[list], Iterable] = iter,
+    progress: Callable[[list[Any]], Iterable[Any]] = iter,
 ) -> np.ndarray:
     """Return how much a unit changes when a patch of noise covers each part of an image.
 
@@ -110,7 +111,13 @@ def effective_field(
     return seen, float(pixels.mean())
 
 
-def _probe(model, layer, unit, channel, shape) -> keras.Model:
+def _probe(
+    model: keras.Model,
+    layer: str,
+    unit: tuple[int, int],
+    channel: int | None,
+    shape: tuple[int, ...],
+) -> keras.Model:
     """Return the model up to one unit, or to all channels of its cell: (B, channels)."""
     if len(shape) != 3:
         raise ValueError(
@@ -129,19 +136,19 @@ def _probe(model, layer, unit, channel, shape) -> keras.Model:
     return keras.Model(model.inputs, output[:, row, column, chosen])
 
 
-def _positions(image_size, stride) -> list[tuple[int, int]]:
+def _positions(image_size: Sequence[int], stride: int) -> list[tuple[int, int]]:
     """Return the centers of the blocks of stride x stride pixels, row by row."""
     rows, columns = (range(stride // 2, side + stride // 2, stride) for side in image_size)
     return [(row, column) for row in rows for column in columns]
 
 
-def _touches(position, patch, box) -> bool:
+def _touches(position: tuple[int, int], patch: int, box: tuple[int, int, int, int]) -> bool:
     """Return whether a patch around a position overlaps a box."""
     top, left = (index - patch // 2 for index in position)
     return top < box[2] and top + patch > box[0] and left < box[3] and left + patch > box[1]
 
 
-def _covered(image, noise, position) -> np.ndarray:
+def _covered(image: np.ndarray, noise: np.ndarray, position: tuple[int, int]) -> np.ndarray:
     """Return the image with noise around a position, cut where the image ends."""
     covered, patch = image.copy(), len(noise)
     starts = [index - patch // 2 for index in position]
@@ -154,5 +161,5 @@ def _covered(image, noise, position) -> np.ndarray:
     return covered
 
 
-def _respond(probe, images) -> np.ndarray:
+def _respond(probe: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.asarray(probe.predict_on_batch(images), "float32")

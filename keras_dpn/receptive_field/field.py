@@ -25,7 +25,8 @@ class Field(NamedTuple):
     @property
     def size(self) -> tuple[float, float]:
         """Height and width in pixels."""
-        return tuple(last - first + 1 for first, last in (self.rows, self.columns))
+        (top, bottom), (left, right) = self.rows, self.columns
+        return bottom - top + 1, right - left + 1
 
     def box(self, image_size: tuple[int, int]) -> tuple[int, int, int, int]:
         """Return top, left, bottom and right within an image; the last two are exclusive."""

@@ -1,6 +1,7 @@
 """What each type of layer looks at in its input: windows, strides, dilations."""
 
 import functools
+from typing import Any
 
 import numpy as np
 from keras import layers
@@ -17,6 +18,7 @@ from keras_dpn.models.deeplab import Interp
 from keras_dpn.models.dpn import Guide
 from keras_dpn.models.vgg16 import Preprocess
 from keras_dpn.ops.checks import standardize_window
+from keras_dpn.receptive_field.field import Span
 
 GLOBAL = (
     GlobalContext,
@@ -70,7 +72,9 @@ _CHANNELWISE_OPERATIONS = {"Concatenate", "LogSoftmax", "Softmax"}
 
 
 @functools.singledispatch
-def looks_at(layer, axis, first, last, n_in, n_out):
+def looks_at(
+    layer: Any, axis: int, first: float, last: float, n_in: int, n_out: int
+) -> Span | None:
     """Return first and last index of a layer's input that its outputs first ... last look at.
 
     Register types of layers of your own with `looks_at.register`.
@@ -96,7 +100,7 @@ def looks_at(layer, axis, first, last, n_in, n_out):
     return (0, 0) if n_in == 1 else (first, last)  # a single cell is there for all of them
 
 
-def _last_axis(layer):
+def _last_axis(layer: Any) -> bool:
     axis = layer.axis
     return (tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)) in ((-1,), (3,))
 
@@ -104,36 +108,44 @@ def _last_axis(layer):
 @looks_at.register(layers.Conv2D)
 @looks_at.register(layers.DepthwiseConv2D)
 @looks_at.register(layers.SeparableConv2D)
-def _(layer, axis, first, last, n_in, n_out):
+def _(layer: Any, axis: int, first: float, last: float, n_in: int, n_out: int) -> Span | None:
     reach = (layer.kernel_size[axis] - 1) * layer.dilation_rate[axis]
     return _window(first, last, reach, layer.strides[axis], layer.padding, n_in, n_out)
 
 
 @looks_at.register(layers.AveragePooling2D)
 @looks_at.register(layers.MaxPooling2D)
-def _(layer, axis, first, last, n_in, n_out):
+def _(layer: Any, axis: int, first: float, last: float, n_in: int, n_out: int) -> Span | None:
     reach = layer.pool_size[axis] - 1
     return _window(first, last, reach, layer.strides[axis], layer.padding, n_in, n_out)
 
 
-def _window(first, last, reach, stride, padding, n_in, n_out):
+def _window(
+    first: float, last: float, reach: int, stride: int, padding: str, n_in: int, n_out: int
+) -> Span:
     """Return what a convolution looks at whose last tap is `reach` behind its first."""
     missing = max((n_out - 1) * stride + reach + 1 - n_in, 0) if padding == "same" else 0
     return first * stride - missing // 2, last * stride - missing // 2 + reach
 
 
 @looks_at.register
-def _(layer: layers.ZeroPadding2D, axis, first, last, n_in, n_out):
+def _(
+    layer: layers.ZeroPadding2D, axis: int, first: float, last: float, n_in: int, n_out: int
+) -> Span | None:
     return first - layer.padding[axis][0], last - layer.padding[axis][0]
 
 
 @looks_at.register
-def _(layer: layers.Cropping2D, axis, first, last, n_in, n_out):
+def _(
+    layer: layers.Cropping2D, axis: int, first: float, last: float, n_in: int, n_out: int
+) -> Span | None:
     return first + layer.cropping[axis][0], last + layer.cropping[axis][0]
 
 
 @looks_at.register
-def _(layer: layers.UpSampling2D, axis, first, last, n_in, n_out):
+def _(
+    layer: layers.UpSampling2D, axis: int, first: float, last: float, n_in: int, n_out: int
+) -> Span | None:
     factor = layer.size[axis]
     if layer.interpolation == "nearest":
         return first // factor, last // factor
@@ -141,7 +153,7 @@ def _(layer: layers.UpSampling2D, axis, first, last, n_in, n_out):
 
 
 @looks_at.register
-def _(layer: Resize, axis, first, last, n_in, n_out):
+def _(layer: Resize, axis: int, first: float, last: float, n_in: int, n_out: int) -> Span | None:
     upsampled = n_in * layer.factor if layer.factor else n_out  # before it is cut to a reference
     if layer.align_corners:
         scale = (n_in - 1) / max(upsampled - 1, 1)
@@ -149,22 +161,24 @@ def _(layer: Resize, axis, first, last, n_in, n_out):
     return _bilinear(first, last, n_in / upsampled)
 
 
-def _bilinear(first, last, scale):
+def _bilinear(first: float, last: float, scale: float) -> Span:
     """With half-pixel centres: outputs are `scale` of an input's distance apart."""
     return np.floor((first + 0.5) * scale - 0.5), np.ceil((last + 0.5) * scale - 0.5)
 
 
 @looks_at.register
-def _(layer: Interp, axis, first, last, n_in, n_out):
+def _(layer: Interp, axis: int, first: float, last: float, n_in: int, n_out: int) -> Span | None:
     return np.floor(first / layer.stride), np.ceil(last / layer.stride)
 
 
 @looks_at.register
-def _(layer: LocalConv2D, axis, first, last, n_in, n_out):
+def _(
+    layer: LocalConv2D, axis: int, first: float, last: float, n_in: int, n_out: int
+) -> Span | None:
     window = standardize_window(layer.window, 2)[axis]
     return first - window // 2, last + window - 1 - window // 2
 
 
 @looks_at.register
-def _(layer: Guide, axis, first, last, n_in, n_out):
+def _(layer: Guide, axis: int, first: float, last: float, n_in: int, n_out: int) -> Span | None:
     return first * layer.stride, (last + 1) * layer.stride - 1

@@ -1,6 +1,8 @@
 """Theoretical receptive fields: walk the graph back from a unit, layer by layer."""
 
 import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 from keras import layers
@@ -9,8 +11,13 @@ from keras_dpn.graph import graph_nodes
 from keras_dpn.layers import Resize
 from keras_dpn.models.deeplab import Interp
 from keras_dpn.ops.checks import check_channels_last
-from keras_dpn.receptive_field.field import EVERYTHING, Field
+from keras_dpn.receptive_field.field import EVERYTHING, Field, Span
 from keras_dpn.receptive_field.layer_spans import GLOBAL, looks_at
+from keras_dpn.typing import Tensor
+
+# Height and width of a map, and the rows and columns of a part of it.
+Size: TypeAlias = tuple[int, ...]
+Area: TypeAlias = tuple[Span, ...]
 
 
 def map_size(model: keras.Model, layer: str, image_size: tuple[int, int]) -> tuple[int, int]:
@@ -37,7 +44,8 @@ def map_size(model: keras.Model, layer: str, image_size: tuple[int, int]) -> tup
     size = _sizes(model.inputs, [output], [tuple(image_size)])[id(output)]
     if size is None:
         raise ValueError(f"The size of the map of layer {layer!r} is unknown for {image_size}.")
-    return size
+    height, width = size
+    return height, width
 
 
 def theoretical_field(
@@ -67,15 +75,16 @@ def theoretical_field(
     >>> field.rows, field.size
     ((5.0, 16.0), (12.0, 12.0))
     """
-    unit = check_unit(unit, map_size(model, layer, image_size))
+    cell = check_unit(unit, map_size(model, layer, image_size))
     output = output_of(model, layer)
-    spans = tuple((float(index), float(index)) for index in unit)
+    spans = tuple((float(index), float(index)) for index in cell)
     unlimited: dict[str, None] = {}
     (field,) = _walk_back(model.inputs, {id(output): spans}, [output], [image_size], unlimited)
-    return Field(*field, tuple(unlimited))
+    rows, columns = field
+    return Field(rows, columns, tuple(unlimited))
 
 
-def output_of(model, layer):
+def output_of(model: keras.Model, layer: str) -> Tensor:
     """Return the output tensor of a layer; ValueError unless it is a map of a model of images."""
     check_channels_last("receptive_field")
     if not getattr(model, "inputs", None) or len(model.inputs) != 1:
@@ -101,7 +110,7 @@ def output_of(model, layer):
     return maps[layer]
 
 
-def check_unit(unit, size):
+def check_unit(unit: Sequence[int], size: Size) -> tuple[int, ...]:
     """Return row and column as a tuple; ValueError unless they are in a map of this size."""
     inside = len(unit) == 2 and all(0 <= i < n for i, n in zip(unit, size, strict=True))
     if not inside:
@@ -112,7 +121,13 @@ def check_unit(unit, size):
     return tuple(unit)
 
 
-def _walk_back(inputs, spans, outputs, input_sizes, unlimited):
+def _walk_back(
+    inputs: Sequence[Tensor],
+    spans: dict[int, Area],
+    outputs: Sequence[Tensor],
+    input_sizes: Sequence[Size | None],
+    unlimited: dict[str, None],
+) -> list[Any]:
     """Return what the outputs' spans look at in each of a graph's inputs; None for nothing.
 
     Args:
@@ -131,7 +146,9 @@ def _walk_back(inputs, spans, outputs, input_sizes, unlimited):
     return [spans.get(id(tensor)) for tensor in inputs]
 
 
-def _sizes(inputs, tensors, input_sizes):
+def _sizes(
+    inputs: Sequence[Tensor], tensors: Sequence[Tensor], input_sizes: Sequence[Size | None]
+) -> dict[int, Size | None]:
     """Height and width of each tensor that is a map of known size, by its id; else None."""
     known = [
         keras.KerasTensor((1, *size, *x.shape[3:]), dtype=x.dtype) if size else x
@@ -142,11 +159,16 @@ def _sizes(inputs, tensors, input_sizes):
     return {id(tensor): _size_of(tuple(spec.shape)) for tensor, spec in shapes}
 
 
-def _size_of(shape):
+def _size_of(shape: tuple[Any, ...]) -> Size | None:
     return shape[1:3] if len(shape) == 4 and None not in shape[1:3] else None
 
 
-def _looked_at(node, spans, sizes, unlimited):
+def _looked_at(
+    node: Any,
+    spans: Mapping[int, Area],
+    sizes: Mapping[int, Size | None],
+    unlimited: dict[str, None],
+) -> list[tuple[Tensor, Area]]:
     """Each of a call's input tensors that it looks at, with (rows, columns) in it."""
     layer, inputs = node.operation, node.input_tensors
     seen = {id(tensor): spans[id(tensor)] for tensor in node.output_tensors if id(tensor) in spans}
@@ -166,7 +188,14 @@ def _looked_at(node, spans, sizes, unlimited):
     return [(x, _input_span(layer, span, sizes[id(x)], node, sizes, unlimited)) for x in inputs]
 
 
-def _input_span(layer, span, input_size, node, sizes, unlimited):
+def _input_span(
+    layer: Any,
+    span: Area,
+    input_size: Size | None,
+    node: Any,
+    sizes: Mapping[int, Size | None],
+    unlimited: dict[str, None],
+) -> Area:
     """What a layer's (rows, columns) look at in one of its inputs."""
     output_size = sizes[id(node.output_tensors[0])]
     if input_size and output_size:
@@ -174,15 +203,16 @@ def _input_span(layer, span, input_size, node, sizes, unlimited):
             looks_at(layer, axis, *span[axis], input_size[axis], output_size[axis])
             for axis in (0, 1)
         ]
-        if None not in found:
-            return tuple((float(first), float(last)) for first, last in found)
+        known = [looked_at for looked_at in found if looked_at is not None]
+        if len(known) == len(found):
+            return tuple((float(first), float(last)) for first, last in known)
     whole = isinstance(layer, GLOBAL)
     reason = "looks at the whole image" if whole else "is of an unknown type"
     unlimited[f"{layer.name} ({type(layer).__name__}) {reason}"] = None
     return EVERYTHING, EVERYTHING
 
 
-def _union(a, b):
+def _union(a: Any, b: Any) -> Any:
     if a is None or b is None:
         return a or b
     pairs = zip(a, b, strict=True)

@@ -46,7 +46,7 @@ def main(
     from ..evaluation.comparison import compare
     from ..evaluation.results import load_counts
     from ..evaluation.tables import change_table, comparison_table
-    from ..rundir.paths import write_json
+    from ..utils.files import write_json
 
     if len(runs) < 2:
         raise ValueError(f"Expected two evaluations or more to compare, received {len(runs)}.")

@@ -52,46 +52,38 @@ def main(
         sigma_gamma: its width in pixels.
         num_iterations: mean-field iterations.
     """
-    import functools
     import logging
 
-    from keras_dpn import viz
-
-    from ..analysis.crf_search import keep_answers, predict_head, search, starting_axes
+    from ..analysis.crf_grid import starting_axes
+    from ..analysis.crf_search import search_run
     from ..configs.crf import check_crf
     from ..rundir.dataset import run_dataset
-    from ..rundir.paths import (
-        MODEL,
-        stage_dir,
-        write_atomically,
-        write_json,
-    )
 
-    # TensorFlow takes the CRFs of all settings for one function that is traced anew each time.
+    # TensorFlow takes the CRFs of all settings for one function that is traced again each time.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     axes = starting_axes(grid, w1, sigma_alpha, sigma_beta)
     fixed = {"num_iterations": num_iterations, "spatial": [w2, sigma_gamma]}
     check_crf(fixed)
     if rounds < 0:
         raise ValueError(f"Invalid value for argument `rounds`: expected 0 or more, not {rounds}.")
-    dataset = run_dataset(run, data.dataset, data.data_dir)
-    source = (run if stage is None else stage_dir(run, stage)) / MODEL
-    load = functools.partial(predict_head, run, stage)
-    folder = run / "crf_search" / (stage or "final")
-    files = keep_answers(dataset, data.split, num_images, folder, source, load)
-    path = run / "crf_search.json"
-    about = {"dataset": dataset.name, "split": data.split, "stage": stage}
-    record = search(
-        files, dataset.classes, path, axes=axes, rounds=rounds, fixed=fixed, about=about
+    result = search_run(
+        run,
+        run_dataset(run, data.dataset, data.data_dir),
+        data.split,
+        stage=stage,
+        num_images=num_images,
+        axes=axes,
+        rounds=rounds,
+        fixed=fixed,
     )
-    best, baseline = record["best"], record["baseline"]["miou"]
-    write_json(run / "crf.json", {**fixed, "bilateral": best["bilateral"]})
-    tried = [(row["bilateral"], row["miou"]) for row in record["settings"]]
-    content = viz.figure_png(viz.plot_crf_search(tried, baseline))
-    picture = path.with_suffix(".png")
-    write_atomically(picture, lambda temporary: temporary.write_bytes(content))
-    print(f"{len(files)} images of {data.split}: mean IoU {100 * baseline:.2f}% without a CRF")
-    weight, alpha, beta = best["bilateral"]
-    found = f"{100 * best['miou']:.2f}%"
-    print(f"{found} at w1 {weight:g}, sigma_alpha {alpha:g}, sigma_beta {beta:g}")
-    print(f"written: {run / 'crf.json'}, {path}, {picture}")
+    record = result.record
+    images = f"{record.conditions.num_images} images of {data.split}"
+    print(f"{images}: mean IoU {_percent(record.baseline.miou)} without a CRF")
+    weight, alpha, beta = record.best.bilateral
+    setting = f"w1 {weight:g}, sigma_alpha {alpha:g}, sigma_beta {beta:g}"
+    print(f"{_percent(record.best.miou)} at {setting}")
+    print(f"written: {', '.join(map(str, result.files))}")
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}%"

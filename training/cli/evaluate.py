@@ -61,7 +61,8 @@ def main(
     from ..evaluation.metrics import MetricSettings
     from ..evaluation.tables import score_table
     from ..rundir.dataset import find_run, source_dataset
-    from ..rundir.paths import evaluation_file, write_atomically
+    from ..rundir.paths import evaluation_file
+    from ..utils.files import write_bytes
 
     is_one_run = find_run(runs) is not None and len(runs) == 1
     if out is None and not is_one_run:
@@ -104,5 +105,5 @@ def main(
         plot = out.with_name(f"{out.stem}_trimap.png")
         curves = {head.name: head.trimap.miou for head in evaluation.heads if head.trimap}
         content = viz.figure_png(viz.plot_trimap(curves, trimap_boundary))
-        write_atomically(plot, lambda temporary: temporary.write_bytes(content))
+        write_bytes(plot, content)
         console.print(f"written: {plot}", soft_wrap=True)

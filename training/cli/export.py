@@ -57,27 +57,17 @@ def main(
     from keras_dpn.io.images import read_image
     from keras_dpn.presets.source import find
 
-    from ..export.exporter import (
-        AGREEMENT,
-        ROUNDED_AGREEMENT,
-        _resized,
-        compare,
-        describe,
-        file_question,
-        litert_answers,
-        onnx_answers,
-        questions,
-        representative_pictures,
-        saved_model_answers,
-        write_file,
-    )
+    from ..export.exporter import describe, export_file, read_calibration_images
+    from ..export.verification import verify_file, verify_saved_model
 
     if image_size is not None and longest_side is not None:
         raise ValueError("--image-size and --longest-side: expected one of them at most.")
     if ("litert_int8" in formats) != (calibration_images is not None):
         raise ValueError("--calibration-images: expected a folder with litert_int8, none without.")
     image = None if verify_with is None else read_image(verify_with)
-    pictures = None if calibration_images is None else representative_pictures(calibration_images)
+    calibration = None
+    if calibration_images is not None:
+        calibration = read_calibration_images(calibration_images)
     trained = load_trained([model])
     [network], classes = trained.models, trained.classes
     if "saved_model" in formats:
@@ -96,20 +86,16 @@ def main(
         )
         print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
         if image is not None:
-            exact = precision is None and image_size is None and longest_side is None
-            least = AGREEMENT["saved_model"] if exact else 0.0
-            for line in compare(saved_model_answers(path), questions(network, image), path, least):
+            is_exact = precision is None and image_size is None and longest_side is None
+            for line in verify_saved_model(path, network, image, is_exact=is_exact):
                 print(line)
     for name in formats:
         if name == "saved_model":
             continue
-        path = write_file(network, out, name, image_size, pictures)
+        path = export_file(network, out, name, image_size, calibration)
         print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
         if image is not None:
-            seen = image if image_size is None else _resized(image, image_size)
-            answers = onnx_answers(path) if name == "onnx" else litert_answers(path)
-            least = AGREEMENT.get(name, ROUNDED_AGREEMENT)
-            for line in compare(answers, file_question(network, seen), path, least):
+            for line in verify_file(path, name, network, image, image_size):
                 print(line)
 
 

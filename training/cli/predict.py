@@ -55,46 +55,33 @@ def main(
         resume: skip the images that an earlier run has labelled, with the same models and
             settings.
     """
-    import json
-    from dataclasses import asdict
+    from dataclasses import replace
 
-    from keras_dpn.segmenter import Segmenter
+    from ..prediction.job import PredictionJob, predict
 
-    from ..prediction.images import keep_settings, label_pictures, without_done
-    from ..prediction.sources import check_options, find_sources, model_identity
-    from ..prediction.video import label_videos
-
-    if not images:
-        raise ValueError("No image or video given: name files, folders or quoted patterns.")
-    pictures, videos = find_sources(images, out, image_sequence)
-    check_options(videos, stages=heads, probabilities=probabilities, frames=save_frames)
-    crf_settings = inference.crf_settings()
-    segmenter = Segmenter.from_preset(
-        model,
-        scales=inference.scales,
-        horizontal_flip=inference.horizontal_flip,
-        tile=inference.tile,
-        memory_gib=inference.memory_gib,
-        heads="all" if heads else None,
-        crf=crf_settings,
+    if inference.tile is not None:
+        inference = replace(inference, memory_gib=None)
+    job = PredictionJob(
+        paths=images,
+        models=model,
+        out=out,
+        settings=inference.settings(),
+        crf=inference.crf_settings(),
         precision=inference.precision,
-        size=None if keep_size else "preset",
+        keep_size=keep_size,
+        heads=heads,
+        probabilities=probabilities,
+        overlay=overlay,
+        save_frames=save_frames,
+        image_sequence=image_sequence,
+        resume=resume,
     )
-    unreadable = []
-    if pictures:
-        settings = asdict(segmenter.predictor.settings) | {"size": segmenter.size}
-        settings |= {"models": [model_identity(m) for m in model]}
-        settings |= {"precision": inference.precision, "crf": crf_settings}
-        keep_settings(out, json.loads(json.dumps(settings)), resume)
-        wanted = {"stages": heads, "probabilities": probabilities, "overlays": overlay}
-        kinds = ("labels", *(kind for kind, on in wanted.items() if on))
-        todo = without_done(pictures, out, kinds) if resume else pictures
-        unreadable += label_pictures(segmenter, todo, out, kinds)
-        print(f"{out}: labelled {len(todo) - len(unreadable)} images")
-        if len(todo) < len(pictures):
-            print(f"{len(pictures) - len(todo)} images were labelled before")
-    if videos:
-        unreadable += label_videos(segmenter, videos, out, overlay=overlay, frames=save_frames)
-    if unreadable:
-        count = len(pictures) + len(videos)
-        raise ValueError(f"{len(unreadable)} of {count} files could not be read in full.")
+    summary = predict(job)
+    if summary.num_images or summary.num_skipped:
+        print(f"{out}: labelled {summary.num_images} images")
+    if summary.num_skipped:
+        print(f"{summary.num_skipped} images were labelled before")
+    if summary.unreadable:
+        raise ValueError(
+            f"{len(summary.unreadable)} of {summary.num_sources} files could not be read in full."
+        )

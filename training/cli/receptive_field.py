@@ -42,18 +42,11 @@ def main(
         threshold: fraction of the largest change above which a position counts as seen.
         seed: of the noise.
     """
-    from keras_dpn import viz
     from keras_dpn.io.images import read_image
 
-    from ..analysis.receptive_field import describe, load_file, measure
-    from ..rundir.paths import load_model, write_atomically, write_json
+    from ..analysis.receptive_field import Experiment, load_network, measure
 
-    network = load_model(model) if model.is_dir() else load_file(model)
-    picture = read_image(image)
-    found, changes = measure(
-        network,
-        picture,
-        layer,
+    experiment = Experiment(
         unit=unit,
         channel=channel,
         patch=patch,
@@ -62,15 +55,11 @@ def main(
         threshold=threshold,
         seed=seed,
     )
-    for line in found["unlimited"]:
-        print(f"note: {line}")
-    sizes = zip(found["unit"], found["map_size"], found["image_size"], strict=True)
-    middle = tuple((index + 0.5) * side / cells - 0.5 for index, cells, side in sizes)
-    title = describe(found)
-    figure = viz.plot_receptive_field(picture, changes, stride, found["box"], middle, title)
-    content = viz.figure_png(figure)
-    target = out / f"{layer}.png"
-    write_atomically(target, lambda temporary: temporary.write_bytes(content))
-    write_json(target.with_suffix(".json"), {"model": str(model), "image": str(image), **found})
-    print(title)
-    print(f"written: {target}, {target.with_suffix('.json')}")
+    network, pixels = load_network(model), read_image(image)
+    measurement = measure(network, pixels, layer, experiment)
+    plot = out / f"{layer}.png"
+    measurement.save(plot, pixels, model=str(model), image=str(image))
+    for reason in measurement.unlimited:
+        print(f"note: {reason}")
+    print(measurement.describe())
+    print(f"written: {plot}, {plot.with_suffix('.json')}")

@@ -42,17 +42,11 @@ def main(
     """
     import logging
 
-    from ..reporting import ablation
-    from ..reporting.page import _is_ablation, write_report
+    from ..reporting.page import first_run, write_report
     from ..rundir.dataset import run_dataset
 
-    if not runs:
-        raise ValueError("Expected a training run: name the directory of one or several.")
     # TensorFlow takes the heads' models for one function that is traced again each time.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    first = runs[0]
-    if _is_ablation(runs):
-        first = ablation.read_ablation(first).rows[0].run
-    data = run_dataset(first, dataset, data_dir)
-    options = {"split": split, "examples": num_images, "block": block_size, "out": out}
+    data = run_dataset(first_run(runs), dataset, data_dir)
+    options = {"split": split, "num_images": num_images, "block_size": block_size, "out": out}
     print(write_report(runs, data, **options))

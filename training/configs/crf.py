@@ -1,11 +1,12 @@
 """The settings of a fully connected CRF, in a run's configuration and in files of their own."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from ..utils.files import read_json
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,7 @@ def read_crf(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: names the file, and the field that is unknown or has a wrong value.
     """
-    try:
-        settings = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: expected JSON, found {error}.") from None
+    settings = read_json(path)
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: expected a JSON object, found {type(settings).__name__}.")
     try:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import tyro
 
@@ -217,6 +217,12 @@ class TrainConfig:
     validation_epochs: int = 1
     """Epochs from one validation to the next; a stage's last epoch is always validated."""
     version: tyro.conf.Fixed[int] = CONFIG_VERSION
+
+    if TYPE_CHECKING:
+
+        @property
+        def model(self) -> Any:
+            """The network's arguments, a field of each subclass."""
 
     def stage(self, name: str) -> StageConfig:
         """Return the settings of one of `stages`."""

@@ -172,11 +172,11 @@ def _build_dataclass(cls: Any, values: Any, path: str, source: str | Path, defau
     return cls(**built) if default is None else dataclasses.replace(default, **built)
 
 
-def _default(field: dataclasses.Field) -> Any:
+def _default(field: dataclasses.Field[Any]) -> Any:
     """Return the default of a field that is a dataclass itself; None for others."""
     made = field.default_factory() if field.default_factory is not dataclasses.MISSING else None
     return made if dataclasses.is_dataclass(made) else None
 
 
-def _has_no_default(field: dataclasses.Field) -> bool:
+def _has_no_default(field: dataclasses.Field[Any]) -> bool:
     return field.default is field.default_factory is dataclasses.MISSING

@@ -100,22 +100,23 @@ def scan_dataset(dataset: Dataset, *, workers: int | None = None) -> DatasetScan
     Raises:
         ValueError: on fewer than one worker.
     """
-    issues, counts = _check_lists(dataset), {}
+    issues = _check_lists(dataset)
+    counts: dict[str, np.ndarray] = {}
     results: dict[Example, tuple[list[DatasetIssue], np.ndarray | None]] = {}
     with _pool(workers) as pool:
         for split, examples in dataset.splits.items():
             # An example of a split that contains another split is read once.
             new = [example for example in examples if example not in results]
             scanned = pool.map(partial(_scan_example, dataset, split), new)
-            scanned = list(progress(scanned, f"{dataset.name} {split}", len(new)))
-            results |= zip(new, scanned, strict=True)
-            issues += [issue for listed, _ in scanned for issue in listed]
-            rows = [results[example][1] for example in examples]
-            rows = [row for row in rows if row is not None]
+            pairs = zip(new, progress(scanned, f"{dataset.name} {split}", len(new)), strict=True)
+            results |= pairs
+            issues += [issue for example in new for issue in results[example][0]]
+            counted = (results[example][1] for example in examples)
+            rows = [row for row in counted if row is not None]
             counts[split] = np.reshape(rows, (len(rows), dataset.classes.num_classes)).astype(int)
         for split, examples in dataset.unlabelled.items():
-            scanned = pool.map(partial(_scan_image, split), examples)
-            for listed in progress(scanned, f"{dataset.name} {split}", len(examples)):
+            images = pool.map(partial(_scan_image, split), examples)
+            for listed in progress(images, f"{dataset.name} {split}", len(examples)):
                 issues += listed
     return DatasetScan(issues + _check_classes(dataset, counts) + _check_sizes(dataset), counts)
 
@@ -208,19 +209,20 @@ def _scan_example(
             return [DatasetIssue("labels", split, str(error))], None
         except ValueError as error:
             return [DatasetIssue("unreadable", split, f"{example.name}: {error}")], None
-    pixels, image_issues = _try(partial(read_image, example.image), example.image, split)
-    read_labels = partial(dataset.read_labels, example)
-    labels, label_issues = _try(read_labels, example.label, split)
-    issues = image_issues + label_issues
-    if not issues and pixels.shape[:2] != labels.shape:
-        message = size_message(example.image, pixels, example.label, labels)
-        issues = [DatasetIssue("size", split, message)]
-    return issues, None if issues else count_labels(labels, num_classes)
+    image, label = example.image, example.label_file
+    pixels, image_issues = _try(partial(read_image, image), image, split)
+    labels, label_issues = _try(partial(dataset.read_labels, example), label, split)
+    if pixels is None or labels is None:
+        return image_issues + label_issues, None
+    if pixels.shape[:2] != labels.shape:
+        message = size_message(image, pixels, label, labels)
+        return [DatasetIssue("size", split, message)], None
+    return [], count_labels(labels, num_classes)
 
 
 def _scan_image(split: str, example: Example) -> list[DatasetIssue]:
     """Return the issues of an image that has no labels."""
-    return _try(partial(read_image, example.image), example.image, split)[1]
+    return _try(partial(read_image, example.image_file), example.image_file, split)[1]
 
 
 def _try(
@@ -238,8 +240,8 @@ def _try(
 def _check_classes(dataset: Dataset, counts: dict[str, np.ndarray]) -> list[DatasetIssue]:
     issues = []
     for split, rows in counts.items():
-        missing = np.flatnonzero(rows.sum(axis=0) == 0) if len(rows) else []
-        names = ", ".join(dataset.classes.names[label] for label in missing)
+        is_missing = (rows.sum(axis=0) == 0) & bool(len(rows))
+        names = ", ".join(dataset.classes.names[label] for label in np.flatnonzero(is_missing))
         if names:
             issues.append(DatasetIssue("unseen", split, f"no pixel of {names}."))
     return issues

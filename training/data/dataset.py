@@ -20,6 +20,28 @@ class Example:
     label: Path | None = None
     index: int = 0
 
+    @property
+    def image_file(self) -> Path:
+        """The image's file.
+
+        Raises:
+            ValueError: naming the example, if it has none.
+        """
+        if self.image is None:
+            raise ValueError(f"{self.name}: the example has no image file.")
+        return self.image
+
+    @property
+    def label_file(self) -> Path:
+        """The label map's file.
+
+        Raises:
+            ValueError: naming the example, if it has none.
+        """
+        if self.label is None:
+            raise ValueError(f"{self.image or self.name}: the example has no label map.")
+        return self.label
+
 
 class Dataset(ABC):
     """Named splits of examples that share their classes.

@@ -41,12 +41,12 @@ class StopOnNaN(keras.callbacks.Callback):
         stage: name of the stage, for the message.
     """
 
-    def __init__(self, stage: str):
+    def __init__(self, stage: str) -> None:
         super().__init__()
         self._stage = stage
 
-    def on_train_batch_end(self, batch, logs=None):
-        loss, optimizer = float(logs["loss"]), self.model.optimizer
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss, optimizer = float((logs or {})["loss"]), self.model.optimizer
         if not math.isfinite(loss):
             cause = f"the loss is {loss}"
         elif batch + 1 == self.params["steps"] and (
@@ -71,14 +71,14 @@ def first_not_finite(variables: Iterable[keras.Variable]) -> str | None:
 class ValidateAverages(keras.callbacks.Callback):
     """Validate the moving averages of the weights where the optimiser keeps them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._stack = ExitStack()
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         self._stack.enter_context(averaged_weights(self.model.optimizer))
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
         self._stack.close()
 
 
@@ -89,7 +89,7 @@ class Steps(keras.callbacks.Callback):
         super().__init__()
         self._bar = bar
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._bar.advance()
 
 
@@ -105,12 +105,12 @@ class Epochs(keras.callbacks.Callback):
         self._on_end = on_end
         self._started = time.monotonic()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._epoch_started = time.monotonic()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         now, done = time.monotonic(), epoch + 1 - self._first
-        scores = {name: float(value) for name, value in logs.items()}
+        scores = {name: float(value) for name, value in (logs or {}).items()}
         self._on_end(epoch, scores, now - self._epoch_started)
         left = (now - self._started) / done * (self.params["epochs"] - epoch - 1)
         _LOGGER.info(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_dpn.losses import (
     LovaszSoftmax,
@@ -15,6 +16,7 @@ from keras_dpn.losses import (
     WeightedSum,
 )
 from keras_dpn.metrics import SegmentationScores
+from keras_dpn.typing import Tensor
 
 from ..configs.schema import LossConfig, TrainConfig
 from .networks import adapter
@@ -23,7 +25,7 @@ from .networks import adapter
 def build_loss(
     config: LossConfig,
     ignore_label: int,
-    class_weights: Sequence[float] | None = None,
+    class_weights: Sequence[float] | np.ndarray | None = None,
     stride: int | None = None,
 ) -> keras.losses.Loss:
     """Return the loss of logits on label maps; a second one on the unary term is left aside.
@@ -83,7 +85,7 @@ class SubsampledLoss(keras.losses.Loss):
         super().__init__(name="subsampled_loss")
         self._loss, self._stride = loss, stride
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         s = self._stride
         return self._loss(y_true[:, ::s, ::s], y_pred[:, ::s, ::s])
 
@@ -91,7 +93,7 @@ class SubsampledLoss(keras.losses.Loss):
 # === A second loss on the unary term ===
 
 
-def with_unary(model: keras.Model, output) -> keras.Model:
+def with_unary(model: keras.Model, output: Tensor) -> keras.Model:
     """Return a model whose channels are the logits, then those of the unary term."""
     unary = model.head_model("unary").output
     both = keras.layers.Concatenate(dtype="float32", name="with_unary")((output, unary))
@@ -105,7 +107,7 @@ class LossWithUnary(keras.losses.Loss):
         super().__init__(name="loss_with_unary")
         self._loss, self._weight = loss, weight
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         final, unary = keras.ops.split(y_pred, 2, axis=-1)
         return self._loss(y_true, final) + self._weight * self._loss(y_true, unary)
 
@@ -113,5 +115,7 @@ class LossWithUnary(keras.losses.Loss):
 class ScoresWithoutUnary(SegmentationScores):
     """The scores of the first half of the channels of `with_unary`."""
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
         super().update_state(y_true, y_pred[..., : self.num_classes])

@@ -1,7 +1,7 @@
 """What the engine asks of a network: an adapter for each, found by the network's name."""
 
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import keras
 
@@ -92,19 +92,21 @@ class PiecewiseCRFAdapter(Adapter):
     """A field with objectives of its own."""
 
     def learner(
-        self, config: PiecewiseTrainConfig, model: keras.Model, stage: Stage, ignore_label: int
+        self, config: TrainConfig, model: keras.Model, stage: Stage, ignore_label: int
     ) -> keras.Model:
+        settings = cast(PiecewiseTrainConfig, config)
         if stage.name == JOINT:
-            return model.learner(objective=config.joint_objective, ignore_label=ignore_label)
+            return model.learner(objective=settings.joint_objective, ignore_label=ignore_label)
         pieces = None if stage.name == TOGETHER else (stage.name,)
-        return model.learner(pieces, objective=config.objective, ignore_label=ignore_label)
+        return model.learner(pieces, objective=settings.objective, ignore_label=ignore_label)
 
-    def describe_size(self, config: PiecewiseTrainConfig, num_classes: int) -> str:
-        stages = (config.stage(name) for name in config.used_stages)
+    def describe_size(self, config: TrainConfig, num_classes: int) -> str:
+        settings = cast(PiecewiseTrainConfig, config)
+        stages = (settings.stage(name) for name in settings.used_stages)
         sizes = [stage.batch_size or config.data.batch_size for stage in stages if stage.epochs]
         crop, model = config.data.augmentation.crop, model_arguments(config)
         size = graph_size(crop, max(sizes), num_classes=num_classes, **model)
-        return f"{size}{' if all learn together' * (config.order == 'apart')}"
+        return f"{size}{' if all learn together' * (settings.order == 'apart')}"
 
 
 ADAPTERS: dict[str, NetworkAdapter] = {

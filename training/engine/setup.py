@@ -138,9 +138,9 @@ def _build(config: TrainConfig, num_classes: int, strategy: tf.distribute.Strate
 
 def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConfig:
     """Return the configuration with absolute paths, which hold in every directory."""
-    data_dir, weights = data_dir or config.data.data_dir, config.weights
-    if data_dir is not None:
-        data = dataclasses.replace(config.data, data_dir=absolute(data_dir))
+    directory, weights = data_dir or config.data.data_dir, config.weights
+    if directory is not None:
+        data = dataclasses.replace(config.data, data_dir=absolute(directory))
         config = dataclasses.replace(config, data=data)
     if weights is not None and "://" not in weights and weights not in presets.available():
         config = dataclasses.replace(config, weights=str(Path(weights).resolve()))
@@ -149,7 +149,7 @@ def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConf
 
 def with_crf(config: TrainConfig, path: Path) -> TrainConfig:
     """Return the configuration with the values of a settings file for the network's CRF."""
-    model: Any = config.model
+    model = config.model
     if "crf" not in {field.name for field in dataclasses.fields(model)}:
         raise ValueError(
             f"--crf needs a recipe of a network with a CRF, DeepLab or PiecewiseCRF, received "
@@ -157,7 +157,8 @@ def with_crf(config: TrainConfig, path: Path) -> TrainConfig:
         )
     values = dataclasses.asdict(model.crf or CRFConfig()) | read_crf(path)
     model = dataclasses.replace(model, crf=build(CRFConfig, values, path))
-    return dataclasses.replace(config, model=model)
+    changes: dict[str, Any] = {"model": model}  # a field of each network's configuration
+    return dataclasses.replace(config, **changes)
 
 
 def check_config(config: TrainConfig) -> None:
@@ -168,7 +169,7 @@ def check_config(config: TrainConfig) -> None:
 
 def fill_flow(dataset: Dataset, config: TrainConfig) -> None:
     """Compute all flow that the run needs, at once and in parallel."""
-    if config.needs_flow and isinstance(dataset, RecordedClips):
+    if config.clip_frames and config.needs_flow and isinstance(dataset, RecordedClips):
         for split in (config.data.train_split, config.data.val_split):
             dataset.fill_flow(split, config.clip_frames)
 

@@ -276,7 +276,14 @@ class Trainer:
         stride = adapter(self.config).loss_stride(self.config, stage.head)
         return build_loss(settings, self.dataset.classes.ignore, weights, stride)
 
-    def _end_epoch(self, stage, model, epoch: int, logs: dict[str, float], seconds: float) -> None:
+    def _end_epoch(
+        self,
+        stage: Stage,
+        model: keras.Model,
+        epoch: int,
+        logs: dict[str, float],
+        seconds: float,
+    ) -> None:
         self.progress.epoch = epoch + 1
         self.progress.seconds += seconds
         self._note(stage, epoch + 1, logs)
@@ -290,7 +297,7 @@ class Trainer:
         write_json(self.work_dir / workdir.HISTORY, self.progress.history)
 
     def _keep_best(self, stage: Stage, miou: float) -> None:
-        if miou > self.progress.best_miou:
+        if self.progress.best_miou is None or miou > self.progress.best_miou:
             self.progress.best_miou = miou
             path = workdir.model_file(self.work_dir, stage.name)
             with atomic_file(path) as temporary:
@@ -321,5 +328,5 @@ class Trainer:
         predictor = Predictor(self.model, heads=(stage.head,))
         return evaluate(predictor, self.dataset, split).head().to_json()
 
-    def _save(self, optimizer) -> None:
+    def _save(self, optimizer: keras.optimizers.Optimizer | None) -> None:
         self.checkpoints.save(self.model, optimizer, vars(self.progress))

@@ -14,7 +14,8 @@ from keras_dpn.inference import InferenceSettings, Predictor, in_precision
 from ..data.clips.base import ClipDataset
 from ..data.dataset import Dataset, Example
 from ..rundir.models import load_model
-from ..rundir.paths import RESULTS, load_stages, read_json
+from ..rundir.paths import RESULTS, load_stages
+from ..utils.files import read_json
 from ..utils.progress import progress
 from ..utils.threads import prefetch_map
 from .metrics import Metric, MetricSettings, Prediction, Sample

@@ -12,7 +12,8 @@ import numpy as np
 
 from keras_dpn.inference import InferenceSettings
 
-from ..rundir.paths import evaluation_file, read_json, write_atomically, write_json
+from ..rundir.paths import evaluation_file
+from ..utils.files import atomic_file, read_json, write_json
 
 VERSION = 2  # of the JSON files; those of version 1 have no number, and "stages" for "heads"
 # Titles of the scores by their names, as `HeadScores.value` takes them.
@@ -225,12 +226,11 @@ class Evaluation:
 
     def save(self, path: Path) -> None:
         """Write the scores as JSON, and what was counted in each image next to it, as .npz."""
-        arrays = {head.name: head.confusions for head in self.heads}
-        if all(counts is not None for counts in arrays.values()):
-            arrays = {"names": np.array(self.image_names), **arrays}
-            write_atomically(
-                path.with_suffix(".npz"), lambda temporary: np.savez_compressed(temporary, **arrays)
-            )
+        counts = {head.name: head.confusions for head in self.heads}
+        if all(confusions is not None for confusions in counts.values()):
+            arrays: dict[str, Any] = {"names": np.array(self.image_names), **counts}
+            with atomic_file(path.with_suffix(".npz")) as temporary:
+                np.savez_compressed(temporary, **arrays)
         write_json(path, self.to_json())
 
     @classmethod

@@ -1,8 +1,7 @@
 """Presets made of finished training runs, with their model cards."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -11,8 +10,10 @@ from keras_dpn.presets import Card, write_preset
 
 from ..data.dataset import Dataset
 from ..evaluation.evaluator import evaluate
-from ..evaluation.results import SCORES
-from ..rundir.paths import CONFIG, RESULTS, load_classes, load_model, read_json
+from ..evaluation.results import OTHER_SCORES, SCORES, Evaluation
+from ..rundir.models import load_classes, load_model
+from ..rundir.paths import RESULTS, load_config
+from ..utils.files import read_json
 
 
 def make_preset(
@@ -33,7 +34,7 @@ def make_preset(
         dataset: with the split to score on.
         split: of the dataset; the scores are those of the network as it is stored.
         out: a new or empty directory.
-        description: a line on what the network labels.
+        description: a line on what the network segments.
         size: shorter side of the images that it was trained on; None for any.
         notes: Markdown below the scores: what it is bad at, licence and terms of its data.
         weights_dtype: of the stored weights.
@@ -44,13 +45,15 @@ def make_preset(
     model, classes = load_model(work_dir), load_classes(work_dir)
     for weight in model.weights:  # what is scored is what is stored
         weight.assign(np.asarray(weight).astype(weights_dtype))
-    evaluation = evaluate(Predictor(model, heads="all"), dataset, split, progress=True)
-    final = evaluation["stages"][-1]
+    evaluation = evaluate(Predictor(model, heads="all"), dataset, split, show_progress=True)
+    final = evaluation.head()
+    if final.miou is None:
+        raise ValueError(f"The split '{split}' of {dataset.name} has no labels to score against.")
     card = Card(
         description=description,
-        miou=round(100 * final["miou"], 2),
+        miou=round(100 * final.miou, 2),
         size=size,
-        lowest_confidence=min(evaluation["per_image"]["confidences"][final["name"]]),
+        lowest_confidence=min(final.confidences),
         text=_text(out.name, description, work_dir, evaluation, classes.names, notes),
     )
     write_preset(model, out, classes=classes, card=card, weights_dtype=weights_dtype)
@@ -60,14 +63,14 @@ def _text(
     name: str,
     description: str,
     work_dir: Path,
-    evaluation: Mapping[str, Any],
+    evaluation: Evaluation,
     classes: tuple[str, ...],
     notes: str,
 ) -> str:
-    """The model card, Markdown."""
-    results = read_json(work_dir / RESULTS)
-    heads = evaluation["stages"]
-    header = " | ".join(head["name"] for head in heads)
+    """Return the model card, Markdown."""
+    results, config = read_json(work_dir / RESULTS), load_config(work_dir)
+    heads = evaluation.heads
+    header = " | ".join(head.name for head in heads)
     lines = [
         f"# {name}",
         "",
@@ -80,21 +83,21 @@ def _text(
         'segmenter("photo.jpg").save("labels.png")',
         "```",
         "",
-        f"## Scores on {evaluation['dataset']}, {evaluation['images']} images of "
-        f"{evaluation['split']}, %",
+        f"## Scores on {evaluation.dataset}, {evaluation.num_images} images of "
+        f"{evaluation.split}, %",
         "",
         f"| | {header} |",
         "|---|" + "---|" * len(heads),
     ]
-    rows = [(title, [head[key] for head in heads]) for key, title in SCORES.items()]
-    rows += [(f"IoU, {c}", [head["iou"][i] for head in heads]) for i, c in enumerate(classes)]
-    rows += [("calibration error (ECE)", [head["calibration"]["ece"] for head in heads])]
+    rows = [(title, [head.value(score) for head in heads]) for score, title in SCORES.items()]
+    rows += [(f"IoU, {c}", [head.iou[i] for head in heads]) for i, c in enumerate(classes)]
+    ece = "calibration.ece"
+    rows += [(OTHER_SCORES[ece], [head.value(ece) for head in heads])]
     for title, values in rows:
         cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     stages = [f"{s['name']}: {s['epochs']} epochs, {s['steps']} steps" for s in results["stages"]]
     versions = ", ".join(f"{key} {value}" for key, value in results["versions"].items())
-    config = read_json(work_dir / CONFIG)
     lines += [
         "",
         "The heads are the network's outputs after its parts, each labels by itself.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_dpn.classes import Classes
 from keras_dpn.presets.files import METADATA
@@ -16,11 +17,12 @@ from .paths import CONFIG, FLOW, load_config
 
 def open_dataset(config: TrainConfig, work_dir: Path) -> Dataset:
     """Open the dataset of a configuration; a run for clips keeps the flow it computes in `FLOW`."""
-    data_dir = config.data.data_dir and Path(config.data.data_dir)
+    data: Any = config.data  # that of networks for clips has a `flow_dir`
+    data_dir = Path(data.data_dir) if data.data_dir else None
     if config.clip_frames is None:
-        return load_dataset(config.data.dataset, data_dir, seed=config.seed)
-    flow_dir = Path(config.data.flow_dir or work_dir / FLOW)
-    return load_dataset(config.data.dataset, data_dir, seed=config.seed, flow_dir=flow_dir)
+        return load_dataset(data.dataset, data_dir, seed=config.seed)
+    flow_dir = Path(data.flow_dir or work_dir / FLOW)
+    return load_dataset(data.dataset, data_dir, seed=config.seed, flow_dir=flow_dir)
 
 
 def run_dataset(

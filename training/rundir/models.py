@@ -7,7 +7,8 @@ import keras
 import keras_dpn  # noqa: F401  registers the classes that saved models name
 from keras_dpn.classes import Classes
 
-from .paths import CLASSES, model_file, read_json
+from ..utils.files import read_json
+from .paths import CLASSES, model_file
 
 
 def load_model(work_dir: Path, stage: str | None = None) -> keras.Model:

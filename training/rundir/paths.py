@@ -1,13 +1,11 @@
 """Names of the files in the directory of a training run, and those of them that are JSON."""
 
-import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..configs.networks import network_config
 from ..configs.schema import Stage, TrainConfig
+from ..utils.files import read_json
 
 CONFIG = "config.json"
 CLASSES = "classes.json"  # as in a preset: keras_dpn.presets.files
@@ -20,32 +18,6 @@ FLOW = "flow"
 LOGS = "logs"
 CRF = "crf.json"
 CRF_SEARCH = "crf_search"
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a file beside `path`, then rename it: a failure leaves `path` as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON atomically."""
-    text = json.dumps(values, indent=2) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text))
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON; a ValueError names a file that isn't."""
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: expected JSON, found {error}.") from None
 
 
 def load_config(work_dir: Path) -> dict[str, Any]:
@@ -95,17 +67,3 @@ def evaluation_files(work_dir: Path) -> dict[str, Path]:
 def _network_config(work_dir: Path) -> type[TrainConfig]:
     network = load_config(work_dir).get("network", "DPN")  # version 1 knew no other
     return network_config(network, work_dir / CONFIG)
-
-
-def load_model(work_dir: Path, stage: str | None = None) -> Any:
-    """Load a run's model: `models.load_model` under its earlier path."""
-    from . import models
-
-    return models.load_model(work_dir, stage)
-
-
-def load_classes(work_dir: Path) -> Any:
-    """Read a run's classes: `models.load_classes` under its earlier path."""
-    from . import models
-
-    return models.load_classes(work_dir)

@@ -21,7 +21,8 @@ from keras_dpn import models
 from ..configs.schema import StageConfig, TrainConfig
 from ..configs.serialization import to_json
 from ..rundir.models import load_model
-from ..rundir.paths import RESULTS, model_file, read_json
+from ..rundir.paths import RESULTS, model_file
+from ..utils.files import read_json
 from .definitions import Row, Sweep
 
 
@@ -124,7 +125,7 @@ class _Planner:
         num_classes: int,
         reuse: Mapping[str, CheckpointRef],
         plan: Plan,
-    ):
+    ) -> None:
         self._sweep, self._seed, self._runs = sweep, seed, runs
         self._reuse, self._plan = reuse, plan
         self._keys: dict[str, _Keys] = {}

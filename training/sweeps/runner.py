@@ -20,10 +20,8 @@ from ..rundir.paths import (
     FLOW,
     RESULTS,
     load_config,
-    read_json,
-    write_atomically,
-    write_json,
 )
+from ..utils.files import atomic_file, read_json, write_json
 from .definitions import Row, Sweep
 from .plan import CheckpointRef, Job, RowKey, make_plan
 from .scoring import score
@@ -166,8 +164,9 @@ def _with_paths(sweep: Sweep, work_dir: Path, data_dir: Path | None, weights: st
         if weights and row.start is None:
             config = replace(config, weights=weights)
         config = with_absolute_paths(config, data_dir)
-        if config.clip_frames and config.data.flow_dir is None:  # computed once for all
-            config = replace(config, data=replace(config.data, flow_dir=str(work_dir / FLOW)))
+        data: Any = config.data  # that of networks for clips has a `flow_dir`
+        if config.clip_frames and data.flow_dir is None:  # computed once for all
+            config = replace(config, data=replace(data, flow_dir=str(work_dir / FLOW)))
         check_config(config)
         return replace(row, config=config)
 
@@ -247,5 +246,6 @@ def _write_start(job: Job, shared: CheckpointRef, num_classes: int) -> Path:
         raise ValueError(
             f"{shared}: expected the network of {job.run.name} up to {output}: {error}"
         ) from error
-    write_atomically(path, model.save)
+    with atomic_file(path) as temporary:
+        model.save(temporary)
     return path

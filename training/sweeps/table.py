@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from ..evaluation.comparison import Comparison, add_counts, compare
 from ..evaluation.results import Evaluation, HeadScores, load_counts
 from ..evaluation.tables import score_definitions
-from ..rundir.paths import read_json, write_atomically, write_json
+from ..utils.files import read_json, write_bytes, write_json
 from .definitions import Sweep
 from .plan import RowKey
 
@@ -105,10 +105,7 @@ class Summary:
     def save(self, directory: Path) -> None:
         """Write the table to a sweep's directory, as JSON and as Markdown."""
         write_json(directory / ABLATION, self.to_json())
-        content = markdown(self).encode()
-        write_atomically(
-            directory / "ablation.md", lambda temporary: temporary.write_bytes(content)
-        )
+        write_bytes(directory / "ablation.md", markdown(self).encode())
 
     @classmethod
     def load(cls, directory: Path) -> Summary:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 class ProgressBar:
     """How far some work is; given by `progress_bar`."""
 
-    def __init__(self, bar: Progress, description: str, total: int | None):
+    def __init__(self, bar: Progress, description: str, total: int | None) -> None:
         self._bar = bar
         self._task = bar.add_task(description, total=total)
 
@@ -86,7 +86,7 @@ def progress(items: Iterable[T], description: str, total: int | None = None) -> 
 class _Rate(ProgressColumn):
     """How many units pass per second."""
 
-    def __init__(self, unit: str):
+    def __init__(self, unit: str) -> None:
         super().__init__()
         self._unit = unit
 

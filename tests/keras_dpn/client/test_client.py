@@ -15,7 +15,7 @@ from PIL import Image
 
 from keras_dpn.client import Client, ServingError, client, video
 from keras_dpn.export import export
-from keras_dpn.ops.warp import NO_LINK
+from keras_dpn.ops.warp import INVALID_FLOW
 from tests.keras_dpn.export.test_saved_model import CLASSES, COLORS, encoded, pictures, small_model
 from tests.serving_peer import ServingPeer
 
@@ -235,7 +235,7 @@ def test_a_video_is_a_stream_of_labels(peer, protocol):
         assert list(asked.predict_video([])) == []
         with pytest.raises(ValueError, match="`frames`: expected a frame of shape .4, 5, 3."):
             list(asked.predict_video([frames[0], frames[0][1:]]))
-    assert video.NO_LINK == NO_LINK
+    assert video.INVALID_FLOW == INVALID_FLOW
 
 
 def test_clips_and_lengths_that_are_none():

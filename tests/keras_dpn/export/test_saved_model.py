@@ -367,7 +367,7 @@ def test_a_killed_export_leaves_nothing_that_a_server_loads(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     (left,) = entries(tmp_path)
-    assert left.startswith(".exporting-")
+    assert left.startswith(".")  # a server takes numbers alone
 
 
 WITHOUT_KERAS = """

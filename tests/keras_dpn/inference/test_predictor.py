@@ -13,7 +13,7 @@ from keras_dpn.inference.forward import check_heads
 from keras_dpn.inference.tiles import side_for_memory
 from keras_dpn.models import SpatialTemporalDPN
 from keras_dpn.models.staged import StagedModel
-from keras_dpn.ops.warp import NO_LINK
+from keras_dpn.ops.warp import INVALID_FLOW
 
 
 def linear_model(classes=4):
@@ -373,7 +373,7 @@ def clip_about(frames, index, length):
     """The clip that labels one frame: beyond the ends stand unlinked copies of the end frames."""
     numbers = range(index - length // 2, index + length // 2 + 1)
     clip = [frames[min(max(t, 0), len(frames) - 1)] for t in numbers]
-    flows = np.full((2, length - 1, *frames[0].shape[:2], 2), NO_LINK, "float32")
+    flows = np.full((2, length - 1, *frames[0].shape[:2], 2), INVALID_FLOW, "float32")
     for i, (t, u) in enumerate(zip(numbers, numbers[1:], strict=False)):
         if t >= 0 and u < len(frames):
             flows[0, i] = film_flow(frames[t], frames[u])

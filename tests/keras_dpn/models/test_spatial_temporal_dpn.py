@@ -9,7 +9,7 @@ from keras_dpn.models import DPN, SpatialTemporalDPN
 from keras_dpn.models.dpn_arguments import merge_groups
 from keras_dpn.models.spatial_temporal_dpn import _resized
 from keras_dpn.models.staged import argument_names
-from keras_dpn.ops.warp import NO_LINK
+from keras_dpn.ops.warp import INVALID_FLOW
 from tests.keras_dpn.support import (
     assert_close,
     compile_for_one_step,
@@ -233,7 +233,7 @@ def test_zero_flow_is_static_linking(frames, stride):
 def test_frames_without_links_know_nothing_of_each_other():
     model, clip = tiny(output_frames="all", num_iterations=2), clip_of(3)
     for name in ("forward_flow", "backward_flow"):
-        clip[name] = np.full_like(clip[name], NO_LINK)
+        clip[name] = np.full_like(clip[name], INVALID_FLOW)
     together = run(model, clip)[0]
     alone = {"frames": clip["frames"][0][:, None]}
     alone |= {name: np.zeros((3, 0, 9, 13, 2), "float32") for name in clip if name != "frames"}

@@ -22,7 +22,7 @@ def notices(monkeypatch):
         ("evaluate", ["--mirror", "--split", "val"], ["--horizontal-flip", "--split", "val"]),
         ("evaluate", ["--no-mirror"], ["--no-horizontal-flip"]),
         ("evaluate", ["--each_stage"], ["--per-stage"]),
-        ("evaluate", ["--split", "val", "--work-dir", "a", "--work-dir=b"], ["a", "b", "--split", "val"]),
+        ("preset", ["--seed", "1", "--work-dir", "a", "--work-dir=b"], ["a", "b", "--seed", "1"]),
         ("predict", ["x.png", "--work-dir", "a"], ["x.png", "--model", "a"]),
         ("predict", ["--memory=2"], ["--memory-gib=2"]),
         ("export", ["--check", "a.png"], ["--verify-with", "a.png"]),

@@ -13,7 +13,8 @@ from training.evaluation.evaluator import evaluate
 from training.evaluation.results import Evaluation
 from training.rundir import dataset
 from training.rundir.models import load_model
-from training.rundir.paths import RESULTS, read_json
+from training.rundir.paths import RESULTS
+from training.utils.files import read_json
 
 
 @pytest.fixture

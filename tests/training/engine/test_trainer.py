@@ -31,6 +31,7 @@ from training.engine.setup import build_model
 from training.engine.trainer import RETRIES, StagedTraining, _CoarseLoss
 from training.evaluation.evaluator import evaluate
 from training.rundir import paths as workdir
+from training.utils.files import write_json
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -82,7 +83,7 @@ def start(small_scenes, tmp_path, monkeypatch):
 
     def start(config=CONFIG, name="run"):
         work_dir, classes = tmp_path / name, small_scenes.classes.num_classes
-        workdir.write_json(work_dir / workdir.CONFIG, to_json(config))
+        write_json(work_dir / workdir.CONFIG, to_json(config))
         keras.utils.set_random_seed(0)
         model, counts = build_model(config, classes), 2 * (np.ones(classes, "int64"),)
         strategy = tf.distribute.get_strategy()
@@ -507,8 +508,8 @@ def test_averages_are_what_is_validated_and_kept(start, monkeypatch, accumulate)
     for miou, averages in kept:
         training.model.set_weights(averages)
         predictor = Predictor(training.model, heads=("unary",))
-        found = evaluate(predictor, training.dataset, "val")["stages"][0]
-        assert miou == pytest.approx(found["miou"], abs=1e-6)
+        scores = evaluate(predictor, training.dataset, "val").head()
+        assert miou == pytest.approx(scores.miou, abs=1e-6)
 
 
 @pytest.mark.usefixtures("eager")

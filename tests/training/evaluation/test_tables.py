@@ -10,7 +10,8 @@ from training.evaluation.tables import (
     score_definitions,
     score_table,
 )
-from training.rundir.paths import RESULTS, read_json
+from training.rundir.paths import RESULTS
+from training.utils.files import read_json
 
 
 @pytest.fixture

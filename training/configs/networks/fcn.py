@@ -7,18 +7,14 @@ from typing import ClassVar, Literal
 from ..schema import Stage, StageConfig, TrainConfig
 from .parsenet import normalization
 
+Tap = Literal["pool6", "fc7", "conv5", "conv4", "conv3", "pool4", "pool3"]
+
 
 @dataclass(frozen=True)
 class FCNConfig:
     """The network: arguments of `keras_dpn.models.FCN`, which explains them."""
 
-    taps: tuple[Literal["pool6", "fc7", "conv5", "conv4", "conv3", "pool4", "pool3"], ...] = (
-        "pool6",
-        "fc7",
-        "conv5",
-        "conv4",
-        "conv3",
-    )
+    taps: tuple[Tap, ...] = ("pool6", "fc7", "conv5", "conv4", "conv3")
     """Layers that have a classifier; the scores are added."""
     normalize: bool = True
     """Scale the features of each layer to a learned length."""

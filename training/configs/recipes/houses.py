@@ -14,6 +14,7 @@ ways. `training.data.generated.houses` says what there is to see. Scores: docs/R
 from dataclasses import replace
 
 from ..networks import PiecewiseCRFConfig, PiecewiseTrainConfig
+from ..networks.piecewise_crf import Relation
 from ..schema import Augmentation, DataConfig, StageConfig
 from ._base import MINUTES, Recipe
 
@@ -40,7 +41,7 @@ _UNARY = PiecewiseTrainConfig(
 )
 
 
-def _with(relation: str, bottom: float, measured: float) -> Recipe:
+def _with(relation: Relation, bottom: float, measured: float) -> Recipe:
     relations = {relation: (-_SIGHT[0], -_SIGHT[1], bottom, _SIGHT[1])}
     return Recipe(
         replace(_UNARY, model=replace(_UNARY.model, relations=relations)),

@@ -144,7 +144,9 @@ class RecordedClips(ClipDataset):
         flow_files: .flo files by pairs of frames, used instead.
     """
 
-    def __init__(self, flow: FlowCache | None, flow_files: Mapping[Link, Path] | None = None):
+    def __init__(
+        self, flow: FlowCache | None, flow_files: Mapping[Link, Path] | None = None
+    ) -> None:
         self._cache = flow or FlowCache()
         self._flow_files = flow_files or {}
 
@@ -157,7 +159,7 @@ class RecordedClips(ClipDataset):
         return image, labels
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return read_label(example.label, self.classes)
+        return read_label(example.label_file, self.classes)
 
     def flow(self, first: Example, second: Example) -> np.ndarray:
         return self._flow_between((first, second), *self._read_link(first, second))

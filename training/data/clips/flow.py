@@ -48,7 +48,7 @@ class FlowCache:
     (48, 64, 2)
     """
 
-    def __init__(self, directory: Path | None = None, settings: FlowSettings | None = None):
+    def __init__(self, directory: Path | None = None, settings: FlowSettings | None = None) -> None:
         self.directory = None if directory is None else Path(directory)
         self.settings = settings or FlowSettings()
         if self.directory and self.directory.exists() and not self.directory.is_dir():
@@ -59,7 +59,7 @@ class FlowCache:
         check_frames(first, second)
         if self.directory is None:
             return _restore(*_round(dis_flow(first, second, self.settings)))
-        path = self._path(first, second)
+        path = self.directory / f"{self._key(first, second)}.flow"
         flow = _load(path, first.shape[:2])
         if flow is None:
             values, step = _round(dis_flow(first, second, self.settings))
@@ -104,12 +104,12 @@ class FlowCache:
         self(first, second)
         self(second, first)
 
-    def _path(self, first: np.ndarray, second: np.ndarray) -> Path:
+    def _key(self, first: np.ndarray, second: np.ndarray) -> str:
         key = hashlib.sha256()
         key.update(repr((_CACHE_FORMAT, cv2.__version__, self.settings, first.shape)).encode())
-        key.update(np.ascontiguousarray(first))
-        key.update(np.ascontiguousarray(second))
-        return self.directory / f"{key.hexdigest()[:32]}.flow"
+        key.update(np.ascontiguousarray(first).data)
+        key.update(np.ascontiguousarray(second).data)
+        return key.hexdigest()[:32]
 
 
 def _round(flow: np.ndarray) -> tuple[np.ndarray, float]:

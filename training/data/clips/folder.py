@@ -46,7 +46,7 @@ class ClipFolder(RecordedClips):
 
     name = "clips"
 
-    def __init__(self, data_dir: Path, flow: FlowCache | None = None):
+    def __init__(self, data_dir: Path, flow: FlowCache | None = None) -> None:
         data_dir = Path(data_dir)
         self.classes = read_classes(data_dir / "classes.json")
         lists = sorted((data_dir / "splits").glob("*.txt"))
@@ -99,7 +99,7 @@ class ClipFolder(RecordedClips):
 class _Video:
     """A video that several threads read; it keeps the latest frames."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self._reader = VideoReader(path)
         self._frames: dict[int, np.ndarray] = {}
         self._lock = Lock()

@@ -14,8 +14,8 @@ BASE_SIZE = (96, 128)
 SMALLEST = (48, 64)
 GAP = 3.0  # of background around each object
 
-# How far an object's own colour lies from the mean colour of its type: one draw for the grey, one
-# for each channel.
+# Standard deviations of an object's colour from the mean colour of its type: one draw for the grey,
+# one for each channel.
 _GREY_SPREAD, _COLOR_SPREAD = 10.0, 6.0
 
 # Standard deviations in intensity levels, and sizes in pixels.
@@ -59,7 +59,7 @@ class Canvas:
     texture: ClassVar[np.ndarray]
     base_size: ClassVar[tuple[int, int]] = BASE_SIZE
 
-    def __init__(self, size: tuple[int, int], rng: np.random.Generator):
+    def __init__(self, size: tuple[int, int], rng: np.random.Generator) -> None:
         self.rng = rng
         self.height, self.width = size
         self.unit = length_unit(size, self.base_size)
@@ -177,11 +177,11 @@ class GeneratedDataset(Dataset):
         sizes: Mapping[str, int] | None = None,
         size: tuple[int, int] | None = None,
         seed: int = 0,
-    ):
+    ) -> None:
         sizes = self.default_sizes if sizes is None else sizes
         size = self.default_size if size is None else size
         check_arguments(sizes, size, seed, self.smallest)
-        self.size = tuple(size)
+        self.size = (size[0], size[1])
         self.seed = seed
         self.splits = {split: _list_examples(split, count) for split, count in sizes.items()}
 

@@ -77,7 +77,7 @@ class ContextScene(Canvas):
         size: tuple[int, int],
         rng: np.random.Generator,
         landmarks: tuple[str, str] | None = None,
-    ):
+    ) -> None:
         super().__init__(size, rng)
         drawn = tuple(str(rng.choice(list(kinds))) for kinds in (GROUNDS, POOLS))
         self.landmarks = landmarks or drawn

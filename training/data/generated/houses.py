@@ -67,7 +67,7 @@ class HousesScene(Canvas):
         size: tuple[int, int],
         rng: np.random.Generator,
         parts: tuple[int, int] = (ROOF, WALL),
-    ):
+    ) -> None:
         super().__init__(size, rng)
         self.parts = parts
 

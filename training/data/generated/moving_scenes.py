@@ -14,6 +14,7 @@ import functools
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -70,14 +71,14 @@ class MovingScenesDataset(ClipDataset):
         seed: int = 0,
         frames: int = 6,
         noise: float = 1.0,
-    ):
+    ) -> None:
         sizes = SIZES if sizes is None else sizes
         check_arguments(sizes, size, seed)
         if frames < 1:
             raise ValueError(f"`frames`: expected 1 or more, received {frames}.")
         if not noise >= 0:
             raise ValueError(f"`noise`: expected 0 or more, received {noise}.")
-        self.size = tuple(size)
+        self.size = (size[0], size[1])
         self.seed = seed
         self.frames = frames
         self.noise = noise
@@ -180,7 +181,7 @@ class _Video:
 class _World(Scene):
     """A sequence while it is drawn: a scene as wide as the camera's pan needs."""
 
-    def __init__(self, size: tuple[int, int], frames: int, rng: np.random.Generator):
+    def __init__(self, size: tuple[int, int], frames: int, rng: np.random.Generator) -> None:
         unit = length_unit(size)
         time = np.arange(frames)[:, None] - (frames - 1) / 2  # (T, 1), 0 in the middle
         reach = np.array([_TILT, _PAN[1]]) * time[-1] + _SHAKE
@@ -207,8 +208,8 @@ class _World(Scene):
         balloons = self._moving(self.rng.integers(2, 4), lambda: self._balloon(sky))
         cars = self._moving(self.rng.integers(1, 3), lambda: self.draw_car(road))
         balls = self._moving(self.rng.integers(2, 5), lambda: self._ball(lawn))
-        slope, light = self.rng.uniform(-15, 15), self.rng.uniform(-12, 12)
-        light = light + slope * np.linspace(-0.5, 0.5, self.size[1], dtype="float32")
+        slope, offset = self.rng.uniform(-15, 15), self.rng.uniform(-12, 12)
+        light = offset + slope * np.linspace(-0.5, 0.5, self.size[1], dtype="float32")
         layers = (ground, *balloons, buildings, *cars, *balls)
         return _Video(layers, np.broadcast_to(light, self.size))
 
@@ -237,7 +238,7 @@ class _World(Scene):
         corner, pixels, labels = self._cut(draw)
         return _Layer(pixels, labels, corner - self.margin + self.pan + self.shake)
 
-    def _moving(self, count: int, draw: Callable[[], None]) -> list[_Layer]:
+    def _moving(self, count: int | np.integer[Any], draw: Callable[[], None]) -> list[_Layer]:
         """Draw objects that may occlude each other and what is behind them."""
         layers = []
         for _ in range(count):
@@ -295,7 +296,7 @@ def _shift(pixels: np.ndarray, fraction: np.ndarray) -> np.ndarray:
 
 def _overlap(
     corner: np.ndarray, box: tuple[int, ...], image: tuple[int, ...]
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Return the part of the image that a box at a corner covers, and that part of the box."""
     outer, inner = [], []
     for start, length, size in zip(corner.astype(int), box[:2], image[:2], strict=True):

@@ -12,7 +12,7 @@ import numpy as np
 from ...utils.files import write_bytes
 
 # Pixels: points outside every image, so that the pixel has no correspondence in the other frame.
-# The value of keras_dpn.ops.warp.NO_LINK.
+# The value of keras_dpn.ops.warp.INVALID_FLOW.
 INVALID_FLOW = 1e6
 
 # Middlebury: values above the second are unknown; its own files have 1666666752 there.

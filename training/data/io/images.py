@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -209,6 +210,6 @@ def _ranges(values: Iterable[int]) -> str:
     return ", ".join(f"{a}..{b}" if a < b else f"{a}" for a, b in ends)
 
 
-def _shortened(values: list) -> str:
+def _shortened(values: list[Any]) -> str:
     shown = ", ".join(str(value) for value in values[:8])
     return shown if len(values) <= 8 else f"{shown}, ... ({len(values)} in all)"

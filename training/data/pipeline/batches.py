@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from ...configs.schema import Augmentation
+from ..clips.base import Clip
 from ..dataset import Dataset
 from . import transforms
 from .cache import cached_read_function, read_function
@@ -83,7 +84,9 @@ def train_dataset(
         positions = tf.range(count, dtype="int64")
         return tf.data.Dataset.from_tensor_slices((tf.fill([count], epoch), positions, order))
 
-    def load(epoch: tf.Tensor, position: tf.Tensor, index: tf.Tensor):
+    def load(
+        epoch: tf.Tensor, position: tf.Tensor, index: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         image, labels = reader(index)
         example_seed = _seed(seed, epoch, position)
         ignore = dataset.classes.ignore
@@ -190,9 +193,9 @@ def _unstack(batches: tf.data.Dataset, clips: ClipInputs | None) -> tf.data.Data
 class _Reader:
     """Reads an example by its index, inside tf.data."""
 
-    def __init__(self, dataset: Dataset, split: str, cache: bool, clips: ClipInputs | None):
+    def __init__(self, dataset: Dataset, split: str, cache: bool, clips: ClipInputs | None) -> None:
         self._examples = dataset.examples(split)
-        self._clips = clips
+        self._stack = (clips or ClipInputs(1, flow=False)).stack
         self._read_example = (cached_read_function if cache else read_function)(dataset, clips)
         self.channels, self.dtype = (clips.channels, "float32") if clips else (3, "uint8")
 
@@ -204,7 +207,9 @@ class _Reader:
 
     def _read(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         example = self._read_example(self._examples[int(index)])
-        return (self._clips.stack(example), example.labels) if self._clips else example
+        if not isinstance(example, Clip):
+            return example
+        return self._stack(example), example.labels
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -42,7 +42,7 @@ def cached_read_function(dataset: Dataset, clips: ClipInputs | None) -> ReadFunc
 class _Cache:
     """Decoded examples. Each is decoded once, even if several threads ask at the same time."""
 
-    def __init__(self, read: ReadFunction):
+    def __init__(self, read: ReadFunction) -> None:
         self._read = read
         self._locks: defaultdict[Example, Lock] = defaultdict(Lock)
         self._lock = Lock()

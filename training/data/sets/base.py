@@ -18,13 +18,13 @@ class FileDataset(Dataset):
     """
 
     def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
-        pixels, labels = read_image(example.image), self.read_labels(example)
+        pixels, labels = read_image(example.image_file), self.read_labels(example)
         if pixels.shape[:2] != labels.shape:
-            raise ImageError(size_message(example.image, pixels, example.label, labels))
+            raise ImageError(size_message(example.image_file, pixels, example.label_file, labels))
         return pixels, labels
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return read_label(example.label, self.classes)
+        return read_label(example.label_file, self.classes)
 
 
 def find_root(data_dir: Path, folders: Sequence[str], mark: str, expected: str) -> Path:

@@ -134,7 +134,7 @@ class CamVidDataset(RecordedClips):
     classes = CLASSES
     expected_size = {"train": 367, "val": 101, "test": 233}
 
-    def __init__(self, data_dir: Path, flow: FlowCache | None = None):
+    def __init__(self, data_dir: Path, flow: FlowCache | None = None) -> None:
         super().__init__(flow)
         data_dir = Path(data_dir)
         lists = {split: data_dir / f"{split}.txt" for split in SPLITS}
@@ -156,11 +156,13 @@ class CamVidDataset(RecordedClips):
         }
 
     def read_frame(self, example: Example) -> np.ndarray:
-        return read_image(example.image)
+        return read_image(example.image_file)
 
     def read_labels(self, example: Example) -> np.ndarray:
         if self._has_32_classes:
-            return match_colors(read_colors(example.label), _LABELS_BY_COLOR, example.label)
+            return match_colors(
+                read_colors(example.label_file), _LABELS_BY_COLOR, example.label_file
+            )
         return super().read_labels(example)
 
 
@@ -168,7 +170,7 @@ def _split_cambridge(images: Path, labels: Path) -> dict[str, tuple[Example, ...
     """Return the frames of Cambridge's two directories, in the splits of SegNet's lists."""
     names = {path.stem for path in images.glob("*.png")}
     names |= {path.stem.removesuffix("_L") for path in labels.glob("*_L.png")}
-    splits = {split: [] for split in SPLITS}
+    splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for name in sorted(names):
         split = splits[_split_of(name, images)]
         files = images / f"{name}.png", labels / f"{name}_L.png"
@@ -190,7 +192,7 @@ def _split_of(name: str, folder: Path) -> str:
 
 
 def _read_list(path: Path) -> tuple[Example, ...]:
-    examples = []
+    examples: list[Example] = []
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
@@ -225,6 +227,6 @@ def _position(example: Example) -> tuple[str, int]:
 def _split_at_gaps(video: list[Example]) -> list[tuple[Example, ...]]:
     numbers = [_position(example)[1] for example in video]
     steps = np.diff(numbers)
-    gaps = np.flatnonzero(steps > _GAP * np.median(steps)) + 1 if len(steps) else []
+    gaps = np.flatnonzero(steps > _GAP * np.median(steps)) + 1 if len(steps) else np.array([], int)
     ends = [0, *gaps, len(video)]
     return [tuple(video[start:stop]) for start, stop in itertools.pairwise(ends)]

@@ -92,7 +92,7 @@ class CityscapesDataset(FileDataset):
     expected_size = {"train": 2975, "val": 500, "test": 1525}
     unavailable = {"test": "its labels are not public; see `keras-dpn submit`."}
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         images = find_root(data_dir, (".",), "leftImg8bit", "Cityscapes") / "leftImg8bit"
         labels = find_root(data_dir, (".",), "gtFine", "Cityscapes") / "gtFine"
@@ -104,7 +104,7 @@ class CityscapesDataset(FileDataset):
         self.unlabelled = {"test": test} if test else {}
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return match_values(read_indices(example.label), _LABELS_BY_ID, example.label)
+        return match_values(read_indices(example.label_file), _LABELS_BY_ID, example.label_file)
 
 
 def _list_split(images: Path, labels: Path | None) -> tuple[Example, ...]:

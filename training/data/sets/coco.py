@@ -69,9 +69,10 @@ class CocoDataset(FileDataset):
     name = "coco"
     classes = CLASSES
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
-        self.splits, self._objects = {}, {}
+        self.splits = {}
+        self._objects: dict[str, tuple[tuple[int, int], list[_Object]]] = {}
         for split, path in _find_files(data_dir, "instances").items():
             objects = _read_file(path, _list_objects)
             self._objects |= objects
@@ -81,7 +82,7 @@ class CocoDataset(FileDataset):
             )
 
     def read_labels(self, example: Example) -> np.ndarray:
-        size, objects = self._objects[example.image.name]
+        size, objects = self._objects[example.image_file.name]
         labels = np.zeros(size, "uint8")
         for item in sorted(objects, key=lambda item: item.is_crowd):
             inside = _draw(item, size, example)
@@ -110,9 +111,10 @@ class CocoPanopticDataset(FileDataset):
     name = "coco_panoptic"
     classes = CLASSES
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
-        self.splits, self._labels_by_color = {}, {}
+        self.splits = {}
+        self._labels_by_color: dict[str, dict[Color, int]] = {}
         for split, path in _find_files(data_dir, "panoptic").items():
             segments = _read_file(path, _list_segments)
             self._labels_by_color |= segments
@@ -127,8 +129,10 @@ class CocoPanopticDataset(FileDataset):
             )
 
     def read_labels(self, example: Example) -> np.ndarray:
-        pixels = read_colors(example.label)
-        return match_colors(pixels, self._labels_by_color[example.label.name], example.label)
+        pixels = read_colors(example.label_file)
+        return match_colors(
+            pixels, self._labels_by_color[example.label_file.name], example.label_file
+        )
 
 
 def _find_files(data_dir: Path, annotations: str) -> dict[str, Path]:
@@ -143,7 +147,7 @@ def _find_files(data_dir: Path, annotations: str) -> dict[str, Path]:
     return present
 
 
-def _read_file(path: Path, list_labels: Callable[[dict], dict[str, T]]) -> dict[str, T]:
+def _read_file(path: Path, list_labels: Callable[[dict[str, Any]], dict[str, T]]) -> dict[str, T]:
     """Return what a function extracts from a file of annotations."""
     try:
         content = json.loads(path.read_bytes())
@@ -159,10 +163,10 @@ def _list_objects(content: dict[str, Any]) -> dict[str, tuple[tuple[int, int], l
     """Return size and objects of each image that has enough labels, by its file's name."""
     labels = _labels_by_category(content)
     annotations = [a for a in content["annotations"] if a["category_id"] in labels]
-    pixels = Counter()
+    pixels: Counter[int] = Counter()
     for annotation in annotations:
         pixels[annotation["image_id"]] += 0 if annotation["iscrowd"] else annotation["area"]
-    objects = defaultdict(list)
+    objects: defaultdict[int, list[_Object]] = defaultdict(list)
     for annotation in annotations:
         if pixels[annotation["image_id"]] >= MIN_PIXELS:
             label, shape = labels[annotation["category_id"]], annotation["segmentation"]
@@ -211,8 +215,8 @@ def _draw(item: _Object, size: tuple[int, int], example: Example) -> np.ndarray:
     if isinstance(shape, list):
         if not shape or any(len(polygon) < 6 or len(polygon) % 2 for polygon in shape):
             raise ImageError(
-                f"{example.label}: image {example.name} has a polygon that isn't at least three "
-                "points of two numbers each."
+                f"{example.label_file}: image {example.name} has a polygon that isn't at least "
+                "three points of two numbers each."
             )
         shape = coco_mask.merge(coco_mask.frPyObjects(shape, *size))
     elif isinstance(shape["counts"], list):

@@ -28,7 +28,7 @@ class FolderDataset(FileDataset):
 
     name = "folder"
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         self.classes = read_classes(data_dir / "classes.json")
         lists = sorted((data_dir / "splits").glob("*.txt"))
@@ -42,7 +42,7 @@ class FolderDataset(FileDataset):
 class _Files:
     """The images below a directory, found by their names with or without the suffix."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path) -> None:
         if not root.is_dir():
             raise ValueError(f"{root}: no such directory; expected the dataset's {root.name}.")
         self.root = root
@@ -69,7 +69,7 @@ class _Files:
 
 
 def _read_list(path: Path, images: _Files, labels: _Files) -> tuple[Example, ...]:
-    examples = []
+    examples: list[Example] = []
     for entry in (line.strip() for line in read_lines(path) if line.strip()):
         if Path(entry).is_absolute() or ".." in Path(entry).parts:
             raise ValueError(f"{path}: expected file names below {images.root}, received {entry}.")

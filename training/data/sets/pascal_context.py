@@ -111,7 +111,7 @@ class PascalContextDataset(FileDataset):
     classes = CLASSES
     expected_size = {"train": 4998, "val": 5105}
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         folders = "VOCdevkit/VOC2010", "VOC2010", "."
         root = find_root(data_dir, folders, "ImageSets/Main", "PASCAL VOC 2010")
@@ -127,4 +127,6 @@ class PascalContextDataset(FileDataset):
         }
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return match_values(read_mat(example.label, "LabelMap"), _LABELS_BY_ID, example.label)
+        return match_values(
+            read_mat(example.label_file, "LabelMap"), _LABELS_BY_ID, example.label_file
+        )

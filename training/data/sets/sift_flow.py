@@ -85,7 +85,7 @@ class SiftFlowDataset(FileDataset):
     classes = CLASSES
     expected_size = {"train": 2486, "test": 200}
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         images, labels = (
             find_root(data_dir, (".",), f"{folder}/{_SCENES}", "SIFT Flow") / folder / _SCENES
@@ -101,7 +101,7 @@ class SiftFlowDataset(FileDataset):
         }
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return match_values(read_mat(example.label, "S"), _LABELS_BY_ID, example.label)
+        return match_values(read_mat(example.label_file, "S"), _LABELS_BY_ID, example.label_file)
 
 
 def _read_list(path: Path) -> list[str]:

@@ -39,7 +39,7 @@ def color_map(count: int) -> tuple[tuple[int, int, int], ...]:
     """
     labels, bits = np.arange(count)[:, None], np.arange(8)
     channels = [((labels >> (3 * bits + c) & 1) << (7 - bits)).sum(axis=1) for c in range(3)]
-    return tuple(tuple(map(int, color)) for color in zip(*channels, strict=True))
+    return tuple((int(r), int(g), int(b)) for r, g, b in zip(*channels, strict=True))
 
 
 CLASSES = Classes(
@@ -89,7 +89,7 @@ class VOCDataset(FileDataset):
     expected_size = {"train": 1464, "trainaug": 10582, "val": 1449, "test": 1456}
     subset_of = {"train": "trainaug"}
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         root = find_root(
             data_dir,
@@ -113,10 +113,10 @@ class VOCDataset(FileDataset):
             self.unavailable["trainaug"] = f"{sbd}: no such directory; expected SBD."
 
     def read_labels(self, example: Example) -> np.ndarray:
-        if example.label.suffix == ".mat":
-            values = read_mat(example.label, "GTcls", "Segmentation")
-            return match_values(values, _LABELS_BY_ID, example.label)
-        return read_label(example.label, self.classes)
+        if example.label_file.suffix == ".mat":
+            values = read_mat(example.label_file, "GTcls", "Segmentation")
+            return match_values(values, _LABELS_BY_ID, example.label_file)
+        return read_label(example.label_file, self.classes)
 
     def _list_sbd(self, sbd: Path, images: tuple[Path, str]) -> tuple[Example, ...]:
         """Return SBD's examples that are in no split of VOC's."""

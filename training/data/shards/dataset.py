@@ -90,7 +90,7 @@ class ShardsDataset(Dataset):
             length. Damage inside a shard raises when its example is read.
     """
 
-    def __init__(self, data_dir: Path | str):
+    def __init__(self, data_dir: Path | str) -> None:
         self._root = address(data_dir)
         path = f"{self._root}/{INDEX}"
         content = _read(path)
@@ -218,7 +218,7 @@ def write_index(
 class _NamedBytes(io.BytesIO):
     """An encoded image for `read_image`, whose messages name it."""
 
-    def __init__(self, content: bytes, name: str):
+    def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
         self._name = name
 
@@ -234,7 +234,7 @@ def _encode(dataset: Dataset, example: Example) -> bytes:
     values = {
         _IMAGE: content,
         "image/filename": example.name.encode(),
-        "image/format": Image.open(io.BytesIO(content)).format.lower().encode(),
+        "image/format": (Image.open(io.BytesIO(content)).format or "").lower().encode(),
         "image/height": height,
         "image/width": width,
         _LABELS: label_png(labels, classes.colors, classes.ignore),

@@ -79,8 +79,8 @@ class Sweep:
     reference: str
     consistency: bool = False
 
-    def __post_init__(self):
-        names = []
+    def __post_init__(self) -> None:
+        names: list[str] = []
         for row in self.rows:
             if not re.fullmatch(r"\w+", row.name) or row.name in names:
                 raise ValueError(

@@ -12,6 +12,7 @@ PASCAL VOC 2012, validation.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from ...configs.networks import DPNConfig, DPNTrainConfig
 from .base import Row, Sweep, recipe_of
@@ -21,12 +22,14 @@ _PAPER_CONTEXTS = {1: 64.8, 5: 66.0, 9: 66.3}
 
 
 def stages(recipe: DPNTrainConfig, name: str) -> Sweep:
-    """The stages one after the other, and all at once."""
+    """Compare the stages one after the other with all at once."""
     settings = [recipe.stage(stage.name) for stage in recipe.stages]
-    none = {stage.name: replace(recipe.stage(stage.name), epochs=0) for stage in recipe.stages}
+    changes: dict[str, Any] = {
+        stage.name: replace(recipe.stage(stage.name), epochs=0) for stage in recipe.stages
+    }
     epochs = sum(stage.epochs for stage in settings)
     rates = recipe.unary.layer_rates | recipe.joint.layer_rates
-    joint = replace(recipe.unary, epochs=epochs, layer_rates=rates)
+    changes["joint"] = replace(recipe.unary, epochs=epochs, layer_rates=rates)
     return Sweep(
         f"DPN on {name}, stage by stage",
         (
@@ -34,14 +37,14 @@ def stages(recipe: DPNTrainConfig, name: str) -> Sweep:
             Row("triple", recipe, "triple", title="+ triple penalty", paper=64.7),
             Row("contexts", recipe, "contexts", title="+ label contexts", paper=66.5),
             Row("joint", recipe, "joint", title="+ joint tuning", paper=67.8),
-            Row("at_once", replace(recipe, **none | {"joint": joint}), title="all at once"),
+            Row("at_once", replace(recipe, **changes), title="all at once"),
         ),
         reference="joint",
     )
 
 
 def windows(recipe: DPNTrainConfig, name: str, sizes: tuple[int, int, int]) -> Sweep:
-    """Windows of b12 that cover the paper's 10, 50 and 100 pixels."""
+    """Compare windows of b12 that cover the paper's 10, 50 and 100 pixels."""
     recipe = _without(recipe, "contexts", "joint")
     rows = [
         Row(
@@ -62,7 +65,7 @@ def _with_window(model: DPNConfig, size: int) -> DPNConfig:
 
 
 def contexts(recipe: DPNTrainConfig, name: str) -> Sweep:
-    """Windows of b13 without mixtures, and the largest with."""
+    """Compare windows of b13 without mixtures, and the largest with."""
     recipe = _without(recipe, "joint")
     mixtures = recipe.model.contexts.mixtures
 
@@ -80,7 +83,8 @@ def contexts(recipe: DPNTrainConfig, name: str) -> Sweep:
 
 
 def _without(recipe: DPNTrainConfig, *stages: str) -> DPNTrainConfig:
-    return replace(recipe, **{name: replace(recipe.stage(name), epochs=0) for name in stages})
+    changes: dict[str, Any] = {name: replace(recipe.stage(name), epochs=0) for name in stages}
+    return replace(recipe, **changes)
 
 
 _RECIPES = {

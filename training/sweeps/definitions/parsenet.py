@@ -9,13 +9,19 @@ Each fusion, and each set of skip connections, without and with normalised featu
 """
 
 from dataclasses import replace
+from typing import Literal
 
 from ...configs.networks import FCNTrainConfig, ParseNetTrainConfig
+from ...configs.networks.fcn import Tap
 from .base import Row, Sweep, recipe_of
 
 # mIoU without and with normalisation.
-_FUSIONS = {None: (65.82, 65.66), "early": (65.30, 69.43), "late": (69.29, 69.55)}
-_TAPS = {
+_FUSIONS: dict[Literal["late", "early"] | None, tuple[float, float]] = {
+    None: (65.82, 65.66),
+    "early": (65.30, 69.43),
+    "late": (69.29, 69.55),
+}
+_TAPS: dict[tuple[Tap, ...], tuple[float, float]] = {
     ("pool6", "fc7"): (38.2, 37.6),
     ("pool6", "fc7", "conv5"): (39.5, 39.9),
     ("pool6", "fc7", "conv5", "conv4"): (36.5, 40.2),
@@ -52,8 +58,8 @@ def taps(recipe: FCNTrainConfig, name: str) -> Sweep:
         for chosen, papers in _TAPS.items()
         for normalize, ending, words in _NORMALIZED
     ]
-    rows = (Row("fc7", fc7, paper=36.6), *rows)
-    return Sweep(f"FCN on {name}: taps", rows, reference="fc7")
+    rows.insert(0, Row("fc7", fc7, paper=36.6))
+    return Sweep(f"FCN on {name}: taps", tuple(rows), reference="fc7")
 
 
 SWEEPS = {

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from training.data.checks import scan_dataset
 from training.configs.schema import Augmentation
+from training.data.checks import scan_dataset
 from training.data.pipeline.batches import train_dataset
 from training.data.registry import load_dataset
 from training.data.sets.folder import FolderDataset

@@ -1,4 +1,4 @@
-"""From a run to a preset and from there to labels, with the scripts."""
+"""From a run to a preset and from there to labels, with the commands."""
 
 import json
 import shutil
@@ -10,8 +10,8 @@ import pytest
 from keras_dpn import Segmenter, models
 from keras_dpn.presets.files import read_metadata
 from keras_dpn.probabilities import to_labels
-from training.export import exporter as export
-from training.export import preset
+from training.cli import main
+from training.rundir import dataset
 
 
 @pytest.fixture(scope="module")
@@ -19,14 +19,10 @@ def made(finished_run, small_scenes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("preset")
     (folder / "notes.md").write_text("## What it is bad at\n\nEverything: it was never trained.\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preset, "run_dataset", lambda *args: small_scenes)
-        preset.main(
-            work_dir=finished_run,
-            out=folder / "tiny",
-            description="Generated scenes",
-            size=48,
-            notes=folder / "notes.md",
-        )
+        patch.setattr(dataset, "run_dataset", lambda *args: small_scenes)
+        options = ["--description", "Generated scenes", "--size", "48"]
+        options += ["--notes", str(folder / "notes.md"), "--out", str(folder / "tiny")]
+        assert main(["preset", str(finished_run), *options]) == 0
     return folder / "tiny"
 
 
@@ -51,14 +47,17 @@ def test_scores_are_those_of_what_is_stored(made, small_scenes):
     assert "Dataset scenes, seed 0" in card and "| IoU, grass |" in card
 
 
-def test_a_directory_that_holds_something_is_refused(made, finished_run, small_scenes, monkeypatch):
-    monkeypatch.setattr(preset, "run_dataset", lambda *args: small_scenes)
-    with pytest.raises(ValueError, match="expected a new or an empty directory"):
-        preset.main(work_dir=finished_run, out=made, description="x")
+def test_a_directory_that_holds_something_is_refused(
+    made, finished_run, small_scenes, monkeypatch, capsys
+):
+    monkeypatch.setattr(dataset, "run_dataset", lambda *args: small_scenes)
+    options = ["--out", str(made), "--description", "x"]
+    assert main(["preset", str(finished_run), *options]) == 2
+    assert "expected a new or an empty directory" in capsys.readouterr().err
 
 
 def test_a_preset_is_exported(made, small_scenes, tmp_path):
-    export.main(model=str(made), out=tmp_path / "served")
+    assert main(["export", "--model", str(made), "--out", str(tmp_path / "served")]) == 0
     facts = json.loads((tmp_path / "served/1/model.json").read_text())
     assert facts["preset"]["description"] == "Generated scenes"
     image, _ = small_scenes.read(small_scenes.examples("val")[0])

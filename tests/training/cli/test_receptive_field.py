@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.analysis.receptive_field import main
+from training.cli import main
 
 
 @pytest.fixture
@@ -18,15 +18,21 @@ def network(tmp_path):
 
 
 @pytest.fixture
-def picture(tmp_path):
+def image(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), "uint8")
-    Image.fromarray(pixels).save(tmp_path / "picture.png")
-    return tmp_path / "picture.png"
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    return tmp_path / "image.png"
 
 
-def test_writes_the_map_and_the_numbers(network, picture, tmp_path, capsys):
+def measure(network, image, out, *options):
+    arguments = [network, image, "--out", out, *options]
+    return main(["receptive-field", *map(str, arguments)])
+
+
+def test_writes_the_map_and_the_numbers(network, image, tmp_path, capsys):
     out = tmp_path / "new" / "out"
-    main(network, picture, layer="near", out=out, patch=3, stride=2)
+    options = ["--layer", "near", "--patch", 3, "--stride", 2]
+    assert measure(network, image, out, *options) == 0
     assert {path.name for path in out.iterdir()} == {"near.png", "near.json"}
     shown = np.asarray(Image.open(out / "near.png"))
     assert shown.ndim == 3 and shown.std() > 10
@@ -42,8 +48,9 @@ def test_writes_the_map_and_the_numbers(network, picture, tmp_path, capsys):
     assert "near: in theory 5x5 pixels" in capsys.readouterr().out
 
 
-def test_a_run_with_a_layer_that_sees_the_whole_image(finished_run, picture, tmp_path, capsys):
-    main(finished_run, picture, layer="b8_conv3", out=tmp_path / "run", stride=16)
+def test_a_run_with_a_layer_that_sees_the_whole_image(finished_run, image, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert measure(finished_run, image, out, "--layer", "b8_conv3", "--stride", 16) == 0
     assert json.loads((tmp_path / "run" / "b8_conv3.json").read_text())["theoretical_size"] == [
         188,
         188,
@@ -52,7 +59,7 @@ def test_a_run_with_a_layer_that_sees_the_whole_image(finished_run, picture, tmp
     network = keras.saving.load_model(finished_run / "model.keras", compile=False)
     pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name="all")(network.input)
     keras.Model(network.input, pooled).save(tmp_path / "all.keras")
-    main(tmp_path / "all.keras", picture, layer="all", out=tmp_path / "all", stride=8)
+    assert measure(tmp_path / "all.keras", image, tmp_path / "all", "--layer", "all") == 0
     found = json.loads((tmp_path / "all" / "all.json").read_text())
     assert found["theoretical_size"] is None and found["box"] == [0, 0, 24, 32]
     printed = capsys.readouterr().out
@@ -60,14 +67,14 @@ def test_a_run_with_a_layer_that_sees_the_whole_image(finished_run, picture, tmp
     assert "in theory the whole image" in printed
 
 
-def test_mistakes_leave_nothing(network, picture, tmp_path):
-    out = tmp_path / "out"
-    with pytest.raises(ValueError, match="none.keras: expected a .keras file or the directory"):
-        main(tmp_path / "none.keras", picture, layer="near", out=out)
-    with pytest.raises(ValueError, match="`layer`: expected one of .*near.*; received 'fc7'"):
-        main(network, picture, layer="fc7", out=out)
-    with pytest.raises(ValueError, match="none.png: no such file"):
-        main(network, tmp_path / "none.png", layer="near", out=out)
-    with pytest.raises(ValueError, match="`threshold`"):
-        main(network, picture, layer="near", out=out, threshold=2.0)
+def test_mistakes_leave_nothing(network, image, tmp_path, capsys):
+    out, none = tmp_path / "out", tmp_path / "none"
+    for source, shown, options, message in (
+        (f"{none}.keras", image, ["near"], "none.keras: expected a .keras file or the directory"),
+        (network, image, ["fc7"], "`layer`: expected one of "),
+        (network, f"{none}.png", ["near"], "none.png: no such file"),
+        (network, image, ["near", "--threshold", 2.0], "`threshold`"),
+    ):
+        assert measure(source, shown, out, "--layer", *options) == 2
+        assert message in capsys.readouterr().err
     assert not out.exists()
