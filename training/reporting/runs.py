@@ -139,7 +139,7 @@ class Run:
     @functools.cached_property
     def heads(self) -> Mapping[str, str]:
         """The head of the network that each stage of training trains."""
-        return {name: stage.output for name, stage in load_stages(self.work_dir).items()}
+        return {name: stage.head for name, stage in load_stages(self.work_dir).items()}
 
     @property
     def last_head(self) -> str:

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_dpn import models
+
 from ..configs.schema import StageConfig, TrainConfig
 from ..configs.serialization import to_json
 from ..rundir.models import load_model
@@ -201,7 +203,7 @@ def _keys(config: TrainConfig, num_classes: int, start: str | None) -> _Keys:
     for stage in config.stages:
         if config.stage(stage.name).epochs:
             facts = dataclasses.asdict(stage), dataclasses.asdict(config.stage(stage.name))
-            key = keys[stage.name] = _digest([key, facts, prints[stage.output]])
+            key = keys[stage.name] = _digest([key, facts, prints[stage.head]])
     return _Keys(keys, _digest([key, prints["final"]]))
 
 
@@ -210,11 +212,11 @@ def _is_stage(config: TrainConfig, name: str) -> bool:
 
 
 @functools.cache
-def _fingerprints(network: type[keras.Model], model: Any, num_classes: int) -> dict[str, str]:
+def _fingerprints(network: str, model: Any, num_classes: int) -> dict[str, str]:
     """Return a digest of the untrained network up to each head: all layers, and all weights."""
     keras.utils.clear_session()  # the names of layers without one count from 0 again
     keras.utils.set_random_seed(0)
-    built = network(num_classes=num_classes, **dataclasses.asdict(model))
+    built = getattr(models, network)(num_classes=num_classes, **dataclasses.asdict(model))
     weights = {
         w.path: hashlib.sha256(keras.ops.convert_to_numpy(w)).hexdigest() for w in built.weights
     }

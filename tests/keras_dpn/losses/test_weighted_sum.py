@@ -13,7 +13,7 @@ from tests.keras_dpn.support import assert_close, random, to_numpy
 LOGITS = random(4, 6, 5, 5, low=-3.0, high=3.0)
 LABELS = np.random.default_rng(1).choice([0, 1, 2, 4, 255], (4, 6, 5))
 ALL = [
-    losses.SegmentationCrossEntropy(hard_ratio=0.5),
+    losses.SegmentationCrossEntropy(ohem_fraction=0.5),
     losses.SegmentationFocal(),
     losses.SegmentationDice(),
     losses.SegmentationJaccard(),

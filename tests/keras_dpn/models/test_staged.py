@@ -173,7 +173,8 @@ def test_networks_refuse_unknown_arguments(network, name, advice):
 
 
 def test_the_nearest_name_is_in_the_message():
-    message = "DPN got an unexpected argument `tripple_window`; did you mean `triple_window`?"
+    message = "DPN got an unexpected argument `tripple_window`; "
+    message += "did you mean `local_conv={'window': ...}`?"
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         DPN(num_classes=3, tripple_window=9)
     message = "TwoHeads got an unexpected argument `dtype`; expected scale, input_shape, name."
