@@ -1,6 +1,5 @@
-"""Checkpoints of a run in progress: weights, optimiser and position, whole or not at all."""
+"""Checkpoints of a run in progress: weights, optimiser and position, complete or absent."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..utils.files import read_json, write_json
+from ..utils.files import atomic_directory, read_json, write_json
 
 _WEIGHTS, _RANDOM, _OPTIMIZER = "model.weights.h5", "random.npz", "optimizer.npz"
 _STATE = "state.json"
@@ -17,39 +16,33 @@ _STATE = "state.json"
 class Checkpoints:
     """The newest checkpoint below a directory.
 
-    A checkpoint is written beside and renamed when it is whole; the one before it goes only after
-    that. A kill or a full disk at any moment leaves one that can be restored.
+    A checkpoint is written under a temporary name and renamed when it is complete; the earlier one
+    is removed only after that. A kill or a full disk at any moment leaves one that can be restored.
     """
 
     def __init__(self, directory: Path):
         self.directory = directory
 
     def save(self, model: keras.Model, optimizer, state: dict[str, Any]) -> Path:
-        """Write a checkpoint; return where it lies.
+        """Write a checkpoint; return its directory.
 
         Args:
             model: its weights and the states of its random layers.
             optimizer: its variables, or None between stages.
             state: anything that JSON holds.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        earlier = self._complete()
-        number = 1 + max((int(path.name) for path in earlier), default=0)
-        temporary, final = self.directory / "partial", self.directory / f"{number:06d}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            temporary.mkdir()
+        number = 1 + max((int(path.name) for path in self._complete()), default=0)
+        final = self.directory / f"{number:06d}"
+        with atomic_directory(final) as temporary:
             model.save_weights(temporary / _WEIGHTS)
             _save_variables(temporary / _RANDOM, _random_states(model))
             if optimizer is not None:
                 _save_variables(temporary / _OPTIMIZER, optimizer.variables)
             write_json(temporary / _STATE, state)
-            os.rename(temporary, final)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        for path in earlier:
-            shutil.rmtree(path)
+        # Earlier checkpoints, and what a killed process has left under a temporary name.
+        for path in self.directory.iterdir():
+            if path.is_dir() and path != final:
+                shutil.rmtree(path)
         return final
 
     def replace_state(self, state: dict[str, Any]) -> None:
