@@ -198,7 +198,8 @@ def _keys(config: TrainConfig, num_classes: int, start: str | None) -> _Keys:
         del settings[name]
     # Paths, and what is kept in memory, don't affect what is learned.
     data = {k: v for k, v in settings["data"].items() if k not in ("data_dir", "flow_dir", "cache")}
-    prints = _fingerprints(config.network, config.model, num_classes)
+    values: Any = config  # the fields of a network's own subclass
+    prints = _fingerprints(values.network, values.model, num_classes)
     key, keys = _digest({**settings, "data": data}), {}
     for stage in config.stages:
         if config.stage(stage.name).epochs:
