@@ -9,6 +9,7 @@ ARGS ?=
 EXPORT := saved_models/demo
 VENV := .venv
 PY := $(VENV)/bin/python
+DPN := $(VENV)/bin/keras-dpn
 INSTALLED := $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL := 3
@@ -40,12 +41,12 @@ demo: $(INSTALLED)
 	  echo "make: $(WORK) holds something that no demo made; name another directory: make demo WORK=DIR" >&2; exit 2; \
 	fi
 	@rm -rf "$(WORK)" "$(EXPORT)" && mkdir -p "$(WORK)" && touch "$(WORK)/.demo"
-	$(PY) -m training.train scenes --work-dir "$(WORK)"
-	$(PY) -m training.evaluate --work-dir "$(WORK)" --split test --each-stage
-	$(PY) -m training.data.scenes --out "$(WORK)/pictures" --count 4 --seed 1
-	$(PY) -m training.predict "$(WORK)/pictures/images" --model "$(WORK)" --out "$(WORK)/predictions" --stages
-	$(PY) -m training.report "$(WORK)"
-	$(PY) -m training.export --model "$(WORK)" --out "$(EXPORT)" --check "$(WORK)/pictures/images/test_00000.png"
+	$(DPN) train dpn/scenes --work-dir "$(WORK)"
+	$(DPN) evaluate "$(WORK)" --split test --per-stage
+	$(DPN) generate scenes --out "$(WORK)/images" --num-images 4 --seed 1
+	$(DPN) predict "$(WORK)/images/images" --model "$(WORK)" --out "$(WORK)/predictions" --heads
+	$(DPN) report "$(WORK)"
+	$(DPN) export --model "$(WORK)" --out "$(EXPORT)" --verify-with "$(WORK)/images/images/test_00000.png"
 	@echo
 	@echo "report       $(WORK)/report.html"
 	@echo "predictions  $(WORK)/predictions"

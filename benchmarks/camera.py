@@ -16,9 +16,10 @@ from tyro.conf import Positional
 
 from keras_dpn.io.images import read_image
 from keras_dpn.io.video import VideoWriter
+from keras_dpn.viz import image_png
 from training.data.clips.base import ClipDataset
 from training.data.dataset import Dataset, Example
-from training.data.generated.scenes import write_picture
+from training.utils.files import write_bytes
 from training.utils.progress import progress
 
 _ZOOM = 1.3  # the closest that the camera comes; never so far that a pixel takes in several
@@ -251,7 +252,7 @@ def main(
                 video.write(shot)
     else:
         for number, shot in enumerate(shots):
-            write_picture(out / f"{number:06d}.png", shot)
+            write_bytes(out / f"{number:06d}.png", image_png(shot))
     print(f"{out}: {frames} frames of {size[0]}x{size[1]}")
 
 

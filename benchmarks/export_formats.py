@@ -27,16 +27,16 @@ import tyro
 from keras_dpn import metrics, models
 from keras_dpn.export import export
 from training.data.generated.scenes import ScenesDataset
-from training.export.exporter import (
-    Format,
+from training.export import Format
+from training.export.exporter import export_file
+from training.export.verification import (
     Inputs,
     file_inputs,
-    litert_answers,
-    onnx_answers,
-    saved_model_answers,
-    write_file,
+    load_litert,
+    load_onnx,
+    load_saved_model,
 )
-from training.rundir.paths import load_model
+from training.rundir.models import load_model
 
 Network = Literal[
     "scenes",
@@ -120,11 +120,9 @@ def exported(
             found[name] = error
             continue
         is_model = name == "saved_model"
-        kind = (
-            saved_model_answers if is_model else onnx_answers if name == "onnx" else litert_answers
-        )
+        load = load_saved_model if is_model else load_onnx if name == "onnx" else load_litert
         signature = saved_signature(model) if is_model else "model"
-        answer = kind(path)
+        answer = load(path)
         found[name] = (
             path,
             lambda inputs, answer=answer, signature=signature: answer(signature, inputs),
@@ -136,14 +134,15 @@ def written(model: keras.Model, name: Format, pictures: Sequence[np.ndarray], ou
     """The path of an export."""
     if name == "saved_model":
         return export(model, out, warmup=None)
-    return write_file(model, out, name, pictures[0].shape[:2], pictures)
+    return export_file(model, out, name, pictures[0].shape[:2], pictures)
 
 
 def saved_signature(model: keras.Model) -> str:
-    """The one that takes what files take."""
-    if not isinstance(model, models.SpatialTemporalDPN):
+    """Return the signature that takes what files take."""
+    traits = models.traits(model)
+    if traits.clip_frames is None:
         return "image"
-    return "clip" if model.linking == "static" else "clip_with_flow"
+    return "clip_with_flow" if traits.needs_flow else "clip"
 
 
 def rows(

@@ -25,9 +25,10 @@ from keras_dpn.models.pretrained import load_pretrained
 from training.cli import run
 from training.data.dataset import Dataset
 from training.data.registry import load_dataset
-from training.evaluation.results import run_dataset
-from training.reporting.images import read_pictures
-from training.rundir.paths import load_model, write_atomically, write_json
+from training.data.sampling import read_samples
+from training.rundir.dataset import run_dataset
+from training.rundir.models import load_model
+from training.utils.files import write_bytes, write_json
 
 # The papers' names and our layers; pool6 is the mean of the last.
 LAYERS = {"conv3_3": "b5_conv3", "conv4_3": "b7_conv3", "conv5_3": "b8_conv3", "fc7": "b10"}
@@ -50,13 +51,13 @@ def feature_norms(
         an image.
 
     Raises:
-        ValueError: if the network lacks one of the layers or takes clips, and as `read_pictures`.
+        ValueError: if the network lacks one of the layers or takes clips, and as `read_samples`.
     """
     probe = _norms_model(model)
     found = {name: [] for name in (*LAYERS, "pool6")}
-    pictures = read_pictures(dataset, split, count)
-    for picture in track(pictures, "looking at images", console=Console(stderr=True)):
-        norms = probe.predict_on_batch(picture.image[None].astype("float32"))
+    samples = read_samples(dataset, split, count)
+    for sample in track(samples, "looking at images", console=Console(stderr=True)):
+        norms = probe.predict_on_batch(sample.image[None].astype("float32"))
         for name, values in norms.items():
             found[name].append(np.ravel(values))
     return {name: np.concatenate(values) for name, values in found.items()}
@@ -128,7 +129,7 @@ def main(
     scales = {name: np.quantile(values, QUARTILES).tolist() for name, values in norms.items()}
     content = viz.figure_png(viz.plot_feature_scales(scales))
     target = out / "feature_scales.png"
-    write_atomically(target, lambda temporary: temporary.write_bytes(content))
+    write_bytes(target, content)
     about = {"source": str(source), "stage": stage, "dataset": data.name, "split": split}
     about["images"] = len(norms["pool6"])
     rows = {

@@ -24,14 +24,13 @@ import keras
 import numpy as np
 import tyro
 from PIL import Image
-from rich.console import Console
 
 from keras_dpn import Segmenter, models
 from keras_dpn.inference import InferenceSettings, Predictor
 from keras_dpn.inference.tiles import bytes_per_pixel
 from keras_dpn.io.images import read_image
 from training.data.generated.scenes import ScenesDataset
-from training.prediction.images import label_pictures
+from training.prediction.images import predict_images
 
 Precision = Literal["float32", "mixed_bfloat16"]
 NETWORKS = {
@@ -76,7 +75,7 @@ def folder(
             rates["bare network"].append(count / (time.perf_counter() - started))
             out = Path(scratch) / f"out{number}"
             started = time.perf_counter()
-            label_pictures(segmenter, sources, out, console=Console(quiet=True))
+            predict_images(segmenter, sources, out)
             rates["folder"].append(count / (time.perf_counter() - started))
     for name, found in rates.items():
         print(f"{name}: {statistics.median(found):.2f} pictures a second")

@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from training.data.dataset import Dataset
-from training.data.generated.scenes import ScenesDataset, write_folder
+from training.data.generated.scenes import ScenesDataset
+from training.data.generated.writers import write_dataset
 from training.data.pipeline.batches import Augmentation, train_dataset
 from training.data.registry import load_dataset
 from training.data.shards.writer import pack
@@ -58,7 +59,7 @@ def main(data_dir: Path | None = None, voc: bool = False, epochs: int = 5, count
 
 def write_files(out: Path, count: int, size: tuple[int, int], as_jpeg: bool) -> None:
     """Writes generated pictures in the folder layout."""
-    write_folder(ScenesDataset({"train": count}, size), out)
+    write_dataset(ScenesDataset({"train": count}, size), out)
     for path in (out / "images").iterdir() if as_jpeg else ():
         Image.open(path).save(path.with_suffix(".jpg"), quality=90)
         path.unlink()

@@ -20,8 +20,10 @@ from keras_dpn import viz
 from keras_dpn.inference import Predictor, to_labels
 from training.cli import run
 from training.evaluation.evaluator import evaluate
-from training.evaluation.results import run_dataset, write_evaluation
-from training.rundir.paths import load_model, write_atomically
+from training.evaluation.metrics import MetricSettings
+from training.rundir.dataset import run_dataset
+from training.rundir.models import load_model
+from training.utils.files import write_bytes
 
 SHOWN = 5  # consecutive frames in the picture
 
@@ -43,15 +45,15 @@ def main(
     for work_dir in work_dirs:
         model = load_model(work_dir)
         predictor = Predictor(model)
-        found = evaluate(predictor, films, "val", consistency=True, progress=True)
-        write_evaluation(out / f"{work_dir.name}.json", found)
-        scores = found["stages"][0]
-        numbers = scores["miou"], scores["consistency"]["miou"]
+        settings = MetricSettings(consistency=True)
+        evaluation = evaluate(predictor, films, "val", settings, show_progress=True)
+        evaluation.save(out / f"{work_dir.name}.json")
+        numbers = (evaluation.head().value(score) for score in ("miou", "consistency.miou"))
         table.add_row(work_dir.name, model.name, *(f"{100 * x:.2f}" for x in numbers))
         rows[work_dir.name] = label_frames(predictor, films)
     Console().print(table)
     picture = viz.image_png(draw_strip(films, rows))
-    write_atomically(out / "strip.png", lambda path: path.write_bytes(picture))
+    write_bytes(out / "strip.png", picture)
 
 
 def label_frames(predictor: Predictor, films: FilmedPhotographs) -> list[np.ndarray]:

@@ -28,7 +28,7 @@ def main(
 ):
     keras.config.set_dtype_policy(precision)
     model = DPN(num_classes=21, trunk=trunk)
-    unary = model.stage_model("unary")
+    unary = model.head_model("unary")
     image = np.random.default_rng(0).uniform(0, 255, (1, size, size, 3)).astype("float32")
     seconds = {"whole": [], "unary": []}
     for i in range(repeats + 1):

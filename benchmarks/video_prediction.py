@@ -25,7 +25,7 @@ from keras_dpn import Segmenter
 from keras_dpn.io.video import VideoReader, VideoWriter
 from keras_dpn.models import DPN, SpatialTemporalDPN
 from training.data.generated.scenes import ScenesDataset
-from training.prediction.video import label_video
+from training.prediction.video import predict_video
 
 
 def main(
@@ -47,9 +47,9 @@ def main(
     for count in frames:
         with tempfile.TemporaryDirectory() as scratch:
             film = make_film(Path(scratch) / "film.mp4", dataset, count, size)
-            report = label_video(segmenter, film, Path(scratch) / "out", "film")
+            report = predict_video(segmenter, film, Path(scratch) / "out", "film")
             written = VideoReader(Path(scratch) / "out/videos/film.mp4").frame_count
-        seconds, rate = report["seconds"], report["frames_per_second"]
+        seconds, rate = report.seconds, report.frames_per_second
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         table.add_row(str(count), str(written), f"{seconds:.1f}", f"{rate:.1f}", f"{peak:.0f}")
     Console().print(table)

@@ -1,6 +1,6 @@
 """Keras 3 layers, networks and losses for segmentation with Markov random fields."""
 
-__version__ = "0.1.0"
+from keras_dpn.version import __version__
 
 try:
     import keras  # noqa: F401

@@ -28,7 +28,7 @@ class Classes:
     colors: tuple[tuple[int, int, int], ...]
     ignore: int = 255
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         count = len(self.names)
         if not 1 <= count <= 255:
             raise ValueError(f"`names`: expected 1 to 255 classes, received {count}.")

@@ -2,21 +2,45 @@
 
 import functools
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias, overload
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_dpn.layers import MeanFieldCRF
 from keras_dpn.probabilities import softmax
 
+# One array per image.
+Arrays: TypeAlias = list[np.ndarray] | tuple[np.ndarray, ...]
+
+
+@overload
+def refine(
+    image: np.ndarray,
+    probabilities: np.ndarray | None = None,
+    *,
+    unary: np.ndarray | None = None,
+    **settings: Any,
+) -> np.ndarray: ...
+
+
+@overload
+def refine(
+    image: Arrays,
+    probabilities: Arrays | None = None,
+    *,
+    unary: Arrays | None = None,
+    **settings: Any,
+) -> list[np.ndarray]: ...
+
 
 def refine(
-    image: np.ndarray | Sequence[np.ndarray],
-    probabilities: np.ndarray | Sequence[np.ndarray] | None = None,
+    image: np.ndarray | Arrays,
+    probabilities: np.ndarray | Arrays | None = None,
     *,
-    unary: np.ndarray | Sequence[np.ndarray] | None = None,
+    unary: np.ndarray | Arrays | None = None,
     **settings: Any,
 ) -> np.ndarray | list[np.ndarray]:
     """Refine class probabilities along the edges of an image.
@@ -44,13 +68,16 @@ def refine(
     >>> refine(image, probabilities, num_iterations=5).shape
     (4, 6, 2)
     """
-    if (probabilities is None) == (unary is None):
+    to_unary: Callable[[ArrayLike], np.ndarray]
+    if unary is not None and probabilities is None:
+        given, to_unary = unary, unary_from_logits
+    elif probabilities is not None and unary is None:
+        given, to_unary = probabilities, unary_from_probabilities
+    else:
         raise ValueError(
             "Expected exactly one of the arguments `probabilities` and `unary`, received "
             f"{'none' if unary is None else 'both'}."
         )
-    given = probabilities if unary is None else unary
-    to_unary = unary_from_probabilities if unary is None else unary_from_logits
     if not isinstance(image, (list, tuple)):
         return _refine(image, to_unary(given), settings)
     if not isinstance(given, (list, tuple)) or len(given) != len(image):
@@ -63,7 +90,7 @@ def refine(
 
 
 def unary_from_labels(
-    labels: np.ndarray, num_classes: int, certainty: float = 0.7, ignore: int | None = None
+    labels: ArrayLike, num_classes: int, certainty: float = 0.7, ignore: int | None = None
 ) -> np.ndarray:
     """Log-probabilities for a label map that is right with a certainty.
 
@@ -112,7 +139,7 @@ def unary_from_labels(
 
 
 def unary_from_probabilities(
-    probabilities: np.ndarray, scale: float = 1.0, minimum: float = 1e-5
+    probabilities: ArrayLike, scale: float = 1.0, minimum: float = 1e-5
 ) -> np.ndarray:
     """Log-probabilities, if asked for less certain than given.
 
@@ -152,13 +179,13 @@ def unary_from_probabilities(
     return np.log(np.maximum(mixed, minimum))
 
 
-def unary_from_logits(logits: np.ndarray) -> np.ndarray:
+def unary_from_logits(logits: ArrayLike) -> np.ndarray:
     """Log-probabilities of logits (*S, L), float32; ValueError for NaN."""
     logits = np.asarray(logits, "float32")
     if np.isnan(logits).any():
         raise ValueError("Invalid value for argument `unary`: expected numbers, received NaN.")
-    logits = np.clip(logits, -1e30, 1e30)
-    logits = logits - logits.max(axis=-1, keepdims=True)
+    finite: np.ndarray = np.clip(logits, -1e30, 1e30)
+    logits = finite - finite.max(axis=-1, keepdims=True)
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
@@ -171,8 +198,8 @@ def _refine(image: np.ndarray, unary: np.ndarray, settings: dict[str, Any]) -> n
         )
     if np.isnan(image).any():
         raise ValueError("Invalid value for argument `image`: expected numbers, received NaN.")
-    settings = json.dumps(settings, default=lambda value: np.asarray(value).tolist())
-    model = _model(image.ndim, image.shape[-1], unary.shape[-1], settings)
+    serialized = json.dumps(settings, default=lambda value: np.asarray(value).tolist())
+    model = _model(image.ndim, image.shape[-1], unary.shape[-1], serialized)
     logits = model.predict_on_batch([unary[None], image[None]])[0]
     return softmax(logits)
 

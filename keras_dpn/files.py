@@ -1,4 +1,4 @@
-"""Files and directories that appear whole under their name, or not at all."""
+"""Files and directories that appear complete under their name, or not at all."""
 
 import os
 import shutil
@@ -9,44 +9,76 @@ from pathlib import Path
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write a file or a directory to, then rename it.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path next to `path`; rename it to `path` when the block succeeds.
 
-    What was written is on the disk before it has its name: neither an exception nor a power cut
-    leaves half of it. An exception leaves `path` as it was.
+    The bytes are on the disk before the file has its name, so neither an exception nor a power
+    failure leaves a partial file. Missing parent directories are created. Two processes that write
+    the same file don't collide: the last to finish wins.
 
     Args:
-        path: a file, which may exist, or a directory, which may exist empty.
+        path: file to write; an existing one is replaced when the block ends, and left as it was
+            when the block raises.
 
     Yields:
-        A path in the same directory, with the same suffix, that does not exist.
+        Path in the same directory that doesn't exist yet and ends in the name of `path`.
 
     Example:
-
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with written_whole(Path(folder) / "a.txt") as partial:
-    ...         _ = partial.write_text("whole")
+    ...     with atomic_file(Path(folder) / "a.txt") as temporary:
+    ...         _ = temporary.write_text("complete")
     ...     os.listdir(folder)
     ['a.txt']
     """
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    temporary = _temporary_path(path)
     try:
-        yield partial
-        for written in [*partial.rglob("*"), partial] if partial.is_dir() else [partial]:
-            _flush(written)
-        if partial.is_dir() and path.is_dir():
-            path.rmdir()  # an empty one
-        os.replace(partial, path)
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)
     except BaseException:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _flush(path.parent)
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary directory next to `path`; rename it when the block succeeds.
+
+    As `atomic_file`, for a directory and all that it holds.
+
+    Args:
+        path: directory to write; it may exist if it is empty.
+
+    Yields:
+        The temporary directory.
+
+    Raises:
+        FileExistsError: if `path` is a file, or a directory that isn't empty.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"{path}: expected an empty directory, or none.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_path(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for written in [*temporary.rglob("*"), temporary]:
+            _flush(written)
+        if path.is_dir():
+            path.rmdir()  # os.replace doesn't replace a directory on Windows
+        os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _flush(path.parent)
+
+
+def _temporary_path(path: Path) -> Path:
+    # The whole name at the end: Keras looks at suffixes such as ".weights.h5".
+    return path.with_name(f".{uuid.uuid4().hex}.{path.name}")
 
 
 def _flush(path: Path) -> None:

@@ -1,9 +1,11 @@
 """The graph of a functional model: the calls of layers that lead from its inputs to its outputs."""
 
+from collections.abc import Iterable
 from graphlib import TopologicalSorter
+from typing import Any
 
 
-def graph_nodes(outputs):
+def graph_nodes(outputs: Iterable[Any]) -> list[Any]:
     """The calls of layers and operations that lead to tensors, each after those that it needs.
 
     Args:
@@ -28,12 +30,12 @@ def graph_nodes(outputs):
     return list(TopologicalSorter(found).static_order())
 
 
-def _node_of(tensor):
+def _node_of(tensor: Any) -> Any:
     history = tensor._keras_history  # Keras has no public way from a tensor to its layer (3.15.1)
     return history.operation._inbound_nodes[history.node_index]
 
 
-def is_functional(model):
+def is_functional(model: Any) -> bool:
     """Whether a model is a graph from one input to one output, known before it is called."""
     try:
         return len(model.inputs) == len(model.outputs) == 1

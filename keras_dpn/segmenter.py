@@ -1,7 +1,6 @@
 """Segmenter: images and videos in, label maps out, in three lines."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from itertools import tee
 from pathlib import Path
 from typing import Any, Literal
@@ -10,162 +9,13 @@ import keras
 import numpy as np
 
 from keras_dpn.classes import Classes
-from keras_dpn.files import written_whole
+from keras_dpn.inference.images import check_image, resize
 from keras_dpn.inference.loading import load_trained
-from keras_dpn.inference.predictor import Predictor, check_image, resize
+from keras_dpn.inference.predictor import Predictor
 from keras_dpn.inference.settings import InferenceSettings
 from keras_dpn.inference.video import Flow
 from keras_dpn.io import VIDEO_SUFFIXES
-from keras_dpn.probabilities import to_labels
-from keras_dpn.viz import image_png, label_png, overlay
-
-
-class Segmentation:
-    """The labels of one image.
-
-    Attributes:
-        image: the image, uint8 or float (H, W, 3).
-        classes: `Classes`, names and colours of the labels.
-        maps: probabilities (h, w, L) by head, at the size that the network saw.
-        source: the file of the image; None if it came as an array.
-        is_unfamiliar: whether the network is less sure of its labels than of any validation
-            image's, as of an image that looks like nothing it was trained on; None if the
-            network's confidence isn't known.
-    """
-
-    def __init__(
-        self,
-        image: np.ndarray,
-        maps: Mapping[str, np.ndarray],
-        classes: Classes,
-        *,
-        source: Path | None = None,
-        lowest_confidence: float | None = None,
-    ) -> None:
-        self.image = image
-        self.maps = dict(maps)
-        self.classes = classes
-        self.source = source
-        self._lowest_confidence = lowest_confidence
-
-    @cached_property
-    def labels(self) -> np.ndarray:
-        """The most probable class of every pixel, uint8 (H, W)."""
-        return self.head_labels(self._last)
-
-    @cached_property
-    def probabilities(self) -> np.ndarray:
-        """The probability of every class at every pixel, float32 (H, W, L)."""
-        return self.head_probabilities(self._last)
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """The fraction of the pixels by the class's name, the largest first, without zeros."""
-        counts = np.bincount(self.labels.ravel(), minlength=self.classes.num_classes)
-        found = {self.classes.names[i]: counts[i] / self.labels.size for i in np.argsort(-counts)}
-        return {name: float(share) for name, share in found.items() if share}
-
-    @cached_property
-    def confidence(self) -> float:
-        """The mean, over the pixels, of the most probable class's probability, 0 to 1."""
-        return float(self.maps[self._last].max(axis=-1).mean())
-
-    @property
-    def is_unfamiliar(self) -> bool | None:
-        """Whether the network is less sure of this image than of any validation image."""
-        if self._lowest_confidence is None:
-            return None
-        return self.confidence < self._lowest_confidence
-
-    def head_probabilities(self, head: str) -> np.ndarray:
-        """Return the probabilities at one of the heads, float32 (H, W, L).
-
-        Args:
-            head: a key of `maps`.
-
-        Raises:
-            KeyError: for another name.
-        """
-        return resize(self.maps[head], *self.image.shape[:2])
-
-    def head_labels(self, head: str) -> np.ndarray:
-        """Return the labels at one of the heads, uint8 (H, W).
-
-        Args:
-            head: a key of `maps`.
-
-        Raises:
-            KeyError: for another name.
-        """
-        maps, size = self.maps[head], self.image.shape[:2]
-        if maps.shape[:2] == size:
-            return to_labels(maps)
-        best, labels = np.zeros(size, "float32"), np.zeros(size, "uint8")
-        for index in range(maps.shape[-1]):  # at once they take a hundred times an image's bytes
-            probability = resize(maps[..., index : index + 1], *size)[..., 0]
-            higher = probability > best
-            best[higher], labels[higher] = probability[higher], index
-        return labels
-
-    def head_confidences(self, head: str) -> np.ndarray:
-        """Return the most probable class's probability at one of the heads, float32 (H, W).
-
-        Args:
-            head: a key of `maps`.
-
-        Raises:
-            KeyError: for another name.
-        """
-        highest = self.maps[head].max(axis=-1, keepdims=True)
-        return resize(highest, *self.image.shape[:2])[..., 0]
-
-    def overlay(self, alpha: float = 0.5) -> np.ndarray:
-        """Return the image with the labels' colours over it, uint8 (H, W, 3).
-
-        Args:
-            alpha: weight of the colours, 0 to 1.
-        """
-        return overlay(self.image, self.labels, self.classes.colors, self.classes.ignore, alpha)
-
-    def save(self, path: str | Path, what: Literal["labels", "overlay"] = "labels") -> None:
-        """Write the labels, or the image with their colours over it, as a PNG file.
-
-        Args:
-            path: NAME.png. The file of the image itself is never overwritten.
-            what: "labels", a palette PNG whose values are the labels and which viewers show in
-                the classes' colours; or "overlay".
-
-        Raises:
-            ValueError: for another suffix or value, and for the image's own file.
-            OSError: if the file can't be written.
-        """
-        path = Path(path)
-        if path.suffix.lower() != ".png":
-            raise ValueError(
-                f"{path}: expected a name that ends in .png, which keeps every label as it is."
-            )
-        if what not in ("labels", "overlay"):
-            raise ValueError(
-                "Invalid value for argument `what`: expected 'labels' or 'overlay', received "
-                f"{what!r}."
-            )
-        if self.source is not None and path.resolve() == self.source.resolve():
-            raise ValueError(f"{path}: the result would overwrite the image. Give another name.")
-        if what == "labels":
-            content = label_png(self.labels, self.classes.colors, self.classes.ignore)
-        else:
-            content = image_png(self.overlay())
-        with written_whole(path) as partial:
-            partial.write_bytes(content)
-
-    @property
-    def _last(self) -> str:
-        return next(reversed(self.maps))
-
-    def __repr__(self) -> str:
-        height, width = self.image.shape[:2]
-        found = ", ".join(f"{name} {share:.0%}" for name, share in list(self.shares.items())[:5])
-        return f"<Segmentation {width}x{height}: {found}>"
+from keras_dpn.segmentation import Segmentation
 
 
 class Segmenter:

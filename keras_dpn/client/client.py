@@ -1,75 +1,37 @@
-"""Pictures in, labels and pictures of them out, from a server somewhere."""
+"""Client: the labels of images, clips and videos from a served model."""
 
 import collections
 import dataclasses
 import itertools
 import os
 import random
-import struct
 import time
 import urllib.parse
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from keras_dpn.client.answers import OUTPUTS, OUTPUTS_OF_CLIPS, Answer, Output, answer_of
 from keras_dpn.client.errors import ServingError
-from keras_dpn.client.transports import Grpc, Question, Rest, Row, Transport
+from keras_dpn.client.inputs import Image, check, checked_clip, encoded
+from keras_dpn.client.transports import Grpc, Question, Rest, Transport
 from keras_dpn.client.video import Clip, Flow, clips
+from keras_dpn.deprecation import renamed_argument
 
-Picture = str | os.PathLike[str] | bytes | np.ndarray
-Output = Literal["labels", "probabilities", "overlay", "label_png", "classes", "stages"]
-# The outputs of a signature that hold each of these.
-OUTPUTS: dict[str, tuple[str, ...]] = {
-    "labels": ("labels",),
-    "probabilities": ("probabilities",),
-    "overlay": ("overlay_bytes",),
-    "label_png": ("label_png_bytes",),
-    "classes": ("class_names", "class_colors"),
-    "stages": ("stage_labels", "stage_confidences"),
-}
-OUTPUTS_OF_CLIPS = ("labels", "probabilities", "stages")
 REPEATABLE = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What a model says of a picture or a clip; None what was not asked for.
-
-    Attributes:
-        labels: uint8 (H, W), of a clip those of its middle frame; or (T, H, W), if the network
-            labels all frames.
-        probabilities: float32 (H, W, L), or (T, H, W, L).
-        overlay: a PNG file: half picture, half its labels' colours.
-        label_png: a PNG file whose values are the labels, shown in the classes' colours.
-        class_names: L names.
-        class_colors: uint8 (L, 3), red, green, blue.
-        stage_labels: uint8 (S, H, W), or (S, T, H, W), the labels after each of the network's
-            stages; `model.json` has their names.
-        stage_confidences: uint8, of the same shape, the probabilities of these labels in percent.
-    """
-
-    labels: np.ndarray | None = None
-    probabilities: np.ndarray | None = None
-    overlay: bytes | None = None
-    label_png: bytes | None = None
-    class_names: tuple[str, ...] | None = None
-    class_colors: np.ndarray | None = None
-    stage_labels: np.ndarray | None = None
-    stage_confidences: np.ndarray | None = None
-
-
 class Client:
-    """Asks a served model for the labels of pictures, clips and videos.
+    """Ask a served model for the labels of images, clips and videos.
 
     Requests that find no server, or one too busy, are repeated after 0.1 s, 0.2 s, 0.4 s and so on
     up to 5 s, each less a random part, so that many clients don't come back at once. Answering a
-    picture changes nothing on the server, so one that timed out is repeated too. What the server
+    image changes nothing on the server, so one that timed out is repeated too. What the server
     refuses is not. Threads may share a client.
 
     Args:
@@ -80,7 +42,7 @@ class Client:
         outputs: what answers shall hold: "labels", "probabilities", "overlay", "label_png",
             "classes", "stages". All but the first only if the model was exported with them.
         timeout: seconds that one attempt may take.
-        deadline: seconds that a picture may take, with all attempts and the waits between.
+        deadline: seconds that an image may take, with all attempts and the waits between.
         attempts: the most there are.
         certificate: over TLS, a PEM file of the certificates to trust instead of those that are
             installed: a server's own, or its issuer's.
@@ -105,21 +67,22 @@ class Client:
         deadline: float = 120.0,
         attempts: int = 5,
         certificate: str | os.PathLike[str] | None = None,
-    ):
-        for name in outputs:
-            _check(name in OUTPUTS, "outputs", f"some of {list(OUTPUTS)}", outputs)
+    ) -> None:
+        for output in outputs:
+            check(output in OUTPUTS, "outputs", f"some of {list(OUTPUTS)}", outputs)
         for name, value in (("timeout", timeout), ("deadline", deadline)):
-            _check(value > 0, name, "seconds above 0", value)
-        _check(attempts >= 1, "attempts", "an integer of at least 1", attempts)
+            check(value > 0, name, "seconds above 0", value)
+        check(attempts >= 1, "attempts", "an integer of at least 1", attempts)
         self.outputs = tuple(outputs)
         self.timeout, self.deadline, self.attempts = timeout, deadline, attempts
         self._transport = _transport(address, model, version, certificate)
 
-    def predict(self, picture: Picture) -> Answer:
-        """Asks for one picture.
+    @renamed_argument("picture", "image")
+    def predict(self, image: Image) -> Answer:
+        """Ask for the labels of one image.
 
         Args:
-            picture: the path of a JPEG, PNG, GIF or BMP file; the bytes of one; or uint8 RGB
+            image: the path of a JPEG, PNG, GIF or BMP file; the bytes of one; or uint8 RGB
                 (H, W, 3).
 
         Raises:
@@ -128,23 +91,24 @@ class Client:
             ServingError: the server can't be reached in time, or refuses. The message begins with
                 the file's name.
         """
-        name, data = _encoded(picture)
-        # `sizes` always: a server that joins requests pads them to the largest picture.
+        name, data = encoded(image)
+        # `sizes` always: a server that joins requests pads them to the largest image.
         asked = ["sizes", *(x for output in self.outputs for x in OUTPUTS[output])]
         return self._asked(name, Question("serving_default", {"image_bytes": data}, asked))
 
+    @renamed_argument("pictures", "images")
     def predict_many(
-        self, pictures: Iterable[Picture], parallel: int = 4
+        self, images: Iterable[Image], parallel: int = 4
     ) -> Iterator[Answer | Exception]:
-        """Asks for many pictures, a few at a time.
+        """Ask for the labels of many images, a few at a time.
 
         Args:
-            pictures: as for `predict`. They are taken, and read, as answers are fetched.
+            images: as for `predict`. They are taken, and read, as answers are fetched.
             parallel: the most requests under way at once.
 
         Yields:
-            For each picture, in the order given, its answer or the exception that `predict` would
-            have raised: one bad picture doesn't stop the others.
+            For each image, in the order given, its answer or the exception that `predict` would
+            have raised: one bad image doesn't stop the others.
 
         Raises:
             ValueError: for a `parallel` below 1.
@@ -153,8 +117,8 @@ class Client:
             >>> for path, found in zip(paths, client.predict_many(paths)):  # doctest: +SKIP
             ...     print(path, found if isinstance(found, Exception) else found.labels.shape)
         """
-        _check(parallel >= 1, "parallel", "an integer of at least 1", parallel)
-        return self._answers(self.predict, iter(pictures), parallel)
+        check(parallel >= 1, "parallel", "an integer of at least 1", parallel)
+        return self._answers(self.predict, iter(images), parallel)
 
     def predict_clip(
         self,
@@ -162,7 +126,7 @@ class Client:
         forward_flow: np.ndarray | None = None,
         backward_flow: np.ndarray | None = None,
     ) -> Answer:
-        """Asks a `keras_dpn.models.SpatialTemporalDPN` for one clip.
+        """Ask a `keras_dpn.models.SpatialTemporalDPN` for one clip.
 
         Args:
             frames: uint8 RGB (T, H, W, 3); T is odd for a network that labels the middle one.
@@ -193,7 +157,7 @@ class Client:
         flow: Flow | None = None,
         parallel: int = 4,
     ) -> Iterator[Answer | Exception]:
-        """Asks a `keras_dpn.models.SpatialTemporalDPN` for each frame of a video.
+        """Ask a `keras_dpn.models.SpatialTemporalDPN` for each frame of a video.
 
         Each is sent with the frames around it. Beyond the video's ends lie copies of its first and
         last frame.
@@ -222,12 +186,12 @@ class Client:
             >>> for answer in client.predict_video(frames, flow=flow):  # doctest: +SKIP
             ...     print(answer.labels.shape)
         """
-        _check(parallel >= 1, "parallel", "an integer of at least 1", parallel)
-        _check(length >= 1 and length % 2 == 1, "length", "an odd integer", length)
+        check(parallel >= 1, "parallel", "an integer of at least 1", parallel)
+        check(length >= 1 and length % 2 == 1, "length", "an odd integer", length)
         return self._answers(self._predict_middle, clips(frames, length, flow), parallel)
 
     def versions(self) -> dict[int, str]:
-        """The state of each version of the model on the server.
+        """Return the state of each version of the model on the server.
 
         "AVAILABLE" is one that answers.
 
@@ -237,7 +201,7 @@ class Client:
         return self._repeated("versions", self._transport.versions)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -270,8 +234,8 @@ class Client:
 
     def _predict_clip(self, inputs: Clip) -> Answer:
         asked = [x for name in OUTPUTS_OF_CLIPS if name in self.outputs for x in OUTPUTS[name]]
-        _check(bool(asked), "outputs", f"one of {list(OUTPUTS_OF_CLIPS)} for clips", self.outputs)
-        inputs = _checked_clip(inputs)
+        check(bool(asked), "outputs", f"one of {list(OUTPUTS_OF_CLIPS)} for clips", self.outputs)
+        inputs = checked_clip(inputs)
         signature = "clip" if len(inputs) == 1 else "clip_with_flow"
         name = f"a clip of shape {inputs['frames'].shape}"
         return self._asked(name, Question(signature, inputs, asked))
@@ -290,7 +254,7 @@ class Client:
 
     def _asked(self, name: str, question: Question) -> Answer:
         def ask(seconds: float) -> Answer:
-            return _answer(self._transport.predict(question, seconds))
+            return answer_of(self._transport.predict(question, seconds))
 
         return self._repeated(name, ask)
 
@@ -320,80 +284,12 @@ def _transport(
 ) -> Transport:
     parts = urllib.parse.urlsplit(address)
     known = parts.scheme in ("http", "https", "grpc", "grpcs") and bool(parts.netloc)
-    _check(known, "address", "http(s)://host:port or grpc(s)://host:port", address)
-    _check(bool(model), "model", "the model's name on the server", model)
+    check(known, "address", "http(s)://host:port or grpc(s)://host:port", address)
+    check(bool(model), "model", "the model's name on the server", model)
     secure = parts.scheme in ("https", "grpcs")
     usable = certificate is None or secure
-    _check(usable, "certificate", "None but with grpcs and https", certificate)
+    check(usable, "certificate", "None but with grpcs and https", certificate)
     trusted = None if certificate is None else Path(certificate)
     if parts.scheme.startswith("grpc"):
         return Grpc(parts.netloc, model, version, secure, trusted)
     return Rest(address, model, version, trusted)
-
-
-def _answer(row: Row) -> Answer:
-    """A transport's row as an answer, a picture's maps without what lies beyond it."""
-    maps = {name: row[name] for name in ("labels", "probabilities") if name in row}
-    stages = {name: row[name] for name in OUTPUTS["stages"] if name in row}
-    if "sizes" in row:
-        height, width = row["sizes"]
-        maps = {name: x[:height, :width] for name, x in maps.items()}
-        stages = {name: x[:, :height, :width] for name, x in stages.items()}
-    return Answer(
-        **maps,
-        **stages,
-        overlay=row.get("overlay_bytes"),
-        label_png=row.get("label_png_bytes"),
-        class_names=tuple(row["class_names"]) if "class_names" in row else None,
-        class_colors=row.get("class_colors"),
-    )
-
-
-def _encoded(picture: Picture) -> tuple[str, bytes]:
-    """A picture's name for messages, and the bytes of its file."""
-    if isinstance(picture, bytes):
-        return f"a picture of {len(picture)} bytes", picture
-    if isinstance(picture, (str, os.PathLike)):
-        return str(picture), Path(picture).read_bytes()
-    array = np.asarray(picture)
-    fits = array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 3 and array.size > 0
-    kind = f"an array of shape {array.shape} and type {array.dtype}"
-    _check(bool(fits), "picture", "a path, bytes, or an array of shape (H, W, 3) and uint8", kind)
-    return kind, _png(array)
-
-
-def _checked_clip(inputs: Clip) -> Clip:
-    """A clip's arrays, flow as float32."""
-    frames = np.asarray(inputs["frames"])
-    fits = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3 and frames.size
-    received = f"an array of shape {frames.shape} and type {frames.dtype}"
-    _check(bool(fits), "frames", "an array of shape (T, H, W, 3) and uint8", received)
-    _check(len(inputs) in (1, 3), "backward_flow", "both flows or none", "one of them")
-    shape = (len(frames) - 1, *frames.shape[1:3], 2)
-    flows = {name: np.asarray(x, "float32") for name, x in inputs.items() if name != "frames"}
-    for name, flow in flows.items():
-        _check(flow.shape == shape, name, f"an array of shape {shape}", f"one of {flow.shape}")
-    return {"frames": frames, **flows}
-
-
-def _png(image: np.ndarray) -> bytes:
-    """uint8 RGB (H, W, 3) as a PNG file, without Pillow."""
-    height, width, _ = image.shape
-    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each row begins with its filter, 0: none
-    rows[:, 1:] = image.reshape(height, -1)
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + checksum
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(rows, level=1)
-    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
-def _check(fits: bool, name: str, expected: str, received: Any) -> None:
-    if not fits:
-        raise ValueError(
-            f"Invalid value for argument `{name}`: expected {expected}, received {received}."
-        )

@@ -6,12 +6,12 @@ class ServingError(Exception):
 
     Attributes:
         status: gRPC's name for what happened, over REST too. Among them: "INVALID_ARGUMENT", the
-            picture can't be answered; "NOT_FOUND", no such model or version; "UNAVAILABLE" and
+            image can't be answered; "NOT_FOUND", no such model or version; "UNAVAILABLE" and
             "DEADLINE_EXCEEDED", the same request may succeed later; "UNKNOWN", what came isn't an
             answer of TensorFlow Serving.
     """
 
-    def __init__(self, message: str, status: str):
+    def __init__(self, message: str, status: str) -> None:
         super().__init__(message, status)
         self.status = status
 

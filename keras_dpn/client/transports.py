@@ -54,14 +54,14 @@ _CHANNEL_OPTIONS = (
 # What TensorFlow's messages say of the graph: {{function_node f}}, [[{{node x}}]], [Op:f].
 _TRACE = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*?\]", re.DOTALL)
 
-# Of one picture or clip: arrays without the batch's axis, bytes for names that end in "_bytes", and
+# Of one image or clip: arrays without the batch's axis, bytes for names that end in "_bytes", and
 # the classes' names.
 Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """What a signature is asked of one picture or clip.
+    """What a signature is asked of one image or clip.
 
     Attributes:
         signature: its name.
@@ -99,7 +99,7 @@ class Rest:
 
     def __init__(
         self, address: str, model: str, version: int | str | None, certificate: Path | None
-    ):
+    ) -> None:
         self._model = f"{address.rstrip('/')}/v1/models/{model}"
         self._predict = f"{self._model}{_version_path(version)}:predict"
         trusted = None if certificate is None else str(certificate)
@@ -160,7 +160,7 @@ class Grpc:
         version: int | str | None,
         secure: bool,
         certificate: Path | None,
-    ):
+    ) -> None:
         if secure:
             trusted = None if certificate is None else certificate.read_bytes()
             credentials = grpc.ssl_channel_credentials(trusted)
@@ -193,14 +193,14 @@ class Grpc:
     def close(self) -> None:
         self._channel.close()
 
-    def _method(self, name: str, answer: Any) -> Callable:
+    def _method(self, name: str, answer: Any) -> Callable[..., Any]:
         return self._channel.unary_unary(
             f"/tensorflow.serving.{name}",
             request_serializer=lambda request: request.SerializeToString(),
             response_deserializer=answer.FromString,
         )
 
-    def _call(self, method: Callable, request: Any, timeout: float) -> Any:
+    def _call(self, method: Callable[..., Any], request: Any, timeout: float) -> Any:
         try:
             return method(request, timeout=timeout)
         except grpc.RpcError as error:

@@ -11,7 +11,7 @@ Flow = Callable[[np.ndarray, np.ndarray], np.ndarray]
 # Inputs of a signature without the batch's axis, by name.
 Clip = dict[str, np.ndarray]
 # Pixels; leads out of every image: what has no neighbour in the next frame.
-NO_LINK = 1e6
+INVALID_FLOW = 1e6
 
 
 def clips(frames: Iterable[np.ndarray], length: int, flow: Flow | None) -> Iterator[Clip]:
@@ -56,7 +56,7 @@ def _links(first: np.ndarray, second: np.ndarray, flow: Flow | None) -> tuple[np
     """Flow forth and back."""
     shape = (*first.shape[:2], 2)
     if flow is None:
-        return (np.full(shape, NO_LINK, "float32"),) * 2
+        return (np.full(shape, INVALID_FLOW, "float32"),) * 2
     found = tuple(np.asarray(flow(*pair), "float32") for pair in ((first, second), (second, first)))
     for each in found:
         _check_same("flow", "a flow", each, shape)

@@ -1,24 +1,25 @@
 """Single files for devices and other runtimes: LiteRT (.tflite) and ONNX (.onnx)."""
 
-import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from keras_dpn.export.saved_model import check_backend, check_model, standardize_image_size
-from keras_dpn.models import SpatialTemporalDPN
+from keras_dpn.export.arguments import check_backend, check_model, standardize_image_size
+from keras_dpn.files import atomic_file
+from keras_dpn.models import traits
 from keras_dpn.ops.checks import check_one_of
+from keras_dpn.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 QUANTIZATIONS = ("float16", "dynamic", "int8")
 OPSET = 18
-# What stays in float32 beside 8-bit convolutions and pools: at 8 bits the distances of colours and
+# What stays in float32 next to 8-bit convolutions and pools: at 8 bits the distances of colours and
 # the logarithms of probabilities lose a third of the mean IoU.
 _FLOAT_OPERATIONS = [
     *(
@@ -47,7 +48,7 @@ def export_litert(
     representative: Iterable[np.ndarray | Mapping[str, np.ndarray]] | None = None,
     image_size: tuple[int, int] | None = None,
 ) -> Path:
-    """Writes a model as a LiteRT file for phones and small computers.
+    """Write a model as a LiteRT file for phones and small computers.
 
     It takes `image`, uint8 RGB (1, H, W, 3), and gives `labels`, uint8 (1, H, W), and
     `probabilities`, float32 (1, H, W, L). Only LiteRT's built-in operations are used: no TensorFlow
@@ -55,7 +56,7 @@ def export_litert(
 
     The file of a `models.SpatialTemporalDPN` takes `frames`, (1, T, H, W, 3), and `forward_flow`
     and `backward_flow`, float32 (1, T-1, H, W, 2), if it links by them. T is the network's own
-    number of frames; any, one for a single picture, if it doesn't link by flow and no `image_size`
+    number of frames; any, one for a single image, if it doesn't link by flow and no `image_size`
     is given. `labels` and `probabilities` are (1, H, W, ...), or (1, T, H, W, ...) of all frames.
 
     Args:
@@ -65,9 +66,9 @@ def export_litert(
         quantization: None, float32; "float16", weights of half the size; "dynamic", weights of 8
             bits, features as they come; "int8", features of 8 bits too, whose ranges are measured
             on `representative`. Operations without an 8-bit form stay in float32.
-        representative: pictures as the device will see them, uint8 (H, W, 3); a hundred do. Of
+        representative: images as the device will see them, uint8 (H, W, 3); a hundred do. Of
             clips the frames (T, H, W, 3), or a dictionary of these and the flows.
-        image_size: height and width of the pictures; any if not given.
+        image_size: height and width of the images; any if not given.
 
     Returns:
         The path.
@@ -85,7 +86,7 @@ def export_litert(
         check_one_of("quantization", quantization, QUANTIZATIONS)
     if (quantization == "int8") != (representative is not None):
         raise ValueError(
-            "Invalid value for argument `representative`: expected pictures with "
+            "Invalid value for argument `representative`: expected images with "
             f"quantization='int8', and None without, received {type(representative).__name__} with "
             f"quantization={quantization!r}."
         )
@@ -99,7 +100,7 @@ def export_litert(
         converter.optimizations = [] if quantization is None else [tf.lite.Optimize.DEFAULT]
         if quantization == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        if quantization == "int8":
+        if representative is not None:  # of int8
             converter.representative_dataset = lambda: map(_batch_of_one, representative)
         try:
             content = _convert(converter)
@@ -109,13 +110,15 @@ def export_litert(
     return _write(path, content)
 
 
-def _batch_of_one(example):
+def _batch_of_one(
+    example: np.ndarray | Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray] | list[np.ndarray]:
     if isinstance(example, Mapping):
         return {name: x[None] for name, x in example.items()}
     return [example[None]]
 
 
-def _convert(converter) -> bytes:
+def _convert(converter: Any) -> bytes:
     if converter.representative_dataset is None:
         return converter.convert()
     options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=_FLOAT_OPERATIONS)
@@ -130,7 +133,7 @@ def _convert(converter) -> bytes:
 def export_onnx(
     model: keras.Model, path: str | Path, *, image_size: tuple[int, int] | None = None
 ) -> Path:
-    """Writes a model as an ONNX file, for ONNX Runtime and what else reads it. Needs tf2onnx.
+    """Write a model as an ONNX file, for ONNX Runtime and other readers. Needs tf2onnx.
 
     Inputs and outputs as in `export_litert`, for batches of any size.
 
@@ -175,7 +178,7 @@ def export_onnx(
     return _write(path, found.SerializeToString())
 
 
-def _checked_path(model, path, suffix, name) -> Path:
+def _checked_path(model: keras.Model, path: str | Path, suffix: str, name: str) -> Path:
     check_backend(name)
     check_model(model)
     path = Path(path)
@@ -187,20 +190,25 @@ def _checked_path(model, path, suffix, name) -> Path:
     return path
 
 
-def _function(model, image_size, batch):
+def _function(model: keras.Model, image_size: tuple[int, int] | None, batch: int | None) -> Any:
     """The model as a function from named uint8 tensors to labels and probabilities.
 
     Of images of any size where `image_size` is None, whatever the model was built for.
     """
     size = image_size or (None, None)
-    is_video = isinstance(model, SpatialTemporalDPN)
-    time = _time(model, size) if is_video else ()
-    specs = [tf.TensorSpec((batch, *time, *size, 3), "uint8", "frames" if is_video else "image")]
-    if is_video and model.linking == "flow":
-        shape = (batch, model.frames - 1, *size, 2)
+    clip_frames, needs_flow = traits(model).clip_frames, traits(model).needs_flow
+    name: str = "image"
+    time: tuple[int | None, ...] = ()
+    if clip_frames is not None:
+        # LiteRT fails on the empty flow of a single frame.
+        is_any = not needs_flow and size == (None, None)
+        name, time = "frames", (None if is_any else clip_frames,)
+    specs = [tf.TensorSpec((batch, *time, *size, 3), "uint8", name)]
+    if needs_flow and clip_frames is not None:
+        shape = (batch, clip_frames - 1, *size, 2)
         specs += [tf.TensorSpec(shape, name=name) for name in ("forward_flow", "backward_flow")]
 
-    def call(*inputs):
+    def call(*inputs: Tensor) -> dict[str, Tensor]:
         names = [spec.name for spec in specs]
         given = inputs[0] if len(inputs) == 1 else dict(zip(names, inputs, strict=True))
         logits = tf.cast(model(given, training=False), "float32")
@@ -210,12 +218,7 @@ def _function(model, image_size, batch):
     return tf.function(call, input_signature=specs, autograph=False)
 
 
-def _time(model, size):
-    """The frames of a clip: any number, but LiteRT dies of the empty flow of a single one."""
-    return (model.frames,) if model.linking == "flow" or size != (None, None) else (None,)
-
-
-def _reason(error) -> str:
+def _reason(error: Exception) -> str:
     """The lines of a converter's message that name operations, or its last one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if "ops:" in line.lower() or "not supported" in line.lower()]
@@ -223,11 +226,6 @@ def _reason(error) -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path

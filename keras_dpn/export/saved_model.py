@@ -1,21 +1,30 @@
-"""Writes a model as a SavedModel: bytes, arrays or clips in, labels and pictures of them out."""
+"""Write a model as a SavedModel: bytes, arrays or clips in, label maps and PNGs out."""
 
 import importlib.metadata
 import json
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 
-from keras_dpn import inference, models
-from keras_dpn.export.signatures import IGNORE, OUTPUTS, signatures
+from keras_dpn.export.arguments import (
+    check_backend,
+    check_model,
+    frame_shape,
+    in_half_precision,
+    standardize_classes,
+    standardize_image_size,
+    standardize_outputs,
+)
+from keras_dpn.export.signatures import signatures
 from keras_dpn.export.warmup import warmup_requests, write_warmup
-from keras_dpn.models.staged import StagedModel
-from keras_dpn.ops.checks import check_one_of, check_positive_int
+from keras_dpn.files import atomic_directory
+from keras_dpn.models import traits
+from keras_dpn.ops.checks import check_positive_int
 
 MAX_PIXELS = 2048 * 2048
 
@@ -35,7 +44,7 @@ def export(
     jit_compile: bool = False,
     warmup: tuple[int, int] | None = (256, 256),
 ) -> Path:
-    """Writes `<directory>/<version>/` as TensorFlow Serving reads it.
+    """Write `<directory>/<version>/` as TensorFlow Serving reads it.
 
     The version appears under its number only when it is complete, so that a server that watches
     `directory` never loads half of one; a failure leaves nothing. Neither Keras nor this library
@@ -45,17 +54,17 @@ def export(
       files. Grey, palette and CMYK become RGB, 16 bits a channel 8; PNGs with an alpha channel lie
       on black; a rotation in EXIF is not applied.
     * `image` takes `image`, uint8 RGB (B, H, W, 3).
-    * of a `models.SpatialTemporalDPN` these two take each picture for a clip of one frame, and
+    * of a `models.SpatialTemporalDPN` these two take each image for a clip of one frame, and
       `clip` takes `frames`, uint8 RGB (B, T, H, W, 3) for any T, odd if the model labels the middle
       one; a network that links its frames by optical flow takes pixels at the same place for
       neighbours there, as if nothing moved. `clip_with_flow` takes the flow too: `forward_flow` and
       `backward_flow`, float32 (B, T-1, H, W, 2), as the model does.
 
     They give `labels`, uint8 (B, H, W), or (B, T, H, W) for a model that labels all frames; and
-    for pictures `sizes`, int32 (B, 2), height and width of each. Pictures of several sizes may come
+    for images `sizes`, int32 (B, 2), height and width of each. Images of several sizes may come
     in one batch: each gets the answer that it gets alone, `labels` has the size of the tallest and
-    the widest, and lies at 255 below and to the right of smaller pictures. What can't be answered,
-    bytes that are no picture, too many pixels, an even number of frames, is INVALID_ARGUMENT, in
+    the widest, and lies at 255 below and to the right of smaller images. What can't be answered,
+    bytes that are no image, too many pixels, an even number of frames, is INVALID_ARGUMENT, in
     memory that `max_pixels` bounds.
 
     Args:
@@ -65,28 +74,28 @@ def export(
         version: the number; one more than the highest there if not given.
         keep: how many older versions stay, the newest of them; all if not given. The others are
             removed when the new version is there.
-        description: what `model.json` in the version's directory shall hold beside the name, the
+        description: what `model.json` in the version's directory shall hold next to the name, the
             signatures and the other arguments here: scores, the recipe. Values as JSON has them.
         classes: "names", L strings; "colors", L times (red, green, blue), 0-255; and "ignore", the
             ignore label, 255 if not given. For `model.json` and some of the outputs.
-        outputs: what pictures' answers hold, beside `sizes`: "labels", always; "probabilities",
-            float32 (B, H, W, L); "overlay", `overlay_bytes`, PNGs (B,) of the picture under its
+        outputs: what images' answers hold, next to `sizes`: "labels", always; "probabilities",
+            float32 (B, H, W, L); "overlay", `overlay_bytes`, PNGs (B,) of the image under its
             labels' colours; "label_png", `label_png_bytes`, PNGs (B,) whose values are the labels,
             with the classes' colours as palette if these are given; "classes", `class_names`,
             strings (B, L), and `class_colors`, uint8 (B, L, 3); "stages", of a network of
-            `keras_dpn.models`: `stage_labels`, uint8 (B, S, H, W), labels after each of its S
-            `stage_names`, and `stage_confidences`, uint8 (B, S, H, W), their probabilities in
+            `keras_dpn.models`: `stage_labels`, uint8 (B, S, H, W), labels at each of its S
+            `head_names`, and `stage_confidences`, uint8 (B, S, H, W), their probabilities in
             percent. Answers to clips hold the first two and the last.
-        image_size: what the model sees of a picture. None: the picture as it is. n: one whose
-            longer side is above n pixels is shrunk to that. `(height, width)`: each is resized to
-            this, and the graph has this fixed size. Probabilities are resized back. A model that
+        image_size: what the model sees of an image. None: the image as it is. n: one whose
+            longer side is above n pixels is downsampled to that. `(height, width)`: each is resized
+            to this, and the graph has this fixed size. Probabilities are resized back. A model that
             was built for one size has that.
-        max_pixels: the most that a picture may have. The answer to a batch may have 16 times as
+        max_pixels: the most that an image may have. The answer to a batch may have 16 times as
             many.
         precision: "float16" or "bfloat16": the model's weights and features are of this type, as
-            far as its layers allow. A network of `keras_dpn.models`, not of another kind.
-        jit_compile: whether XLA compiles the model, anew for each size that comes.
-        warmup: height and width of the pictures in the requests that TensorFlow Serving runs before
+            far as its layers allow. A network of `keras_dpn.models`, not of another library.
+        jit_compile: whether XLA compiles the model, again for each new size.
+        warmup: height and width of the images in the requests that TensorFlow Serving runs before
             it calls the version ready, less where `max_pixels` asks for it; None for no such
             requests.
 
@@ -109,19 +118,19 @@ def export(
     check_positive_int("max_pixels", max_pixels)
     if keep is not None:
         check_positive_int("keep", keep, minimum=0)
-    classes = _standardize_classes(classes, model.output_shape[-1])
-    outputs = _standardize_outputs(outputs, classes, model)
+    classes = standardize_classes(classes, model.output_shape[-1])
+    outputs = standardize_outputs(outputs, classes, model)
     image_size = standardize_image_size(model, image_size)
-    frames = getattr(model, "frames", 1)
+    frames = traits(model).clip_frames or 1
     directory = Path(directory)
     if version is not None and (directory / str(version)).exists():
         raise ValueError(f"{directory / str(version)} exists. Choose another `version`.")
     facts = {
         "name": model.name,
-        "input_shape": _frame_shape(model),
+        "input_shape": frame_shape(model),
         "output_shape": model.output_shape[1:],
         "classes": classes,
-        "stages": model.stage_names if "stages" in outputs else None,
+        "stages": model.head_names if "stages" in outputs else None,
         "frames": frames,
         "image_size": image_size,
         "max_pixels": max_pixels,
@@ -142,10 +151,9 @@ def export(
         jit_compile=jit_compile,
     )
     directory.mkdir(parents=True, exist_ok=True)
-    # TensorFlow Serving passes over names that aren't numbers. A directory made by mkdtemp can be
-    # read by its owner alone, hence one more inside it.
-    with tempfile.TemporaryDirectory(prefix=".exporting-", dir=directory) as temporary:
-        written = Path(temporary) / "model"
+    target = directory / str(_next_version(directory) if version is None else version)
+    # TensorFlow Serving ignores names that aren't numbers, such as that of a temporary directory.
+    with atomic_directory(target) as written:
         facts["signatures"] = _write_saved_model(served, written)
         (written / "model.json").write_text(_to_json(facts))
         if warmup is not None:
@@ -154,128 +162,12 @@ def export(
             size = [min(side, math.isqrt(max_pixels)) for side in warmup]
             requests = warmup_requests(specs, size, frames)
             write_warmup(written, directory.name, requests)
-        target = directory / str(_next_version(directory) if version is None else version)
-        written.rename(target)
     if keep is not None:
         _remove_old_versions(target, keep)
     return target
 
 
-def check_backend(name):
-    """Raise ValueError unless Keras runs on TensorFlow."""
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            f"`{name}` expected Keras's TensorFlow backend, received "
-            f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow and load the model there: "
-            "its .keras file is the same on every backend."
-        )
-
-
-def check_model(model):
-    """Raise ValueError unless a model maps images, or clips, to logits of 1 to 256 classes."""
-    inputs, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
-    shapes = f"received {inputs} to {outputs}."
-    takes_images = _has_rank_4(inputs) and inputs[-1] == 3 and _has_rank_4(outputs)
-    if not (takes_images or isinstance(model, models.SpatialTemporalDPN)):
-        raise ValueError(
-            "Invalid value for argument `model`: expected one from images (B, H, W, 3) to logits "
-            f"(B, H, W, L), or a SpatialTemporalDPN, {shapes}"
-        )
-    if not 1 <= outputs[-1] <= 256:
-        raise ValueError(
-            "Invalid value for argument `model`: expected 1 to 256 classes, as labels are uint8, "
-            f"{shapes}"
-        )
-
-
-def standardize_image_size(model, image_size):
-    """The size that a model sees: as given, or its own if it was built for one."""
-    own = tuple(_frame_shape(model)[-3:-1])
-    if None in own:
-        if own != (None, None):
-            raise ValueError(
-                "Invalid value for argument `model`: expected one for images of any size or of one "
-                f"size, received one for height and width {own}."
-            )
-        return _standardize_size(image_size)
-    if _standardize_size(image_size) not in (None, own):
-        raise ValueError(
-            f"Invalid value for argument `image_size`: expected {own}, for which the model was "
-            f"built, received {image_size}."
-        )
-    return own
-
-
-def in_half_precision(model, precision):
-    """The same network with weights and features of 16 bits, where its layers allow it.
-
-    Args:
-        model: one of `keras_dpn.models`.
-        precision: "float16" or "bfloat16".
-
-    Raises:
-        ValueError: for another precision, and for other models.
-    """
-    check_one_of("precision", precision, ("float16", "bfloat16"))
-    if not isinstance(model, StagedModel):
-        raise ValueError(
-            "Invalid value for argument `precision`: expected None for a model that is not one of "
-            f"`keras_dpn.models`, received {precision!r}. Build it under "
-            f"keras.config.set_dtype_policy('mixed_{precision}')."
-        )
-    return inference.in_precision(model, precision)
-
-
-def _has_rank_4(shape):
-    return isinstance(shape, tuple) and len(shape) == 4
-
-
-def _frame_shape(model):
-    """The shape of pictures or frames without the batch."""
-    if isinstance(model, models.SpatialTemporalDPN):
-        frames = model.input if model.linking == "static" else model.input["frames"]
-        return frames.shape[1:]
-    return model.input_shape[1:]
-
-
-def _standardize_size(size):
-    if size is None or isinstance(size, int):
-        return size if size is None else check_positive_int("image_size", size)
-    if not isinstance(size, (tuple, list)) or len(size) != 2:
-        raise ValueError(
-            "Invalid value for argument `image_size`: expected None, an integer or (height, "
-            f"width), received {size!r}."
-        )
-    return tuple(check_positive_int("image_size", n) for n in size)
-
-
-def _standardize_classes(classes, count):
-    if classes is None:
-        return None
-    names, colors = (list(classes.get(key, ())) for key in ("names", "colors"))
-    if len(names) != count or len(colors) != count or any(len(color) != 3 for color in colors):
-        raise ValueError(
-            'Invalid value for argument `classes`: expected "names" and "colors" (red, green, '
-            f"blue) of the model's {count} classes, received {dict(classes)}."
-        )
-    return {"ignore": IGNORE, **classes, "names": names, "colors": [list(c) for c in colors]}
-
-
-def _standardize_outputs(outputs, classes, model):
-    for name in outputs:
-        check_one_of("outputs", name, OUTPUTS)
-        if classes is None and name in ("overlay", "classes"):
-            raise ValueError(
-                f"Invalid value for argument `outputs`: {name!r} needs the argument `classes`."
-            )
-        if name == "stages" and not isinstance(model, StagedModel):
-            raise ValueError(
-                "Invalid value for argument `outputs`: 'stages' needs one of `keras_dpn.models`."
-            )
-    return tuple(outputs)
-
-
-def _versions():
+def _versions() -> dict[str, str]:
     names = ("keras-dpn", "keras", "tensorflow", "tensorflow-cpu", "numpy")
     found = {}
     for name in names:
@@ -286,7 +178,7 @@ def _versions():
     return found
 
 
-def _to_json(facts) -> str:
+def _to_json(facts: Mapping[str, Any]) -> str:
     try:
         return json.dumps(facts, indent=2) + "\n"
     except (TypeError, ValueError) as error:
@@ -295,8 +187,10 @@ def _to_json(facts) -> str:
         ) from error
 
 
-def _write_saved_model(served, path: Path) -> dict[str, Any]:
-    """Writes the signatures, and returns what each takes and gives, for `model.json`."""
+def _write_saved_model(
+    served: Mapping[str, tuple[Callable[..., Any], list[Any]]], path: Path
+) -> dict[str, Any]:
+    """Write the signatures and return what each takes and gives, for `model.json`."""
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()
@@ -311,7 +205,7 @@ def _write_saved_model(served, path: Path) -> dict[str, Any]:
     }
 
 
-def _calling(function):
+def _calling(function: Callable[..., Any]) -> Callable[..., Any]:
     """A Python function: a concrete one can't be an endpoint."""
     return lambda *inputs: function(*inputs)
 

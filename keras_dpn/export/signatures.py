@@ -1,100 +1,124 @@
-"""What a served model computes: from bytes, arrays and clips to labels, and pictures of them."""
+"""What a served model computes: from bytes, arrays and clips to label maps and PNGs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 
-from keras_dpn.export.pictures import (
+from keras_dpn.export.images import (
     check_size,
     checked,
-    decode_picture,
+    decode_image,
+    encoded_size,
     label_png,
     overlay_png,
-    picture_size,
 )
-from keras_dpn.models import SpatialTemporalDPN
+from keras_dpn.models import traits
+from keras_dpn.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 OUTPUTS = ("labels", "probabilities", "overlay", "label_png", "classes", "stages")
-# The answer to a batch, padded to one size, has at most so many times a picture's most pixels.
+# The answer to a batch, padded to one size, has at most this many times an image's most pixels.
 MAX_BATCH = 16
 IGNORE = 255
-# Maps of a picture's size: what lies below and to the right of smaller pictures.
+# Maps of an image's size: what lies below and to the right of smaller images.
 _PADDING = {
     "labels": IGNORE,
     "probabilities": 0,
     "stage_labels": IGNORE,
     "stage_confidences": 0,
 }
-_STAGE_MAPS = ("stage_labels", "stage_confidences")
+_HEAD_MAPS = ("stage_labels", "stage_confidences")
 
 
-def signatures(model, *, outputs, classes, image_size, max_pixels, jit_compile):
+def signatures(
+    model: keras.Model,
+    *,
+    outputs: Sequence[str],
+    classes: Mapping[str, Any] | None,
+    image_size: int | tuple[int, int] | None,
+    max_pixels: int,
+    jit_compile: bool,
+) -> dict[str, tuple[Callable[..., Any], list[Any]]]:
     """The signatures of a model's SavedModel.
 
     Args:
-        model: from images (B, H, W, 3) to logits, or a `SpatialTemporalDPN`.
+        model: from images (B, H, W, 3) to logits, or a network for clips.
         outputs: some of `OUTPUTS`.
         classes: None, or "names" and "colors" of the classes.
-        image_size: None, pictures are looked at as they are; n, those with a longer side than n
-            pixels are shrunk to n; `(height, width)`, all are resized to this.
-        max_pixels: the most that a picture may have.
+        image_size: None, images stay as they are; n, those with a longer side than n
+            pixels are downsampled to n; `(height, width)`, all are resized to this.
+        max_pixels: the most that an image may have.
         jit_compile: whether XLA compiles the model.
 
     Returns:
         A function and its `tf.TensorSpec`s for each signature's name.
     """
-    pictures = _Pictures(model, outputs, classes, image_size, max_pixels, jit_compile)
+    answers = _ImageSignatures(model, outputs, classes, image_size, max_pixels, jit_compile)
     found = {
-        "serving_default": (pictures.from_bytes, [tf.TensorSpec((None,), "string", "image_bytes")]),
-        "image": (pictures.from_arrays, [tf.TensorSpec((None, None, None, 3), "uint8", "image")]),
+        "serving_default": (
+            answers.from_bytes,
+            [tf.TensorSpec((None,), "string", "image_bytes")],
+        ),
+        "image": (answers.from_arrays, [tf.TensorSpec((None, None, None, 3), "uint8", "image")]),
     }
-    if isinstance(model, SpatialTemporalDPN):
+    if traits(model).clip_frames is not None:
         found |= _clip_signatures(model, outputs, max_pixels, jit_compile)
     return found
 
 
-class _Pictures:
-    """Signatures that answer pictures; each gets the answer that it gets alone."""
+class _ImageSignatures:
+    """Signatures that answer images; each gets the answer that it gets alone."""
 
-    def __init__(self, model, outputs, classes, image_size, max_pixels, jit_compile):
+    def __init__(
+        self,
+        model: keras.Model,
+        outputs: Sequence[str],
+        classes: Mapping[str, Any] | None,
+        image_size: int | tuple[int, int] | None,
+        max_pixels: int,
+        jit_compile: bool,
+    ) -> None:
         self.outputs, self.classes = outputs, classes
         self.image_size, self.max_pixels = image_size, max_pixels
         self.num_classes = model.output_shape[-1]
-        self.num_stages = len(_stages(model, outputs))
+        self.num_heads = len(_head_names(model, outputs))
         size = image_size if isinstance(image_size, tuple) else (None, None)
         spec = tf.TensorSpec((None, *size, 3), "uint8" if image_size is None else "float32")
         network = _network(model, outputs)
-        call = _still(model, network) if isinstance(model, SpatialTemporalDPN) else network
-        self.logits = _traced(call, [spec], jit_compile)
+        if traits(model).clip_frames is not None:
+            network = _still(model, network)
+        self.logits = _traced(network, [spec], jit_compile)
 
-    def from_bytes(self, image_bytes):
+    def from_bytes(self, image_bytes: Tensor) -> dict[str, Tensor]:
         sizes = tf.map_fn(
-            lambda data: picture_size(data, self.max_pixels),
+            lambda data: encoded_size(data, self.max_pixels),
             image_bytes,
             fn_output_signature=tf.TensorSpec((2,), "int32"),
         )
 
-        def load(start, stop):
+        def load(start: Tensor, stop: Tensor) -> Tensor:
             pixels = tf.TensorSpec((None, None, 3), "uint8")
-            return tf.map_fn(decode_picture, image_bytes[start:stop], fn_output_signature=pixels)
+            return tf.map_fn(decode_image, image_bytes[start:stop], fn_output_signature=pixels)
 
         return self._answer(sizes, load)
 
-    def from_arrays(self, image):
+    def from_arrays(self, image: Tensor) -> dict[str, Tensor]:
         batch, height, width, _ = tf.unstack(tf.shape(image))
         size = check_size(tf.stack([height, width]), self.max_pixels)
         sizes = tf.tile(size[None], tf.stack([batch, 1]))
         return self._answer(sizes, lambda start, stop: image[start:stop])
 
-    def _answer(self, sizes, load):
-        """Pictures of one size together, as far as they have no more than `max_pixels`."""
+    def _answer(self, sizes: Tensor, load: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
+        """Images of one size together, as far as they have no more than `max_pixels`."""
         batch = tf.shape(sizes)[0]
-        sizes = checked(batch > 0, ["expected at least one picture, received none"], sizes)
+        sizes = checked(batch > 0, ["expected at least one image, received none"], sizes)
         tallest, widest = tf.unstack(tf.reduce_max(sizes, axis=0))
         area = tf.cast(tallest, "int64") * tf.cast(widest, "int64")
         message = (
-            f"expected a batch of at most {MAX_BATCH * self.max_pixels} pixels with all pictures "
+            f"expected a batch of at most {MAX_BATCH * self.max_pixels} pixels with all images "
             "at the size of the largest; send fewer at a time"
         )
         fits = tf.cast(batch, "int64") * area <= MAX_BATCH * self.max_pixels
@@ -102,7 +126,7 @@ class _Pictures:
         together = tf.cast(tf.maximum(self.max_pixels // area, 1), "int32")
         together = tf.where(tf.reduce_all(sizes == sizes[:1]), together, 1)
 
-        def step(start, answers):
+        def step(start: Tensor, answers: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
             found = self._answer_alike(load(start, tf.minimum(start + together, batch)))
             padded = {
                 name: _padded(name, x, tallest, widest) if name in _PADDING else x
@@ -116,8 +140,8 @@ class _Pictures:
         shapes = {name: tf.TensorShape([None] * x.shape.rank) for name, x in nothing.items()}
         if "probabilities" in shapes:
             shapes["probabilities"] = tf.TensorShape((None, None, None, self.num_classes))
-        for name in shapes.keys() & set(_STAGE_MAPS):
-            shapes[name] = tf.TensorShape((None, self.num_stages, None, None))
+        for name in shapes.keys() & set(_HEAD_MAPS):
+            shapes[name] = tf.TensorShape((None, self.num_heads, None, None))
         _, answers = tf.while_loop(
             lambda start, _: start < batch,
             step,
@@ -125,31 +149,31 @@ class _Pictures:
             (tf.TensorShape(()), shapes),
             parallel_iterations=1,
         )
-        if "classes" in self.outputs:
+        if self.classes is not None and "classes" in self.outputs:
             answers |= _tiled_classes(self.classes, batch)
         return answers | {"sizes": sizes}
 
-    def _no_answers(self, height, width):
+    def _no_answers(self, height: Tensor, width: Tensor) -> dict[str, Tensor]:
         found = {"labels": tf.zeros(tf.stack([0, height, width]), "uint8")}
         if "probabilities" in self.outputs:
             found["probabilities"] = tf.zeros(tf.stack([0, height, width, self.num_classes]))
         if "stages" in self.outputs:
-            nothing = tf.zeros(tf.stack([0, self.num_stages, height, width]), "uint8")
-            found |= dict.fromkeys(_STAGE_MAPS, nothing)
+            nothing = tf.zeros(tf.stack([0, self.num_heads, height, width]), "uint8")
+            found |= dict.fromkeys(_HEAD_MAPS, nothing)
         for name in ("overlay", "label_png"):
             if name in self.outputs:
                 found[f"{name}_bytes"] = tf.zeros((0,), "string")
         return found
 
-    def _answer_alike(self, images):
+    def _answer_alike(self, images: Tensor) -> dict[str, Tensor]:
         """The answer to images of one size (B, H, W, 3)."""
         answer = _answer(self._scores(images), self.outputs)
         labels = answer["labels"]
-        colors = self.classes["colors"] if self.classes else None
+        colors: Any = self.classes["colors"] if self.classes else None
         string = tf.TensorSpec((), "string")
         if "overlay" in self.outputs:
             answer["overlay_bytes"] = tf.map_fn(
-                lambda pair: overlay_png(*pair, colors),
+                lambda pair: overlay_png(pair[0], pair[1], colors),
                 (images, labels),
                 fn_output_signature=string,
             )
@@ -159,8 +183,8 @@ class _Pictures:
             )
         return answer
 
-    def _scores(self, images):
-        """Logits of each stage; if the model sees another size, logs of resized probabilities."""
+    def _scores(self, images: Tensor) -> list[Tensor]:
+        """Logits at each head; if the model sees another size, logs of resized probabilities."""
         if self.image_size is None:
             return self.logits(images)
         size = tf.shape(images)[1:3]
@@ -173,8 +197,10 @@ class _Pictures:
         return [tf.math.log(tf.image.resize(tf.nn.softmax(x), size)) for x in logits]
 
 
-def _clip_signatures(model, outputs, max_pixels, jit_compile):
-    inputs = {"frames": model.input} if model.linking == "static" else model.input
+def _clip_signatures(
+    model: keras.Model, outputs: Sequence[str], max_pixels: int, jit_compile: bool
+) -> dict[str, tuple[Callable[..., Any], list[Any]]]:
+    inputs = model.input if traits(model).needs_flow else {"frames": model.input}
     specs = {
         name: tf.TensorSpec(x.shape, "float32" if name.endswith("flow") else "uint8", name)
         for name, x in inputs.items()
@@ -182,17 +208,17 @@ def _clip_signatures(model, outputs, max_pixels, jit_compile):
 
     network = _network(model, outputs)
 
-    def call(*tensors):
+    def call(*tensors: Tensor) -> list[Tensor]:
         inputs = dict(zip(specs, tensors, strict=True))
         return network(inputs if len(specs) > 1 else inputs["frames"])
 
     logits = _traced(call, [*specs.values()], jit_compile)
 
-    def clip_with_flow(frames, *flows):
-        frames = _checked_clip(frames, model.labels_of == "middle", max_pixels)
+    def clip_with_flow(frames: Tensor, *flows: Tensor) -> dict[str, Tensor]:
+        frames = _checked_clip(frames, not _labels_all_frames(model), max_pixels)
         return _answer(logits(frames, *flows), outputs)
 
-    def clip(frames):
+    def clip(frames: Tensor) -> dict[str, Tensor]:
         nothing_moves = tf.zeros_like(frames[:, 1:, ..., :2], "float32")
         return clip_with_flow(frames, *[nothing_moves] * (len(specs) - 1))
 
@@ -202,7 +228,7 @@ def _clip_signatures(model, outputs, max_pixels, jit_compile):
     return found
 
 
-def _checked_clip(frames, needs_middle, max_pixels):
+def _checked_clip(frames: Tensor, needs_middle: bool, max_pixels: int) -> Tensor:
     batch, time, height, width, _ = tf.unstack(tf.shape(frames, "int64"))
     fits = (batch * time * height * width > 0) & (height * width <= max_pixels)
     fits &= batch * time * height * width <= MAX_BATCH * max_pixels
@@ -210,71 +236,79 @@ def _checked_clip(frames, needs_middle, max_pixels):
     frames = checked(fits, [f"{message} in all"], frames)
     if not needs_middle:
         return frames
-    message = ["expected clips of an odd number of frames, received ", tf.strings.as_string(time)]
-    return checked(time % 2 == 1, message, frames)
+    parts = ["expected clips of an odd number of frames, received ", tf.strings.as_string(time)]
+    return checked(time % 2 == 1, parts, frames)
 
 
-def _stages(model, outputs):
-    """The stages after which a model is asked for, the last of them its output."""
-    return model.stage_names if "stages" in outputs else ("final",)
+def _head_names(model: keras.Model, outputs: Sequence[str]) -> tuple[str, ...]:
+    """The heads that answers hold, the last of them the model's output."""
+    return traits(model).head_names if "stages" in outputs else ("final",)
 
 
-def _network(model, outputs):
-    """A function from a model's inputs to a list of logits, one for each of `_stages`."""
+def _network(model: keras.Model, outputs: Sequence[str]) -> Callable[..., list[Tensor]]:
+    """A function from a model's inputs to a list of logits, one for each of `_head_names`."""
     if "stages" not in outputs:
         return lambda inputs: [model(inputs, training=False)]
-    heads = [model.stage_model(name).output for name in _stages(model, outputs)]
+    heads = [model.head_model(name).output for name in _head_names(model, outputs)]
     network = keras.Model(model.input, heads)
     return lambda inputs: keras.tree.flatten(network(inputs, training=False))
 
 
-def _still(model, network):
-    """A network for clips as one for pictures, each of them a clip of one frame."""
+def _still(model: keras.Model, network: Callable[..., Any]) -> Callable[[Tensor], list[Tensor]]:
+    """A network for clips as one for images, each of them a clip of one frame."""
+    needs_flow, labels_all = traits(model).needs_flow, _labels_all_frames(model)
 
-    def call(images):
+    def call(images: Tensor) -> list[Tensor]:
         frames = images[:, None]
         nothing = tf.zeros_like(frames[:, 1:, ..., :2], "float32")
         flows = {"forward_flow": nothing, "backward_flow": nothing}
-        inputs = frames if model.linking == "static" else {"frames": frames, **flows}
+        inputs = {"frames": frames, **flows} if needs_flow else frames
         logits = network(inputs)
-        return [x[:, 0] for x in logits] if model.labels_of == "all" else logits
+        return [x[:, 0] for x in logits] if labels_all else logits
 
     return call
 
 
-def _traced(function, specs, jit_compile):
+def _labels_all_frames(model: keras.Model) -> bool:
+    """Whether a network for clips gives the logits of all frames (B, T, H, W, L), or of one."""
+    return len(model.output_shape) == 5
+
+
+def _traced(
+    function: Callable[..., Sequence[Tensor]], specs: list[Any], jit_compile: bool
+) -> Callable[..., list[Tensor]]:
     """The function as one graph, however many signatures call it, with a list of float32 logits."""
 
-    def call(*inputs):
+    def call(*inputs: Tensor) -> list[Tensor]:
         return [tf.cast(x, "float32") for x in function(*inputs)]
 
     traced = tf.function(call, specs, autograph=False, jit_compile=jit_compile or None)
     return traced.get_concrete_function()
 
 
-def _answer(stages, outputs):
-    """The maps asked for, of logits after each stage (B, ..., H, W, L)."""
-    answer = {"labels": _labels(stages[-1])}
+def _answer(heads: Sequence[Tensor], outputs: Sequence[str]) -> dict[str, Tensor]:
+    """The maps asked for, of logits at each head (B, ..., H, W, L)."""
+    answer = {"labels": _labels(heads[-1])}
     if "probabilities" in outputs:
-        answer["probabilities"] = tf.nn.softmax(stages[-1])
+        answer["probabilities"] = tf.nn.softmax(heads[-1])
     if "stages" in outputs:
-        answer["stage_labels"] = tf.stack([_labels(x) for x in stages], axis=1)
-        answer["stage_confidences"] = tf.stack([_confidences(x) for x in stages], axis=1)
+        answer["stage_labels"] = tf.stack([_labels(x) for x in heads], axis=1)
+        answer["stage_confidences"] = tf.stack([_confidences(x) for x in heads], axis=1)
     return answer
 
 
-def _labels(logits):
+def _labels(logits: Tensor) -> Tensor:
     return tf.cast(tf.argmax(logits, axis=-1, output_type="int32"), "uint8")
 
 
-def _confidences(logits):
+def _confidences(logits: Tensor) -> Tensor:
     """The likeliest label's probability in percent, rounded: uint8."""
     return tf.cast(tf.round(100 * tf.reduce_max(tf.nn.softmax(logits), axis=-1)), "uint8")
 
 
-def _padded(name, x, height, width):
+def _padded(name: str, x: Tensor, height: Tensor, width: Tensor) -> Tensor:
     """Maps (B, h, w), (B, h, w, L) or (B, S, h, w) with rows below and columns to the right."""
-    rows = 2 if name in _STAGE_MAPS else 1
+    rows = 2 if name in _HEAD_MAPS else 1
     shape = tf.shape(x)
     missing = [[0, 0]] * x.shape.rank
     missing[rows] = [0, height - shape[rows]]
@@ -282,8 +316,8 @@ def _padded(name, x, height, width):
     return tf.pad(x, missing, constant_values=tf.cast(_PADDING[name], x.dtype))
 
 
-def _tiled_classes(classes, batch):
-    """Names and colours, for each picture again: servers split answers along the batch."""
+def _tiled_classes(classes: Mapping[str, Any], batch: Tensor) -> dict[str, Tensor]:
+    """Names and colours, for each image again: servers split answers along the batch."""
     names, colors = tf.constant([classes["names"]]), tf.constant([classes["colors"]], "uint8")
     return {
         "class_names": tf.tile(names, tf.stack([batch, 1])),

@@ -1,7 +1,9 @@
 """Requests that TensorFlow Serving runs before it calls a model ready."""
 
 import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,10 +14,12 @@ if keras.backend.backend() == "tensorflow":
 FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
-def write_warmup(path, name, requests):
-    """Writes `assets.extra/tf_serving_warmup_requests` into a SavedModel.
+def write_warmup(
+    path: str | Path, name: str, requests: Iterable[tuple[str, Mapping[str, np.ndarray]]]
+) -> None:
+    """Write `assets.extra/tf_serving_warmup_requests` into a SavedModel.
 
-    TensorFlow Serving's own messages come with a package that needs the whole of TensorFlow beside
+    TensorFlow Serving's own messages come with a package that needs the whole of TensorFlow next to
     `tensorflow-cpu`; the few fields of a PredictionLog are written by hand here.
 
     Args:
@@ -30,26 +34,28 @@ def write_warmup(path, name, requests):
             writer.write(_prediction_log(name, signature, inputs))
 
 
-def warmup_requests(specs, size, frames):
-    """A request of grey pictures for each signature.
+def warmup_requests(
+    specs: Mapping[str, Sequence[Any]], size: Sequence[int], frames: int
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """A request of grey images for each signature.
 
     Args:
         specs: `tf.TensorSpec`s of each signature by its name.
-        size: height and width of the pictures.
+        size: height and width of the images.
         frames: of a clip.
 
     Yields:
         Pairs of a signature's name and its inputs by name.
     """
-    picture = np.full((*size, 3), 128, "uint8")
+    image = np.full((*size, 3), 128, "uint8")
     for signature, inputs in specs.items():
         if signature == "serving_default":
-            yield signature, {"image_bytes": np.array([tf.io.encode_jpeg(picture).numpy()])}
+            yield signature, {"image_bytes": np.array([tf.io.encode_jpeg(image).numpy()])}
             continue
         yield signature, {spec.name: _example(spec, size, frames) for spec in inputs}
 
 
-def _example(spec, size, frames):
+def _example(spec: Any, size: Sequence[int], frames: int) -> np.ndarray:
     """An array for an input, its unknown sizes filled in."""
     *time, height, width, _ = spec.shape[1:]
     count = frames - 1 if spec.name.endswith("flow") else frames
@@ -58,7 +64,7 @@ def _example(spec, size, frames):
     return np.full(shape, 0 if spec.name.endswith("flow") else 128, spec.dtype.as_numpy_dtype)
 
 
-def _prediction_log(name, signature, inputs):
+def _prediction_log(name: str, signature: str, inputs: Mapping[str, np.ndarray]) -> bytes:
     """PredictionLog.predict_log.request: a model spec and a map from names to TensorProtos."""
     spec = _field(1, name.encode()) + _field(3, signature.encode())
     request = _field(1, spec)
@@ -68,7 +74,7 @@ def _prediction_log(name, signature, inputs):
     return _field(6, _field(1, request))
 
 
-def _field(number, content):
+def _field(number: int, content: bytes) -> bytes:
     """A field of protocol buffers that has a length: its number with type 2, length, content."""
     length, digits = len(content), []
     while length > 127:

@@ -1,11 +1,7 @@
 """Whole images and videos in, class probabilities out."""
 
-from keras_dpn.inference.predictor import (
-    Predictor,
-    in_precision,
-    predict_labels,
-    predict_probabilities,
-)
+from keras_dpn.inference.precision import in_precision
+from keras_dpn.inference.predictor import Predictor, predict_labels, predict_probabilities
 from keras_dpn.inference.settings import InferenceSettings
 from keras_dpn.probabilities import softmax, to_labels
 

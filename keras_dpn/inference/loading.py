@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from keras_dpn.classes import Classes
-from keras_dpn.inference.predictor import in_precision
+from keras_dpn.inference.precision import in_precision
 from keras_dpn.models.preset import from_preset
 from keras_dpn.presets.files import METADATA, read_metadata
 from keras_dpn.presets.source import RUN_MODEL, find, read_classes

@@ -1,9 +1,8 @@
 """Predictor: class probabilities of whole images and videos, from one network or several."""
 
 import itertools
-import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Literal
@@ -12,18 +11,19 @@ import keras
 import numpy as np
 
 from keras_dpn.crf import refine
-from keras_dpn.graph import is_functional
+from keras_dpn.inference.forward import (
+    check_heads,
+    forward_function,
+    mean_of_views,
+    split_model,
+)
+from keras_dpn.inference.images import check_image
 from keras_dpn.inference.settings import InferenceSettings
-from keras_dpn.inference.tiles import OVERLAP, predict_tiles, side_for_memory, stitch
+from keras_dpn.inference.tiles import OVERLAP, Tile, predict_tiles, side_for_memory, stitch
 from keras_dpn.inference.video import Flow, clip_logits
-from keras_dpn.models.preset import dtype_policy
+from keras_dpn.models import traits
 from keras_dpn.probabilities import softmax, to_labels
-
-Models = keras.Model | Sequence[keras.Model]
-Forward = Callable[[np.ndarray], list[np.ndarray]]
-# Models made of the users', whose outputs are the probabilities of one or several heads. Kept
-# here, not on the model: Keras would take an attribute for a sublayer and save it.
-_MODELS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+from keras_dpn.typing import Models
 
 
 class Predictor:
@@ -56,7 +56,7 @@ class Predictor:
 
     Raises:
         ValueError: without a model, for an unknown head, a budget of memory that is too small, and
-            for a network for clips with other settings than the default or beside others.
+            for a network for clips with other settings than the default or next to others.
 
     Example:
 
@@ -75,22 +75,24 @@ class Predictor:
         crf: Mapping[str, Any] | None = None,
     ) -> None:
         settings = settings or InferenceSettings()
-        self.models = tuple(models) if isinstance(models, (list, tuple)) else (models,)
+        several = isinstance(models, (list, tuple))
+        self.models: tuple[keras.Model, ...] = tuple(models) if several else (models,)
         if not self.models:
             raise ValueError(
                 "Invalid value for argument `models`: expected one or more, received none."
             )
-        first = self.models[0]
-        if heads == "all" and not hasattr(first, "stage_names"):
+        first, traits_of_first = self.models[0], traits(self.models[0])
+        if heads == "all" and not traits_of_first.heads:
             heads = None
         self._network_heads = None if heads is None else check_heads(first, heads)
-        for other in self.models[1:] if heads is not None else ():
-            check_heads(other, self._network_heads)
+        if self._network_heads is not None:
+            for other in self.models[1:]:
+                check_heads(other, self._network_heads)
         self.crf = None if crf is None else dict(crf)
         self.heads = self._with_crf_heads(self._network_heads or ("final",))
-        self.clip_frames: int | None = getattr(first, "clip_frames", None)
-        self.needs_flow: bool = getattr(first, "needs_flow", False)
-        if not any(getattr(model, "clip_frames", None) for model in self.models):
+        self.clip_frames: int | None = traits_of_first.clip_frames
+        self.needs_flow: bool = traits_of_first.needs_flow
+        if all(traits(model).clip_frames is None for model in self.models):
             if settings.memory_gib is not None:
                 memory = settings.memory_gib * 2**30
                 tile = side_for_memory(self.models, memory, settings.scales, settings.overlap)
@@ -133,7 +135,7 @@ class Predictor:
         if self.crf is not None:
             return to_labels(self.probabilities(image)[self.heads[-1]])
         image = check_image(image)
-        labelled = ((*place, [to_labels(maps[-1])]) for *place, maps in self._tiles(image))
+        labelled = ((y, x, [to_labels(maps[-1])]) for y, x, maps in self._tiles(image))
         return stitch(labelled, image.shape[:2])[0]
 
     def images(self, images: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
@@ -181,7 +183,8 @@ class Predictor:
                 "flow between them, since the network links its frames by flow, received None."
             )
         flow = flow if self.needs_flow else None
-        terms, field = self._split()
+        (model,) = self.models
+        terms, field = split_model(model, self._network_heads)
         frames, kept = itertools.tee(map(check_image, frames))
         for logits, frame in zip(
             clip_logits(terms, field, frames, flow, self.clip_frames), kept, strict=False
@@ -216,7 +219,7 @@ class Predictor:
             maps = [p for found in maps for p in (found, refine(image, found, **self.crf))]
         return dict(zip(self.heads, maps, strict=True))
 
-    def _tiles(self, image: np.ndarray):
+    def _tiles(self, image: np.ndarray) -> Iterator[Tile]:
         if self.clip_frames is not None:
             raise ValueError(
                 "The network is for clips: use `video`, or `clip` for the middle one of some "
@@ -224,20 +227,11 @@ class Predictor:
             )
         settings = self.settings
         flips = (False, True) if settings.horizontal_flip else (False,)
-        forwards = [_forward(model, self._network_heads) for model in self.models]
+        forwards = [forward_function(model, self._network_heads) for model in self.models]
         views = list(itertools.product(settings.scales, flips, forwards))
         return predict_tiles(
-            lambda tile: _mean_of_views(tile, views), image, settings.tile, settings.overlap
+            lambda tile: mean_of_views(tile, views), image, settings.tile, settings.overlap
         )
-
-    def _split(self) -> tuple[keras.Model, keras.Model]:
-        (model,) = self.models
-        heads = self._network_heads or ("final",)
-        cache = _MODELS.setdefault(model, {})
-        key = ("split", *heads)
-        if key not in cache:
-            cache[key] = model.split(heads)
-        return cache[key]
 
 
 def predict_probabilities(
@@ -289,134 +283,3 @@ def predict_labels(
         scales=scales, horizontal_flip=horizontal_flip, tile=tile, overlap=overlap
     )
     return Predictor(model, settings).labels(image)
-
-
-def in_precision(model: keras.Model, policy: str) -> keras.Model:
-    """Return a copy of a model that computes in another precision, with the same weights.
-
-    In half precision ("mixed_bfloat16", "mixed_float16") hardware made for it is several times
-    faster and a pass takes about half the memory. Layers that the network itself keeps in float32,
-    such as its last ones, stay so.
-
-    Args:
-        model: one of `keras_dpn.models`, or any whose configuration leaves the precision to Keras.
-        policy: name of a dtype policy of Keras.
-
-    Raises:
-        ValueError: if the policy is unknown, or the model's configuration fixes the precision, as
-            that of a functional model does.
-    """
-    with dtype_policy(policy):
-        copy = type(model).from_config(model.get_config())
-    wanted = keras.dtype_policies.get(policy).compute_dtype
-    if all(layer.compute_dtype != wanted for layer in copy.layers if layer.weights):
-        raise ValueError(
-            f"Invalid value for argument `model`: expected one that can compute in {wanted}, but "
-            f"the configuration of {model.name!r} fixes its layers' precision."
-        )
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def check_heads(model: keras.Model, heads: Sequence[str] | Literal["all"]) -> tuple[str, ...]:
-    """Return the names of the heads that are wanted, all of the model's for "all".
-
-    Raises:
-        ValueError: for a model without heads, and for names that it doesn't know or that repeat.
-    """
-    known = tuple(getattr(model, "stage_names", ()))
-    if not known:
-        raise ValueError(
-            "Invalid value for argument `model`: expected a model with heads (`stage_names`, "
-            f"`stage_model`) such as `models.DPN`, received {type(model).__name__} "
-            f"'{getattr(model, 'name', '')}'. Leave `heads` out for its one output."
-        )
-    names = known if heads == "all" else tuple(heads)
-    has_stage = getattr(model, "has_stage", known.__contains__)
-    if not names or not all(map(has_stage, names)) or len(set(names)) < len(names):
-        raise ValueError(
-            f"Invalid value for argument `heads`: expected different names among {known}, "
-            f"received {names}."
-        )
-    return names
-
-
-def check_image(image: np.ndarray) -> np.ndarray:
-    """Return the image as an array; ValueError unless it is one RGB image with finite values."""
-    image = np.asarray(image)
-    expected = "Invalid value for argument `image`: expected one RGB image (height, width, 3)"
-    if image.ndim != 3 or image.shape[-1] != 3:
-        hint = " Pass one image at a time, channels last." if image.ndim in (3, 4) else ""
-        raise ValueError(f"{expected}, received shape {image.shape}.{hint}")
-    if 0 in image.shape:
-        raise ValueError(f"{expected} with at least one pixel, received shape {image.shape}.")
-    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
-        raise ValueError(f"{expected} of uint8 or floats from 0 to 255, received {image.dtype}.")
-    if not np.isfinite(image).all():
-        raise ValueError(f"{expected} of finite numbers, received NaN or infinity.")
-    return image
-
-
-def resize(array: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize (H, W, C) bilinearly, antialiased where it gets smaller: float32.
-
-    Centres of pixels are at half coordinates.
-    """
-    if array.shape[:2] == (height, width):
-        return array
-    from PIL import Image  # here, since the library itself needs only Keras and NumPy
-
-    resized = [
-        Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR)
-        for channel in np.moveaxis(array.astype("float32", copy=False), -1, 0)
-    ]
-    return np.stack([np.asarray(channel) for channel in resized], axis=-1)
-
-
-def _forward(model: keras.Model, heads: tuple[str, ...] | None) -> Forward:
-    """A function from a batch to its probabilities at each head, or at the output."""
-    if heads is None and not is_functional(model):
-        return lambda batch: [softmax(np.asarray(model.predict_on_batch(batch), "float32"))]
-    network = _probability_model(model, heads)
-    return lambda batch: keras.tree.flatten(network.predict_on_batch(batch))
-
-
-def _probability_model(model: keras.Model, heads: tuple[str, ...] | None) -> keras.Model:
-    """A model with the softmax in its graph: NumPy's takes as long as a small network."""
-    cache = _MODELS.setdefault(model, {})
-    if heads not in cache:
-        outputs = model.outputs
-        if heads is not None:
-            names = check_heads(model, heads)
-            outputs = [model.stage_model(name).outputs[0] for name in names]
-        logits = [keras.ops.cast(x, "float32") for x in outputs]
-        cache[heads] = keras.Model(model.inputs[0], [keras.ops.softmax(x) for x in logits])
-    return cache[heads]
-
-
-def _mean_of_views(
-    image: np.ndarray, views: Sequence[tuple[float, bool, Forward]]
-) -> list[np.ndarray]:
-    """Probabilities (H, W, L) at each head: the mean over scales, flips and networks."""
-    image = image.astype("float32")  # one dtype, so that the model is traced once
-    sums: list[np.ndarray] = []
-    for scale, flip, forward in views:
-        height, width = (max(1, round(scale * n)) for n in image.shape[:2])
-        scaled = resize(image, height, width)
-        maps = _forward_one(forward, scaled[:, ::-1] if flip else scaled)
-        maps = [resize(p[:, ::-1] if flip else p, *image.shape[:2]) for p in maps]
-        sums = [s + p for s, p in zip(sums, maps, strict=True)] if sums else maps
-    return [s / np.float32(len(views)) for s in sums] if len(views) > 1 else sums
-
-
-def _forward_one(forward: Forward, image: np.ndarray) -> list[np.ndarray]:
-    """Probabilities (H, W, L) of one image at each head."""
-    maps = forward(np.ascontiguousarray(image[None]))
-    for probabilities in maps:
-        if np.ndim(probabilities) != 4 or probabilities.shape[:3] != (1, *image.shape[:2]):
-            raise ValueError(
-                "Invalid value for argument `model`: expected logits of shape "
-                f"(1, {image.shape[0]}, {image.shape[1]}, classes) for an image of shape "
-                f"{image.shape}, received {np.shape(probabilities)}."
-            )
-    return [probabilities[0] for probabilities in maps]

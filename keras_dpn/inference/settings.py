@@ -1,6 +1,8 @@
 """How a network is applied to whole images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +19,7 @@ class InferenceSettings:
         tile: side of the tiles in pixels into which larger images are cut, a multiple of 32 of at
             least twice the overlap; None for the whole image at once, whatever its size.
         overlap: pixels that neighbouring tiles share, a multiple of 32 from 32 up.
-        memory_gib: instead of `tile`, GiB that one forward pass may take beside the weights, the
+        memory_gib: instead of `tile`, GiB that one forward pass may take next to the weights, the
             image and the result; the largest tile that fits is chosen, see
             `tiles.side_for_memory`.
 
@@ -30,14 +32,14 @@ class InferenceSettings:
     True
     """
 
-    scales: tuple[float, ...] = (1.0,)
+    scales: Sequence[float] = (1.0,)
     horizontal_flip: bool = False
     tile: int | None = None
     overlap: int = OVERLAP
     memory_gib: float | None = None
 
     def __post_init__(self) -> None:
-        scales = tuple(self.scales) if np.ndim(self.scales) else (self.scales,)
+        scales: tuple[Any, ...] = tuple(self.scales) if np.ndim(self.scales) else (self.scales,)
         if not scales or not all(np.isfinite(s) and s > 0 for s in scales):
             raise ValueError(
                 "Invalid value for argument `scales`: expected one or more factors above 0 such as "

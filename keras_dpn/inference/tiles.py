@@ -42,7 +42,7 @@ def predict_tiles(
         image: (H, W, C).
         tile: side of the tiles in pixels, a multiple of 32 of at least twice the overlap; smaller
             ones will do where the image is not so much larger. Images of no more than tile x tile
-            pixels, whatever their shape, are looked at as a whole, and all are with None.
+            pixels, whatever their shape, are predicted as a whole, and all are with None.
         overlap: pixels that neighbouring tiles share, a multiple of 32 from 32 up.
 
     Yields:
@@ -110,14 +110,14 @@ def side_for_memory(
 ) -> int:
     """The side of the largest tiles that a model can look at within a budget of memory.
 
-    The budget is for one pass: what the network and the probabilities of a tile take, beside the
+    The budget is for one pass: what the network and the probabilities of a tile take, next to the
     weights, the image, the result, and the probabilities of a strip of the overlap's height. It is
     reckoned from the network's largest map and errs on the side of caution.
 
     Args:
         model: a functional model of images, or several, which take their turns.
         memory: in bytes.
-        scales: factors at which each tile is looked at.
+        scales: factors at which each tile is predicted.
         overlap: pixels that neighbouring tiles share.
 
     Returns:

@@ -1,14 +1,17 @@
 """Networks for clips over whole videos: each frame in a window of its neighbours."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import keras
 import numpy as np
 
-from keras_dpn.ops.warp import NO_LINK, check_flow
+from keras_dpn.ops.warp import INVALID_FLOW, check_flow
 
 Flow = Callable[[np.ndarray, np.ndarray], np.ndarray] | Iterable[tuple[np.ndarray, np.ndarray]]
+
+T = TypeVar("T")
 
 
 def clip_logits(
@@ -43,16 +46,18 @@ def _windows(
     terms: keras.Model, frames: Iterable[np.ndarray], flow: Flow | None, length: int
 ) -> Iterator[list[np.ndarray]]:
     """What the field takes to label each frame: the window around it, as a batch of one."""
-    window, links = deque(maxlen=length), deque(maxlen=length - 1)
+    window: deque[tuple[np.ndarray, ...]] = deque(maxlen=length)
+    links: deque[list[np.ndarray]] = deque(maxlen=length - 1)
     pairs = None if flow is None or callable(flow) else iter(flow)
     for current, is_copy in _padded(_with_terms(terms, frames), length // 2):
         if window and flow is not None:
             there, here = window[-1][0], current[0]
+            link: Sequence[np.ndarray] | None = None
             if is_copy:
-                link = [np.full((*here.shape[:2], 2), NO_LINK, "float32")] * 2
-            elif pairs is None:
+                link = [np.full((*here.shape[:2], 2), INVALID_FLOW, "float32")] * 2
+            elif callable(flow):
                 link = flow(there, here), flow(here, there)
-            else:
+            elif pairs is not None:
                 link = next(pairs, None)
             if link is None:
                 raise ValueError(
@@ -83,12 +88,12 @@ def _with_terms(
         yield frame, *(x[0, 0] for x in terms.predict_on_batch(batch))
 
 
-def _padded(items: Iterable, count: int) -> Iterator[tuple]:
+def _padded(items: Iterable[T], count: int) -> Iterator[tuple[T, bool]]:
     """The items, with `count` copies of the first before and of the last after them.
 
     With each comes whether it has no link to the one before it, as one of the two is such a copy.
     """
-    last = None
+    last: T | None = None
     for item in items:
         if last is None:
             yield from ((item, True) for _ in range(count))
@@ -104,7 +109,9 @@ def _checked_flow(flow: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return flow.astype("float32")
 
 
-def _stacked_links(links: Iterable, size: tuple[int, int]) -> list[np.ndarray]:
+def _stacked_links(
+    links: Iterable[Sequence[np.ndarray]], size: tuple[int, int]
+) -> list[np.ndarray]:
     """Forward and backward flow of a clip, each (1, T-1, H, W, 2)."""
     steps = np.reshape(np.array([*links], "float32"), (-1, 2, *size, 2))
     return [steps[None, :, 0], steps[None, :, 1]]

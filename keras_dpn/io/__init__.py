@@ -1,5 +1,18 @@
 """Image and video files. Needs Pillow, videos OpenCV."""
 
-# Here, so that to tell a video from an image needs neither.
+from typing import Any
+
+from keras_dpn.deprecation import warn_renamed
+
+# In this module, so that to tell a video from an image needs neither.
 VIDEO_SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"}
-PICTURE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+IMAGE_SUFFIXES = {
+    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PICTURE_SUFFIXES":
+        warn_renamed("keras_dpn.io.PICTURE_SUFFIXES", "keras_dpn.io.IMAGE_SUFFIXES")
+        return IMAGE_SUFFIXES
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """Optical flow between two frames: OpenCV's dense inverse search (DIS).
 
-A flow is float32 (H, W, 2) = (dx, dy) in pixels, as OpenCV has it: the pixel at (x, y) of the
+A flow is float32 (H, W, 2) = (dx, dy) in pixels, as in OpenCV: the pixel at (x, y) of the
 first frame is found at (x + dx, y + dy) of the second.
 """
 
@@ -18,7 +18,7 @@ _PRESETS = {
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
 
-# OpenCV 5.0.0 reads outside its memory, or refuses, where a side of a frame is below this.
+# OpenCV 5.0.0 reads outside its memory, or fails, if a side of a frame is shorter.
 _SMALLEST_SIDE = 32
 
 
@@ -36,7 +36,7 @@ class FlowSettings:
 
     preset: Preset = "medium"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.preset not in _PRESETS:
             raise ValueError(
                 f"Invalid value for argument `preset`: expected one of {get_args(Preset)}, "
@@ -47,14 +47,14 @@ class FlowSettings:
 def dis_flow(
     first: np.ndarray, second: np.ndarray, settings: FlowSettings | None = None
 ) -> np.ndarray:
-    """Where the pixels of one frame are found in another, by dense inverse search (DIS).
+    """Return the flow from one frame to another, by dense inverse search (DIS).
 
-    The result does not depend on the number of threads or on what was computed before.
+    The result depends neither on the number of threads nor on earlier calls.
 
     Args:
         first: uint8 (H, W, 3) RGB.
         second: uint8 (H, W, 3) RGB, of the same size.
-        settings: how; `FlowSettings()` by default.
+        settings: how it is computed; `FlowSettings()` by default.
 
     Returns:
         float32 (H, W, 2), (dx, dy) in pixels.
@@ -72,10 +72,12 @@ def dis_flow(
     check_frames(first, second)
     settings = settings or FlowSettings()
     height, width = first.shape[:2]
-    # A new one each time, at a few percent of the cost: after a small frame an object keeps the
-    # scales that it took there, and finds another flow on the next frame (OpenCV 5.0.0).
-    dis = cv2.DISOpticalFlow_create(_PRESETS[settings.preset])
-    return dis.calc(_grey(first), _grey(second), None)[:height, :width]
+    # A new object each time, at a few percent of the cost: after a small frame it would keep that
+    # frame's scales and compute another flow for the next one (OpenCV 5.0.0).
+    dis = cv2.DISOpticalFlow.create(_PRESETS[settings.preset])
+    # OpenCV's stubs don't know None, which says that there is no flow to begin from.
+    flow = dis.calc(_grey(first), _grey(second), None)  # type: ignore[call-overload]
+    return flow[:height, :width]
 
 
 def check_frames(first: np.ndarray, second: np.ndarray) -> None:

@@ -1,45 +1,47 @@
-"""Reading images from files, upright 8-bit RGB whatever their mode, or with a clear error."""
+"""Read images of any mode from files as upright 8-bit RGB, or raise a clear error."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
-# Pillow stretches grey PNGs of 2 and 4 bits a pixel to 0..255; indices must not be stretched.
+# Pillow stretches grey PNGs of 2 and 4 bits per pixel to 0..255; indices must not be stretched.
 _STRETCH = {"L;2": 85, "L;4": 17}
 
 
 class ImageError(ValueError):
-    """A picture or label map that can't be read, or doesn't fit; the message names the file."""
+    """An image or label map that can't be read or doesn't match; the message names the file."""
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Reads a picture as a camera meant it: 8-bit RGB, upright.
+def read_image(path: Path | BinaryIO) -> np.ndarray:
+    """Read an image as 8-bit RGB, upright.
 
     The EXIF rotation is applied; 16-bit channels are scaled to 8 bits; grey, palette, CMYK and
     other colour spaces are converted; transparent pixels are composited on black, since what
     lies under them is arbitrary. Of an animation it is the first frame.
 
     Args:
-        path: a file in any format that Pillow reads: JPEG, PNG, BMP, GIF, TIFF, WebP...
+        path: a file in any format that Pillow reads: JPEG, PNG, BMP, GIF, TIFF, WebP...; or its
+            content as a binary stream, which messages call by its `str`.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
-        ImageError: where the file is missing, truncated, empty, no picture, or of a mode without
-            a defined range (float).
+        ImageError: if the file is missing, truncated, empty, no image, or of a mode without a
+            defined range (float).
     """
     image, _ = open_upright(path)
     return to_rgb(image, path)
 
 
-def to_rgb(image: Image.Image, path: Path | str) -> np.ndarray:
+def to_rgb(image: Image.Image, path: object) -> np.ndarray:
     """Convert an upright Pillow image to 8-bit RGB, as `read_image` does.
 
     Args:
         image: of any mode.
-        path: its file, or what else names it in an error.
+        path: its file, or another name for it in an error.
 
     Returns:
         uint8 (H, W, 3).
@@ -52,7 +54,7 @@ def to_rgb(image: Image.Image, path: Path | str) -> np.ndarray:
         return np.repeat(grey[..., None], 3, axis=-1)
     if image.mode == "F":
         raise ImageError(
-            f"{path}: a picture of floats has no defined range; save it with 8 or 16 bits."
+            f"{path}: an image of floats has no defined range; save it with 8 or 16 bits."
         )
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -61,8 +63,8 @@ def to_rgb(image: Image.Image, path: Path | str) -> np.ndarray:
     return np.asarray(image.convert("RGB")).copy()
 
 
-def open_upright(path: Path) -> tuple[Image.Image, int]:
-    """The loaded, upright image and the factor by which Pillow stretched its indices."""
+def open_upright(path: Path | BinaryIO) -> tuple[Image.Image, int]:
+    """Return the loaded, upright image and the factor by which Pillow stretched its indices."""
     try:
         with Image.open(path) as image:
             stretch = _STRETCH.get(_raw_mode(image), 1)
@@ -71,20 +73,20 @@ def open_upright(path: Path) -> tuple[Image.Image, int]:
             upright.format = image.format
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file.") from None
-    except Exception as error:  # Pillow's decoders raise all kinds on broken files
+    except Exception as error:  # Pillow's decoders raise many types on broken files
         raise ImageError(f"{path}: can't be read as an image ({error}).") from error
     if 0 in upright.size:
         raise ImageError(f"{path}: an image of {upright.width}x{upright.height} pixels is empty.")
     return upright, stretch
 
 
-def _raw_mode(image: Image.Image) -> str:
+def _raw_mode(image: ImageFile.ImageFile) -> str:
     args = image.tile[0][3] if image.tile else ""
     return args if isinstance(args, str) else ""
 
 
-def _narrow(values: np.ndarray, path: Path | str) -> np.ndarray:
-    """16-bit grey to 8 bits, 65535 to 255."""
+def _narrow(values: np.ndarray, path: object) -> np.ndarray:
+    """Convert 16-bit grey to 8 bits, 65535 to 255."""
     values = values.astype("int64")
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(

@@ -1,10 +1,13 @@
 """BlockMinPool: minimum over each block of channels."""
 
+from typing import Any
+
 import keras
 
 from keras_dpn import ops
 from keras_dpn.ops.block_min_pool import check_divides
 from keras_dpn.ops.checks import check_positive_int
+from keras_dpn.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -32,21 +35,21 @@ class BlockMinPool(keras.layers.Layer):
     [[1. 4.]]
     """
 
-    def __init__(self, block_size, **kwargs):
+    def __init__(self, block_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.block_size = check_positive_int("block_size", block_size)
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         check_divides(self.block_size, input_shape[-1])
         self.built = True
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.block_min_pool(x, self.block_size)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         check_divides(self.block_size, input_shape[-1])
         return (*input_shape[:-1], input_shape[-1] // self.block_size)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "block_size": self.block_size}

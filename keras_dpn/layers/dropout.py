@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_dpn.typing import Tensor
+
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class Dropout(keras.layers.Dropout):
@@ -33,5 +35,5 @@ class Dropout(keras.layers.Dropout):
     [[1. 1. 1. 1.]]
     """
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
         return super().call(inputs, training=training and self.trainable)

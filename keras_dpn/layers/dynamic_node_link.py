@@ -1,10 +1,14 @@
 """DynamicNodeLink: each frame's neighbours in time, along the optical flow."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_dpn.ops.checks import check_channels_last
 from keras_dpn.ops.node_links import check_clip_flow, check_frames, link_frames
 from keras_dpn.ops.warp import check_threshold
+from keras_dpn.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -44,14 +48,14 @@ class DynamicNodeLink(keras.layers.Layer):
     (2, 5, 8, 8, 3, 1)
     """
 
-    def __init__(self, frames=3, threshold=1.0, **kwargs):
+    def __init__(self, frames: int = 3, threshold: float = 1.0, **kwargs: Any) -> None:
         # Flows and colours of 0..255 lose their digits in half precision.
         super().__init__(autocast=False, **kwargs)
         check_channels_last(type(self).__name__)
         self.frames = check_frames(frames)
         self.threshold = check_threshold(threshold)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape | Sequence[Shape]) -> None:
         is_triple = isinstance(input_shape[0], (tuple, list))
         x_shape, *flow_shapes = input_shape if is_triple else [input_shape]
         if len(x_shape) != 5 or len(flow_shapes) not in (0, 2):
@@ -61,11 +65,13 @@ class DynamicNodeLink(keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor | tuple[Tensor, ...] | list[Tensor]) -> tuple[Tensor, Tensor]:
         x, *flows = inputs if isinstance(inputs, (tuple, list)) else [inputs]
         return link_frames(x, flows or None, self.frames, self.threshold)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(
+        self, inputs: Tensor | tuple[Tensor, ...] | list[Tensor]
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         x, *flows = inputs if isinstance(inputs, (tuple, list)) else [inputs]
         for name, flow in zip(("forward_flow", "backward_flow"), flows, strict=False):
             check_clip_flow(name, flow, x.shape)
@@ -76,5 +82,5 @@ class DynamicNodeLink(keras.layers.Layer):
             keras.KerasTensor((*sizes, self.frames, 1), dtype="float32"),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "frames": self.frames, "threshold": self.threshold}

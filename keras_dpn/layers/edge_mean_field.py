@@ -1,10 +1,14 @@
 """EdgeMeanField: mean field on a feature map's graph with any pairwise potentials."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_dpn.ops.checks import check_channels_last, check_positive_int
 from keras_dpn.ops.edge_field import check_damping, edge_mean_field
+from keras_dpn.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -41,14 +45,14 @@ class EdgeMeanField(keras.layers.Layer):
     (2, 5, 6, 3)
     """
 
-    def __init__(self, num_iterations=2, damping=0.0, **kwargs):
+    def __init__(self, num_iterations: int = 2, damping: float = 0.0, **kwargs: Any) -> None:
         # Logits of 32 bits would lose digits in half precision before `call` could save them.
         super().__init__(autocast=False, **kwargs)
         check_channels_last(type(self).__name__)
         self.num_iterations = check_positive_int("num_iterations", num_iterations)
         self.damping = check_damping(damping)
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Any]) -> Tensor:
         unary, edges, pairwise = _standardize(inputs)
         batch, height, width, labels = ops.shape(unary)
         logits = edge_mean_field(
@@ -60,11 +64,11 @@ class EdgeMeanField(keras.layers.Layer):
         )
         return ops.reshape(logits, (batch, height, width, labels))
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Sequence[Any]) -> keras.KerasTensor:
         unary, _, _ = _standardize(inputs)
         return keras.KerasTensor(unary.shape, dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_iterations": self.num_iterations,
@@ -72,7 +76,7 @@ class EdgeMeanField(keras.layers.Layer):
         }
 
 
-def _standardize(inputs):
+def _standardize(inputs: Sequence[Any]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """The unary map, and the relations' edges and pairwise logits as lists; ValueError if wrong."""
     unary, edges, pairwise = inputs
     edges, pairwise = (list(x) if isinstance(x, (tuple, list)) else [x] for x in (edges, pairwise))

@@ -1,10 +1,14 @@
 """GlobalContext: what the whole image looks like, at each of its positions."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_dpn import ops
 from keras_dpn.ops.checks import check_channels_last
 from keras_dpn.ops.global_context import check_shapes, output_dtype, standardize_grid
+from keras_dpn.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -44,18 +48,18 @@ class GlobalContext(keras.layers.Layer):
     (2, 1, 1, 8)
     """
 
-    def __init__(self, grid=1, unpool=True, **kwargs):
+    def __init__(self, grid: int | Sequence[int] = 1, unpool: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_channels_last("GlobalContext")
         self._grids = standardize_grid(grid, unpool)
         self.grid = self._grids if isinstance(grid, (tuple, list)) else self._grids[0]
         self.unpool = unpool
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:
         x, valid = _pair(inputs)
         return ops.global_context(x, self.grid, valid, self.unpool)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Tensor | Sequence[Tensor]) -> keras.KerasTensor:
         x, valid = _pair(inputs)
         check_shapes(x.shape, None if valid is None else valid.shape)
         batch, *size, channels = x.shape
@@ -64,9 +68,10 @@ class GlobalContext(keras.layers.Layer):
         size = size if self.unpool else self._grids * 2
         return keras.KerasTensor((batch, *size, channels), dtype=output_dtype(x.dtype))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "grid": self.grid, "unpool": self.unpool}
 
 
-def _pair(inputs):
-    return inputs if isinstance(inputs, (tuple, list)) else (inputs, None)
+def _pair(inputs: Any) -> tuple[Tensor, Tensor | None]:
+    x, valid = inputs if isinstance(inputs, (tuple, list)) else (inputs, None)
+    return x, valid

@@ -2,12 +2,15 @@
 
 import math
 import numbers
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_dpn import ops
 from keras_dpn.ops.l2_norm_scale import check_axis, standardize_axes
+from keras_dpn.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -46,13 +49,13 @@ class L2NormScale(keras.layers.Layer):
 
     def __init__(
         self,
-        init_scale=10.0,
-        axis=-1,
-        epsilon=1e-10,
-        scale_regularizer=None,
-        scale_constraint=None,
-        **kwargs,
-    ):
+        init_scale: float = 10.0,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 1e-10,
+        scale_regularizer: Any = None,
+        scale_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not _is_finite(init_scale):
             raise ValueError(
@@ -72,7 +75,7 @@ class L2NormScale(keras.layers.Layer):
         self.scale_constraint = keras.constraints.get(scale_constraint)
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.scale = self.add_weight(
             shape=[input_shape[n] for n in standardize_axes(self.axis, input_shape)],
             initializer=keras.initializers.Constant(self.init_scale),
@@ -83,14 +86,14 @@ class L2NormScale(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         x = keras.ops.cast(x, self.compute_dtype)
         return ops.l2_norm_scale(x, self.scale, self.axis, self.epsilon)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "init_scale": self.init_scale,
@@ -101,5 +104,5 @@ class L2NormScale(keras.layers.Layer):
         }
 
 
-def _is_finite(value):
+def _is_finite(value: Any) -> bool:
     return isinstance(value, numbers.Real) and math.isfinite(value)

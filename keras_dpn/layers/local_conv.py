@@ -1,6 +1,8 @@
 """LocalConv1D, 2D, 3D: the triple penalty of the Deep Parsing Network as a layer."""
 
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -20,6 +22,7 @@ from keras_dpn.ops.local_conv import (
     local_conv,
     window_patches,
 )
+from keras_dpn.typing import Shape, Tensor
 
 
 class _LocalConv(keras.layers.Layer):
@@ -29,17 +32,17 @@ class _LocalConv(keras.layers.Layer):
 
     def __init__(
         self,
-        window,
-        kernel="squared_distance",
-        color_weight=1.0,
-        position_weight=0.0,
-        gate=True,
-        normalize=True,
-        scale=1.0,
-        offset=0.0,
-        spacing=1.0,
-        **kwargs,
-    ):
+        window: int | Sequence[int],
+        kernel: Literal["squared_distance", "gaussian", "learned"] = "squared_distance",
+        color_weight: float = 1.0,
+        position_weight: float = 0.0,
+        gate: bool = True,
+        normalize: bool = True,
+        scale: float = 1.0,
+        offset: float = 0.0,
+        spacing: float | Sequence[float] = 1.0,
+        **kwargs: Any,
+    ) -> None:
         # Colours of 0..255 lose their digits in half precision before `call` could save them.
         super().__init__(autocast=False, **kwargs)
         check_channels_last(type(self).__name__)
@@ -53,7 +56,7 @@ class _LocalConv(keras.layers.Layer):
         self.offset = offset
         self.spacing = standardize_spacing(spacing, self.spatial_axes)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Shape]) -> None:
         if len(input_shape) != 2 or not all(isinstance(s, (tuple, list)) for s in input_shape):
             raise ValueError(
                 f"{type(self).__name__} expects a pair (p, features) as input, received one "
@@ -83,7 +86,7 @@ class _LocalConv(keras.layers.Layer):
             self.w_position = self._add_scalar("position_weight", self.position_weight)
         self.built = True
 
-    def _add_scalar(self, name, value):
+    def _add_scalar(self, name: str, value: float) -> keras.Variable:
         return self.add_weight(
             name=name,
             shape=(),
@@ -92,7 +95,7 @@ class _LocalConv(keras.layers.Layer):
             autocast=False,
         )
 
-    def _add_filters(self, size):
+    def _add_filters(self, size: Shape) -> keras.Variable:
         """One untied filter a position, which starts as the weighted squared distance."""
         if None in size:
             raise ValueError(
@@ -109,7 +112,7 @@ class _LocalConv(keras.layers.Layer):
             autocast=False,
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         p, features = (ops.cast(x, "float32") for x in inputs)
         if self.kernel == "learned":
             out = local_conv(p, features, self.window, color_weight=self.w_color)
@@ -132,22 +135,22 @@ class _LocalConv(keras.layers.Layer):
             out = out * (self._of_middle(p) if self._is_linked(p.shape) else p)
         return self.a * out + self.b  # eq. (8), lin
 
-    def _of_middle(self, linked):
+    def _of_middle(self, linked: Tensor) -> Tensor:
         """The frame itself of linked frames, without a slice of six axes: LiteRT takes five."""
         flat = ops.reshape(linked, (-1, *linked.shape[-2:]))
         return ops.reshape(flat[:, self.window[0] // 2], (*ops.shape(linked)[:4], linked.shape[-1]))
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Sequence[Tensor]) -> keras.KerasTensor:
         shape = tuple(inputs[0].shape)
         if self._is_linked(shape):
             shape = shape[:-2] + shape[-1:]
         return keras.KerasTensor(shape, dtype="float32")
 
-    def _is_linked(self, shape):
+    def _is_linked(self, shape: Shape) -> bool:
         """Whether an input has frames laid over each other, `(B, T, H, W, K, C)`."""
         return self.spatial_axes == 3 and len(shape) == 6
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("window", "kernel", "color_weight", "position_weight", "gate", "normalize")
         own = {name: getattr(self, name) for name in (*names, "scale", "offset", "spacing")}
         return {**super().get_config(), **own}
@@ -205,10 +208,12 @@ _LINKED_INPUT = """
         optical flow, and the output is `(B, T, H, W, L)`."""
 
 
-def _document(shape, example, linked_input=""):
+def _document(
+    shape: str, example: tuple[int, ...], linked_input: str = ""
+) -> Callable[[type], type]:
     """Continue a class's docstring with what holds for all of them."""
 
-    def decorate(cls):
+    def decorate(cls: type) -> type:
         cls.__doc__ = _DOC.format(
             summary=cls.__doc__,
             name=cls.__name__,

@@ -2,10 +2,13 @@
 
 import functools
 import math
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from keras_dpn.ops.checks import (
     check_channels_last,
@@ -22,6 +25,10 @@ from keras_dpn.ops.gaussian_kernels import (
 from keras_dpn.ops.matmul import matmul
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.permutohedral import MAX_DIMENSION
+from keras_dpn.typing import Shape, Tensor
+
+# A weight and its standard deviations, each a number or one for every axis or channel.
+Kernel: TypeAlias = Sequence[float | Sequence[float]]
 
 LEARNABLE = ("weights", "compatibility", "bandwidths")
 # Logits beyond count as this far apart: differences of infinite ones are not numbers.
@@ -89,18 +96,18 @@ class MeanFieldCRF(keras.layers.Layer):
 
     def __init__(
         self,
-        num_iterations=10,
-        bilateral=(4.0, 121.0, 5.0),
-        spatial=(3.0, 3.0),
-        compatibility="potts",
-        filter="permutohedral",
-        normalization="symmetric",
-        trainable_weights_of=(),
-        inference_iterations=None,
-        window=None,
-        min_probability=0.0,
-        **kwargs,
-    ):
+        num_iterations: int = 10,
+        bilateral: Kernel | Sequence[Kernel] | None = (4.0, 121.0, 5.0),
+        spatial: Kernel | None = (3.0, 3.0),
+        compatibility: str | Sequence[Sequence[float]] | np.ndarray = "potts",
+        filter: Literal["permutohedral", "window", "exact"] = "permutohedral",
+        normalization: Literal["symmetric", "row", "none"] = "symmetric",
+        trainable_weights_of: Sequence[str] = (),
+        inference_iterations: int | None = None,
+        window: int | Sequence[int] | None = None,
+        min_probability: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         # Colours of 0..255 and weights near 0 lose their digits in half precision.
         super().__init__(autocast=False, **kwargs)
         check_channels_last(type(self).__name__)
@@ -129,7 +136,7 @@ class MeanFieldCRF(keras.layers.Layer):
                 f"1 / labels, received {min_probability!r}."
             )
 
-    def _check_learnable(self):
+    def _check_learnable(self) -> None:
         if "bandwidths" in self.trainable_weights_of and self.filter == "permutohedral":
             raise ValueError(
                 "Invalid value for argument `trainable_weights_of`: the permutohedral lattice has "
@@ -142,7 +149,7 @@ class MeanFieldCRF(keras.layers.Layer):
                 "use compatibility='matrix' or 'matrix_per_kernel'."
             )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Shape]) -> None:
         if len(input_shape) != 2 or not all(isinstance(s, (tuple, list)) for s in input_shape):
             raise ValueError(
                 "MeanFieldCRF expects a pair (logits, guide) as input, received one tensor of "
@@ -170,7 +177,7 @@ class MeanFieldCRF(keras.layers.Layer):
             )
         self.built = True
 
-    def _add(self, name, values, group):
+    def _add(self, name: str, values: ArrayLike, group: str) -> keras.Variable:
         values = np.asarray(values, "float32")
         return self.add_weight(
             name=name,
@@ -181,14 +188,16 @@ class MeanFieldCRF(keras.layers.Layer):
             trainable=group in self.trainable_weights_of,
         )
 
-    def _add_bandwidths(self, k, kernel, axes, channels):
+    def _add_bandwidths(
+        self, k: int, kernel: Sequence[Any], axes: int, channels: int
+    ) -> np.ndarray | keras.Variable:
         """Standard deviations of a kernel's positions and guide values, one each.
 
         Trainable ones are stored as logarithms: they stay positive.
         """
-        values = [_each("sa", sigma, axes) for sigma in kernel[1:2]]
-        values += [_each("sb", sigma, channels) for sigma in kernel[2:]]
-        values = np.concatenate(values)
+        parts = [_each("sa", sigma, axes) for sigma in kernel[1:2]]
+        parts += [_each("sb", sigma, channels) for sigma in kernel[2:]]
+        values = np.concatenate(parts)
         if self.filter == "permutohedral" and len(values) > MAX_DIMENSION:
             raise ValueError(
                 "Invalid value for argument `filter`: the permutohedral lattice has at most "
@@ -199,7 +208,7 @@ class MeanFieldCRF(keras.layers.Layer):
             return values
         return self._add(f"log_bandwidths_{k}", np.log(values), "bandwidths")
 
-    def _first_compatibility(self, labels):
+    def _first_compatibility(self, labels: int) -> ArrayLike:
         if isinstance(self.compatibility, str):
             first = -np.eye(labels)
             per_kernel = self.compatibility == "matrix_per_kernel"
@@ -212,7 +221,7 @@ class MeanFieldCRF(keras.layers.Layer):
             )
         return self.compatibility
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Sequence[Tensor], training: bool | None = None) -> Tensor:
         logits, guide = (ops.cast(x, "float32") for x in inputs)
         _check_shapes(logits.shape, guide.shape)
         unary = self._unary(logits)
@@ -222,19 +231,19 @@ class MeanFieldCRF(keras.layers.Layer):
             logits = mean_field_update(unary, logits, lambda q: self._costs(q, kernels))
         return logits
 
-    def _iterations(self, training):
+    def _iterations(self, training: bool | None) -> int:
         if training or self.inference_iterations is None:
             return self.num_iterations
         return self.inference_iterations
 
-    def _unary(self, logits):
+    def _unary(self, logits: Tensor) -> Tensor:
         logits = ops.clip(logits, -_MAX_LOGIT, _MAX_LOGIT)
         if not self.min_probability:
             return ops.log_softmax(logits, axis=-1)
         probabilities = ops.softmax(logits, axis=-1)
         return ops.log(ops.maximum(probabilities, self.min_probability))
 
-    def _message_passing(self, logits, guide):
+    def _message_passing(self, logits: Tensor, guide: Tensor) -> list[Any]:
         """The normalised kernels; their weights are in them unless they learn.
 
         Potts' model is in them as well: what a label costs is minus what there is of it around,
@@ -250,20 +259,20 @@ class MeanFieldCRF(keras.layers.Layer):
             points = [positions] if len(kernel) == 2 else [positions, guide]
             features = ops.concatenate(points, axis=-1) / self._standard_deviations(bandwidths)
             features = ops.clip(features, -_MAX_FEATURE, _MAX_FEATURE)
-            kernel = gaussian_kernel(features, self.filter, self.window)
-            kernels.append(normalized(kernel, ones, self.normalization, sign * weight))
+            gaussian = gaussian_kernel(features, self.filter, self.window)
+            kernels.append(normalized(gaussian, ones, self.normalization, sign * weight))
         return kernels
 
-    def _fixed_weights(self):
+    def _fixed_weights(self) -> list[Any]:
         if "weights" in self.trainable_weights_of:
             return [1.0] * len(self._kernels)
         return ops.unstack(ops.convert_to_tensor(self.kernel_weights))
 
-    def _standard_deviations(self, bandwidths):
+    def _standard_deviations(self, bandwidths: Tensor) -> Tensor:
         bandwidths = ops.convert_to_tensor(bandwidths, "float32")
         return ops.exp(bandwidths) if "bandwidths" in self.trainable_weights_of else bandwidths
 
-    def _costs(self, marginals, kernels):
+    def _costs(self, marginals: Tensor, kernels: Sequence[Any]) -> Tensor:
         messages = [kernel.filter(marginals) for kernel in kernels]
         if "weights" in self.trainable_weights_of:
             weights = ops.unstack(ops.convert_to_tensor(self.kernel_weights))
@@ -276,11 +285,13 @@ class MeanFieldCRF(keras.layers.Layer):
             return costs
         return matmul(costs, ops.convert_to_tensor(self.compatibilities))
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: Sequence[Tensor], training: bool | None = None
+    ) -> keras.KerasTensor:
         _check_shapes(inputs[0].shape, inputs[1].shape)
         return keras.KerasTensor(inputs[0].shape, dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = (
             "num_iterations",
             "bilateral",
@@ -296,7 +307,7 @@ class MeanFieldCRF(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def _standardize_kernels(bilateral, spatial):
+def _standardize_kernels(bilateral: Any, spatial: Any) -> list[tuple[Any, ...]]:
     """The kernels as (weight, sa, sb) or (weight, sg) with numbers or tuples; ValueError if odd."""
     sequence = isinstance(bilateral, (tuple, list))
     several = sequence and len(bilateral) > 0 and isinstance(bilateral[0], (tuple, list))
@@ -312,7 +323,7 @@ def _standardize_kernels(bilateral, spatial):
     return kernels
 
 
-def _check_kernel(name, kernel, length):
+def _check_kernel(name: str, kernel: Any, length: int) -> tuple[Any, ...]:
     expected = {3: "(weight, sa, sb)", 2: "(weight, sg)"}[length]
     if not isinstance(kernel, (tuple, list)) or len(kernel) != length:
         raise ValueError(
@@ -334,11 +345,11 @@ def _check_kernel(name, kernel, length):
     return tuple(kernel)
 
 
-def _is_number(value):
+def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and math.isfinite(value)
 
 
-def _each(name, sigma, count):
+def _each(name: str, sigma: Any, count: int) -> np.ndarray:
     """One standard deviation for each of `count` dimensions."""
     lowest = _LOWEST[name]
     if not isinstance(sigma, (tuple, list)):
@@ -353,7 +364,7 @@ def _each(name, sigma, count):
     return np.clip(sigmas, lowest, _HIGHEST).astype("float32")
 
 
-def _standardize_learnable(names):
+def _standardize_learnable(names: Any) -> tuple[str, ...]:
     if not isinstance(names, (tuple, list)):
         raise ValueError(
             "Invalid value for argument `trainable_weights_of`: expected a tuple or list of names "
@@ -362,7 +373,7 @@ def _standardize_learnable(names):
     return tuple(check_one_of("trainable_weights_of", name, LEARNABLE) for name in names)
 
 
-def _standardize_compatibility(compatibility):
+def _standardize_compatibility(compatibility: Any) -> str | list[list[float]]:
     if isinstance(compatibility, str):
         return check_one_of(
             "compatibility", compatibility, ("potts", "matrix", "matrix_per_kernel")
@@ -380,7 +391,7 @@ def _standardize_compatibility(compatibility):
     return matrix.tolist()
 
 
-def _check_shapes(logits, guide):
+def _check_shapes(logits: Shape, guide: Shape) -> None:
     if len(logits) not in (3, 4, 5) or len(logits) != len(guide):
         raise ValueError(
             "MeanFieldCRF expects logits (B, *S, L) and a guide (B, *S, C) with one to three "
@@ -400,7 +411,7 @@ def _check_shapes(logits, guide):
         )
 
 
-def _positions(ones):
+def _positions(ones: Tensor) -> Tensor:
     """Each point's position in points, (B, *S, axes), the last axis first: x, y.
 
     The order is that of the field's other implementations; the lattice's error depends on it.

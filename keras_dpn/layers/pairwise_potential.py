@@ -1,12 +1,15 @@
 """PairwisePotential: a network that says how well two cells' labels go together."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers, ops
 
 from keras_dpn.ops.checks import check_channels_last, check_positive_int
 from keras_dpn.ops.edge_field import standardize_edges
+from keras_dpn.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -42,7 +45,7 @@ class PairwisePotential(layers.Layer):
     (2, 90, 3, 3)
     """
 
-    def __init__(self, num_classes, units=512, **kwargs):
+    def __init__(self, num_classes: int, units: int = 512, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_channels_last(type(self).__name__)
         self.num_classes = check_positive_int("num_classes", num_classes)
@@ -59,7 +62,7 @@ class PairwisePotential(layers.Layer):
             name="fc2",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[Shape]) -> None:
         _check(input_shape)
         features_shape = input_shape[0]
         self.fc1_first.build(features_shape)
@@ -67,7 +70,7 @@ class PairwisePotential(layers.Layer):
         self.fc2.build((*features_shape[:-1], self.units))
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         features, edges, exist = inputs
         batch, height, width = ops.shape(features)[:3]
         edges = standardize_edges(edges, _product(features.shape[1:3]))
@@ -82,21 +85,21 @@ class PairwisePotential(layers.Layer):
         labels = (self.num_classes, self.num_classes)
         return ops.reshape(logits, (*ops.shape(logits)[:2], *labels))  # (B, E, L, L)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Sequence[Tensor]) -> keras.KerasTensor:
         features, edges, exist = inputs
         _check([tuple(x.shape) for x in inputs])
         shape = (features.shape[0], edges.shape[0], self.num_classes, self.num_classes)
         return keras.KerasTensor(shape, dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_classes": self.num_classes, "units": self.units}
 
 
-def _product(sizes):
+def _product(sizes: Shape) -> int | None:
     return None if None in sizes else math.prod(sizes)
 
 
-def _check(shapes):
+def _check(shapes: Sequence[Shape]) -> None:
     is_triple = len(shapes) == 3 and all(isinstance(shape, (tuple, list)) for shape in shapes)
     if not is_triple or len(shapes[0]) != 4 or len(shapes[1]) != 2 or len(shapes[2]) not in (1, 2):
         raise ValueError(

@@ -1,10 +1,14 @@
 """RangeBoxGraph: the edges of a field on a feature map, from each cell to those in a box."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_dpn.ops.checks import check_channels_last, check_positive_int
 from keras_dpn.ops.range_boxes import box_edges, count_neighbors, standardize_box
+from keras_dpn.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -47,7 +51,13 @@ class RangeBoxGraph(keras.layers.Layer):
     64
     """
 
-    def __init__(self, relation, num_neighbors=None, seed=None, **kwargs):
+    def __init__(
+        self,
+        relation: str | Sequence[float],
+        num_neighbors: int | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         check_channels_last(type(self).__name__)
         standardize_box(relation)
@@ -58,14 +68,16 @@ class RangeBoxGraph(keras.layers.Layer):
         self.num_neighbors = num_neighbors
         self.seed = seed
 
-    def call(self, feature_map, training=False):
+    def call(self, feature_map: Tensor, training: bool | None = False) -> tuple[Tensor, Tensor]:
         _check(feature_map.shape)
         height, width = ops.shape(feature_map)[1:3]
         if training and self.trainable and self.num_neighbors is not None:
             return box_edges(height, width, self.relation, self.num_neighbors, self.seed_generator)
         return box_edges(height, width, self.relation)
 
-    def compute_output_spec(self, feature_map, training=False):
+    def compute_output_spec(
+        self, feature_map: Tensor, training: bool | None = False
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         _check(feature_map.shape)
         height, width = feature_map.shape[1:3]
         num_edges = None
@@ -78,7 +90,7 @@ class RangeBoxGraph(keras.layers.Layer):
             keras.KerasTensor((num_edges,), dtype="bool"),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "relation": self.relation,
@@ -87,7 +99,7 @@ class RangeBoxGraph(keras.layers.Layer):
         }
 
 
-def _check(shape):
+def _check(shape: Shape) -> None:
     if len(shape) != 4:
         raise ValueError(
             f"RangeBoxGraph expects a feature map (B, h, w, C), received shape {tuple(shape)}."

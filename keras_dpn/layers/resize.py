@@ -1,10 +1,14 @@
 """Resize: bilinear resizing as a layer."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_dpn.ops.checks import check_channels_last, check_positive_int
 from keras_dpn.ops.resize import check_size, resize
+from keras_dpn.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -38,7 +42,13 @@ class Resize(keras.layers.Layer):
     (1, 6, 8, 5)
     """
 
-    def __init__(self, size=None, factor=None, align_corners=False, **kwargs):
+    def __init__(
+        self,
+        size: Sequence[int] | None = None,
+        factor: int | None = None,
+        align_corners: bool = False,
+        **kwargs: Any,
+    ) -> None:
         # Logits of 32 bits would lose digits in half precision before `call` could save them.
         super().__init__(autocast=False, **kwargs)
         if size is not None and factor is not None:
@@ -55,23 +65,23 @@ class Resize(keras.layers.Layer):
         self.factor = factor
         self.align_corners = align_corners
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor | Sequence[Tensor]) -> Tensor:
         x, reference = _pair(inputs)
         self._check(x, reference)
-        limit = None if reference is None else ops.shape(reference)[1:3]
+        limit: Any = None if reference is None else ops.shape(reference)[1:3]
         if self.factor is None:
             return resize(x, self.size or limit, self.align_corners)
         enlarged = tuple(n * self.factor for n in ops.shape(x)[1:3])
         out = resize(x, enlarged, self.align_corners)
         return out if limit is None else out[:, : limit[0], : limit[1]]
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Tensor | Sequence[Tensor]) -> keras.KerasTensor:
         x, reference = _pair(inputs)
         self._check(x, reference)
         size = self.size or (self._enlarged(x) if reference is None else reference.shape[1:3])
         return keras.KerasTensor((x.shape[0], *size, x.shape[3]), dtype="float32")
 
-    def _check(self, x, reference):
+    def _check(self, x: Tensor, reference: Tensor | None) -> None:
         if len(x.shape) != 4:
             raise ValueError(
                 f"Resize expects an input of shape (B, H, W, C), received {tuple(x.shape)}."
@@ -91,10 +101,10 @@ class Resize(keras.layers.Layer):
                     f"as the reference: enlarged it has size {enlarged}, the reference {limit}."
                 )
 
-    def _enlarged(self, x):
+    def _enlarged(self, x: Tensor) -> Shape:
         return tuple(None if n is None else n * self.factor for n in x.shape[1:3])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "size": self.size,
@@ -103,5 +113,6 @@ class Resize(keras.layers.Layer):
         }
 
 
-def _pair(inputs):
-    return inputs if isinstance(inputs, (tuple, list)) else (inputs, None)
+def _pair(inputs: Any) -> tuple[Tensor, Tensor | None]:
+    x, reference = inputs if isinstance(inputs, (tuple, list)) else (inputs, None)
+    return x, reference

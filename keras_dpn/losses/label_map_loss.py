@@ -1,12 +1,15 @@
 """What all losses on label maps share: which pixels count, and how much each class does."""
 
 import math
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
 from keras_dpn.ops.checks import check_labels
 from keras_dpn.ops.label_maps import read_labels, standardize_ignore_label
+from keras_dpn.typing import IgnoreLabel, Tensor
 
 
 class LabelMapLoss(keras.losses.Loss):
@@ -26,7 +29,14 @@ class LabelMapLoss(keras.losses.Loss):
         number of axes, `(H, W)` for images. All sizes but L may be unknown.
     """
 
-    def __init__(self, ignore_label, class_weights, name, reduction="mean", dtype=None):
+    def __init__(
+        self,
+        ignore_label: IgnoreLabel,
+        class_weights: Sequence[float] | None,
+        name: str,
+        reduction: Literal["mean", "sum"] = "mean",
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype or "float32")
         if class_weights is not None:
             class_weights = [float(w) for w in class_weights]
@@ -38,7 +48,7 @@ class LabelMapLoss(keras.losses.Loss):
         self.ignore_label = standardize_ignore_label(ignore_label)
         self.class_weights = class_weights
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         check_labels(y_true.shape, y_pred.shape)
         num_classes = y_pred.shape[-1]
         y_true = ops.reshape(y_true, (-1,))
@@ -50,7 +60,7 @@ class LabelMapLoss(keras.losses.Loss):
         # Keras divides a mean by the number of replicas where it reduces one, no scalar.
         return ops.reshape(loss, (1,))
 
-    def compare(self, labels, logits, counted):
+    def compare(self, labels: Tensor, logits: Tensor, counted: Tensor) -> Tensor:
         """Return the loss, a scalar.
 
         Args:
@@ -60,7 +70,7 @@ class LabelMapLoss(keras.losses.Loss):
         """
         raise NotImplementedError
 
-    def weights_of_classes(self, num_classes):
+    def weights_of_classes(self, num_classes: int) -> Tensor:
         """Return the weight of each class, float32 `(L,)`."""
         if self.class_weights is None:
             return ops.ones((num_classes,), "float32")
@@ -71,7 +81,7 @@ class LabelMapLoss(keras.losses.Loss):
             )
         return ops.convert_to_tensor(self.class_weights, "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "ignore_label": self.ignore_label,
@@ -79,12 +89,12 @@ class LabelMapLoss(keras.losses.Loss):
         }
 
 
-def one_hot_of_counted(labels, counted, num_classes):
+def one_hot_of_counted(labels: Tensor, counted: Tensor, num_classes: int) -> Tensor:
     """Return the truth of each class, float32 `(N, L)`; zeros where a pixel does not count."""
     return ops.one_hot(ops.where(counted, labels, -1), num_classes, dtype="float32")
 
 
-def weighted_mean(values, weights):
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     """Return the mean of `values`, both `(N,)`; 0 where all weights are 0."""
     total = ops.sum(weights)
     return ops.sum(values * weights) / ops.where(total > 0, total, 1.0)

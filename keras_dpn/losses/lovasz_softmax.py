@@ -1,10 +1,14 @@
 """LovaszSoftmax: the surrogate of IoU by the Lovász extension, on label maps."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_dpn.losses.label_map_loss import LabelMapLoss, one_hot_of_counted, weighted_mean
 from keras_dpn.ops.checks import check_labels, check_positive_int
+from keras_dpn.typing import IgnoreLabel, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -50,21 +54,21 @@ class LovaszSoftmax(LabelMapLoss):
 
     def __init__(
         self,
-        ignore_label=255,
-        class_weights=None,
-        stride=1,
-        name="lovasz_softmax",
-        **kwargs,
-    ):
+        ignore_label: IgnoreLabel = 255,
+        class_weights: Sequence[float] | None = None,
+        stride: int = 1,
+        name: str = "lovasz_softmax",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(ignore_label, class_weights, name, **kwargs)
         self.stride = check_positive_int("stride", stride)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         check_labels(y_true.shape, y_pred.shape)
         grid = (slice(None), *(slice(None, None, self.stride) for _ in y_pred.shape[1:-1]))
         return super().call(y_true[grid], y_pred[grid])
 
-    def compare(self, labels, logits, counted):
+    def compare(self, labels: Tensor, logits: Tensor, counted: Tensor) -> Tensor:
         num_classes = logits.shape[-1]
         truth = ops.transpose(one_hot_of_counted(labels, counted, num_classes))  # (L, N)
         probabilities = ops.transpose(ops.softmax(logits, axis=-1))  # (L, N)
@@ -75,11 +79,11 @@ class LovaszSoftmax(LabelMapLoss):
         losses = ops.sum(errors * weights, axis=1)
         return weighted_mean(losses, self.weights_of_classes(num_classes) * occurs)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "stride": self.stride}
 
 
-def _jaccard_weights(errors, truth, counted):
+def _jaccard_weights(errors: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
     """What IoU loses by each pixel when those of larger error are wrong already, `(L, N)`.
 
     With g pixels of a class and n wrong ones, of which h are of the class, it is (g - h) / (g + n -

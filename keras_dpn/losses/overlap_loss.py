@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_dpn.losses.label_map_loss import LabelMapLoss, one_hot_of_counted, weighted_mean
+from keras_dpn.typing import Tensor
 
 
 class OverlapLoss(LabelMapLoss):
@@ -12,7 +13,7 @@ class OverlapLoss(LabelMapLoss):
     what is true without being predicted. Sums are over all counted pixels of the batch.
     """
 
-    def compare(self, labels, logits, counted):
+    def compare(self, labels: Tensor, logits: Tensor, counted: Tensor) -> Tensor:
         num_classes = logits.shape[-1]
         truth = one_hot_of_counted(labels, counted, num_classes)
         probabilities = ops.where(counted[:, None], ops.softmax(logits, axis=-1), 0.0)

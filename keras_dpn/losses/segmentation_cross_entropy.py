@@ -1,10 +1,14 @@
 """SegmentationCrossEntropy: cross-entropy on label maps, with an ignore label and hard pixels."""
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 import keras
 from keras import ops
 
 from keras_dpn.losses.label_map_loss import LabelMapLoss, weighted_mean
 from keras_dpn.ops.checks import check_one_of
+from keras_dpn.typing import IgnoreLabel, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -42,13 +46,13 @@ class SegmentationCrossEntropy(LabelMapLoss):
 
     def __init__(
         self,
-        ignore_label=255,
-        class_weights=None,
-        hard_ratio=1.0,
-        reduction="mean",
-        name="segmentation_cross_entropy",
-        **kwargs,
-    ):
+        ignore_label: IgnoreLabel = 255,
+        class_weights: Sequence[float] | None = None,
+        hard_ratio: float = 1.0,
+        reduction: Literal["mean", "sum"] = "mean",
+        name: str = "segmentation_cross_entropy",
+        **kwargs: Any,
+    ) -> None:
         check_one_of("reduction", reduction, ("mean", "sum"))
         super().__init__(ignore_label, class_weights, name, reduction, **kwargs)
         if not 0 < hard_ratio <= 1:
@@ -58,7 +62,7 @@ class SegmentationCrossEntropy(LabelMapLoss):
             )
         self.hard_ratio = hard_ratio
 
-    def compare(self, labels, logits, counted):
+    def compare(self, labels: Tensor, logits: Tensor, counted: Tensor) -> Tensor:
         losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         weights = ops.cast(counted, "float32")
         if self.hard_ratio < 1:
@@ -68,14 +72,14 @@ class SegmentationCrossEntropy(LabelMapLoss):
             return ops.sum(losses * weights)
         return weighted_mean(losses, weights)
 
-    def _hard_pixels(self, losses, weights):
+    def _hard_pixels(self, losses: Tensor, weights: Tensor) -> Tensor:
         """1 for the hardest pixels among those that count, else 0."""
         ranked = ops.flip(ops.sort(ops.where(weights > 0, ops.stop_gradient(losses), -1.0)))
         keep = ops.cast(ops.ceil(self.hard_ratio * ops.sum(weights)), "int32")
         threshold = ops.take(ranked, ops.maximum(keep - 1, 0))
         return ops.cast(losses >= threshold, "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hard_ratio": self.hard_ratio,

@@ -1,8 +1,12 @@
 """SegmentationDice: the Dice loss on label maps."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_dpn.losses.overlap_loss import OverlapLoss
+from keras_dpn.typing import IgnoreLabel
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -43,5 +47,11 @@ class SegmentationDice(OverlapLoss):
 
     alpha = beta = 0.5
 
-    def __init__(self, ignore_label=255, class_weights=None, name="segmentation_dice", **kwargs):
+    def __init__(
+        self,
+        ignore_label: IgnoreLabel = 255,
+        class_weights: Sequence[float] | None = None,
+        name: str = "segmentation_dice",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(ignore_label, class_weights, name, **kwargs)

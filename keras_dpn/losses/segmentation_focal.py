@@ -1,11 +1,14 @@
 """SegmentationFocal: the focal loss on label maps."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_dpn.losses.label_map_loss import LabelMapLoss, weighted_mean
+from keras_dpn.typing import IgnoreLabel, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -44,12 +47,12 @@ class SegmentationFocal(LabelMapLoss):
 
     def __init__(
         self,
-        ignore_label=255,
-        class_weights=None,
-        gamma=2.0,
-        name="segmentation_focal",
-        **kwargs,
-    ):
+        ignore_label: IgnoreLabel = 255,
+        class_weights: Sequence[float] | None = None,
+        gamma: float = 2.0,
+        name: str = "segmentation_focal",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(ignore_label, class_weights, name, **kwargs)
         if not 0 <= gamma < math.inf:
             raise ValueError(
@@ -58,7 +61,7 @@ class SegmentationFocal(LabelMapLoss):
             )
         self.gamma = gamma
 
-    def compare(self, labels, logits, counted):
+    def compare(self, labels: Tensor, logits: Tensor, counted: Tensor) -> Tensor:
         losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         # Above 0, as the gradient of a power below 1 is infinite there.
         missing = ops.maximum(-ops.expm1(-losses), 1e-12)
@@ -66,5 +69,5 @@ class SegmentationFocal(LabelMapLoss):
         weights = weights * ops.take(self.weights_of_classes(logits.shape[-1]), labels)
         return weighted_mean(ops.power(missing, self.gamma) * losses, weights)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "gamma": self.gamma}

@@ -1,8 +1,12 @@
 """SegmentationJaccard: the soft Jaccard (IoU) loss on label maps."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_dpn.losses.overlap_loss import OverlapLoss
+from keras_dpn.typing import IgnoreLabel
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -42,5 +46,11 @@ class SegmentationJaccard(OverlapLoss):
 
     alpha = beta = 1.0
 
-    def __init__(self, ignore_label=255, class_weights=None, name="segmentation_jaccard", **kwargs):
+    def __init__(
+        self,
+        ignore_label: IgnoreLabel = 255,
+        class_weights: Sequence[float] | None = None,
+        name: str = "segmentation_jaccard",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(ignore_label, class_weights, name, **kwargs)

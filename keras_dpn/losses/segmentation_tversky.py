@@ -1,10 +1,13 @@
 """SegmentationTversky: the Tversky loss on label maps."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from keras_dpn.losses.overlap_loss import OverlapLoss
+from keras_dpn.typing import IgnoreLabel
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -50,13 +53,13 @@ class SegmentationTversky(OverlapLoss):
 
     def __init__(
         self,
-        ignore_label=255,
-        class_weights=None,
-        alpha=0.3,
-        beta=0.7,
-        name="segmentation_tversky",
-        **kwargs,
-    ):
+        ignore_label: IgnoreLabel = 255,
+        class_weights: Sequence[float] | None = None,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        name: str = "segmentation_tversky",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(ignore_label, class_weights, name, **kwargs)
         if not all(0 <= weight < math.inf for weight in (alpha, beta)) or alpha == beta == 0:
             raise ValueError(
@@ -66,5 +69,5 @@ class SegmentationTversky(OverlapLoss):
         self.alpha = alpha
         self.beta = beta
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}

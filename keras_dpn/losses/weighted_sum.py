@@ -1,8 +1,12 @@
 """WeightedSum: several losses of the same labels and logits as one."""
 
 import math
+from collections.abc import Iterable
+from typing import Any, Self
 
 import keras
+
+from keras_dpn.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -32,7 +36,13 @@ class WeightedSum(keras.losses.Loss):
     0.6809
     """
 
-    def __init__(self, losses, weights=None, name="weighted_sum", dtype=None):
+    def __init__(
+        self,
+        losses: Iterable[keras.losses.Loss],
+        weights: Iterable[float] | None = None,
+        name: str = "weighted_sum",
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
         super().__init__(name=name, reduction="mean", dtype=dtype or "float32")
         losses = list(losses)
         weights = [1.0] * len(losses) if weights is None else [float(w) for w in weights]
@@ -49,11 +59,11 @@ class WeightedSum(keras.losses.Loss):
         self.losses = losses
         self.weights = weights
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         pairs = zip(self.weights, self.losses, strict=True)
         return sum(weight * loss(y_true, y_pred) for weight, loss in pairs)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "losses": [keras.losses.serialize(loss) for loss in self.losses],
@@ -61,6 +71,6 @@ class WeightedSum(keras.losses.Loss):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         losses = [keras.losses.deserialize(loss) for loss in config["losses"]]
         return cls(**{**config, "losses": losses})

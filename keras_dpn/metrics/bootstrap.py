@@ -1,11 +1,21 @@
 """Paired bootstrap: whether one prediction's mIoU differs from another's by more than chance."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_dpn.ops.checks import check_positive_int
 
 
-def paired_bootstrap(first, second, block=1, samples=10_000, confidence=0.95, seed=0):
+def paired_bootstrap(
+    first: ArrayLike,
+    second: ArrayLike,
+    block: int = 1,
+    samples: int = 10_000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
     """How far the difference in mIoU of two predictions depends on the images it was measured on.
 
     The images are drawn again and again, with replacement, the same ones for both predictions, and
@@ -80,13 +90,13 @@ def paired_bootstrap(first, second, block=1, samples=10_000, confidence=0.95, se
     }
 
 
-def _counts(confusions):
+def _counts(confusions: np.ndarray) -> np.ndarray:
     """What IoU is made of: hits and union of every class, `(N, 2, L)`."""
     hits = np.diagonal(confusions, axis1=1, axis2=2)
     return np.stack([hits, confusions.sum(1) + confusions.sum(2) - hits], axis=1)
 
 
-def _mean_iou(draws, counts):
+def _mean_iou(draws: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The mIoU of each draw, `(samples,)`, from its number of each block, `(samples, blocks)`."""
     hits, union = np.moveaxis(np.tensordot(draws, counts, 1), 1, 0)
     present = union > 0

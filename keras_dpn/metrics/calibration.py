@@ -1,9 +1,13 @@
 """Calibration: whether a network is right as often as its probabilities say."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_dpn.metrics.confusion import check_range, is_ignored
 from keras_dpn.ops.checks import check_positive_int
+from keras_dpn.typing import IgnoreLabel
 
 # Confidences are counted in steps of 2**-24, as integers: their sums are exact, in any order.
 _BITS = 24
@@ -12,7 +16,13 @@ _ONE = 1 << _BITS
 COUNTS = ("pixels", "right", "confidence")
 
 
-def calibration_counts(labels, predictions, confidences, ignore_label=255, bins=15):
+def calibration_counts(
+    labels: ArrayLike,
+    predictions: ArrayLike,
+    confidences: ArrayLike,
+    ignore_label: IgnoreLabel = 255,
+    bins: int = 15,
+) -> np.ndarray:
     """Count how often the predictions of each confidence are right.
 
     Args:
@@ -59,7 +69,7 @@ def calibration_counts(labels, predictions, confidences, ignore_label=255, bins=
     return np.stack([*columns, sums], axis=1)
 
 
-def calibration(counts):
+def calibration(counts: ArrayLike) -> dict[str, Any]:
     """The expected calibration error, and the curve that it comes from.
 
     ECE is the mean over all pixels of the gap, in their bin, between the share that is right and
@@ -97,7 +107,7 @@ def calibration(counts):
     }
 
 
-def _in_steps(confidences):
+def _in_steps(confidences: np.ndarray) -> np.ndarray:
     """Confidences as whole numbers of 2**-24, exactly those of float32 from 0.5 up."""
     wrong = ~((confidences >= 0) & (confidences < 1 + 1e-5))  # softmax may pass 1 by a rounding
     if wrong.any():
@@ -108,5 +118,5 @@ def _in_steps(confidences):
     return np.minimum(np.rint(confidences.astype("float64") * _ONE).astype("int64"), _ONE)
 
 
-def _ratio(part, whole):
+def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None

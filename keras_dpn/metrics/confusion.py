@@ -4,12 +4,18 @@ Rows are the truth, columns the prediction. A class that neither occurs nor is p
 IoU (nan) and doesn't enter means.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_dpn.ops.label_maps import ignore_labels, range_message
+from keras_dpn.typing import IgnoreLabel
 
 
-def confusion_matrix(labels, predictions, num_classes, ignore_label=255):
+def confusion_matrix(
+    labels: ArrayLike, predictions: ArrayLike, num_classes: int, ignore_label: IgnoreLabel = 255
+) -> np.ndarray:
     """Count the pixels of every pair of true and predicted class.
 
     Args:
@@ -43,36 +49,36 @@ def confusion_matrix(labels, predictions, num_classes, ignore_label=255):
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def iou_per_class(confusion):
+def iou_per_class(confusion: ArrayLike) -> np.ndarray:
     """Intersection over union of each class, `(L,)`, nan for absent classes."""
     confusion = np.asarray(confusion, "float64")
     hits = np.diag(confusion)
     return _ratio(hits, confusion.sum(axis=0) + confusion.sum(axis=1) - hits)
 
 
-def mean_iou(confusion):
+def mean_iou(confusion: ArrayLike) -> float:
     """Mean IoU over the classes that occur or are predicted (mIoU)."""
     return _mean(iou_per_class(confusion))
 
 
-def pixel_accuracy(confusion):
+def pixel_accuracy(confusion: ArrayLike) -> float:
     """Share of the counted pixels that have the right label."""
     return float(_ratio(np.trace(confusion), np.sum(confusion)))
 
 
-def mean_accuracy(confusion):
+def mean_accuracy(confusion: ArrayLike) -> float:
     """Mean over the classes that occur of the share of their pixels found."""
     confusion = np.asarray(confusion, "float64")
     return _mean(_ratio(np.diag(confusion), confusion.sum(axis=1)))
 
 
-def frequency_weighted_iou(confusion):
+def frequency_weighted_iou(confusion: ArrayLike) -> float:
     """Mean IoU, each class weighted by its share of the counted pixels."""
     truth = np.asarray(confusion, "float64").sum(axis=1)
     return float(_ratio(np.nansum(truth * iou_per_class(confusion)), truth.sum()))
 
 
-def scores(confusion):
+def scores(confusion: ArrayLike) -> dict[str, Any]:
     """All scores of one confusion matrix, as plain numbers and lists ready for JSON.
 
     Returns:
@@ -88,7 +94,7 @@ def scores(confusion):
     }
 
 
-def is_ignored(labels, ignore_label):
+def is_ignored(labels: np.ndarray, ignore_label: IgnoreLabel) -> np.ndarray:
     """Whether each label of an array is an ignore label: an integer, several, or None."""
     ignored = np.zeros(labels.shape, bool)
     for label in ignore_labels(ignore_label):
@@ -96,7 +102,7 @@ def is_ignored(labels, ignore_label):
     return ignored
 
 
-def check_range(name, values, num_classes):
+def check_range(name: str, values: np.ndarray, num_classes: int | None) -> np.ndarray:
     """Return the values as int64; ValueError unless all are classes, with None integers from 0."""
     is_class = values >= 0
     if num_classes is not None:
@@ -108,14 +114,14 @@ def check_range(name, values, num_classes):
     return values.astype("int64")
 
 
-def _ratio(part, whole):
+def _ratio(part: ArrayLike, whole: ArrayLike) -> np.ndarray:
     part, whole = np.asarray(part, "float64"), np.asarray(whole, "float64")
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
 
-def _mean(values):
+def _mean(values: np.ndarray) -> float:
     return float(np.nanmean(values)) if np.any(~np.isnan(values)) else float("nan")
 
 
-def _jsonable(value):
+def _jsonable(value: float) -> float | None:
     return None if np.isnan(value) else float(value)

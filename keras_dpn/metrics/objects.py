@@ -1,11 +1,15 @@
 """Tags, boxes and boundaries: what a label map says about the objects of an image (TA, LA, BA)."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_dpn.metrics.confusion import check_range, is_ignored
 from keras_dpn.metrics.trimap import sides
+from keras_dpn.typing import IgnoreLabel
 
 COUNTS = (
     "box_intersection",
@@ -20,7 +24,13 @@ COUNTS = (
 _GROUP = 32  # classes whose boundaries are grown together, one in each bit of a word
 
 
-def object_counts(labels, predictions, num_classes, ignore_label=255, tolerance=0.0075):
+def object_counts(
+    labels: ArrayLike,
+    predictions: ArrayLike,
+    num_classes: int,
+    ignore_label: IgnoreLabel = 255,
+    tolerance: float = 0.0075,
+) -> np.ndarray:
     """Count what the tags, boxes and boundaries of one image's classes are scored by.
 
     All regions of a class in an image are one object, as label maps don't tell instances apart.
@@ -87,7 +97,7 @@ def object_counts(labels, predictions, num_classes, ignore_label=255, tolerance=
     return np.concatenate(groups)
 
 
-def object_scores(counts, threshold=0.5):
+def object_scores(counts: ArrayLike, threshold: float = 0.5) -> dict[str, Any]:
     """Tagging, localisation and boundary accuracy of a set of images.
 
     * TA of a class is the share of the images in which truth and prediction agree whether it is
@@ -129,7 +139,7 @@ def object_scores(counts, threshold=0.5):
             "Invalid value for argument `threshold`: expected a number from 0 to 1, received "
             f"{threshold}."
         )
-    per_class = {"ta": [], "la": [], "ba": []}
+    per_class: dict[str, list[float | None]] = {"ta": [], "la": [], "ba": []}
     for label in range(counts.shape[1]):
         box_intersection, true_box, predicted_box = counts[:, label, :3].T
         shown = true_box > 0
@@ -142,14 +152,14 @@ def object_scores(counts, threshold=0.5):
     return {**{name: _mean(found) for name, found in per_class.items()}, "per_class": per_class}
 
 
-def _box_counts(true_bits, predicted_bits, size):
+def _box_counts(true_bits: np.ndarray, predicted_bits: np.ndarray, size: int) -> list[np.ndarray]:
     true, predicted = _boxes(true_bits, size), _boxes(predicted_bits, size)
     inner = np.maximum(true[:2], predicted[:2]), np.minimum(true[2:], predicted[2:])
     boxes = (true[:2], true[2:]), (predicted[:2], predicted[2:])
     return [_areas(*corners) for corners in (inner, *boxes)]
 
 
-def _boxes(bits, size):
+def _boxes(bits: np.ndarray, size: int) -> np.ndarray:
     """Top, left, bottom and right of every class, `(4, size)`; the last two are exclusive."""
     firsts, lasts = [], []
     for axis in (1, 0):
@@ -160,24 +170,30 @@ def _boxes(bits, size):
     return np.array([*firsts, *lasts])
 
 
-def _areas(first, last):
+def _areas(first: np.ndarray, last: np.ndarray) -> np.ndarray:
     return np.prod(np.maximum(last - first, 0), axis=0)
 
 
-def _boundary_counts(bits, edges, counted, radius, size):
+def _boundary_counts(
+    bits: tuple[np.ndarray, np.ndarray],
+    edges: tuple[np.ndarray, np.ndarray],
+    counted: np.ndarray,
+    radius: float,
+    size: int,
+) -> list[np.ndarray]:
     true, predicted = (np.where(*pair, 0) for pair in zip(edges, bits, strict=True))
     found, right = true & _grown(predicted, radius), predicted & _grown(true, radius)
     judged = np.where(counted, predicted, right)
     return [_count_bits(words, size) for words in (true, found, judged, right)]
 
 
-def _count_bits(words, size):
+def _count_bits(words: np.ndarray, size: int) -> np.ndarray:
     """How many words have each bit set, if none has more than one."""
     _, bits = np.frexp(words[words > 0].astype("float64"))  # a power of two is 0.5 * 2**bits
     return np.bincount(bits - 1, minlength=size)
 
 
-def _grown(bits, radius):
+def _grown(bits: np.ndarray, radius: float) -> np.ndarray:
     """All bits within a radius of each pixel: rows grown to a disc's width, then moved up and down.
 
     From the disc's narrowest row inwards, so that each row is the one before it, made wider.
@@ -196,11 +212,11 @@ def _grown(bits, radius):
     return grown
 
 
-def _agreement(shown, predicted):
+def _agreement(shown: np.ndarray, predicted: np.ndarray) -> float | None:
     return float(np.mean(shown == predicted)) if np.any(shown | predicted) else None
 
 
-def _f_measure(true, found, predicted, right):
+def _f_measure(true: int, found: int, predicted: int, right: int) -> float | None:
     """Harmonic mean of found / true and right / predicted; None where there is no boundary."""
     if not true and not predicted:
         return None
@@ -208,6 +224,6 @@ def _f_measure(true, found, predicted, right):
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def _mean(values):
+def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else None

@@ -1,10 +1,14 @@
 """SegmentationScores: the scores of `model.fit` and `model.evaluate`, from one confusion matrix."""
 
+from typing import Any
+
 import keras
+import numpy as np
 from keras import ops
 
 from keras_dpn.ops.checks import check_labels, check_positive_int
 from keras_dpn.ops.label_maps import read_labels, standardize_ignore_label
+from keras_dpn.typing import IgnoreLabel, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -42,24 +46,28 @@ class SegmentationScores(keras.metrics.Metric):
     0.25
     """
 
-    def __init__(self, num_classes, ignore_label=255, name="scores", **kwargs):
+    def __init__(
+        self, num_classes: int, ignore_label: IgnoreLabel = 255, name: str = "scores", **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **kwargs)
         self.num_classes = check_positive_int("num_classes", num_classes, minimum=2)
         self.ignore_label = standardize_ignore_label(ignore_label)
         self._counts = self._add_counts((num_classes, num_classes), "confusion")
         self._out_of_range = self._add_counts((), "out_of_range")
 
-    def _add_counts(self, shape, name):
+    def _add_counts(self, shape: Shape, name: str) -> keras.Variable:
         # As float32 they would stop growing at 2**24 pixels.
         dtype = "int64" if keras.backend.backend() == "tensorflow" else "int32"
         return self.add_variable(shape, "zeros", dtype, aggregation="sum", name=name)
 
     @property
-    def confusion(self):
+    def confusion(self) -> np.ndarray:
         """The counts so far, int64 array `(L, L)`, `[truth, prediction]`."""
         return ops.convert_to_numpy(self._counts).astype("int64")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         check_labels(y_true.shape, y_pred.shape)
         if y_pred.shape[-1] != self.num_classes:
@@ -76,7 +84,7 @@ class SegmentationScores(keras.metrics.Metric):
         self._counts.assign_add(ops.cast(counts, self._counts.dtype))
         self._out_of_range.assign_add(ops.sum(ops.cast(out_of_range, self._out_of_range.dtype)))
 
-    def result(self):
+    def result(self) -> dict[str, Tensor]:
         counts = ops.cast(self._counts, "float32")
         hits, truth = ops.diagonal(counts), ops.sum(counts, axis=1)
         union = truth + ops.sum(counts, axis=0) - hits
@@ -90,7 +98,7 @@ class SegmentationScores(keras.metrics.Metric):
             "out_of_range": ops.cast(self._out_of_range, "float32"),
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
@@ -98,6 +106,6 @@ class SegmentationScores(keras.metrics.Metric):
         }
 
 
-def _mean_where(values, mask):
+def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
     mask = ops.cast(mask, "float32")
     return ops.sum(values * mask) / ops.maximum(ops.sum(mask), 1)

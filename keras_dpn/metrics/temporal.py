@@ -2,12 +2,20 @@
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_dpn import ops
 from keras_dpn.metrics.confusion import confusion_matrix
 
 
-def temporal_confusion(labels, next_labels, flow, backward_flow, num_classes, threshold=1.0):
+def temporal_confusion(
+    labels: ArrayLike,
+    next_labels: ArrayLike,
+    flow: ArrayLike,
+    backward_flow: ArrayLike,
+    num_classes: int,
+    threshold: float = 1.0,
+) -> np.ndarray:
     """Count the classes of a frame's prediction against those of the next one, warped onto it.
 
     Temporal consistency is the mIoU of these counts, added up over all neighbouring frames of a

@@ -4,14 +4,23 @@ One pass measures how far each pixel lies from the outlines, so that all widths 
 than one.
 """
 
+from typing import Literal
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_dpn.metrics.confusion import confusion_matrix, is_ignored
+from keras_dpn.typing import IgnoreLabel
 
 AROUND = ("void", "boundary")
 
 
-def trimap_distance(labels, ignore_label=255, around="void", max_width=40):
+def trimap_distance(
+    labels: ArrayLike,
+    ignore_label: IgnoreLabel = 255,
+    around: Literal["void", "boundary"] = "void",
+    max_width: int = 40,
+) -> np.ndarray:
     """How far each pixel lies from the void or from a boundary: the narrowest band that holds it.
 
     The band of width w holds the pixels with a distance of 1 ... w.
@@ -73,8 +82,13 @@ def trimap_distance(labels, ignore_label=255, around="void", max_width=40):
 
 
 def trimap_confusions(
-    labels, predictions, num_classes, ignore_label=255, around="void", max_width=40
-):
+    labels: ArrayLike,
+    predictions: ArrayLike,
+    num_classes: int,
+    ignore_label: IgnoreLabel = 255,
+    around: Literal["void", "boundary"] = "void",
+    max_width: int = 40,
+) -> np.ndarray:
     """One confusion matrix for each width of band: add them up over a set of images.
 
     Args:
@@ -113,7 +127,7 @@ def trimap_confusions(
     return np.cumsum(counts, axis=0)
 
 
-def sides(labels):
+def sides(labels: np.ndarray) -> np.ndarray:
     """Whether the pixel above, below, left or right has another label."""
     sides = np.zeros(labels.shape, bool)
     for axis in (0, 1):
@@ -124,7 +138,7 @@ def sides(labels):
     return sides
 
 
-def _grown(mask):
+def _grown(mask: np.ndarray) -> np.ndarray:
     """A mask and all pixels that touch it, across corners too."""
     for axis in (0, 1):
         grown = mask.copy()
@@ -135,6 +149,6 @@ def _grown(mask):
     return mask
 
 
-def _halves(array, axis):
+def _halves(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Views of all but the last and of all but the first row (axis 0) or column (axis 1)."""
     return (array[:-1], array[1:]) if axis == 0 else (array[:, :-1], array[:, 1:])

@@ -1,5 +1,8 @@
 """DeepLab v1 (ICLR 2015): VGG16 with holes, multi-scale branches, a fully connected CRF."""
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 import keras
 from keras import layers, ops
 
@@ -9,9 +12,10 @@ from keras_dpn.models.staged import StagedModel, check_crf, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_one_of, check_positive_int
 from keras_dpn.ops.resize import resize
+from keras_dpn.typing import Shape, Tensor
 
 # Table 2 of the paper; "input stride" there is the dilation.
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "7x7": {"fc6_kernel": 7, "fc6_dilation": 4, "fc_width": 4096},
     "4x4": {"fc6_kernel": 4, "fc6_dilation": 4, "fc_width": 4096},
     "4x4-largestride": {"fc6_kernel": 4, "fc6_dilation": 8, "fc_width": 4096},
@@ -67,22 +71,22 @@ class DeepLab(StagedModel):
     >>> model = DeepLab("largefov", num_classes=3, multiscale=True, width=0.0625)
     >>> model(keras.ops.zeros((1, 13, 9, 3))).shape
     (1, 13, 9, 3)
-    >>> model.stage_names
+    >>> model.head_names
     ('unary', 'multiscale', 'final')
     """
 
     def __init__(
         self,
-        variant="largefov",
-        num_classes=21,
-        multiscale=False,
-        crf=None,
-        width=1.0,
-        input_shape=(None, None, 3),
-        dropout=0.5,
-        global_context=False,
-        name="deeplab",
-    ):
+        variant: Literal["7x7", "4x4", "4x4-largestride", "largefov"] = "largefov",
+        num_classes: int = 21,
+        multiscale: bool = False,
+        crf: dict[str, Any] | None = None,
+        width: float = 1.0,
+        input_shape: Shape = (None, None, 3),
+        dropout: float = 0.5,
+        global_context: bool = False,
+        name: str = "deeplab",
+    ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_one_of("variant", variant, tuple(VARIANTS))
         check_positive_int("num_classes", num_classes, minimum=2)
@@ -107,10 +111,10 @@ class DeepLab(StagedModel):
             **VARIANTS[variant],
         )
         features = list(taps.values())[-1]  # (B, h, w, fc_width), h and w those of H / 8
-        context = {"fusion": "late", "normalize": True} if global_context else {}
+        context: dict[str, Any] = {"fusion": "late", "normalize": True} if global_context else {}
         scores = class_scores(b11, features, dropout=dropout, **context)
         logits = Interp(_STRIDE, name="b11_interp")((scores, image))  # (B, H, W, L)
-        stages = {"unary": logits}
+        heads = {"unary": logits}
         if multiscale:
             channels = max(1, round(_BRANCH_WIDTH * width))
             scores = [_branch(x, "msc_image", channels, num_classes, dropout)]
@@ -118,29 +122,29 @@ class DeepLab(StagedModel):
                 own = _branch(taps[tap], f"msc_{tap}", channels, num_classes, dropout)
                 scores.append(Interp(stride, name=f"msc_{tap}_interp")((own, image)))
             logits = layers.Add(dtype="float32", name="msc_sum")([logits, *scores])
-            stages["multiscale"] = logits
+            heads["multiscale"] = logits
         if crf is not None:
             logits = MeanFieldCRF(**crf, name="crf")((logits, image))
-        stages["final"] = logits
-        super().__init__(image, stages, config)
+        heads["final"] = logits
+        super().__init__(image, heads, config)
 
-    def stage_model(self, stage):
-        """The network up to one stage, as a model that shares this one's weights.
+    def head_model(self, head: str) -> keras.Model:
+        """Return the network up to one head, as a model that shares this one's weights.
 
         Args:
-            stage: "unary", the trunk's classifier; "multiscale", with the branches' scores added;
+            head: "unary", the trunk's classifier; "multiscale", with the branches' scores added;
                 or "final", after the CRF if there is one.
 
         Returns:
             `keras.Model` from images to logits `(B, H, W, L)`.
 
         Raises:
-            ValueError: if the network has no such stage.
+            ValueError: if the network has no such head.
         """
-        return super().stage_model(stage)
+        return super().head_model(head)
 
 
-def field_of_view(fc6_kernel, fc6_dilation):
+def field_of_view(fc6_kernel: int, fc6_dilation: int) -> int:
     """Side of what fc6 sees, in pixels, as Table 2 of the paper counts it.
 
     Every tap counts as the 32 pixels between two cells of the map that VGG16's fc6 was made for (7
@@ -165,7 +169,7 @@ def field_of_view(fc6_kernel, fc6_dilation):
     return (fc6_kernel - 1) * fc6_dilation * _STRIDE + _VGG16_STRIDE
 
 
-def _branch(x, name, channels, num_classes, dropout):
+def _branch(x: Tensor, name: str, channels: int, num_classes: int, dropout: float) -> Tensor:
     """Two hidden layers and scores that start at zero."""
     for part, kernel in (("conv", 3), ("fc", 1)):
         x = layers.Conv2D(
@@ -189,19 +193,19 @@ class Interp(layers.Layer):
     Takes the map and the image, gives the map at the image's size.
     """
 
-    def __init__(self, stride, **kwargs):
+    def __init__(self, stride: int, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.stride = stride
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         x, image = inputs
         size = [self.stride * (n - 1) + 1 for n in ops.shape(x)[1:3]]
         height, width = ops.shape(image)[1:3]
         return resize(x, size, align_corners=True)[:, :height, :width]
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Sequence[Tensor]) -> keras.KerasTensor:
         x, image = inputs
         return keras.KerasTensor((*image.shape[:3], x.shape[-1]), dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "stride": self.stride}

@@ -1,15 +1,20 @@
 """The Deep Parsing Network (ICCV 2015), Table 1(b)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
 import keras
 from keras import layers, ops
 
 from keras_dpn.layers import BlockMinPool, LocalConv2D, Resize
 from keras_dpn.models.global_context import class_scores
+from keras_dpn.models.label_contexts import context_kernels, triple_penalty_sign
 from keras_dpn.models.skips import SKIPS, check_skips, decode
 from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_one_of, check_positive_int, standardize_window
 from keras_dpn.ops.mean_field import mean_field_update
+from keras_dpn.typing import Shape, Tensor
 
 TRUNKS = {
     "vgg16": {"fc6_kernel": 7, "fc6_dilation": 4, "fc_width": 4096},
@@ -27,7 +32,7 @@ class DPN(StagedModel):
         o15(i, u) = softmax_u( ln o11(i, u) - o14(i, u) )                  (ICCV 2015, eq. 9)
 
     with o11 the unary probabilities (b1-b11), o12 their triple penalty (b12, eq. 8), o13 the label
-    contexts (b13: K filters a label) and o14 the smallest of the K (b14). `stage_model` gives the
+    contexts (b13: K filters a label) and o14 the smallest of the K (b14). `head_model` gives the
     network as it is after each of the paper's training stages, with the same weights.
 
     Args:
@@ -82,42 +87,42 @@ class DPN(StagedModel):
     >>> model = DPN(num_classes=3, width=0.125, trunk="large_fov", triple_window=5)
     >>> model(keras.ops.zeros((1, 13, 9, 3))).shape
     (1, 13, 9, 3)
-    >>> model.stage_names
+    >>> model.head_names
     ('unary', 'triple', 'contexts', 'final')
     """
 
     def __init__(
         self,
-        num_classes=21,
-        input_shape=(None, None, 3),
-        width=1.0,
-        trunk="vgg16",
-        fc6_kernel=None,
-        fc6_dilation=None,
-        fc_width=None,
-        keep_pools=False,
-        pool_size=2,
-        unary_activation="softmax",
-        pairwise="contexts",
-        triple_window=50,
-        context_window=9,
-        mixtures=5,
-        kernel="squared_distance",
-        gate=True,
-        color_weight=1.0,
-        position_weight=0.0,
-        scale=1.0,
-        color_unit=32.0,
-        num_iterations=1,
-        pairwise_stride=1,
-        context_noise=0.01,
-        dropout=0.5,
-        global_context=False,
-        output_stride=8,
-        skips=(),
-        skip_width=96,
-        name="dpn",
-    ):
+        num_classes: int = 21,
+        input_shape: Shape = (None, None, 3),
+        width: float = 1.0,
+        trunk: Literal["vgg16", "large_fov"] = "vgg16",
+        fc6_kernel: int | None = None,
+        fc6_dilation: int | None = None,
+        fc_width: int | None = None,
+        keep_pools: bool = False,
+        pool_size: int = 2,
+        unary_activation: Literal["softmax", "sigmoid"] = "softmax",
+        pairwise: Literal["triple", "contexts"] | None = "contexts",
+        triple_window: int | Sequence[int] = 50,
+        context_window: int | Sequence[int] = 9,
+        mixtures: int = 5,
+        kernel: Literal["squared_distance", "gaussian", "learned"] = "squared_distance",
+        gate: bool = True,
+        color_weight: float = 1.0,
+        position_weight: float = 0.0,
+        scale: float = 1.0,
+        color_unit: float = 32.0,
+        num_iterations: int = 1,
+        pairwise_stride: int = 1,
+        context_noise: float = 0.01,
+        dropout: float = 0.5,
+        global_context: bool = False,
+        output_stride: int = 8,
+        skips: Sequence[str] = (),
+        skip_width: int = 96,
+        name: str = "dpn",
+    ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_dpn_config(config)
         check_input_shape(input_shape)
@@ -132,7 +137,7 @@ class DPN(StagedModel):
             b13 = contexts_layer(config)
             b14 = BlockMinPool(mixtures, dtype="float32", name="b14")
 
-        def penalty(marginals):
+        def penalty(marginals: Tensor) -> Tensor:
             o12 = b12((marginals, reference))
             return o12 if pairwise == "triple" else b14(b13(o12))
 
@@ -148,11 +153,11 @@ class DPN(StagedModel):
             stages = {stage: to_image((x, image)) for stage, x in stages.items()}
         super().__init__(image, stages, config)
 
-    def stage_model(self, stage):
-        """The network up to one stage, as a model that shares this one's weights.
+    def head_model(self, head: str) -> keras.Model:
+        """Return the network up to one head, as a model that shares this one's weights.
 
         Args:
-            stage: "unary", ln o11; "triple", `ln o11 - o12`; "contexts", `ln o11 - o14` after the
+            head: "unary", ln o11; "triple", `ln o11 - o12`; "contexts", `ln o11 - o14` after the
                 first mean-field update; or "final", after the last.
 
         Returns:
@@ -160,12 +165,28 @@ class DPN(StagedModel):
             to a constant.
 
         Raises:
-            ValueError: if the network has no such stage.
+            ValueError: if the network has no such head.
         """
-        return super().stage_model(stage)
+        return super().head_model(head)
+
+    def context_kernels(self):
+        return context_kernels(self)
+
+    def triple_penalty_sign(self, inputs):
+        """Return whether b12's penalty is larger (1) or smaller (-1) where a label is present.
+
+        `context_kernels` weigh b12's penalties: where the sign is -1, read them negated.
+
+        Args:
+            inputs: what the network takes, a batch.
+
+        Returns:
+            1, -1, or 0 where it depends on the position.
+        """
+        return triple_penalty_sign(self, inputs)
 
 
-def check_dpn_config(config):
+def check_dpn_config(config: Mapping[str, Any]) -> None:
     """Raise ValueError unless the arguments that the Deep Parsing Networks share are right."""
     check_positive_int("num_classes", config["num_classes"], minimum=2)
     check_positive_int("mixtures", config["mixtures"])
@@ -202,7 +223,7 @@ def check_dpn_config(config):
         )
 
 
-def unary_term(image, config):
+def unary_term(image: Tensor, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     """b1-b11 and the guide: ln o11 and the colours that b12 compares, on the pairwise part's grid.
 
     Args:
@@ -219,7 +240,9 @@ def unary_term(image, config):
         width = max(1, round(config["skip_width"] * config["width"]))
         features, stride = decode(taps, features, stride, config["skips"], width, dropout)
         dropout = 0.0
-    context = {"fusion": "late", "normalize": True} if config["global_context"] else {}
+    context: dict[str, Any] = (
+        {"fusion": "late", "normalize": True} if config["global_context"] else {}
+    )
     b11 = layers.Conv2D(config["num_classes"], 1, dtype="float32", name="b11")
     scores = class_scores(b11, features, dropout=dropout, **context)
     enlarge = Resize(factor=stride // config["pairwise_stride"], name="b11_resize")
@@ -229,9 +252,10 @@ def unary_term(image, config):
     return log_o11(enlarge((scores, guide))), guide
 
 
-def _trunk(image, config):
+def _trunk(image: Tensor, config: Mapping[str, Any]) -> dict[str, Tensor]:
     """VGG16's maps by layer, b1_conv1 ... b10."""
-    settings = dict(TRUNKS[config["trunk"]])
+    settings: dict[str, Any] = dict(TRUNKS[config["trunk"]])
+    strides: Sequence[int | None]
     if config["output_stride"] == 16:
         strides, dilations = (2, 2, 2, 2, None), (1, 1, 1, 1, 1)
         settings["fc6_dilation"] //= 2
@@ -251,17 +275,17 @@ def _trunk(image, config):
     )
 
 
-def _unary_stride(config):
+def _unary_stride(config: Mapping[str, Any]) -> int:
     """Pixels between two cells of the unary term's own grid."""
     return SKIPS[config["skips"][-1]][1] if config["skips"] else config["output_stride"]
 
 
-def b12_settings(config):
+def b12_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of b12 beside its window."""
     return {key: config[key] for key in ("kernel", "gate", *_B12_WEIGHTS)}
 
 
-def contexts_layer(config, frames=1):
+def contexts_layer(config: Mapping[str, Any], frames: int = 1) -> layers.Conv2D:
     """b13, whose filters look at so many frames' maps of the labels' penalties at once."""
     return layers.Conv2D(
         config["num_classes"] * config["mixtures"],
@@ -277,12 +301,12 @@ def contexts_layer(config, frames=1):
 class Guide(layers.Layer):
     """The colours that b12 compares: the image in units of `color_unit`, averaged over cells."""
 
-    def __init__(self, stride, color_unit, **kwargs):
+    def __init__(self, stride: int, color_unit: float, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.stride = stride
         self.color_unit = color_unit
 
-    def call(self, image):
+    def call(self, image: Tensor) -> Tensor:
         image = ops.cast(image, "float32") / self.color_unit
         if self.stride == 1:
             return image
@@ -298,12 +322,12 @@ class Guide(layers.Layer):
         )
         return total / share  # the mean over the cell's pixels in the image
 
-    def compute_output_spec(self, image):
+    def compute_output_spec(self, image: Tensor) -> keras.KerasTensor:
         batch, *size, channels = image.shape
         size = (None if n is None else -(-n // self.stride) for n in size)
         return keras.KerasTensor((batch, *size, channels), dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "stride": self.stride, "color_unit": self.color_unit}
 
 
@@ -315,12 +339,12 @@ class IdentityContexts(keras.initializers.Initializer):
     channels is that channel).
     """
 
-    def __init__(self, mixtures, noise=0.01, frames=1):
+    def __init__(self, mixtures: int, noise: float = 0.01, frames: int = 1) -> None:
         self.mixtures = mixtures
         self.noise = noise
         self.frames = frames  # whose labels lie behind each other; the middle one's are passed on
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Tensor:
         height, width, channels, _ = shape
         labels, middle = channels // self.frames, self.frames // 2
         identity = ops.repeat(ops.eye(labels, dtype=dtype), self.mixtures, axis=-1)
@@ -331,5 +355,5 @@ class IdentityContexts(keras.initializers.Initializer):
         identity = ops.pad(identity[None, None], [*centre, others, (0, 0)])
         return identity + keras.random.normal(shape, stddev=self.noise, dtype=dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"mixtures": self.mixtures, "noise": self.noise, "frames": self.frames}

@@ -1,5 +1,8 @@
 """Fully convolutional networks (CVPR 2015) whose scores come from several layers (ParseNet)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
 import keras
 from keras import layers
 
@@ -7,6 +10,7 @@ from keras_dpn.layers import Dropout, GlobalContext, L2NormScale, Resize
 from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_positive_int
+from keras_dpn.typing import Shape, Tensor
 
 # What can be classified: a layer of the trunk, and its stride.
 TAPS = {
@@ -73,18 +77,18 @@ class FCN(StagedModel):
 
     def __init__(
         self,
-        num_classes=60,
-        taps=("pool6", "fc7", "conv5", "conv4", "conv3"),
-        normalize=True,
-        init_scale=10.0,
-        padding="same",
-        fc6_kernel=7,
-        fc_width=4096,
-        width=1.0,
-        input_shape=(None, None, 3),
-        dropout=0.5,
-        name="fcn",
-    ):
+        num_classes: int = 60,
+        taps: Sequence[str] = ("pool6", "fc7", "conv5", "conv4", "conv3"),
+        normalize: bool = True,
+        init_scale: float = 10.0,
+        padding: Literal["same", 100] = "same",
+        fc6_kernel: int = 7,
+        fc_width: int = 4096,
+        width: float = 1.0,
+        input_shape: Shape = (None, None, 3),
+        dropout: float = 0.5,
+        name: str = "fcn",
+    ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_positive_int("num_classes", num_classes, minimum=2)
         check_input_shape(input_shape)
@@ -119,11 +123,11 @@ class FCN(StagedModel):
             scores[tap] = layers.Conv2D(
                 num_classes, 1, use_bias=tap == taps[0], dtype="float32", name=f"b11_{tap}"
             )(x)
-        stages = {"final": _at_image(*_total(scores), image, padding)}
-        super().__init__(image, stages, config)
+        heads = {"final": _at_image(*_total(scores), image, padding)}
+        super().__init__(image, heads, config)
 
 
-def _features(maps, tap, padding):
+def _features(maps: Mapping[str, Tensor], tap: str, padding: Literal["same", 100]) -> Tensor:
     """What a tap classifies; with padding only the cells that fc6 keeps, whatever the tap."""
     layer, stride = TAPS[tap]
     x = maps[layer]
@@ -132,10 +136,10 @@ def _features(maps, tap, padding):
     return GlobalContext(name="pool6")(x) if tap == "pool6" else x
 
 
-def _total(scores):
+def _total(scores: Mapping[str, Tensor]) -> tuple[Tensor, int]:
     """The taps' scores added on the grid of the finest, and its stride."""
     strides = {tap: TAPS[tap][1] for tap in scores}
-    finest = min(strides, key=strides.get)
+    finest = min(strides, key=strides.__getitem__)
     enlarged = [
         Resize(factor=stride // strides[finest], name=f"b11_{tap}_resize")(
             (scores[tap], scores[finest])
@@ -148,7 +152,7 @@ def _total(scores):
     return total, strides[finest]
 
 
-def _at_image(scores, stride, image, padding):
+def _at_image(scores: Tensor, stride: int, image: Tensor, padding: Literal["same", 100]) -> Tensor:
     """Scores of a stride, enlarged to the image."""
     resize = Resize(factor=stride, name="resize")
     if padding == "same":
@@ -157,7 +161,7 @@ def _at_image(scores, stride, image, padding):
     return layers.Cropping2D(_BEFORE, dtype="float32", name="crop")(resize((scores, around)))
 
 
-def _check_taps(taps):
+def _check_taps(taps: Any) -> None:
     known = isinstance(taps, (tuple, list)) and taps and all(tap in TAPS for tap in taps)
     if not known or len(set(taps)) < len(taps):
         raise ValueError(
@@ -166,7 +170,7 @@ def _check_taps(taps):
         )
 
 
-def _check_padding(padding, fc6_kernel):
+def _check_padding(padding: Any, fc6_kernel: int) -> None:
     if padding not in ("same", _PADDING):
         raise ValueError(
             f"Invalid value for argument `padding`: expected 'same' or {_PADDING}, received "

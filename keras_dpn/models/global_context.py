@@ -1,22 +1,26 @@
 """Class scores from features and their global context (ParseNet), for all networks here."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 from keras import layers
 
 from keras_dpn.layers import Dropout, GlobalContext, L2NormScale
 from keras_dpn.ops.global_context import standardize_grid
+from keras_dpn.typing import Tensor
 
 
 def class_scores(
-    b11,
-    features,
+    b11: layers.Conv2D,
+    features: Tensor,
     *,
-    dropout,
-    fusion=None,
-    normalize=False,
-    init_scale=10.0,
-    grid=1,
-    combine="concatenate",
-):
+    dropout: float,
+    fusion: Literal["early", "late"] | None = None,
+    normalize: bool = False,
+    init_scale: float = 10.0,
+    grid: int | Sequence[int] = 1,
+    combine: Literal["concatenate", "conv"] = "concatenate",
+) -> Tensor:
     """What a network's classifier makes of its last features, with or without their context.
 
     The layers beside b11 are named `b10_norm`, `b10_dropout`, `pool6`, `pool6_norm` and
@@ -45,10 +49,10 @@ def class_scores(
         ValueError: if `grid` isn't an integer >= 1 or several different ones.
     """
 
-    def normalized(x, name):
+    def normalized(x: Tensor, name: str) -> Tensor:
         return L2NormScale(init_scale, name=f"{name}_norm")(x) if normalize else x
 
-    def context(size, unpool):
+    def context(size: int, unpool: bool) -> Tensor:
         name = "pool6" + _suffix(size)
         return normalized(GlobalContext(size, unpool=unpool, name=name)(features), name)
 
@@ -71,11 +75,11 @@ def class_scores(
     return layers.Add(dtype="float32", name="b11_sum")(scores)
 
 
-def _suffix(size):
+def _suffix(size: int) -> str:
     return "" if size == 1 else f"_{size}x{size}"
 
 
-def _grid_sizes(grid):
+def _grid_sizes(grid: int | Sequence[int]) -> tuple[int, ...]:
     sizes = standardize_grid(grid)
     if len(set(sizes)) < len(sizes):
         raise ValueError(

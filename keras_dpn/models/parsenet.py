@@ -1,5 +1,8 @@
 """ParseNet (ICLR 2016): DeepLab's large field of view, and the whole image beside it."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 import keras
 from keras import layers
 
@@ -8,6 +11,7 @@ from keras_dpn.models.global_context import class_scores
 from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_one_of, check_positive_int
+from keras_dpn.typing import Shape
 
 _STRIDE = 8  # of the trunk, whose first three pools halve
 
@@ -65,17 +69,17 @@ class ParseNet(StagedModel):
 
     def __init__(
         self,
-        num_classes=21,
-        fusion="late",
-        normalize=True,
-        init_scale=10.0,
-        grid=1,
-        combine="concatenate",
-        width=1.0,
-        input_shape=(None, None, 3),
-        dropout=0.5,
-        name="parsenet",
-    ):
+        num_classes: int = 21,
+        fusion: Literal["early", "late"] | None = "late",
+        normalize: bool = True,
+        init_scale: float = 10.0,
+        grid: int | Sequence[int] = 1,
+        combine: Literal["concatenate", "conv"] = "concatenate",
+        width: float = 1.0,
+        input_shape: Shape = (None, None, 3),
+        dropout: float = 0.5,
+        name: str = "parsenet",
+    ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_positive_int("num_classes", num_classes, minimum=2)
         check_input_shape(input_shape)

@@ -3,6 +3,8 @@
 import inspect
 import math
 import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import keras
 
@@ -15,7 +17,7 @@ from keras_dpn.models.piecewise_networks import (
     pairwise_potential,
     unary_potential,
 )
-from keras_dpn.models.piecewise_size import map_size, measure
+from keras_dpn.models.piecewise_size import GraphSize, map_size, measure
 from keras_dpn.models.staged import (
     StagedModel,
     check_arguments,
@@ -25,8 +27,9 @@ from keras_dpn.models.staged import (
 from keras_dpn.models.vgg16 import BLOCKS, Preprocess
 from keras_dpn.ops.checks import check_one_of, check_positive_int
 from keras_dpn.ops.range_boxes import standardize_box
+from keras_dpn.typing import IgnoreLabel, Shape
 
-_STAGES = ("unary", "field", "final")  # that aren't relations
+_HEADS = ("unary", "field", "final")  # that aren't relations
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -97,29 +100,29 @@ class PiecewiseCRF(StagedModel):
     >>> model = PiecewiseCRF(num_classes=3, relations=("above",), **small)
     >>> model.output.shape
     (None, None, None, 3)
-    >>> model.stage_names
+    >>> model.head_names
     ('unary', 'above', 'field', 'final')
     """
 
     def __init__(
         self,
-        num_classes=21,
-        scales=(1.2, 0.8, 0.4),
-        relations=("surrounding", "above"),
-        unary=True,
-        num_blocks=5,
-        block6=((7, 4096), (3, 512), (3, 512)),
-        units=512,
-        num_neighbors=None,
-        seed=0,
-        num_iterations=2,
-        damping=0.0,
-        crf=None,
-        width=1.0,
-        input_shape=(None, None, 3),
-        checkpointing=False,
-        name="piecewise_crf",
-    ):
+        num_classes: int = 21,
+        scales: Sequence[float] = (1.2, 0.8, 0.4),
+        relations: Sequence[str] | Mapping[str, str | Sequence[float]] = ("surrounding", "above"),
+        unary: bool = True,
+        num_blocks: int = 5,
+        block6: Sequence[Sequence[int]] = ((7, 4096), (3, 512), (3, 512)),
+        units: int = 512,
+        num_neighbors: int | None = None,
+        seed: int = 0,
+        num_iterations: int = 2,
+        damping: float = 0.0,
+        crf: dict[str, Any] | None = None,
+        width: float = 1.0,
+        input_shape: Shape = (None, None, 3),
+        checkpointing: bool = False,
+        name: str = "piecewise_crf",
+    ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         boxes = check_piecewise_config(config)
         check_input_shape(input_shape)
@@ -146,35 +149,45 @@ class PiecewiseCRF(StagedModel):
             maps["field"] = next(iter(maps.values()))
         else:
             maps["field"] = infer(unary_map, list(potentials.values()), config, name="mean_field")
-        stages = {
-            stage: Resize(name=f"{stage}_resize")((logits, image))  # (B, H, W, L)
-            for stage, logits in maps.items()
+        heads = {
+            head: Resize(name=f"{head}_resize")((logits, image))  # (B, H, W, L)
+            for head, logits in maps.items()
         }
-        stages["final"] = stages["field"]
+        heads["final"] = heads["field"]
         if crf is not None:
-            stages["final"] = MeanFieldCRF(**crf, name="crf")((stages["field"], image))
+            heads["final"] = MeanFieldCRF(**crf, name="crf")((heads["field"], image))
 
         # === Config ===
-        super().__init__(image, stages, config)
+        super().__init__(image, heads, config)
         self._potentials = potentials
         self._unary_maps = {"with": unary_map, "without": no_unary}
 
     @property
-    def pieces(self):
+    def pieces(self) -> tuple[str, ...]:
         """Names of the potentials: "unary", if there, and the relations."""
-        return self.stage_names[: self.stage_names.index("field")]
+        return self.head_names[: self.head_names.index("field")]
 
-    def has_stage(self, stage):
-        """Whether `stage_model` knows the name: a stage, or some potentials joined by "+"."""
-        pieces = stage.split("+")
+    @property
+    def affinity_relations(self) -> tuple[str, ...]:
+        """Names of the relations, each a pairwise potential."""
+        return tuple(self._potentials)
+
+    def affinity_model(self, relation: str) -> keras.Model:
+        check_one_of("relation", relation, self.affinity_relations)
+        _, exist, logits = self._potentials[relation]
+        return keras.Model(self.input, [exist, logits], name=f"{self.name}_{relation}_affinity")
+
+    def has_head(self, head: str) -> bool:
+        """Return whether `head_model` knows a name: a head, or some potentials joined by "+"."""
+        pieces = head.split("+")
         joined = len(set(pieces)) == len(pieces) > 1 and set(pieces) <= set(self.pieces)
-        return joined or super().has_stage(stage)
+        return joined or super().has_head(head)
 
-    def stage_model(self, stage):
-        """The network up to one stage, as a model that shares this one's weights.
+    def head_model(self, head: str) -> keras.Model:
+        """Return the network up to one head, as a model that shares this one's weights.
 
         Args:
-            stage: "unary" or a relation's name, the prediction from that potential alone: the unary
+            head: "unary" or a relation's name, the prediction from that potential alone: the unary
                 logits, or mean field without a unary potential; some of these joined, such as
                 "unary+above", mean field of those potentials; "field", of all (of a single one:
                 that alone); or "final", after the fully connected CRF if there is one.
@@ -183,21 +196,26 @@ class PiecewiseCRF(StagedModel):
             `keras.Model` from images to logits `(B, H, W, L)`, enlarged bilinearly from the map.
 
         Raises:
-            ValueError: if the network has no such stage.
+            ValueError: if the network has no such head.
 
         Example:
 
         >>> model = PiecewiseCRF(3, num_blocks=1, block6=((1, 8),), width=0.1)
-        >>> model.stage_model("unary+above").name
+        >>> model.head_model("unary+above").name
         'piecewise_crf_unary_above'
         """
-        pieces = stage.split("+")
-        if len(pieces) == 1 or not self.has_stage(stage):
-            return super().stage_model(stage)
+        pieces = head.split("+")
+        if len(pieces) == 1 or not self.has_head(head):
+            return super().head_model(head)
         logits = self._potentials_and_field(pieces)["logits"]
         return keras.Model(self.input, logits, name=f"{self.name}_{'_'.join(pieces)}")
 
-    def learner(self, pieces=None, objective="piecewise", ignore_label=255):
+    def learner(
+        self,
+        pieces: Sequence[str] | None = None,
+        objective: Literal["piecewise", "pseudo_likelihood", "mean_field"] = "piecewise",
+        ignore_label: IgnoreLabel = 255,
+    ) -> PiecewiseLearner:
         """The potential networks with an objective, as a model to fit that shares their weights.
 
         Compile it with an optimiser and metrics, without a loss, and fit it on images and label
@@ -260,7 +278,7 @@ class PiecewiseCRF(StagedModel):
             name=f"{self.name}_learner",
         )
 
-    def _potentials_and_field(self, pieces):
+    def _potentials_and_field(self, pieces: Sequence[str]) -> dict[str, Any]:
         """The pieces' potentials, zeros for a unary one that is none of them, and their field."""
         unary = self._unary_maps["with" if "unary" in pieces else "without"]
         relations = {name: own for name, own in self._potentials.items() if name in pieces}
@@ -268,13 +286,13 @@ class PiecewiseCRF(StagedModel):
         logits = Resize()((field, self.input))
         return {"unary": unary, "relations": relations, "field": field, "logits": logits}
 
-    def graph_size(self, height, width, batch_size=1):
+    def graph_size(self, height: int, width: int, batch_size: int = 1) -> GraphSize:
         """What a training step on images of a size takes; see `graph_size`."""
         boxes = standardize_relations(self._config["relations"])
         return measure(self._config, boxes, (height, width), batch_size)
 
 
-def graph_size(image_size, batch_size=1, **arguments):
+def graph_size(image_size: int | Sequence[int], batch_size: int = 1, **arguments: Any) -> GraphSize:
     """What a training step of a `PiecewiseCRF` takes, before anything is built.
 
     Args:
@@ -301,7 +319,7 @@ def graph_size(image_size, batch_size=1, **arguments):
     return measure(bound.arguments, boxes, image_size, batch_size)
 
 
-def check_piecewise_config(config):
+def check_piecewise_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the relations' boxes by name; raise ValueError unless the arguments are right."""
     for name in ("units", "num_iterations"):
         check_positive_int(name, config[name])
@@ -314,7 +332,7 @@ def check_piecewise_config(config):
             f"{config['num_blocks']!r}."
         )
     scales = config["scales"]
-    is_scale = [isinstance(s, numbers.Real) and 0 < s < math.inf for s in _items(scales)]
+    is_scale = [isinstance(s, numbers.Real) and 0 < float(s) < math.inf for s in _items(scales)]
     if not is_scale or not all(is_scale):
         raise ValueError(
             "Invalid value for argument `scales`: expected at least one positive number, received "
@@ -337,7 +355,7 @@ def check_piecewise_config(config):
     return boxes
 
 
-def standardize_relations(relations):
+def standardize_relations(relations: Any) -> dict[str, Any]:
     """Return a dictionary from each relation's name to its box; ValueError if one is wrong."""
     if not isinstance(relations, (dict, tuple, list)):
         raise ValueError(
@@ -345,10 +363,10 @@ def standardize_relations(relations):
             f"boxes, received {relations!r}."
         )
     for name in relations:
-        if not isinstance(name, str) or not name.isalnum() or name in _STAGES:
+        if not isinstance(name, str) or not name.isalnum() or name in _HEADS:
             raise ValueError(
                 "Invalid value for argument `relations`: expected names of letters and digits "
-                f"other than {', '.join(_STAGES)}, received {name!r}."
+                f"other than {', '.join(_HEADS)}, received {name!r}."
             )
     boxes = dict(relations) if isinstance(relations, dict) else {name: name for name in relations}
     if len(boxes) != len(relations):
@@ -361,5 +379,5 @@ def standardize_relations(relations):
     return boxes
 
 
-def _items(value):
+def _items(value: Any) -> Any:
     return value if isinstance(value, (tuple, list)) else ()

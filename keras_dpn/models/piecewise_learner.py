@@ -1,11 +1,15 @@
 """How the potentials of a PiecewiseCRF learn: the objectives, on labels of the graph's nodes."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_dpn.ops.checks import check_labels
 from keras_dpn.ops.crf_likelihood import conditional_losses, pairwise_losses, unary_losses
 from keras_dpn.ops.resize_nearest import resize_nearest
+from keras_dpn.typing import IgnoreLabel, Tensor
 
 OBJECTIVES = ("piecewise", "pseudo_likelihood", "mean_field")
 
@@ -29,24 +33,42 @@ class PiecewiseLearner(keras.Model):
         name: of the model.
     """
 
-    def __init__(self, image, potentials, pieces, objective, ignore_label, map_size, name):
+    def __init__(
+        self,
+        image: keras.KerasTensor,
+        potentials: Mapping[str, Any],
+        pieces: Sequence[str],
+        objective: str,
+        ignore_label: IgnoreLabel,
+        map_size: Callable[..., Sequence[Any]],
+        name: str,
+    ) -> None:
         super().__init__(image, potentials, name=name)
         self.pieces = pieces
         self.objective = objective
         self.ignore_label = ignore_label
         self._map_size = map_size
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
         check_labels(y.shape, y_pred["logits"].shape)
         labels = _flat(resize_nearest(y, self._map_size(*ops.shape(y)[1:3])))
         terms = self._terms(labels, y_pred)
         loss = sum(ops.sum(each) / ops.maximum(ops.sum(counted), 1e-6) for each, counted in terms)
         return loss / _replicas()
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
         return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
 
-    def _terms(self, labels, potentials):
+    def _terms(self, labels: Tensor, potentials: Mapping[str, Any]) -> list[tuple[Tensor, Tensor]]:
         """Pairs of losses, one a node or edge, and which of them count: a mean is taken of each."""
         unary, relations = _flat(potentials["unary"]), potentials["relations"]
         if self.objective == "mean_field":
@@ -64,13 +86,13 @@ class PiecewiseLearner(keras.Model):
         return terms
 
 
-def _flat(x):
+def _flat(x: Tensor) -> Tensor:
     """A map's cells as the nodes of a graph: (B, h, w, ...) as (B, N, ...)."""
     batch, height, width = ops.shape(x)[:3]
     return ops.reshape(x, (batch, height * width, *x.shape[3:]))
 
 
-def _replicas():
+def _replicas() -> int:
     """How many devices share a step: Keras adds up their gradients of what `compute_loss` gives."""
     if keras.backend.backend() != "tensorflow":
         return 1

@@ -1,5 +1,8 @@
 """The networks of a PiecewiseCRF's potentials, and mean field on what they give."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -8,9 +11,10 @@ from keras_dpn.models.piecewise_size import map_size, scaled
 from keras_dpn.models.vgg16 import BLOCKS, vgg16_blocks, vgg16_conv
 from keras_dpn.ops.resize import resize
 from keras_dpn.ops.resize_nearest import resize_nearest
+from keras_dpn.typing import Tensor
 
 
-def unary_potential(images, config):
+def unary_potential(images: Sequence[Tensor], config: Mapping[str, Any]) -> Tensor:
     """Logits `(B, h, w, L)` of the unary potential's network."""
     x = potential_features("unary", images, config)
     x = vgg16_conv("unary_fc1", config["units"], 1, width=config["width"])(x)
@@ -21,7 +25,13 @@ def unary_potential(images, config):
     )(x)
 
 
-def pairwise_potential(relation, box, seed, images, config):
+def pairwise_potential(
+    relation: str,
+    box: str | Sequence[float],
+    seed: int,
+    images: Sequence[Tensor],
+    config: Mapping[str, Any],
+) -> tuple[Tensor, Tensor, Tensor]:
     """A relation's edges `(E, 2)`, which exist `(E,)`, and their logits `(B, E, L, L)`."""
     features = potential_features(relation, images, config)
     graph = RangeBoxGraph(box, config["num_neighbors"], seed, name=f"{relation}_graph")
@@ -31,7 +41,7 @@ def pairwise_potential(relation, box, seed, images, config):
     return edges, exist, potential((features, edges, exist))
 
 
-def potential_features(piece, images, config):
+def potential_features(piece: str, images: Sequence[Tensor], config: Mapping[str, Any]) -> Tensor:
     """Features `(B, h, w, C)` of a potential's own network, from all scales of the image."""
     num_blocks, width = config["num_blocks"], config["width"]
     trunk = _network(
@@ -52,11 +62,11 @@ def potential_features(piece, images, config):
     return maps[0] if len(maps) == 1 else layers.Concatenate(name=f"{piece}_features")(maps)
 
 
-def _largest(scales):
+def _largest(scales: Sequence[float]) -> int:
     return max(range(len(scales)), key=scales.__getitem__)
 
 
-def _block6(x, config):
+def _block6(x: Tensor, config: Mapping[str, Any]) -> Tensor:
     # The first is VGG16's fc6 where all of its blocks precede it.
     first = "b9" if config["num_blocks"] == len(BLOCKS) else "b9_conv1"
     for i, (kernel, channels) in enumerate(config["block6"], start=1):
@@ -65,7 +75,12 @@ def _block6(x, config):
     return x
 
 
-def _network(name, build, channels, model_class=keras.Model):
+def _network(
+    name: str,
+    build: Callable[[Tensor], Tensor],
+    channels: int,
+    model_class: type[keras.Model] = keras.Model,
+) -> keras.Model:
     """A nested model with the layers that `build` adds; the paths of its weights have its name."""
     with keras.name_scope(name):
         x = keras.Input((None, None, channels))
@@ -75,10 +90,10 @@ def _network(name, build, channels, model_class=keras.Model):
 class Recomputed(keras.Model):
     """A functional model that computes its activations again for the gradients."""
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Any = None) -> Tensor:
         weights, forward = self.weights, super().call
 
-        def run(x, *values):
+        def run(x: Tensor, *values: Tensor) -> Tensor:
             with keras.StatelessScope(list(zip(weights, values, strict=True))):
                 return forward(x, training=training)
 
@@ -86,7 +101,12 @@ class Recomputed(keras.Model):
         return keras.remat(run)(inputs, *map(ops.convert_to_tensor, weights))
 
 
-def infer(unary, potentials, config, name=None):
+def infer(
+    unary: Tensor,
+    potentials: Sequence[tuple[Tensor, Tensor, Tensor]],
+    config: Mapping[str, Any],
+    name: str | None = None,
+) -> Tensor:
     """Logits `(B, h, w, L)` of the marginals from a unary map and potentials of relations."""
     if not potentials:
         return unary
@@ -100,18 +120,18 @@ def infer(unary, potentials, config, name=None):
 class ScaleImage(layers.Layer):
     """Images at a scale, their sides rounded, resized bilinearly; float32."""
 
-    def __init__(self, scale, **kwargs):
+    def __init__(self, scale: float, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.scale = scale
 
-    def call(self, image):
+    def call(self, image: Tensor) -> Tensor:
         return resize(image, [scaled(n, self.scale) for n in ops.shape(image)[1:3]])
 
-    def compute_output_spec(self, image):
+    def compute_output_spec(self, image: Tensor) -> keras.KerasTensor:
         size = (scaled(n, self.scale) for n in image.shape[1:3])
         return keras.KerasTensor((image.shape[0], *size, image.shape[3]), dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale}
 
 
@@ -119,11 +139,11 @@ class ScaleImage(layers.Layer):
 class EnlargeNearest(layers.Layer):
     """A map in the size of another, the second of the pair, by nearest neighbour."""
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         x, reference = inputs
         return resize_nearest(x, ops.shape(reference)[1:3])
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Sequence[Tensor]) -> keras.KerasTensor:
         x, reference = inputs
         return keras.KerasTensor((*reference.shape[:3], x.shape[3]), dtype=x.dtype)
 
@@ -132,21 +152,24 @@ class EnlargeNearest(layers.Layer):
 class NoUnary(layers.Layer):
     """The unary map of a field that has none: zeros `(B, h, w, L)` for images `(B, H, W, 3)`."""
 
-    def __init__(self, num_classes, scales, num_blocks, **kwargs):
+    def __init__(
+        self, num_classes: int, scales: Sequence[float], num_blocks: int, **kwargs: Any
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.num_classes = num_classes
         self.scales = scales
         self.num_blocks = num_blocks
 
-    def call(self, image):
+    def call(self, image: Tensor) -> Tensor:
         batch, height, width = ops.shape(image)[:3]
         size = map_size(height, width, self.scales, self.num_blocks)
         return ops.zeros((batch, *size, self.num_classes), dtype="float32")
 
-    def compute_output_spec(self, image):
-        size = map_size(*image.shape[1:3], self.scales, self.num_blocks)
+    def compute_output_spec(self, image: Tensor) -> keras.KerasTensor:
+        height, width = image.shape[1:3]
+        size = map_size(height, width, self.scales, self.num_blocks)
         return keras.KerasTensor((image.shape[0], *size, self.num_classes), dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {key: getattr(self, key) for key in ("num_classes", "scales", "num_blocks")}
         return {**super().get_config(), **own}

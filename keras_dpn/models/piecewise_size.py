@@ -1,8 +1,10 @@
 """What a PiecewiseCRF takes, known before it is built: nodes, edges, weights, memory."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import keras
 from keras import ops
@@ -35,11 +37,11 @@ class GraphSize:
     """
 
     @property
-    def nodes(self):
+    def nodes(self) -> int:
         """Cells of the map."""
         return math.prod(self.map_size)
 
-    def __str__(self):
+    def __str__(self) -> str:
         edges = ", ".join(f"{n:,} {relation}" for relation, n in self.edges.items()) or "none"
         return (
             f"graph: {self.nodes:,} nodes ({self.map_size[0]} x {self.map_size[1]}); edges: "
@@ -48,7 +50,7 @@ class GraphSize:
         )
 
 
-def scaled(n, scale):
+def scaled(n: Any, scale: float) -> Any:
     """A side of the image at a scale, rounded, at least 1: integer, scalar tensor or None."""
     if n is None:
         return None
@@ -61,7 +63,7 @@ def scaled(n, scale):
     return ops.maximum(rounded - half * (rounded % 2), 1)
 
 
-def map_size(height, width, scales, num_blocks):
+def map_size(height: Any, width: Any, scales: Sequence[float], num_blocks: int) -> tuple[Any, Any]:
     """Sides of the graph's map, that of the largest scale, for an image's sides.
 
     Example:
@@ -71,10 +73,16 @@ def map_size(height, width, scales, num_blocks):
     """
     sides = (scaled(n, max(scales)) for n in (height, width))
     cell = 2**num_blocks
-    return tuple(None if n is None else (n + cell - 1) // cell for n in sides)
+    rows, columns = (None if n is None else (n + cell - 1) // cell for n in sides)
+    return rows, columns
 
 
-def measure(config, boxes, image_size, batch_size):
+def measure(
+    config: Mapping[str, Any],
+    boxes: Mapping[str, str | Sequence[float]],
+    image_size: int | Sequence[int],
+    batch_size: int,
+) -> GraphSize:
     """The `GraphSize` of a training step.
 
     Args:
@@ -108,7 +116,7 @@ def measure(config, boxes, image_size, batch_size):
     )
 
 
-def _activations(config, num_relations, height, width):
+def _activations(config: Mapping[str, Any], num_relations: int, height: int, width: int) -> int:
     """Numbers of one image that all networks keep for their gradients, and those at work."""
     trunks, block6 = [], 0
     for scale in config["scales"]:
@@ -128,7 +136,7 @@ def _activations(config, num_relations, height, width):
     return networks * (sum(trunks) + block6) + 2 * first * _channels(BLOCKS[0][2], config)
 
 
-def count_parameters(config, num_relations):
+def count_parameters(config: Mapping[str, Any], num_relations: int) -> int:
     """Weights of a PiecewiseCRF with these arguments.
 
     Args:
@@ -145,13 +153,15 @@ def count_parameters(config, num_relations):
     return config["unary"] * unary + num_relations * pairwise
 
 
-def _vgg16(config):
+def _vgg16(config: Mapping[str, Any]) -> list[tuple[int, int]]:
     """Kernels and channels of the blocks' convolutions."""
     blocks = BLOCKS[: config["num_blocks"]]
     return [(3, channels) for _, count, channels in blocks for _ in range(count)]
 
 
-def _convolutions(channels, layers, config):
+def _convolutions(
+    channels: int, layers: Sequence[tuple[int, int]], config: Mapping[str, Any]
+) -> tuple[int, int]:
     """Weights and biases of (kernel, channels) one after the other, and the last one's channels."""
     total = 0
     for kernel, n in layers:
@@ -161,5 +171,5 @@ def _convolutions(channels, layers, config):
     return total, channels
 
 
-def _channels(n, config):
+def _channels(n: int, config: Mapping[str, Any]) -> int:
     return max(1, round(n * config["width"]))

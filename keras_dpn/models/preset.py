@@ -55,7 +55,8 @@ def from_preset(
     weights = weights_file(directory)
     config = _read_config(weights)
     kind = keras.saving.get_registered_object(str(config.get("registered_name")))
-    if not (isinstance(kind, type) and issubclass(kind, network)):
+    fits = isinstance(kind, type) and issubclass(kind, network)
+    if not fits:
         raise ValueError(
             f"{preset}: expected a network of class {network.__name__}, received "
             f"{config.get('class_name')}. `keras_dpn.models.from_preset` takes any."

@@ -5,7 +5,7 @@ import io
 import math
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -107,12 +107,12 @@ def load_pretrained(
     )
 
 
-def _weights_by_layer(model, prefix=""):
+def _weights_by_layer(model: keras.Model, prefix: str = "") -> dict[str, list[keras.Variable]]:
     """Weights of each layer, by its name below those of the models and layers that it is part of.
 
     A convolution of a nested model is "unary_vgg16/b1_conv1".
     """
-    found = {}
+    found: dict[str, list[keras.Variable]] = {}
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             found |= _weights_by_layer(layer, f"{prefix}{layer.name}/")
@@ -124,7 +124,7 @@ def _weights_by_layer(model, prefix=""):
     return found
 
 
-def _check_trunk(model, weights):
+def _check_trunk(model: keras.Model, weights: Mapping[str, Sequence[keras.Variable]]) -> None:
     if any(name.endswith("/b1_conv1") for name in weights):
         return  # in nested models, which may have the first blocks alone
     missing = [name for name in _CONVOLUTIONS if name not in weights]
@@ -135,7 +135,9 @@ def _check_trunk(model, weights):
         )
 
 
-def _weight_names(weights, chosen):
+def _weight_names(
+    weights: Mapping[str, Sequence[keras.Variable]], chosen: Callable[[str], bool]
+) -> Iterator[str]:
     return (f"{n}/{v.name}" for n, variables in weights.items() if chosen(n) for v in variables)
 
 
@@ -257,7 +259,9 @@ def _layer_name(group: h5py.Group) -> str:
 # === Fitting it to the model ===
 
 
-def _values_of(weights, file: h5py.File, path: Path) -> dict[str, list[np.ndarray]]:
+def _values_of(
+    weights: Mapping[str, Sequence[keras.Variable]], file: h5py.File, path: Path
+) -> dict[str, list[np.ndarray]]:
     """New values for every layer that the file can fill; none are set before all are known."""
     tensors = _tensors_by_layer(file)
     own = any(_leaf(name) == "b1_conv1" for name in tensors)
@@ -268,15 +272,16 @@ def _values_of(weights, file: h5py.File, path: Path) -> dict[str, list[np.ndarra
     required = _required(sources, tensors)
     values = {}
     for name, variables in weights.items():
-        stored = tensors.get(sources[name], ())
+        source = sources[name]
+        stored = () if source is None else tensors.get(source, ())
         if name in required:
-            values[name] = _trunk_values(name, variables, sources[name], stored, file, path)
+            values[name] = _trunk_values(name, variables, source, stored, file, path)
         elif own and _same_shapes(variables, stored, file):
             values[name] = [_read(file, tensor, path) for tensor in stored]
     return values
 
 
-def _check_not_vgg19(tensors, file: h5py.File, path: Path) -> None:
+def _check_not_vgg19(tensors: Mapping[str, Sequence[str]], file: h5py.File, path: Path) -> None:
     named = any(_leaf(name) in _VGG19 for name in tensors)
     if named or _LAST_OF_VGG19 in tensors and _keeps_channels(tensors, file):
         raise ValueError(
@@ -285,7 +290,7 @@ def _check_not_vgg19(tensors, file: h5py.File, path: Path) -> None:
         )
 
 
-def _keeps_channels(tensors, file: h5py.File) -> bool:
+def _keeps_channels(tensors: Mapping[str, Sequence[str]], file: h5py.File) -> bool:
     """Whether the eighth of convolutions without names has as many channels as the seventh."""
     shape = file[tensors["block4_conv1"][0]].shape
     return shape[-2:-1] == shape[-1:]
@@ -295,7 +300,7 @@ def _leaf(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _source(name: str, tensors, own: bool) -> str | None:
+def _source(name: str, tensors: Mapping[str, Sequence[str]], own: bool) -> str | None:
     """The layer in the file that fills one of the model's."""
     if not own:
         return _TRUNK.get(_leaf(name))
@@ -303,15 +308,22 @@ def _source(name: str, tensors, own: bool) -> str | None:
     return _leaf(name) if "b1_conv1" in tensors and _leaf(name) in _TRUNK else name
 
 
-def _required(sources, tensors) -> set[str]:
+def _required(sources: Mapping[str, str | None], tensors: Mapping[str, Sequence[str]]) -> set[str]:
     """The trunks' layers, all of which the file must have."""
     has_dense = any(sources[name] in tensors for name in sources if _leaf(name) in _DENSE)
     trunk = {name for name in sources if _leaf(name) in (_TRUNK if has_dense else _CONVOLUTIONS)}
     networks = {name.rpartition("/")[0] for name in tensors} | {""}
-    return {name for name in trunk if sources[name].rpartition("/")[0] in networks} or trunk
+    return {name for name in trunk if (sources[name] or "").rpartition("/")[0] in networks} or trunk
 
 
-def _trunk_values(name, variables, stored, tensors, file, path) -> list[np.ndarray]:
+def _trunk_values(
+    name: str,
+    variables: Sequence[keras.Variable],
+    stored: str | None,
+    tensors: Sequence[str],
+    file: h5py.File,
+    path: Path,
+) -> list[np.ndarray]:
     values = []
     for variable, tensor in zip_longest(variables, tensors):
         if tensor is None or tensor not in file:
@@ -337,7 +349,9 @@ def _trunk_values(name, variables, stored, tensors, file, path) -> list[np.ndarr
     return values
 
 
-def _same_shapes(variables, tensors, file) -> bool:
+def _same_shapes(
+    variables: Sequence[keras.Variable], tensors: Sequence[str], file: h5py.File
+) -> bool:
     shapes = [file[tensor].shape if tensor in file else None for tensor in tensors]
     return shapes == [tuple(variable.shape) for variable in variables]
 
@@ -352,7 +366,7 @@ def _read(file: h5py.File, tensor: str, path: Path) -> np.ndarray:
     return value
 
 
-def _as_convolution(name, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _as_convolution(name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A Dense kernel (rows * columns * channels, width) as (rows, columns, channels, width)."""
     if value.ndim != 2:
         return value

@@ -1,10 +1,13 @@
 """Skip connections: a decoder that adds VGG16's finer, earlier features to its last ones."""
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from keras import layers
 
 from keras_dpn.layers import Dropout, L2NormScale, Resize
+from keras_dpn.typing import Tensor
 
 # What can be added: a layer of the backbone, and its stride.
 SKIPS = {
@@ -14,7 +17,7 @@ SKIPS = {
 }
 
 
-def check_skips(skips, stride):
+def check_skips(skips: Any, stride: int) -> None:
     """Raise ValueError unless `skips` are names of `SKIPS`, coarse to fine, below `stride`."""
     known = isinstance(skips, (tuple, list)) and all(skip in SKIPS for skip in skips)
     strides = [stride, *(SKIPS[skip][1] for skip in skips)] if known else []
@@ -26,7 +29,14 @@ def check_skips(skips, stride):
         )
 
 
-def decode(taps, features, stride, skips, width, dropout):
+def decode(
+    taps: Mapping[str, Tensor],
+    features: Tensor,
+    stride: int,
+    skips: Sequence[str],
+    width: int,
+    dropout: float,
+) -> tuple[Tensor, int]:
     """Upsample features step by step and add those of earlier layers, normalised, on the way.
 
     At each skip the decoder upsamples bilinearly, adds a projection of the skip's features and

@@ -1,21 +1,28 @@
 """The spatial-temporal Deep Parsing Network (journal version): clips instead of pictures."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
 import keras
 import numpy as np
 from keras import layers, ops
 
+from keras_dpn.deprecation import renamed_argument
 from keras_dpn.layers import BlockMinPool, DynamicNodeLink, LocalConv3D, Resize
 from keras_dpn.models.dpn import (
+    DPN,
     Guide,
     b12_settings,
     check_dpn_config,
     contexts_layer,
     unary_term,
 )
+from keras_dpn.models.label_contexts import context_kernels, triple_penalty_sign
 from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.node_links import check_frames
+from keras_dpn.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -66,41 +73,41 @@ class SpatialTemporalDPN(StagedModel):
 
     def __init__(
         self,
-        num_classes,
-        frames=3,
-        input_shape=(None, None, 3),
-        linking="flow",
-        link_threshold=1.0,
-        frame_spacing=10.0,
-        labels_of="middle",
-        width=1.0,
-        trunk="vgg16",
-        fc6_kernel=None,
-        fc6_dilation=None,
-        fc_width=None,
-        keep_pools=False,
-        pool_size=2,
-        unary_activation="softmax",
-        pairwise="contexts",
-        triple_window=50,
-        context_window=7,
-        mixtures=5,
-        kernel="squared_distance",
-        gate=True,
-        color_weight=1.0,
-        position_weight=0.0,
-        scale=1.0,
-        color_unit=32.0,
-        num_iterations=1,
-        pairwise_stride=1,
-        context_noise=0.01,
-        dropout=0.5,
-        global_context=False,
-        output_stride=8,
-        skips=(),
-        skip_width=96,
-        name="spatial_temporal_dpn",
-    ):
+        num_classes: int,
+        frames: int = 3,
+        input_shape: Shape = (None, None, 3),
+        linking: Literal["flow", "static"] = "flow",
+        link_threshold: float = 1.0,
+        frame_spacing: float = 10.0,
+        labels_of: Literal["middle", "all"] = "middle",
+        width: float = 1.0,
+        trunk: Literal["vgg16", "large_fov"] = "vgg16",
+        fc6_kernel: int | None = None,
+        fc6_dilation: int | None = None,
+        fc_width: int | None = None,
+        keep_pools: bool = False,
+        pool_size: int = 2,
+        unary_activation: Literal["softmax", "sigmoid"] = "softmax",
+        pairwise: Literal["triple", "contexts"] | None = "contexts",
+        triple_window: int | Sequence[int] = 50,
+        context_window: int | Sequence[int] = 7,
+        mixtures: int = 5,
+        kernel: Literal["squared_distance", "gaussian", "learned"] = "squared_distance",
+        gate: bool = True,
+        color_weight: float = 1.0,
+        position_weight: float = 0.0,
+        scale: float = 1.0,
+        color_unit: float = 32.0,
+        num_iterations: int = 1,
+        pairwise_stride: int = 1,
+        context_noise: float = 0.01,
+        dropout: float = 0.5,
+        global_context: bool = False,
+        output_stride: int = 8,
+        skips: Sequence[str] = (),
+        skip_width: int = 96,
+        name: str = "spatial_temporal_dpn",
+    ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_dpn_config(config)
         check_input_shape(input_shape)
@@ -124,14 +131,14 @@ class SpatialTemporalDPN(StagedModel):
         to_image = Resize(factor=pairwise_stride, name="resize")
 
         # === Functional model ===
-        def field(unary, guide, clip, *flows):
+        def field(unary: Tensor, guide: Tensor, clip: Tensor, *flows: Tensor) -> dict[str, Tensor]:
             """Logits after each stage, from the terms on the grid and the model's inputs."""
-            flows = [split((coarse(merge(flow)), flow)) for flow in flows]
+            links = [split((coarse(merge(flow)), flow)) for flow in flows]
 
-            def linked(x):  # (B, T, h, w, C) to (B, T, h, w, K, C)
-                return link((x, *flows) if flows else x)[0]
+            def linked(x: Tensor) -> Tensor:  # (B, T, h, w, C) to (B, T, h, w, K, C)
+                return link((x, *links) if links else x)[0]
 
-            def penalty(marginals):
+            def penalty(marginals: Tensor) -> Tensor:
                 o12 = b12((linked(marginals), colors))
                 return o12 if pairwise == "triple" else split((b14(b13(stack(linked(o12)))), o12))
 
@@ -149,7 +156,7 @@ class SpatialTemporalDPN(StagedModel):
             stages["final"] = b15(logits)
             return {stage: on_frames(x, clip) for stage, x in stages.items()}
 
-        def on_frames(x, clip):
+        def on_frames(x: Tensor, clip: Tensor) -> Tensor:
             """From the grid to those of the clip's frames that are asked for."""
             if labels_of == "middle":
                 return to_image((middle(x), middle(clip)))
@@ -164,18 +171,41 @@ class SpatialTemporalDPN(StagedModel):
         super().__init__(inputs if flows else clip, stages, config)
         self._clip, self._terms, self._field = (clip, *flows), terms, field
 
+    # Constants of other networks, arguments here.
     @property
-    def clip_frames(self):
+    def clip_frames(self) -> int:  # type: ignore[override]
         """How many frames the network spans."""
         return self.frames
 
     @property
-    def needs_flow(self):
+    def needs_flow(self) -> bool:  # type: ignore[override]
         """Whether the network takes the optical flow between its frames."""
         return self.linking == "flow"
 
+    def context_kernels(self):
+        return context_kernels(self)
+
+    def triple_penalty_sign(self, inputs):
+        """Return whether b12's penalty is larger (1) or smaller (-1) where a label is present.
+
+        `context_kernels` weigh b12's penalties: where the sign is -1, read them negated.
+
+        Args:
+            inputs: what the network takes, a batch.
+
+        Returns:
+            1, -1, or 0 where it depends on the position.
+        """
+        return triple_penalty_sign(self, inputs)
+
     @classmethod
-    def from_dpn(cls, dpn, frames=3, context_window=7, **arguments):
+    def from_dpn(
+        cls,
+        dpn: DPN,
+        frames: int = 3,
+        context_window: int | Sequence[int] | None = 7,
+        **arguments: Any,
+    ) -> Self:
         """A network that starts from a trained one for pictures.
 
         Args:
@@ -201,39 +231,31 @@ class SpatialTemporalDPN(StagedModel):
         model.start_from(dpn)
         return model
 
-    def start_from(self, dpn):
-        """Take over the weights of a trained network for pictures.
+    @renamed_argument("dpn", "other")
+    def start_from(self, other: keras.Model) -> None:
+        """Take over the weights of a trained network for images, or of one for clips.
 
-        b13's filters look at the middle frame as they did, cut to or filled up with zeros to the
-        window here, and begin to look at the other frames from zero.
+        b13's filters of a network for images look at the middle frame as they did, cut to or filled
+        up with zeros to the window here, and begin to look at the other frames from zero.
 
         Args:
-            dpn: a `DPN` with the same trunk, classes, mixtures and pairwise part.
+            other: a `DPN` with the same trunk, classes, mixtures and pairwise part; or a
+                `SpatialTemporalDPN` with the same windows and number of frames, too.
 
         Raises:
             ValueError: if a layer of that network doesn't fit.
         """
-        theirs = {layer.name: layer for layer in dpn.layers if layer.weights}
-        ours = {layer.name: layer for layer in self.layers if layer.weights}
-        if theirs.keys() != ours.keys():
-            raise ValueError(
-                "Invalid value for argument `dpn`: expected a network with the same layers, but "
-                f"{', '.join(sorted(theirs.keys() ^ ours.keys()))} is in one of the two only."
-            )
-        values = {name: layer.get_weights() for name, layer in theirs.items()}
+        super().start_from(other)
+
+    def _weights_from(self, layers: Mapping[str, layers.Layer]) -> dict[str, list[np.ndarray]]:
+        values = super()._weights_from(layers)
         if "b13" in values:
             kernel, bias = values["b13"]
-            values["b13"] = [self._over_frames(kernel), bias]
-        for name, layer in ours.items():
-            if [np.shape(value) for value in values[name]] != [w.shape for w in layer.weights]:
-                raise ValueError(
-                    f"Invalid value for argument `dpn`: its layer {name} has weights of other "
-                    "shapes than here; give both networks the same arguments."
-                )
-        for name, layer in ours.items():
-            layer.set_weights(values[name])
+            if kernel.shape[2] == self.num_classes:  # of one frame
+                values["b13"] = [self._over_frames(kernel), bias]
+        return values
 
-    def _over_frames(self, kernel):
+    def _over_frames(self, kernel: np.ndarray) -> np.ndarray:
         """b13's filters for pictures, `(n, n, L, L K)`, as filters for the middle frame."""
         window = standardize_window(self.context_window, 2)
         for axis, size in enumerate(window):
@@ -241,35 +263,36 @@ class SpatialTemporalDPN(StagedModel):
         others = self.frames // 2 * kernel.shape[2]
         return np.pad(kernel, [(0, 0), (0, 0), (others, others), (0, 0)])
 
-    def split(self, stage="final"):
-        """Two models that together are this one, so that videos need each unary term only once.
+    @renamed_argument("stage", "heads")
+    def split(self, heads: str | Sequence[str] = "final") -> tuple[keras.Model, keras.Model]:
+        """Return two models that together are this one: videos need each unary term only once.
 
         Args:
-            stage: one of `stage_names`, or several.
+            heads: one of `head_names`, or several.
 
         Returns:
             A model from frames `(B, T, H, W, 3)` to the unary term `(B, T, h, w, L)` and the guide
             `(B, T, h, w, 3)`, frame by frame; and one from a list of these two, the frames and,
-            where neighbours are linked by it, forward and backward flow, to the stage's logits, or
-            to a list of several stages'.
+            where neighbours are linked by it, forward and backward flow, to the head's logits, or
+            to a list of several heads'.
 
         Raises:
-            ValueError: if the network has no such stage.
+            ValueError: if the network has no such head.
         """
-        names = [stage] if isinstance(stage, str) else list(stage)
+        names = [heads] if isinstance(heads, str) else list(heads)
         for name in names:
-            check_one_of("stage", name, self.stage_names)
+            check_one_of("heads", name, self.head_names)
         terms = keras.Model(self._clip[0], self._terms, name=f"{self.name}_terms")
         inputs = [keras.Input(x.shape[1:], name=x.name) for x in (*self._terms, *self._clip)]
-        stages = self._field(*inputs)
-        logits = [stages[name] for name in names]
+        outputs = self._field(*inputs)
+        logits = [outputs[name] for name in names]
         field = keras.Model(
-            inputs, logits[0] if isinstance(stage, str) else logits, name=f"{self.name}_field"
+            inputs, logits[0] if isinstance(heads, str) else logits, name=f"{self.name}_field"
         )
         return terms, field
 
 
-def _resized(kernel, axis, size):
+def _resized(kernel: np.ndarray, axis: int, size: int) -> np.ndarray:
     """Cuts an axis of a filter to another size, or fills it up with zeros, about its centre."""
     missing = size - kernel.shape[axis]
     # Where padding "same" has the centre, see IdentityContexts.
@@ -285,13 +308,13 @@ def _resized(kernel, axis, size):
 class MergeFrames(layers.Layer):
     """Frames as a batch of pictures: `(B, T, ...)` to `(B T, ...)`."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return ops.reshape(x, (_product(ops.shape(x)[:2]), *ops.shape(x)[2:]))
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((None, *x.shape[2:]), dtype=x.dtype)
 
 
@@ -299,14 +322,14 @@ class MergeFrames(layers.Layer):
 class SplitFrames(layers.Layer):
     """A batch of pictures as the clips it was before: `(B T, ...)` with `(B, T, ...)`."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         x, clips = inputs
         return ops.reshape(x, (*ops.shape(clips)[:2], *ops.shape(x)[1:]))
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Sequence[Tensor]) -> keras.KerasTensor:
         x, clips = inputs
         return keras.KerasTensor((*clips.shape[:2], *x.shape[1:]), dtype=x.dtype)
 
@@ -315,11 +338,11 @@ class SplitFrames(layers.Layer):
 class StackNeighbors(layers.Layer):
     """Linked frames as pictures of many channels: `(B, T, h, w, K, L)` to `(B T, h, w, K L)`."""
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         batch, time, height, width, _, _ = ops.shape(x)
         return ops.reshape(x, (batch * time, height, width, x.shape[-2] * x.shape[-1]))
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         shape = (None, *x.shape[2:4], x.shape[-2] * x.shape[-1])
         return keras.KerasTensor(shape, dtype=x.dtype)
 
@@ -328,10 +351,10 @@ class StackNeighbors(layers.Layer):
 class MiddleFrame(layers.Layer):
     """The frame in the middle of each clip: `(B, T, ...)` to `(B, ...)`."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         if x.shape[1] is not None and x.shape[1] % 2 == 0:
             raise ValueError(
                 "SpatialTemporalDPN with labels_of='middle' expects clips with a frame in the "
@@ -340,9 +363,9 @@ class MiddleFrame(layers.Layer):
             )
         return x[:, ops.shape(x)[1] // 2]
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((x.shape[0], *x.shape[2:]), dtype=x.dtype)
 
 
-def _product(sizes):
+def _product(sizes: Sequence[Any]) -> Any:
     return sizes[0] * sizes[1]

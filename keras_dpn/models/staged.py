@@ -1,83 +1,171 @@
-"""What the networks here have in common: outputs after each of their stages."""
+"""What the networks here have in common: heads, presets, checked arguments."""
 
 import difflib
 import inspect
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import keras
+import numpy as np
 
+from keras_dpn.classes import Classes
+from keras_dpn.deprecation import warn_renamed
+from keras_dpn.models.heads import Head, ModelTraits, head_of
 from keras_dpn.models.preset import from_preset
 from keras_dpn.ops.checks import check_one_of
-from keras_dpn.presets.files import write_preset
-from keras_dpn.presets.source import available
+from keras_dpn.presets.files import Card, write_preset
+from keras_dpn.presets.source import PresetInfo, available
+from keras_dpn.typing import Shape, Tensor
 
 
 class _Presets:
     """`Network.presets`: the included presets of a class, `PresetInfo` by name."""
 
-    def __get__(self, instance, network):
+    def __get__(self, instance: object, network: type[keras.Model]) -> dict[str, PresetInfo]:
         names = {network.__name__, *(kind.__name__ for kind in network.__subclasses__())}
         return {name: info for name, info in available().items() if info.network in names}
 
 
 class StagedModel(keras.Model):
-    """A functional network with logits after each of its stages; the last is its output.
-
-    `clip_frames`, frames that a network for clips spans, is None for images; `needs_flow` says
-    whether it takes the optical flow between them.
+    """A functional network with heads: logits after each of its parts; the last is its output.
 
     Args:
-        image: the network's input, `(B, H, W, 3)`.
-        stages: logits `(B, H, W, L)` by the stage's name, in the order of training; among them
+        image: the network's input, `(B, H, W, 3)`; a network for clips takes what it declares.
+        heads: logits `(B, H, W, L)` by the head's name, in the order of training; among them
             "final", the network's output.
         config: the constructor's arguments, for `get_config`; all but `name` and `input_shape`,
             which Keras has itself, become attributes.
+
+    Attributes:
+        clip_frames: how many frames a network for clips spans; None for images.
+        needs_flow: whether it takes the optical flow between the frames.
+        affinity_relations: names of the relations that `affinity_model` knows.
 
     Raises:
         TypeError: for an argument that the network's constructor doesn't have; `keras.Model`
             ignores it.
     """
 
-    clip_frames = None
-    needs_flow = False
+    clip_frames: int | None = None
+    needs_flow: bool = False
+    affinity_relations: tuple[str, ...] = ()
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         check_arguments(cls, kwargs)
         return super().__new__(cls, *args, **kwargs)
 
-    def __init__(self, image, stages, config):
-        super().__init__(image, stages["final"], name=config["name"])
+    def __init__(self, image: Any, heads: Mapping[str, Tensor], config: dict[str, Any]) -> None:
+        super().__init__(image, heads["final"], name=config["name"])
         for key, value in config.items():
             if key not in ("name", "input_shape"):
                 setattr(self, key, value)
         self._config = config
-        self._stages = stages
+        self._head_outputs = heads
+
+    # === Heads ===
 
     @property
-    def stage_names(self):
-        """Names of the network's stages in the order of training."""
-        return tuple(self._stages)
+    def heads(self) -> tuple[Head, ...]:
+        """The network's heads, each a `Head` with name and title, in the order of training."""
+        return tuple(head_of(name) for name in self._head_outputs)
 
-    def has_stage(self, stage):
-        """Whether `stage_model` knows the name; some networks know more than `stage_names`."""
-        return stage in self._stages
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """The names of `heads`."""
+        return tuple(self._head_outputs)
 
-    def stage_model(self, stage):
-        """The network up to one stage, as a model that shares this one's weights.
+    def has_head(self, head: str) -> bool:
+        """Return whether `head_model` knows a name; some networks know more than `head_names`."""
+        return head in self._head_outputs
+
+    def head_model(self, head: str) -> keras.Model:
+        """Return the network up to one head, as a model that shares this one's weights.
 
         Args:
-            stage: one of `stage_names`.
+            head: one of `head_names`.
 
         Returns:
             `keras.Model` from images to logits `(B, H, W, L)`.
 
         Raises:
-            ValueError: if the network has no such stage.
+            ValueError: if the network has no such head.
         """
-        check_one_of("stage", stage, self.stage_names)
-        return keras.Model(self.input, self._stages[stage], name=f"{self.name}_{stage}")
+        check_one_of("head", head, self.head_names)
+        return keras.Model(self.input, self._head_outputs[head], name=f"{self.name}_{head}")
+
+    # === Weights ===
+
+    def start_from(self, other: keras.Model) -> None:
+        """Take over the weights of a trained network with the same layers.
+
+        Args:
+            other: the network; its layers and this one's go together by their names.
+
+        Raises:
+            ValueError: if a layer is in one of the two only, or has weights of other shapes.
+        """
+        values = self._weights_from(_weighted_layers(other))
+        own = _weighted_layers(self)
+        if values.keys() != own.keys():
+            raise ValueError(
+                "Invalid value for argument `other`: expected a network with the same layers, but "
+                f"{', '.join(sorted(values.keys() ^ own.keys()))} is in one of the two only."
+            )
+        for name, layer in own.items():
+            if [np.shape(value) for value in values[name]] != [w.shape for w in layer.weights]:
+                raise ValueError(
+                    f"Invalid value for argument `other`: its layer {name} has weights of other "
+                    "shapes than here; give both networks the same arguments."
+                )
+        for name, layer in own.items():
+            layer.set_weights(values[name])
+
+    def _weights_from(
+        self, layers: Mapping[str, keras.layers.Layer]
+    ) -> dict[str, list[np.ndarray]]:
+        """Return what each layer here takes over from another network's layers, by name."""
+        return {name: layer.get_weights() for name, layer in layers.items()}
+
+    # === What it has learned about pairs of labels ===
+
+    def context_kernels(self):
+        """Return the filters that rate the labels around each label, by frame.
+
+        Returns:
+            float64 `(frames, n, n, L, L K)`, in order of time, as `viz.context_maps` and
+            `viz.compatibility_matrix` take those of each frame; None for a network without label
+            contexts.
+        """
+        return None
+
+    def affinity_model(self, relation):
+        """Return a model of the logits that one relation gives pairs of labels.
+
+        Args:
+            relation: one of `affinity_relations`.
+
+        Returns:
+            `keras.Model` from images to two tensors: bool `(E,)`, which edges exist, and logits
+            `(B, E, L, L)` of the first and the second node's labels, as `viz.label_affinity` takes
+            them.
+
+        Raises:
+            ValueError: if the network has no such relation.
+        """
+        check_one_of("relation", relation, self.affinity_relations)
+
+    # === Presets ===
 
     @classmethod
-    def from_preset(cls, preset, num_classes=None, dtype=None, load_weights=True, **overrides):
+    def from_preset(
+        cls,
+        preset: str | Path,
+        num_classes: int | None = None,
+        dtype: str | None = None,
+        load_weights: bool = True,
+        **overrides: Any,
+    ) -> Self:
         """A trained network of this class; see `keras_dpn.models.from_preset`.
 
         Raises:
@@ -85,7 +173,14 @@ class StagedModel(keras.Model):
         """
         return from_preset(preset, num_classes, dtype, load_weights, network=cls, **overrides)
 
-    def save_to_preset(self, directory, *, classes=None, card=None, weights_dtype="float32"):
+    def save_to_preset(
+        self,
+        directory: str | Path,
+        *,
+        classes: Classes | None = None,
+        card: Card | None = None,
+        weights_dtype: Literal["float32", "float16"] = "float32",
+    ) -> None:
         """Write the network as a preset, which `from_preset` and `keras.saving.load_model` read.
 
         Args:
@@ -101,15 +196,62 @@ class StagedModel(keras.Model):
 
     presets = _Presets()
 
-    def get_config(self):
+    # === Config ===
+
+    def get_config(self) -> dict[str, Any]:
         return dict(self._config)
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         return cls(**config)
 
+    # === Deprecated names ===
 
-def check_arguments(cls, arguments):
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Deprecated, see `head_names`."""
+        warn_renamed("stage_names", "head_names")
+        return self.head_names
+
+    def stage_model(self, stage: str) -> keras.Model:
+        """Deprecated, see `head_model`."""
+        warn_renamed("stage_model", "head_model")
+        return self.head_model(stage)
+
+    def has_stage(self, stage: str) -> bool:
+        """Deprecated, see `has_head`."""
+        warn_renamed("has_stage", "has_head")
+        return self.has_head(stage)
+
+    def __dir__(self) -> list[str]:
+        # Keras reads every attribute of a model that it saves or loads.
+        return [name for name in super().__dir__() if name != "stage_names"]
+
+
+def traits(model: Any) -> ModelTraits:
+    """Return the heads of a model, and whether it takes clips and flow.
+
+    Args:
+        model: any `keras.Model`, not of `keras_dpn.models` alone.
+
+    Returns:
+        `ModelTraits`; without heads for a model of another library.
+
+    Example:
+
+    >>> traits(keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(5, 1)]))
+    ModelTraits(heads=(), clip_frames=None, needs_flow=False)
+    """
+    if not isinstance(model, StagedModel):
+        return ModelTraits()
+    return ModelTraits(model.heads, model.clip_frames, model.needs_flow)
+
+
+def _weighted_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    return {layer.name: layer for layer in model.layers if layer.weights}
+
+
+def check_arguments(cls: type[Any], arguments: Collection[str]) -> None:
     """Raise TypeError unless the constructor of a class has all of these arguments.
 
     Args:
@@ -130,7 +272,7 @@ def check_arguments(cls, arguments):
             raise TypeError(f"{cls.__name__} got an unexpected argument `{name}`; {advice}")
 
 
-def check_input_shape(input_shape):
+def check_input_shape(input_shape: Shape) -> None:
     """Raise ValueError unless `input_shape` is that of RGB images, channels last."""
     if len(input_shape) != 3 or input_shape[-1] != 3 or 0 in input_shape:
         raise ValueError(
@@ -139,7 +281,7 @@ def check_input_shape(input_shape):
         )
 
 
-def check_crf(crf):
+def check_crf(crf: Any) -> None:
     """Raise ValueError unless `crf` is None or a dictionary of arguments of `MeanFieldCRF`."""
     if crf is not None and not isinstance(crf, dict):
         raise ValueError(

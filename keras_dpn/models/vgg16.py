@@ -1,10 +1,14 @@
 """The VGG16 trunk that every network here grows on, as a dense feature extractor."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import layers, ops
 
 from keras_dpn.layers import Dropout
 from keras_dpn.ops.checks import check_channels_last
+from keras_dpn.typing import Shape, Tensor
 
 # Group of DPN's Table 1(b), convolutions, channels.
 BLOCKS = (("b1", 2, 64), ("b3", 2, 128), ("b5", 3, 256), ("b7", 3, 512), ("b8", 3, 512))
@@ -33,19 +37,19 @@ class Preprocess(layers.Layer):
     (1, 1, 1, 3)
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
 
-    def call(self, image):
+    def call(self, image: Tensor) -> Tensor:
         self._check(image.shape)
         bgr = ops.flip(ops.cast(image, "float32"), axis=-1)
         return ops.cast(bgr - ops.convert_to_tensor(_MEAN_BGR, "float32"), self.compute_dtype)
 
-    def compute_output_spec(self, image):
+    def compute_output_spec(self, image: Tensor) -> keras.KerasTensor:
         self._check(image.shape)
         return keras.KerasTensor(image.shape, dtype=self.compute_dtype)
 
-    def _check(self, shape):
+    def _check(self, shape: Shape) -> None:
         if len(shape) != 4 or shape[-1] != 3 or 0 in shape[1:3]:
             raise ValueError(
                 "Preprocess expects images of shape (B, H, W, 3) and of at least one pixel, "
@@ -54,19 +58,19 @@ class Preprocess(layers.Layer):
 
 
 def vgg16_trunk(
-    x,
+    x: Tensor,
     *,
-    width=1.0,
-    strides=(2, 2, 2, None, None),
-    pool_size=2,
-    centered_pools=False,
-    dilations=(1, 1, 1, 1, 2),
-    fc6_kernel=7,
-    fc6_dilation=4,
-    fc_width=4096,
-    average_pool=False,
-    dropout=0.5,
-):
+    width: float = 1.0,
+    strides: Sequence[int | None] = (2, 2, 2, None, None),
+    pool_size: int = 2,
+    centered_pools: bool = False,
+    dilations: Sequence[int] = (1, 1, 1, 1, 2),
+    fc6_kernel: int = 7,
+    fc6_dilation: int = 4,
+    fc_width: int = 4096,
+    average_pool: bool = False,
+    dropout: float = 0.5,
+) -> dict[str, Tensor]:
     """VGG16's layers on `x`, with its fully connected layers as convolutions.
 
     Layers are named after DPN's Table 1(b): `b1_conv1` ... `b8_conv3`, the pools `b2_pool`,
@@ -113,7 +117,7 @@ def vgg16_trunk(
     )
     x = list(taps.values())[-1]
 
-    def add(layer):
+    def add(layer: layers.Layer) -> None:
         nonlocal x
         x = taps[layer.name] = layer(x)
 
@@ -127,14 +131,14 @@ def vgg16_trunk(
 
 
 def vgg16_blocks(
-    x,
+    x: Tensor,
     *,
-    width=1.0,
-    strides=(2, 2, 2, 2, 2),
-    pool_size=2,
-    centered_pools=False,
-    dilations=(1, 1, 1, 1, 1),
-):
+    width: float = 1.0,
+    strides: Sequence[int | None] = (2, 2, 2, 2, 2),
+    pool_size: int = 2,
+    centered_pools: bool = False,
+    dilations: Sequence[int] = (1, 1, 1, 1, 1),
+) -> dict[str, Tensor]:
     """VGG16's convolutions and pools on `x`, or the first blocks of them; see `vgg16_trunk`.
 
     Args:
@@ -159,7 +163,7 @@ def vgg16_blocks(
         )
     taps = {}
 
-    def add(layer):
+    def add(layer: layers.Layer) -> None:
         nonlocal x
         x = taps[layer.name] = layer(x)
 
@@ -178,7 +182,9 @@ def vgg16_blocks(
     return taps
 
 
-def vgg16_conv(name, channels, kernel, dilation=1, *, width=1.0):
+def vgg16_conv(
+    name: str, channels: int, kernel: int, dilation: int = 1, *, width: float = 1.0
+) -> layers.Conv2D:
     """A convolution as VGG16's: as large as its input, with a ReLU; `width` times the channels."""
     return layers.Conv2D(
         max(1, round(channels * width)),

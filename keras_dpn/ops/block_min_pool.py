@@ -3,9 +3,10 @@
 from keras import ops
 
 from keras_dpn.ops.checks import check_positive_int
+from keras_dpn.typing import Tensor
 
 
-def block_min_pool(x, block_size):
+def block_min_pool(x: Tensor, block_size: int) -> Tensor:
     """Minimum over blocks of `block_size` neighbouring channels.
 
     In the Deep Parsing Network the K channels of one label are the penalties of its K mixture
@@ -33,7 +34,7 @@ def block_min_pool(x, block_size):
     return ops.min(blocks, axis=-1)  # (..., L)
 
 
-def check_divides(block_size, channels):
+def check_divides(block_size: int, channels: int | None) -> None:
     """Raise ValueError unless `channels` is known and `block_size` divides it."""
     if channels is None or channels % block_size:
         raise ValueError(

@@ -5,18 +5,22 @@ blocks, so that a block of outputs needs two neighbouring blocks of inputs only.
 of running sums, such a product adds each window up by itself: it is as exact as a direct sum.
 """
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from keras_dpn.ops.checks import standardize_spacing, standardize_window
 from keras_dpn.ops.matmul import matmul, matmul_is_rounded
+from keras_dpn.typing import Tensor
 
 # Outputs a block, for axes of known and of unknown size. Shorter blocks cost less for small windows
 # and more for large ones, longer ones pad more (measured on 2 cores at 512x512).
 _BLOCK_KNOWN, _BLOCK_UNKNOWN = 192, 128
 
 
-def box_sum(x, window, axes):
+def box_sum(x: Tensor, window: int | Sequence[int], axes: int | Sequence[int]) -> Tensor:
     """Sum of `x` over a window around every position.
 
     Args:
@@ -44,7 +48,12 @@ def box_sum(x, window, axes):
     return x
 
 
-def box_second_moment(x, window, axes, spacing=1.0):
+def box_second_moment(
+    x: Tensor,
+    window: int | Sequence[int],
+    axes: int | Sequence[int],
+    spacing: float | Sequence[float] = 1.0,
+) -> Tensor:
     """Sum of `x` times the squared distance from the window's centre.
 
     `out(j) = sum_z |j - z|^2 x(z)` over the same window as `box_sum`.
@@ -76,7 +85,9 @@ def box_second_moment(x, window, axes, spacing=1.0):
     return moment
 
 
-def _standardize(x, window, axes):
+def _standardize(
+    x: Tensor, window: int | Sequence[int], axes: Any
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     rank = len(x.shape)
     axes = tuple(axes) if isinstance(axes, (tuple, list)) else (axes,)
     if not axes or any(not -rank <= axis < rank for axis in axes):
@@ -92,7 +103,7 @@ def _standardize(x, window, axes):
     return axes, standardize_window(window, len(axes))
 
 
-def _filter_axis(x, weights, axis):
+def _filter_axis(x: Tensor, weights: np.ndarray, axis: int) -> Tensor:
     """Correlate one axis with `weights`, whose element i belongs to the offset i - len // 2."""
     before, after = len(weights) // 2, len(weights) - 1 - len(weights) // 2
     length = x.shape[axis]
@@ -115,7 +126,9 @@ def _filter_axis(x, weights, axis):
     return ops.reshape(x, shape)
 
 
-def _filter_known_length(x, weights, before, after, length):
+def _filter_known_length(
+    x: Tensor, weights: np.ndarray, before: int, after: int, length: int
+) -> Tensor:
     """One product a block of outputs, with just the inputs that its windows reach."""
     blocks = []
     for start in range(0, length, _BLOCK_KNOWN):
@@ -126,7 +139,9 @@ def _filter_known_length(x, weights, before, after, length):
     return blocks[0] if len(blocks) == 1 else ops.concatenate(blocks, axis=1)
 
 
-def _filter_unknown_length(x, weights, before, after, length):
+def _filter_unknown_length(
+    x: Tensor, weights: np.ndarray, before: int, after: int, length: Tensor
+) -> Tensor:
     """Pad to whole blocks; each block of outputs needs its own inputs and the next block's."""
     block = max(_BLOCK_UNKNOWN, before + after)
     num_blocks = (length + block - 1) // block
@@ -139,21 +154,21 @@ def _filter_unknown_length(x, weights, before, after, length):
     return ops.reshape(out, (ops.shape(x)[0], num_blocks * block, ops.shape(x)[3]))[:, :length]
 
 
-def _filter_by_shifts(x, weights, before, after):
+def _filter_by_shifts(x: Tensor, weights: np.ndarray, before: int, after: int) -> Tensor:
     """Sum by shifted adds, for devices whose matrix products round their inputs."""
     length = ops.shape(x)[1]
     x = ops.pad(x, ((0, 0), (before, after), (0, 0)))
     return sum(float(w) * x[:, i : i + length] for i, w in enumerate(weights))
 
 
-def _band(weights, before, rows, columns):
+def _band(weights: np.ndarray, before: int, rows: int, columns: int) -> np.ndarray:
     """Matrix with `weights[c - r + before]` at row r, column c, and 0 outside of the weights."""
     index = np.arange(columns)[None, :] - np.arange(rows)[:, None] + before
     inside = (index >= 0) & (index < len(weights))
     return np.where(inside, weights[np.clip(index, 0, len(weights) - 1)], 0).astype("float32")
 
 
-def _product(sizes):
+def _product(sizes: Iterable[Any]) -> Any:
     result = 1
     for size in sizes:
         result = result * size

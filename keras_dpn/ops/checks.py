@@ -2,12 +2,18 @@
 
 import numbers
 import operator
+from collections.abc import Collection
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 
+from keras_dpn.typing import Shape, Tensor
 
-def check_positive_int(name, value, minimum=1):
+T = TypeVar("T")
+
+
+def check_positive_int(name: str, value: Any, minimum: int = 1) -> int:
     """Return `value` as an int; raise ValueError unless it is an integer >= `minimum`."""
     try:
         if isinstance(value, bool):
@@ -23,7 +29,7 @@ def check_positive_int(name, value, minimum=1):
     return number
 
 
-def standardize_window(window, num_axes, name="window"):
+def standardize_window(window: Any, num_axes: int, name: str = "window") -> tuple[int, ...]:
     """Return `window` as a tuple of `num_axes` integers >= 1; raise ValueError if it is not.
 
     Args:
@@ -40,10 +46,10 @@ def standardize_window(window, num_axes, name="window"):
     return tuple(check_positive_int(name, size) for size in sizes)
 
 
-def standardize_spacing(spacing, num_axes, name="spacing"):
+def standardize_spacing(spacing: Any, num_axes: int, name: str = "spacing") -> tuple[float, ...]:
     """Return `spacing` as a tuple of `num_axes` finite numbers > 0; raise ValueError if not."""
     steps = (spacing,) * num_axes if not isinstance(spacing, (tuple, list)) else tuple(spacing)
-    is_step = [isinstance(step, numbers.Real) and 0 < step < float("inf") for step in steps]
+    is_step = [isinstance(step, numbers.Real) and 0 < float(step) < float("inf") for step in steps]
     if len(steps) != num_axes or not all(is_step):
         several = f" or {num_axes}, one an axis" if num_axes > 1 else ""
         raise ValueError(
@@ -53,7 +59,7 @@ def standardize_spacing(spacing, num_axes, name="spacing"):
     return tuple(float(step) for step in steps)
 
 
-def check_one_of(name, value, allowed):
+def check_one_of(name: str, value: T, allowed: Collection[Any]) -> T:
     """Raise ValueError unless `value` is in `allowed`."""
     if value not in allowed:
         raise ValueError(
@@ -63,7 +69,7 @@ def check_one_of(name, value, allowed):
     return value
 
 
-def check_labels(labels_shape, logits_shape):
+def check_labels(labels_shape: Shape, logits_shape: Shape) -> None:
     """Raise ValueError unless labels `(B, H, W)` or `(B, H, W, 1)` fit logits `(B, H, W, L)`."""
     labels, expected = tuple(labels_shape), tuple(logits_shape[:-1])
     if len(labels) == len(expected) + 1 and labels[-1] == 1:
@@ -76,7 +82,7 @@ def check_labels(labels_shape, logits_shape):
         )
 
 
-def check_channels_last(layer_name):
+def check_channels_last(layer_name: str) -> None:
     """Raise ValueError if Keras is configured for channels first."""
     if keras.config.image_data_format() != "channels_last":
         raise ValueError(
@@ -86,7 +92,7 @@ def check_channels_last(layer_name):
         )
 
 
-def known_values(x, dtype):
+def known_values(x: Tensor, dtype: str) -> np.ndarray | None:
     """Return a tensor as a NumPy array, or None while a graph is being made."""
     try:
         return np.asarray(x, dtype)

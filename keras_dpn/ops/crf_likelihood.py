@@ -4,9 +4,17 @@ from keras import ops
 
 from keras_dpn.ops.edge_field import check_pairwise, edge_messages, standardize_edges
 from keras_dpn.ops.label_maps import read_labels
+from keras_dpn.typing import IgnoreLabel, Shape, Tensor
 
 
-def piecewise_loss(labels, unary=None, edges=None, pairwise=None, ignore=None, exist=None):
+def piecewise_loss(
+    labels: Tensor,
+    unary: Tensor | None = None,
+    edges: Tensor | None = None,
+    pairwise: Tensor | None = None,
+    ignore: IgnoreLabel = None,
+    exist: Tensor | None = None,
+) -> Tensor:
     """Minus the piecewise log-likelihood of a labelling: each potential is normalised by itself.
 
         -sum_p ln softmax(unary_p)(y_p) - sum_(p, q) ln softmax(theta_pq)(y_p, y_q)
@@ -51,7 +59,14 @@ def piecewise_loss(labels, unary=None, edges=None, pairwise=None, ignore=None, e
     return loss
 
 
-def pseudo_likelihood_loss(labels, unary, edges, pairwise, ignore=None, exist=None):
+def pseudo_likelihood_loss(
+    labels: Tensor,
+    unary: Tensor,
+    edges: Tensor,
+    pairwise: Tensor,
+    ignore: IgnoreLabel = None,
+    exist: Tensor | None = None,
+) -> Tensor:
     """Minus the pseudo-log-likelihood of a labelling: each node given the labels of all others.
 
         -sum_p ln softmax(unary_p + sum_(p, q) theta_pq(., y_q) + sum_(q, p) theta_qp(y_q, .))(y_p)
@@ -85,7 +100,9 @@ def pseudo_likelihood_loss(labels, unary, edges, pairwise, ignore=None, exist=No
     return ops.sum(conditional_losses(labels, unary, edges, pairwise, ignore, exist)[0], axis=1)
 
 
-def unary_losses(labels, unary, ignore=None):
+def unary_losses(
+    labels: Tensor, unary: Tensor, ignore: IgnoreLabel = None
+) -> tuple[Tensor, Tensor]:
     """The unary terms of the piecewise loss, one a node.
 
     Args:
@@ -103,7 +120,13 @@ def unary_losses(labels, unary, ignore=None):
     return _cross_entropy(labels, unary, counted)
 
 
-def pairwise_losses(labels, edges, pairwise, ignore=None, exist=None):
+def pairwise_losses(
+    labels: Tensor,
+    edges: Tensor,
+    pairwise: Tensor,
+    ignore: IgnoreLabel = None,
+    exist: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """The pairwise terms of the piecewise loss, one an edge.
 
     Args:
@@ -132,7 +155,14 @@ def pairwise_losses(labels, edges, pairwise, ignore=None, exist=None):
     return _cross_entropy(pairs, logits, counted)
 
 
-def conditional_losses(labels, unary, edges, pairwise, ignore=None, exist=None):
+def conditional_losses(
+    labels: Tensor,
+    unary: Tensor,
+    edges: Tensor,
+    pairwise: Tensor,
+    ignore: IgnoreLabel = None,
+    exist: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """The terms of the pseudo-likelihood, one a node.
 
     Args:
@@ -157,7 +187,7 @@ def conditional_losses(labels, unary, edges, pairwise, ignore=None, exist=None):
     return _cross_entropy(labels, logits, counted)
 
 
-def _cross_entropy(labels, logits, counted):
+def _cross_entropy(labels: Tensor, logits: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     num_labels = logits.shape[-1]
     losses = ops.sparse_categorical_crossentropy(
         ops.reshape(labels, (-1,)),
@@ -168,7 +198,7 @@ def _cross_entropy(labels, logits, counted):
     return ops.where(counted, losses, 0.0), ops.cast(counted, "float32")
 
 
-def _read_labels(labels, unary_shape, ignore):
+def _read_labels(labels: Tensor, unary_shape: Shape, ignore: IgnoreLabel) -> tuple[Tensor, Tensor]:
     """Return labels as int32 and which count; ValueError unless (B, N) for unary (B, N, L)."""
     labels = ops.convert_to_tensor(labels)
     sizes = zip(labels.shape, unary_shape[:-1], strict=False)

@@ -1,17 +1,19 @@
 """Markov random fields with any pairwise potentials, on a list of edges."""
 
 import numbers
+from typing import Literal
 
 from keras import backend, ops
 
 from keras_dpn.ops.checks import check_one_of, check_positive_int, known_values
 from keras_dpn.ops.matmul import small_matmul
 from keras_dpn.ops.mean_field import mean_field_update
+from keras_dpn.typing import Shape, Tensor
 
 ORDERS = ("parallel", "sequential")
 
 
-def edge_messages(marginals, edges, pairwise):
+def edge_messages(marginals: Tensor, edges: Tensor, pairwise: Tensor) -> Tensor:
     """What the marginals of its neighbours say for each label of each node.
 
         m_i(u) = sum_(i, j) sum_v theta_ij(u, v) q_j(v) + sum_(j, i) sum_v theta_ji(v, u) q_j(v)
@@ -53,7 +55,14 @@ def edge_messages(marginals, edges, pairwise):
     return ops.swapaxes(ops.segment_sum(messages, ends, ops.shape(marginals)[1]), 0, 1)
 
 
-def edge_mean_field(unary, edges, pairwise, num_iterations, damping=0.0, order="parallel"):
+def edge_mean_field(
+    unary: Tensor,
+    edges: Tensor,
+    pairwise: Tensor,
+    num_iterations: int,
+    damping: float = 0.0,
+    order: Literal["parallel", "sequential"] = "parallel",
+) -> Tensor:
     """Mean field on a graph with any pairwise potentials.
 
     Each update gives a node the logits `unary + edge_messages`, up to a constant those that lower
@@ -91,11 +100,11 @@ def edge_mean_field(unary, edges, pairwise, num_iterations, damping=0.0, order="
     unary = _float32(unary)
     nodes = ops.arange(ops.shape(unary)[1])[:, None]  # (N, 1)
 
-    def update(logits):
+    def update(logits: Tensor) -> Tensor:
         new = mean_field_update(unary, logits, lambda q: -edge_messages(q, edges, pairwise))
         return damping * logits + (1 - damping) * new
 
-    def update_node(node, logits):
+    def update_node(node: Tensor, logits: Tensor) -> Tensor:
         return ops.where(nodes == node, update(logits), logits)
 
     logits = unary
@@ -107,7 +116,7 @@ def edge_mean_field(unary, edges, pairwise, num_iterations, damping=0.0, order="
     return logits
 
 
-def edge_energy(labels, unary, edges, pairwise):
+def edge_energy(labels: Tensor, unary: Tensor, edges: Tensor, pairwise: Tensor) -> Tensor:
     """The energy of a labelling; the field's probability of it is `exp(-E) / Z`.
 
         E(y) = -sum_i unary_i(y_i) - sum_(i, j) theta_ij(y_i, y_j)
@@ -135,7 +144,7 @@ def edge_energy(labels, unary, edges, pairwise):
     return _expected_energy(marginals, unary, edges, pairwise)
 
 
-def edge_free_energy(marginals, unary, edges, pairwise):
+def edge_free_energy(marginals: Tensor, unary: Tensor, edges: Tensor, pairwise: Tensor) -> Tensor:
     """The free energy of independent marginals: their expected energy minus their entropy.
 
         F(q) = sum_y q(y) E(y) + sum_i sum_u q_i(u) ln q_i(u),  q(y) = prod_i q_i(y_i)
@@ -167,13 +176,13 @@ def edge_free_energy(marginals, unary, edges, pairwise):
     return energy + ops.sum(negative_entropy, axis=(1, 2))
 
 
-def _expected_energy(marginals, unary, edges, pairwise):
+def _expected_energy(marginals: Tensor, unary: Tensor, edges: Tensor, pairwise: Tensor) -> Tensor:
     # Each edge sends a message to both of its ends, so that half of them is its share.
     logits = _float32(unary) + 0.5 * edge_messages(marginals, edges, pairwise)
     return -ops.sum(marginals * logits, axis=(1, 2))
 
 
-def check_damping(damping):
+def check_damping(damping: float) -> float:
     """Return `damping`; raise ValueError unless it is from 0 to below 1."""
     if not isinstance(damping, numbers.Real) or not 0 <= damping < 1:
         raise ValueError(
@@ -183,7 +192,7 @@ def check_damping(damping):
     return damping
 
 
-def standardize_edges(edges, num_nodes=None):
+def standardize_edges(edges: Tensor, num_nodes: int | None = None) -> Tensor:
     """Return `edges` as int32 `(E, 2)`; raise ValueError unless they are edges of so many nodes.
 
     Args:
@@ -207,7 +216,7 @@ def standardize_edges(edges, num_nodes=None):
     return ops.cast(edges, "int32")
 
 
-def check_pairwise(shape, edges, nodes_shape):
+def check_pairwise(shape: Shape, edges: Tensor, nodes_shape: Shape) -> None:
     """Raise ValueError unless a shape is `(B, E, L, L)` for the edges and something at the nodes.
 
     Args:
@@ -225,5 +234,5 @@ def check_pairwise(shape, edges, nodes_shape):
         )
 
 
-def _float32(x):
+def _float32(x: Tensor) -> Tensor:
     return ops.cast(x, "float32")

@@ -1,18 +1,26 @@
 """Sums over an image's points with Gaussian weights: exact, within a window, or by the lattice."""
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 from keras import ops
 
 from keras_dpn.ops.checks import check_one_of
 from keras_dpn.ops.local_conv import local_conv
 from keras_dpn.ops.matmul import matmul
 from keras_dpn.ops.permutohedral import permutohedral_lattice
+from keras_dpn.typing import Tensor
 
 FILTERS = ("permutohedral", "window", "exact")
 NORMALIZATIONS = ("symmetric", "row", "none")
 _EPSILON = 1e-20
 
 
-def gaussian_kernel(features, filter="permutohedral", window=None):
+def gaussian_kernel(
+    features: Tensor,
+    filter: Literal["permutohedral", "window", "exact"] = "permutohedral",
+    window: int | Sequence[int] | None = None,
+) -> "_WindowKernel | _Flat":
     """The kernel `k(i, j) = exp(-||f_i - f_j||^2 / 2)` between all points of an image.
 
     Args:
@@ -35,7 +43,12 @@ def gaussian_kernel(features, filter="permutohedral", window=None):
     return _Flat(permutohedral_lattice(points))
 
 
-def normalized(kernel, ones, normalization, scale=1.0):
+def normalized(
+    kernel: "_WindowKernel | _Flat",
+    ones: Tensor,
+    normalization: Literal["symmetric", "row", "none"],
+    scale: float | Tensor = 1.0,
+) -> "_Scaled | _WindowKernel | _Flat":
     """The kernel divided by its row sums n_i = sum_j k(i, j).
 
     Args:
@@ -60,51 +73,51 @@ def normalized(kernel, ones, normalization, scale=1.0):
 class _Scaled:
     """A kernel between two factors for each point."""
 
-    def __init__(self, kernel, before, after):
+    def __init__(self, kernel: Any, before: Tensor, after: Tensor) -> None:
         self.kernel, self.before, self.after = kernel, before, after
 
-    def filter(self, x):
+    def filter(self, x: Tensor) -> Tensor:
         return self.after * self.kernel.filter(self.before * x)
 
 
 class _Kernel:
     """A kernel whose factors stand outside of it."""
 
-    def scaled(self, before, after):
+    def scaled(self, before: Tensor, after: Tensor) -> _Scaled:
         return _Scaled(self, before, after)
 
 
 class _WindowKernel(_Kernel):
-    def __init__(self, features, window):
+    def __init__(self, features: Tensor, window: Any) -> None:
         self.features, self.window = features, window
 
-    def filter(self, x):
+    def filter(self, x: Tensor) -> Tensor:
         return local_conv(x, self.features, self.window, kernel="gaussian", color_weight=0.5)
 
 
 class _ExactKernel(_Kernel):
-    def __init__(self, points):
+    def __init__(self, points: Tensor) -> None:
         squares = 0.0
         for f in ops.split(points, points.shape[-1], axis=-1):  # (B, N, 1)
             squares = squares + ops.square(f - ops.transpose(f, (0, 2, 1)))
         self.weights = ops.exp(-squares / 2)  # (B, N, N)
 
-    def filter(self, x):
+    def filter(self, x: Tensor) -> Tensor:
         return matmul(self.weights, x)
 
 
 class _Flat:
     """A kernel over (B, N, C), used on (B, *S, C)."""
 
-    def __init__(self, kernel):
+    def __init__(self, kernel: Any) -> None:
         self.kernel = kernel
 
-    def filter(self, x):
+    def filter(self, x: Tensor) -> Tensor:
         return ops.reshape(self.kernel.filter(_flatten(x)), ops.shape(x))
 
-    def scaled(self, before, after):
+    def scaled(self, before: Tensor, after: Tensor) -> "_Flat":
         return _Flat(self.kernel.scaled(_flatten(before), _flatten(after)))
 
 
-def _flatten(x):
+def _flatten(x: Tensor) -> Tensor:
     return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1]))

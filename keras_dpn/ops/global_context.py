@@ -1,13 +1,18 @@
 """Means of a feature map's regions, brought back to its size (ParseNet, sec. 3.1 and 3.2)."""
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 from keras import backend, ops
 
 from keras_dpn.ops.checks import check_positive_int
+from keras_dpn.typing import Shape, Tensor
 
 
-def global_context(x, grid=1, valid=None, unpool=True):
+def global_context(
+    x: Tensor, grid: int | Sequence[int] = 1, valid: Tensor | None = None, unpool: bool = True
+) -> Tensor:
     """Mean feature of the whole image, or of each region of a grid, at every position of the map.
 
     Position (y, x) of a map H x W lies in region `(floor(y grid / H), floor(x grid / W))`.
@@ -56,7 +61,7 @@ def global_context(x, grid=1, valid=None, unpool=True):
     return means[0] if len(means) == 1 else ops.concatenate(means, axis=-1)
 
 
-def standardize_grid(grid, unpool=True):
+def standardize_grid(grid: int | Sequence[int], unpool: bool = True) -> tuple[int, ...]:
     """Return `grid` as a tuple of integers >= 1; raise ValueError if it is not."""
     grids = tuple(grid) if isinstance(grid, (tuple, list)) else (grid,)
     if not grids:
@@ -72,7 +77,7 @@ def standardize_grid(grid, unpool=True):
     return tuple(check_positive_int("grid", g) for g in grids)
 
 
-def check_shapes(x, valid):
+def check_shapes(x: Shape, valid: Shape | None) -> None:
     """Raise ValueError unless `x` is (B, H, W, C) and `valid` (B, H, W), (B, H, W, 1) or None."""
     if len(x) != 4:
         raise ValueError(
@@ -91,13 +96,13 @@ def check_shapes(x, valid):
         )
 
 
-def output_dtype(dtype):
+def output_dtype(dtype: Any) -> str:
     """The dtype of the means of `dtype`."""
     dtype = backend.standardize_dtype(dtype)
     return dtype if backend.is_float_dtype(dtype) else "float32"
 
 
-def _region_sums(x, grid):
+def _region_sums(x: Tensor, grid: int) -> Tensor:
     """Sum of each region, (B, grid, grid, C)."""
     for axis in (1, 2):
         bounds = _bounds(ops.shape(x)[axis], grid)
@@ -110,7 +115,7 @@ def _region_sums(x, grid):
     return x
 
 
-def _unpooled(x, size):
+def _unpooled(x: Tensor, size: Sequence[Any]) -> Tensor:
     """Each region's value at each of its positions: (B, grid, grid, C) to (B, *size, C)."""
     for axis in (2, 1):
         grid, shape, parts = x.shape[axis], ops.shape(x), []
@@ -121,6 +126,6 @@ def _unpooled(x, size):
     return x
 
 
-def _bounds(size, grid):
+def _bounds(size: Any, grid: int) -> list[Any]:
     """Where each region of an axis begins, and the end: floor(position grid / size) is constant."""
     return [(i * size + grid - 1) // grid for i in range(grid + 1)]

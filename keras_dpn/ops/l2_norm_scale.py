@@ -2,15 +2,20 @@
 
 import math
 import operator
+from collections.abc import Sequence
+from typing import Any
 
 from keras import backend, ops
 
 from keras_dpn.ops.matmul import matmul, matmul_is_rounded
+from keras_dpn.typing import Shape, Tensor
 
 _LARGEST_FLOAT16 = 65504.0
 
 
-def l2_norm_scale(x, scale, axis=-1, epsilon=1e-10):
+def l2_norm_scale(
+    x: Tensor, scale: Tensor, axis: int | Sequence[int] = -1, epsilon: float = 1e-10
+) -> Tensor:
     """Scale vectors to unit length, then each of their components by its own factor.
 
     `y_c = scale_c x_c / sqrt(sum_c x_c^2 + epsilon)` at every position (ParseNet, ICLR 2016, eq. 1
@@ -42,12 +47,12 @@ def l2_norm_scale(x, scale, axis=-1, epsilon=1e-10):
     scale = ops.reshape(ops.cast(scale, "float32"), scale_shape)
 
     @ops.custom_gradient
-    def scaled(x, scale):
+    def scaled(x: Tensor, scale: Tensor) -> tuple[Tensor, Any]:
         wide = ops.cast(x, "float32")  # squares of float16 overflow above 255
         squares = ops.sum(ops.square(wide), axis=axes, keepdims=True)
         inverse = ops.rsqrt(squares + epsilon)
 
-        def gradient(*args, upstream=None):
+        def gradient(*args: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, Tensor]:
             upstream = ops.cast(args[0] if upstream is None else upstream, "float32")
             wide = ops.cast(x, "float32")
             along, d_scale = _weighted_sums(upstream * wide, scale, inverse, axes)
@@ -61,7 +66,7 @@ def l2_norm_scale(x, scale, axis=-1, epsilon=1e-10):
     return scaled(x, scale)
 
 
-def standardize_axes(axis, shape):
+def standardize_axes(axis: int | Sequence[int], shape: Shape) -> tuple[int, ...]:
     """Return `axis` as sorted non-negative integers; ValueError unless distinct and of known size.
 
     Args:
@@ -78,7 +83,7 @@ def standardize_axes(axis, shape):
     return tuple(axes)
 
 
-def check_axis(axis):
+def check_axis(axis: int | Sequence[int]) -> tuple[int, ...]:
     """Return `axis` as a tuple of integers; raise ValueError if it is not one or several."""
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     try:
@@ -92,7 +97,9 @@ def check_axis(axis):
         ) from None
 
 
-def _weighted_sums(x, scale, inverse, axes):
+def _weighted_sums(
+    x: Tensor, scale: Tensor, inverse: Tensor, axes: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
     """Sum of x * scale over `axes`, and of x * inverse over the others; what is summed stays as 1.
 
     Products of matrices and vectors read x once each, without writing what they sum.
@@ -108,7 +115,7 @@ def _weighted_sums(x, scale, inverse, axes):
     return ops.reshape(along, ops.shape(inverse)), ops.reshape(across, scale.shape)
 
 
-def _narrow(gradient, dtype):
+def _narrow(gradient: Tensor, dtype: Any) -> Tensor:
     """Cast; where float16 overflows, as at zero vectors, to its largest number.
 
     An infinite gradient becomes NaN in the ReLU before this layer, which multiplies it with 0.

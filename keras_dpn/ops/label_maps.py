@@ -1,13 +1,16 @@
 """Label maps: which pixels count, and which labels are none of the classes."""
 
 import operator
+from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_dpn.ops.checks import known_values
+from keras_dpn.typing import IgnoreLabel, Tensor
 
 
-def standardize_ignore_label(ignore_label):
+def standardize_ignore_label(ignore_label: Any) -> int | tuple[int, ...] | None:
     """Return an integer, a tuple of integers or None; raise ValueError if it is something else."""
     if ignore_label is None:
         return None
@@ -21,7 +24,7 @@ def standardize_ignore_label(ignore_label):
         ) from None
 
 
-def ignore_labels(ignore_label):
+def ignore_labels(ignore_label: IgnoreLabel) -> tuple[int, ...]:
     """Return what `standardize_ignore_label` takes as a tuple of integers, () for None."""
     standard = standardize_ignore_label(ignore_label)
     if standard is None:
@@ -29,7 +32,9 @@ def ignore_labels(ignore_label):
     return standard if isinstance(standard, tuple) else (standard,)
 
 
-def read_labels(labels, num_classes, ignore_label, name="y_true"):
+def read_labels(
+    labels: Tensor, num_classes: int, ignore_label: IgnoreLabel, name: str = "y_true"
+) -> tuple[Tensor, Tensor, Tensor]:
     """Tell the pixels that count from those that are ignored and those whose label is no class.
 
     Args:
@@ -59,7 +64,7 @@ def read_labels(labels, num_classes, ignore_label, name="y_true"):
     return ops.cast(ops.where(counted, labels, 0.0), "int32"), counted, out_of_range
 
 
-def range_message(name, wrong, num_classes):
+def range_message(name: str, wrong: np.ndarray, num_classes: int | None) -> str:
     """Return the words of an error about values `wrong`, a NumPy array, that are no classes."""
     classes = "from 0 up" if num_classes is None else f"0 ... {num_classes - 1}"
     return (
@@ -68,10 +73,10 @@ def range_message(name, wrong, num_classes):
     )
 
 
-def _check_range(labels, out_of_range, num_classes, name):
+def _check_range(labels: Tensor, out_of_range: Tensor, num_classes: int, name: str) -> None:
     wrong = known_values(out_of_range, "bool")
     if wrong is not None and wrong.any():
-        wrong = known_values(labels, "float32")[wrong]
+        wrong = np.asarray(labels, "float32")[wrong]
         raise ValueError(
             f"{range_message(name, wrong, num_classes)} Correct these labels, or name them as "
             "labels to ignore."

@@ -1,6 +1,8 @@
 """The triple penalty of the Deep Parsing Network (eq. 8) and its kernels."""
 
 import itertools
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 from keras import backend, ops
@@ -8,20 +10,21 @@ from keras import backend, ops
 from keras_dpn.ops.box_filter import box_second_moment, box_sum
 from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
 from keras_dpn.ops.matmul import small_matmul
+from keras_dpn.typing import Shape, Tensor
 
 KERNELS = ("squared_distance", "gaussian")
 
 
 def local_conv(
-    p,
-    features,
-    window,
+    p: Tensor,
+    features: Tensor,
+    window: int | Sequence[int],
     *,
-    kernel="squared_distance",
-    color_weight=1.0,
-    position_weight=0.0,
-    spacing=1.0,
-):
+    kernel: Literal["squared_distance", "gaussian"] = "squared_distance",
+    color_weight: float | Tensor = 1.0,
+    position_weight: float | Tensor = 0.0,
+    spacing: float | Sequence[float] = 1.0,
+) -> Tensor:
     """Sum a window of `p` around every position j, weighted by the kernel between j and z.
 
     `out_j = sum_z k(j, z) p_z` for z in the window around j, with the distance (PAPERS eq. 3)
@@ -77,15 +80,15 @@ def local_conv(
 
 
 def linked_local_conv(
-    p,
-    features,
-    window,
+    p: Tensor,
+    features: Tensor,
+    window: int | Sequence[int],
     *,
-    kernel="squared_distance",
-    color_weight=1.0,
-    position_weight=0.0,
-    spacing=1.0,
-):
+    kernel: Literal["squared_distance", "gaussian"] = "squared_distance",
+    color_weight: float | Tensor = 1.0,
+    position_weight: float | Tensor = 0.0,
+    spacing: float | Sequence[float] = 1.0,
+) -> Tensor:
     """`local_conv` over space and time, on each frame's neighbours along the optical flow.
 
     `out_j = sum_z k(j, z) p_z` for z in a window of each of the K frames that were laid over j's
@@ -145,7 +148,9 @@ def linked_local_conv(
     return ops.reshape(out, out_shape)
 
 
-def check_linked_shapes(p_shape, features_shape, window):
+def check_linked_shapes(
+    p_shape: Shape, features_shape: Shape, window: int | Sequence[int]
+) -> tuple[int, ...]:
     """Return the window (K, height, width); ValueError unless the shapes of linked frames fit."""
     window = standardize_window(window, 3)
     shapes = f"{tuple(p_shape)} and {tuple(features_shape)}"
@@ -168,7 +173,7 @@ def check_linked_shapes(p_shape, features_shape, window):
     return window
 
 
-def check_shapes(p_shape, features_shape):
+def check_shapes(p_shape: Shape, features_shape: Shape) -> None:
     """Raise ValueError unless `(B, *S, L)` and `(B, *S, F)` fit, S of one to three axes."""
     if len(p_shape) not in (3, 4, 5) or len(p_shape) != len(features_shape):
         raise ValueError(
@@ -189,19 +194,19 @@ def check_shapes(p_shape, features_shape):
             )
 
 
-def _spatial_axes(x):
+def _spatial_axes(x: Tensor) -> tuple[int, ...]:
     return tuple(range(1, len(x.shape) - 1))
 
 
-def _is_zero(weight):
+def _is_zero(weight: float | Tensor) -> bool:
     return isinstance(weight, (int, float)) and weight == 0
 
 
-def _channels(features):
+def _channels(features: Tensor) -> list[Tensor]:
     return ops.split(features, features.shape[-1], axis=-1)
 
 
-def _centre(features, axes):
+def _centre(features: Tensor, axes: tuple[int, ...]) -> Tensor:
     """The middle of the features' range over `axes`, as the origin of all features.
 
     Differences do not change with the origin; numbers near zero keep the expansion exact, and
@@ -212,7 +217,9 @@ def _centre(features, axes):
     return ops.stop_gradient((low + high) / 2)
 
 
-def _squared_distance(here, p, products, squares, window):
+def _squared_distance(
+    here: Tensor, p: Tensor, products: Sequence[Tensor], squares: Tensor, window: Sequence[int]
+) -> Tensor:
     """Sum of ||f_j - f_z||^2 p_z over z by window sums, from p, f p for each channel, ||f||^2 p."""
     axes = _spatial_axes(here)
     here_squares = ops.sum(ops.square(here), axis=-1, keepdims=True)
@@ -222,7 +229,14 @@ def _squared_distance(here, p, products, squares, window):
     return out
 
 
-def _linked_squared_distance(p, total, features, in_time, window, color_weight):
+def _linked_squared_distance(
+    p: Tensor,
+    total: Tensor,
+    features: Tensor,
+    in_time: Tensor,
+    window: Sequence[int],
+    color_weight: float | Tensor,
+) -> Tensor:
     """`_squared_distance` over K frames: their sum comes first, then the window's.
 
     The sums over frames and over terms are products with a small matrix at every position.
@@ -247,7 +261,15 @@ def _linked_squared_distance(p, total, features, in_time, window, color_weight):
     return out + squares * box_sum(total, window, (1, 2))
 
 
-def _gaussian(p, here, there, window, color_weight, position_weight, spacing):
+def _gaussian(
+    p: Tensor,
+    here: Tensor,
+    there: Tensor,
+    window: Sequence[int],
+    color_weight: float | Tensor,
+    position_weight: float | Tensor,
+    spacing: Sequence[float],
+) -> Tensor:
     """Sum of exp(-d(j, z)) p_z over z, one offset of the window after the other.
 
     The distances are those between the features `here` of j and `there` of z.
@@ -261,24 +283,36 @@ def _gaussian(p, here, there, window, color_weight, position_weight, spacing):
     padding = [(0, 0), *((m // 2, m - 1 - m // 2) for m in window), (0, 0)]
     crop = tuple(slice(m // 2, m // 2 + n) for m, n in zip(window, ops.shape(p)[1:-1], strict=True))
 
-    def kernel(i, here, there, color_weight, position_weight):
+    def kernel(
+        i: Tensor,
+        here: Tensor,
+        there: Tensor,
+        color_weight: float | Tensor,
+        position_weight: float | Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         difference = here - ops.slice(there, starts[i], ops.shape(here))
         distance = ops.sum(ops.square(difference), axis=-1, keepdims=True)  # (B, *S, 1)
         weight = ops.exp(-color_weight * distance - position_weight * squares[i])
         return weight, distance, difference
 
     @ops.custom_gradient
-    def filtered(p, here, there, color_weight, position_weight):
+    def filtered(
+        p: Tensor,
+        here: Tensor,
+        there: Tensor,
+        color_weight: float | Tensor,
+        position_weight: float | Tensor,
+    ) -> tuple[Tensor, Any]:
         p_padded, there = ops.pad(p, padding), ops.pad(there, padding)
 
-        def add_offset(i, out):
+        def add_offset(i: Tensor, out: Tensor) -> Tensor:
             weight, _, _ = kernel(i, here, there, color_weight, position_weight)
             return out + weight * ops.slice(p_padded, starts[i], ops.shape(p))
 
-        def gradient(*args, upstream=None):
+        def gradient(*args: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, ...]:
             upstream = args[0] if upstream is None else upstream
 
-            def add_gradients(i, state):
+            def add_gradients(i: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
                 d_p, d_here, d_there, d_color, d_position = state
                 weight, distance, difference = kernel(i, here, there, color_weight, position_weight)
                 p_there = ops.slice(p_padded, starts[i], ops.shape(p))
@@ -307,7 +341,7 @@ def _gaussian(p, here, there, window, color_weight, position_weight, spacing):
     return filtered(p, here, there, *scalars)
 
 
-def _add_at(x, start, update):
+def _add_at(x: Tensor, start: Tensor, update: Tensor) -> Tensor:
     if backend.backend() == "tensorflow":
         # Keras's slice_update would put one of XLA's own operations into exported graphs.
         import tensorflow as tf
@@ -319,7 +353,7 @@ def _add_at(x, start, update):
     return ops.slice_update(x, start, there + update)
 
 
-def window_patches(x, window):
+def window_patches(x: Tensor, window: Sequence[int]) -> Tensor:
     """All positions of the window around each position, zero outside.
 
     Args:

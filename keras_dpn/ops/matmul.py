@@ -3,8 +3,10 @@
 import keras
 from keras import ops
 
+from keras_dpn.typing import Tensor
 
-def matmul(a, x):
+
+def matmul(a: Tensor, x: Tensor) -> Tensor:
     """`keras.ops.matmul`, on JAX in full float32 on every device.
 
     A GPU computes float32 products as TF32 unless told otherwise, which keeps 11 bits of each
@@ -17,14 +19,14 @@ def matmul(a, x):
     return ops.matmul(a, x)
 
 
-def small_matmul(a, x):
+def small_matmul(a: Tensor, x: Tensor) -> Tensor:
     """`matmul` of many small matrices, in full float32 on TensorFlow's GPUs too."""
     if matmul_is_rounded():
         return ops.sum(a[..., None] * x[..., None, :, :], axis=-2)
     return matmul(a, x)
 
 
-def matmul_is_rounded():
+def matmul_is_rounded() -> bool:
     """Whether TensorFlow computes float32 products as TF32."""
     if keras.backend.backend() != "tensorflow":
         return False

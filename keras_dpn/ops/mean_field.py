@@ -1,9 +1,15 @@
 """One mean-field update of a Markov random field."""
 
+from collections.abc import Callable
+
 from keras import ops
 
+from keras_dpn.typing import Tensor
 
-def mean_field_update(unary, logits, pairwise):
+
+def mean_field_update(
+    unary: Tensor, logits: Tensor, pairwise: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Update all marginals at once, given the present ones.
 
         ln q_i^u <- -Phi_i^u - (what the others' marginals cost u at i)

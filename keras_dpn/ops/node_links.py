@@ -1,12 +1,17 @@
 """Each frame's neighbours in time, along the optical flow (dynamic node linking)."""
 
+from collections.abc import Sequence
+
 from keras import backend, ops
 
 from keras_dpn.ops.checks import check_positive_int
 from keras_dpn.ops.warp import check_flow, flow_validity, leads_inside, warp
+from keras_dpn.typing import Shape, Tensor
 
 
-def link_frames(x, flows=None, frames=3, threshold=1.0):
+def link_frames(
+    x: Tensor, flows: Sequence[Tensor] | None = None, frames: int = 3, threshold: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Lay each frame's neighbours in time over it, each pixel's along the optical flow.
 
     The neighbour of a pixel in the next frame is the one that the flow leads to,
@@ -62,7 +67,7 @@ def link_frames(x, flows=None, frames=3, threshold=1.0):
     return tuple(ops.stack(link, axis=-2) for link in links)
 
 
-def check_frames(frames):
+def check_frames(frames: int) -> int:
     """Return `frames` as an int; raise ValueError unless one of them is in the middle."""
     frames = check_positive_int("frames", frames)
     if frames % 2 == 0:
@@ -73,14 +78,16 @@ def check_frames(frames):
     return frames
 
 
-def check_clip_flow(name, flow, frames_shape):
+def check_clip_flow(name: str, flow: Tensor, frames_shape: Shape) -> None:
     """Raise ValueError unless the flow is `(B, T-1, H, W, 2)` for frames `(B, T, H, W, C)`."""
     batch, length, *rest = frames_shape
     shape = (batch, None if length is None else length - 1, *rest)
     check_flow(name, flow, shape, "the steps between frames")
 
 
-def _chain(x, flow, reverse_flow, radius, threshold, direction):
+def _chain(
+    x: Tensor, flow: Tensor, reverse_flow: Tensor, radius: int, threshold: float, direction: int
+) -> list[tuple[Tensor, Tensor]]:
     """Neighbours and validity 1 to `radius` steps on (direction 1) or back (-1).
 
     Each is `(B, T, H, W, ...)`.
@@ -104,19 +111,19 @@ def _chain(x, flow, reverse_flow, radius, threshold, direction):
     return links
 
 
-def _shifted(x, step, direction):
+def _shifted(x: Tensor, step: int, direction: int) -> tuple[Tensor, Tensor]:
     """Neighbours `step` frames on (direction 1) or back (-1), at the same place."""
     neighbor = _ahead(x, step, direction)
     valid = ops.ones_like(neighbor[..., :1], dtype="float32")
     return _pad_time(neighbor, x, direction), _pad_time(valid, x, direction)
 
 
-def _ahead(x, steps, direction):
+def _ahead(x: Tensor, steps: int, direction: int) -> Tensor:
     """What lies some frames on (direction 1) or back (-1), of all frames that have it."""
     return x[:, steps:] if direction == 1 else x[:, :-steps]
 
 
-def _pad_time(link, x, direction):
+def _pad_time(link: Tensor, x: Tensor, direction: int) -> Tensor:
     """Zeros for the frames that have no such neighbour, the last ones (1) or the first (-1)."""
     missing = ops.shape(x)[1] - ops.shape(link)[1]
     padding = (0, missing) if direction == 1 else (missing, 0)

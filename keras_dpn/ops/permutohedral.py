@@ -2,10 +2,14 @@
 
 import copy
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
+
+from keras_dpn.typing import Tensor
 
 # A sparse-dense product runs on one core: groups of columns run side by side. Narrow groups cost
 # more a column, and above 31 TensorFlow's product takes a path that is four times slower.
@@ -14,7 +18,7 @@ MAX_DIMENSION = 6
 _MAX_FEATURE = 1e8  # times d + 1 it still fits 32 bits
 
 
-def permutohedral_filter(x, features):
+def permutohedral_filter(x: Tensor, features: Tensor) -> Tensor:
     """Sum `x` over all pairs of points with Gaussian weights of their features' distance.
 
     Approximates, at a cost linear in N,
@@ -60,7 +64,7 @@ def permutohedral_filter(x, features):
     return permutohedral_lattice(features).filter(x)
 
 
-def permutohedral_lattice(features):
+def permutohedral_lattice(features: Tensor) -> "_TensorFlowLattice | _StaticLattice":
     """The lattice around points, to filter several times with; see `permutohedral_filter`.
 
     On TensorFlow the lattice holds the vertices that occur. On JAX, where shapes are static, it
@@ -84,7 +88,7 @@ def permutohedral_lattice(features):
     return (_TensorFlowLattice if tensorflow else _StaticLattice)(features)
 
 
-def _simplex(features):
+def _simplex(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The lattice's simplex around each point.
 
     The lattice A*_d is Z^(d+1) projected along (1, ..., 1). The vertices around a point are its
@@ -105,7 +109,7 @@ def _simplex(features):
     return ops.cast(rounded, "int32"), order, lasts - remainders
 
 
-def _elevate(features):
+def _elevate(features: Tensor) -> Tensor:
     """Coordinates (B, N, d+1) of the features in the plane whose sum is zero, in units of 1/(d+1).
 
     The scale gives the blur, with the splatting and slicing, the standard deviation 1 (Adams et al.
@@ -122,7 +126,7 @@ def _elevate(features):
     return ops.stack([total, *columns[::-1]], axis=-1)
 
 
-def _self_weight(d):
+def _self_weight(d: int) -> float:
     """Makes the weight of a single point on itself about 1 (Adams et al.'s reference code)."""
     return 1 / (1 + 2.0**-d)
 
@@ -133,7 +137,10 @@ class _Lattice:
     A point's values are multiplied with `before` to splat them, and with `after` to slice.
     """
 
-    def scaled(self, before, after):
+    before: Tensor
+    after: Tensor
+
+    def scaled(self, before: Tensor, after: Tensor) -> Self:
         """A lattice for `after * filter(before * x)`; both (B, N, 1)."""
         scaled = copy.copy(self)
         scaled.before = self.before * ops.reshape(before, (-1, 1))
@@ -144,12 +151,12 @@ class _Lattice:
 class _TensorFlowLattice(_Lattice):
     """Splat, blur and slice as products with sparse matrices over the vertices that occur."""
 
-    def __init__(self, features):
+    def __init__(self, features: Tensor) -> None:
         self.d = features.shape[-1]
         self.matrices, weights = _compiled_build(self.d)(ops.cast(features, "float32"))
         self.before, self.after = weights, weights * _self_weight(self.d)  # (B N, d+1)
 
-    def filter(self, x):
+    def filter(self, x: Tensor) -> Tensor:
         """Sum (B, N, C) over all points of the same image, with Gaussian weights."""
         channels = x.shape[-1]
         run = _compiled_filter(self.d, channels)
@@ -160,14 +167,14 @@ class _TensorFlowLattice(_Lattice):
 # Compiled apart, so that a CRF's iterations are not traced one by one, and calls that are not part
 # of a graph run on all cores.
 @functools.cache
-def _compiled_build(d):
+def _compiled_build(d: int) -> Callable[..., Any]:
     import tensorflow as tf
 
     return tf.function(_build, input_signature=[tf.TensorSpec((None, None, d), "float32")])
 
 
 @functools.cache
-def _compiled_filter(d, channels):
+def _compiled_filter(d: int, channels: int) -> Callable[..., Any]:
     import tensorflow as tf
 
     points, entries = tf.TensorSpec((None, d + 1), "float32"), tf.TensorSpec((None, 2), "int32")
@@ -177,7 +184,7 @@ def _compiled_filter(d, channels):
     return tf.function(_filter, input_signature=[x, points, points, matrices])
 
 
-def _build(features):
+def _build(features: Tensor) -> tuple[Any, Tensor]:
     """The sparse matrices of a lattice around features (B, N, d), and its weights (B N, d+1).
 
     A matrix is the places of its entries (n, 2), int32, and their values (n,).
@@ -202,14 +209,14 @@ def _build(features):
     return (tf.stack([point, vertex], axis=1), blur, count), weights
 
 
-def _filter(x, before, after, matrices):
+def _filter(x: Tensor, before: Tensor, after: Tensor, matrices: Any) -> Tensor:
     """Splat, blur and slice (B N, C)."""
     import tensorflow as tf
 
     splat, blur, count = matrices
     size, square = (tf.shape(x)[0], count), (count, count)
 
-    def run(x, before, after, blur):
+    def run(x: Tensor, before: Tensor, after: Tensor, blur: Any) -> Tensor:
         before, after = tf.reshape(before, [-1]), tf.reshape(after, [-1])
         groups = []
         for group in _columns(x):
@@ -220,10 +227,10 @@ def _filter(x, before, after, matrices):
         return tf.concat(groups, axis=1) if len(groups) > 1 else groups[0]
 
     @tf.custom_gradient
-    def run_with_gradient(x):
+    def run_with_gradient(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         # The products' own gradients go to their matrices too, and keep what they were multiplied
         # with. The blur's matrices are symmetric.
-        def gradient(upstream):
+        def gradient(upstream: Tensor) -> Tensor:
             return run(upstream, after, before, blur[::-1])
 
         return run(x, before, after, blur), gradient
@@ -231,7 +238,7 @@ def _filter(x, before, after, matrices):
     return run_with_gradient(x)
 
 
-def _columns(x):
+def _columns(x: Tensor) -> list[Tensor]:
     """Split the columns into the fewest groups of about equal size."""
     import tensorflow as tf
 
@@ -239,7 +246,9 @@ def _columns(x):
     return tf.split(x, [len(part) for part in np.array_split(range(x.shape[-1]), count)], axis=1)
 
 
-def _product(entries, values, shape, x, adjoint=False):
+def _product(
+    entries: Tensor, values: Tensor, shape: Sequence[Tensor], x: Tensor, adjoint: bool = False
+) -> Tensor:
     """A sparse matrix, or its transpose, times a dense one."""
     import tensorflow as tf
 
@@ -252,7 +261,7 @@ def _product(entries, values, shape, x, adjoint=False):
     )
 
 
-def _pack(rounded, order):
+def _pack(rounded: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
     """One integer a vertex, and the steps by which it changes along the d+1 directions.
 
     A vertex is a class of integer coordinates (z_0 ... z_d) + (t, ..., t). The key is a number with
@@ -279,7 +288,7 @@ def _pack(rounded, order):
     return tf.concat([base, base + ups], axis=-1), steps
 
 
-def _blur_matrix(found, step):
+def _blur_matrix(found: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     """(1/2, 1, 1/2) along one direction, for vertices with sorted keys."""
     import tensorflow as tf
 
@@ -305,7 +314,7 @@ class _StaticLattice(_Lattice):
     Vertices are known by two 32-bit hashes, since JAX has no 64-bit integers by default.
     """
 
-    def __init__(self, features):
+    def __init__(self, features: Tensor) -> None:
         d = features.shape[-1]
         rounded, order, weights = _simplex(features)
         keys, steps = _hash(rounded, order)
@@ -318,7 +327,7 @@ class _StaticLattice(_Lattice):
         self.before = ops.reshape(weights, (-1, d + 1))
         self.after = self.before * _self_weight(d)
 
-    def filter(self, x):
+    def filter(self, x: Tensor) -> Tensor:
         """Sum (B, N, C) over all points of the same image, with Gaussian weights."""
         flat = ops.reshape(ops.cast(x, "float32"), (-1, x.shape[-1]))  # (B N, C)
         corners = self.vertex.shape[-1]
@@ -337,7 +346,7 @@ class _StaticLattice(_Lattice):
         return ops.reshape(out, ops.shape(x))
 
 
-def _hash(rounded, order):
+def _hash(rounded: Tensor, order: Tensor) -> tuple[Any, Any]:
     """Two hashes of each vertex (B N (d+1),) and their steps along the directions; as `_pack`."""
     d = rounded.shape[-1] - 1
     constants = np.random.default_rng(0).integers(-(2**31), 2**31 - 1, (2, d + 1)) | 1
@@ -353,7 +362,7 @@ def _hash(rounded, order):
     return keys, steps
 
 
-def _unique(keys):
+def _unique(keys: Any) -> tuple[Tensor, list[Tensor]]:
     """Number equal pairs of keys alike.
 
     Returns:
@@ -376,13 +385,13 @@ def _unique(keys):
     return index, found
 
 
-def _find(found, wanted):
+def _find(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     """Where each wanted pair of keys stands among the n found ones, or n where it does not."""
     size = ops.shape(found[0])[0]
     low = ops.zeros_like(wanted[0])
     high = low + size
 
-    def halve(_, bounds):
+    def halve(_: Tensor, bounds: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         low, high = bounds
         middle = (low + high) // 2
         first, second = (ops.take(key, ops.minimum(middle, size - 1)) for key in found)

@@ -2,10 +2,14 @@
 
 import math
 import numbers
+from collections.abc import Sequence
+from typing import Any
 
+import keras
 from keras import ops, random
 
 from keras_dpn.ops.checks import check_one_of, check_positive_int
+from keras_dpn.typing import Tensor
 
 RELATIONS = {
     "surrounding": (-0.2, -0.2, 0.2, 0.2),
@@ -19,7 +23,9 @@ RELATIONS = {
 _SLACK = 1e-4  # of a cell: 0.7 * 10 is less than 7
 
 
-def box_neighbors(height, width, box):
+def box_neighbors(
+    height: int | Tensor, width: int | Tensor, box: str | Sequence[float]
+) -> tuple[Tensor, Tensor]:
     """The cells of a feature map that lie in a box beside each cell.
 
     Lin et al., Efficient piecewise training of deep structured models (arXiv:1504.01013), Fig. 3:
@@ -64,7 +70,7 @@ def box_neighbors(height, width, box):
     return ops.where(exist, there_y * width + there_x, y * width + x), exist
 
 
-def count_neighbors(height, width, box):
+def count_neighbors(height: int, width: int, box: str | Sequence[float]) -> int:
     """K, how many neighbours `box_neighbors` gives each cell, with those that are not there.
 
     Args:
@@ -83,7 +89,9 @@ def count_neighbors(height, width, box):
     return math.prod(after - first for first, after in _box_offsets(height, width, box))
 
 
-def sample_neighbors(neighbors, exist, count, seed):
+def sample_neighbors(
+    neighbors: Tensor, exist: Tensor, count: int, seed: int | keras.random.SeedGenerator | None
+) -> tuple[Tensor, Tensor]:
     """Draws at most so many of each cell's neighbours, without replacement.
 
     Args:
@@ -111,7 +119,13 @@ def sample_neighbors(neighbors, exist, count, seed):
     return tuple(ops.take_along_axis(x, order, axis=-1) for x in (neighbors, exist))
 
 
-def box_edges(height, width, box, count=None, seed=None):
+def box_edges(
+    height: int | Tensor,
+    width: int | Tensor,
+    box: str | Sequence[float],
+    count: int | None = None,
+    seed: int | keras.random.SeedGenerator | None = None,
+) -> tuple[Tensor, Tensor]:
     """The edges from each cell of a feature map to the cells in a box beside it, as a list.
 
     An edge (p, q) leads from a cell to the neighbour in its box: in relation "above" q lies above
@@ -149,7 +163,7 @@ def box_edges(height, width, box, count=None, seed=None):
     return ops.reshape(edges, (-1, 2)), ops.reshape(exist, (-1,))
 
 
-def standardize_box(box):
+def standardize_box(box: str | Sequence[float]) -> tuple[float, ...]:
     """Return the box (top, left, bottom, right) of a relation; ValueError if it isn't one."""
     if isinstance(box, str):
         return RELATIONS[check_one_of("relation", box, tuple(RELATIONS))]
@@ -167,7 +181,9 @@ def standardize_box(box):
     return sides
 
 
-def _box_offsets(height, width, box):
+def _box_offsets(
+    height: int | Tensor, width: int | Tensor, box: str | Sequence[float]
+) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Offsets of rows and of columns to the cells in a box, each (first, after the last)."""
     top, left, bottom, right = standardize_box(box)
     known = isinstance(height, int) and isinstance(width, int)
@@ -178,7 +194,7 @@ def _box_offsets(height, width, box):
     return _within(rows, height), _within(columns, width)
 
 
-def _offsets(low, high, side):
+def _offsets(low: float, high: float, side: int | Tensor) -> tuple[Any, Any]:
     """The first offset in cells from `low` to `high` sides, and the one after the last."""
     if isinstance(side, int):
         first, last = math.ceil(low * side - _SLACK), math.floor(high * side + _SLACK)
@@ -193,7 +209,13 @@ def _offsets(low, high, side):
     return first, last + 1
 
 
-def _check_offsets(rows, columns, height, width, box):
+def _check_offsets(
+    rows: tuple[Any, Any],
+    columns: tuple[Any, Any],
+    height: int | Tensor,
+    width: int | Tensor,
+    box: str | Sequence[float],
+) -> None:
     if _holds_no_other(rows, columns):
         raise ValueError(
             "Invalid value for argument `box`: expected one that is larger than a cell, received "
@@ -206,12 +228,12 @@ def _check_offsets(rows, columns, height, width, box):
         )
 
 
-def _holds_no_other(rows, columns):
+def _holds_no_other(rows: tuple[Any, Any], columns: tuple[Any, Any]) -> bool:
     is_empty = rows[0] >= rows[1] or columns[0] >= columns[1]
     return is_empty or rows == columns == (0, 1)
 
 
-def _within(offsets, size):
+def _within(offsets: tuple[Any, Any], size: int | Tensor) -> tuple[Any, Any]:
     """Those of the offsets that lead from some cell of an axis to another."""
     first, after = offsets
     if all(isinstance(n, int) for n in (first, after, size)):
@@ -221,6 +243,6 @@ def _within(offsets, size):
     return first, ops.maximum(ops.minimum(after, size), first)
 
 
-def _grid(rows, columns):
+def _grid(rows: tuple[Any, Any], columns: tuple[Any, Any]) -> list[Tensor]:
     ranges = (ops.arange(*rows, dtype="int32"), ops.arange(*columns, dtype="int32"))
     return ops.meshgrid(*ranges, indexing="ij")

@@ -1,13 +1,17 @@
 """Bilinear resizing that trains and exports with unknown sizes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_dpn.ops.checks import check_positive_int
 from keras_dpn.ops.matmul import matmul
+from keras_dpn.typing import Tensor
 
 
-def resize(x, size, align_corners=False):
+def resize(x: Tensor, size: Sequence[int | Tensor], align_corners: bool = False) -> Tensor:
     """Resize the two spatial axes of `x` by bilinear interpolation, without antialiasing.
 
     `keras.ops.image.resize` fails in `fit` and `export` where sizes are unknown (keras 3.15.1);
@@ -46,7 +50,7 @@ def resize(x, size, align_corners=False):
     return _resize_portable(x, size, align_corners)
 
 
-def check_size(size):
+def check_size(size: Any) -> tuple[Any, ...]:
     """Return `(height, width)`, unless its length or one of its integers is wrong: ValueError."""
     if not isinstance(size, (tuple, list)) or len(size) != 2:
         raise ValueError(
@@ -55,7 +59,7 @@ def check_size(size):
     return tuple(n if ops.is_tensor(n) else check_positive_int("size", n) for n in size)
 
 
-def _resize_tensorflow(x, size, align_corners):
+def _resize_tensorflow(x: Tensor, size: Sequence[int | Tensor], align_corners: bool) -> Tensor:
     import tensorflow as tf
 
     out = tf.raw_ops.ResizeBilinear(
@@ -68,7 +72,7 @@ def _resize_tensorflow(x, size, align_corners):
     return out
 
 
-def _resize_portable(x, size, align_corners):
+def _resize_portable(x: Tensor, size: Sequence[int | Tensor], align_corners: bool) -> Tensor:
     x = ops.cast(x, "float32")
     rows = _interpolation_matrix(ops.shape(x)[1], size[0], align_corners)
     columns = _interpolation_matrix(ops.shape(x)[2], size[1], align_corners)
@@ -78,7 +82,9 @@ def _resize_portable(x, size, align_corners):
     return ops.reshape(x, (batch, *size, channels))
 
 
-def _interpolation_matrix(size_in, size_out, align_corners):
+def _interpolation_matrix(
+    size_in: int | Tensor, size_out: int | Tensor, align_corners: bool
+) -> Tensor:
     """(size_out, size_in) matrix of bilinear weights: a triangle around each sampled position."""
     target = ops.cast(ops.arange(size_out), "float32")
     scale_in, scale_out = ops.cast(size_in, "float32"), ops.cast(size_out, "float32")

@@ -1,11 +1,14 @@
 """Nearest-neighbour resizing of feature maps and of label maps."""
 
+from collections.abc import Sequence
+
 from keras import ops
 
 from keras_dpn.ops.resize import check_size
+from keras_dpn.typing import Tensor
 
 
-def resize_nearest(x, size):
+def resize_nearest(x: Tensor, size: Sequence[int | Tensor]) -> Tensor:
     """Resize the two axes behind the batch: each cell takes the value at its centre.
 
     With half-pixel centres: output i looks at `floor((i + 0.5) * in / out)`. Enlarges feature maps,
@@ -39,5 +42,5 @@ def resize_nearest(x, size):
     return ops.take(ops.take(x, rows, axis=1), columns, axis=2)
 
 
-def _nearest(size_in, size_out):
+def _nearest(size_in: int | Tensor, size_out: int | Tensor) -> Tensor:
     return (2 * ops.arange(size_out, dtype="int32") + 1) * size_in // (2 * size_out)

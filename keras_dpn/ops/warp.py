@@ -1,18 +1,27 @@
 """Backward warping by optical flow, and which of its links can be trusted."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 from keras import backend, ops
 
 from keras_dpn.ops.checks import check_one_of, known_values
+from keras_dpn.typing import Shape, Tensor
 
 # Pixels: flow of a pixel that has no partner in the other frame. It leads out of every image.
-NO_LINK = 1e6
+INVALID_FLOW = 1e6
 
 BOUNDARIES = ("zero", "clamp")
 INTERPOLATIONS = ("bilinear", "nearest")
 
 
-def warp(image, flow, boundary="zero", interpolation="bilinear"):
+def warp(
+    image: Tensor,
+    flow: Tensor,
+    boundary: Literal["zero", "clamp"] = "zero",
+    interpolation: Literal["bilinear", "nearest"] = "bilinear",
+) -> Tensor:
     """Look an image up where the flow leads: `out(x) = image(x + flow(x))`.
 
     With the flow from one frame to the next, the warped next frame lies on the first. This is
@@ -59,7 +68,7 @@ def warp(image, flow, boundary="zero", interpolation="bilinear"):
     return ops.cast(_bilinear(ops.cast(image, "float32"), x, y), dtype)
 
 
-def flow_validity(flow, reverse_flow, threshold=1.0):
+def flow_validity(flow: Tensor, reverse_flow: Tensor, threshold: float = 1.0) -> Tensor:
     """Which links a flow can be trusted with: 1 where it leads back to where it came from.
 
     A pixel that is covered in the other frame, or leaves the image, has no partner there: its
@@ -93,7 +102,7 @@ def flow_validity(flow, reverse_flow, threshold=1.0):
     return ops.expand_dims(ops.cast(trusted, "float32"), -1)
 
 
-def check_threshold(threshold):
+def check_threshold(threshold: float) -> float:
     """Return `threshold`; raise ValueError unless it is a number of pixels from 0 up."""
     if not threshold >= 0:
         raise ValueError(
@@ -103,14 +112,14 @@ def check_threshold(threshold):
     return threshold
 
 
-def leads_inside(flow):
+def leads_inside(flow: Tensor) -> Tensor:
     """Whether the flow of each pixel leads into the image: `(..., H, W)`, bool."""
     x, y = _positions(flow)
     height, width = (ops.cast(size, "float32") for size in ops.shape(flow)[-3:-1])
     return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
 
-def check_flow(name, flow, shape=None, of="`image`"):
+def check_flow(name: str, flow: Tensor, shape: Shape | None = None, of: str = "`image`") -> None:
     """Raise ValueError unless `flow` is an optical flow that fits what it moves.
 
     Args:
@@ -136,13 +145,13 @@ def check_flow(name, flow, shape=None, of="`image`"):
         raise ValueError(f"{expected} of numbers, received NaN.")
 
 
-def _fits(flow_shape, shape):
+def _fits(flow_shape: Shape, shape: Shape) -> bool:
     return len(flow_shape) == len(shape) and all(
         a is None or b is None or a == b for a, b in zip(flow_shape[:-1], shape[:-1], strict=True)
     )
 
 
-def _positions(flow):
+def _positions(flow: Tensor) -> tuple[Tensor, Tensor]:
     """Where the flow leads: x and y, each `(..., H, W)`."""
     height, width = ops.shape(flow)[-3:-1]
     x = ops.cast(ops.arange(width), "float32") + flow[..., 0]
@@ -150,7 +159,7 @@ def _positions(flow):
     return x, y
 
 
-def _targets(flow, boundary):
+def _targets(flow: Tensor, boundary: Literal["zero", "clamp"]) -> tuple[Tensor, ...]:
     """Where the flow leads, but no further out of the image than just beyond its last pixels."""
     beyond = 1 if boundary == "zero" else 0
     sizes = reversed(ops.shape(flow)[-3:-1])
@@ -164,7 +173,7 @@ def _targets(flow, boundary):
     )
 
 
-def _bilinear(image, x, y):
+def _bilinear(image: Tensor, x: Tensor, y: Tensor) -> Tensor:
     pixel = _pixels(image)
     left, top = ops.stop_gradient(ops.floor(x)), ops.stop_gradient(ops.floor(y))
     right_share, bottom_share = x - left, y - top
@@ -177,7 +186,7 @@ def _bilinear(image, x, y):
     return out
 
 
-def _pixels(image):
+def _pixels(image: Tensor) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """A function of rows and columns `(..., H, W)` to the image's pixels and whether they exist."""
     *batch, height, width, channels = ops.shape(image)
     count = 1
@@ -186,7 +195,7 @@ def _pixels(image):
     pixels = ops.reshape(image, (-1, channels))
     first = ops.reshape(ops.arange(count) * (height * width), (*batch, 1, 1))
 
-    def pixel(row, column):
+    def pixel(row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
         row, column = ops.cast(row, "int32"), ops.cast(column, "int32")
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         row, column = ops.clip(row, 0, height - 1), ops.clip(column, 0, width - 1)

@@ -12,9 +12,9 @@ import h5py
 import keras
 import numpy as np
 
-from keras_dpn import __version__
 from keras_dpn.classes import Classes
-from keras_dpn.files import written_whole
+from keras_dpn.files import atomic_directory
+from keras_dpn.version import __version__
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # as keras.saving.load_model reads them
 METADATA, CLASSES, CARD = "metadata.json", "classes.json", "README.md"
@@ -43,7 +43,7 @@ class Card:
 
 def write_preset(
     model: keras.Model,
-    directory: Path,
+    directory: str | Path,
     *,
     classes: Classes | None = None,
     card: Card | None = None,
@@ -76,7 +76,7 @@ def write_preset(
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ValueError(f"{directory}: expected a new or an empty directory, it holds something.")
-    with written_whole(directory) as partial:
+    with atomic_directory(directory) as partial:
         keras.saving.save_model(model, str(partial), zipped=False)
         if (partial / "assets").is_dir():  # keras 3.15.1 makes it where the path is absolute
             (partial / "assets").rmdir()  # empty: no network here has any

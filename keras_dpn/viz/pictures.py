@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from PIL import Image
     from PIL.ImageFont import FreeTypeFont
 
 Colors = Sequence[Sequence[int]]
@@ -219,7 +220,9 @@ def labelled_frame(
 
 
 @functools.lru_cache(maxsize=1)
-def _legend_of_width(names: tuple, colors: tuple, width: int) -> np.ndarray:
+def _legend_of_width(
+    names: tuple[str, ...], colors: tuple[tuple[int, ...], ...], width: int
+) -> np.ndarray:
     """The same for all frames of a film."""
     return legend(names, colors, width, size=int(np.clip(width / 75, 13, 20)))
 
@@ -312,14 +315,14 @@ def _check_same_size(image: np.ndarray, painted: np.ndarray) -> None:
 
 def _palette(colors: Colors, ignore: int | None) -> np.ndarray:
     """uint8 (256, 3): the classes' colours and that of the ignore label."""
-    colors = np.asarray(colors)
-    if colors.ndim != 2 or colors.shape[1] != 3 or not 1 <= len(colors) <= 256:
+    table = np.asarray(colors)
+    if table.ndim != 2 or table.shape[1] != 3 or not 1 <= len(table) <= 256:
         raise ValueError(
             "Invalid value for argument `colors`: expected one (red, green, blue) for each of 1 to "
-            f"256 classes, received shape {colors.shape}."
+            f"256 classes, received shape {table.shape}."
         )
     palette = np.zeros((256, 3), "uint8")
-    palette[: len(colors)] = colors
+    palette[: len(table)] = table
     if ignore is not None:
         palette[ignore] = IGNORE_COLOR
     return palette
@@ -350,7 +353,7 @@ def _font(size: int) -> "FreeTypeFont":
     return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
 
 
-def _png(picture) -> bytes:
+def _png(picture: "Image.Image") -> bytes:
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     return stream.getvalue()

@@ -7,7 +7,7 @@ Matplotlib is imported where it is used, so that the library itself needs only K
 import io
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from keras_dpn.viz.pictures import INK
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
 
 # Okabe and Ito's colours
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -27,7 +29,10 @@ NEIGHBORS = {
     "right": "label to its right",
     "surrounding": "label around it",
 }
-CURVES = ((COLORS[0], "--", "training"), (COLORS[1], "-", "validation"))
+CURVES: tuple[tuple[str, Literal["-", "--"], str], ...] = (
+    (COLORS[0], "--", "training"),
+    (COLORS[1], "-", "validation"),
+)
 
 
 def plot_compatibility(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
@@ -71,7 +76,7 @@ def plot_label_affinity(
     figure, (axes,) = _matrix_figure(names)
     picture = axes.imshow(matrix, cmap="RdBu", vmin=-limit, vmax=limit)
     axes.set_ylabel("label")
-    axes.set_xlabel(NEIGHBORS.get(relation, "label of its neighbour"))
+    axes.set_xlabel(NEIGHBORS.get(relation or "", "label of its neighbour"))
     bar = figure.colorbar(picture, ax=axes, shrink=0.8, ticks=[-limit, 0, limit])
     bar.ax.set_yticklabels(["unlikely", "neutral", "likely"])
     bar.outline.set_visible(False)
@@ -151,7 +156,7 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str]) -> "Figure":
     return figure
 
 
-def plot_curves(history: Sequence[Mapping[str, object]]) -> "Figure":
+def plot_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
     """Loss and mean IoU over a run's epochs, training and validation, with its stages marked.
 
     Args:
@@ -176,7 +181,10 @@ def plot_curves(history: Sequence[Mapping[str, object]]) -> "Figure":
         _draw_curves(upper, rows, start, ("loss", "val_loss"), 1)
         _draw_curves(lower, rows, start, ("miou", "val_miou"), 100)
         # Neighbouring names take turns on two lines: short stages leave no room for one line.
-        place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        place: dict[str, Any] = {
+            "xycoords": ("data", "axes fraction"),
+            "textcoords": "offset points",
+        }
         shift = (0, 4 + 12 * (order % 2))
         upper.annotate(
             stage, ((start + stop) / 2, 1), xytext=shift, ha="center", fontsize=9, **place
@@ -262,7 +270,7 @@ def plot_crf_search(settings: Sequence[tuple[Sequence[float], float]], baseline:
         picture = axes.imshow(shown, cmap="Blues", origin="lower", aspect="auto", **limits)
         axes.set_title(f"w1 = {weight:g}", fontsize=9, color=INK)
         _label_search(axes, alphas, betas)
-    weight, alpha, beta = best = max(tried, key=tried.get)
+    weight, alpha, beta = best = max(tried, key=tried.__getitem__)
     frame = {"marker": "s", "markersize": 15, "fillstyle": "none", "markeredgewidth": 2}
     place = betas.index(beta), alphas.index(alpha)
     grid[weights.index(weight)].plot(*place, color=COLORS[1], **frame)
@@ -342,7 +350,12 @@ def plot_feature_scales(scales: Mapping[str, Sequence[float]]) -> "Figure":
     for place, (low, middle, high) in enumerate(scales.values()):
         axes.plot([low, high], [place, place], color=COLORS[0], linewidth=7, alpha=0.4)
         axes.plot(middle, place, "o", color=COLORS[0], markersize=7)
-        label = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+        label: dict[str, Any] = {
+            "xytext": (0, 7),
+            "textcoords": "offset points",
+            "ha": "center",
+            "fontsize": 8,
+        }
         text = f"{middle:.0f}" if middle >= 100 else f"{middle:.3g}"
         axes.annotate(text, (middle, place), **label)
     axes.set_xscale("log")
@@ -361,7 +374,7 @@ def figure_png(figure: "Figure", dpi: int = 144) -> bytes:
     return stream.getvalue()
 
 
-def _by_stage(history: Sequence[Mapping[str, object]]) -> list[tuple[str, list]]:
+def _by_stage(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
     return [
         (stage, list(rows)) for stage, rows in itertools.groupby(history, lambda row: row["stage"])
     ]
@@ -369,7 +382,7 @@ def _by_stage(history: Sequence[Mapping[str, object]]) -> list[tuple[str, list]]
 
 def _draw_curves(
     axes: "Axes",
-    rows: Sequence[Mapping[str, object]],
+    rows: Sequence[Mapping[str, Any]],
     start: int,
     keys: tuple[str, str],
     factor: float,
@@ -403,13 +416,13 @@ def _label_search(axes: "Axes", alphas: Sequence[float], betas: Sequence[float])
     axes.spines[:].set_visible(False)
 
 
-def _rectangle(*args, **kwargs):
+def _rectangle(*args: Any, **kwargs: Any) -> "Rectangle":
     from matplotlib.patches import Rectangle
 
     return Rectangle(*args, **kwargs)
 
 
-def _legend_lines() -> list:
+def _legend_lines() -> list["Line2D"]:
     from matplotlib.lines import Line2D
 
     return [
@@ -442,10 +455,10 @@ def _moments(frames: int) -> list[str]:
 
 def _figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
-    return figure
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
+    return Figure(figsize=(width, height), layout=layout, facecolor="white")
 
 
 def _title_size(title: str) -> float:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks.feature_scales import feature_norms, main
-from training.rundir.paths import load_model
+from training.rundir.models import load_model
 
 
 def test_norms_are_those_of_the_features(finished_run, small_scenes):

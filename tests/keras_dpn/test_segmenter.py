@@ -7,17 +7,16 @@ import keras_dpn
 from keras_dpn import Classes, Segmenter
 from keras_dpn.inference import InferenceSettings
 from keras_dpn.models import DPN, SpatialTemporalDPN
-from keras_dpn.segmenter import Segmentation
+from keras_dpn.models.staged import StagedModel
+from keras_dpn.segmentation import Segmentation
 
 pytestmark = pytest.mark.tensorflow_only  # its files and its presets need no second backend
 
 CLASSES = Classes(("dark", "red"), ((0, 0, 0), (255, 0, 0)))
 
 
-class RedModel(keras.Model):
+class RedModel(StagedModel):
     """Labels red what is red; it remembers the sizes of the images that it saw."""
-
-    stage_names = ("unary", "final")
 
     def __init__(self):
         image = keras.Input((None, None, 3))
@@ -27,12 +26,9 @@ class RedModel(keras.Model):
         final = keras.layers.Conv2D(
             2, 1, kernel_initializer=constant(kernel), bias_initializer=constant([0.0, -10.0])
         )(image)
-        super().__init__(image, final)
-        self.heads = {"unary": keras.layers.Rescaling(-1.0)(final), "final": final}
+        heads = {"unary": keras.layers.Rescaling(-1.0)(final), "final": final}
+        super().__init__(image, heads, {"name": "red_model"})
         self.sizes = []
-
-    def stage_model(self, name):
-        return keras.Model(self.inputs, self.heads[name])
 
 
 def image_of(labels, factor=1):

@@ -1,325 +1,253 @@
-"""Searches the settings of a fully connected CRF that suit a trained model best.
+"""Search the settings of a fully connected CRF (DeepLab v1, section 5)."""
 
-    python -m training.crf_search --work-dir runs/demo --split val --images 100
-
-goes from coarse to fine over the weight w1 and the widths sigma_alpha and sigma_beta of the
-bilateral kernel (DeepLab v1, section 5). It writes RUN/crf.json, which `training.evaluate --crf`
-and `MeanFieldCRF(**settings)` read, all scores as RUN/crf_search.json, and a heat map beside it.
-What the network answers and how each setting scores is kept: a stopped search goes on.
-"""
+from __future__ import annotations
 
 import functools
-import hashlib
-import itertools
-import logging
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress, track
 
 from keras_dpn import metrics, viz
 from keras_dpn.classes import Classes
 from keras_dpn.crf import refine
 from keras_dpn.inference import Predictor, to_labels
 
-from ..cli import run
-from ..configs.crf import check_crf
 from ..data.dataset import Dataset
-from ..evaluation.results import run_dataset
-from ..rundir.paths import (
-    MODEL,
-    load_model,
-    load_stages,
-    read_json,
-    stage_dir,
-    write_atomically,
-    write_json,
-)
-
-Setting = tuple[float, float, float]  # w1, sigma_alpha in pixels, sigma_beta in steps of 0..255
-Predict = Callable[[np.ndarray], np.ndarray]
-
-GRIDS = {
-    "coarse": ((2.5, 5.0, 10.0), (30.0, 60.0, 120.0), (3.0, 6.0, 12.0)),
-    "paper": (
-        (5.0, 6.0, 7.0, 8.0, 9.0, 10.0),
-        (50.0, 60.0, 70.0, 80.0, 90.0, 100.0),
-        (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0),
-    ),
-}
+from ..rundir.models import load_model
+from ..rundir.paths import CRF, CRF_SEARCH, load_stages, model_file
+from ..utils.files import read_json, write_bytes, write_json
+from ..utils.progress import progress_bar
+from .cached_predictions import Predict, cache_predictions, digest_predictions, read_prediction
+from .crf_grid import Axes, Setting, coarse_to_fine, count_settings
 
 
-def keep_answers(
-    dataset: Dataset,
-    split: str,
-    count: int,
-    folder: Path,
-    source: Path,
-    load: Callable[[], Predict],
-) -> list[Path]:
-    """Writes what the network answers to images of a split, where that isn't written yet.
+@dataclass(frozen=True)
+class SettingScores:
+    """What the cached predictions score with a CRF.
 
     Args:
-        dataset: the data set.
-        split: "train" or "val".
-        count: how many images, evenly spaced; all of them if there are no more.
-        folder: receives a file an image, with the image, its labels and the probabilities: 4 bytes
-            a pixel and class.
-        source: the network's file; if that or an image changes, the answer is written anew.
-        load: returns the network as a function from an image to probabilities.
+        miou: mean IoU.
+        confusion: pixels by class, truth in rows.
+        bilateral: w1, sigma_alpha and sigma_beta; None without a CRF.
+    """
 
-    Returns:
-        The files.
+    miou: float
+    confusion: Sequence[Sequence[int]]
+    bilateral: Setting | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        values = {"miou": self.miou, "confusion": self.confusion}
+        return values if self.bilateral is None else {"bilateral": list(self.bilateral), **values}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> SettingScores:
+        """Read what `to_json` returned."""
+        setting: Setting | None = None
+        if "bilateral" in values:
+            w1, sigma_alpha, sigma_beta = values["bilateral"]
+            setting = w1, sigma_alpha, sigma_beta
+        return cls(values["miou"], values["confusion"], setting)
+
+
+@dataclass(frozen=True)
+class SearchConditions:
+    """What scores depend on apart from the setting. Only scores of equal conditions are compared.
+
+    Args:
+        dataset: name of the dataset.
+        split: of the images.
+        stage: of training whose network predicts; None: the final one.
+        num_images: number of images.
+        predictions: a digest of networks, images and labels.
+        fixed: the CRF's other settings, keyword arguments of `crf.refine`.
+    """
+
+    dataset: str
+    split: str
+    stage: str | None
+    num_images: int
+    predictions: str
+    fixed: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "dataset": self.dataset,
+            "split": self.split,
+            "stage": self.stage,
+            "images": self.num_images,
+            "answers": self.predictions,
+            "fixed": dict(self.fixed),
+        }
+
+
+@dataclass
+class SearchRecord:
+    """The scores of a search so far.
+
+    Args:
+        conditions: of all of them.
+        baseline: without a CRF.
+        settings: with one, in the order of the search.
+    """
+
+    conditions: SearchConditions
+    baseline: SettingScores
+    settings: list[SettingScores] = field(default_factory=list)
+
+    @property
+    def best(self) -> SettingScores:
+        """The setting of the highest mean IoU."""
+        return max(self.settings, key=lambda scores: scores.miou)
+
+    def save(self, path: Path) -> None:
+        """Write the record as JSON."""
+        values = {
+            **self.conditions.to_json(),
+            "baseline": self.baseline.to_json(),
+            "settings": [scores.to_json() for scores in self.settings],
+            "best": self.best.to_json(),
+        }
+        write_json(path, values)
+
+    @classmethod
+    def load(cls, path: Path, conditions: SearchConditions) -> SearchRecord | None:
+        """Read the record of an earlier search; None unless it had the same conditions."""
+        values = read_json(path) if path.is_file() else {}
+        if not conditions.to_json().items() <= values.items():
+            return None
+        settings = [SettingScores.from_json(scores) for scores in values["settings"]]
+        return cls(conditions, SettingScores.from_json(values["baseline"]), settings)
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The record of a search, and the files that it has written."""
+
+    record: SearchRecord
+    files: tuple[Path, ...]
+
+
+def search_run(
+    work_dir: Path,
+    dataset: Dataset,
+    split: str,
+    *,
+    stage: str | None,
+    num_images: int,
+    axes: Axes,
+    rounds: int,
+    fixed: Mapping[str, Any],
+) -> SearchResult:
+    """Search the CRF of a run's network; write its settings, all scores and a heat map.
+
+    Args:
+        work_dir: directory of the run; receives the files, and the network's predictions.
+        dataset: the images and their labels.
+        split: "train" or "val".
+        stage: of training whose best network predicts at its head; None: the final network.
+        num_images: as in `cache_predictions`.
+        axes: values of w1, sigma_alpha and sigma_beta, from `crf_grid.starting_axes`.
+        rounds: number of finer grids.
+        fixed: the CRF's other settings, keyword arguments of `crf.refine`.
 
     Raises:
-        ValueError: for another split, one without images, or a count below 1.
+        ValueError: as `cache_predictions` and `search`.
     """
-    if split not in ("train", "val"):
-        raise ValueError(
-            f"Invalid value for argument `split`: expected 'train' or 'val', received {split!r}; "
-            "a split that chooses settings is none to test on."
-        )
-    if count < 1:
-        raise ValueError(f"Invalid value for argument `images`: expected 1 or more, not {count}.")
-    examples = dataset.examples(split)
-    if not examples:
-        raise ValueError(f"The split '{split}' of {dataset.name} has no images.")
-    load = functools.cache(load)  # not at all where every answer is there
-    network = hashlib.sha256(source.read_bytes()).digest()
-    files = []
-    chosen = np.linspace(0, len(examples) - 1, min(count, len(examples))).round().astype(int)
-    for index in track(chosen, "asking the network", console=Console(stderr=True)):
-        image, labels = dataset.read(examples[index])
-        digest = _digest([network, image.tobytes(), labels.tobytes()])
-        file = folder / f"{split}_{index:05d}.npz"
-        if not file.is_file() or _digest_of(file) != digest:
-            kept = {"image": image, "labels": labels, "probabilities": load()(image)}
-            write_atomically(file, functools.partial(np.savez, digest=digest, **kept))
-        files.append(file)
-    return files
+    files = cache_predictions(
+        dataset,
+        split,
+        num_images,
+        work_dir / CRF_SEARCH / (stage or "final"),
+        model_file(work_dir, stage),
+        functools.partial(load_predict, work_dir, stage),
+    )
+    conditions = SearchConditions(
+        dataset.name, split, stage, len(files), digest_predictions(files), fixed
+    )
+    path = work_dir / f"{CRF_SEARCH}.json"
+    record = search(files, dataset.classes, path, conditions, axes=axes, rounds=rounds)
+    settings, plot = work_dir / CRF, path.with_suffix(".png")
+    write_json(settings, {**fixed, "bilateral": record.best.bilateral})
+    tried = [(scores.bilateral, scores.miou) for scores in record.settings if scores.bilateral]
+    write_bytes(plot, viz.figure_png(viz.plot_crf_search(tried, record.baseline.miou)))
+    return SearchResult(record, (settings, path, plot))
 
 
 def search(
     files: Sequence[Path],
     classes: Classes,
     path: Path,
+    conditions: SearchConditions,
     *,
-    axes: Sequence[Sequence[float]],
+    axes: Axes,
     rounds: int,
-    fixed: Mapping[str, Any],
-    about: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Scores the settings of a grid, then of finer ones around the best.
+) -> SearchRecord:
+    """Score the settings of a grid, then of finer ones around the best.
 
     Args:
-        files: from `keep_answers`.
+        files: from `cache_predictions`.
         classes: the network's.
-        path: JSON file of the scores, written after each setting. What it holds of the same answers
-            and fixed settings is not computed again; what it holds of others is replaced.
-        axes: values of w1, sigma_alpha and sigma_beta, from `starting_axes`.
-        rounds: how many finer grids follow.
-        fixed: the CRF's other settings, keyword arguments of `crf.refine`.
-        about: what else the file shall say.
-
-    Returns:
-        What the file holds: all of `about`, "fixed", "answers" (a digest), "baseline" (without a
-        CRF), "settings" and "best" of them, each with "miou" and the "confusion" matrix, truth in
-        rows, and the settings with "bilateral": w1, sigma_alpha and sigma_beta.
+        path: JSON file of the scores, written after each setting. Scores in it of the same
+            conditions are not computed again; those of others are replaced.
+        conditions: of the search.
+        axes: values of w1, sigma_alpha and sigma_beta, from `crf_grid.starting_axes`.
+        rounds: number of finer grids.
 
     Raises:
         ValueError: if no pixel of the images is labelled.
     """
-    answers = _digest(_digest_of(file).encode() for file in files)
-    facts = {**about, "images": len(files), "answers": answers, "fixed": dict(fixed)}
-    record = _earlier(path, facts) or {**facts, "baseline": _score(files, classes), "settings": []}
-    if record["baseline"]["miou"] is None:
-        raise ValueError("None of the images has a labelled pixel: nothing to choose settings by.")
-    scores = {tuple(row["bilateral"]): row["miou"] for row in record["settings"]}
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("trying settings", total=len(files) * _count(axes, rounds))
-        advance = functools.partial(bar.advance, task)
-        for done, setting in enumerate(coarse_to_fine(axes, rounds, scores), 1):
+    record = SearchRecord.load(path, conditions)
+    if record is None:
+        record = SearchRecord(conditions, _scores(_confusion(files, classes)))
+    scores = {tried.bilateral: tried.miou for tried in record.settings if tried.bilateral}
+    total = len(files) * count_settings(axes, rounds)
+    with progress_bar("trying settings", total) as bar:
+        for done, setting in enumerate(coarse_to_fine(axes, rounds, scores), start=1):
             if setting not in scores:
-                found = _score(files, classes, {**fixed, "bilateral": setting}, advance)
-                record["settings"].append({"bilateral": list(setting), **found})
-                record["best"] = max(record["settings"], key=lambda row: row["miou"])
-                write_json(path, record)
-                scores[setting] = found["miou"]
-            bar.update(task, completed=done * len(files))
+                crf = {**conditions.fixed, "bilateral": setting}
+                tried = _scores(_confusion(files, classes, crf, bar.advance), setting)
+                record.settings.append(tried)
+                record.save(path)
+                scores[setting] = tried.miou
+            bar.update(done * len(files))
     return record
 
 
-def starting_axes(grid: str, *axes: Sequence[float]) -> list[list[float]]:
-    """The values of w1, sigma_alpha and sigma_beta to start with, ascending.
-
-    Args:
-        grid: one of GRIDS.
-        *axes: values of each parameter; the grid's where empty.
-
-    Raises:
-        ValueError: for a value that isn't above 0.
-    """
-    chosen = [sorted(set(own or values)) for own, values in zip(axes, GRIDS[grid], strict=True)]
-    for name, axis in zip(("w1", "sigma_alpha", "sigma_beta"), chosen, strict=True):
-        if axis[0] <= 0:
-            raise ValueError(
-                f"Invalid value for argument `{name}`: expected values above 0, received {axis}."
-            )
-    return chosen
+def load_predict(work_dir: Path, stage: str | None) -> Predict:
+    """Return a function from an image to the probabilities of a run's network, or a stage's."""
+    model = load_model(work_dir, stage)
+    head = "final" if stage is None else load_stages(work_dir)[stage].output
+    predictor = Predictor(model, heads=None if stage is None else (head,))
+    return lambda image: predictor.probabilities(image)[head]
 
 
-def coarse_to_fine(
-    axes: Sequence[Sequence[float]], rounds: int, scores: Mapping[Setting, float]
-) -> Iterator[Setting]:
-    """All settings of a grid, then of `rounds` finer ones, each around the best of the one before.
-
-    Args:
-        axes: ascending values of each parameter.
-        rounds: how many finer grids follow.
-        scores: must hold the score of each setting when the next one is asked for.
-    """
-    for _ in range(rounds + 1):
-        grid = list(itertools.product(*axes))
-        yield from grid
-        best = max(grid, key=scores.__getitem__)
-        axes = [finer(axis, value) for axis, value in zip(axes, best, strict=True)]
-
-
-def finer(axis: Sequence[float], value: float) -> Sequence[float]:
-    """A value, and the ones half way to its neighbours on a logarithmic scale.
-
-    Beyond the end of an axis it goes as far as to the other side; a lone value stays alone.
-
-    Example:
-    >>> finer((5, 10, 20), 10), finer((30, 60, 120), 120)
-    ((7.07, 10, 14.1), (84.9, 120, 170.0))
-    """
-    if len(axis) == 1:
-        return axis
-    place = axis.index(value)
-    below = axis[place - 1] if place > 0 else value**2 / axis[1]
-    above = axis[place + 1] if place + 1 < len(axis) else value**2 / axis[-2]
-    low, high = (float(f"{math.sqrt(value * other):.3g}") for other in (below, above))
-    return low, value, high
-
-
-def _count(axes: Sequence[Sequence[float]], rounds: int) -> int:
-    """How many settings `coarse_to_fine` has."""
-    fine = math.prod(3 if len(axis) > 1 else 1 for axis in axes)
-    return math.prod(map(len, axes)) + rounds * fine
-
-
-def _score(
+def _confusion(
     files: Sequence[Path],
     classes: Classes,
     crf: Mapping[str, Any] | None = None,
     advance: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
-    """Mean IoU and confusion matrix of the kept answers, refined by a CRF if there is one."""
-    count = classes.num_classes
-    confusion = np.zeros((count, count), "int64")
+) -> np.ndarray:
+    """Count the cached predictions, refined by a CRF if there is one."""
+    confusion = np.zeros((classes.num_classes,) * 2, "int64")
     for file in files:
-        with np.load(file) as kept:
-            image, labels, probabilities = (kept[k] for k in ("image", "labels", "probabilities"))
+        image, labels, probabilities = read_prediction(file)
         if crf is not None:
-            probabilities = refine(image, probabilities, **crf)
-        predictions = to_labels(probabilities)
-        confusion += metrics.confusion_matrix(labels, predictions, count, classes.ignore)
+            probabilities = np.asarray(refine(image, probabilities, **crf))
+        predicted = to_labels(probabilities)
+        confusion += metrics.confusion_matrix(
+            labels, predicted, classes.num_classes, classes.ignore
+        )
         advance()
-    return {"miou": metrics.scores(confusion)["miou"], "confusion": confusion.tolist()}
+    return confusion
 
 
-def _earlier(path: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What an earlier search with the same facts has found."""
-    record = read_json(path) if path.is_file() else {}
-    return record if facts.items() <= record.items() else None
-
-
-def _digest_of(file: Path) -> str:
-    with np.load(file) as kept:
-        return str(kept["digest"])
-
-
-def _digest(parts) -> str:
-    return hashlib.sha256(b"".join(parts)).hexdigest()
-
-
-def _load_predict(work_dir: Path, stage: str | None) -> Predict:
-    model = load_model(work_dir, stage)
-    output = "final" if stage is None else load_stages(work_dir)[stage].output
-    predictor = Predictor(model, heads=None if stage is None else (output,))
-    return lambda image: predictor.probabilities(image)[output]
-
-
-def main(
-    *,
-    work_dir: Path,
-    dataset: str | None = None,
-    data_dir: Path | None = None,
-    split: str = "val",
-    images: int = 100,
-    stage: str | None = None,
-    grid: Literal["coarse", "paper"] = "coarse",
-    w1: tuple[float, ...] = (),
-    sigma_alpha: tuple[float, ...] = (),
-    sigma_beta: tuple[float, ...] = (),
-    rounds: int = 2,
-    w2: float = 3.0,
-    sigma_gamma: float = 3.0,
-    num_iterations: int = 10,
-) -> None:
-    """Searches the fully connected CRF that suits a trained model best and writes crf.json.
-
-    Each setting takes as long as the CRF on all images; the coarse grid has 27 settings, the
-    paper's 288, and each round adds 26. A search that was stopped goes on where it was.
-
-    Args:
-        work_dir: directory of the training run; receives crf.json, crf_search.json, crf_search.png
-            and, in crf_search/, the network's answers.
-        dataset: one of `training.data.NAMES`; that of the run by default.
-        data_dir: directory of the data set; scenes needs none.
-        split: train or val.
-        images: how many images, evenly spaced over the split.
-        stage: take the best model of this stage of training, at its output, not the final model.
-        grid: the values to start with: few and far between, or those of the DeepLab paper.
-        w1: weights of the bilateral kernel, instead of the grid's.
-        sigma_alpha: its widths in pixels, instead of the grid's.
-        sigma_beta: its widths in steps of 0 to 255, instead of the grid's.
-        rounds: how often to go on with half the steps around the best setting.
-        w2: weight of the spatial kernel.
-        sigma_gamma: its width in pixels.
-        num_iterations: mean-field iterations.
-    """
-    # TensorFlow takes the CRFs of all settings for one function that is traced anew each time.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    axes = starting_axes(grid, w1, sigma_alpha, sigma_beta)
-    fixed = {"num_iterations": num_iterations, "spatial": [w2, sigma_gamma]}
-    check_crf(fixed)
-    if rounds < 0:
-        raise ValueError(f"Invalid value for argument `rounds`: expected 0 or more, not {rounds}.")
-    data = run_dataset(work_dir, dataset, data_dir)
-    source = (work_dir if stage is None else stage_dir(work_dir, stage)) / MODEL
-    load = functools.partial(_load_predict, work_dir, stage)
-    folder = work_dir / "crf_search" / (stage or "final")
-    files = keep_answers(data, split, images, folder, source, load)
-    path = work_dir / "crf_search.json"
-    about = {"dataset": data.name, "split": split, "stage": stage}
-    record = search(files, data.classes, path, axes=axes, rounds=rounds, fixed=fixed, about=about)
-    best, baseline = record["best"], record["baseline"]["miou"]
-    write_json(work_dir / "crf.json", {**fixed, "bilateral": best["bilateral"]})
-    tried = [(row["bilateral"], row["miou"]) for row in record["settings"]]
-    content = viz.figure_png(viz.plot_crf_search(tried, baseline))
-    picture = path.with_suffix(".png")
-    write_atomically(picture, lambda temporary: temporary.write_bytes(content))
-    print(f"mean IoU on {len(files)} images of {split}: {100 * baseline:.2f}% without a CRF")
-    weight, alpha, beta = best["bilateral"]
-    print(f"{100 * best['miou']:.2f}% at w1 {weight:g}, sigma_alpha {alpha:g}, sigma_beta {beta:g}")
-    print(f"written: {work_dir / 'crf.json'}, {path}, {picture}")
-
-
-if __name__ == "__main__":
-    run(main)
+def _scores(confusion: np.ndarray, bilateral: Setting | None = None) -> SettingScores:
+    miou = metrics.scores(confusion)["miou"]
+    if miou is None:
+        raise ValueError("None of the images has a labelled pixel: nothing to choose settings by.")
+    return SettingScores(miou, confusion.tolist(), bilateral)

@@ -1,25 +1,14 @@
-"""What a unit of a network sees of an image: in theory, and in fact.
+"""Measure what a unit of a network sees of an image, in theory and in fact (ParseNet, 3.1)."""
 
-    python -m training.receptive_field runs/mine street.jpg --layer b10 --out field
-
-covers one place of the image after another with a small patch of noise and measures how much the
-unit changes (ParseNet, sec. 3.1; Zhou et al., ICLR 2015). It writes field/b10.png, the changes over
-the image with the theoretical field as a frame, and field/b10.json with the numbers. The model may
-be any functional Keras model of images.
-"""
-
-import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from rich.console import Console
-from rich.progress import track
-from tyro.conf import Positional
 
 from keras_dpn import viz
-from keras_dpn.io.images import read_image
 from keras_dpn.receptive_field import (
     discrepancy_map,
     effective_field,
@@ -27,170 +16,196 @@ from keras_dpn.receptive_field import (
     theoretical_field,
 )
 
-from ..cli import run
-from ..rundir.paths import load_model, write_atomically, write_json
+from ..rundir.models import load_model
+from ..utils.files import write_bytes, write_json
+from ..utils.progress import progress
+
+Box = tuple[int, int, int, int]  # top, left, bottom, right
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """How the effective field is measured.
+
+    Args:
+        unit: row and column of the unit's cell; the middle one of the map by default.
+        channel: as in `discrepancy_map`.
+        patch: side of the patch of noise, in pixels.
+        stride: pixels from one position of the patch to the next.
+        batch_size: images at a time.
+        threshold: as in `effective_field`.
+        seed: of the noise.
+    """
+
+    unit: tuple[int, int] | None = None
+    channel: int | None = None
+    patch: int = 16
+    stride: int = 8
+    batch_size: int = 8
+    threshold: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measurement:
+    """Both fields of a unit.
+
+    Args:
+        layer: name of the unit's layer.
+        map_size: rows and columns of its map.
+        unit: row and column of the unit's cell.
+        image_size: height and width.
+        theoretical_size: height and width of the theoretical field; None for an unlimited one.
+        unlimited: why it is unlimited, layer by layer.
+        box: the theoretical field within the image.
+        effective_fraction: of the box's pixels, those that the unit sees.
+        effective_box: the smallest one around all that it sees, in the theoretical one.
+        changes: float32 (rows, columns), of the unit, by position of the patch.
+        experiment: how it was measured.
+    """
+
+    layer: str
+    map_size: tuple[int, int]
+    unit: tuple[int, int]
+    image_size: tuple[int, int]
+    theoretical_size: tuple[int, int] | None
+    unlimited: tuple[str, ...]
+    box: Box
+    effective_fraction: float
+    effective_box: Box
+    changes: np.ndarray
+    experiment: Experiment
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """Row and column of the unit's middle in the image, in pixels."""
+        sizes = zip(self.unit, self.map_size, self.image_size, strict=True)
+        row, column = ((index + 0.5) * side / cells - 0.5 for index, cells, side in sizes)
+        return row, column
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        limited = self.theoretical_size
+        return {
+            "layer": self.layer,
+            "map_size": list(self.map_size),
+            "unit": list(self.unit),
+            "channel": self.experiment.channel,
+            "image_size": list(self.image_size),
+            "theoretical_size": None if limited is None else list(limited),
+            "unlimited": list(self.unlimited),
+            "box": list(self.box),
+            "effective_share": self.effective_fraction,
+            "effective_box": list(self.effective_box),
+            "threshold": self.experiment.threshold,
+            "patch": self.experiment.patch,
+            "stride": self.experiment.stride,
+            "seed": self.experiment.seed,
+            "changes": self.changes.tolist(),
+        }
+
+    def describe(self) -> str:
+        """Return the result in a line."""
+        top, left, bottom, right = self.box
+        inside = f"{bottom - top}x{right - left}"
+        if self.theoretical_size is None:
+            theory = f"the whole image, {inside} pixels"
+        else:
+            height, width = self.theoretical_size
+            theory = f"{height}x{width} pixels, {inside} of them in the image"
+        fraction = f"{100 * self.effective_fraction:.0f}%"
+        return f"{self.layer}: in theory {theory}; in fact {fraction} of that"
+
+    def save(self, path: Path, image: np.ndarray, **sources: str) -> None:
+        """Draw the fields over the image, and write the numbers as JSON next to the plot.
+
+        Args:
+            path: PNG file to write.
+            image: that the fields were measured on.
+            **sources: what else the JSON file says.
+        """
+        figure = viz.plot_receptive_field(
+            image, self.changes, self.experiment.stride, self.box, self.center, self.describe()
+        )
+        write_bytes(path, viz.figure_png(figure))
+        write_json(path.with_suffix(".json"), {**sources, **self.to_json()})
 
 
 def measure(
-    model: keras.Model,
-    image: np.ndarray,
-    layer: str,
-    *,
-    unit: tuple[int, int] | None = None,
-    channel: int | None = None,
-    patch: int = 16,
-    stride: int = 8,
-    batch_size: int = 8,
-    threshold: float = 0.1,
-    seed: int = 0,
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Both fields of a unit.
+    model: keras.Model, image: np.ndarray, layer: str, experiment: Experiment | None = None
+) -> Measurement:
+    """Measure both fields of a unit.
 
     Args:
         model: a functional model of images.
         image: uint8 (H, W, 3).
         layer: name of one of its layers.
-        unit: row and column of the unit's cell; the middle one of the map by default.
-        channel: as in `discrepancy_map`, as the others.
-        patch: side of the patch.
-        stride: from place to place.
-        batch_size: images at a time.
-        threshold: as in `effective_field`.
-        seed: of the noise.
-
-    Returns:
-        What the JSON file says, and the changes, float32 (rows, columns) of places.
+        experiment: which unit, and how.
 
     Raises:
         ValueError: as `theoretical_field`, `discrepancy_map` and `effective_field`.
     """
-    size = image.shape[:2]
-    cells = map_size(model, layer, size)
-    unit = unit or tuple(n // 2 for n in cells)
-    field = theoretical_field(model, layer, unit, size)
-    box = field.box(size)
+    experiment = experiment or Experiment()
+    height, width, _ = image.shape
+    rows, columns = map_size(model, layer, (height, width))
+    unit = experiment.unit or (rows // 2, columns // 2)
+    field = theoretical_field(model, layer, unit, (height, width))
+    box = field.box((height, width))
     changes = discrepancy_map(
         model,
         layer,
         image,
         unit,
-        channel=channel,
-        patch=patch,
-        stride=stride,
-        batch_size=batch_size,
+        channel=experiment.channel,
+        patch=experiment.patch,
+        stride=experiment.stride,
+        batch_size=experiment.batch_size,
         within=box,
-        seed=seed,
-        progress=functools.partial(
-            track, description="covering places", console=Console(stderr=True)
-        ),
+        seed=experiment.seed,
+        progress=_with_progress,
     )
-    seen, share = effective_field(changes, box, stride, threshold)
-    limited = not field.unlimited
-    found = {
-        "layer": layer,
-        "map_size": list(cells),
-        "unit": list(unit),
-        "channel": channel,
-        "image_size": list(size),
-        "theoretical_size": [int(side) for side in field.size] if limited else None,
-        "unlimited": list(field.unlimited),
-        "box": list(box),
-        "effective_share": share,
-        "effective_box": _box_around(seen, box, stride),
-        "threshold": threshold,
-        "patch": patch,
-        "stride": stride,
-        "seed": seed,
-        "changes": changes.tolist(),
-    }
-    return found, changes
-
-
-def _box_around(seen: np.ndarray, box: tuple[int, int, int, int], stride: int) -> list[int]:
-    """Top, left, bottom and right of the smallest rectangle around all that is seen, in the box."""
-    rows, columns = (np.flatnonzero(seen.any(axis)) for axis in (1, 0))
-    first = [int(rows[0]) * stride, int(columns[0]) * stride]
-    last = [(int(rows[-1]) + 1) * stride, (int(columns[-1]) + 1) * stride]
-    return [max(a, b) for a, b in zip(first, box[:2], strict=True)] + [
-        min(a, b) for a, b in zip(last, box[2:], strict=True)
-    ]
-
-
-def describe(found: dict[str, Any]) -> str:
-    """The result in a line."""
-    sides = found["theoretical_size"]
-    top, left, bottom, right = found["box"]
-    inside = f"{bottom - top}x{right - left}"
-    if sides is None:
-        theory = f"the whole image, {inside} pixels"
-    else:
-        theory = f"{sides[0]}x{sides[1]} pixels, {inside} of them in the image"
-    share = 100 * found["effective_share"]
-    return f"{found['layer']}: in theory {theory}; in fact {share:.0f}% of that"
-
-
-def main(
-    model: Positional[Path],
-    image: Positional[Path],
-    *,
-    layer: str,
-    out: Path,
-    unit: tuple[int, int] | None = None,
-    channel: int | None = None,
-    patch: int = 16,
-    stride: int = 8,
-    batch_size: int = 8,
-    threshold: float = 0.1,
-    seed: int = 0,
-) -> None:
-    """Measures what a unit of a network sees of an image, and writes LAYER.png and LAYER.json.
-
-    Args:
-        model: a `.keras` file, or the directory of a run.
-        image: a picture.
-        layer: name of a layer with a map, such as b10.
-        out: directory to write to.
-        unit: row and column of the unit's cell; the middle one of the map by default.
-        channel: the unit's channel; by default the length of the change of all channels together.
-        patch: side of the patch of noise, in pixels.
-        stride: pixels from place to place.
-        batch_size: images at a time.
-        threshold: share of the largest change above which a place counts as seen.
-        seed: of the noise.
-    """
-    network = load_model(model) if model.is_dir() else _load_file(model)
-    picture = read_image(image)
-    found, changes = measure(
-        network,
-        picture,
-        layer,
+    seen, fraction = effective_field(changes, box, experiment.stride, experiment.threshold)
+    size = None
+    if not field.unlimited:
+        size = int(field.size[0]), int(field.size[1])
+    return Measurement(
+        layer=layer,
+        map_size=(rows, columns),
         unit=unit,
-        channel=channel,
-        patch=patch,
-        stride=stride,
-        batch_size=batch_size,
-        threshold=threshold,
-        seed=seed,
+        image_size=(height, width),
+        theoretical_size=size,
+        unlimited=tuple(field.unlimited),
+        box=box,
+        effective_fraction=fraction,
+        effective_box=_box_around(seen, box, experiment.stride),
+        changes=changes,
+        experiment=experiment,
     )
-    for line in found["unlimited"]:
-        print(f"note: {line}")
-    sizes = zip(found["unit"], found["map_size"], found["image_size"], strict=True)
-    middle = tuple((index + 0.5) * side / cells - 0.5 for index, cells, side in sizes)
-    title = describe(found)
-    figure = viz.plot_receptive_field(picture, changes, stride, found["box"], middle, title)
-    content = viz.figure_png(figure)
-    target = out / f"{layer}.png"
-    write_atomically(target, lambda temporary: temporary.write_bytes(content))
-    write_json(target.with_suffix(".json"), {"model": str(model), "image": str(image), **found})
-    print(title)
-    print(f"written: {target}, {target.with_suffix('.json')}")
 
 
-def _load_file(path: Path) -> keras.Model:
+def load_network(path: Path) -> keras.Model:
+    """Load the model of a run, or any from a .keras file.
+
+    Raises:
+        ValueError: naming another file.
+    """
+    if path.is_dir():
+        return load_model(path)
     if not path.is_file() or path.suffix != ".keras":
         raise ValueError(f"{path}: expected a .keras file or the directory of a run.")
     return keras.saving.load_model(path, compile=False)
 
 
-if __name__ == "__main__":
-    run(main)
+def _with_progress(batches: list[Any]) -> Iterable[Any]:
+    return progress(batches, "covering positions")
+
+
+def _box_around(seen: np.ndarray, box: Box, stride: int) -> Box:
+    """Return the smallest rectangle around all that is seen, within a box."""
+    rows, columns = (np.flatnonzero(seen.any(axis)) for axis in (1, 0))
+    return (
+        max(int(rows[0]) * stride, box[0]),
+        max(int(columns[0]) * stride, box[1]),
+        min((int(rows[-1]) + 1) * stride, box[2]),
+        min((int(columns[-1]) + 1) * stride, box[3]),
+    )

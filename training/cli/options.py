@@ -1,12 +1,77 @@
-"""Command-line options that several scripts share."""
+"""Options that several commands share, each with one name and one meaning."""
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+if TYPE_CHECKING:
+    from keras_dpn.inference import InferenceSettings
+
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
-# --work-dir RUN --work-dir RUN2: runs or presets, whose probabilities are averaged.
-Sources = tyro.conf.UseAppendAction[tuple[str, ...]]
-_ALSO = tyro.conf.arg(aliases=("--work-dir",))  # what --model was called
-Model = Annotated[str, _ALSO]
-Models = Annotated[Sources, _ALSO]
+# Training runs and presets, whose probabilities are averaged.
+Runs = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN ...")]
+# --model RUN --model PRESET
+Models = tyro.conf.UseAppendAction[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """Which images."""
+
+    dataset: str | None = None
+    """Name of the dataset, as `keras-dpn check-data --help` lists them; by default that of the
+    (first) run."""
+    data_dir: Path | None = None
+    """Directory of the dataset; by default that of the (first) run."""
+    split: str = "val"
+    """train, val or test."""
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """How images are labelled."""
+
+    scales: tuple[float, ...] = (1.0,)
+    """Factors by which each image is resized; the probabilities are averaged."""
+    horizontal_flip: bool = False
+    """Average with the prediction of the flipped image as well."""
+    tile: int | None = None
+    """Side in pixels of the overlapping tiles that larger images are cut into, a multiple of 32
+    from 512 up; by default as large as --memory-gib allows."""
+    memory_gib: float | None = None
+    """Memory that one pass of the network may take, which sets the size of tiles; by default
+    images are not cut. Several outputs, videos and a CRF need memory for whole images in addition.
+    """
+    precision: Precision = "float32"
+    """What the networks compute in."""
+    crf: Path | None = None
+    """JSON file with the settings of a fully connected CRF, as `keras-dpn crf-search` writes it,
+    which refines each prediction."""
+
+    def settings(self) -> "InferenceSettings":
+        """Return the settings of a `Predictor`."""
+        from keras_dpn.inference import InferenceSettings
+
+        return InferenceSettings(
+            scales=self.scales,
+            horizontal_flip=self.horizontal_flip,
+            tile=self.tile,
+            memory_gib=self.memory_gib,
+        )
+
+    def crf_settings(self) -> dict[str, Any] | None:
+        """Return the settings in the CRF's file.
+
+        Raises:
+            ValueError: naming the file, and the field that is unknown or has a wrong value.
+        """
+        from ..configs.crf import read_crf
+
+        return read_crf(self.crf) if self.crf else None
+
+
+# Options of a group stand beside the others, without the group's name before them.
+Dataset = Annotated[DatasetOptions, tyro.conf.arg(name="")]
+Inference = Annotated[InferenceOptions, tyro.conf.arg(name="")]

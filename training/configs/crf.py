@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_dpn.layers import MeanFieldCRF
 
-from ..rundir.paths import read_json
+from ..utils.files import read_json
 
 
 def read_crf(path: Path) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from keras_dpn.losses import (
     WeightedSum,
 )
 
-from ..data.pipeline.batches import Augmentation, ClipInputs
+from ..data.pipeline.batches import Augmentation
+from ..data.pipeline.clips import ClipInputs
 
 CONFIG_VERSION = 4
 """Raised where a field is renamed, dropped, or new with a default that changes old runs."""
@@ -177,7 +178,7 @@ class Stage:
 
     name: str
     output: str
-    """The network's output that the loss looks at, one of its `stage_names`."""
+    """The network's output that the loss looks at, one of its `head_names`."""
     learns: str
     """Regular expression that matches the whole names of the layers that learn."""
     part_of: str | None = None

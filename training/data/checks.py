@@ -1,4 +1,4 @@
-"""Reads a whole data set and finds every fault in it, before training does."""
+"""Read a whole dataset and find every issue in it, before training does."""
 
 import os
 from collections import defaultdict
@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from rich.table import Table
 
 from keras_dpn.io.images import ImageError, read_image
 
 from ..utils.progress import progress
-from .clips.base import FilmedClips, Frames
+from .clips.base import Frames, RecordedClips
 from .dataset import Dataset, Example
 from .io.images import LabelError, match_labels, size_message
-from .statistics import count_labels
+from .statistics import class_frequencies, count_labels
 
-Kind = Literal[
+IssueType = Literal[
     "missing",
     "unreadable",
     "labels",
@@ -33,110 +34,124 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong with a data set.
+class DatasetIssue:
+    """One thing that is wrong with a dataset.
 
     Args:
-        kind: "missing" file, "unreadable" file, "labels" of no class, "size" of picture and
-            label map differ, or of the frames of a sequence, "empty" split, "duplicate" in a split,
-            "shared" by two splits, "unseen" class (no pixel of it in a split), and "incomplete"
-            split: more or fewer examples than the data set's authors have.
+        type: "missing" file; "unreadable" file; "labels" of no class; "size" of an image differs
+            from its label map's, or from the first frame's of its sequence; "empty" split;
+            "duplicate" in a split; "shared" by two splits; "unseen" class, without a pixel in a
+            split; "incomplete" split, with another number of examples than the complete dataset.
         where: the split, or splits.
-        message: what it is, with the file's name.
+        message: the details, with the file's name.
     """
 
-    kind: Kind
+    type: IssueType
     where: str
     message: str
 
     @property
     def is_warning(self) -> bool:
-        """Whether one can train all the same: a class or examples that a split lacks."""
-        return self.kind in ("unseen", "incomplete")
+        """Whether training is possible all the same: a split lacks a class or examples."""
+        return self.type in ("unseen", "incomplete")
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.kind}: {self.message}"
+        return f"{self.where}: {self.type}: {self.message}"
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What reading a whole data set found.
+class DatasetScan:
+    """The result of reading a whole dataset.
 
     Args:
-        faults: every fault, warnings last.
+        issues: every issue, warnings last.
         counts: for each split the pixels of each class in each readable example, int64 (N, L).
     """
 
-    faults: list[Fault]
+    issues: list[DatasetIssue]
     counts: dict[str, np.ndarray]
 
+    @property
+    def errors(self) -> list[DatasetIssue]:
+        """The issues that training can't ignore."""
+        return [issue for issue in self.issues if not issue.is_warning]
 
-def check(dataset: Dataset, *, workers: int | None = None) -> list[Fault]:
-    """Reads every example and lists all faults; see `Fault`.
+    def pixel_counts(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pixels of each class, and all pixels of the images that show it.
+
+        Args:
+            split: one of the dataset's.
+
+        Returns:
+            Two int64 arrays (L,), as `median_frequency_weights` takes them. Ignored pixels don't
+            count.
+        """
+        counts = self.counts[split]  # (N, L)
+        return counts.sum(axis=0), (counts.sum(axis=1, keepdims=True) * (counts > 0)).sum(axis=0)
+
+
+def scan_dataset(dataset: Dataset, *, workers: int | None = None) -> DatasetScan:
+    """Read every example, list all issues and count pixels. Shows its progress on stderr.
 
     Args:
-        dataset: the data set.
-        workers: threads that read; one a processor by default.
+        dataset: the dataset.
+        workers: threads that read; one per processor by default.
 
     Raises:
         ValueError: on fewer than one worker.
     """
-    return survey(dataset, workers=workers).faults
-
-
-def survey(dataset: Dataset, *, workers: int | None = None) -> Survey:
-    """As `check`, with the counted pixels. Shows its progress on stderr."""
-    faults, counts = _list_faults(dataset), {}
-    found: dict[Example, tuple[list[Fault], np.ndarray | None]] = {}
+    issues = _check_lists(dataset)
+    counts: dict[str, np.ndarray] = {}
+    results: dict[Example, tuple[list[DatasetIssue], np.ndarray | None]] = {}
     with _pool(workers) as pool:
         for split, examples in dataset.splits.items():
-            # An example of a split within another is read once.
-            new = [example for example in examples if example not in found]
-            results = pool.map(partial(_examine, dataset, split), new)
-            results = list(progress(results, f"{dataset.name} {split}", len(new)))
-            found |= zip(new, results, strict=True)
-            faults += [fault for some, _ in results for fault in some]
-            rows = [found[example][1] for example in examples]
-            rows = [row for row in rows if row is not None]
+            # An example of a split that contains another split is read once.
+            new = [example for example in examples if example not in results]
+            scanned = pool.map(partial(_scan_example, dataset, split), new)
+            pairs = zip(new, progress(scanned, f"{dataset.name} {split}", len(new)), strict=True)
+            results |= pairs
+            issues += [issue for example in new for issue in results[example][0]]
+            counted = (results[example][1] for example in examples)
+            rows = [row for row in counted if row is not None]
             counts[split] = np.reshape(rows, (len(rows), dataset.classes.num_classes)).astype(int)
         for split, examples in dataset.unlabelled.items():
-            results = pool.map(partial(_examine_picture, split), examples)
-            for some in progress(results, f"{dataset.name} {split}", len(examples)):
-                faults += some
-    return Survey(faults + _unseen(dataset, counts) + _incomplete(dataset), counts)
+            images = pool.map(partial(_scan_image, split), examples)
+            for listed in progress(images, f"{dataset.name} {split}", len(examples)):
+                issues += listed
+    return DatasetScan(issues + _check_classes(dataset, counts) + _check_sizes(dataset), counts)
 
 
-def sequence_faults(dataset: FilmedClips, *, workers: int | None = None) -> list[Fault]:
-    """Reads all frames of clips and lists what `check` does not see, as it reads examples alone.
+def scan_sequences(dataset: RecordedClips, *, workers: int | None = None) -> list[DatasetIssue]:
+    """Read all frames of clips and list the issues that `scan_dataset` doesn't see.
 
     These are frames without labels that can't be read, and frames of another size than the first
     of their sequence. Shows its progress on stderr.
 
     Args:
-        dataset: the data set.
-        workers: as in `check`.
+        dataset: the dataset.
+        workers: as in `scan_dataset`.
 
     Raises:
-        ValueError: as `check`.
+        ValueError: as `scan_dataset`.
     """
-    faults = []
+    issues = []
     with _pool(workers) as pool:
         for split, sequences in dataset.sequences.items():
-            # One thread a sequence: a video is read forwards.
-            found = pool.map(partial(_examine_sequence, dataset, split), sequences)
-            for some in progress(found, f"{dataset.name} {split}, all frames", len(sequences)):
-                faults += some
-    return faults
+            # One thread per sequence: a video is read forwards.
+            scanned = pool.map(partial(_scan_sequence, dataset, split), sequences)
+            for listed in progress(scanned, f"{dataset.name} {split}, all frames", len(sequences)):
+                issues += listed
+    return issues
 
 
-def _examine_sequence(dataset: FilmedClips, split: str, sequence: Frames) -> list[Fault]:
-    examples, faults, sizes = set(dataset.examples(split)), [], {}
+def _scan_sequence(dataset: RecordedClips, split: str, sequence: Frames) -> list[DatasetIssue]:
+    examples, issues, sizes = set(dataset.examples(split)), [], {}
     for frame in sequence:
         try:
             sizes[frame] = dataset.read_frame(frame).shape[:2]
         except ValueError as error:
             if frame not in examples:
-                faults.append(Fault("unreadable", split, str(error)))
+                issues.append(DatasetIssue("unreadable", split, str(error)))
     for frame, (height, width) in sizes.items():
         first, (first_height, first_width) = next(iter(sizes.items()))
         if (height, width) != (first_height, first_width):
@@ -144,95 +159,123 @@ def _examine_sequence(dataset: FilmedClips, split: str, sequence: Frames) -> lis
                 f"{frame.image or frame.name}: {width}x{height} pixels, but {first.name} has "
                 f"{first_width}x{first_height}; the frames of a sequence must agree."
             )
-            faults.append(Fault("size", split, message))
-    return faults
+            issues.append(DatasetIssue("size", split, message))
+    return issues
 
 
 def _pool(workers: int | None) -> ThreadPoolExecutor:
     workers = os.cpu_count() or 1 if workers is None else workers
     if workers < 1:
-        raise ValueError(f"Invalid value for argument `workers`: expected 1 up, got {workers}.")
+        raise ValueError(
+            f"Invalid value for argument `workers`: expected 1 or more, received {workers}."
+        )
     return ThreadPoolExecutor(workers)
 
 
-def _list_faults(dataset: Dataset) -> list[Fault]:
-    """Faults of the lists themselves."""
-    everything = {**dataset.splits, **dataset.unlabelled}
-    faults = [
-        Fault("empty", split, "the split has no examples.")
-        for split, examples in everything.items()
+def _check_lists(dataset: Dataset) -> list[DatasetIssue]:
+    """Return the issues of the lists themselves."""
+    lists = {**dataset.splits, **dataset.unlabelled}
+    issues = [
+        DatasetIssue("empty", split, "the split has no examples.")
+        for split, examples in lists.items()
         if not examples
     ]
-    homes = defaultdict(list)
-    for split, examples in everything.items():
+    splits_by_image = defaultdict(list)
+    for split, examples in lists.items():
         for example in examples:
-            homes[str(example.image or example.name)].append(split)
-    for key, splits in homes.items():
+            splits_by_image[str(example.image or example.name)].append(split)
+    for image, splits in splits_by_image.items():
         for split in dict.fromkeys(splits):
             if splits.count(split) > 1:
-                times = splits.count(split)
-                faults.append(Fault("duplicate", split, f"{key} is listed {times} times."))
-        apart = [s for s in dict.fromkeys(splits) if dataset.within.get(s) not in splits]
-        if len(apart) > 1:
-            where = " and ".join(apart)
-            faults.append(Fault("shared", where, f"{key} is in both; results would mislead."))
-    return faults
+                message = f"{image} is listed {splits.count(split)} times."
+                issues.append(DatasetIssue("duplicate", split, message))
+        separate = [s for s in dict.fromkeys(splits) if dataset.subset_of.get(s) not in splits]
+        if len(separate) > 1:
+            where = " and ".join(separate)
+            issues.append(DatasetIssue("shared", where, f"{image} is in both; scores mislead."))
+    return issues
 
 
-def _examine(
+def _scan_example(
     dataset: Dataset, split: str, example: Example
-) -> tuple[list[Fault], np.ndarray | None]:
-    """The faults of one example, and its pixels of each class where there are none."""
+) -> tuple[list[DatasetIssue], np.ndarray | None]:
+    """Return the issues of one example, and its pixels of each class if there are none."""
     num_classes = dataset.classes.num_classes
     if example.image is None:
         try:
             labels = match_labels(dataset.read(example)[1], dataset.classes, example.name)
             return [], count_labels(labels, num_classes)
         except LabelError as error:
-            return [Fault("labels", split, str(error))], None
+            return [DatasetIssue("labels", split, str(error))], None
         except ValueError as error:
-            return [Fault("unreadable", split, f"{example.name}: {error}")], None
-    pixels, image_faults = _try(partial(read_image, example.image), example.image, split)
-    read_labels = partial(dataset.read_labels, example)
-    labels, label_faults = _try(read_labels, example.label, split)
-    faults = image_faults + label_faults
-    if not faults and pixels.shape[:2] != labels.shape:
-        faults = [Fault("size", split, size_message(example.image, pixels, example.label, labels))]
-    return faults, None if faults else count_labels(labels, num_classes)
+            return [DatasetIssue("unreadable", split, f"{example.name}: {error}")], None
+    image, label = example.image, example.label_file
+    pixels, image_issues = _try(partial(read_image, image), image, split)
+    labels, label_issues = _try(partial(dataset.read_labels, example), label, split)
+    if pixels is None or labels is None:
+        return image_issues + label_issues, None
+    if pixels.shape[:2] != labels.shape:
+        message = size_message(image, pixels, label, labels)
+        return [DatasetIssue("size", split, message)], None
+    return [], count_labels(labels, num_classes)
 
 
-def _examine_picture(split: str, example: Example) -> list[Fault]:
-    """The faults of a picture that has no labels."""
-    return _try(partial(read_image, example.image), example.image, split)[1]
+def _scan_image(split: str, example: Example) -> list[DatasetIssue]:
+    """Return the issues of an image that has no labels."""
+    return _try(partial(read_image, example.image_file), example.image_file, split)[1]
 
 
 def _try(
     read: Callable[[], np.ndarray], path: Path, split: str
-) -> tuple[np.ndarray | None, list[Fault]]:
+) -> tuple[np.ndarray | None, list[DatasetIssue]]:
     try:
         return read(), []
     except ImageError as error:
         if not path.is_file():
-            return None, [Fault("missing", split, str(error))]
-        kind = "labels" if isinstance(error, LabelError) else "unreadable"
-        return None, [Fault(kind, split, str(error))]
+            return None, [DatasetIssue("missing", split, str(error))]
+        is_label = isinstance(error, LabelError)
+        return None, [DatasetIssue("labels" if is_label else "unreadable", split, str(error))]
 
 
-def _unseen(dataset: Dataset, counts: dict[str, np.ndarray]) -> list[Fault]:
-    faults = []
+def _check_classes(dataset: Dataset, counts: dict[str, np.ndarray]) -> list[DatasetIssue]:
+    issues = []
     for split, rows in counts.items():
-        missing = np.flatnonzero(rows.sum(axis=0) == 0) if len(rows) else []
-        names = ", ".join(dataset.classes.names[label] for label in missing)
+        is_missing = (rows.sum(axis=0) == 0) & bool(len(rows))
+        names = ", ".join(dataset.classes.names[label] for label in np.flatnonzero(is_missing))
         if names:
-            faults.append(Fault("unseen", split, f"no pixel of {names}."))
-    return faults
+            issues.append(DatasetIssue("unseen", split, f"no pixel of {names}."))
+    return issues
 
 
-def _incomplete(dataset: Dataset) -> list[Fault]:
-    faults = []
+def _check_sizes(dataset: Dataset) -> list[DatasetIssue]:
+    issues = []
     for split, examples in {**dataset.splits, **dataset.unlabelled}.items():
-        expected = dataset.official.get(split, len(examples))
+        expected = dataset.expected_size.get(split, len(examples))
         if len(examples) != expected:
-            message = f"{len(examples)} examples; the complete data set has {expected}."
-            faults.append(Fault("incomplete", split, message))
-    return faults
+            message = f"{len(examples)} examples; the complete dataset has {expected}."
+            issues.append(DatasetIssue("incomplete", split, message))
+    return issues
+
+
+def class_table(dataset: Dataset, scan: DatasetScan) -> Table:
+    """Return each class's fraction of the pixels, and the images that show it, by split."""
+    table = Table(title=f"{dataset.name}: fraction of pixels (images that show it)")
+    table.add_column("class")
+    for split, rows in scan.counts.items():
+        table.add_column(f"{split}, {len(rows)}", justify="right")
+    fractions = [class_frequencies(rows.sum(axis=0)) for rows in scan.counts.values()]
+    images = [(rows > 0).sum(axis=0) for rows in scan.counts.values()]
+    for label, name in enumerate(dataset.classes.names):
+        pairs = zip(fractions, images, strict=True)
+        cells = (f"{fraction[label]:.2%} ({count[label]})" for fraction, count in pairs)
+        table.add_row(name, *cells)
+    return table
+
+
+def issue_table(issues: list[DatasetIssue]) -> Table:
+    """Return a row per issue."""
+    table = Table("split", "issue", "details", title=f"Issues: {len(issues)}")
+    for issue in issues:
+        style = "yellow" if issue.is_warning else "red"
+        table.add_row(issue.where, issue.type, issue.message, style=style)
+    return table

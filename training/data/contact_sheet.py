@@ -1,70 +1,45 @@
-"""Shows what the network sees: augmented training pictures beside their labels.
-
-    python -m training.browse camvid --data-dir DIR --out sheet.png --crop 240 320
-
-writes them as one sheet: what training with that seed sees in that epoch.
-"""
-
-import os
-from pathlib import Path
-from typing import Literal
+"""A contact sheet of augmented training images next to their labels."""
 
 import numpy as np
-from tyro.conf import Positional
 
 from keras_dpn import viz
 from keras_dpn.classes import Classes
 
-from ..cli import run
+from .dataset import Dataset
 from .pipeline.batches import Augmentation, train_dataset
-from .registry import NAMES, load_dataset
 
 
-def main(
-    dataset: Positional[Literal[*NAMES]],
-    data_dir: Path | None = None,
+def contact_sheet(
+    dataset: Dataset,
+    split: str,
+    augmentation: Augmentation,
     *,
-    out: Path,
-    split: str = "train",
-    crop: tuple[int, int] | None = None,
-    scale: tuple[float, float] = (0.75, 1.5),
-    mirror: bool = True,
-    brightness: float = 0.1,
-    contrast: float = 0.2,
-    saturation: float = 0.2,
-    rows: int = 4,
-    columns: int = 4,
-    seed: int = 0,
+    rows: int,
+    columns: int,
+    seed: int,
     epoch: int = 0,
-) -> None:
-    """Writes a contact sheet of augmented training pictures beside their labels.
+) -> np.ndarray:
+    """Draw the first images of a training epoch next to their labels, with a legend.
 
     Args:
-        dataset: how to read it.
-        data_dir: directory of the data set; those that are generated need none.
-        out: the PNG file to write.
-        split: which split.
-        crop: height and width of the pictures; those of the first by default.
-        scale: smallest and largest random resize.
-        mirror: swap left and right one time in two.
-        brightness: largest shift, as a fraction of 255.
-        contrast: largest relative change.
-        saturation: largest relative change.
+        dataset: where the images come from.
+        split: one of the dataset's.
+        augmentation: how the images are varied.
         rows: rows of the sheet.
-        columns: pairs in a row.
+        columns: image and label pairs per row.
         seed: the training run's seed.
-        epoch: the epoch to look at; the same seed and epoch show what training sees.
+        epoch: counted from 0; the same seed and epoch show what training sees.
+
+    Returns:
+        uint8 (height, width, 3).
+
+    Raises:
+        ValueError: on fewer than one row or column, and as `train_dataset`.
     """
-    data = load_dataset(dataset, data_dir)
-    examples = data.examples(split)
-    if not examples:
-        raise ValueError(f"The split {split!r} of {dataset} has no examples.")
     if rows < 1 or columns < 1:
-        raise ValueError(f"Expected `rows` and `columns` from 1 up, got {rows} and {columns}.")
-    crop = crop or data.read(examples[0])[1].shape
-    augmentation = Augmentation(crop, scale, mirror, brightness, contrast, saturation)
+        raise ValueError(f"Expected `rows` and `columns` from 1 up, received {rows} and {columns}.")
     batches = train_dataset(
-        data,
+        dataset,
         split,
         batch_size=1,
         augmentation=augmentation,
@@ -74,24 +49,16 @@ def main(
         cache=False,
     )
     pairs = [
-        show(image[0], labels[0], data.classes)
+        show_labels(image[0], labels[0], dataset.classes)
         for image, labels in batches.take(rows * columns).as_numpy_iterator()
     ]
     titles = [str(number) for number in range(1, len(pairs) + 1)]
     sheet = viz.side_by_side(pairs, titles, columns)
-    legend = viz.legend(data.classes.names, data.classes.colors, sheet.shape[1])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_bytes(viz.image_png(viz.stack([sheet, legend])))
-    os.replace(part, out)
-    print(f"{out}: {len(pairs)} pictures of epoch {epoch}")
+    legend = viz.legend(dataset.classes.names, dataset.classes.colors, sheet.shape[1])
+    return viz.stack([sheet, legend])
 
 
-def show(image: np.ndarray, labels: np.ndarray, classes: Classes) -> np.ndarray:
-    """A picture, float (H, W, 3) 0..255, beside its labels (H, W) in colour: uint8 (H, 2W, 3)."""
+def show_labels(image: np.ndarray, labels: np.ndarray, classes: Classes) -> np.ndarray:
+    """Draw an image, float (H, W, 3) 0..255, next to its labels (H, W): uint8 (H, 2W, 3)."""
     colors = viz.colorize(labels, classes.colors, classes.ignore)
     return np.concatenate([np.rint(image).astype("uint8"), colors], axis=1)
-
-
-if __name__ == "__main__":
-    run(main)

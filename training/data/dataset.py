@@ -1,5 +1,6 @@
-"""What a data set is: classes, named splits of examples, and a way to read one."""
+"""What a dataset is: classes, named splits of examples, and a way to read one."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +13,34 @@ from keras_dpn.classes import Classes
 
 @dataclass(frozen=True)
 class Example:
-    """One picture with its label map: the files of it, or its number in a generated split."""
+    """One image with its label map: its files, or its index in a generated split."""
 
     name: str
     image: Path | None = None
     label: Path | None = None
     index: int = 0
+
+    @property
+    def image_file(self) -> Path:
+        """The image's file.
+
+        Raises:
+            ValueError: naming the example, if it has none.
+        """
+        if self.image is None:
+            raise ValueError(f"{self.name}: the example has no image file.")
+        return self.image
+
+    @property
+    def label_file(self) -> Path:
+        """The label map's file.
+
+        Raises:
+            ValueError: naming the example, if it has none.
+        """
+        if self.label is None:
+            raise ValueError(f"{self.image or self.name}: the example has no label map.")
+        return self.label
 
 
 class Dataset(ABC):
@@ -27,11 +50,11 @@ class Dataset(ABC):
         name: a short name for messages.
         classes: the `Classes`.
         splits: the examples of each split, in order. They are listed, not read: files may be
-            missing or broken (`training.check_data` finds out).
-        unlabelled: pictures whose labels are not public, by split; their examples have no label.
-        unavailable: by split, why its examples can't be had here.
-        official: by split, how many examples the complete data set has.
-        within: by split, another that has all its examples on purpose.
+            missing or broken (`keras-dpn check-data` finds out).
+        unlabelled: images whose labels are not public, by split; their examples have no label.
+        unavailable: by split, why its examples are not available.
+        expected_size: by split, how many examples the complete dataset has.
+        subset_of: by split, another split that contains all its examples on purpose.
     """
 
     name: str
@@ -39,30 +62,30 @@ class Dataset(ABC):
     splits: dict[str, tuple[Example, ...]]
     unlabelled: Mapping[str, tuple[Example, ...]] = {}
     unavailable: Mapping[str, str] = {}
-    official: Mapping[str, int] = {}
-    within: Mapping[str, str] = {}
+    expected_size: Mapping[str, int] = {}
+    subset_of: Mapping[str, str] = {}
 
     @abstractmethod
     def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
-        """Reads one example.
+        """Read one example.
 
         Returns:
             The image, uint8 (H, W, 3) RGB, and its labels, uint8 (H, W): 0..L-1 or the ignore
             label.
 
         Raises:
-            ValueError: naming the file, where it can't be read or does not fit.
+            ValueError: naming the file, if it can't be read or doesn't match.
         """
 
     def read_labels(self, example: Example) -> np.ndarray:
-        """Reads the labels of one example alone, uint8 (H, W), as `read` does."""
+        """Read only the labels of one example, uint8 (H, W), as `read` does."""
         return self.read(example)[1]
 
     def examples(self, split: str) -> tuple[Example, ...]:
-        """The examples of a split.
+        """Return the examples of a split.
 
         Raises:
-            ValueError: on a split that the data set does not have.
+            ValueError: on a split that the dataset doesn't have.
         """
         if split in self.unavailable:
             raise ValueError(f"{self.name} {split}: {self.unavailable[split]}")
@@ -75,12 +98,29 @@ class Dataset(ABC):
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file.
+    """Read the lines of a text file.
 
     Raises:
-        ValueError: naming the file, where it is not UTF-8.
+        ValueError: naming the file, if it isn't UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected text in UTF-8 ({error}).") from None
+
+
+def read_classes(path: Path) -> Classes:
+    """Read `classes.json` of a dataset of files.
+
+    Raises:
+        ValueError: naming the file, if it is missing or doesn't hold `Classes`.
+    """
+    try:
+        return Classes.from_json(json.loads(path.read_text(encoding="utf-8-sig")))
+    except FileNotFoundError:
+        raise ValueError(
+            f'{path}: no such file; expected {{"names": [...], "colors": [[r, g, b], ...], '
+            '"ignore": 255}.'
+        ) from None
+    except ValueError as error:  # JSON's and Unicode's errors are ValueErrors too
+        raise ValueError(f"{path}: {error}") from error

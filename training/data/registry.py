@@ -1,94 +1,152 @@
-"""Data sets and the input pipeline."""
+"""The datasets by name, and what tells the directory of one from those of others."""
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from . import layouts
-from .clips.base import Clip, ClipDataset, ClipFolder
-from .clips.flow import FlowCache
-from .dataset import Dataset, Example
-from .sets.camvid import CamVidDataset
-from .sets.cityscapes import CityscapesDataset
-from .sets.coco import CocoDataset, CocoPanopticDataset
-from .sets.folder import FolderDataset
-from .sets.pascal_context import PascalContextDataset
-from .sets.sift_flow import SiftFlowDataset
-from .sets.voc import VOCDataset
+from ..configs.datasets import GENERATED, NAMES, WITH_CLIPS, DatasetName
 
-# Modules that make pictures, and their classes.
-_GENERATED = {
-    "scenes": "ScenesDataset",
-    "context_scenes": "ContextScenesDataset",
-    "houses": "HousesDataset",
-    "moving_scenes": "MovingScenesDataset",
-}
-_OF_FILES = {
-    kind.name: kind
-    for kind in (
-        CamVidDataset,
-        VOCDataset,
-        CityscapesDataset,
-        PascalContextDataset,
-        SiftFlowDataset,
-        CocoDataset,
-        CocoPanopticDataset,
-        FolderDataset,
-        ClipFolder,
-    )
-}
-NAMES = (*_GENERATED, *_OF_FILES, "shards")
+if TYPE_CHECKING:
+    from .dataset import Dataset
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known about a dataset before anything of it is imported.
+
+    Args:
+        name: its name on the command line and in configurations.
+        target: "module:Class" of its reader, below this package.
+        marks: files or directories that its directory has and those of others don't.
+    """
+
+    name: DatasetName
+    target: str
+    marks: tuple[str, ...] = ()
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether it needs no files."""
+        return self.name in GENERATED
+
+    @property
+    def has_clips(self) -> bool:
+        """Whether its class is a `ClipDataset`."""
+        return self.name in WITH_CLIPS
+
+    def load_class(self) -> type:
+        """Import the class that reads it."""
+        module, _, name = self.target.partition(":")
+        return getattr(importlib.import_module(f".{module}", __package__), name)
+
+
+_INFOS = (
+    DatasetInfo("scenes", "generated.scenes:ScenesDataset"),
+    DatasetInfo("context_scenes", "generated.context_scenes:ContextScenesDataset"),
+    DatasetInfo("houses", "generated.houses:HousesDataset"),
+    DatasetInfo("moving_scenes", "generated.moving_scenes:MovingScenesDataset"),
+    DatasetInfo(
+        "camvid",
+        "sets.camvid:CamVidDataset",
+        ("trainannot", "valannot", "701_StillsRaw_full", "LabeledApproved_full"),
+    ),
+    DatasetInfo(
+        "voc",
+        "sets.voc:VOCDataset",
+        ("VOCdevkit/VOC2012", "VOC2012", "ImageSets/Segmentation"),
+    ),
+    DatasetInfo("cityscapes", "sets.cityscapes:CityscapesDataset", ("leftImg8bit", "gtFine")),
+    DatasetInfo(
+        "pascal_context",
+        "sets.pascal_context:PascalContextDataset",
+        ("VOCdevkit/VOC2010", "VOC2010"),
+    ),
+    DatasetInfo("sift_flow", "sets.sift_flow:SiftFlowDataset", ("SemanticLabels", "TestSet1.txt")),
+    DatasetInfo(
+        "coco",
+        "sets.coco:CocoDataset",
+        ("annotations/instances_train2017.json", "annotations/instances_val2017.json"),
+    ),
+    DatasetInfo(
+        "coco_panoptic",
+        "sets.coco:CocoPanopticDataset",
+        ("annotations/panoptic_train2017.json", "annotations/panoptic_val2017.json"),
+    ),
+    # Clips first: a directory of clips has a classes.json, too.
+    DatasetInfo("clips", "clips.folder:ClipFolder", ("clips",)),
+    DatasetInfo("folder", "sets.folder:FolderDataset", ("classes.json",)),
+    DatasetInfo("shards", "shards.dataset:ShardsDataset"),
+)
+DATASETS: dict[str, DatasetInfo] = {info.name: info for info in _INFOS}
 
 
 def load_dataset(
     name: str, data_dir: Path | None, *, seed: int = 0, flow_dir: Path | None = None
-) -> Dataset:
-    """Opens a data set by its name; no picture is read yet.
+) -> "Dataset":
+    """Open a dataset by its name; no image is read yet.
 
     Args:
-        name: "scenes", "context_scenes", "houses" and "moving_scenes" (generated, need no files);
-            "camvid", "voc", "cityscapes", "pascal_context", "sift_flow", "coco" and
+        name: "scenes", "context_scenes", "houses" or "moving_scenes" (generated, need no files);
+            "camvid", "voc", "cityscapes", "pascal_context", "sift_flow", "coco" or
             "coco_panoptic", each in the layout in which it is published; "folder" (`images/`,
             `labels/`, `splits/`, `classes.json`) or "clips" (the same with `clips/`); or "shards",
-            what `training.pack` made of one of these. "moving_scenes", "camvid" and "clips" are
+            what `keras-dpn pack` made of one of these. "moving_scenes", "camvid" and "clips" are
             each a `ClipDataset`.
-        data_dir: directory of the data set, of shards also an address as gs://bucket/shards; None
-            for those that are generated.
-        seed: which pictures are generated; the others do not use it.
+        data_dir: directory of the dataset, of shards also an address such as gs://bucket/shards;
+            None for generated ones.
+        seed: which images are generated; the others ignore it.
         flow_dir: where "camvid" and "clips" keep the flow that they compute; None: nowhere.
 
     Raises:
-        ValueError: on an unknown name, a missing directory, one of another data set, or a broken
+        ValueError: on an unknown name, a missing directory, one of another dataset, or a broken
             list or `classes.json`.
 
     Example:
     >>> load_dataset("scenes", None).classes.names[:3]
     ('sky', 'grass', 'house')
     """
-    if name not in NAMES:
+    if name not in DATASETS:
         raise ValueError(
             f"Invalid value for argument `name`: expected one of {NAMES}, received {name!r}."
         )
-    if name in _GENERATED:
-        # Not above: `python -m training.data.scenes` would find itself imported already.
-        module = importlib.import_module(f"..generated.{name}", __name__)
-        return getattr(module, _GENERATED[name])(seed=seed)
+    info = DATASETS[name]
+    if info.is_generated:
+        return info.load_class()(seed=seed)
     if data_dir is None:
         raise ValueError(
-            f"Invalid value for argument `data_dir`: the data set {name!r} is read from files; "
+            f"Invalid value for argument `data_dir`: the dataset {name!r} is read from files; "
             "name its directory with --data-dir."
         )
     if name == "shards":
-        # Not above: it needs TensorFlow, and readers of other data sets start without.
-        from .shards.dataset import ShardsDataset
-
-        return ShardsDataset(data_dir)
-    kind = _OF_FILES[name]
+        return info.load_class()(data_dir)
     try:
-        if issubclass(kind, ClipDataset):
-            return kind(data_dir, FlowCache(flow_dir))
-        return kind(data_dir)
+        if info.has_clips:
+            from .clips.flow import FlowCache
+
+            return info.load_class()(data_dir, FlowCache(flow_dir))
+        return info.load_class()(data_dir)
     except ValueError as error:
-        raise ValueError(f"{error}{layouts.hint(Path(data_dir), name)}") from error
+        raise ValueError(f"{error}{_hint(Path(data_dir), name)}") from error
 
 
-__all__ = ["NAMES", "Clip", "ClipDataset", "Dataset", "Example", "load_dataset"]
+def _hint(data_dir: Path, name: str) -> str:
+    """Return the end of a message: which other dataset the directory looks like.
+
+    Args:
+        data_dir: the directory.
+        name: the dataset that it was said to be.
+
+    Returns:
+        The sentence after a space; nothing if the directory looks like that dataset or like none.
+    """
+    if not data_dir.is_dir():
+        return f" {data_dir}: no such directory."
+    marks = {
+        info.name: next((mark for mark in info.marks if (data_dir / mark).exists()), None)
+        for info in DATASETS.values()
+    }
+    similar = [other for other, mark in marks.items() if mark]
+    if not similar or name in similar:
+        return ""
+    return f" {data_dir} has {marks[similar[0]]}: it looks like the dataset {similar[0]!r}."

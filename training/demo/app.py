@@ -1,38 +1,25 @@
-"""A web page on which one drops a picture or a video and looks at its labels.
-
-python -m training.demo [MODEL]
-
-Then open http://127.0.0.1:7860. MODEL is a preset, the directory of a training run, or an exported
-model, as saved_models/scenes, whose slider between the stages is there if it was exported with
-`--outputs stages`. Needs gradio (`pip install '.[demo]'`).
-"""
+"""A web page that labels an image or a video dropped on it."""
 
 import html
 import os
-import signal
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from tyro.conf import Positional
-
-from ..cli import run
-from .examples import Sample, samples
-from .inference import DECODABLE, Labeller
+from . import MAX_PIXELS
+from .examples import DemoExample, find_examples
+from .inference import MAX_DECODED_PIXELS, FilePredictor
 from .served_model import Model, open_model
 from .viewer import viewer
 
 if TYPE_CHECKING:
     import gradio
 
-DEFAULT = "dpn_scenes"
-MAX_PIXELS = 1024 * 1024
 EXPLANATION = (
-    "Each pixel of a picture gets a class. Point at one to see which, and how sure the model is; "
+    "Each pixel of an image gets a class. Point at one to see which, and how sure the model is; "
     "move the slider to see what each part of the network adds."
 )
 STYLE = """
@@ -45,33 +32,6 @@ footer { display: none !important; }
 """
 
 
-def main(
-    model: Positional[str] = DEFAULT,
-    /,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    examples: Path | None = None,
-    max_megabytes: float = 20,
-    max_pixels: int = MAX_PIXELS,
-) -> None:
-    """Shows a model's labels on a web page, until Ctrl-C.
-
-    Args:
-        model: a preset, the directory of a training run, or an exported model, saved_models/NAME
-            or one of its versions.
-        host: address to listen on; 0.0.0.0 lets other machines in, whoever they are.
-        port: where to listen; 0 for any that is free.
-        examples: folder of pictures to pick from; generated scenes by default, if the model's
-            classes are theirs.
-        max_megabytes: larger files are refused.
-        max_pixels: larger pictures are shrunk to so many.
-    """
-    with serving(model, host, port, examples, max_megabytes, max_pixels) as address:
-        print(f"{address}  (Ctrl-C ends it)", flush=True)
-        threading.Event().wait()
-
-
 @contextmanager
 def serving(
     model: str,
@@ -81,22 +41,31 @@ def serving(
     max_megabytes: float = 20,
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator[str]:
-    """Serves the page as long as the context lasts, and gives its address. Arguments as in `main`.
+    """Serve the page as long as the context lasts, and yield its address.
 
-    All that it writes lies in one temporary directory, which is removed at the end.
+    All files that it writes are in one temporary directory, which is removed at the end.
+
+    Args:
+        model: a preset, the directory of a training run, or an exported model.
+        host: address to listen on.
+        port: where to listen; 0 for any that is free.
+        examples: folder of images to choose from; None: generated scenes, if the model knows their
+            classes.
+        max_megabytes: larger files are refused.
+        max_pixels: larger images are downsampled to at most N pixels.
     """
     _check("port", port, 0, 65535)
     _check("max-megabytes", max_megabytes, 0.001, 4096)
-    _check("max-pixels", max_pixels, 1, DECODABLE)
+    _check("max-pixels", max_pixels, 1, MAX_DECODED_PIXELS)
     with tempfile.TemporaryDirectory(prefix="keras-dpn-demo-") as temporary:
         scratch = Path(temporary).resolve()
         network = open_model(model)
-        offered = samples(network.classes, examples, scratch / "shown" / "examples")
-        labeller = Labeller(network, scratch / "shown" / "films", max_pixels)
+        choices = find_examples(network.classes, examples, scratch / "shown" / "examples")
+        predictor = FilePredictor(network, scratch / "shown" / "videos", max_pixels)
         gradio = _gradio(scratch / "gradio")
-        # Served from where they lie, and nothing else of the folder of examples.
-        gradio.set_static_paths([scratch / "shown", *(sample.still for sample in offered)])
-        page = make_page(labeller, offered, _name(Path(model)))
+        # These files are served from their places, and no others of the folder of examples.
+        gradio.set_static_paths([scratch / "shown", *(example.thumbnail for example in choices)])
+        page = make_page(predictor, choices, _name(Path(model)))
         _, address, _ = page.launch(
             server_name=host,
             server_port=port or None,
@@ -127,8 +96,8 @@ def _check(option: str, value: float, least: float, most: float) -> None:
         raise ValueError(f"--{option}: expected {least} to {most}, received {value}.")
 
 
-def _gradio(folder: Path):
-    """The module, told to keep its files in a folder and to call nobody."""
+def _gradio(folder: Path) -> ModuleType:
+    """Import gradio so that it keeps its files in a folder and makes no requests."""
     os.environ |= {
         "GRADIO_TEMP_DIR": str(folder),
         "GRADIO_ANALYTICS_ENABLED": "False",
@@ -138,32 +107,36 @@ def _gradio(folder: Path):
     try:
         import gradio
     except ModuleNotFoundError as error:
-        raise ValueError(f"The demo needs gradio: pip install '.[demo]' ({error}).") from None
+        raise ValueError(
+            f"The demo needs gradio: pip install 'keras-dpn[demo]' ({error})."
+        ) from None
     return gradio
 
 
-def make_page(labeller: Labeller, offered: Sequence[Sample], name: str) -> "gradio.Blocks":
-    """The page: a place to drop files, examples, and the viewer.
+def make_page(
+    predictor: FilePredictor, examples: Sequence[DemoExample], name: str
+) -> "gradio.Blocks":
+    """Return the page: an area to drop files on, examples, and the viewer.
 
     Args:
-        labeller: labels what is dropped.
-        offered: examples.
+        predictor: predicts the files.
+        examples: to choose from.
         name: the model's.
     """
     import gradio
 
     with gradio.Blocks(title=name, analytics_enabled=False, fill_width=True) as page:
-        gradio.Markdown(f"# {name}\n{EXPLANATION}\n\n{_knowledge(labeller.model)}")
+        gradio.Markdown(f"# {name}\n{EXPLANATION}\n\n{_describe(predictor.model)}")
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
                 dropped = gradio.File(
-                    label="A picture or a short video",
+                    label="An image or a short video",
                     file_types=["image", "video"],
                     height=150,
                     elem_id="drop",
                 )
                 gallery = gradio.Gallery(
-                    [(str(sample.still), sample.title) for sample in offered],
+                    [(str(example.thumbnail), example.title) for example in examples],
                     label="Examples",
                     show_label=False,
                     container=False,
@@ -172,52 +145,45 @@ def make_page(labeller: Labeller, offered: Sequence[Sample], name: str) -> "grad
                     object_fit="cover",
                     allow_preview=False,
                     buttons=[],
-                    visible=bool(offered),
+                    visible=bool(examples),
                     elem_id="examples",
                 )
             with gradio.Column(scale=3, min_width=320):
-                shown = viewer(labeller.model.classes, labeller.model.stages, labeller.frame_of)
-                film = gradio.Video(
-                    label="The labelled film", show_label=False, visible=False, elem_id="film"
+                shown = viewer(predictor.model.classes, predictor.model.heads, predictor.read_frame)
+                video = gradio.Video(
+                    label="The labelled video", show_label=False, visible=False, elem_id="video"
                 )
 
-        def answers(path: Path, progress: gradio.Progress):
-            found = labeller.label(path, lambda done, text: progress(done, desc=text))
-            return found.value, gradio.Video(found.film, visible=found.film is not None)
+        def predict(path: Path, progress: gradio.Progress) -> tuple[dict[str, Any], gradio.Video]:
+            result = predictor.predict(path, lambda done, text: progress(done, desc=text))
+            return result.value, gradio.Video(result.video, visible=result.video is not None)
 
-        def on_file(file: str, progress=gradio.Progress()):  # noqa: B008  gradio's way
+        def on_file(file: str, progress: gradio.Progress = gradio.Progress()) -> tuple[Any, ...]:  # noqa: B008
             try:
-                return None, *answers(Path(file), progress)
+                return None, *predict(Path(file), progress)
             finally:
                 Path(file).unlink(missing_ok=True)
 
-        def on_example(event: gradio.SelectData, progress=gradio.Progress()):  # noqa: B008
-            return answers(offered[event.index].file, progress)
+        def on_example(
+            event: gradio.SelectData,
+            progress: gradio.Progress = gradio.Progress(),  # noqa: B008
+        ) -> tuple[dict[str, Any], gradio.Video]:
+            return predict(examples[event.index].file, progress)
 
-        # What was dropped goes from the place where the next file is dropped.
-        dropped.upload(on_file, dropped, [dropped, shown, film], api_visibility="private")
-        gallery.select(on_example, None, [shown, film], api_visibility="private")
+        # The dropped file is cleared from the area, for the next one.
+        dropped.upload(on_file, dropped, [dropped, shown, video], api_visibility="private")
+        gallery.select(on_example, None, [shown, video], api_visibility="private")
     return page
 
 
-def _knowledge(model: Model) -> str:
-    """What the model labels and which classes it knows."""
+def _describe(model: Model) -> str:
+    """Return what the model labels and which classes it knows."""
     about = f"{html.escape(model.description)}. " if model.description else ""
     names = ", ".join(html.escape(name) for name in model.classes.names)
     return f"{about}It knows {len(model.classes.names)} classes: {names}."
 
 
 def _name(model: Path) -> str:
-    """What a user calls a model: the directory's name, of a version that of the one around it."""
+    """Return the directory's name; of a version, that of its parent."""
     path = model.resolve()
     return path.parent.name if path.name.isdecimal() else path.name
-
-
-def _end(*_) -> None:
-    """Ends as by Ctrl-C, so that nothing is left behind."""
-    sys.exit(0)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _end)
-    run(main)

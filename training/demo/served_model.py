@@ -1,4 +1,4 @@
-"""The model behind the page, asked for labels and confidences at each head.
+"""The model behind the page: labels and confidences at each head.
 
 An exported model runs without Keras; presets and training runs go through `Segmenter`.
 """
@@ -6,7 +6,7 @@ An exported model runs without Keras; presets and training runs go through `Segm
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -14,17 +14,18 @@ import tensorflow as tf
 from keras_dpn.classes import Classes
 from keras_dpn.client.video import clips
 from keras_dpn.io.flow import dis_flow
-from keras_dpn.segmenter import Segmentation, Segmenter
+from keras_dpn.segmentation import Segmentation
+from keras_dpn.segmenter import Segmenter
 
 FACTS = "model.json"
 
 
-class Found(NamedTuple):
-    """What a model says of a picture after each of its S stages.
+class Prediction(NamedTuple):
+    """The labels of an image at each of a model's S heads.
 
     Attributes:
         labels: uint8 (S, H, W).
-        confidences: uint8 (S, H, W), percent; None where the model doesn't tell.
+        confidences: uint8 (S, H, W), percent; None if the model doesn't return them.
         is_unfamiliar: whether the model is less sure than of any validation image.
     """
 
@@ -38,125 +39,124 @@ class Model(Protocol):
 
     Attributes:
         classes: the model's `Classes`.
-        stages: names of its heads.
-        max_pixels: the most that a picture may have.
-        description: a line on it, or "".
+        heads: names of its heads.
+        max_pixels: the most that an image may have.
+        description: a line about it, or "".
     """
 
     classes: Classes
-    stages: tuple[str, ...]
+    heads: tuple[str, ...]
     max_pixels: int
     description: str
 
-    def __call__(self, image: np.ndarray) -> Found:
-        """Label a picture, uint8 RGB (H, W, 3)."""
+    def __call__(self, image: np.ndarray) -> Prediction:
+        """Predict an image, uint8 RGB (H, W, 3)."""
 
-    def film(self, frames: Iterable[np.ndarray]) -> Iterator[Found]:
-        """Label each frame of a film, uint8 RGB (H, W, 3)."""
+    def video(self, frames: Iterable[np.ndarray]) -> Iterator[Prediction]:
+        """Predict each frame of a video, uint8 RGB (H, W, 3)."""
 
 
 class LoadedModel:
     """A preset or a run, through `Segmenter`; attributes and calls as of `Model`."""
 
-    max_pixels = 2**62  # Segmenter cuts into tiles what the memory doesn't hold
+    max_pixels = 2**62  # Segmenter tiles images that don't fit into memory
 
-    def __init__(self, segmenter: Segmenter):
+    def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
         self.classes = segmenter.classes
-        self.stages = segmenter.predictor.heads
+        self.heads = segmenter.predictor.heads
         self.description = segmenter.description
 
-    def __call__(self, image: np.ndarray) -> Found:
-        """Label a picture, uint8 RGB (H, W, 3)."""
-        return _found(self._segmenter.image(image))
+    def __call__(self, image: np.ndarray) -> Prediction:
+        """Predict an image, uint8 RGB (H, W, 3)."""
+        return _to_prediction(self._segmenter.image(image))
 
-    def film(self, frames: Iterable[np.ndarray]) -> Iterator[Found]:
-        """Label each frame of a film, uint8 RGB (H, W, 3)."""
-        return map(_found, self._segmenter.video(frames))
+    def video(self, frames: Iterable[np.ndarray]) -> Iterator[Prediction]:
+        """Predict each frame of a video, uint8 RGB (H, W, 3)."""
+        return map(_to_prediction, self._segmenter.video(frames))
 
 
-def _found(result: Segmentation) -> Found:
-    heads = list(result.maps)
+def _to_prediction(segmentation: Segmentation) -> Prediction:
+    heads = list(segmentation.maps)
     # Per head, since the probabilities of all at the image's size would take too much memory.
-    labels = np.stack([result.head_labels(head) for head in heads])
-    highest = (result.head_confidences(head) for head in heads)
+    labels = np.stack([segmentation.head_labels(head) for head in heads])
+    highest = (segmentation.head_confidences(head) for head in heads)
     confidences = np.stack([np.rint(100 * p).astype("uint8") for p in highest])
-    return Found(labels, confidences, bool(result.is_unfamiliar))
+    return Prediction(labels, confidences, bool(segmentation.is_unfamiliar))
 
 
 class ServedModel:
     """An exported model, run from its SavedModel alone.
 
     Args:
-        path: directory of a version, as saved_models/street/1.
+        path: directory of a version, such as saved_models/street/1.
 
     Attributes:
         path: the directory.
         classes: the model's `Classes`.
-        stages: names of the stages, only "final" for a model exported without the output "stages".
-        max_pixels: the most that a picture may have.
+        heads: names of the heads, only "final" for a model exported without the output "stages".
+        max_pixels: the most that an image may have.
 
     Raises:
-        ValueError: for a directory that is none, and for a model that was exported without its
-            classes.
+        ValueError: if the directory holds no exported model, or one without its classes.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         facts = _read_facts(path)
         self.path = path
         self.classes = Classes.from_json(facts["classes"])
-        self.stages = tuple(facts.get("stages") or ("final",))
+        self.heads = tuple(facts.get("stages") or ("final",))
         self.max_pixels = int(facts["max_pixels"])
         self._frames = int(facts.get("frames") or 1)  # of the clips that it takes
         self.description = ""
         self._loaded = tf.saved_model.load(path)  # its variables go when it goes
 
-    def __call__(self, image: np.ndarray) -> Found:
-        """Asks for a picture, uint8 RGB (H, W, 3)."""
-        return self._asked("image", {"image": image})
+    def __call__(self, image: np.ndarray) -> Prediction:
+        """Predict an image, uint8 RGB (H, W, 3)."""
+        return self._predict("image", {"image": image})
 
-    def film(self, frames: Iterable[np.ndarray]) -> Iterator[Found]:
-        """Asks for each frame of a film, uint8 RGB (H, W, 3), with those beside it if it can."""
+    def video(self, frames: Iterable[np.ndarray]) -> Iterator[Prediction]:
+        """Predict each frame of a video, with its neighbours if the model takes clips."""
         if self._frames == 1:
             yield from map(self, frames)
             return
         links = "clip_with_flow" in self._loaded.signatures
         for clip in clips(frames, self._frames, dis_flow if links else None):
-            found = self._asked("clip_with_flow" if links else "clip", clip)
-            confidences = found.confidences
-            yield Found(
-                _middle(found.labels), None if confidences is None else _middle(confidences)
+            prediction = self._predict("clip_with_flow" if links else "clip", clip)
+            confidences = prediction.confidences
+            yield Prediction(
+                _center(prediction.labels), None if confidences is None else _center(confidences)
             )
 
-    def _asked(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Found:
-        """The answer to a batch of one; to a clip with its time before H and W if it has one."""
+    def _predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Prediction:
+        """Return the prediction of a batch of one; of a clip it may have time before H and W."""
         batch = {name: tf.constant(x[None]) for name, x in inputs.items()}
-        answer = self._loaded.signatures[signature](**batch)
-        if "stage_labels" in answer:
-            maps = answer["stage_labels"], answer["stage_confidences"]
-            return Found(*(x[0].numpy() for x in maps))
+        response = self._loaded.signatures[signature](**batch)
+        if "stage_labels" in response:
+            maps = response["stage_labels"], response["stage_confidences"]
+            return Prediction(*(x[0].numpy() for x in maps))
         confidences = None
-        if "probabilities" in answer:
-            highest = answer["probabilities"].numpy().max(axis=-1)
+        if "probabilities" in response:
+            highest = response["probabilities"].numpy().max(axis=-1)
             confidences = np.rint(100 * highest).astype("uint8")
-        return Found(answer["labels"].numpy(), confidences)
+        return Prediction(response["labels"].numpy(), confidences)
 
 
-def _middle(maps: np.ndarray) -> np.ndarray:
-    """Those of a clip's middle frame (S, H, W), also where a network labels all: (S, T, H, W)."""
+def _center(maps: np.ndarray) -> np.ndarray:
+    """Return the maps of a clip's center frame, (S, H, W), also of all its frames' (S, T, H, W)."""
     return maps if maps.ndim == 3 else maps[:, maps.shape[1] // 2]
 
 
 def open_model(source: str) -> Model:
-    """Open what a user calls a model.
+    """Open an exported model, a preset or a training run.
 
     Args:
-        source: an exported model, saved_models/street, of which the highest version is taken; one
+        source: an exported model, such as saved_models/street, whose highest version is taken; one
             of its versions; a preset, or the directory of a training run, see
             `keras_dpn.models.from_preset`.
 
     Raises:
-        ValueError: where there is no model, and as `ServedModel` and `Segmenter.from_preset`.
+        ValueError: if there is no model, and as `ServedModel` and `Segmenter.from_preset`.
     """
     path = Path(source)
     if (path / "saved_model.pb").is_file():
@@ -167,14 +167,14 @@ def open_model(source: str) -> Model:
     return LoadedModel(Segmenter.from_preset(source, heads="all"))
 
 
-def _read_facts(path: Path) -> dict:
+def _read_facts(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads((path / FACTS).read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"{path / FACTS}: can't be read ({error}). Export again.") from None
     if not facts.get("classes"):
         raise ValueError(
-            f"{path / FACTS}: names no classes. Export with keras_dpn.export's `classes`, as "
-            "training.export does."
+            f"{path / FACTS}: names no classes. Export with the argument `classes`, as "
+            "`keras-dpn export` does."
         )
     return facts

@@ -1,4 +1,4 @@
-"""The part of the page that shows a picture with its labels, and what is sent to it."""
+"""The part of the page that shows an image with its labels, and what is sent to it."""
 
 import base64
 import io
@@ -12,36 +12,32 @@ from PIL import Image
 
 from keras_dpn import viz
 from keras_dpn.classes import Classes
+from keras_dpn.models.heads import head_of
 
-from .served_model import Found
+from .served_model import Prediction
 
 if TYPE_CHECKING:
     import gradio
 
-# Below the slider, and above it.
-TICKS = {"unary": "unary", "triple": "b12", "contexts": "contexts", "final": "final"}
-TITLES = {
-    "unary": "the unary term: each pixel by itself",
-    "triple": "b12, triple penalty: neighbours of like colours agree",
-    "contexts": "b14, label contexts: what may lie around what",
-    "final": "all steps: the final labels",
-}
-
 
 def viewer(
-    classes: Classes, stages: Sequence[str], read_frame: Callable[[Mapping[str, Any]], dict]
+    classes: Classes,
+    heads: Sequence[str],
+    frame_reader: Callable[[Mapping[str, Any]], dict[str, Any]],
 ) -> "gradio.HTML":
-    """The component; its value is what `answer` or `message` gives, or None.
+    """Return the component; its value is that of `prediction_value` or `message`, or None.
 
     Args:
         classes: the model's.
-        stages: names of the model's stages.
-        read_frame: called with "film" and "index", gives a film's frame as `answer` does.
+        heads: names of the model's heads.
+        frame_reader: called with "video" and "index", returns the value of a video's frame.
     """
     import gradio
 
-    def frame_of(place: Mapping[str, Any]) -> dict:  # gradio takes plain functions only
-        return read_frame(place)
+    def read_frame(
+        position: Mapping[str, Any],
+    ) -> dict[str, Any]:  # gradio takes plain functions only
+        return frame_reader(position)
 
     folder = Path(__file__).parent
     html, css, js = (
@@ -53,40 +49,37 @@ def viewer(
         css_template=css,
         js_on_load=js,
         apply_default_css=False,
-        server_functions=[frame_of],
+        server_functions=[read_frame],
         elem_id="viewer",
         classes=[
             {"name": name, "color": list(color)}
             for name, color in zip(classes.names, classes.colors, strict=True)
         ],
-        stages=[
-            {"name": name, "tick": TICKS.get(name, name), "title": TITLES.get(name, name)}
-            for name in stages
-        ],
+        heads=[{"name": name, "tick": name, "title": head_of(name).title} for name in heads],
     )
 
 
-def answer(
-    image: np.ndarray, found: Found, classes: Classes, name: str, note: str = ""
+def prediction_value(
+    image: np.ndarray, prediction: Prediction, classes: Classes, name: str, note: str = ""
 ) -> dict[str, Any]:
-    """A picture and what the model says of it, as JSON values.
+    """Return an image and its prediction as JSON values.
 
     Args:
         image: uint8 (H, W, 3).
-        found: of the model.
+        prediction: of the model.
         classes: the model's.
-        name: how the picture, and files made from it, are called.
+        name: of the image, and of files made from it.
         note: a line below it.
 
     Returns:
-        "image", a JPEG as a data address; "width", "height", "name", "note"; and for each stage in
-        "maps" labels and confidences, a byte a pixel, one after the other, zlib, and in "files" the
-        label map as a palette PNG, all in base64.
+        "image", a JPEG as a data address; "width", "height", "name", "note"; and for each head in
+        "maps" labels and confidences, a byte per pixel, one after the other, zlib, and in "files"
+        the label map as a palette PNG, all in base64.
     """
-    empty = np.zeros((len(found.labels), 0), "uint8")
-    confidences = empty if found.confidences is None else found.confidences
-    maps = [x.tobytes() + y.tobytes() for x, y in zip(found.labels, confidences, strict=True)]
-    files = [viz.label_png(labels, classes.colors, classes.ignore) for labels in found.labels]
+    empty = np.zeros((len(prediction.labels), 0), "uint8")
+    confidences = empty if prediction.confidences is None else prediction.confidences
+    maps = [x.tobytes() + y.tobytes() for x, y in zip(prediction.labels, confidences, strict=True)]
+    files = [viz.label_png(labels, classes.colors, classes.ignore) for labels in prediction.labels]
     return {
         "name": name,
         "note": note,
@@ -99,7 +92,7 @@ def answer(
 
 
 def message(text: str) -> dict[str, str]:
-    """What the viewer says in place of a picture."""
+    """Return what the viewer shows instead of an image."""
     return {"message": text}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..rundir.paths import read_json, write_json
+from ..utils.files import read_json, write_json
 
 _WEIGHTS, _RANDOM, _OPTIMIZER = "model.weights.h5", "random.npz", "optimizer.npz"
 _STATE = "state.json"

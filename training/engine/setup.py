@@ -1,21 +1,14 @@
-"""Train a network through its stages.
-
-python -m training.train RECIPE --work-dir DIR [--data-dir DIR] [--resume] [any field of the config]
-"""
+"""Preparation of a training run, and the run itself."""
 
 import dataclasses
 import json
 import os
 import platform
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import keras
 import numpy as np
 import tensorflow as tf
-import tyro
 from rich.console import Console
 
 import keras_dpn
@@ -23,81 +16,57 @@ from keras_dpn import models, presets
 from keras_dpn.models import pretrained
 from keras_dpn.presets.source import is_directory
 
-from ..cli import guarded
 from ..configs.crf import read_crf
 from ..configs.networks import DeepLabTrainConfig, PiecewiseTrainConfig
 from ..configs.networks.deeplab import CRFConfig
-from ..configs.recipes import RECIPES
 from ..configs.schema import TrainConfig
 from ..configs.serialization import build, from_json, to_json
-from ..data.checks import survey
-from ..data.clips.base import FilmedClips
+from ..data.checks import scan_dataset
+from ..data.clips.base import RecordedClips
 from ..data.dataset import Dataset
-from ..data.registry import load_dataset
 from ..data.shards.dataset import absolute
 from ..rundir import paths as workdir
+from ..rundir.dataset import open_dataset
+from ..utils.files import atomic_file, read_json, write_json
 from .changes import Change, find_changes
 from .checkpoints import Checkpoints
 from .trainer import Progress, StagedTraining
 
-_FAULTS_SHOWN = 5
+_ISSUES_SHOWN = 5
 
 
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """What a run needs beside its configuration."""
+def train(
+    config: TrainConfig,
+    work_dir: Path,
+    *,
+    data_dir: Path | None = None,
+    crf: Path | None = None,
+    resume: bool = False,
+    devices: str = "all",
+) -> None:
+    """Train a network through its stages.
 
-    work_dir: Path
-    """Receives the configuration, checkpoints, logs, results and models."""
-    config: Annotated[TrainConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands]
-    data_dir: Path | None = None
-    """Short for --data.data-dir."""
-    crf: Path | None = None
-    """Settings of a DeepLab's or PiecewiseCRF's CRF, as training.crf_search writes them."""
-    resume: bool = False
-    """Continue from the last completed epoch of work_dir.
+    Everything that can be checked is checked before the first step.
 
-    Learning rates, schedules, epochs and validation_epochs may differ from before and hold from
-    there on; as many epochs as a stage has completed end it. All else must be as it was.
+    Args:
+        config: the run's configuration.
+        work_dir: receives the configuration, checkpoints, logs, results and models.
+        data_dir: instead of `config.data.data_dir`.
+        crf: settings of a DeepLab's or PiecewiseCRF's CRF, a JSON file.
+        resume: continue from the last completed epoch of `work_dir`.
+        devices: as in `choose_devices`.
+
+    Raises:
+        ValueError: for settings, data or a directory that can't be trained with or in.
     """
-    devices: str = "all"
-    """all: every GPU, or the CPU; cpu:2: two logical devices on the CPU."""
-
-
-def main(args: Sequence[str] | None = None) -> int:
-    """Read the recipe and the fields that override it, then train."""
-    args = list(sys.argv[1:] if args is None else args)
     console = Console(width=120, soft_wrap=True)
-    if args[:1] in (["-h"], ["--help"]):
-        console.print(__doc__, f"Recipes: {', '.join(RECIPES)}. RECIPE --help lists the fields.")
-        return 0
-    recipe = RECIPES[args[0]] if args and args[0] in RECIPES else None
-    if recipe is None:
-        if not args or not args[0].endswith(".json"):
-            raise ValueError(
-                f"expected a recipe ({', '.join(RECIPES)}) or the config.json of a run as first "
-                f"argument, received {args[0] if args else 'none'}."
-            )
-        recipe = from_json(workdir.read_json(Path(args[0])), args[0])
-    arguments = tyro.cli(
-        Arguments,
-        default=Arguments(work_dir=tyro.MISSING, config=recipe),
-        args=args[1:],
-        prog=f"python -m training.train {args[0]}",
-    )
-    train(arguments, console)
-    return 0
-
-
-def train(arguments: Arguments, console: Console) -> None:
-    """Check everything that can be checked first, then train, then write the results."""
-    config = with_absolute_paths(arguments.config, arguments.data_dir)
-    if arguments.crf:
-        config = with_crf(config, arguments.crf)
+    config = with_absolute_paths(config, data_dir)
+    if crf:
+        config = with_crf(config, crf)
     config.check()
-    dataset = open_dataset(config, arguments.work_dir)
-    strategy = choose_devices(arguments.devices)
-    changes = check_work_dir(arguments.work_dir, config, arguments.resume)
+    dataset = open_dataset(config, work_dir)
+    strategy = choose_devices(devices)
+    changes = check_work_dir(work_dir, config, resume)
     console.print_json(json.dumps(to_json(config)))
     counts = check_data(dataset, config, console)
     fill_flow(dataset, config)
@@ -110,13 +79,14 @@ def train(arguments: Arguments, console: Console) -> None:
         model = build_model(config, dataset.classes.num_classes)
         if config.weights:
             console.print(load_weights(model, config.weights))
-    training = StagedTraining(config, model, dataset, counts, arguments.work_dir, strategy)
-    if arguments.resume:
+    training = StagedTraining(config, model, dataset, counts, work_dir, strategy)
+    if resume:
         training.resume(changes)
-    workdir.write_json(arguments.work_dir / workdir.CONFIG, to_json(config))
-    workdir.write_json(arguments.work_dir / workdir.CLASSES, dataset.classes.to_json())
+    write_json(work_dir / workdir.CONFIG, to_json(config))
+    write_json(work_dir / workdir.CLASSES, dataset.classes.to_json())
     stages = training.run()
-    workdir.write_atomically(arguments.work_dir / workdir.MODEL, model.save)
+    with atomic_file(work_dir / workdir.MODEL) as temporary:
+        model.save(temporary)
     results = {
         "config": to_json(config),
         "classes": dataset.classes.to_json(),
@@ -126,7 +96,7 @@ def train(arguments: Arguments, console: Console) -> None:
         "recoveries": training.progress.notes("recovery"),
         "changes": training.progress.notes("change"),
     }
-    workdir.write_json(arguments.work_dir / workdir.RESULTS, results)
+    write_json(work_dir / workdir.RESULTS, results)
     for stage in stages:
         console.print(
             f"{stage['name']}: mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}"
@@ -155,18 +125,9 @@ def with_crf(config: TrainConfig, path: Path) -> TrainConfig:
     return dataclasses.replace(config, model=model)
 
 
-def open_dataset(config: TrainConfig, work_dir: Path) -> Dataset:
-    """The configured data set; its computed flow is kept where the configuration says."""
-    data_dir = config.data.data_dir and Path(config.data.data_dir)
-    if config.clips is None:
-        return load_dataset(config.data.dataset, data_dir, seed=config.seed)
-    flow_dir = Path(config.data.flow_dir or work_dir / workdir.FLOW)
-    return load_dataset(config.data.dataset, data_dir, seed=config.seed, flow_dir=flow_dir)
-
-
 def fill_flow(dataset: Dataset, config: TrainConfig) -> None:
     """Compute all flow that the run needs, at once and in parallel."""
-    if config.clips and config.clips.flow and isinstance(dataset, FilmedClips):
+    if config.clips and config.clips.flow and isinstance(dataset, RecordedClips):
         for split in (config.data.train_split, config.data.val_split):
             dataset.fill_flow(split, config.clips.frames)
 
@@ -223,7 +184,7 @@ def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Ch
         return []
     if not resume:
         raise ValueError(f"{work_dir} holds a run already: --resume it, or choose another.")
-    earlier = from_json(workdir.read_json(path), path)
+    earlier = from_json(read_json(path), path)
     progress = Progress(**(Checkpoints(work_dir / workdir.CHECKPOINTS).state() or {}))
     return find_changes(earlier, config, stage=progress.stage, epoch=progress.epoch, source=path)
 
@@ -236,19 +197,18 @@ def check_data(dataset: Dataset, config: TrainConfig, console: Console):
     """
     for split in (config.data.train_split, config.data.val_split):
         dataset.examples(split)
-    found = survey(dataset)
-    for fault in found.faults:
-        if fault.is_warning:
-            console.print(f"warning: {fault}")
-    errors = [fault for fault in found.faults if not fault.is_warning]
+    scan = scan_dataset(dataset)
+    for issue in scan.issues:
+        if issue.is_warning:
+            console.print(f"warning: {issue}")
+    errors = scan.errors
     if errors:
-        shown = "; ".join(str(fault) for fault in errors[:_FAULTS_SHOWN])
+        shown = "; ".join(str(issue) for issue in errors[:_ISSUES_SHOWN])
         raise ValueError(
-            f"{dataset.name}: {len(errors)} faults, the first: {shown}. "
-            f"python -m training.check_data {config.data.dataset} lists them all."
+            f"{dataset.name}: {len(errors)} issues, the first: {shown}. "
+            f"`keras-dpn check-data {config.data.dataset}` lists all."
         )
-    counts = found.counts[config.data.train_split]  # (pictures, L)
-    return counts.sum(axis=0), (counts.sum(axis=1, keepdims=True) * (counts > 0)).sum(axis=0)
+    return scan.pixel_counts(config.data.train_split)
 
 
 def versions() -> dict[str, str]:
@@ -261,7 +221,3 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
     }
-
-
-if __name__ == "__main__":
-    sys.exit(guarded(main))

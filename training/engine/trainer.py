@@ -21,6 +21,8 @@ from ..data.pipeline.batches import eval_dataset, steps_per_epoch, train_dataset
 from ..data.statistics import median_frequency_weights
 from ..evaluation.evaluator import evaluate
 from ..rundir import paths as workdir
+from ..rundir.models import load_model
+from ..utils.files import atomic_file, write_json
 from .callbacks import Epochs, StopOnNaN, TrainingDiverged, ValidateAverages, first_not_finite
 from .changes import Change
 from .checkpoints import Checkpoints
@@ -188,7 +190,7 @@ class StagedTraining:
                 keras.callbacks.LambdaCallback(
                     on_epoch_begin=lambda *_: forget_steps(model.optimizer)
                 ),
-                keras.callbacks.TensorBoard(self.work_dir / "logs" / stage.name),
+                keras.callbacks.TensorBoard(self.work_dir / workdir.LOGS / stage.name),
                 Epochs(stage.name, first, lambda *args: self._end_epoch(stage, model, *args)),
             ],
         )
@@ -311,7 +313,7 @@ class StagedTraining:
         frozen = self.config.stage(stage.name).freeze
         for layer in self.model.layers:
             layer.trainable = stage.teaches(layer.name) and not re.fullmatch(frozen, layer.name)
-        return self.model.stage_model(stage.output)
+        return self.model.head_model(stage.output)
 
     def _loss(self, stage: Stage, config: StageConfig) -> keras.losses.Loss:
         weights, settings = None, config.loss
@@ -337,17 +339,18 @@ class StagedTraining:
 
     def _note(self, stage: Stage, epoch: int, values: dict[str, Any]) -> None:
         self.progress.history.append({"stage": stage.name, "epoch": epoch, **values})
-        workdir.write_json(self.work_dir / workdir.HISTORY, self.progress.history)
+        write_json(self.work_dir / workdir.HISTORY, self.progress.history)
 
     def _keep_best(self, stage: Stage, miou: float) -> None:
         if miou > self.progress.best_miou:
             self.progress.best_miou = miou
-            path = workdir.stage_dir(self.work_dir, stage.name) / workdir.MODEL
-            workdir.write_atomically(path, self.model.save)
+            path = workdir.model_file(self.work_dir, stage.name)
+            with atomic_file(path) as temporary:
+                self.model.save(temporary)
 
     def _finish(self, index: int, stage: Stage) -> None:
         """Go back to the stage's best weights, score them, and begin the next stage from them."""
-        best = workdir.load_model(self.work_dir, stage.name)
+        best = load_model(self.work_dir, stage.name)
         self.model.set_weights(best.get_weights())
         config = self.config.stage(stage.name)
         trained = self._learning(stage).trainable_variables
@@ -368,7 +371,7 @@ class StagedTraining:
     def _evaluate(self, stage: Stage) -> dict[str, Any]:
         split = self.config.data.val_split
         predictor = Predictor(self.model, heads=(stage.output,))
-        return evaluate(predictor, self.dataset, split)["stages"][0]
+        return evaluate(predictor, self.dataset, split).head().to_json()
 
     def _save(self, optimizer) -> None:
         self.checkpoints.save(self.model, optimizer, vars(self.progress))
@@ -388,7 +391,7 @@ class _CoarseLoss(keras.losses.Loss):
 
 def _with_unary(model: keras.Model, output) -> keras.Model:
     """A model whose channels are the logits and behind them the unary term's."""
-    unary = model.stage_model("unary").output
+    unary = model.head_model("unary").output
     both = keras.layers.Concatenate(dtype="float32", name="with_unary")((output, unary))
     return keras.Model(model.input, both)
 

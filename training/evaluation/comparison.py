@@ -1,188 +1,152 @@
-"""Compares evaluations of the same images: which differences in mIoU are more than chance.
+"""Comparison of evaluations of the same images: which differences in mIoU are significant."""
 
-    python -m training.evaluate --work-dir runs/a --each-stage
-    python -m training.evaluate --work-dir runs/b --each-stage
-    python -m training.compare runs/a:contexts runs/b:contexts runs/b:joint
+from __future__ import annotations
 
-prints a table of each one against the first, with the interval of a paired bootstrap over the
-images, and the images that changed most.
-"""
-
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
-import tyro
-from rich.console import Console
-from rich.table import Column, Table
-from tyro.conf import Positional
 
 from keras_dpn import metrics
 
-from ..cli import run
-from ..rundir.paths import write_json
-from .results import evaluation_file
+from .results import Counts
 
 
-class Counts(NamedTuple):
-    """What one prediction got right and wrong in each image."""
+@dataclass(frozen=True)
+class ImageChange:
+    """The mIoU of a single image in two predictions."""
 
-    title: str
-    names: list[str]
-    confusions: np.ndarray
+    name: str
+    first: float
+    second: float
+
+    @property
+    def difference(self) -> float:
+        """How much the image gained."""
+        return self.second - self.first
 
 
-def load_counts(text: str, split: str) -> Counts:
-    """Read the counts that `training.evaluate` wrote.
+@dataclass(frozen=True)
+class Comparison:
+    """A prediction against another of the same images, by a paired bootstrap over the images.
 
     Args:
-        text: "RUN" or "RUN:STAGE"; RUN is a run's directory or an evaluation's JSON file, STAGE one
-            of the evaluation's, the last one by default.
-        split: which of a run's evaluations.
-
-    Raises:
-        ValueError: if there is no such file or stage.
+        first: mIoU of the prediction to compare with.
+        second: mIoU of the other one.
+        difference: second minus first.
+        interval: of the difference.
+        win_rate: fraction of the resamples in which the second is the better one, those without a
+            difference counting half.
+        images: those that gained most come first; empty where they were not kept.
+        seeds: of the training runs whose counts were added up, if there were several.
     """
-    path, stage = Path(text), None
-    if not path.exists() and ":" in text:
-        head, stage = text.rsplit(":", 1)
-        path = Path(head)
-    file = (evaluation_file(path, split) if path.is_dir() else path).with_suffix(".npz")
-    if not file.is_file():
-        raise ValueError(
-            f"{file}: no such file; `python -m training.evaluate --work-dir RUN --split {split}` "
-            "writes it."
+
+    first: float
+    second: float
+    difference: float
+    interval: tuple[float, float]
+    win_rate: float
+    images: tuple[ImageChange, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.interval[0] > 0 or self.interval[1] < 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        values = {**asdict(self), "interval": list(self.interval)}
+        return {key: value for key, value in values.items() if value != ()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Comparison:
+        """Read what `to_json` returned; earlier versions called the win rate "wins"."""
+        return cls(
+            first=values["first"],
+            second=values["second"],
+            difference=values["difference"],
+            interval=tuple(values["interval"]),
+            win_rate=values["win_rate" if "win_rate" in values else "wins"],
+            images=tuple(ImageChange(**image) for image in values.get("images", ())),
+            seeds=tuple(values.get("seeds", ())),
         )
-    with np.load(file) as arrays:
-        stages = [key for key in arrays.files if key != "names"]
-        stage = stage or stages[-1]
-        if stage not in stages:
-            raise ValueError(f"{file}: expected one of the stages {stages}, received '{stage}'.")
-        return Counts(text, arrays["names"].tolist(), arrays[stage])
 
 
 def compare(
     first: Counts,
     second: Counts,
     *,
-    block: int = 1,
-    samples: int = 10_000,
+    block_size: int = 1,
+    resamples: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare two predictions of the same images; their order may differ.
 
     Args:
         first: the one to compare with.
         second: the other one.
-        block: as in `metrics.paired_bootstrap`, as the others.
-        samples: how many draws.
+        block_size: number of successive images that are drawn together; for the frames of a video,
+            as many as are alike.
+        resamples: of the bootstrap.
         confidence: of the interval.
-        seed: of the draws.
-
-    Returns:
-        The keys of `metrics.paired_bootstrap`, and "images": "name", "first" and "second", the mIoU
-        of each single image, those first that gained most.
+        seed: of the resampling.
 
     Raises:
         ValueError: if images, classes or true labels differ, and as `metrics.paired_bootstrap`.
     """
-    pair = f"{first.title} and {second.title}"
-    place = {name: i for i, name in enumerate(second.names)}
-    if place.keys() != set(first.names):
-        other = sorted(place.keys() ^ set(first.names))
-        raise ValueError(
-            f"{pair} are not of the same images: {other[0]} is in one of them only"
-            f" ({len(other)} such images)."
-        )
-    theirs = second.confusions[[place[name] for name in first.names]]
-    if first.confusions.shape != theirs.shape:
-        numbers = first.confusions.shape[-1], theirs.shape[-1]
-        raise ValueError(f"{pair} have {numbers[0]} and {numbers[1]} classes.")
-    unlike = np.any(first.confusions.sum(2) != theirs.sum(2), axis=1)
-    if unlike.any():
-        raise ValueError(
-            f"{pair} were scored with other true labels, those of "
-            f"{first.names[int(np.argmax(unlike))]} for example."
-        )
-    found = metrics.paired_bootstrap(
-        first.confusions, theirs, block, samples, confidence, seed=seed
+    confusions = _paired(first, second)
+    scores = metrics.paired_bootstrap(
+        first.confusions, confusions, block_size, resamples, confidence, seed=seed
     )
     images = [
-        {"name": name, "first": metrics.mean_iou(a), "second": metrics.mean_iou(b)}
-        for name, a, b in zip(first.names, first.confusions, theirs, strict=True)
+        ImageChange(name, metrics.mean_iou(a), metrics.mean_iou(b))
+        for name, a, b in zip(first.names, first.confusions, confusions, strict=True)
         if a.any()
     ]
-    images.sort(key=lambda image: image["first"] - image["second"])
-    return found | {"images": images}
+    images.sort(key=lambda image: -image.difference)
+    return Comparison(
+        first=scores["first"],
+        second=scores["second"],
+        difference=scores["difference"],
+        interval=scores["interval"],
+        win_rate=scores["wins"],
+        images=tuple(images),
+    )
 
 
-def main(
-    runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN[:STAGE] ...")],
-    split: str = "val",
-    block: int = 1,
-    samples: int = 10_000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    changed: int = 3,
-    out: Path | None = None,
-) -> None:
-    """Compares evaluations of the same images, each one with the first.
-
-    Args:
-        runs: two or more directories of runs, or JSON files of training.evaluate; RUN:STAGE is one
-            stage of it, by default the last.
-        split: of a run's evaluations, the one on this split.
-        block: draw so many successive images together; for the frames of a film, as many as are
-            alike.
-        samples: draws of the bootstrap.
-        confidence: of the interval, between 0 and 1.
-        seed: of the draws.
-        changed: show so many images that gained most, and as many that lost most; 0: none.
-        out: JSON file to write, with the scores of every image.
-    """
-    if len(runs) < 2:
-        raise ValueError(f"Expected two evaluations or more to compare, received {len(runs)}.")
-    first, *others = (load_counts(text, split) for text in runs)
-    options = {"block": block, "samples": samples, "confidence": confidence, "seed": seed}
-    found = {other.title: compare(first, other, **options) for other in others}
-    if out is not None:
-        write_json(out, {"first": first.title, "split": split, **options, "compared": found})
-    console = Console()
-    title = f"{len(first.names)} images of {split}: against {first.title}"
-    console.print(_table(title, first.title, found, confidence))
-    for other, result in found.items() if changed else ():
-        console.print(_changes(f"{first.title} → {other}", result["images"], changed))
+def add_counts(counts: Sequence[Counts]) -> Counts:
+    """Add up the counts of several networks for the same images, image by image."""
+    first = counts[0]
+    matrices = [one.confusions[_order(one, first.names)] for one in counts]
+    return first._replace(confusions=np.sum(matrices, axis=0))
 
 
-def _table(title: str, first: str, found: dict[str, Any], confidence: float) -> Table:
-    table = Table(Column("evaluation", overflow="fold"), "mIoU, %", title=title)
-    for column in ("difference", f"{100 * confidence:g}% interval", "wins, %"):
-        table.add_column(column, justify="right")
-    table.add_row(first, f"{100 * next(iter(found.values()))['first']:.1f}")
-    for name, result in found.items():
-        low, high = (f"{100 * end:+.2f}" for end in result["interval"])
-        table.add_row(
-            name,
-            f"{100 * result['second']:.1f}",
-            f"{100 * result['difference']:+.2f}",
-            f"{low} … {high}",
-            f"{100 * result['wins']:.1f}",
+def _paired(first: Counts, second: Counts) -> np.ndarray:
+    """Return the second's confusion matrices in the order of the first's images."""
+    pair = f"{first.title} and {second.title}"
+    mismatched = sorted(set(first.names) ^ set(second.names))
+    if mismatched:
+        raise ValueError(
+            f"{pair} are not of the same images: {mismatched[0]} is in one of them only"
+            f" ({len(mismatched)} such images)."
         )
-    return table
+    confusions = second.confusions[_order(second, first.names)]
+    if first.confusions.shape != confusions.shape:
+        numbers = first.confusions.shape[-1], confusions.shape[-1]
+        raise ValueError(f"{pair} have {numbers[0]} and {numbers[1]} classes.")
+    differs = np.any(first.confusions.sum(2) != confusions.sum(2), axis=1)
+    if differs.any():
+        raise ValueError(
+            f"{pair} were scored with other true labels, those of "
+            f"{first.names[int(np.argmax(differs))]} for example."
+        )
+    return confusions
 
 
-def _changes(title: str, images: list[dict[str, Any]], count: int) -> Table:
-    """The images that gained most, then those that lost most."""
-    table = Table("image", "mIoU before, %", "after, %", "change", title=title)
-    gained = [image for image in images if image["second"] > image["first"]][:count]
-    lost = [image for image in images if image["second"] < image["first"]][-count:]
-    for image in (*gained, *lost):
-        before, after = image["first"], image["second"]
-        numbers = f"{100 * before:.1f}", f"{100 * after:.1f}", f"{100 * (after - before):+.1f}"
-        table.add_row(image["name"], *numbers)
-    return table
-
-
-if __name__ == "__main__":
-    run(main)
+def _order(counts: Counts, names: Sequence[str]) -> list[int]:
+    """Return the index of each named image."""
+    indices = {name: index for index, name in enumerate(counts.names)}
+    return [indices[name] for name in names]

@@ -1,49 +1,22 @@
-"""Scores a trained model on one split of a data set.
+"""Results of an evaluation: the scores of each head, and what was counted in each image."""
 
-    python -m training.evaluate --work-dir runs/demo --split val --stages
+from __future__ import annotations
 
-prints a table and writes RUN/evaluation_<split>.json, and beside it what was counted in each image,
-evaluation_<split>.npz, for `python -m training.compare`. `--crf RUN/crf.json` scores each stage
-with a fully connected CRF as well, `--trimap` adds scores along the outlines of things, with a
-plot. Networks for clips, and others with `--consistency`, are shown whole sequences, and the
-temporal consistency of their labels is scored too. Several runs are averaged:
-
-    python -m training.evaluate --work-dir RUN --work-dir RUN2 --mirror --out both.json
-"""
-
+import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from keras_dpn import viz
-from keras_dpn.classes import Classes
-from keras_dpn.inference import InferenceSettings, Predictor, in_precision
-from keras_dpn.inference.loading import load_trained
-from keras_dpn.presets.files import METADATA
-from keras_dpn.presets.source import find, read_classes
+from keras_dpn.inference import InferenceSettings
 
-from ..cli import run
-from ..cli.options import Precision, Sources
-from ..configs.crf import read_crf
-from ..data.dataset import Dataset
-from ..data.registry import load_dataset
-from ..rundir.paths import (
-    CONFIG,
-    FLOW,
-    RESULTS,
-    load_classes,
-    load_model,
-    load_stages,
-    read_json,
-    write_atomically,
-    write_json,
-)
-from .evaluator import evaluate
+from ..rundir.paths import evaluation_file
+from ..utils.files import atomic_file, read_json, write_json
 
+VERSION = 2  # of the JSON files; those of version 1 have no number, and "stages" for "heads"
+# Titles of the scores by their names, as `HeadScores.value` takes them.
 SCORES = {
     "miou": "mean IoU",
     "accuracy": "pixel accuracy",
@@ -51,260 +24,328 @@ SCORES = {
     "frequency_weighted_iou": "frequency-weighted IoU",
 }
 OTHER_SCORES = {
-    "tagging accuracy (TA)": ("objects", "ta"),
-    "localisation accuracy (LA)": ("objects", "la"),
-    "boundary accuracy (BA)": ("objects", "ba"),
-    "calibration error (ECE)": ("calibration", "ece"),
-    "temporal consistency": ("consistency", "miou"),
+    "objects.ta": "tagging accuracy (TA)",
+    "objects.la": "localisation accuracy (LA)",
+    "objects.ba": "boundary accuracy (BA)",
+    "calibration.ece": "calibration error (ECE)",
+    "consistency.miou": "temporal consistency",
 }
 
 
-def evaluate_each_stage(
-    work_dir: Path,
-    dataset: Dataset,
-    split: str,
-    settings: InferenceSettings,
-    *,
-    crf: Mapping[str, Any] | None = None,
-    precision: Precision = "float32",
-    **options: Any,
-) -> dict[str, Any]:
-    """Score the best model of every stage of a training run, each at its own stage's output.
+@dataclass(frozen=True)
+class ObjectScores:
+    """Scores of the objects, as `metrics.object_scores` returns them, and their parameters."""
 
-    Returns as `evaluate`, options as its; "stages" has the names of the stages of training.
-
-    Raises:
-        ValueError: as `evaluate`, and if the run has no results yet.
-    """
-    found, stages, confusions = {}, [], {}
-    for stage in read_json(work_dir / RESULTS)["stages"]:
-        name = stage["name"]
-        model = load_model(work_dir, name)
-        if precision != "float32":
-            model = in_precision(model, precision)
-        output = load_stages(work_dir)[name].output
-        predictor = Predictor(model, settings, heads=(output,), crf=crf)
-        found = evaluate(predictor, dataset, split, **options)
-        for row in found["stages"]:
-            title = name + row["name"].removeprefix(output)
-            stages.append({**row, "name": title})
-            confusions[title] = found["per_image"]["confusions"][row["name"]]
-    per_image = {**found["per_image"], "confusions": confusions}
-    return {**found, "stages": stages, "per_image": per_image}
+    ta: float | None
+    la: float | None
+    ba: float | None
+    per_class: Mapping[str, Sequence[float | None]]
+    box_threshold: float
+    boundary_tolerance: float
 
 
-def evaluation_file(work_dir: Path, split: str) -> Path:
-    """Where a run's evaluation on a split lies."""
-    return work_dir / f"evaluation_{split}.json"
+@dataclass(frozen=True)
+class CalibrationScores:
+    """How far confidences are probabilities, as `metrics.calibration` returns it: by bin."""
+
+    ece: float | None
+    pixels: Sequence[int]
+    accuracy: Sequence[float | None]
+    confidence: Sequence[float | None]
 
 
-def write_evaluation(path: Path, evaluation: Mapping[str, Any]) -> None:
-    """Write an evaluation as JSON, and what was counted in each image beside it, as .npz."""
-    per_image = evaluation["per_image"]
-    arrays = {"names": np.array(per_image["names"]), **per_image["confusions"]}
-    write_atomically(
-        path.with_suffix(".npz"), lambda temporary: np.savez_compressed(temporary, **arrays)
-    )
-    write_json(path, {key: value for key, value in evaluation.items() if key != "per_image"})
-
-
-def run_dataset(
-    work_dir: Path, dataset: str | None = None, data_dir: Path | None = None
-) -> Dataset:
-    """The data set a run was trained on, or another one with the same classes.
+@dataclass(frozen=True)
+class TrimapScores:
+    """Scores in bands of growing width around outlines.
 
     Args:
-        work_dir: the run's directory.
-        dataset: one of `training.data.NAMES`; that of the run's config by default.
-        data_dir: the data set's directory; that of the run's config for the run's own data set.
-
-    Raises:
-        ValueError: if the data set's classes are not the run's, and as `load_dataset`.
+        around: "void" or "boundary", as in `metrics.trimap_distance`.
+        widths: of the bands, in pixels.
+        miou: by width.
+        accuracy: by width.
     """
-    config = read_json(work_dir / CONFIG)
-    trained = config["data"]
-    name = dataset or trained["dataset"]
-    if data_dir is None and name == trained["dataset"] and trained["data_dir"]:
-        data_dir = Path(trained["data_dir"])
-    flow_dir = Path(trained.get("flow_dir") or work_dir / FLOW)
-    # The seed makes scenes.
-    found = load_dataset(name, data_dir, seed=config["seed"], flow_dir=flow_dir)
-    _check_classes(work_dir, load_classes(work_dir), found)
-    return found
+
+    around: str
+    widths: Sequence[int]
+    miou: Sequence[float | None]
+    accuracy: Sequence[float | None]
 
 
-def find_run(sources: Sequence[str]) -> Path | None:
-    """The directory of the first source, if that is a training run; None if it is a preset.
+@dataclass(frozen=True)
+class ConsistencyScores:
+    """How far labels of neighbouring frames agree along the optical flow.
 
     Args:
-        sources: training runs and presets, as `Segmenter.from_preset` takes them.
-
-    Raises:
-        ValueError: without a source, and for one that is neither.
+        miou: of one frame's labels against its neighbour's.
+        pixels: number of pixels compared.
     """
-    if not sources:
-        raise ValueError("Expected a training run or a preset: give --work-dir, once or more.")
-    directory = Path(sources[0])
-    if (directory / CONFIG).is_file() and not (directory / METADATA).is_file():
-        return directory
-    find(sources[0])
-    return None
+
+    miou: float | None
+    pixels: int
 
 
-def source_dataset(
-    sources: Sequence[str], dataset: str | None = None, data_dir: Path | None = None
-) -> Dataset:
-    """The dataset to apply the first of some training runs or presets to.
+_GROUPS = {
+    "objects": ObjectScores,
+    "calibration": CalibrationScores,
+    "trimap": TrimapScores,
+    "consistency": ConsistencyScores,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadScores:
+    """Scores of one head of a network on a split; each is None where there is nothing to score.
 
     Args:
-        sources: as in `find_run`.
-        dataset: as in `run_dataset`; a preset names none, so that it needs one.
-        data_dir: as in `run_dataset`.
-
-    Raises:
-        ValueError: as `find_run` and `run_dataset`, and for a preset without a dataset.
+        name: of the head; "HEAD+crf" with a fully connected CRF behind it; where the model of every
+            stage of training was scored, the stage's.
+        miou: mean IoU, 0 to 1, as the scores that follow.
+        accuracy: pixel accuracy.
+        mean_accuracy: mean of the classes' accuracies.
+        frequency_weighted_iou: IoU weighted by the classes' pixels.
+        iou: by class.
+        confusion: pixels by class, truth in rows.
+        objects: scores of objects.
+        calibration: of the confidences.
+        trimap: scores along outlines, if they were asked for.
+        consistency: of videos.
+        confusions: (images, L, L), the confusion matrix of each image.
+        confidences: mean confidence of each image; not stored in files.
     """
-    work_dir = find_run(sources)
-    if work_dir is not None:
-        return run_dataset(work_dir, dataset, data_dir)
-    preset = sources[0]
-    if dataset is None:
-        raise ValueError(f"{preset}: a preset names no dataset; give --dataset and --data-dir.")
-    found = load_dataset(dataset, data_dir)
-    _check_classes(preset, read_classes(find(preset)), found)
-    return found
+
+    name: str
+    miou: float | None = None
+    accuracy: float | None = None
+    mean_accuracy: float | None = None
+    frequency_weighted_iou: float | None = None
+    iou: Sequence[float | None] = ()
+    confusion: Sequence[Sequence[int]] = ()
+    objects: ObjectScores | None = None
+    calibration: CalibrationScores | None = None
+    trimap: TrimapScores | None = None
+    consistency: ConsistencyScores | None = None
+    confusions: np.ndarray | None = field(default=None, compare=False, repr=False)
+    confidences: Sequence[float] = field(default=(), compare=False, repr=False)
+
+    def value(self, score: str) -> float | None:
+        """Return one score, such as "miou" or "objects.ta"; None where it is not known."""
+        group, _, name = score.rpartition(".")
+        if not group:
+            return getattr(self, name)
+        scores = getattr(self, group)
+        return None if scores is None else getattr(scores, name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as JSON values, without those of single images."""
+        keys = ("name", *SCORES, "iou", "confusion")
+        groups = {key: getattr(self, key) for key in _GROUPS}
+        return {key: getattr(self, key) for key in keys} | {
+            key: dict(vars(group)) for key, group in groups.items() if group is not None
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> HeadScores:
+        """Read what `to_json` returned; a stage of results.json holds the same, and more.
+
+        Raises:
+            ValueError: where scores are incomplete.
+        """
+        names = {item.name for item in dataclasses.fields(cls)}
+        known = {key: value for key, value in values.items() if key in names}
+        try:
+            groups = {key: _GROUPS[key](**known[key]) for key in _GROUPS if known.get(key)}
+            return cls(**known | groups)
+        except TypeError as error:
+            raise ValueError(f"Expected the scores of a head: {error}.") from None
 
 
-def _check_classes(source: str | Path, classes: Classes | None, dataset: Dataset) -> None:
-    if classes is not None and classes.names != dataset.classes.names:
-        raise ValueError(
-            f"{source} knows the classes {', '.join(classes.names)}; "
-            f"{dataset.name} has {', '.join(dataset.classes.names)}."
+@dataclass(frozen=True)
+class Subject:
+    """The network of a run that was scored.
+
+    Args:
+        run: the run's directory.
+        stage: its best network after this stage of training; None: as it is at the end.
+        head: the one that was scored; None: the last.
+    """
+
+    run: Path
+    stage: str | None = None
+    head: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"run": str(self.run), "stage": self.stage, "output": self.head}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What networks score on a split of a dataset.
+
+    Args:
+        dataset: its name.
+        split: its name.
+        num_images: images of the split.
+        expected_images: images of the complete split, if that number is known.
+        num_models: networks whose probabilities were averaged.
+        settings: of the inference; without the memory, which has chosen the tile.
+        crf: settings of the fully connected CRF behind each head.
+        precision: dtype policy of the networks; None: as they were trained.
+        heads: scores of each head, the last one the network's prediction.
+        image_names: of the images that have labels, in the order of `HeadScores.confusions`.
+        subject: the network, where one of a run was scored.
+    """
+
+    dataset: str = ""
+    split: str = ""
+    num_images: int = 0
+    expected_images: int | None = None
+    num_models: int = 1
+    settings: InferenceSettings = InferenceSettings()
+    crf: Mapping[str, Any] | None = None
+    precision: str | None = None
+    heads: tuple[HeadScores, ...] = ()
+    image_names: tuple[str, ...] = ()
+    subject: Subject | None = None
+
+    def head(self, name: str | None = None) -> HeadScores:
+        """Return the scores of a head; of the last one without a name.
+
+        Raises:
+            ValueError: for a head that was not scored.
+        """
+        for head in reversed(self.heads):
+            if name in (None, head.name):
+                return head
+        names = [head.name for head in self.heads]
+        raise ValueError(f"Expected one of the heads {names}, received {name!r}.")
+
+    def select(self, names: Sequence[str]) -> Evaluation:
+        """Return the evaluation of these heads alone."""
+        return replace(self, heads=tuple(head for head in self.heads if head.name in names))
+
+    def save(self, path: Path) -> None:
+        """Write the scores as JSON, and what was counted in each image next to it, as .npz."""
+        counts = {head.name: head.confusions for head in self.heads}
+        if all(confusions is not None for confusions in counts.values()):
+            arrays: dict[str, Any] = {"names": np.array(self.image_names), **counts}
+            with atomic_file(path.with_suffix(".npz")) as temporary:
+                np.savez_compressed(temporary, **arrays)
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path, *, with_counts: bool = True) -> Evaluation:
+        """Read what `save` has written.
+
+        Args:
+            path: the JSON file.
+            with_counts: also read what was counted in each image, if the .npz file is there;
+                `HeadScores.confusions` is None otherwise.
+
+        Raises:
+            ValueError: naming the file, where it isn't there, is damaged or of a later version.
+        """
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; `keras-dpn evaluate` writes it.")
+        try:
+            evaluation = cls.from_json(read_json(path))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        counts = path.with_suffix(".npz")
+        if not (with_counts and counts.is_file()):
+            return evaluation
+        with np.load(counts) as arrays:
+            heads = [replace(head, confusions=arrays.get(head.name)) for head in evaluation.heads]
+            names = tuple(arrays["names"].tolist())
+        return replace(evaluation, heads=tuple(heads), image_names=names)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as JSON values, without those of single images."""
+        settings = dataclasses.asdict(self.settings)
+        del settings["memory_gib"]  # it chose the tile
+        return {
+            "version": VERSION,
+            "dataset": self.dataset,
+            "split": self.split,
+            "images": self.num_images,
+            "official": self.expected_images,
+            "models": self.num_models,
+            **settings,
+            "crf": self.crf,
+            "heads": [head.to_json() for head in self.heads],
+            "precision": self.precision,
+            **(self.subject.to_json() if self.subject else {}),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Evaluation:
+        """Read what `to_json` returned, or an earlier version has written.
+
+        Raises:
+            ValueError: for a later version, and scores that are incomplete.
+        """
+        if values.get("version", 1) > VERSION:
+            raise ValueError(
+                f"expected version {VERSION} or lower, received {values['version']}: a later "
+                "version of keras_dpn has written it; update keras_dpn."
+            )
+        heads = values.get("heads", values.get("stages"))
+        if heads is None:
+            raise ValueError("expected an evaluation, with the scores of its `heads`.")
+        settings = {key: values[key] for key in ("tile", "overlap") if key in values}
+        run = values.get("run")
+        return cls(
+            dataset=values.get("dataset", ""),
+            split=values.get("split", ""),
+            num_images=values.get("images", 0),
+            expected_images=values.get("official"),
+            num_models=values.get("models", 1),
+            settings=InferenceSettings(
+                scales=tuple(values.get("scales", (1.0,))),
+                horizontal_flip=values.get("horizontal_flip", values.get("mirror", False)),
+                **settings,
+            ),
+            crf=values.get("crf"),
+            precision=values.get("precision"),
+            heads=tuple(map(HeadScores.from_json, heads)),
+            subject=Subject(Path(run), values["stage"], values["output"]) if run else None,
         )
 
 
-def score_table(evaluation: dict[str, Any], names: Sequence[str]) -> Table:
-    """Per cent for each class (rows) and stage (columns), and the means."""
-    images, split, official = (evaluation[key] for key in ("images", "split", "official"))
-    of_how_many = f" of {official}" if official not in (None, images) else ""
-    title = f"{evaluation['dataset']}, {images}{of_how_many} images of {split}: IoU in %"
-    stages = evaluation["stages"]
-    table = Table(title=title, caption=score_definitions(stages[0]))
-    table.add_column("class")
-    for stage in stages:
-        table.add_column(stage["name"], justify="right")
-    for i, name in enumerate(names):
-        table.add_row(name, *(_percent(stage["iou"][i]) for stage in stages))
-    table.add_section()
-    for key, title in SCORES.items():
-        style = "bold" if key == "miou" else None
-        table.add_row(title, *(_percent(stage[key]) for stage in stages), style=style)
-    table.add_section()
-    for title, (group, key) in OTHER_SCORES.items():
-        if any(group in stage for stage in stages):
-            table.add_row(title, *(_percent(stage.get(group, {}).get(key)) for stage in stages))
-    return table
+class Counts(NamedTuple):
+    """The confusion matrices of one prediction's images."""
+
+    title: str
+    names: Sequence[str]
+    confusions: np.ndarray
 
 
-def score_definitions(stage: Mapping[str, Any]) -> str:
-    """What TA, LA, BA and ECE of a stage are, with the parameters that they were counted with."""
-    objects, bins = stage["objects"], len(stage["calibration"]["pixels"])
-    return (
-        "TA, LA, BA: a class in an image is one object; LA: IoU of boxes; BA: boundaries within "
-        f"{objects['boundary_tolerance']:.2%} of the diagonal, where that IoU is "
-        f"{objects['box_threshold']:g} or more; ECE: {bins} bins"
-    )
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def main(
-    *,
-    work_dir: Sources,
-    dataset: str | None = None,
-    data_dir: Path | None = None,
-    split: str = "val",
-    stages: tuple[str, ...] | None = None,
-    each_stage: bool = False,
-    scales: tuple[float, ...] = (1.0,),
-    mirror: bool = False,
-    tile: int | None = None,
-    memory: float | None = None,
-    precision: Precision = "float32",
-    crf: Path | None = None,
-    trimap: bool = False,
-    trimap_around: Literal["void", "boundary"] = "void",
-    consistency: bool = False,
-    box_threshold: float = 0.5,
-    boundary_tolerance: float = 0.0075,
-    calibration_bins: int = 15,
-    out: Path | None = None,
-) -> None:
-    """Scores a trained model on one split and prints a table, classes by stages.
+def load_counts(source: str, split: str) -> Counts:
+    """Read what was counted in each image, as `Evaluation.save` has written it.
 
     Args:
-        work_dir: directory of the training run, or a preset; given several times, the
-            probabilities are averaged. Images are scored in their own size.
-        dataset: one of `training.data.NAMES`; that of the (first) run by default.
-        data_dir: directory of the data set; scenes needs none.
-        split: train, val or test.
-        stages: score the trained model after each of its parts, not only at the end; or after those
-            that are named, of PiecewiseCRF also unary+above and the like.
-        each_stage: score the best model of every stage of training instead.
-        scales: factors at which each image is looked at; the probabilities are averaged.
-        mirror: average with the mirrored image as well.
-        tile: look at larger images in overlapping tiles of this side in pixels, a multiple of 32
-            from 512 up; by default all images are looked at as a whole.
-        memory: choose the tile so that a pass takes no more than so many GiB.
-        precision: what the network computes in.
-        crf: JSON file with a fully connected CRF's settings, as training.crf_search writes it; each
-            stage is then scored without and with it.
-        trimap: also score bands of 1 to 40 pixels along the outlines of things, and draw the
-            curves as OUT_trimap.png beside the JSON file.
-        trimap_around: what the bands lie around: void, or boundary, for data with little void.
-        consistency: also score how far the labels of neighbouring frames agree along the optical
-            flow; networks for clips always do.
-        box_threshold: IoU from which on the box of a class counts as localised, for BA.
-        boundary_tolerance: how far a boundary may be off, as a share of the image's diagonal.
-        calibration_bins: intervals of confidence, for ECE.
-        out: JSON file to write, with an .npz file beside it; evaluation_SPLIT.json in the work
-            directory by default.
+        source: "RUN" or "RUN:HEAD"; RUN is a run's directory or an evaluation's JSON file, HEAD one
+            of the evaluation's, the last one by default.
+        split: which of a run's evaluations.
+
+    Raises:
+        ValueError: if there is no such file or head.
     """
-    is_one_run = find_run(work_dir) is not None and len(work_dir) == 1
-    if out is None and not is_one_run:
-        raise ValueError("A preset or several runs: name the file to write with --out.")
-    if each_stage and not is_one_run:
-        raise ValueError("--each-stage: expected one training run, received a preset or several.")
-    crf_settings = read_crf(crf) if crf else None
-    data = source_dataset(work_dir, dataset, data_dir)
-    options = {"consistency": consistency, "trimap": trimap_around if trimap else None}
-    options |= {"box_threshold": box_threshold, "boundary_tolerance": boundary_tolerance}
-    options |= {"calibration_bins": calibration_bins, "progress": True}
-    settings = InferenceSettings(
-        scales=scales, horizontal_flip=mirror, tile=tile, memory_gib=memory
-    )
-    if each_stage:
-        run_dir, options = Path(work_dir[0]), options | {"precision": precision}
-        found = evaluate_each_stage(run_dir, data, split, settings, crf=crf_settings, **options)
-    else:
-        networks = load_trained(work_dir, precision).models
-        heads = None if stages is None else stages or "all"
-        predictor = Predictor(networks, settings, heads=heads, crf=crf_settings)
-        found = evaluate(predictor, data, split, **options)
-    out = out or evaluation_file(Path(work_dir[0]), split)
-    write_evaluation(out, {**found, "precision": precision})
-    console = Console()
-    console.print(score_table(found, data.classes.names))
-    console.print(f"written: {out}", soft_wrap=True)
-    if trimap:
-        picture = out.with_name(f"{out.stem}_trimap.png")
-        curves = {stage["name"]: stage["trimap"]["miou"] for stage in found["stages"]}
-        content = viz.figure_png(viz.plot_trimap(curves, trimap_around))
-        write_atomically(picture, lambda temporary: temporary.write_bytes(content))
-        console.print(f"written: {picture}", soft_wrap=True)
-
-
-if __name__ == "__main__":
-    run(main)
+    path, head = Path(source), None
+    if not path.exists() and ":" in source:
+        text, head = source.rsplit(":", 1)
+        path = Path(text)
+    file = evaluation_file(path, split) if path.is_dir() else path
+    counts = file.with_suffix(".npz")
+    if not counts.is_file():
+        raise ValueError(
+            f"{counts}: no such file; `keras-dpn evaluate RUN --split {split}` writes it."
+        )
+    evaluation = Evaluation.load(file.with_suffix(".json"))
+    try:
+        scores = evaluation.head(head)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    if scores.confusions is None:
+        raise ValueError(f"{counts}: it has no counts of {scores.name!r}; evaluate the run again.")
+    return Counts(source, evaluation.image_names, scores.confusions)

@@ -1,310 +1,93 @@
-"""Exports the model of a training run for production.
+"""Export trained networks to single files, and describe them for those who serve them."""
 
-python -m training.export --model runs/street --out saved_models/street --check street.jpg
-
-A SavedModel for TensorFlow Serving by default; `--formats saved_model litert onnx` writes files for
-phones (LiteRT) and for ONNX Runtime beside it. See saved_models/README.md and docs/serving.md.
-"""
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import numpy as np
-import tensorflow as tf
-from PIL import Image
 
-from keras_dpn import models
-from keras_dpn.export import export, export_litert, export_onnx
-from keras_dpn.export.saved_model import MAX_PIXELS
-from keras_dpn.inference.loading import load_trained
-from keras_dpn.io import PICTURE_SUFFIXES
+from keras_dpn.export import export_litert, export_onnx
+from keras_dpn.io import IMAGE_SUFFIXES
 from keras_dpn.io.images import read_image
 from keras_dpn.presets.files import METADATA, read_metadata
-from keras_dpn.presets.source import find
-from keras_dpn.probabilities import softmax
-from keras_dpn.viz import image_png
 
-from ..cli import run
-from ..cli.options import Model
-from ..evaluation.results import SCORES
-from ..rundir.paths import load_config, read_json
+from ..evaluation.results import SCORES, Evaluation
+from ..rundir.paths import evaluation_files, load_config
+from . import Format
+from .verification import file_inputs, resize
 
-Format = Literal["saved_model", "litert", "litert_float16", "litert_dynamic", "litert_int8", "onnx"]
-Output = Literal["labels", "probabilities", "overlay", "label_png", "classes", "stages"]
-# The least share of labels that agree with the model's. The graph runs the same operations, but
-# they may be fused otherwise; half precision and 8 bits round.
-AGREEMENT = {"saved_model": 0.999, "litert": 0.999, "litert_float16": 0.999, "onnx": 0.999}
-ROUNDED_AGREEMENT = 0.9
-# Pixels that a picture moves from frame to frame of the clip that checks a network for clips.
-MOTION = 2
-REPRESENTATIVE = 100
-
-Inputs = Mapping[str, np.ndarray]
-# Inputs and the labels to expect.
-Question = tuple[Inputs, np.ndarray]
+CALIBRATION_IMAGES = 100
+QUANTIZATIONS: dict[Format, Literal["float16", "dynamic", "int8"] | None] = {
+    "litert": None,
+    "litert_float16": "float16",
+    "litert_dynamic": "dynamic",
+    "litert_int8": "int8",
+}
 
 
-def main(
-    *,
-    model: Model,
-    out: Path,
-    formats: tuple[Format, ...] = ("saved_model",),
-    outputs: tuple[Output, ...] = ("labels",),
-    version: int | None = None,
-    keep: int | None = None,
-    image_size: tuple[int, int] | None = None,
-    longest_side: int | None = None,
-    max_pixels: int = MAX_PIXELS,
-    precision: Literal["float16", "bfloat16"] | None = None,
-    jit_compile: bool = False,
-    representative: Path | None = None,
-    check: Path | None = None,
-) -> None:
-    """Writes a trained model to the next version, `<out>/<number>/`, and to files beside it.
-
-    Args:
-        model: a preset, as dpn_camvid, or the directory of the training run.
-        out: directory of the exported model, for example saved_models/street.
-        formats: saved_model, `<out>/<number>/` for TensorFlow Serving; litert, `<out>/model.tflite`
-            for phones, or litert_float16, litert_dynamic, litert_int8 with smaller weights; onnx,
-            `<out>/model.onnx`. The files are overwritten.
-        outputs: what the SavedModel answers: labels, probabilities, overlay, label_png, classes,
-            stages.
-        version: the number; one more than the highest there if not given.
-        keep: how many older versions stay; all if not given.
-        image_size: height and width to which pictures are resized; the graph has this fixed size.
-        longest_side: of the SavedModel: pictures with a longer side than this are shrunk to it.
-        max_pixels: of the SavedModel: the most that a picture may have.
-        precision: of the SavedModel: float16 or bfloat16.
-        jit_compile: of the SavedModel: whether XLA compiles the model.
-        representative: for litert_int8, a folder of pictures as the device will see them; the
-            first hundred are looked at.
-        check: a picture: loads the exports without Keras and compares what each says about the
-            picture with what the model says. A network for clips sees the picture move to the
-            right.
-    """
-    if image_size is not None and longest_side is not None:
-        raise ValueError("--image-size and --longest-side: expected one of them at most.")
-    if ("litert_int8" in formats) != (representative is not None):
-        raise ValueError("--representative: expected a folder with litert_int8, none without.")
-    image = None if check is None else read_image(check)
-    pictures = None if representative is None else representative_pictures(representative)
-    trained = load_trained([model])
-    [network], classes = trained.models, trained.classes
-    if "saved_model" in formats:
-        path = export(
-            network,
-            out,
-            version=version,
-            keep=keep,
-            description=describe(find(model)),
-            classes=classes.to_json(),
-            outputs=outputs,
-            image_size=image_size or longest_side,
-            max_pixels=max_pixels,
-            precision=precision,
-            jit_compile=jit_compile,
-        )
-        print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
-        if image is not None:
-            exact = precision is None and image_size is None and longest_side is None
-            least = AGREEMENT["saved_model"] if exact else 0.0
-            for line in compare(saved_model_answers(path), questions(network, image), path, least):
-                print(line)
-    for name in formats:
-        if name == "saved_model":
-            continue
-        path = write_file(network, out, name, image_size, pictures)
-        print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
-        if image is not None:
-            seen = image if image_size is None else _resized(image, image_size)
-            answers = onnx_answers(path) if name == "onnx" else litert_answers(path)
-            least = AGREEMENT.get(name, ROUNDED_AGREEMENT)
-            for line in compare(answers, file_question(network, seen), path, least):
-                print(line)
-
-
-def write_file(
+def export_file(
     model: keras.Model,
     out: Path,
-    name: Format,
+    format: Format,
     image_size: tuple[int, int] | None,
-    pictures: Sequence[np.ndarray] | None,
+    calibration_images: Sequence[np.ndarray] | None,
 ) -> Path:
-    """Writes one of the formats that are a single file, and returns its path.
+    """Write one of the formats that are a single file, and return its path.
 
     Args:
-        model: a run's.
-        out: as in `main`.
-        name: one of `Format` but saved_model.
-        image_size: as in `main`.
-        pictures: for litert_int8.
+        model: of a run or a preset.
+        out: directory of the exported model.
+        format: any but saved_model.
+        image_size: height and width to which images are resized; None for any size.
+        calibration_images: for litert_int8, uint8 (H, W, 3) each.
     """
-    if name == "onnx":
+    if format == "onnx":
         return export_onnx(model, out / "model.onnx", image_size=image_size)
-    quantization = name.removeprefix("litert").removeprefix("_") or None
-    if pictures is not None and image_size is not None:
-        pictures = [_resized(picture, image_size) for picture in pictures]
-    if pictures is not None:
-        inputs = (file_inputs(model, picture) for picture in pictures)
-        pictures = [{name: x[0] for name, x in each.items()} for each in inputs]
+    quantization = QUANTIZATIONS[format]
+    representative = None
+    if calibration_images is not None and quantization == "int8":
+        representative = [
+            {
+                name: value[0]
+                for name, value in file_inputs(
+                    model, image if image_size is None else resize(image, image_size)
+                ).items()
+            }
+            for image in calibration_images
+        ]
     return export_litert(
         model,
-        out / f"{name.replace('litert', 'model')}.tflite",
+        out / f"{format.replace('litert', 'model')}.tflite",
         quantization=quantization,
-        representative=pictures if quantization == "int8" else None,
+        representative=representative,
         image_size=image_size,
     )
 
 
-def representative_pictures(folder: Path) -> list[np.ndarray]:
-    """The first pictures of a folder.
+def read_calibration_images(folder: Path) -> list[np.ndarray]:
+    """Read the first hundred images of a folder.
 
     Raises:
         ValueError: where there is none.
     """
-    files = sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    files = sorted(p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise ValueError(f"{folder}: expected a folder of pictures, found none in it.")
-    return [read_image(file) for file in files[:REPRESENTATIVE]]
+        raise ValueError(f"{folder}: expected a folder of images, found none in it.")
+    return [read_image(file) for file in files[:CALIBRATION_IMAGES]]
 
 
 def describe(directory: Path) -> dict[str, Any]:
-    """What model.json says of a network beside itself: scores and configuration, if it is a run."""
+    """Return the metadata of a preset, or the scores and the configuration of a run."""
     if (directory / METADATA).is_file():
         return {"preset": read_metadata(directory)}
-    return {"scores": scores(directory), "config": load_config(directory)}
+    return {"scores": read_scores(directory), "config": load_config(directory)}
 
 
-def scores(work_dir: Path) -> dict[str, Any]:
-    """The scores of a run's evaluations: stages by the split's name, scores by the stage's."""
-    found = {}
-    for file in sorted(work_dir.glob("evaluation_*.json")):
-        stages = read_json(file)["stages"]
-        found[file.stem.removeprefix("evaluation_")] = {
-            stage["name"]: {key: stage[key] for key in SCORES if key in stage} for stage in stages
-        }
-    return found
-
-
-def questions(model: keras.Model, image: np.ndarray) -> dict[str, Question]:
-    """For each signature of a model's SavedModel its inputs and the labels to expect.
-
-    Args:
-        model: as `keras_dpn.export.export` takes it.
-        image: uint8 (H, W, 3).
-    """
-    pictures = {"image_bytes": np.array([image_png(image)], object)}, {"image": image[None]}
-    if not isinstance(model, models.SpatialTemporalDPN):
-        labels = _labels(model, image[None])
-        return dict(zip(("serving_default", "image"), ((p, labels) for p in pictures), strict=True))
-    alone = _labels(model, _clip(model, image[None], 0))
-    asked = dict(zip(("serving_default", "image"), ((p, alone) for p in pictures), strict=True))
-    still, moved = (_clip(model, moving(image, model.frames), speed) for speed in (0, MOTION))
-    if model.linking == "static":
-        return asked | {"clip": ({"frames": still}, _labels(model, still))}
-    asked["clip"] = ({"frames": still["frames"]}, _labels(model, still))
-    return asked | {"clip_with_flow": (moved, _labels(model, moved))}
-
-
-def file_question(model: keras.Model, image: np.ndarray) -> dict[str, Question]:
-    """Inputs and labels to expect of a file that holds a model, under its one name."""
-    given = file_inputs(model, image)
-    return {"model": (given, _labels(model, given if len(given) > 1 else [*given.values()][0]))}
-
-
-def file_inputs(model: keras.Model, image: np.ndarray) -> Inputs:
-    """What a file that holds a model takes for a picture: a network for clips sees it move."""
-    if not isinstance(model, models.SpatialTemporalDPN):
-        return {"image": image[None]}
-    clip = _clip(model, moving(image, model.frames), MOTION)
-    return {"frames": clip} if model.linking == "static" else clip
-
-
-def moving(image: np.ndarray, frames: int) -> np.ndarray:
-    """A picture that moves to the right, and comes back on the left: uint8 (frames, H, W, 3)."""
-    steps = range(-(frames // 2), frames // 2 + 1)
-    return np.stack([np.roll(image, MOTION * step, axis=1) for step in steps])
-
-
-def saved_model_answers(path: Path) -> Callable[[str, Inputs], np.ndarray]:
-    """Function from a signature's name and inputs to labels, without Keras."""
-    loaded = tf.saved_model.load(path)
-
-    def answer(signature: str, inputs: Inputs) -> np.ndarray:
-        tensors = {key: tf.constant(value) for key, value in inputs.items()}
-        return loaded.signatures[signature](**tensors)["labels"].numpy()
-
-    return answer
-
-
-def litert_answers(path: Path) -> Callable[[str, Inputs], np.ndarray]:
-    """As `saved_model_answers`, for a LiteRT file."""
-    runner = tf.lite.Interpreter(str(path)).get_signature_runner()
-    return lambda _, inputs: runner(**inputs)["labels"]
-
-
-def onnx_answers(path: Path) -> Callable[[str, Inputs], np.ndarray]:
-    """As `saved_model_answers`, for an ONNX file. Needs onnxruntime."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda _, inputs: session.run(["labels"], dict(inputs))[0]
-
-
-def compare(
-    answer: Callable[[str, Inputs], np.ndarray],
-    asked: Mapping[str, Question],
-    path: Path,
-    least: float,
-) -> Iterator[str]:
-    """Asks an export, and says how far each of its answers is as expected.
-
-    Args:
-        answer: from `saved_model_answers` and its like.
-        asked: by the signature's name.
-        path: of the export, for messages.
-        least: share of the labels, 0 to 1, that must agree.
-
-    Raises:
-        ValueError: if fewer of one's labels agree.
-    """
-    for name, (inputs, expected) in asked.items():
-        same = float((answer(name, inputs) == expected).mean())
-        text = f"{same:.2%} of the labels agree"
-        if same < least:
-            raise ValueError(
-                f"{path}, {name}: the export doesn't compute what the model computes: {text}."
-            )
-        yield f"{path}, {name}: {text}"
-
-
-def _labels(model: keras.Model, inputs: np.ndarray | Inputs) -> np.ndarray:
-    labels = softmax(np.asarray(model.predict_on_batch(inputs), "float32")).argmax(-1)
-    # A picture is a clip of one frame.
-    frames = inputs["frames"] if isinstance(inputs, Mapping) else inputs
-    return labels[:, 0] if labels.ndim == 4 and frames.shape[1] == 1 else labels
-
-
-def _clip(model: models.SpatialTemporalDPN, frames: np.ndarray, speed: int) -> np.ndarray | Inputs:
-    """What a network for clips takes, for frames that move to the right by so many pixels."""
-    if model.linking == "static":
-        return frames[None]
-    flow = np.zeros((1, len(frames) - 1, *frames.shape[1:3], 2), "float32")
-    flow[..., 0] = speed
-    return {"frames": frames[None], "forward_flow": flow, "backward_flow": -flow}
-
-
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
-
-
-def _megabytes(path: Path) -> float:
-    files = [path] if path.is_file() else path.rglob("*")
-    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
-
-
-if __name__ == "__main__":
-    run(main)
+def read_scores(work_dir: Path) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return the scores of a run's evaluations by split, head and name."""
+    scores = {}
+    for split, file in evaluation_files(work_dir).items():
+        heads = Evaluation.load(file, with_counts=False).heads
+        scores[split] = {h.name: {name: h.value(name) for name in SCORES} for h in heads}
+    return scores

@@ -1,25 +1,19 @@
-"""Makes a preset of a finished run: its network, its classes, its scores and a model card.
+"""Presets made of finished training runs, with their model cards."""
 
-    python -m training.preset --work-dir runs/street --out presets/mine --size 360 --notes notes.md
-
-Anybody can then say `keras_dpn.Segmenter.from_preset("presets/mine")`, or
-`python -m training.predict photo.jpg --model presets/mine --out labelled`.
-"""
-
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from keras_dpn.inference import Predictor
 from keras_dpn.presets import Card, write_preset
 
-from ..cli import run
 from ..data.dataset import Dataset
 from ..evaluation.evaluator import evaluate
-from ..evaluation.results import SCORES, run_dataset
-from ..rundir.paths import CONFIG, RESULTS, load_classes, load_model, read_json
+from ..evaluation.results import OTHER_SCORES, SCORES, Evaluation
+from ..rundir.models import load_classes, load_model
+from ..rundir.paths import RESULTS, load_config
+from ..utils.files import read_json
 
 
 def make_preset(
@@ -40,7 +34,7 @@ def make_preset(
         dataset: with the split to score on.
         split: of the dataset; the scores are those of the network as it is stored.
         out: a new or empty directory.
-        description: a line on what the network labels.
+        description: a line on what the network segments.
         size: shorter side of the images that it was trained on; None for any.
         notes: Markdown below the scores: what it is bad at, licence and terms of its data.
         weights_dtype: of the stored weights.
@@ -51,13 +45,15 @@ def make_preset(
     model, classes = load_model(work_dir), load_classes(work_dir)
     for weight in model.weights:  # what is scored is what is stored
         weight.assign(np.asarray(weight).astype(weights_dtype))
-    evaluation = evaluate(Predictor(model, heads="all"), dataset, split, progress=True)
-    final = evaluation["stages"][-1]
+    evaluation = evaluate(Predictor(model, heads="all"), dataset, split, show_progress=True)
+    final = evaluation.head()
+    if final.miou is None:
+        raise ValueError(f"The split '{split}' of {dataset.name} has no labels to score against.")
     card = Card(
         description=description,
-        miou=round(100 * final["miou"], 2),
+        miou=round(100 * final.miou, 2),
         size=size,
-        lowest_confidence=min(evaluation["per_image"]["confidences"][final["name"]]),
+        lowest_confidence=min(final.confidences),
         text=_text(out.name, description, work_dir, evaluation, classes.names, notes),
     )
     write_preset(model, out, classes=classes, card=card, weights_dtype=weights_dtype)
@@ -67,14 +63,14 @@ def _text(
     name: str,
     description: str,
     work_dir: Path,
-    evaluation: Mapping[str, Any],
+    evaluation: Evaluation,
     classes: tuple[str, ...],
     notes: str,
 ) -> str:
-    """The model card, Markdown."""
-    results = read_json(work_dir / RESULTS)
-    heads = evaluation["stages"]
-    header = " | ".join(head["name"] for head in heads)
+    """Return the model card, Markdown."""
+    results, config = read_json(work_dir / RESULTS), load_config(work_dir)
+    heads = evaluation.heads
+    header = " | ".join(head.name for head in heads)
     lines = [
         f"# {name}",
         "",
@@ -87,21 +83,21 @@ def _text(
         'segmenter("photo.jpg").save("labels.png")',
         "```",
         "",
-        f"## Scores on {evaluation['dataset']}, {evaluation['images']} images of "
-        f"{evaluation['split']}, %",
+        f"## Scores on {evaluation.dataset}, {evaluation.num_images} images of "
+        f"{evaluation.split}, %",
         "",
         f"| | {header} |",
         "|---|" + "---|" * len(heads),
     ]
-    rows = [(title, [head[key] for head in heads]) for key, title in SCORES.items()]
-    rows += [(f"IoU, {c}", [head["iou"][i] for head in heads]) for i, c in enumerate(classes)]
-    rows += [("calibration error (ECE)", [head["calibration"]["ece"] for head in heads])]
+    rows = [(title, [head.value(score) for head in heads]) for score, title in SCORES.items()]
+    rows += [(f"IoU, {c}", [head.iou[i] for head in heads]) for i, c in enumerate(classes)]
+    ece = "calibration.ece"
+    rows += [(OTHER_SCORES[ece], [head.value(ece) for head in heads])]
     for title, values in rows:
         cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     stages = [f"{s['name']}: {s['epochs']} epochs, {s['steps']} steps" for s in results["stages"]]
     versions = ", ".join(f"{key} {value}" for key, value in results["versions"].items())
-    config = read_json(work_dir / CONFIG)
     lines += [
         "",
         "The heads are the network's outputs after its parts, each labels by itself.",
@@ -114,46 +110,3 @@ def _text(
         notes.strip(),
     ]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def main(
-    *,
-    work_dir: Path,
-    out: Path,
-    description: str,
-    size: int | None = None,
-    notes: Path | None = None,
-    split: str = "val",
-    data_dir: Path | None = None,
-    weights_dtype: Literal["float32", "float16"] = "float16",
-) -> None:
-    """Makes a preset of a finished run.
-
-    Args:
-        work_dir: directory of the finished run.
-        out: the preset's directory, a new one.
-        description: a line on what the network labels and what it was trained on.
-        size: shorter side, in pixels, of the images that it was trained on; others are resized to
-            it. By default they are not.
-        notes: a Markdown file for the model card: what the network is bad at, licence and terms of
-            its data.
-        split: which the model card's scores are on; train, val or test.
-        data_dir: directory of the run's dataset, where it has moved.
-        weights_dtype: how the weights are stored; the scores are those of the stored ones.
-    """
-    text = notes.read_text(encoding="utf-8") if notes else ""
-    make_preset(
-        work_dir,
-        run_dataset(work_dir, None, data_dir),
-        split,
-        out,
-        description=description,
-        size=size,
-        notes=text,
-        weights_dtype=weights_dtype,
-    )
-    print(f"written: {out}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,13 +1,9 @@
-"""Writes what the evaluation servers of PASCAL VOC 2012 and Cityscapes take: a test set's labels.
-
-    python -m training.submit --work-dir RUN --data-dir DIR --out results.tgz
-
-Several runs are averaged: --work-dir RUN --work-dir RUN2.
+"""Archives for the evaluation servers of PASCAL VOC 2012 and Cityscapes.
 
 VOC's archive holds results/VOC2012/Segmentation/comp6_test_cls/NAME.png, palette PNG files of the
-21 labels: the competition of those who trained with other data too, as pre-trained weights are.
+21 labels: the competition for training with other data too, such as pretrained weights.
 Cityscapes' holds CITY_SEQUENCE_FRAME_labelIds.png, grey PNG files of its own ids at full size. The
-name's ending says whether it is a .zip, .tar, .tgz or .tar.gz; both servers take .zip or .tgz.
+suffix says whether it is a .zip, .tar, .tgz or .tar.gz; both servers take .zip or .tgz.
 """
 
 import io
@@ -16,65 +12,64 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from keras_dpn import viz
-from keras_dpn.inference import InferenceSettings, Predictor
-from keras_dpn.inference.loading import load_trained
+from keras_dpn.inference import Predictor
 from keras_dpn.io.images import read_image
 
-from ..cli import run
-from ..cli.options import Precision, Sources
-from ..configs.crf import read_crf
 from ..data.dataset import Dataset, Example
 from ..data.sets.cityscapes import IDS
 from ..data.sets.voc import CLASSES as VOC_CLASSES
-from ..evaluation.results import source_dataset
-from ..rundir.paths import write_atomically
+from ..utils.files import atomic_file
 from ..utils.progress import progress
 
 Files = Iterable[tuple[str, bytes]]
 
 
 def submit(predictor: Predictor, dataset: Dataset, split: str, out: Path) -> int:
-    """Labels a split and writes the archive, whole or not at all. Shows its progress on stderr.
+    """Predict a split and write the archive, atomically. Shows its progress on stderr.
 
     Args:
-        predictor: of the data set's classes; its last head is what counts.
+        predictor: of the dataset's classes; its last head counts.
         dataset: VOC or Cityscapes.
-        split: "test", or one with labels, to try the server's own tools on.
+        split: "test", or one with labels, to try the server's tools on.
         out: the archive, *.zip, *.tar, *.tgz or *.tar.gz.
 
     Returns:
-        How many pictures.
+        The number of images.
 
     Raises:
-        ValueError: on another data set or ending, a split that is not there or not complete, and
-            naming the file, on a picture that can't be read.
+        ValueError: on another dataset or suffix, a split that is missing or incomplete, and, naming
+            the file, on an image that can't be read.
     """
     if dataset.name not in _FORMATS:
-        raise ValueError(f"Expected one of the data sets {sorted(_FORMATS)}, got {dataset.name}.")
-    write = _writer(out)
+        raise ValueError(
+            f"Expected one of the datasets {sorted(_FORMATS)}, received {dataset.name}."
+        )
+    write = _archive_writer(out)
     examples = _examples(dataset, split)
 
     def files() -> Iterator[tuple[str, bytes]]:
         for example in progress(examples, f"{dataset.name} {split}", len(examples)):
-            image = read_image(example.image)
+            image = read_image(example.image_file)
             yield _FORMATS[dataset.name](example, predictor.labels(image))
 
-    write_atomically(out, lambda temporary: write(temporary, files()))
+    with atomic_file(out) as temporary:
+        write(temporary, files())
     return len(examples)
 
 
 def _examples(dataset: Dataset, split: str) -> tuple[Example, ...]:
     examples = {**dataset.splits, **dataset.unlabelled}.get(split, ())
-    expected = dataset.official.get(split)
+    expected = dataset.expected_size.get(split)
     if not examples or expected and len(examples) != expected:
         raise ValueError(
-            f"{dataset.name} {split}: expected {expected or 'some'} pictures, found "
-            f"{len(examples)}; unpack the archive that has them in the data set's directory."
+            f"{dataset.name} {split}: expected {expected or 'some'} images, found "
+            f"{len(examples)}; unpack the archive that has them in the dataset's directory."
         )
     return examples
 
@@ -93,9 +88,9 @@ def _cityscapes_file(example: Example, labels: np.ndarray) -> tuple[str, bytes]:
 _FORMATS = {"voc": _voc_file, "cityscapes": _cityscapes_file}
 
 
-def _writer(out: Path) -> Callable[[Path, Files], None]:
-    """What writes an archive with the ending of that name."""
-    endings = {
+def _archive_writer(out: Path) -> Callable[[Path, Files], None]:
+    """Return the function that writes an archive of that suffix."""
+    endings: dict[str, Callable[[Path, Files], None]] = {
         ".zip": _write_zip,
         ".tar": partial(_write_tar, mode="w"),
         ".tgz": partial(_write_tar, mode="w:gz"),
@@ -113,54 +108,9 @@ def _write_zip(path: Path, files: Files) -> None:
             archive.writestr(name, content)
 
 
-def _write_tar(path: Path, files: Files, mode: str) -> None:
+def _write_tar(path: Path, files: Files, mode: Literal["w", "w:gz"]) -> None:
     with tarfile.open(path, mode) as archive:
         for name, content in files:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-
-
-def main(
-    *,
-    work_dir: Sources,
-    out: Path,
-    dataset: str | None = None,
-    data_dir: Path | None = None,
-    split: str = "test",
-    scales: tuple[float, ...] = (1.0,),
-    mirror: bool = False,
-    tile: int | None = None,
-    memory: float | None = None,
-    precision: Precision = "float32",
-    crf: Path | None = None,
-) -> None:
-    """Labels a test set and writes the archive that its evaluation server takes.
-
-    Args:
-        work_dir: directory of the training run, or a preset; given several times, the
-            probabilities are averaged. Pictures are labelled in their own size.
-        out: the archive to write: *.zip, *.tar, *.tgz or *.tar.gz.
-        dataset: voc or cityscapes; that of the (first) run by default.
-        data_dir: directory of the data set; that of the (first) run by default.
-        split: test; or val, to try the server's own tools on.
-        scales: factors at which each picture is looked at; the probabilities are averaged.
-        mirror: average with the mirrored picture as well.
-        tile: look at larger pictures in overlapping tiles of this side in pixels, a multiple of
-            32.
-        memory: choose the tile so that a pass takes no more than so many GiB.
-        precision: what the networks compute in.
-        crf: JSON file with a fully connected CRF's settings, as training.crf_search writes it.
-    """
-    settings = InferenceSettings(
-        scales=scales, horizontal_flip=mirror, tile=tile, memory_gib=memory
-    )
-    crf_settings = read_crf(crf) if crf else None
-    data = source_dataset(work_dir, dataset, data_dir)
-    networks = load_trained(work_dir, precision).models
-    count = submit(Predictor(networks, settings, crf=crf_settings), data, split, out)
-    print(f"{count} pictures labelled in {out}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,260 +1,291 @@
-"""The video half of `training.predict`: labels films frame after frame, at a constant memory."""
+"""Predict videos frame by frame, in constant memory."""
 
 import itertools
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from keras_dpn import metrics, viz
 from keras_dpn.classes import Classes
 from keras_dpn.io.flow import dis_flow
-from keras_dpn.io.video import PictureFolder, VideoError, VideoReader, VideoWriter
+from keras_dpn.io.video import ImageSequence, VideoError, VideoReader, VideoWriter
+from keras_dpn.segmentation import Segmentation
 from keras_dpn.segmenter import Segmenter
 
-from ..rundir.paths import write_atomically, write_json
+from ..utils.files import write_bytes, write_json
+from ..utils.progress import progress_bar
 
-Write = Callable[[int, np.ndarray, np.ndarray], None]  # index, frame, labels
+logger = logging.getLogger("keras_dpn")
 
-PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
+T = TypeVar("T")
+P = TypeVar("P")
+Frames = VideoReader | ImageSequence
+Link = tuple[np.ndarray, np.ndarray]  # flow from a frame to the next, and back
+WriteFrame = Callable[[int, np.ndarray, np.ndarray], None]  # index, frame, labels
 
 
-def label_video(
+@dataclass(frozen=True)
+class VideoReport:
+    """What `predict_video` has done; videos/NAME.json holds these fields.
+
+    Args:
+        source: the video.
+        complete: whether all of its frames were predicted.
+        frames: frames that were predicted.
+        frame_count: number of frames that the file declares.
+        broken_frames: indices of frames that can't be read.
+        truncated: whether the file ends before the frames that it declares.
+        fps: frames per second.
+        seconds: how long the prediction took.
+        frames_per_second: of the prediction.
+        temporal_consistency: the `metrics.scores` of each frame's labels against the next ones,
+            along the optical flow (`metrics.temporal_confusion`).
+    """
+
+    source: str
+    complete: bool
+    frames: int
+    frame_count: int
+    broken_frames: list[int]
+    truncated: bool
+    fps: float
+    seconds: float
+    frames_per_second: float | None
+    temporal_consistency: dict[str, Any]
+
+    def summary(self) -> str:
+        """Return the report as one line."""
+        miou = self.temporal_consistency["miou"]
+        consistency = "none, of one frame" if miou is None else f"{100 * miou:.1f}% mIoU"
+        return (
+            f"{self.source}: {self.frames} frames labelled in {self.seconds:.0f} s, "
+            f"{self.frames_per_second or 0:.1f} frames/s; temporal consistency {consistency}"
+        )
+
+    def problems(self) -> list[str]:
+        """Return a line per reason why frames are missing."""
+        lines, broken = [], self.broken_frames
+        if broken:
+            shown = ", ".join(map(str, broken[:8])) + (", ..." if len(broken) > 8 else "")
+            lines.append(
+                f"{self.source}: {len(broken)} frames can't be read and are left out: {shown}"
+            )
+        if self.truncated:
+            lines.append(
+                f"{self.source}: {self.frame_count} frames declared, "
+                f"{self.frames + len(broken)} found; the file is truncated or damaged"
+            )
+        return lines
+
+
+def predict_videos(
+    segmenter: Segmenter,
+    sources: Mapping[str, Path],
+    out: Path,
+    *,
+    overlay: bool = False,
+    save_frames: bool = False,
+) -> list[Path]:
+    """Predict videos, one after another, and print a line about each.
+
+    Args:
+        segmenter: as in `predict_video`.
+        sources: video files and folders by the names that their results get.
+        out: directory for the results.
+        overlay: as in `predict_video`.
+        save_frames: as in `predict_video`.
+
+    Returns:
+        The videos that could not be read, or not in full. They are logged at the end.
+    """
+    problems: dict[Path, list[str]] = {}
+    try:
+        for name, source in sources.items():
+            try:
+                report = predict_video(
+                    segmenter, source, out, name, overlay=overlay, save_frames=save_frames
+                )
+            except VideoError as error:
+                problems[source] = [f"skipped: {error}"]
+            else:
+                print(report.summary())
+                problems[source] = report.problems()
+    finally:
+        for line in itertools.chain.from_iterable(problems.values()):
+            logger.warning(line)
+    return [source for source, lines in problems.items() if lines]
+
+
+def predict_video(
     segmenter: Segmenter,
     source: Path,
     out: Path,
     name: str,
     *,
     overlay: bool = False,
-    frames: bool = False,
-    console: Console | None = None,
-) -> dict[str, Any]:
-    """Labels one film and writes what is asked for, and videos/NAME.json about it.
+    save_frames: bool = False,
+) -> VideoReport:
+    """Predict one video and write the results, and videos/NAME.json about them.
 
     A frame that can't be read is left out. An exception or Ctrl-C leaves playable files with the
-    frames labelled so far; videos/NAME.json says so then ("complete").
+    frames predicted so far; "complete" is false in videos/NAME.json then.
 
     Args:
         segmenter: of images or of clips.
-        source: a video file, or a folder whose pictures are the frames.
+        source: a video file, or a folder whose images are the frames.
         out: directory for the results.
         name: of the results below it.
-        overlay: write overlays/NAME.mp4 too, the labels' colours over the film, in its size.
-        frames: write label maps labels/NAME/000123.png by the number of the frame, instead of
-            videos/NAME.mp4, which shows the film and its labels side by side.
-        console: shows the progress; stderr by default.
-
-    Returns:
-        What the JSON file holds: "source", "complete", "frames" written, "frame_count" as the
-        source has it, "broken_frames" by number, "truncated", "fps", "seconds",
-        "frames_per_second" of the prediction, and in "temporal_consistency" the `metrics.scores` of
-        each labelled frame against the next one (`metrics.temporal_confusion`).
+        overlay: also write overlays/NAME.mp4, the labels' colours over the video, at its size.
+        save_frames: write label maps labels/NAME/000123.png by the index of the frame, instead of
+            videos/NAME.mp4, which shows the video and its labels side by side.
 
     Raises:
         ValueError: if the source can't be read at all, and as `Segmenter.video`.
         OSError: if a result can't be written.
     """
-    console = console or Console(stderr=True)
-    film = open_film(source)
-    if not film.fps_known:
-        console.print(
-            f"{source}: names no usable frame rate, {film.fps:g} frames a second assumed", **PLAIN
-        )
+    video = open_video(source)
+    if not video.fps_known:
+        logger.info("%s: no usable frame rate, %g frames per second assumed", source, video.fps)
     classes = segmenter.classes
     consistency = np.zeros((classes.num_classes,) * 2, "int64")
     written, complete, seconds, start = 0, False, 0.0, time.perf_counter()
     try:
-        with _progress_bar(console) as bar, ExitStack() as stack:
-            writes = list(_writers(stack, film, classes, out, name, overlay, frames))
-            task = bar.add_task(source.name, total=film.frame_count or None)
-            for index, frame, labels, confusion in _labelled(segmenter, film):
-                for write in writes:
+        with (
+            progress_bar(source.name, video.frame_count or None, "frames") as bar,
+            ExitStack() as stack,
+        ):
+            writers = list(_open_writers(stack, video, classes, out, name, overlay, save_frames))
+            for index, frame, labels, confusion in _predict_labels(segmenter, video):
+                for write in writers:
                     write(index, frame, labels)
                 consistency += confusion
                 written += 1
                 seconds = time.perf_counter() - start
-                bar.update(task, completed=written)
+                bar.update(written)
         complete = True
     except (KeyboardInterrupt, ValueError):
-        console.print(f"{source}: stopped; {written} frames of it are in {out}", **PLAIN)
+        logger.warning("%s: stopped; %d frames of it are in %s", source, written, out)
         raise
     finally:
-        report = {
-            "source": str(source),
-            "complete": complete,
-            "frames": written,
-            **_facts(film),
-            "seconds": seconds,
-            "frames_per_second": written / seconds if seconds else None,
-            "temporal_consistency": metrics.scores(consistency),
-        }
+        report = VideoReport(
+            source=str(source),
+            complete=complete,
+            frames=written,
+            frame_count=video.frame_count,
+            broken_frames=video.broken,
+            truncated=video.truncated,
+            fps=video.fps,
+            seconds=seconds,
+            frames_per_second=written / seconds if seconds else None,
+            temporal_consistency=metrics.scores(consistency),
+        )
         if written:
-            write_json(out / "videos" / f"{name}.json", report)
+            write_json(out / "videos" / f"{name}.json", asdict(report))
     return report
 
 
-def label_videos(
-    segmenter: Segmenter,
-    sources: dict[str, Path],
-    out: Path,
-    *,
-    overlay: bool = False,
-    frames: bool = False,
-    console: Console | None = None,
-) -> list[Path]:
-    """Labels films, one after another, and prints a line about each.
+def open_video(source: Path) -> Frames:
+    """Open a video file, or a folder of images; VideoError if it can't be read."""
+    return ImageSequence(source) if source.is_dir() else VideoReader(source)
+
+
+def predict_frames(
+    frames: Iterable[T], predict: Callable[[Iterator[T]], Iterator[P]]
+) -> Iterator[tuple[T, P]]:
+    """Yield each frame with its prediction, in constant memory.
 
     Args:
-        segmenter: as in `label_video`.
-        sources: video files and folders by the names that their results get.
-        out: directory for the results.
-        overlay: as in `label_video`.
-        frames: as in `label_video`.
-        console: shows the progress, and at the end what could not be read; stderr by default.
+        frames: the frames.
+        predict: returns the predictions of a stream of frames, in order. It may read a few frames
+            ahead, as networks for clips do.
 
-    Returns:
-        The films that could not be read, or not in full.
+    Example:
+    >>> list(predict_frames([1, 2], lambda frames: (10 * frame for frame in frames)))
+    [(1, 10), (2, 20)]
     """
-    console = console or Console(stderr=True)
-    options = {"overlay": overlay, "frames": frames, "console": console}
-    troubles: dict[Path, list[str]] = {}
-    try:
-        for name, source in sources.items():
-            try:
-                report = label_video(segmenter, source, out, name, **options)
-            except VideoError as error:
-                troubles[source] = [f"skipped: {error}"]
-            else:
-                print(summary(report))
-                troubles[source] = _troubles(report)
-    finally:
-        for line in itertools.chain.from_iterable(troubles.values()):
-            console.print(line, **PLAIN)
-    return [source for source, lines in troubles.items() if lines]
+    stream, kept = itertools.tee(frames)
+    # The prediction first: frames are read as the network asks for them.
+    for prediction, frame in zip(predict(stream), kept, strict=False):
+        yield frame, prediction
 
 
-def open_film(source: Path) -> VideoReader | PictureFolder:
-    """The frames of a video file, or of a folder of pictures; VideoError if there is none."""
-    return PictureFolder(source) if source.is_dir() else VideoReader(source)
+class DrawnVideo:
+    """A video file that is opened when its first frame is drawn, and so has that frame's size.
+
+    Args:
+        stack: closes the file; it then is playable, even after an exception.
+        path: the file.
+        fps: frames per second.
+    """
+
+    def __init__(self, stack: ExitStack, path: Path, fps: float) -> None:
+        self._stack, self._path, self._fps = stack, path, fps
+        self._writer: VideoWriter | None = None
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append a frame, uint8 (H, W, 3)."""
+        if self._writer is None:
+            writer = VideoWriter(self._path, self._fps, frame.shape[:2])
+            self._writer = self._stack.enter_context(writer)
+        self._writer.write(frame)
 
 
-def _facts(film: VideoReader | PictureFolder) -> dict[str, Any]:
-    return {
-        "frame_count": film.frame_count,
-        "broken_frames": film.broken,
-        "truncated": film.truncated,
-        "fps": film.fps,
-    }
-
-
-def summary(report: dict[str, Any]) -> str:
-    """What `label_video` returns, in a line."""
-    consistency = report["temporal_consistency"]["miou"]
-    words = "none, of one frame" if consistency is None else f"{100 * consistency:.1f}% mIoU"
-    return (
-        f"{report['source']}: {report['frames']} frames labelled in {report['seconds']:.0f} s, "
-        f"{report['frames_per_second']:.1f} a second; temporal consistency {words}"
-    )
-
-
-def _troubles(report: dict[str, Any]) -> list[str]:
-    lines, broken = [], report["broken_frames"]
-    if broken:
-        shown = ", ".join(map(str, broken[:8])) + (", ..." if len(broken) > 8 else "")
-        lines.append(
-            f"{report['source']}: {len(broken)} frames can't be read and are left out: {shown}"
-        )
-    if report["truncated"]:
-        found = report["frames"] + len(broken)
-        lines.append(
-            f"{report['source']}: {report['frame_count']} frames announced, {found} found; the "
-            "file is cut off or damaged"
-        )
-    return lines
-
-
-def _labelled(
-    segmenter: Segmenter, film: VideoReader | PictureFolder
+def _predict_labels(
+    segmenter: Segmenter, video: Frames
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray | int]]:
-    """For each frame its number, itself, its labels, and how the last frame's agree with them."""
-    frames, numbered, neighbours = itertools.tee(((film.index, frame) for frame in film), 3)
+    """Yield each frame's index, the frame, its labels and their agreement with the last frame's."""
+    indexed, neighbours = itertools.tee((video.index, frame) for frame in video)
     pairs = ((a, b) for (_, a), (_, b) in itertools.pairwise(neighbours))
-    links = ((dis_flow(a, b), dis_flow(b, a)) for a, b in pairs)
-    used = None
-    if segmenter.predictor.needs_flow and segmenter.size in (None, min(film.size)):
-        used, links = itertools.tee(links)  # the network sees the frames in this size
-    last = None
-    found = segmenter.video((frame for _, frame in frames), used)
-    # What is found comes first: the frames are read as the model asks for them.
-    for segmentation, (index, frame) in zip(found, numbered, strict=False):
-        labels, confusion = segmentation.labels, 0
-        if last is not None:
-            count = segmenter.classes.num_classes
-            confusion = metrics.temporal_confusion(last, labels, *next(links), count)
+    links: Iterator[Link] = ((dis_flow(a, b), dis_flow(b, a)) for a, b in pairs)
+    shared: Iterator[Link] | None = None
+    if segmenter.predictor.needs_flow and segmenter.size in (None, min(video.size)):
+        shared, links = itertools.tee(links)  # the network sees the frames at this size
+
+    def predict(items: Iterator[tuple[int, np.ndarray]]) -> Iterator[Segmentation]:
+        return segmenter.video((frame for _, frame in items), shared)
+
+    previous: np.ndarray | None = None
+    for (index, frame), segmentation in predict_frames(indexed, predict):
+        labels = segmentation.labels
+        confusion: np.ndarray | int = 0
+        if previous is not None:
+            num_classes = segmenter.classes.num_classes
+            confusion = metrics.temporal_confusion(previous, labels, *next(links), num_classes)
         yield index, frame, labels, confusion
-        last = labels
+        previous = labels
 
 
-def _writers(
+def _open_writers(
     stack: ExitStack,
-    film: VideoReader | PictureFolder,
+    video: Frames,
     classes: Classes,
     out: Path,
     name: str,
     overlay: bool,
-    frames: bool,
-) -> Iterator[Write]:
-    """What to call with every labelled frame; the stack closes the files."""
+    save_frames: bool,
+) -> Iterator[WriteFrame]:
+    """Yield the functions to call with every frame and its labels; the stack closes the files."""
     colors, ignore = classes.colors, classes.ignore
-
-    def film_of(draw: Callable[[np.ndarray, np.ndarray], np.ndarray], path: Path) -> Write:
-        blank = draw(np.zeros((*film.size, 3), "uint8"), np.zeros(film.size, "uint8"))
-        writer = stack.enter_context(VideoWriter(path, film.fps, blank.shape[:2]))
-        return lambda index, frame, labels: writer.write(draw(frame, labels))
-
-    def beside(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        return viz.labelled_frame(frame, labels, classes.names, colors, ignore)
-
-    def over(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        return viz.overlay(frame, labels, colors, ignore)
 
     def write_map(index: int, frame: np.ndarray, labels: np.ndarray) -> None:
         content = viz.label_png(labels, colors, ignore)
-        path = out / "labels" / name / f"{index:06}.png"
-        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+        write_bytes(out / "labels" / name / f"{index:06}.png", content)
 
-    yield write_map if frames else film_of(beside, out / "videos" / f"{name}.mp4")
+    if save_frames:
+        yield write_map
+    else:
+        side_by_side = DrawnVideo(stack, out / "videos" / f"{name}.mp4", video.fps)
+        yield lambda index, frame, labels: side_by_side.write(
+            viz.labelled_frame(frame, labels, classes.names, colors, ignore)
+        )
     if overlay:
-        yield film_of(over, out / "overlays" / f"{name}.mp4")
-
-
-class _Rate(ProgressColumn):
-    """Frames a second."""
-
-    def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:.1f} frames/s")
-
-
-def _progress_bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=console,
-    )
+        overlays = DrawnVideo(stack, out / "overlays" / f"{name}.mp4", video.fps)
+        yield lambda index, frame, labels: overlays.write(
+            viz.overlay(frame, labels, colors, ignore)
+        )

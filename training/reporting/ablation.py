@@ -1,54 +1,69 @@
-"""The table of a sweep, with the IoU of each class and the networks' labels side by side."""
+"""A report about an ablation: its scores, class by class, and the networks' predictions."""
 
-import statistics
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-from rich.progress import track
+from markupsafe import Markup
 
-from keras_dpn.classes import Classes
-from keras_dpn.crf import refine
-from keras_dpn.inference import to_labels
+from keras_dpn.inference import Predictor
 
 from ..data.dataset import Dataset
-from ..evaluation.comparison import load_counts
-from ..evaluation.results import OTHER_SCORES, SCORES
-from ..rundir.paths import RESULTS, load_classes, load_model, read_json
-from ..sweeps.table import ABLATION
-from . import comparison, html
-from .images import Picture, clip_length, output_map, read_pictures, stage_output, strip
-from .runs import choose_pictures
-from .sections import scores
+from ..data.sampling import Sample, read_samples
+from ..evaluation.comparison import Comparison
+from ..evaluation.results import Evaluation, Subject, load_counts
+from ..rundir.models import load_classes, load_model
+from ..sweeps.table import ABLATION, Summary
+from ..utils.progress import progress
+from .comparison import images_section, significance_section
+from .images import Predictions, predict_labels
+from .rendering import Row, Table, render
+from .runs import Run, ScoreColumn, choose_images
+from .sections.scores import score_table
+from .sections.settings import differences
 
 
-class Row(NamedTuple):
-    """A line of the table that has been scored: its title, verdict, and evaluations by seed."""
+@dataclass(frozen=True)
+class AblationRow:
+    """A row that has been scored.
+
+    Args:
+        name: of the row.
+        title: for readers.
+        paper: mean IoU in the paper, in %.
+        against: the comparison with the reference; None for the reference.
+        files: of the evaluations, by seed.
+        evaluations: what the files hold.
+        subject: the first seed's network.
+    """
 
     name: str
     title: str
     paper: float | None
-    against: Mapping[str, Any] | None
-    files: tuple[Path, ...]
-    evaluations: tuple[dict[str, Any], ...]
+    against: Comparison | None
+    files: Sequence[Path]
+    evaluations: Sequence[Evaluation]
+    subject: Subject
 
     @property
-    def run(self) -> Path:
-        """The directory of the first seed's run."""
-        return Path(self.evaluations[0]["run"])
+    def column(self) -> ScoreColumn:
+        """The means of the last head's scores over the seeds."""
+        columns = [ScoreColumn.of(self.title, found.head()) for found in self.evaluations]
+        return ScoreColumn.mean(self.title, columns)
 
 
-class Ablation(NamedTuple):
-    """What `training.ablate` has left in a directory; its rows with the reference in front."""
+@dataclass(frozen=True)
+class Ablation:
+    """What `keras-dpn ablate` has left in a directory; the reference is the first of its rows."""
 
-    summary: dict[str, Any]
-    rows: list[Row]
+    summary: Summary
+    rows: Sequence[AblationRow]
 
-    @property
-    def classes(self) -> Classes:
-        return load_classes(self.rows[0].run)
+
+def is_ablation(work_dirs: Sequence[Path]) -> bool:
+    """Return whether directories are that of one ablation."""
+    return len(work_dirs) == 1 and (work_dirs[0] / ABLATION).is_file()
 
 
 def read_ablation(work_dir: Path) -> Ablation:
@@ -57,98 +72,94 @@ def read_ablation(work_dir: Path) -> Ablation:
     Raises:
         ValueError: if there is none, or an evaluation is missing.
     """
-    summary, rows = read_json(work_dir / ABLATION), []
-    for row in summary["rows"]:
-        names = [Path(file).name for file in row["evaluations"].values()]
-        files = tuple(work_dir / "evaluations" / name for name in names)
-        found = tuple(read_json(file) for file in files)
-        if found:
-            settings = (row[key] for key in ("name", "title", "paper", "against"))
-            rows.append(Row(*settings, files, found))
+    summary, rows = Summary.load(work_dir), []
+    for row in summary.rows:
+        # The sweep's directory may have been moved since.
+        files = [work_dir / "evaluations" / file.name for file in row.evaluations.values()]
+        evaluations = [Evaluation.load(file) for file in files]
+        if evaluations:
+            if (subject := evaluations[0].subject) is None:
+                raise ValueError(f"{files[0]}: expected the evaluation of a run's network.")
+            about = row.name, row.title, row.paper, row.against
+            rows.append(AblationRow(*about, files, evaluations, subject))
     if not rows:
         raise ValueError(f"{work_dir / ABLATION}: expected at least one row with scores.")
-    return Ablation(summary, sorted(rows, key=lambda row: row.name != summary["reference"]))
+    return Ablation(summary, sorted(rows, key=lambda row: row.name != summary.reference))
 
 
-def choose(ablation: Ablation, count: int) -> dict[str, str]:
-    """Pictures to show with titles: best and worst of the best row, and most changed to it."""
-    best = max(ablation.rows, key=lambda row: _mean(row)["miou"])
-    counts = (load_counts(str(row.files[0]), "") for row in (ablation.rows[0], best))
-    return choose_pictures(*counts, count)
+def ablation_page(work_dir: Path, dataset: Dataset, num_images: int) -> Markup:
+    """Render the page about an ablation; arguments as in `page.write_report`."""
+    ablation = read_ablation(work_dir)
+    samples: Sequence[Sample] = ()
+    predictions: Sequence[Predictions] = ()
+    titles = choose(ablation, num_images) if num_images else {}
+    if titles:
+        samples, predictions = predict(ablation, dataset, list(titles))
+    sections = [
+        score_tables(ablation),
+        significance(ablation),
+        images_section(
+            samples,
+            predictions,
+            dataset,
+            titles,
+            text="Predictions of the first seed's network of each row.",
+            column="row",
+        ),
+        settings(ablation),
+    ]
+    subtitle = ", ".join(row.title for row in ablation.rows)
+    return render("page", title=ablation.summary.title, subtitle=subtitle, sections=sections)
 
 
-def score_tables(ablation: Ablation) -> str:
-    """All scores of all rows, and those of the papers."""
+def choose(ablation: Ablation, num_images: int) -> dict[str, str]:
+    """Choose images with titles: best and worst of the best row, and most changed to it."""
+    best = max(ablation.rows, key=lambda row: row.column.values["miou"] or 0.0)
+    first, last = (load_counts(str(row.files[0]), "") for row in (ablation.rows[0], best))
+    return choose_images(first, last, num_images)
+
+
+def score_tables(ablation: Ablation) -> Markup:
+    """Render all scores of all rows, and those of the papers."""
     summary = ablation.summary
-    seeds = ", ".join(map(str, summary["seeds"]))
+    seeds = ", ".join(map(str, summary.seeds))
     text = (
-        f"On {escape(summary['split'])}, in per cent, "
-        f"{'means of the seeds' if len(summary['seeds']) > 1 else 'seed'} {seeds}; beside it, in "
-        "points, the difference from the first."
+        f"On {summary.split}, in %, {'means of the seeds' if len(summary.seeds) > 1 else 'seed'} "
+        f"{seeds}, with the difference from the first row in percentage points."
     )
-    columns = [_mean(row) for row in ablation.rows]
-    names = ablation.classes.names
-    table = scores.score_table(columns, names, from_first=True)
-    papers = [html.row(row.title, [f"{row.paper:g}"]) for row in ablation.rows if row.paper]
-    extra = html.table(["mean IoU in the paper", "%"], [papers]) if papers else ""
-    return html.section("Scores", text, table, extra)
+    names = load_classes(ablation.rows[0].subject.run).names
+    tables = [score_table([row.column for row in ablation.rows], names, from_first=True)]
+    if papers := [Row(row.title, [f"{row.paper:g}"]) for row in ablation.rows if row.paper]:
+        tables.append(Table(["mean IoU in the paper", "%"], [papers]))
+    return render("score_tables", title="Scores", text=text, tables=tables)
 
 
-def verdicts(ablation: Ablation) -> str:
-    """What a paired bootstrap says about the differences from the reference."""
+def significance(ablation: Ablation) -> Markup:
+    """Render what a paired bootstrap says about the differences from the reference."""
     rows = {row.title: row.against for row in ablation.rows if row.against}
-    count, first = ablation.rows[0].evaluations[0]["images"], ablation.rows[0].title
-    return comparison.verdict_section(
-        rows, first, count, ablation.summary["split"], ablation.summary["block"]
-    )
+    first, summary = ablation.rows[0], ablation.summary
+    num_images = first.evaluations[0].num_images
+    return significance_section(rows, first.title, num_images, summary.split, summary.block_size)
 
 
-def settings(ablation: Ablation) -> str:
-    """In what the runs differ, folded away: of different networks it is much."""
-    results = {row.title: read_json(row.run / RESULTS) for row in ablation.rows}
-    table = f"<details><summary>Show them</summary>{scores.differences(results)}</details>"
-    return html.section("Settings that differ", "", table)
+def settings(ablation: Ablation) -> Markup:
+    """Render the settings that differ, folded away: different networks share few of them."""
+    runs = [Run.load(row.subject.run, row.title) for row in ablation.rows]
+    return render("differences", table=differences(runs), is_folded=True)
 
 
-def strips(
-    ablation: Ablation, dataset: Dataset, titles: Mapping[str, str]
-) -> tuple[Sequence[Picture], list[str]]:
-    """The pictures of these names, and for each the labels of all rows' first seeds."""
-    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in titles}
-    for row in track(ablation.rows, "pictures of the rows"):  # one model in memory at a time
-        evaluation = row.evaluations[0]
-        model = load_model(row.run, evaluation["stage"])
-        pictures = read_pictures(
-            dataset, evaluation["split"], len(titles), clip_length(model), list(titles)
-        )
-        for picture in pictures:
-            found[picture.name][row.title] = _labels(model, evaluation, picture)
-    shown = [strip(p, found[p.name], dataset.classes, from_first=True) for p in pictures]
-    return pictures, shown
-
-
-def _labels(model: Any, evaluation: Mapping[str, Any], picture: Picture) -> np.ndarray:
-    """What the row's network, up to its output and with its CRF, says."""
-    output = evaluation["output"] or stage_output(model, "final")
-    probabilities = output_map(model, output, picture)
-    if evaluation["crf"] is not None:
-        probabilities = refine(picture.image, probabilities, **evaluation["crf"])
-    return to_labels(probabilities)
-
-
-def _mean(row: Row) -> dict[str, Any]:
-    """The last stage's scores, means of the seeds; None where a seed has none."""
-    stages = [evaluation["stages"][-1] for evaluation in row.evaluations]
-    mean = {**stages[0], "name": row.title}
-    mean |= {key: _average([stage[key] for stage in stages]) for key in SCORES}
-    mean["iou"] = [_average(values) for values in zip(*(s["iou"] for s in stages), strict=True)]
-    for group, key in OTHER_SCORES.values():
-        if group in mean:
-            value = _average([stage.get(group, {}).get(key) for stage in stages])
-            mean[group] = {**mean[group], key: value}
-    return mean
-
-
-def _average(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if len(known) == len(values) else None
+def predict(
+    ablation: Ablation, dataset: Dataset, names: Sequence[str]
+) -> tuple[Sequence[Sample], Sequence[Predictions]]:
+    """Return the samples of these names, and for each the label maps of all rows' first seeds."""
+    found: Mapping[str, dict[str, np.ndarray]] = {name: {} for name in names}
+    samples: Sequence[Sample] = ()
+    for row in progress(ablation.rows, "images of the rows", len(ablation.rows)):
+        evaluation, subject = row.evaluations[0], row.subject
+        model = load_model(subject.run, subject.stage)  # one in memory at a time
+        samples = read_samples(dataset, evaluation.split, len(names), model.clip_frames, names)
+        heads = None if subject.head is None else (subject.head,)
+        predictor = Predictor(model, heads=heads, crf=evaluation.crf)
+        for sample in samples:
+            found[sample.name][row.title] = predict_labels(predictor, sample)
+    return samples, [found[sample.name] for sample in samples]

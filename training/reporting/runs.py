@@ -1,96 +1,259 @@
-"""Finished runs, and what scripts have left in their directories."""
+"""Finished runs: their scores, and the images on which they do best and worst."""
 
-from collections.abc import Sequence
+import functools
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from keras_dpn import metrics
+from keras_dpn.models.heads import head_of
 
-from ..evaluation.comparison import Counts, load_counts
-from ..evaluation.results import evaluation_file
-from ..rundir.paths import RESULTS, read_json
+from ..evaluation.results import OTHER_SCORES, SCORES, Counts, Evaluation, HeadScores
+from ..evaluation.tables import score_definitions
+from ..rundir.paths import RESULTS, evaluation_files, load_stages
+from ..utils.files import read_json
+from .interim import summary
 
 SPLITS = ("val", "test", "train")
+# Facts about a stage of training, besides its scores.
+_TRAINING = ("epochs", "steps", "seconds", "parameters_trained")
+# Of stages that are not named after the head that they train.
+_STAGE_TITLES = {"joint": "joint training", "finish": "finishing"}
 
 
-class Run(NamedTuple):
-    """A finished run: its directory, results.json, and a title that no other run has."""
+@dataclass(frozen=True)
+class ScoreColumn:
+    """A column of a table of scores.
+
+    Args:
+        title: the stage, run or row of an ablation.
+        values: 0..1 or None, by the keys of `SCORES` and `OTHER_SCORES`.
+        iou: of each class, 0..1 or None.
+        training: any of "epochs", "steps", "seconds" and "parameters_trained".
+        definitions: what the scores of objects and the calibration error are.
+    """
+
+    title: str
+    values: Mapping[str, float | None]
+    iou: Sequence[float | None]
+    training: Mapping[str, float | None] = field(default_factory=dict)
+    definitions: str = ""
+
+    @classmethod
+    def of(
+        cls, title: str, scores: HeadScores, training: Mapping[str, float | None] | None = None
+    ) -> "ScoreColumn":
+        """Return the column of one head's scores."""
+        values = {key: scores.value(key) for key in (*SCORES, *OTHER_SCORES)}
+        known = scores.objects is not None and scores.calibration is not None
+        definitions = score_definitions(scores) if known else ""
+        return cls(title, values, scores.iou, training or {}, definitions)
+
+    @classmethod
+    def mean(cls, title: str, columns: Sequence["ScoreColumn"]) -> "ScoreColumn":
+        """Return the means of columns; None where one of them has no value."""
+        values = {key: _mean(column.values[key] for column in columns) for key in columns[0].values}
+        iou = [_mean(row) for row in zip(*(column.iou for column in columns), strict=True)]
+        return cls(title, values, iou, definitions=columns[0].definitions)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What results.json has of a stage of training: its scores, and what training took."""
+
+    name: str
+    scores: HeadScores
+    training: Mapping[str, float | None]
+
+    @property
+    def column(self) -> ScoreColumn:
+        """Its column in a table of scores."""
+        return ScoreColumn.of(stage_title(self.name), self.scores, self.training)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        work_dir: its directory.
+        title: a name that no other run of the report has.
+        config: the configuration, as JSON values.
+        versions: of the packages it ran with.
+        seed: of the training.
+        stages: of the training, in order.
+    """
 
     work_dir: Path
     title: str
-    results: dict[str, Any]
+    config: Mapping[str, Any]
+    versions: Mapping[str, str]
+    seed: int
+    stages: tuple[StageResult, ...]
 
+    @classmethod
+    def load(cls, work_dir: Path, title: str | None = None) -> "Run":
+        """Read a run's results.json.
 
-def read_runs(work_dirs: Sequence[Path]) -> list[Run]:
-    """The runs in these directories.
-
-    Raises:
-        ValueError: if one has no results, or is named twice.
-    """
-    places = [work_dir.resolve() for work_dir in work_dirs]
-    unique = len({place.name for place in places}) == len(places)
-    runs = []
-    for work_dir, place in zip(work_dirs, places, strict=True):
+        Raises:
+            ValueError: if there is none.
+        """
         if not (work_dir / RESULTS).is_file():
             raise ValueError(
                 f"{work_dir / RESULTS}: no such file; expected a finished training run."
             )
-        if places.count(place) > 1:
+        results = read_json(work_dir / RESULTS)
+        stages = tuple(
+            StageResult(
+                stage["name"],
+                HeadScores.from_json(stage),
+                {key: stage[key] for key in _TRAINING if key in stage},
+            )
+            for stage in results["stages"]
+        )
+        config, versions, seed = (results[key] for key in ("config", "versions", "seed"))
+        return cls(work_dir, title or work_dir.name, config, versions, seed, stages)
+
+    @property
+    def network(self) -> str:
+        """The name of the network's class."""
+        return self.config["network"]
+
+    @property
+    def summary(self) -> str:
+        """The network and its precision in one line."""
+        return "; ".join(summary(self.config))
+
+    @property
+    def val_split(self) -> str:
+        """The split that the stages' scores are of."""
+        return self.config["data"]["val_split"]
+
+    @property
+    def last_stage(self) -> StageResult:
+        """The last stage of training."""
+        return self.stages[-1]
+
+    @functools.cached_property
+    def heads(self) -> Mapping[str, str]:
+        """The head of the network that each stage of training trains."""
+        return {name: stage.output for name, stage in load_stages(self.work_dir).items()}
+
+    @property
+    def last_head(self) -> str:
+        """The head that the last stage trains."""
+        return self.heads[self.last_stage.name]
+
+    @functools.cached_property
+    def evaluations(self) -> Sequence[Evaluation]:
+        """What `keras-dpn evaluate` has written, in the order of the splits' names."""
+        return [Evaluation.load(path) for path in evaluation_files(self.work_dir).values()]
+
+
+def read_runs(work_dirs: Sequence[Path]) -> list[Run]:
+    """Read the runs in these directories.
+
+    Raises:
+        ValueError: if one has no results, or is named twice.
+    """
+    paths = [work_dir.resolve() for work_dir in work_dirs]
+    unique = len({path.name for path in paths}) == len(paths)
+    runs = []
+    for work_dir, path in zip(work_dirs, paths, strict=True):
+        if paths.count(path) > 1:
             raise ValueError(f"{work_dir}: expected different runs, received this one twice.")
-        title = place.name if unique else str(work_dir)
-        runs.append(Run(work_dir, title, read_json(work_dir / RESULTS)))
+        runs.append(Run.load(work_dir, path.name if unique else str(work_dir)))
     return runs
 
 
-def evaluated_split(work_dirs: Sequence[Path], splits: Sequence[str] = SPLITS) -> str | None:
-    """The first of splits of whose every picture scores are known in all runs; None without one."""
+def stage_title(name: str) -> str:
+    """Return the title of a stage of training, or of a head, known by its name."""
+    return _STAGE_TITLES.get(name) or head_of(name).title
+
+
+def evaluated_split(runs: Sequence[Run], splits: Sequence[str] = SPLITS) -> str | None:
+    """Return the first split with scores of each image in all runs; None without one."""
+    found = [evaluation_files(run.work_dir) for run in runs]
     for split in splits:
-        files = [evaluation_file(work_dir, split) for work_dir in work_dirs]
-        if all(f.is_file() and f.with_suffix(".npz").is_file() for f in files):
+        if all(split in files and files[split].with_suffix(".npz").is_file() for files in found):
             return split
     return None
 
 
-def stage_counts(work_dir: Path, split: str) -> list[Counts]:
-    """What `training.evaluate` counted in each picture, by stage; those with a CRF left out."""
-    stages = [stage["name"] for stage in read_json(evaluation_file(work_dir, split))["stages"]]
+def head_counts(run: Run, split: str) -> list[Counts]:
+    """Read what `keras-dpn evaluate` counted in each image, by head; without those of a CRF."""
+    evaluation = Evaluation.load(evaluation_files(run.work_dir)[split])
     return [
-        load_counts(f"{work_dir}:{name}", split) for name in stages if not name.endswith("+crf")
+        Counts(f"{run.work_dir}:{head.name}", evaluation.image_names, head.confusions)
+        for head in evaluation.heads
+        if head.confusions is not None and not head.name.endswith("+crf")
     ]
 
 
-def choose_pictures(first: Counts, last: Counts, count: int) -> dict[str, str]:
-    """The best, the worst and the most changed pictures, in equal parts, each with a title.
+def choose(
+    runs: Sequence[Run], split: str | None, num_images: int
+) -> tuple[str, dict[str, str] | None]:
+    """Choose the split and the images that a report shows.
 
     Args:
-        first: what was counted before, in each picture.
-        last: what was counted after; best and worst by this, by the mean IoU of the single picture.
-        count: how many, at most.
+        runs: one, of which each stage is shown, or several, of which the last is.
+        split: the split; None for one on which each image has been scored, if there is one.
+        num_images: at most this many.
 
     Returns:
-        Titles by the pictures' names.
+        The split, and the titles of its images by name; None where their scores are unknown.
+    """
+    split = split or evaluated_split(runs) or "val"
+    if evaluated_split(runs, (split,)) is None or not num_images:
+        return split, None
+    if len(runs) == 1:
+        counts = head_counts(runs[0], split)
+    else:
+        counts = [head_counts(run, split)[-1] for run in runs]
+    return split, choose_images(counts[0], counts[-1], num_images) or None
+
+
+def choose_images(first: Counts, last: Counts, num_images: int) -> dict[str, str]:
+    """Choose the best, the worst and the most changed images, in equal parts, each with a title.
+
+    Args:
+        first: what was counted in each image before.
+        last: what was counted after; best and worst by this, by the mean IoU of the single image.
+        num_images: at most this many.
+
+    Returns:
+        Titles by the images' names.
 
     Example:
     >>> import numpy as np
     >>> good, bad = np.array([[4, 0], [0, 4]]), np.array([[2, 2], [2, 2]])
     >>> first = Counts("first", ["a", "b", "c"], np.stack([good, bad, bad]))
     >>> last = Counts("last", ["a", "b", "c"], np.stack([good, good, bad]))
-    >>> choose_pictures(first, last, 3)
+    >>> choose_images(first, last, 3)
     {'a': 'best: 100 %', 'c': 'worst: 33 %', 'b': 'changed most: 33 → 100 %'}
     """
-    before, after = (_picture_scores(counts) for counts in (first, last))
-    size = max(1, count // 3)
-    names = sorted((name for name in after if name in before), key=after.get)
-    best = sorted(names, key=after.get, reverse=True)[:size]
+    before, after = (_image_scores(counts) for counts in (first, last))
+    size = max(1, num_images // 3)
+    names = sorted((name for name in after if name in before), key=lambda name: after[name])
+    best = sorted(names, key=lambda name: after[name], reverse=True)[:size]
     titles = {name: f"best: {100 * after[name]:.0f} %" for name in best}
     for name in names[:size]:
         titles.setdefault(name, f"worst: {100 * after[name]:.0f} %")
-    changes = {n: abs(after[n] - before[n]) for n in names if n not in titles}
-    for name in sorted((n for n in changes if changes[n]), key=changes.get, reverse=True)[:size]:
+    changes = {name: abs(after[name] - before[name]) for name in names if name not in titles}
+    changed = [name for name in changes if changes[name]]
+    for name in sorted(changed, key=lambda name: changes[name], reverse=True)[:size]:
         titles[name] = f"changed most: {100 * before[name]:.0f} → {100 * after[name]:.0f} %"
-    return dict(list(titles.items())[:count])
+    return dict(list(titles.items())[:num_images])
 
 
-def _picture_scores(counts: Counts) -> dict[str, float]:
+def _image_scores(counts: Counts) -> dict[str, float]:
     pairs = zip(counts.names, counts.confusions, strict=True)
     return {name: metrics.mean_iou(confusion) for name, confusion in pairs if confusion.any()}
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return statistics.fmean(known) if len(known) == len(found) else None

@@ -1,8 +1,8 @@
-"""Which runs a sweep takes, and what they share.
+"""Plan which runs a sweep takes, and which stages they share.
 
-Rows share a stage where all is equal that has a part in it: data, seed, the settings of the stage
-and of those before it, and the network up to the stage's output, layer by layer. That
-`--model.triple-window` has no part in the unary term need not be said: the networks are compared.
+Rows share a stage where everything that affects it is equal: data, seed, the settings of the stage
+and of those before it, and the network up to the stage's head, layer by layer. Nobody has to state
+that `--model.triple-window` doesn't affect the unary term: the networks are compared.
 """
 
 import dataclasses
@@ -18,18 +18,34 @@ import keras
 
 from ..configs.schema import StageConfig, TrainConfig
 from ..configs.serialization import to_json
-from ..rundir.paths import RESULTS, read_json
+from ..rundir.models import load_model
+from ..rundir.paths import RESULTS, model_file
+from ..utils.files import read_json
 from .definitions import Row, Sweep
 
 
-class Place(NamedTuple):
-    """A trained network: a run's best after one of its stages, or as it is at the end (None)."""
+@dataclass(frozen=True)
+class CheckpointRef:
+    """A trained network: the best of a stage of a run, or the run's final one (None)."""
 
     run: Path
     stage: str | None = None
 
+    @property
+    def file(self) -> Path:
+        """The file of the network."""
+        return model_file(self.run, self.stage)
+
+    def load(self) -> keras.Model:
+        """Load the network."""
+        return load_model(self.run, self.stage)
+
     def __str__(self) -> str:
         return f"{self.run}:{self.stage}" if self.stage else str(self.run)
+
+
+RowKey = tuple[str, int]  # a row's name and the seed
+Checkpoints = dict[RowKey, CheckpointRef]
 
 
 @dataclass(frozen=True)
@@ -39,22 +55,27 @@ class Job:
     Args:
         run: its directory.
         config: its configuration, without the stages that it shares.
-        shared: the network that it carries on with: equal to its own up to the stage's output.
+        shared: the network that it continues: equal to its own up to the stage's head.
         start: if nothing is shared, the network that fills it first, as `--weights` would.
     """
 
     run: Path
     config: TrainConfig
-    shared: Place | None = None
-    start: Place | None = None
+    shared: CheckpointRef | None = None
+    start: CheckpointRef | None = None
+
+    @property
+    def origin(self) -> CheckpointRef | None:
+        """The network that must be trained before."""
+        return self.shared or self.start
 
 
 @dataclass
 class Plan:
-    """The runs in the order of training, and where each row's network lies, by name and seed."""
+    """The runs in the order of training, and each row's network by name and seed."""
 
     jobs: list[Job] = field(default_factory=list)
-    places: dict[tuple[str, int], Place] = field(default_factory=dict)
+    checkpoints: Checkpoints = field(default_factory=dict)
 
 
 def make_plan(
@@ -62,27 +83,27 @@ def make_plan(
     seeds: Iterable[int],
     runs: Path,
     num_classes: int,
-    given: Mapping[tuple[str, int], Place] | None = None,
+    reuse: Mapping[RowKey, CheckpointRef] | None = None,
 ) -> Plan:
-    """Plans the runs of a sweep.
+    """Plan the runs of a sweep.
 
     Args:
         sweep: what to compare.
-        seeds: of each row one run a seed.
+        seeds: each row has a run for each of them.
         runs: receives a directory for each run, ROW_seedSEED.
         num_classes: of the data.
-        given: networks of rows that need no run, by name and seed. What the run trained and the
-            row's configuration names alike counts as trained for other rows, too.
+        reuse: networks of rows that need no run, by name and seed. The stages that the run has
+            trained and the row's configuration has count as trained for other rows, too.
     """
     plan = Plan()
     for seed in seeds:
-        known = {name: place for (name, s), place in (given or {}).items() if s == seed}
+        known = {name: ref for (name, s), ref in (reuse or {}).items() if s == seed}
         _Planner(sweep, seed, runs, num_classes, known, plan).fill()
     return plan
 
 
 class _Keys(NamedTuple):
-    """Equal for what is trained alike: each of a run's stages, and the network at the end."""
+    """Keys that are equal for what is trained alike: a run's stages, and its final network."""
 
     stages: dict[str, str]
     end: str
@@ -100,40 +121,40 @@ class _Planner:
         seed: int,
         runs: Path,
         num_classes: int,
-        given: Mapping[str, Place],
+        reuse: Mapping[str, CheckpointRef],
         plan: Plan,
-    ):
+    ) -> None:
         self._sweep, self._seed, self._runs = sweep, seed, runs
-        self._given, self._plan = given, plan
+        self._reuse, self._plan = reuse, plan
         self._keys: dict[str, _Keys] = {}
         for row in sweep.rows:
             start = self._keys[row.start].of(sweep[row.start]) if row.start else None
             self._keys[row.name] = _keys(row.config, num_classes, start)
-        self._known: dict[str, Place] = {}
+        self._known: dict[str, CheckpointRef] = {}
 
     def fill(self) -> None:
-        for name, place in self._given.items():
-            trained = {stage["name"] for stage in read_json(place.run / RESULTS)["stages"]}
+        for name, ref in self._reuse.items():
+            trained = {stage["name"] for stage in read_json(ref.run / RESULTS)["stages"]}
             for stage, key in self._keys[name].stages.items():
                 if stage in trained:
-                    self._known[key] = Place(place.run, stage)
+                    self._known[key] = CheckpointRef(ref.run, stage)
             if self._sweep[name].stage is None:
-                self._known[self._keys[name].end] = place
-        # Those with few stages first: others carry on where they end.
+                self._known[self._keys[name].end] = ref
+        # Those with few stages first: others continue where they end.
         for row in sorted(self._sweep.rows, key=lambda row: len(row.stages)):
-            self._plan.places[row.name, self._seed] = self._place(row)
+            self._plan.checkpoints[row.name, self._seed] = self._checkpoint(row)
 
-    def _place(self, row: Row) -> Place:
-        """Where the row's network lies, after a run for it where there was none yet."""
-        if row.name in self._given:
-            return self._given[row.name]
+    def _checkpoint(self, row: Row) -> CheckpointRef:
+        """Return the row's network; add a run for it where there is none yet."""
+        if row.name in self._reuse:
+            return self._reuse[row.name]
         key = self._keys[row.name].of(row)
         if key not in self._known:
             self._add_job(row)
         return self._known[key]
 
     def _add_job(self, row: Row) -> None:
-        start = self._place(self._sweep[row.start]) if row.start else None
+        start = self._checkpoint(self._sweep[row.start]) if row.start else None
         keys, run = self._keys[row.name], self._runs / f"{self._title(row)}_seed{self._seed}"
         count = self._shared(row)
         done = {row.config.section(stage) for stage in row.stages[:count]}
@@ -145,18 +166,18 @@ class _Planner:
         else:
             self._plan.jobs.append(Job(run, config, start=start))
         for stage in row.stages[count:]:
-            self._known.setdefault(keys.stages[stage], Place(run, stage))
-        self._known.setdefault(keys.end, Place(run))
+            self._known.setdefault(keys.stages[stage], CheckpointRef(run, stage))
+        self._known.setdefault(keys.end, CheckpointRef(run))
 
     def _title(self, row: Row) -> str:
-        """The last of the rows that are scored on the same run."""
+        """Return the name of the last of the rows that are scored on the same run."""
         keys = self._keys[row.name]
         return [name for name, other in self._keys.items() if other == keys][-1]
 
     def _shared(self, row: Row) -> int:
-        """How many of the row's stages, from the first on, need not be trained again.
+        """Return how many of the row's stages, from the first on, need not be trained again.
 
-        One at least remains, and stages that have their settings in common stay together.
+        At least one remains, and stages with common settings stay together.
         """
         keys, sections = self._keys[row.name], [row.config.section(s) for s in row.stages]
         known = [keys.stages[stage] in self._known for stage in row.stages]
@@ -168,12 +189,12 @@ class _Planner:
 
 
 def _keys(config: TrainConfig, num_classes: int, start: str | None) -> _Keys:
-    """The keys of a run that starts from the network of another key, or from a file."""
+    """Return the keys of a run that starts from the network of another key, or from a file."""
     settings = {**to_json(config), "start": start or Path(config.weights or "").name}
     stages = [item.name for item in dataclasses.fields(config) if _is_stage(config, item.name)]
     for name in ("model", "weights", "seed", *stages):
         del settings[name]
-    # Where things lie, and what is kept in memory, has no part in what is learnt.
+    # Paths, and what is kept in memory, don't affect what is learned.
     data = {k: v for k, v in settings["data"].items() if k not in ("data_dir", "flow_dir", "cache")}
     prints = _fingerprints(config.network, config.model, num_classes)
     key, keys = _digest({**settings, "data": data}), {}
@@ -190,7 +211,7 @@ def _is_stage(config: TrainConfig, name: str) -> bool:
 
 @functools.cache
 def _fingerprints(network: type[keras.Model], model: Any, num_classes: int) -> dict[str, str]:
-    """A digest of the untrained network up to each of its outputs: all layers, and all weights."""
+    """Return a digest of the untrained network up to each head: all layers, and all weights."""
     keras.utils.clear_session()  # the names of layers without one count from 0 again
     keras.utils.set_random_seed(0)
     built = network(num_classes=num_classes, **dataclasses.asdict(model))
@@ -198,8 +219,8 @@ def _fingerprints(network: type[keras.Model], model: Any, num_classes: int) -> d
         w.path: hashlib.sha256(keras.ops.convert_to_numpy(w)).hexdigest() for w in built.weights
     }
     prints = {}
-    for name in built.stage_names:
-        part = built.stage_model(name)
+    for name in built.head_names:
+        part = built.head_model(name)
         prints[name] = _digest([part.get_config(), [weights[w.path] for w in part.weights]])
     return prints
 

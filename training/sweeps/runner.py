@@ -1,148 +1,186 @@
-"""Trains the rows of a sweep and compares them in one table.
-
-    python -m training.ablate dpn_windows_scenes --work-dir DIR --seeds 0 1 2
-
-What rows begin with alike is trained once; stopped, the same command carries on. DIR receives the
-runs (runs/ROW_seedSEED), their evaluations, and after each of them the table, ablation.md and
-ablation.json, of which `python -m training.report DIR` makes a page. Runs that are there already
-stand for rows, each for its own seed:
-
-    python -m training.ablate networks_camvid --work-dir DIR --data-dir CAMVID \
-        --trained unary=RUN:unary joint=RUN2
-
-Sweeps: training/configs/sweeps.
-"""
+"""Train and score the rows of a sweep."""
 
 import json
+import logging
 import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
-from rich.console import Console
-from tyro.conf import Positional
 
-from keras_dpn.inference import Predictor
-
-from ..cli import run
 from ..configs.serialization import to_json
-from ..engine.setup import build_model, open_dataset, with_absolute_paths
-from ..evaluation.evaluator import evaluate
-from ..evaluation.results import run_dataset, write_evaluation
+from ..engine.setup import build_model, with_absolute_paths
+from ..rundir.dataset import open_dataset
 from ..rundir.paths import (
     CONFIG,
     FLOW,
-    MODEL,
     RESULTS,
     load_config,
-    load_model,
-    load_stages,
-    read_json,
-    stage_dir,
-    write_atomically,
-    write_json,
 )
-from .definitions import SWEEPS, Row, Sweep
-from .plan import Job, Place, make_plan
-from .table import ABLATION, markdown, summarize, table
+from ..utils.files import atomic_file, read_json, write_json
+from .definitions import Row, Sweep
+from .plan import CheckpointRef, Job, RowKey, make_plan
+from .scoring import score
+from .table import Summary, summarize
 
-Places = Mapping[tuple[str, int], Place]
+logger = logging.getLogger("keras_dpn")
+
+Executor = Callable[[Path], int]
+"""Trains the run of a directory with a config.json, or the rest of it; returns the exit code."""
 
 
-def ablate(
+@dataclass(frozen=True)
+class SubprocessExecutor:
+    """Train each run by `keras-dpn train` in a process of its own, which frees all memory.
+
+    Args:
+        devices: as in `engine.setup.choose_devices`.
+    """
+
+    devices: str = "all"
+
+    def __call__(self, run: Path) -> int:
+        """Train, or resume, a run; return the exit code."""
+        package = __name__.partition(".")[0]  # `training`, or `keras_dpn_training` when installed
+        command = [sys.executable, "-m", package, "train", str(run / CONFIG)]
+        options = ["--work-dir", str(run), "--resume", "--devices", self.devices]
+        return subprocess.run(command + options).returncode
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a sweep.
+
+    Args:
+        summary: the table.
+        num_runs: that were to be trained.
+        failures: what went wrong, by the run's directory.
+    """
+
+    summary: Summary
+    num_runs: int
+    failures: Mapping[Path, str]
+
+    def raise_failures(self) -> None:
+        """Raise ValueError if a run has failed."""
+        if self.failures:
+            words = "; ".join(f"{run}: {failure}" for run, failure in self.failures.items())
+            raise ValueError(f"{len(self.failures)} of {self.num_runs} runs failed. {words}.")
+
+
+def run(
     sweep: Sweep,
     work_dir: Path,
+    executor: Executor,
     *,
     seeds: Sequence[int] = (0,),
     split: str = "val",
     data_dir: Path | None = None,
     weights: str | None = None,
-    trained: Places | None = None,
-    block: int = 1,
-    devices: str = "all",
-    console: Console | None = None,
-) -> dict[str, Any]:
-    """Trains what is not trained yet, scores each row, and writes the table.
+    reuse: Mapping[RowKey, CheckpointRef] | None = None,
+    block_size: int = 1,
+) -> Outcome:
+    """Train what is not trained yet, score each row, and write the table after every run.
 
     A run that fails does not keep the others from being trained.
 
     Args:
         sweep: the rows.
         work_dir: receives everything.
+        executor: trains a run.
         seeds: each row is trained with each of them.
         split: the rows are scored on.
-        data_dir: the data set's; that of the configurations by default.
-        weights: a file as `training.train` takes it, for the rows that start from no other row;
+        data_dir: directory of the dataset; that of the configurations by default.
+        weights: a file as `keras-dpn train` takes it, for the rows that start from no other row;
             that of the configurations by default.
-        trained: networks of rows that need no run, by name and seed.
-        block: as in `metrics.paired_bootstrap`.
-        devices: as in `training.train`.
-        console: shows what is done; stdout by default.
-
-    Returns:
-        As `summarize`.
+        reuse: networks of rows that need no run.
+        block_size: as in `evaluation.comparison.compare`.
 
     Raises:
-        ValueError: before anything is trained, on settings that don't fit the data or each other,
-            and a work_dir that holds other runs; at the end, where a run has failed.
+        ValueError: before anything is trained, for settings that don't fit the data or each other,
+            and a work_dir that holds other runs.
     """
-    console, work_dir, trained = console or Console(), work_dir.resolve(), dict(trained or {})
+    work_dir = work_dir.resolve()
     sweep = _with_paths(sweep, work_dir, data_dir, weights)
-    num_classes = _check_data(sweep, work_dir, split, block)
-    plan = make_plan(sweep, seeds, work_dir / "runs", num_classes, trained)
+    num_classes = _check_data(sweep, work_dir, split, block_size)
+    plan = make_plan(sweep, seeds, work_dir / "runs", num_classes, reuse)
     for job in plan.jobs:
         _check_run(job)
-    failed: dict[Path, str] = {}
-    runs = {job.run for job in plan.jobs}
-    ready = {key: place for key, place in plan.places.items() if place.run not in runs}
-    evaluations = _score(ready, sweep, work_dir, split)
+    untrained = {job.run for job in plan.jobs}
+    ready = {key: ref for key, ref in plan.checkpoints.items() if ref.run not in untrained}
+    evaluations = score(ready, sweep, work_dir, split)
+    failures: dict[Path, str] = {}
     for number, job in enumerate(plan.jobs, start=1):
-        console.print(f"{number} of {len(plan.jobs)}: {_describe(job)}", soft_wrap=True)
-        if failure := _train(job, failed, num_classes, devices):
-            failed[job.run] = failure
+        logger.info("%d of %d: %s", number, len(plan.jobs), _describe(job))
+        if failure := _train(job, failures, num_classes, executor):
+            failures[job.run] = failure
             continue
-        ready = {key: place for key, place in plan.places.items() if place.run == job.run}
-        evaluations |= _score(ready, sweep, work_dir, split)
-        _write_table(summarize(sweep, evaluations, seeds, split, block), work_dir)
-    summary = summarize(sweep, evaluations, seeds, split, block)
-    _write_table(summary, work_dir)
-    console.print(table(summary))
-    console.print(f"written: {work_dir / 'ablation.md'}", soft_wrap=True)
-    if failed:
-        words = "; ".join(f"{run}: {failure}" for run, failure in failed.items())
-        raise ValueError(f"{len(failed)} of {len(plan.jobs)} runs failed. {words}.")
-    return summary
+        ready = {key: ref for key, ref in plan.checkpoints.items() if ref.run == job.run}
+        evaluations |= score(ready, sweep, work_dir, split)
+        summarize(sweep, evaluations, seeds, split, block_size).save(work_dir)
+    summary = summarize(sweep, evaluations, seeds, split, block_size)
+    summary.save(work_dir)
+    return Outcome(summary, len(plan.jobs), failures)
+
+
+def read_reused(
+    entries: Sequence[str], sweep: Sweep, seeds: Sequence[int]
+) -> dict[RowKey, CheckpointRef]:
+    """Return the networks that "ROW=RUN" or "ROW=RUN:STAGE" name, by row and seed.
+
+    Raises:
+        ValueError: for an unknown row, a run or stage without a network, and a run of another seed.
+    """
+    reused = {}
+    for entry in entries:
+        name, _, text = entry.partition("=")
+        if name not in {row.name for row in sweep.rows} or not text:
+            raise ValueError(
+                f"--reuse: expected ROW=RUN or ROW=RUN:STAGE, with one of the rows "
+                f"{', '.join(row.name for row in sweep.rows)}, received {entry!r}."
+            )
+        run_dir, stage = Path(text), sweep[name].stage
+        if not run_dir.exists() and ":" in text:
+            head, stage = text.rsplit(":", 1)
+            run_dir = Path(head)
+        checkpoint, seed = CheckpointRef(run_dir.resolve(), stage), load_config(run_dir)["seed"]
+        if not checkpoint.file.is_file():
+            raise ValueError(f"{checkpoint.file}: no such file; expected a trained network.")
+        if seed not in seeds:
+            raise ValueError(f"{run_dir}: the run has the seed {seed}; --seeds are {list(seeds)}.")
+        reused[name, seed] = checkpoint
+    return reused
 
 
 def _with_paths(sweep: Sweep, work_dir: Path, data_dir: Path | None, weights: str | None) -> Sweep:
-    """The sweep with configurations that name everything that they need."""
+    """Return the sweep with configurations that name everything that they need."""
 
     def filled(row: Row) -> Row:
         config = row.config
         if weights and row.start is None:
             config = replace(config, weights=weights)
         config = with_absolute_paths(config, data_dir)
-        if config.clips and config.data.flow_dir is None:  # computed once for all
-            config = replace(config, data=replace(config.data, flow_dir=str(work_dir / FLOW)))
+        data: Any = config.data  # that of networks for clips has a `flow_dir`
+        if config.clips and data.flow_dir is None:  # computed once for all
+            config = replace(config, data=replace(data, flow_dir=str(work_dir / FLOW)))
         config.check()
         return replace(row, config=config)
 
     return replace(sweep, rows=tuple(map(filled, sweep.rows)))
 
 
-def _check_data(sweep: Sweep, work_dir: Path, split: str, block: int) -> int:
-    """The number of classes, which is the same for all rows."""
-    places = {(row.config.data.dataset, row.config.data.data_dir): row for row in sweep.rows}
-    opened = {row.name: open_dataset(row.config, work_dir) for row in places.values()}
+def _check_data(sweep: Sweep, work_dir: Path, split: str, block_size: int) -> int:
+    """Return the number of classes, which is the same for all rows."""
+    sources = {(row.config.data.dataset, row.config.data.data_dir): row for row in sweep.rows}
+    opened = {row.name: open_dataset(row.config, work_dir) for row in sources.values()}
     for dataset in opened.values():
-        if len(images := dataset.examples(split)) <= block:
+        if len(images := dataset.examples(split)) <= block_size:
             raise ValueError(
                 f"The bootstrap needs two blocks of images or more; {dataset.name} {split} has "
-                f"{len(images)} images, and --block is {block}."
+                f"{len(images)} images, and --block-size is {block_size}."
             )
     names = {name: dataset.classes.names for name, dataset in opened.items()}
     if len(set(names.values())) > 1:
@@ -155,7 +193,7 @@ def _check_run(job: Job) -> None:
     path = job.run / CONFIG
     if path.exists() and _without_paths(read_json(path)) != _without_paths(to_json(job.config)):
         raise ValueError(
-            f"{path}: the run was configured otherwise than the sweep's; name another --work-dir, "
+            f"{path}: the run's configuration differs from the sweep's; name another --work-dir, "
             "or delete the run."
         )
 
@@ -169,167 +207,41 @@ def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
 
 def _describe(job: Job) -> str:
     stages = [s.name for s in job.config.stages if job.config.stage(s.name).epochs]
-    origin = f", from {job.shared or job.start}" if job.shared or job.start else ""
+    origin = f", from {job.origin}" if job.origin else ""
     return f"{job.run.name}: {', '.join(stages)}{origin}"
 
 
-def _train(job: Job, failed: Mapping[Path, str], num_classes: int, devices: str) -> str | None:
-    """Train a run, or the rest of it, in a process of its own; what went wrong, if anything."""
+def _train(
+    job: Job, failures: Mapping[Path, str], num_classes: int, executor: Executor
+) -> str | None:
+    """Train a run, or the rest of it; return what went wrong, if anything."""
     if (job.run / RESULTS).exists():
         return None
-    before = job.shared or job.start
-    if before and before.run in failed:
-        return f"needs {before}"
+    if job.origin and job.origin.run in failures:
+        return f"needs {job.origin}"
     config = job.config
     if job.shared:
-        config = replace(config, weights=str(_write_start(job, num_classes)))
+        config = replace(config, weights=str(_write_start(job, job.shared, num_classes)))
     elif job.start:
-        config = replace(config, weights=str(_model_file(job.start)))
+        config = replace(config, weights=str(job.start.file))
     write_json(job.run / CONFIG, to_json(config))
-    command = [sys.executable, "-m", "training.train", str(job.run / CONFIG)]
-    options = ["--work-dir", str(job.run), "--resume", "--devices", devices]
-    code = subprocess.run(command + options).returncode
+    code = executor(job.run)
     return None if code == 0 else f"exit code {code}"
 
 
-def _write_start(job: Job, num_classes: int) -> Path:
-    """A run's network with the weights that it shares, its others untrained."""
+def _write_start(job: Job, shared: CheckpointRef, num_classes: int) -> Path:
+    """Write a run's network with the weights that it shares, its others untrained."""
     path = job.run / "start.keras"
     keras.utils.set_random_seed(job.config.seed)
     model = build_model(job.config, num_classes)
-    trained = load_model(*job.shared)
-    output = next(s.output for s in job.config.stages if s.name == job.shared.stage)
+    trained = shared.load()
+    output = next(s.output for s in job.config.stages if s.name == shared.stage)
     try:
-        model.stage_model(output).set_weights(trained.stage_model(output).get_weights())
+        model.head_model(output).set_weights(trained.head_model(output).get_weights())
     except ValueError as error:
         raise ValueError(
-            f"{job.shared}: expected the network of {job.run.name} up to {output}: {error}"
+            f"{shared}: expected the network of {job.run.name} up to {output}: {error}"
         ) from error
-    write_atomically(path, model.save)
+    with atomic_file(path) as temporary:
+        model.save(temporary)
     return path
-
-
-def _model_file(place: Place) -> Path:
-    return (stage_dir(*place) if place.stage else place.run) / MODEL
-
-
-def _score(places: Places, sweep: Sweep, work_dir: Path, split: str) -> dict[tuple[str, int], Path]:
-    """The evaluations of rows, by name and seed, made anew where they are not of this network.
-
-    Rows that look at one network are scored in one pass.
-    """
-    files, missing = {}, defaultdict(list)
-    for (name, seed), place in places.items():
-        file = files[name, seed] = work_dir / "evaluations" / f"{name}_seed{seed}_{split}.json"
-        output = load_stages(place.run)[place.stage].output if place.stage else sweep[name].output
-        # As the file has it: without tuples.
-        scored = {"run": str(place.run), "stage": place.stage, "output": output}
-        scored = json.loads(json.dumps(scored | {"crf": sweep[name].crf}))
-        if not _is_scored(scored, file, place):
-            missing[place, json.dumps(scored["crf"])].append((file, scored))
-    for (place, _), rows in missing.items():
-        model, crf = load_model(*place), rows[0][1]["crf"]
-        outputs = {row["output"] or "final" for _, row in rows}
-        heads = None if outputs == {"final"} else sorted(outputs)  # some networks have no others
-        predictor = Predictor(model, heads=heads, crf=crf)
-        options = {"consistency": sweep.consistency, "progress": True}
-        found = evaluate(predictor, run_dataset(place.run), split, **options)
-        for file, row in rows:
-            write_evaluation(file, {**_of_stage(found, row["output"] or "final"), **row})
-    return files
-
-
-def _of_stage(evaluation: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """An evaluation of one stage alone, and of what the CRF made of it."""
-    names = (name, f"{name}+crf")
-    stages = [stage for stage in evaluation["stages"] if stage["name"] in names]
-    confusions = evaluation["per_image"]["confusions"]
-    confusions = {stage["name"]: confusions[stage["name"]] for stage in stages}
-    per_image = {**evaluation["per_image"], "confusions": confusions}
-    return {**evaluation, "stages": stages, "per_image": per_image}
-
-
-def _is_scored(scored: Mapping[str, Any], file: Path, place: Place) -> bool:
-    if not file.exists():
-        return False
-    found = read_json(file)
-    same = all(key in found and found[key] == value for key, value in scored.items())
-    return same and file.stat().st_mtime > _model_file(place).stat().st_mtime
-
-
-def _write_table(summary: Mapping[str, Any], work_dir: Path) -> None:
-    write_json(work_dir / ABLATION, summary)
-    content = markdown(summary).encode()
-    write_atomically(work_dir / "ablation.md", lambda temporary: temporary.write_bytes(content))
-
-
-def read_trained(
-    entries: Sequence[str], sweep: Sweep, seeds: Sequence[int]
-) -> dict[tuple[str, int], Place]:
-    """The networks that "ROW=RUN" or "ROW=RUN:STAGE" name, by row and seed.
-
-    Raises:
-        ValueError: on a row, run or stage that is not there, and a run of another seed.
-    """
-    found = {}
-    for entry in entries:
-        name, _, text = entry.partition("=")
-        if name not in {row.name for row in sweep.rows} or not text:
-            raise ValueError(
-                f"--trained: expected ROW=RUN or ROW=RUN:STAGE, with one of the rows "
-                f"{', '.join(row.name for row in sweep.rows)}, received {entry!r}."
-            )
-        run_dir, stage = Path(text), sweep[name].stage
-        if not run_dir.exists() and ":" in text:
-            head, stage = text.rsplit(":", 1)
-            run_dir = Path(head)
-        place, seed = Place(run_dir.resolve(), stage), load_config(run_dir)["seed"]
-        if not _model_file(place).is_file():
-            raise ValueError(f"{_model_file(place)}: no such file; expected a trained network.")
-        if seed not in seeds:
-            raise ValueError(f"{run_dir}: the run has the seed {seed}; --seeds are {list(seeds)}.")
-        found[name, seed] = place
-    return found
-
-
-def main(
-    sweep: Positional[Literal[*SWEEPS]],
-    *,
-    work_dir: Path,
-    data_dir: Path | None = None,
-    weights: str | None = None,
-    seeds: tuple[int, ...] = (0,),
-    split: str = "val",
-    trained: tuple[str, ...] = (),
-    block: int = 1,
-    devices: str = "all",
-) -> None:
-    """Trains the rows of a sweep and compares them in one table.
-
-    Args:
-        sweep: one of training/configs/sweeps.
-        work_dir: receives the runs, their evaluations and the table.
-        data_dir: directory of the data set; those that are generated need none.
-        weights: what fills the networks first, as for training.train.
-        seeds: each row is trained with each of them.
-        split: the rows are scored on.
-        trained: rows that have a run already, as ROW=RUN or ROW=RUN:STAGE.
-        block: of the bootstrap: draw so many successive images together.
-        devices: all, or cpu:2, as for training.train.
-    """
-    rows = SWEEPS[sweep]
-    ablate(
-        rows,
-        work_dir,
-        seeds=seeds,
-        split=split,
-        data_dir=data_dir,
-        weights=weights,
-        trained=read_trained(trained, rows, seeds),
-        block=block,
-        devices=devices,
-    )
-
-
-if __name__ == "__main__":
-    run(main)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from keras_dpn.client import Client, ServingError, client, video
 from keras_dpn.export import export
-from keras_dpn.ops.warp import NO_LINK
+from keras_dpn.ops.warp import INVALID_FLOW
 from tests.keras_dpn.export.test_saved_model import CLASSES, COLORS, encoded, pictures, small_model
 from tests.serving_peer import ServingPeer
 
@@ -130,7 +130,7 @@ def check_refusal(address, tmp_path):
         served.predict(path)
     message = str(error.value)
     assert message.startswith(f"{path}: INVALID_ARGUMENT: ")
-    assert message.endswith("[expected a picture of 1 to 2000 pixels, received one of 41 x 50]")
+    assert message.endswith("[expected an image of 1 to 2000 pixels, received one of 41 x 50]")
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -172,9 +172,7 @@ def test_what_may_pass_is_tried_again(peer, protocol, waits):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_what_is_refused_is_not_tried_again(peer, protocol):
     with Client(getattr(peer, protocol), "street") as served:
-        with pytest.raises(
-            ServingError, match="^a picture of 4 bytes: INVALID_ARGUMENT: "
-        ) as error:
+        with pytest.raises(ServingError, match="^an image of 4 bytes: INVALID_ARGUMENT: ") as error:
             served.predict(b"junk")
         assert peer.requests == 1 and error.value.status == "INVALID_ARGUMENT"
 
@@ -237,7 +235,7 @@ def test_a_video_is_a_stream_of_labels(peer, protocol):
         assert list(asked.predict_video([])) == []
         with pytest.raises(ValueError, match="`frames`: expected a frame of shape .4, 5, 3."):
             list(asked.predict_video([frames[0], frames[0][1:]]))
-    assert video.NO_LINK == NO_LINK
+    assert video.INVALID_FLOW == INVALID_FLOW
 
 
 def test_clips_and_lengths_that_are_none():
@@ -330,8 +328,19 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="`parallel`"):
         served.predict_many([], parallel=0)
     for image in (np.zeros((4, 4), "uint8"), np.zeros((0, 4, 3), "uint8"), np.zeros((2, 2, 3))):
-        with pytest.raises(ValueError, match="`picture`: expected a path, bytes, or an array"):
+        with pytest.raises(ValueError, match="`image`: expected a path, bytes, or an array"):
             served.predict(image)
+
+
+def test_old_names_of_arguments_work(peer):
+    image = np.zeros((4, 5, 3), "uint8")
+    with Client(peer.rest, "street") as served:
+        expected = served.predict(image).labels
+        with pytest.warns(DeprecationWarning, match="`picture=` .* Use `image=`"):
+            np.testing.assert_array_equal(served.predict(picture=image).labels, expected)
+        with pytest.warns(DeprecationWarning, match="`pictures=` .* Use `images=`"):
+            (answer,) = served.predict_many(pictures=[image])
+    np.testing.assert_array_equal(answer.labels, expected)
 
 
 def test_the_names_of_outputs_are_the_exports():

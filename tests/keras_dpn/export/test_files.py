@@ -130,7 +130,7 @@ def test_wrong_arguments_are_named(model, tmp_path):
     for arguments, message in (
         ({"path": "model.bin"}, r"argument `path`: expected one that ends in '.tflite'"),
         ({"quantization": "int4"}, "`quantization`"),
-        ({"quantization": "int8"}, "`representative`: expected pictures"),
+        ({"quantization": "int8"}, "`representative`: expected images"),
         ({"representative": [pictures(4, 4)]}, "and None without, received list"),
     ):
         with pytest.raises(ValueError, match=message):

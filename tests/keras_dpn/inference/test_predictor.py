@@ -8,12 +8,12 @@ import pytest
 
 from keras_dpn import inference
 from keras_dpn.crf import refine
-from keras_dpn.inference import InferenceSettings, Predictor
-from keras_dpn.inference import predictor as predictor_module
-from keras_dpn.inference.predictor import check_heads, resize
+from keras_dpn.inference import InferenceSettings, Predictor, forward
+from keras_dpn.inference.forward import check_heads
 from keras_dpn.inference.tiles import side_for_memory
-from keras_dpn.models import DPN, SpatialTemporalDPN
-from keras_dpn.ops.warp import NO_LINK
+from keras_dpn.models import SpatialTemporalDPN
+from keras_dpn.models.staged import StagedModel
+from keras_dpn.ops.warp import INVALID_FLOW
 
 
 def linear_model(classes=4):
@@ -26,20 +26,14 @@ def linear_model(classes=4):
     return model
 
 
-class StagedModel(keras.Model):
-    """Two stages over one convolution, which counts how often Python runs through it."""
-
-    stage_names = ("unary", "final")
+class TwoHeads(StagedModel):
+    """Two heads over one convolution, which counts how often Python runs through it."""
 
     def __init__(self):
         inputs = keras.Input((None, None, 3))
         unary = CountingConv(3, 1, name="unary")(inputs)
         final = keras.layers.Conv2D(3, 3, padding="same", name="final")(unary)
-        super().__init__(inputs, final)
-        self.stage_outputs = {"unary": unary, "final": final}
-
-    def stage_model(self, name):
-        return keras.Model(self.inputs, self.stage_outputs[name])
+        super().__init__(inputs, {"unary": unary, "final": final}, {"name": "two_heads"})
 
 
 class CountingConv(keras.layers.Conv2D):
@@ -111,15 +105,6 @@ def test_scales_are_averaged():
     np.testing.assert_allclose(both, (one + two) / 2, atol=1e-6)
 
 
-def test_resizing_is_antialiased_and_keeps_positions():
-    stripes = np.zeros((4, 16, 1), "float32")
-    stripes[:, ::2] = 1
-    small = resize(stripes, 4, 4)
-    np.testing.assert_allclose(small, 0.5, atol=0.13)  # every 4th pixel alone would give 1
-    ramp = np.tile(np.arange(16, dtype="float32")[None, :, None], (4, 1, 1))
-    np.testing.assert_allclose(resize(ramp, 4, 8)[0, 2:-2, 0], np.arange(8)[2:-2] * 2 + 0.5)
-
-
 def test_a_single_pixel():
     probabilities = inference.predict_probabilities(
         linear_model(), picture(1, 1), (0.5, 1, 2), horizontal_flip=True
@@ -144,21 +129,21 @@ def test_half_precision_logits_are_averaged_in_float32():
     np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-5)
 
 
-def test_stages_come_from_one_forward_pass():
-    model, image = StagedModel(), picture()
-    stages = at_heads(model, image, scales=(1.0, 0.5), horizontal_flip=True)
-    assert list(stages) == ["unary", "final"]
-    for name, probabilities in stages.items():
+def test_heads_come_from_one_forward_pass():
+    model, image = TwoHeads(), picture()
+    maps = at_heads(model, image, scales=(1.0, 0.5), horizontal_flip=True)
+    assert list(maps) == ["unary", "final"]
+    for name, probabilities in maps.items():
         alone = inference.predict_probabilities(
-            model.stage_model(name), image, scales=(1.0, 0.5), horizontal_flip=True
+            model.head_model(name), image, scales=(1.0, 0.5), horizontal_flip=True
         )
         np.testing.assert_allclose(probabilities, alone, atol=1e-6)
     chosen = at_heads(model, image, heads=["final"])
     assert list(chosen) == ["final"]
 
 
-def test_stages_follow_the_models_weights():
-    model, image = StagedModel(), picture()
+def test_heads_follow_the_models_weights():
+    model, image = TwoHeads(), picture()
     before = at_heads(model, image)
     model.set_weights([np.zeros_like(w) for w in model.get_weights()])
     after = at_heads(model, image)
@@ -167,18 +152,18 @@ def test_stages_follow_the_models_weights():
     np.testing.assert_allclose(after["final"], 1 / 3, atol=1e-6)
 
 
-def test_stages_leave_the_model_alone_and_are_forgotten_with_it():
-    model = StagedModel()
+def test_heads_leave_the_model_alone_and_are_forgotten_with_it():
+    model = TwoHeads()
     layers, attributes = list(model.layers), set(vars(model))
     gc.collect()
-    before = len(predictor_module._MODELS)
+    before = len(forward._MODELS)
     at_heads(model, picture())
     assert model.layers == layers
-    assert not {a for a in set(vars(model)) - attributes if "stage" in a}
-    assert len(predictor_module._MODELS) == before + 1
+    assert set(vars(model)) == attributes
+    assert len(forward._MODELS) == before + 1
     del model, layers
     gc.collect()
-    assert len(predictor_module._MODELS) == before
+    assert len(forward._MODELS) == before
 
 
 def test_several_models_are_averaged():
@@ -189,9 +174,9 @@ def test_several_models_are_averaged():
     )
     both = inference.predict_probabilities([first, second], image, horizontal_flip=True)
     np.testing.assert_allclose(both, (one + two) / 2, atol=1e-6)
-    staged = [StagedModel(), StagedModel()]
-    one, two = (at_heads(model, image) for model in staged)
-    both = at_heads(staged, image)
+    both_models = [TwoHeads(), TwoHeads()]
+    one, two = (at_heads(model, image) for model in both_models)
+    both = at_heads(both_models, image)
     for name in ("unary", "final"):
         np.testing.assert_allclose(both[name], (one[name] + two[name]) / 2, atol=1e-6)
     with pytest.raises(ValueError, match="`models`: expected one or more, received none"):
@@ -245,22 +230,8 @@ def test_a_stream_ends_or_breaks_where_its_images_do():
 
 
 @pytest.mark.tensorflow_only
-def test_half_precision():
-    model = DPN(3, width=0.125, trunk="large_fov", fc6_kernel=1, pairwise=None)
-    halved, image = inference.in_precision(model, "mixed_bfloat16"), picture(16, 16)
-    assert keras.config.dtype_policy().name == "float32"
-    assert halved.get_layer("b1_conv1").compute_dtype == "bfloat16"
-    assert halved.get_layer("b11").compute_dtype == "float32"
-    whole = inference.predict_probabilities(model, image)
-    half = inference.predict_probabilities(halved, image)
-    assert 0 < np.abs(half - whole).max() < 0.1
-    with pytest.raises(ValueError, match="expected one that can compute in float16, but the"):
-        inference.in_precision(linear_model(), "mixed_float16")
-
-
-@pytest.mark.tensorflow_only
 def test_new_sizes_do_not_trace_again():
-    model = StagedModel()
+    model = TwoHeads()
     for size in (4, 5):  # the second size makes TensorFlow relax the shapes
         at_heads(model, picture(size, size + 1))
     calls = CountingConv.calls
@@ -300,21 +271,21 @@ def test_a_model_that_shrinks_the_image_is_refused():
         inference.predict_probabilities(model, picture())
 
 
-def test_unknown_stages_and_models_without_stages_are_refused():
+def test_unknown_heads_and_models_without_heads_are_refused():
     with pytest.raises(ValueError, match="`heads`.*'unary', 'final'.*received .*b12"):
-        at_heads(StagedModel(), picture(), heads=["b12"])
-    for stages in ([], ["final", "final"]):
+        at_heads(TwoHeads(), picture(), heads=["b12"])
+    for heads in ([], ["final", "final"]):
         with pytest.raises(ValueError, match="`heads`"):
-            check_heads(StagedModel(), stages)
+            check_heads(TwoHeads(), heads)
     with pytest.raises(ValueError, match="model with heads"):
         at_heads(linear_model(), picture(), heads=["unary"])
     assert list(at_heads(linear_model(), picture(), heads="all")) == ["final"]
     with pytest.raises(ValueError, match="model with heads"):
-        Predictor([StagedModel(), linear_model()], heads="all")
+        Predictor([TwoHeads(), linear_model()], heads="all")
 
 
 def test_labels_are_those_of_the_last_head():
-    model, image = StagedModel(), picture()
+    model, image = TwoHeads(), picture()
     for heads in (("unary", "final"), ("final", "unary")):
         predictor = Predictor(model, heads=heads)
         assert predictor.heads == heads
@@ -327,7 +298,7 @@ CRF = {"num_iterations": 2, "bilateral": (4.0, 3.0, 60.0), "filter": "exact"}
 
 
 def test_each_head_is_followed_by_what_the_crf_makes_of_it():
-    model, image = StagedModel(), picture()
+    model, image = TwoHeads(), picture()
     unary = model.get_layer("unary")
     unary.kernel.assign(unary.kernel / 100)  # logits of a few units
     predictor = Predictor(model, heads="all", crf=CRF)
@@ -402,7 +373,7 @@ def clip_about(frames, index, length):
     """The clip that labels one frame: beyond the ends stand unlinked copies of the end frames."""
     numbers = range(index - length // 2, index + length // 2 + 1)
     clip = [frames[min(max(t, 0), len(frames) - 1)] for t in numbers]
-    flows = np.full((2, length - 1, *frames[0].shape[:2], 2), NO_LINK, "float32")
+    flows = np.full((2, length - 1, *frames[0].shape[:2], 2), INVALID_FLOW, "float32")
     for i, (t, u) in enumerate(zip(numbers, numbers[1:], strict=False)):
         if t >= 0 and u < len(frames):
             flows[0, i] = film_flow(frames[t], frames[u])
@@ -464,7 +435,7 @@ def test_video_takes_pairs_of_flows():
 
 @EAGER
 @pytest.mark.tensorflow_only
-def test_clip_stages():
+def test_clip_heads():
     model, frames = video_model(pairwise="triple"), film(5)
     clip = clip_about(frames, 2, 5)
     pairs = zip(clip["forward_flow"][0], clip["backward_flow"][0], strict=True)
@@ -481,13 +452,13 @@ def test_clip_stages():
 
 @EAGER
 @pytest.mark.tensorflow_only
-def test_video_stages():
+def test_video_heads():
     model, frames = video_model(), film(3)
     found = list(head_maps(model, frames, film_flow))
     assert [list(maps) for maps in found] == 3 * [["unary", "triple", "contexts", "final"]]
-    outputs = [model.stage_model(name).outputs[0] for name in model.stage_names]
-    stages = keras.Model(model.input, outputs).predict_on_batch(clip_about(frames, 1, 3))
-    for name, logits in zip(model.stage_names, stages, strict=True):
+    outputs = [model.head_model(name).outputs[0] for name in model.head_names]
+    heads = keras.Model(model.input, outputs).predict_on_batch(clip_about(frames, 1, 3))
+    for name, logits in zip(model.head_names, heads, strict=True):
         np.testing.assert_allclose(found[1][name], softmax(logits[0]), rtol=1e-3, atol=1e-5)
     names = ["triple", "unary"]
     chosen = list(head_maps(model, frames, film_flow, names))
@@ -543,9 +514,9 @@ def test_video_with_an_image_model():
     for flow in (None, film_flow):
         found = list(final_maps(model, iter(frames), flow))
         np.testing.assert_array_equal(found, expected)
-    staged = StagedModel()
-    found = list(head_maps(staged, iter(frames)))
-    expected = [at_heads(staged, frame) for frame in frames]
+    model = TwoHeads()
+    found = list(head_maps(model, iter(frames)))
+    expected = [at_heads(model, frame) for frame in frames]
     assert [list(maps) for maps in found] == 3 * [["unary", "final"]]
     for name in ("unary", "final"):
         ours, theirs = ([maps[name] for maps in both] for both in (found, expected))
@@ -555,7 +526,7 @@ def test_video_with_an_image_model():
 @pytest.mark.tensorflow_only
 def test_video_follows_its_frames_and_runs_each_once(monkeypatch):
     model, read, calls = video_model(frames=5, linking="flow"), [], {"unary": 0, "flow": 0}
-    terms, _ = Predictor(model)._split()
+    terms, _ = forward.split_model(model, None)
     original = terms.predict_on_batch
 
     def counted(batch):
@@ -587,13 +558,13 @@ def test_video_without_frames():
 @pytest.mark.tensorflow_only
 def test_video_models_are_forgotten():
     gc.collect()
-    before = len(predictor_module._MODELS)
+    before = len(forward._MODELS)
     model = video_model(linking="static")
     assert len(list(final_maps(model, film(2)))) == 2
-    assert len(predictor_module._MODELS) == before + 1
+    assert len(forward._MODELS) == before + 1
     del model
     gc.collect()
-    assert len(predictor_module._MODELS) == before
+    assert len(forward._MODELS) == before
 
 
 def test_video_needs_its_flow():

@@ -6,6 +6,7 @@ from keras_dpn import inference
 from keras_dpn.inference import InferenceSettings, Predictor, tiles
 from keras_dpn.layers import MeanFieldCRF, Resize
 from keras_dpn.models import FCN
+from keras_dpn.models.staged import StagedModel
 
 
 def picture(height, width, seed=1):
@@ -35,12 +36,10 @@ def test_a_network_that_sees_less_than_the_margin_answers_as_on_the_whole_image(
     np.testing.assert_array_equal(labels, tiled.argmax(axis=-1))
 
 
-def test_scales_models_and_stages_go_with_tiles():
+def test_scales_models_and_heads_go_with_tiles():
     image = keras.Input((None, None, 3))
     first, second = (keras.layers.Conv2D(3, 1, name=name)(image) for name in "ab")
-    model = keras.Model(image, second)
-    model.stage_names = ("a", "b")
-    model.stage_model = {"a": keras.Model(image, first), "b": model}.get
+    model = StagedModel(image, {"a": first, "final": second}, {"name": "two_heads"})
     pixels = np.float32(picture(100, 170) / 64)
     options = {"scales": (0.5, 1.0), "horizontal_flip": True}
     whole, tiled = (
@@ -49,7 +48,7 @@ def test_scales_models_and_stages_go_with_tiles():
         )
         for more in ({}, {"tile": 64, "overlap": 32})
     )
-    for name in "ab":
+    for name in ("a", "final"):
         np.testing.assert_allclose(tiled[name], whole[name], atol=1e-5)
 
 

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_dpn.io import video
-from keras_dpn.io.video import PictureFolder, VideoError, VideoReader, VideoWriter
+from keras_dpn import io
+from keras_dpn.io import video, video_writer
+from keras_dpn.io.video import ImageSequence, VideoError, VideoReader, VideoWriter
 
 COUNT = 12
 
@@ -118,7 +119,7 @@ def test_no_frame_leaves_no_file_and_an_older_one_as_it_was(tmp_path):
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "_frame_count", lambda path: 1)
+    monkeypatch.setattr(video_writer, "_frame_count", lambda path: 1)
     with pytest.raises(OSError, match="film.mp4: can't be written. Is the disk full"):
         write_own(tmp_path / "film.mp4", [numbered(0), numbered(1)])
     assert not list(tmp_path.iterdir())
@@ -139,7 +140,7 @@ def test_writer_refuses(tmp_path, name, fps, size, message):
 
 
 def test_without_an_encoder_the_writer_says_so(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(video, "CODECS", ("av01",))
+    monkeypatch.setattr(video_writer, "CODECS", ("av01",))
     with pytest.raises(OSError, match="OpenCV found no encoder for av01"):
         VideoWriter(tmp_path / "x.mp4", 25, (32, 48))
     assert not list(tmp_path.iterdir())
@@ -216,7 +217,7 @@ def test_an_mp4_cut_off_before_its_index_and_a_film_of_broken_frames_are_named(t
     with pytest.raises(VideoError, match="cut off before its end"):
         VideoReader(path)
     path = spoil(write_film(tmp_path / "y.avi", count=1), 0)
-    with pytest.raises(VideoError, match="y.avi: not one frame"):
+    with pytest.raises(VideoError, match="y.avi: no frame"):
         VideoReader(path)
 
 
@@ -231,7 +232,7 @@ def test_a_folder_of_pictures_is_a_film_in_natural_order(tmp_path):
     folder = save_pictures(tmp_path / "f", ["9.png", "10.png", "010b.png", "a.png"])
     (folder / "notes.txt").touch()
     save_pictures(folder / "deeper", ["1.png"])
-    film = PictureFolder(folder)
+    film = ImageSequence(folder)
     assert [file.name for file in film.files] == ["9.png", "10.png", "010b.png", "a.png"]
     assert (film.size, film.frame_count, film.fps, film.fps_known) == ((6, 4), 4, 25, False)
     assert [frame.shape for frame in film] == [(6, 4, 3)] * 4
@@ -241,14 +242,26 @@ def test_a_folder_lists_broken_pictures_and_those_of_another_size(tmp_path):
     folder = save_pictures(tmp_path / "f", ["1.png", "2.png", "3.png"])
     save_pictures(folder, ["2.png"], (5, 4))
     (folder / "0.png").write_bytes(b"none")
-    film = PictureFolder(folder)
+    film = ImageSequence(folder)
     for _ in range(2):
         assert len(list(film)) == 2
         assert (film.broken, film.truncated, film.index) == ([0, 2], False, 3)
 
 
 def test_a_folder_without_pictures_is_named(tmp_path):
-    with pytest.raises(VideoError, match="expected pictures"):
-        PictureFolder(tmp_path)
+    with pytest.raises(VideoError, match="expected images"):
+        ImageSequence(tmp_path)
     with pytest.raises(VideoError, match="no such folder"):
-        PictureFolder(tmp_path / "none")
+        ImageSequence(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [(video, "PictureFolder", "ImageSequence"), (io, "PICTURE_SUFFIXES", "IMAGE_SUFFIXES")],
+)
+def test_old_names_work_and_say_what_replaces_them(module, old, new):
+    with pytest.warns(DeprecationWarning, match=f"{old}` is deprecated .* Use `.*{new}`") as warned:
+        assert getattr(module, old) is getattr(module, new)
+    assert len(warned) == 1
+    with pytest.raises(AttributeError, match="no attribute 'None'"):
+        getattr(module, "None")

@@ -33,10 +33,10 @@ def tiny(variant="largefov", *, branches_speak=False, **settings):
     return model
 
 
-def run_stages(model, image):
-    """The logits of every stage for an image."""
-    stages = [model.stage_model(stage).output for stage in model.stage_names]
-    return keras.Model(model.input, stages).predict_on_batch(image)
+def run_heads(model, image):
+    """The logits of every head for an image."""
+    heads = [model.head_model(head).output for head in model.head_names]
+    return keras.Model(model.input, heads).predict_on_batch(image)
 
 
 # === The paper's tables ===
@@ -101,11 +101,11 @@ def test_any_size(variant, sizes):
     model = tiny(variant, multiscale=variant == "largefov", branches_speak=True)
     names = ["b11", "b11_interp"] + ["msc_sum"] * (variant == "largefov")
     for size in sizes:
-        coarse, *stages = outputs(model, picture(*size), *names)
-        for logits in stages:
+        coarse, *heads = outputs(model, picture(*size), *names)
+        for logits in heads:
             assert logits.shape == (1, *size, 3)
             assert np.isfinite(logits).all()
-        sampled = stages[0][:, ::8, ::8]  # at every 8th pixel the unary is the coarse map itself
+        sampled = heads[0][:, ::8, ::8]  # at every 8th pixel the unary is the coarse map itself
         assert_close(sampled, coarse[:, : sampled.shape[1], : sampled.shape[2]])
         assert all(8 * (c - 1) >= n - 1 for c, n in zip(coarse.shape[1:3], size, strict=True))
 
@@ -194,11 +194,9 @@ def test_interp_has_aligned_corners():
 
 
 def test_branches_start_at_zero():
-    unary, multiscale, final = run_stages(tiny(multiscale=True), picture(13, 9))
+    unary, multiscale, final = run_heads(tiny(multiscale=True), picture(13, 9))
     assert_close(multiscale, unary, rtol=0, atol=0)
-    unary, multiscale, final = run_stages(
-        tiny(multiscale=True, branches_speak=True), picture(13, 9)
-    )
+    unary, multiscale, final = run_heads(tiny(multiscale=True, branches_speak=True), picture(13, 9))
     assert not np.allclose(multiscale, unary, atol=1e-3)
     assert_close(final, multiscale, rtol=0, atol=0)
 
@@ -233,8 +231,8 @@ def test_branches_at_every_8th_pixel_are_the_ones_with_strides(name, stride):
 def test_crf_refines_the_sum():
     settings = {"num_iterations": 2, "bilateral": (3.0, 8.0, 20.0), "filter": "exact"}
     model, image = tiny(multiscale=True, crf=settings), picture(9, 13)
-    assert model.stage_names == ("unary", "multiscale", "final")
-    _, logits, final = run_stages(model, image)
+    assert model.head_names == ("unary", "multiscale", "final")
+    _, logits, final = run_heads(model, image)
     pair = [keras.Input((9, 13, 3)), keras.Input((9, 13, 3))]
     crf = keras.Model(pair, layers.MeanFieldCRF(**settings)(pair))
     assert_close(final, crf.predict_on_batch([logits, image]), rtol=1e-4, atol=1e-5)
@@ -253,13 +251,13 @@ def test_crf_refines_the_sum():
         ({"crf": {}}, ("unary", "final")),
     ],
 )
-def test_stages(settings, names):
+def test_heads(settings, names):
     model = without_values(lambda: DeepLab(width=0.02, **settings))
-    assert model.stage_names == names
+    assert model.head_names == names
     for name in names:
-        assert model.stage_model(name).output.shape == (None, None, None, 21)
-    with pytest.raises(ValueError, match="`stage`: expected one of .*'final'.* received 'triple'"):
-        model.stage_model("triple")
+        assert model.head_model(name).output.shape == (None, None, None, 21)
+    with pytest.raises(ValueError, match="`head`: expected one of .*'final'.* received 'triple'"):
+        model.head_model("triple")
 
 
 @pytest.mark.tensorflow_only
@@ -285,8 +283,8 @@ def test_save_and_load(tmp_path):
     model, image = tiny(multiscale=True, branches_speak=True, crf=crf), picture(9, 13)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert type(loaded) is DeepLab and loaded.stage_names == model.stage_names
-    for found, expected in zip(run_stages(loaded, image), run_stages(model, image), strict=True):
+    assert type(loaded) is DeepLab and loaded.head_names == model.head_names
+    for found, expected in zip(run_heads(loaded, image), run_heads(model, image), strict=True):
         assert_close(found, expected)
 
 

@@ -36,13 +36,13 @@ def tiny(**settings):
     return model
 
 
-def run_stages(model, image):
-    """The logits of every stage for an image."""
-    return run(stages_model(model), image)
+def run_heads(model, image):
+    """The logits of every head for an image."""
+    return run(heads_model(model), image)
 
 
-def stages_model(model):
-    return keras.Model(model.input, [model.stage_model(s).output for s in model.stage_names])
+def heads_model(model):
+    return keras.Model(model.input, [model.head_model(s).output for s in model.head_names])
 
 
 def log_softmax(x):
@@ -77,9 +77,9 @@ def penalty_by_hand(model, probabilities, guide):
 )
 def test_any_size(pairwise_stride):
     model = tiny(pairwise_stride=pairwise_stride, num_iterations=2)
-    stages = stages_model(model)
+    heads = heads_model(model)
     for size in [(1, 1), (2, 3), (17, 30)]:
-        for logits in run(stages, picture(*size)):
+        for logits in run(heads, picture(*size)):
             assert logits.shape == (1, *size, 3)
             assert np.isfinite(logits).all()
 
@@ -101,14 +101,14 @@ def test_output_has_the_inputs_size_before_it_runs(input_shape, pairwise_stride)
         ("contexts", ("unary", "triple", "contexts", "final")),
     ],
 )
-def test_stages(pairwise, names):
+def test_heads(pairwise, names):
     model, image = tiny(pairwise=pairwise, pairwise_stride=4), picture(9, 13)
-    assert model.stage_names == names
+    assert model.head_names == names
     assert model.get_layer("b15")
-    stages = run_stages(model, image)
-    assert_close(stages[-1], run(model, image))
-    assert_close(stages[-1], stages[-2])  # one mean-field update
-    different = [not np.allclose(a, b, atol=1e-3) for a, b in zip(stages, stages[1:], strict=False)]
+    heads = run_heads(model, image)
+    assert_close(heads[-1], run(model, image))
+    assert_close(heads[-1], heads[-2])  # one mean-field update
+    different = [not np.allclose(a, b, atol=1e-3) for a, b in zip(heads, heads[1:], strict=False)]
     assert different == [True] * (len(names) - 2) + [False]
 
 
@@ -116,7 +116,7 @@ def test_stages(pairwise, names):
 @pytest.mark.parametrize("pairwise", ["triple", "contexts"])
 def test_further_updates_follow_the_first(pairwise):
     model = tiny(pairwise=pairwise, num_iterations=2)
-    *_, first, final = run_stages(model, picture(9, 13))
+    *_, first, final = run_heads(model, picture(9, 13))
     assert not np.allclose(first, final, atol=1e-3)
     assert weight_shapes(lambda: model) == weight_shapes(lambda: tiny(pairwise=pairwise))
 
@@ -143,7 +143,7 @@ def test_logits_are_eq_9(pairwise_stride, context_window):
 
 
 @TENSORFLOW
-def test_triple_stage_subtracts_the_triple_penalty():
+def test_triple_head_subtracts_the_triple_penalty():
     model = tiny(pairwise="triple")
     o11, o12, final = outputs(model, picture(9, 13), "b11_log", "b12", "b15")
     assert_close(final, o11 - o12)
@@ -162,9 +162,9 @@ def test_plain_pairwise_term_is_a_configuration():
 
 @TENSORFLOW
 @pytest.mark.parametrize("context_window", [1, 2, 4, 9, (3, 4)])
-def test_contexts_start_where_the_triple_stage_is(context_window):
+def test_contexts_start_where_the_triple_head_is(context_window):
     model = tiny(context_window=context_window, context_noise=0.0)
-    _, triple, contexts, _ = run_stages(model, picture(9, 13))
+    _, triple, contexts, _ = run_heads(model, picture(9, 13))
     assert_close(contexts, triple)
 
 
@@ -243,7 +243,7 @@ def test_global_context_adds_to_the_unary_term():
     assert context.shape == (2, 1, 1, 3) and np.ptp(context) > 0.01
     assert_close(scores, b11 + context)
     assert_close(o11, log_softmax(scores), rtol=1e-4, atol=1e-5)
-    unary, triple, contexts, _ = run_stages(model, image)
+    unary, triple, contexts, _ = run_heads(model, image)
     assert not np.allclose(unary, triple, atol=1e-3)
     assert not np.allclose(triple, contexts, atol=1e-3)
 
@@ -327,9 +327,9 @@ def skipping(skips=SKIPS, **settings):
 @pytest.mark.parametrize("skips", [("conv4",), ("conv3", "conv2"), SKIPS])
 def test_skips_at_any_size(skips):
     model = skipping(skips)
-    stages = stages_model(model)
+    heads = heads_model(model)
     for size in [(1, 1), (1, 17), (2, 3), (17, 30)]:
-        for logits in run(stages, picture(*size)):
+        for logits in run(heads, picture(*size)):
             assert logits.shape == (1, *size, 3)
             assert np.isfinite(logits).all()
 
@@ -437,7 +437,7 @@ def test_save_and_load(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded) is DPN
     assert_close(run(loaded, image), run(model, image))
-    assert loaded.stage_names == model.stage_names
+    assert loaded.head_names == model.head_names
 
 
 def test_training_reaches_every_weight():
@@ -523,11 +523,9 @@ def test_refuses_settings(settings, message):
         without_values(lambda: DPN(**settings))
 
 
-def test_refuses_unknown_stages():
-    with pytest.raises(
-        ValueError, match=r"`stage`: expected one of \['final', 'unary'\], received"
-    ):
-        tiny(pairwise=None).stage_model("triple")
+def test_refuses_unknown_heads():
+    with pytest.raises(ValueError, match=r"`head`: expected one of \['final', 'unary'\], received"):
+        tiny(pairwise=None).head_model("triple")
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0)])

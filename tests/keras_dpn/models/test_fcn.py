@@ -147,7 +147,7 @@ def test_with_padding_fc6_looks_at_nothing_beyond_it():
 @pytest.mark.parametrize("settings", [{}, {"padding": 100}, {"taps": ["pool6"]}])
 def test_any_size(settings):
     model = tiny(**settings)
-    assert model.stage_names == ("final",)
+    assert model.head_names == ("final",)
     for size in [(1, 1), (2, 3), (33, 70)]:
         logits = to_numpy(model(picture(*size)))
         assert logits.shape == (1, *size, 3)

@@ -155,7 +155,7 @@ def test_regions_are_normalised_one_by_one():
 )
 def test_any_size(settings):
     model = tiny(**settings)
-    assert model.stage_names == ("final",)
+    assert model.head_names == ("final",)
     for size in [(1, 1), (2, 3), (17, 30)]:
         logits = to_numpy(model(picture(*size)))
         assert logits.shape == (1, *size, 3)

@@ -76,14 +76,14 @@ def test_networks_share_no_weights():
 
 
 @TENSORFLOW
-def test_stages_are_mean_field_of_their_potentials(model, image, potentials):
-    assert model.stage_names == ("unary", "surrounding", "above", "field", "final")
-    stages = (*model.stage_names, "above+unary", "surrounding+above")
-    outputs = [model.stage_model(stage).output for stage in stages]
+def test_heads_are_mean_field_of_their_potentials(model, image, potentials):
+    assert model.head_names == ("unary", "surrounding", "above", "field", "final")
+    heads = (*model.head_names, "above+unary", "surrounding+above")
+    outputs = [model.head_model(head).output for head in heads]
     outputs = keras.Model(model.input, outputs).predict_on_batch(image)
     relations = potentials["relations"]
-    for stage, found in zip(stages, outputs, strict=True):
-        pieces = model.pieces if stage in ("field", "final") else stage.split("+")
+    for head, found in zip(heads, outputs, strict=True):
+        pieces = model.pieces if head in ("field", "final") else head.split("+")
         names = [name for name in relations if name in pieces]
         nodes = potentials["unary"].reshape(2, 48, LABELS) * ("unary" in pieces)
         if names:
@@ -96,42 +96,40 @@ def test_stages_are_mean_field_of_their_potentials(model, image, potentials):
 
 
 @pytest.mark.parametrize(
-    ("settings", "stages"),
+    ("settings", "heads"),
     [
         ({"relations": ()}, ("unary", "field", "final")),
         ({"unary": False, "relations": ("above",)}, ("above", "field", "final")),
     ],
 )
 @TENSORFLOW
-def test_a_single_potential_predicts_alone(settings, stages):
+def test_a_single_potential_predicts_alone(settings, heads):
     model, image = tiny(**settings), picture(*SIZE)
-    assert model.stage_names == stages
-    alone, field, _ = (model.stage_model(stage) for stage in stages)
+    assert model.head_names == heads
+    alone, field, _ = (model.head_model(head) for head in heads)
     found = to_numpy(model(image))
     assert np.isfinite(found).all() and np.ptp(found) > 0
     for other in (alone, field):
         assert_close(other(image), found, **CLOSE)
 
 
-def test_a_stage_runs_its_own_network_only():
-    layers = {layer.name for layer in empty().stage_model("above").layers}
+def test_a_head_runs_its_own_network_only():
+    layers = {layer.name for layer in empty().head_model("above").layers}
     assert "above_vgg16" in layers and "above_pairwise" in layers
     assert not any(name.startswith(("unary", "surrounding")) for name in layers)
 
 
-@pytest.mark.parametrize(
-    "stage", ["b12", "above+below", "above+above", "unary+field", "above+", ""]
-)
-def test_unknown_stages_are_refused(stage):
-    with pytest.raises(ValueError, match="`stage`.*'field', 'final', 'surrounding'"):
-        empty().stage_model(stage)
+@pytest.mark.parametrize("head", ["b12", "above+below", "above+above", "unary+field", "above+", ""])
+def test_unknown_heads_are_refused(head):
+    with pytest.raises(ValueError, match="`head`.*'field', 'final', 'surrounding'"):
+        empty().head_model(head)
 
 
 @TENSORFLOW
 def test_crf_refines_the_field():
     settings = {"num_iterations": 1, "bilateral": (3.0, 8.0, 20.0), "filter": "exact"}
     model, image = tiny(relations=(), crf=settings), picture(*SIZE)
-    field = model.stage_model("field")(image)
+    field = model.head_model("field")(image)
     expected = model.get_layer("crf")((field, image))
     assert_close(model(image), to_numpy(expected), rtol=1e-4, atol=1e-5)
     assert not np.allclose(model(image), field, atol=1e-3)
@@ -179,7 +177,7 @@ def test_output_has_the_inputs_size_before_it_runs():
 def test_config_round_trip():
     relations = {"over": "above", "far": (-0.9, -0.2, -0.5, 0.2)}
     model = empty(relations=relations, crf={"num_iterations": 3}, num_neighbors=2, name="own")
-    assert model.stage_names == ("unary", "over", "far", "field", "final")
+    assert model.head_names == ("unary", "over", "far", "field", "final")
     config = json.loads(json.dumps(model.get_config()))
     assert set(config) == set(inspect.signature(PiecewiseCRF).parameters)
     again = without_values(lambda: PiecewiseCRF.from_config(config))
@@ -192,7 +190,7 @@ def test_config_round_trip():
 def test_save_and_load(model, image, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert type(loaded) is PiecewiseCRF and loaded.stage_names == model.stage_names
+    assert type(loaded) is PiecewiseCRF and loaded.head_names == model.head_names
     for found, expected in zip(loaded.weights, model.weights, strict=True):
         np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
     assert_close(loaded(image), to_numpy(model(image)), **CLOSE)
@@ -203,10 +201,10 @@ def test_mixed_precision(model, image):
     keras.config.set_dtype_policy("mixed_bfloat16")
     half = tiny(checkpointing=True)
     half.set_weights(model.get_weights())
-    logits = half.stage_model("unary")(image)
+    logits = half.head_model("unary")(image)
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
     assert half.get_layer("unary_vgg16").get_layer("b1_conv1").compute_dtype == "bfloat16"
-    expected = to_numpy(model.stage_model("unary")(image))
+    expected = to_numpy(model.head_model("unary")(image))
     assert np.abs(to_numpy(logits) - expected).max() < 0.1 * np.abs(expected).max()
     assert keras.backend.standardize_dtype(half(image).dtype) == "float32"
 

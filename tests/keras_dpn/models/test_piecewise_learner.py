@@ -95,7 +95,7 @@ def test_a_batch_without_a_node_that_counts(model):
 def test_only_the_pieces_networks_are_there(model):
     learner = model.learner(("above",))
     assert {weight.path.split("_")[0] for weight in learner.weights} == {"above"}
-    expected = model.stage_model("above")(batch()[0])
+    expected = model.head_model("above")(batch()[0])
     assert_close(learner(batch()[0])["logits"], to_numpy(expected), rtol=1e-4, atol=1e-3)
 
 

@@ -8,7 +8,7 @@ import pytest
 from keras_dpn import ops
 from keras_dpn.models import DPN, SpatialTemporalDPN
 from keras_dpn.models.spatial_temporal_dpn import _resized
-from keras_dpn.ops.warp import NO_LINK
+from keras_dpn.ops.warp import INVALID_FLOW
 from tests.keras_dpn.support import (
     assert_close,
     compile_for_one_step,
@@ -61,10 +61,10 @@ def clip_of(time, size=(9, 13), batch=1, motion=1.5, seed=0):
     return {"frames": frames, "forward_flow": forward, "backward_flow": backward}
 
 
-def run_stages(model, inputs):
-    """The logits of every stage."""
-    outputs = [model.stage_model(s).outputs[0] for s in model.stage_names]
-    return dict(zip(model.stage_names, run(keras.Model(model.input, outputs), inputs), strict=True))
+def run_heads(model, inputs):
+    """The logits of every head."""
+    outputs = [model.head_model(s).outputs[0] for s in model.head_names]
+    return dict(zip(model.head_names, run(keras.Model(model.input, outputs), inputs), strict=True))
 
 
 def share_weights(model, other):
@@ -73,7 +73,7 @@ def share_weights(model, other):
     return model
 
 
-STAGES = {
+HEADS = {
     None: ("unary", "final"),
     "triple": ("unary", "triple", "final"),
     "contexts": ("unary", "triple", "contexts", "final"),
@@ -95,13 +95,13 @@ STAGES = {
         ),
     ],
 )
-def test_stages_and_sizes(time, settings):
+def test_heads_and_sizes(time, settings):
     model, clip = tiny(**settings), clip_of(time, batch=2)
-    assert model.stage_names == STAGES[model.pairwise]
+    assert model.head_names == HEADS[model.pairwise]
     inputs = clip if model.linking == "flow" else clip["frames"]
     all_frames = model.labels_of == "all"
     assert model.output.shape == ((None,) * (4 if all_frames else 3) + (3,))
-    for logits in run_stages(model, inputs).values():
+    for logits in run_heads(model, inputs).values():
         assert logits.shape == ((2, time, 9, 13, 3) if all_frames else (2, 9, 13, 3))
         assert np.isfinite(logits).all()
 
@@ -130,7 +130,7 @@ def test_default_is_the_journals():
     assert [model.frames, model.linking, model.labels_of] == [3, "flow", "middle"]
 
 
-# ------------------------------------------------------------------ what the stages compute
+# ------------------------------------------------------------------ what the heads compute
 
 
 def coarse(flow, stride):
@@ -187,8 +187,8 @@ def test_unary_term_is_the_dpns(stride):
     dpn = tiny_dpn(pairwise_stride=stride)
     model = SpatialTemporalDPN.from_dpn(dpn, linking="static", labels_of="all", context_window=3)
     frames = frames_of(3)
-    expected = run(dpn.stage_model("unary"), frames[0])
-    assert_close(run(model.stage_model("unary"), frames)[0], expected)
+    expected = run(dpn.head_model("unary"), frames[0])
+    assert_close(run(model.head_model("unary"), frames)[0], expected)
 
 
 @pytest.mark.parametrize("stride", [1, pytest.param(4, marks=TENSORFLOW)])
@@ -199,15 +199,15 @@ def test_zero_flow_is_static_linking(frames, stride):
     static = share_weights(tiny(linking="static", num_iterations=2, **settings), flow)
     clip = clip_of(4, motion=0.0)
     clip["backward_flow"] *= 0
-    expected = run_stages(static, clip["frames"])
-    for stage, logits in run_stages(flow, clip).items():
-        assert_close(logits, expected[stage], rtol=1e-4, atol=1e-5)
+    expected = run_heads(static, clip["frames"])
+    for head, logits in run_heads(flow, clip).items():
+        assert_close(logits, expected[head], rtol=1e-4, atol=1e-5)
 
 
 def test_frames_without_links_know_nothing_of_each_other():
     model, clip = tiny(labels_of="all", num_iterations=2), clip_of(3)
     for name in ("forward_flow", "backward_flow"):
-        clip[name] = np.full_like(clip[name], NO_LINK)
+        clip[name] = np.full_like(clip[name], INVALID_FLOW)
     together = run(model, clip)[0]
     alone = {"frames": clip["frames"][0][:, None]}
     alone |= {name: np.zeros((3, 0, 9, 13, 2), "float32") for name in clip if name != "frames"}
@@ -217,10 +217,10 @@ def test_frames_without_links_know_nothing_of_each_other():
 @TENSORFLOW
 def test_linked_frames_know_of_each_other():
     model, clip = tiny(), clip_of(3)
-    before = run_stages(model, clip)
+    before = run_heads(model, clip)
     clip["frames"][:, 2] = 255 - clip["frames"][:, 2]
-    after = run_stages(model, clip)
-    changes = [np.abs(after[stage] - before[stage]).max() for stage in model.stage_names]
+    after = run_heads(model, clip)
+    changes = [np.abs(after[head] - before[head]).max() for head in model.head_names]
     assert changes[0] == 0  # the middle frame's unary term
     assert min(changes[1:]) > 0.01
 
@@ -303,13 +303,31 @@ def test_larger_contexts_begin_as_the_smaller_ones(window, larger):
 
 
 @TENSORFLOW
+def test_starts_from_another_network_for_clips():
+    first, second = tiny(linking="static"), tiny(linking="static")
+    second.start_from(first)
+    for own, other in zip(second.get_weights(), first.get_weights(), strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
+@TENSORFLOW
+def test_old_names_of_arguments_work():
+    model = tiny(linking="static", pairwise=None)
+    with pytest.warns(DeprecationWarning, match="`stage=` .* Use `heads=`"):
+        _, field = model.split(stage=["unary", "final"])
+    assert len(field.outputs) == 2
+    with pytest.warns(DeprecationWarning, match="`dpn=` .* Use `other=`"):
+        model.start_from(dpn=tiny_dpn(pairwise=None))
+
+
+@TENSORFLOW
 @pytest.mark.parametrize(
     ("theirs", "ours", "message"),
     [
-        ({"trunk": "large_fov"}, {}, "`dpn`: its layer b9 has weights of other shapes"),
-        ({"pairwise": "triple"}, {}, "`dpn`: .*the same layers, but b13 is in one of the two"),
-        ({"num_classes": 4}, {}, "`dpn`: its layer b11 has weights of other shapes"),
-        ({"mixtures": 3}, {}, "`dpn`: its layer b13 has weights of other shapes"),
+        ({"trunk": "large_fov"}, {}, "`other`: its layer b9 has weights of other shapes"),
+        ({"pairwise": "triple"}, {}, "`other`: .*the same layers, but b13 is in one of the two"),
+        ({"num_classes": 4}, {}, "`other`: its layer b11 has weights of other shapes"),
+        ({"mixtures": 3}, {}, "`other`: its layer b13 has weights of other shapes"),
     ],
 )
 def test_refuses_to_start_from_another_network(theirs, ours, message):
@@ -327,8 +345,8 @@ def test_every_frame_is_a_global_context_of_its_own():
     dpn = tiny_dpn(global_context=True, pairwise_stride=4)
     settings = {"linking": "static", "labels_of": "all", "context_window": None}
     model, frames = SpatialTemporalDPN.from_dpn(dpn, **settings), frames_of(3)
-    unary = run(model.stage_model("unary"), frames)
-    assert_close(unary[0], run(dpn.stage_model("unary"), frames[0]), rtol=1e-4, atol=1e-5)
+    unary = run(model.head_model("unary"), frames)
+    assert_close(unary[0], run(dpn.head_model("unary"), frames[0]), rtol=1e-4, atol=1e-5)
     shapes = weight_shapes(lambda: SpatialTemporalDPN(11, trunk="large_fov", global_context=True))
     assert sum(np.prod(shape) for shape in shapes.values()) == 20_597_485
 
@@ -340,8 +358,8 @@ def test_skips_are_the_dpns_in_every_frame():
     settings = {"linking": "static", "labels_of": "all", "context_window": None}
     model, frames = SpatialTemporalDPN.from_dpn(dpn, **settings), frames_of(3, (17, 30))
     assert (model.output_stride, model.skips, model.skip_width) == (16, ("conv4", "conv3"), 400)
-    unary = run(model.stage_model("unary"), frames)
-    assert_close(unary[0], run(dpn.stage_model("unary"), frames[0]), rtol=1e-4, atol=1e-5)
+    unary = run(model.head_model("unary"), frames)
+    assert_close(unary[0], run(dpn.head_model("unary"), frames[0]), rtol=1e-4, atol=1e-5)
     still = np.repeat(frames[:, :1], 3, axis=1)
     logits = run(model, still)[0]  # K equal frames are K times the window of the middle one
     assert_close(logits[1], run(dpn, frames[0, :1])[0], rtol=1e-4, atol=1e-5)
@@ -354,14 +372,14 @@ def test_skips_are_the_dpns_in_every_frame():
 def test_split_equals_the_whole(linking):
     model, clip = tiny(linking=linking, pairwise_stride=2, labels_of="all"), clip_of(4)
     inputs = clip if linking == "flow" else clip["frames"]
-    expected = run_stages(model, inputs)
-    terms, field = model.split(model.stage_names)
+    expected = run_heads(model, inputs)
+    terms, field = model.split(model.head_names)
     maps = [run(terms, clip["frames"][:, t : t + 1]) for t in range(4)]  # frame by frame
     maps = [np.concatenate(x, axis=1) for x in zip(*maps, strict=True)]
     found = run(field, [*maps, *(clip.values() if linking == "flow" else [inputs])])
     assert len(found) == 4
-    for logits, stage in zip(found, model.stage_names, strict=True):
-        assert_close(logits, expected[stage], rtol=1e-4, atol=1e-5)
+    for logits, head in zip(found, model.head_names, strict=True):
+        assert_close(logits, expected[head], rtol=1e-4, atol=1e-5)
 
 
 @TENSORFLOW
@@ -370,8 +388,8 @@ def test_split_shares_the_weights():
     terms, field = model.split("triple")
     model.get_layer("b12").a.assign(3.0)
     out = run(field, [*run(terms, clip["frames"]), clip["frames"]])
-    assert_close(out, run(model.stage_model("triple"), clip["frames"]), rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="`stage`: expected one of .*received 'b12'"):
+    assert_close(out, run(model.head_model("triple"), clip["frames"]), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="`heads`: expected one of .*received 'b12'"):
         model.split("b12")
 
 
@@ -397,7 +415,7 @@ def test_save_and_load(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded) is SpatialTemporalDPN
     assert_close(run(loaded, clip), run(model, clip))
-    assert loaded.stage_names == model.stage_names
+    assert loaded.head_names == model.head_names
     assert json.dumps(loaded.get_config()) == json.dumps(model.get_config())
 
 

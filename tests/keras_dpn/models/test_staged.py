@@ -1,18 +1,28 @@
 import re
+import warnings
 
 import keras
 import numpy as np
 import pytest
 
 from keras_dpn import models
-from keras_dpn.models import DPN, FCN, DeepLab, ParseNet, PiecewiseCRF, SpatialTemporalDPN
+from keras_dpn.models import (
+    DPN,
+    FCN,
+    DeepLab,
+    Head,
+    ModelTraits,
+    ParseNet,
+    PiecewiseCRF,
+    SpatialTemporalDPN,
+)
 from keras_dpn.models.staged import StagedModel, check_input_shape
 from tests.keras_dpn.support import picture, to_numpy, without_values
 
 NETWORKS = (DPN, SpatialTemporalDPN, DeepLab, ParseNet, FCN, PiecewiseCRF)
 
 
-class TwoStages(StagedModel):
+class TwoHeads(StagedModel):
     def __init__(self, scale=2.0, input_shape=(None, None, 3), name="two"):
         config = {"scale": scale, "input_shape": input_shape, "name": name}
         image = keras.Input(input_shape)
@@ -21,16 +31,91 @@ class TwoStages(StagedModel):
         super().__init__(image, {"first": first, "final": final}, config)
 
 
-def test_stages_config_and_output():
-    model, ones = TwoStages(scale=3.0), keras.ops.ones((1, 2, 2, 3))
-    assert (model.name, model.scale, model.stage_names) == ("two", 3.0, ("first", "final"))
-    values = [float(m(ones)[0, 0, 0, 0]) for m in (model.stage_model("first"), model)]
+def test_heads_config_and_output():
+    model, ones = TwoHeads(scale=3.0), keras.ops.ones((1, 2, 2, 3))
+    assert (model.name, model.scale, model.head_names) == ("two", 3.0, ("first", "final"))
+    values = [float(m(ones)[0, 0, 0, 0]) for m in (model.head_model("first"), model)]
     assert values == [3.0, 9.0]
-    assert model.stage_model("first").name == "two_first"
-    again = TwoStages.from_config(model.get_config())
+    assert model.head_model("first").name == "two_first"
+    again = TwoHeads.from_config(model.get_config())
     assert again.get_config() == model.get_config()
-    with pytest.raises(ValueError, match=r"`stage`: expected one of \['final', 'first'\]"):
-        model.stage_model("second")
+    with pytest.raises(ValueError, match=r"`head`: expected one of \['final', 'first'\]"):
+        model.head_model("second")
+
+
+def test_heads_have_titles():
+    assert TwoHeads().heads == (Head("first", "first"), Head("final", "final prediction"))
+    dpn = without_values(lambda: DPN(3, width=0.02, trunk="large_fov"))
+    titles = ["unary term", "triple penalty", "label contexts", "final prediction"]
+    assert [head.title for head in dpn.heads] == titles
+    assert [head.name for head in dpn.heads] == list(dpn.head_names)
+
+
+def test_traits_of_images_clips_and_other_models():
+    assert models.traits(keras.Sequential()) == ModelTraits((), None, False)
+    model = TwoHeads()
+    assert models.traits(model) == ModelTraits(model.heads, None, False)
+    assert models.traits(model).head_names == ("first", "final")
+    for linking in ("flow", "static"):
+        clips = without_values(
+            lambda linking=linking: SpatialTemporalDPN(3, frames=5, **SMALL, linking=linking)
+        )
+        assert models.traits(clips) == ModelTraits(clips.heads, 5, linking == "flow")
+
+
+def test_the_old_names_of_heads_work_and_say_so():
+    model = TwoHeads()
+    with pytest.warns(DeprecationWarning, match="`stage_names` .* Use `head_names`") as caught:
+        assert model.stage_names == ("first", "final")
+    assert caught[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match="`stage_model` .* Use `head_model`"):
+        assert model.stage_model("first").name == "two_first"
+    with pytest.warns(DeprecationWarning, match="`has_stage` .* Use `has_head`"):
+        assert model.has_stage("first") and not model.has_head("second")
+
+
+def test_saving_reads_no_old_name(tmp_path):
+    """Keras reads every attribute of a model that it saves or loads."""
+    model = TwoHeads()
+    with warnings.catch_warnings(record=True) as caught:  # Keras passes over what raises
+        warnings.simplefilter("always")
+        model.save_weights(tmp_path / "a.weights.h5")
+        model.load_weights(tmp_path / "a.weights.h5")
+        assert not [w for w in caught if "deprecated" in str(w.message)]
+        assert model.stage_names
+        assert [w for w in caught if "deprecated" in str(w.message)]
+
+
+# === Weights of another network ===
+
+
+class OneLayer(StagedModel):
+    def __init__(self, width=2, layer="b1", name="one_layer"):
+        image = keras.Input((None, None, 3))
+        final = keras.layers.Conv2D(width, 1, bias_initializer="random_normal", name=layer)(image)
+        super().__init__(image, {"final": final}, {"name": name})
+
+
+def test_start_from_takes_the_weights_over():
+    first, second = OneLayer(), OneLayer()
+    second.start_from(first)
+    for own, other in zip(second.get_weights(), first.get_weights(), strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layer": "b2"}, "`other`: .* same layers, but b1, b2 is in one of the two only"),
+        ({"width": 3}, "`other`: its layer b1 has weights of other shapes"),
+    ],
+)
+def test_start_from_refuses_other_layers_and_shapes(arguments, message):
+    model = OneLayer()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=message):
+        model.start_from(OneLayer(**arguments))
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
 
 
 # === Frozen networks ===
@@ -51,8 +136,7 @@ WITH_DROPOUT = {
 @pytest.mark.parametrize("name", WITH_DROPOUT)
 def test_frozen_networks_give_in_training_what_they_give_in_inference(name):
     model = WITH_DROPOUT[name]()
-    clip = isinstance(model, SpatialTemporalDPN)
-    image = picture(3, 9, 13) if clip else picture(9, 13)
+    image = picture(9, 13) if model.clip_frames is None else picture(3, 9, 13)
     for layer in model.layers:
         if layer.name.startswith("msc") and layer.name.endswith("scores"):
             layer.kernel.assign(layer.kernel + 0.1)  # branches begin with zeros
@@ -92,9 +176,9 @@ def test_the_nearest_name_is_in_the_message():
     message = "DPN got an unexpected argument `tripple_window`; did you mean `triple_window`?"
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         DPN(num_classes=3, tripple_window=9)
-    message = "TwoStages got an unexpected argument `dtype`; expected scale, input_shape, name."
+    message = "TwoHeads got an unexpected argument `dtype`; expected scale, input_shape, name."
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
-        TwoStages(dtype="float16")
+        TwoHeads(dtype="float16")
 
 
 def test_every_way_to_a_network_refuses_them():
@@ -107,7 +191,7 @@ def test_every_way_to_a_network_refuses_them():
         models.graph_size((64, 64), relation=("above",))
 
 
-class WithOffset(TwoStages):
+class WithOffset(TwoHeads):
     def __init__(self, offset=0.0, **kwargs):
         super().__init__(**kwargs)
         self.offset = offset
@@ -121,7 +205,7 @@ def test_classes_that_pass_arguments_on():
 
 
 def test_keras_clones_networks():
-    model = TwoStages(scale=3.0, name="own")
+    model = TwoHeads(scale=3.0, name="own")
     copy, ones = keras.models.clone_model(model), keras.ops.ones((1, 2, 2, 3))
     assert copy.name == "own" and copy.layers[1] is not model.layers[1]
     assert float(copy(ones)[0, 0, 0, 0]) == 9.0

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_dpn import ops
-from keras_dpn.ops.warp import NO_LINK
+from keras_dpn.ops.warp import INVALID_FLOW
 from tests.keras_dpn.support import (
     assert_close,
     direct_links,
@@ -91,7 +91,7 @@ def test_no_link_ends_a_chain():
     x, flows = clip(5, size=(3, 4))
     flows = [np.zeros_like(flow) for flow in flows]
     for flow in flows:
-        flow[:, 2] = NO_LINK  # between frames 2 and 3
+        flow[:, 2] = INVALID_FLOW  # between frames 2 and 3
     neighbors, validity = (to_numpy(y) for y in link_frames(x, flows, frames=5))
     linked = [[0, 0, 1, 1, 1], [0, 1, 1, 1, 0], [1, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 1, 1, 0, 0]]
     for t, k in np.ndindex(5, 5):

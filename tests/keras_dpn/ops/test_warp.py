@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_dpn import ops
-from keras_dpn.ops.warp import NO_LINK, check_flow
+from keras_dpn.ops.warp import INVALID_FLOW, check_flow
 from tests.keras_dpn.support import (
     assert_close,
     direct_warp,
@@ -70,7 +70,7 @@ def test_equals_opencv(boundary, interpolation):
     image, flow = pair(13, 17, channels=4, reach=9.0)
     flow = np.round(flow * 32) / 32  # the positions that every version of OpenCV knows
     flow = np.where(flow % 1 == 0.5, 0, flow).astype("float32")
-    flow[3, 4:7] = NO_LINK, -NO_LINK
+    flow[3, 4:7] = INVALID_FLOW, -INVALID_FLOW
     rows, columns = np.mgrid[:13, :17].astype("float32")
     expected = cv2.remap(
         image,
@@ -105,7 +105,7 @@ def test_equals_tensorflow_addons_under_the_change_of_convention():
 
 
 ROW = [[[1.0], [2.0], [3.0]]]
-COLUMNS = [0, 1.75, 2, -0.25, 2.25, -1, 3, NO_LINK, -NO_LINK, np.inf, -np.inf]
+COLUMNS = [0, 1.75, 2, -0.25, 2.25, -1, 3, INVALID_FLOW, -INVALID_FLOW, np.inf, -np.inf]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_on_and_beyond_the_borders(boundary, expected):
 @pytest.mark.parametrize(("boundary", "outside"), [("zero", (0, 0)), ("clamp", (1, 3))])
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float32"])
 def test_nearest_takes_pixels_as_they_are(boundary, outside, dtype):
-    places = [0.4, 0.5, 0.6, 1.5, 2.5, -0.5, -0.6, 2.6, NO_LINK]
+    places = [0.4, 0.5, 0.6, 1.5, 2.5, -0.5, -0.6, 2.6, INVALID_FLOW]
     expected = [1, 1, 2, 3, 3, 1, outside[0], outside[1], outside[1]]
     image = np.array(ROW).astype(dtype)
     settings = {"boundary": boundary, "interpolation": "nearest"}
@@ -287,7 +287,7 @@ def test_what_an_object_covers_has_no_partner():
 
 
 def test_what_leaves_the_image_has_no_partner():
-    flow = row_of_flow(-1, 1, 1, 1, NO_LINK, 0.5)
+    flow = row_of_flow(-1, 1, 1, 1, INVALID_FLOW, 0.5)
     assert valid(flow, np.zeros_like(flow)) == [0, 1, 1, 1, 0, 0]
     flow = np.swapaxes(flow, 1, 2)[..., ::-1]  # along a column
     assert valid(flow, np.zeros_like(flow)) == [0, 1, 1, 1, 0, 0]

@@ -2,27 +2,28 @@ import pytest
 import tyro
 
 from training.cli.check_data import main
-from training.data.generated.moving_scenes import MovingScenesDataset, write_clips
-from training.data.generated.scenes import ScenesDataset, write_folder
+from training.data.generated.moving_scenes import MovingScenesDataset
+from training.data.generated.scenes import ScenesDataset
+from training.data.generated.writers import write_clips, write_dataset
 
 
 @pytest.fixture
 def folder(tmp_path):
-    write_folder(ScenesDataset({"train": 3, "val": 2}, size=(48, 64)), tmp_path)
+    write_dataset(ScenesDataset({"train": 3, "val": 2}, size=(48, 64)), tmp_path)
     return tmp_path
 
 
 def test_good_data(folder, capsys):
     main("folder", folder)
     out = capsys.readouterr().out
-    assert "No faults." in out and "balloon" in out and "train, 3" in out
+    assert "No issues." in out and "balloon" in out and "train, 3" in out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["clips"], "name its directory"), (["moving_scenes", "--workers", "0"], "`workers`")],
 )
-def test_data_sets_of_clips_are_known(arguments, message):
+def test_datasets_of_clips_are_known(arguments, message):
     with pytest.raises(ValueError, match=message):
         tyro.cli(main, args=arguments)
 
@@ -31,9 +32,9 @@ def test_frames_without_labels_are_read_too(tmp_path, capsys):
     write_clips(MovingScenesDataset({"train": 1, "val": 1}, size=(48, 64), frames=3), tmp_path)
     (tmp_path / "labels" / "val_00000" / "000001.png").unlink()
     main("clips", tmp_path)
-    assert "No faults." in capsys.readouterr().out
-    (tmp_path / "clips" / "val_00000" / "000001.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match="faults found: 1; mend"):
+    assert "No issues." in capsys.readouterr().out
+    (tmp_path / "clips" / "val_00000" / "000001.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match="issues found: 1; fix"):
         main("clips", tmp_path)
     assert "unreadable" in capsys.readouterr().out
 
@@ -41,7 +42,7 @@ def test_frames_without_labels_are_read_too(tmp_path, capsys):
 def test_bad_data(folder, capsys):
     (folder / "labels" / "train_00001.png").unlink()
     (folder / "images" / "val_00001.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="faults found: 2; mend them"):
+    with pytest.raises(ValueError, match="issues found: 2; fix them"):
         main("folder", folder)
     out = capsys.readouterr().out
     assert "missing" in out and "unreadable" in out

@@ -1,20 +1,39 @@
+import pytest
 import tyro
 
-from training.cli.options import Models, Sources
+from training.cli.options import Inference, InferenceOptions, Models, Runs
 
 
-def test_each_source_has_an_option_of_its_own():
-    def script(pictures: tyro.conf.Positional[tuple[str, ...]], *, work_dir: Sources = ()):
-        return pictures, work_dir
+def test_runs_are_named_without_an_option():
+    def command(runs: Runs, /, *, seed: int = 0):
+        return runs, seed
 
-    found = tyro.cli(script, args=["--work-dir", "a", "--work-dir", "b", "x.png", "y.png"])
-    assert found == (("x.png", "y.png"), ("a", "b"))
+    assert tyro.cli(command, args=["a", "b", "--seed", "1"]) == (("a", "b"), 1)
+    assert tyro.cli(command, args=[]) == ((), 0)
 
 
-def test_models_have_two_names():
-    def script(pictures: tyro.conf.Positional[tuple[str, ...]], *, model: Models):
-        return pictures, model
+def test_each_model_has_an_option_of_its_own():
+    def command(images: tyro.conf.Positional[tuple[str, ...]], *, model: Models):
+        return images, model
 
-    args = ["x.png", "--model", "dpn_scenes", "--work-dir", "runs/a", "--model", "hf://org/name"]
-    assert tyro.cli(script, args=args) == (("x.png",), ("dpn_scenes", "runs/a", "hf://org/name"))
-    assert tyro.cli(script, args=["x.png"]) == (("x.png",), ())
+    args = ["--model", "dpn_scenes", "--model", "hf://org/name", "x.png", "y.png"]
+    assert tyro.cli(command, args=args) == (("x.png", "y.png"), ("dpn_scenes", "hf://org/name"))
+
+
+def test_inference_options_become_settings():
+    def command(inference: Inference = InferenceOptions(memory_gib=4.0)):
+        return inference
+
+    options = tyro.cli(command, args=["--scales", "0.5", "1", "--horizontal-flip"])
+    settings = options.settings()
+    assert settings.scales == (0.5, 1.0) and settings.horizontal_flip
+    assert settings.memory_gib == 4.0 and settings.tile is None
+    assert options.crf_settings() is None
+
+
+def test_a_crf_file_is_read_and_checked(tmp_path):
+    (path := tmp_path / "crf.json").write_text('{"num_iterations": 2}')
+    assert InferenceOptions(crf=path).crf_settings() == {"num_iterations": 2}
+    path.write_text('{"iterations": 2}')
+    with pytest.raises(ValueError, match=r"crf\.json: .*iterations"):
+        InferenceOptions(crf=path).crf_settings()

@@ -49,7 +49,7 @@ def test_recipes_fit_the_network(name):
     layers = [layer.name for layer in model.layers if layer.weights]
     for stage in recipe.stages:
         if recipe.stage(stage.name).epochs:
-            assert stage.output in model.stage_names
+            assert stage.output in model.head_names
             assert any(stage.teaches(layer) for layer in layers)
 
 
@@ -63,7 +63,7 @@ def test_stages_tell_the_layers_that_learn():
 @pytest.mark.parametrize("config", [DPNTrainConfig, DeepLabTrainConfig])
 def test_the_unary_stage_teaches_the_global_context(config):
     model = dataclasses.replace(config().model, global_context=True, width=0.02)
-    unary = build_model(config(model=model), num_classes=3).stage_model("unary")
+    unary = build_model(config(model=model), num_classes=3).head_model("unary")
     layers = [layer.name for layer in unary.layers if layer.weights]
     assert {"b10_norm", "pool6_norm", "b11", "b11_context"} <= set(layers)
     assert all(config.stages[0].teaches(layer) for layer in layers)

@@ -183,7 +183,7 @@ def test_what_is_frozen_behaves_as_in_inference(name, start):
     (x, _), *_ = training._train_batches(StageConfig(epochs=1), seed=0, first=0)
     frozen = set()
     for stage in config.stages:
-        if stage.output not in model.stage_names:
+        if stage.output not in model.head_names:
             continue
         settings = dataclasses.replace(config.stage(stage.name), batch_size=None, epochs=1)
         learner = training._compiled(stage, settings, steps=2)

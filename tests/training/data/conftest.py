@@ -2,7 +2,8 @@
 
 import pytest
 
-from training.data.generated.scenes import ScenesDataset, write_folder
+from training.data.generated.scenes import ScenesDataset
+from training.data.generated.writers import write_dataset
 
 
 @pytest.fixture
@@ -13,5 +14,5 @@ def scenes() -> ScenesDataset:
 @pytest.fixture
 def folder(tmp_path, scenes):
     """The directory of `scenes`, written as files."""
-    write_folder(scenes, tmp_path / "set")
+    write_dataset(scenes, tmp_path / "set")
     return tmp_path / "set"

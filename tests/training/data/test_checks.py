@@ -2,38 +2,41 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_dpn.classes import Classes
 from tests.training.data.sets import trees
-from training.data.checks import check, sequence_faults, survey
-from training.data.clips.base import ClipFolder
-from training.data.generated.moving_scenes import MovingScenesDataset, write_clips
+from training.data.checks import scan_dataset, scan_sequences
+from training.data.clips.folder import ClipFolder
+from training.data.dataset import Dataset, Example
+from training.data.generated.moving_scenes import MovingScenesDataset
 from training.data.generated.scenes import ScenesDataset
+from training.data.generated.writers import write_clips
 from training.data.registry import load_dataset
 from training.data.sets.folder import FolderDataset
 
 
-def kinds(faults):
-    return sorted(fault.kind for fault in faults if not fault.is_warning)
+def error_types(issues):
+    return sorted(issue.type for issue in issues if not issue.is_warning)
 
 
-def test_a_good_folder_has_no_faults(folder):
-    assert kinds(check(FolderDataset(folder), workers=2)) == []
+def test_a_good_folder_has_no_issues(folder):
+    assert error_types(scan_dataset(FolderDataset(folder), workers=2).issues) == []
 
 
 def test_generated_pictures_pass():
-    assert kinds(check(ScenesDataset({"train": 3}, size=(48, 64)))) == []
+    assert error_types(scan_dataset(ScenesDataset({"train": 3}, size=(48, 64))).issues) == []
 
 
-def test_every_fault_at_once(folder):
+def test_every_issue_at_once(folder):
     images, labels, splits = folder / "images", folder / "labels", folder / "splits"
     (labels / "train_00000.png").unlink()
     Image.new("L", (5, 6)).save(labels / "train_00001.png")
     Image.new("L", (64, 48), 200).save(labels / "train_00002.png")
-    (images / "train_00003.png").write_bytes(b"no picture")
+    (images / "train_00003.png").write_bytes(b"no image")
     (images / "train_00004.png").unlink()
     (splits / "val.txt").write_text("val_00000\nval_00001\nval_00001.png\ntrain_00002\n")
     (splits / "test.txt").write_text("\n")
-    faults = check(FolderDataset(folder), workers=3)
-    assert kinds(faults) == [
+    issues = scan_dataset(FolderDataset(folder), workers=3).issues
+    assert error_types(issues) == [
         "duplicate",
         "empty",
         "labels",
@@ -44,7 +47,7 @@ def test_every_fault_at_once(folder):
         "size",
         "unreadable",
     ]
-    text = "\n".join(str(fault) for fault in faults)
+    text = "\n".join(str(issue) for issue in issues)
     for part in (
         "train: size: ",
         "train_00001.png: 5x6 pixels",
@@ -58,7 +61,7 @@ def test_every_fault_at_once(folder):
         assert part in text
 
 
-def test_a_published_set_with_ten_faults(tmp_path):
+def test_a_published_set_with_ten_issues(tmp_path):
     trees.write_voc(tmp_path, train=6, val=3, sbd=5, test=2)
     kit, sbd = tmp_path / "VOCdevkit/VOC2012", tmp_path / "benchmark_RELEASE/dataset/cls"
     pictures, labels = kit / "JPEGImages", kit / "SegmentationClass"
@@ -74,8 +77,10 @@ def test_a_published_set_with_ten_faults(tmp_path):
     trees.mat(sbd / "2008_sbd001.mat", LabelMap=np.zeros(trees.SIZE))
     trees.write_sbd(sbd / "2008_sbd002.mat", np.full(trees.SIZE, 255, "uint8"))
     (pictures / "2008_test001.jpg").write_bytes(b"")
-    faults = check(load_dataset("voc", tmp_path), workers=2)
-    found = sorted((f.where, f.kind, f.message) for f in faults if not f.is_warning)
+    issues = scan_dataset(load_dataset("voc", tmp_path), workers=2).issues
+    found = sorted(
+        (issue.where, issue.type, issue.message) for issue in issues if not issue.is_warning
+    )
     expected = [
         ("test", "unreadable", "test001.jpg: can't be read as an image"),
         ("train", "labels", "train004.png: value 21 at x=0, y=0"),
@@ -88,7 +93,7 @@ def test_a_published_set_with_ten_faults(tmp_path):
         ("trainaug", "unreadable", "sbd001.mat: expected GTcls in it, found LabelMap"),
         ("val", "size", "val000.png: 16x12 pixels, but"),
     ]
-    assert [fault[:2] for fault in found] == [fault[:2] for fault in expected]
+    assert [issue[:2] for issue in found] == [issue[:2] for issue in expected]
     for (_, _, message), (_, _, words) in zip(found, expected, strict=True):
         assert words in message
 
@@ -96,25 +101,27 @@ def test_a_published_set_with_ten_faults(tmp_path):
 def test_official_sizes_and_splits_that_overlap(tmp_path):
     trees.write_voc(tmp_path)
     (tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt").write_text("2008_train000")
-    faults = check(load_dataset("voc", tmp_path))
-    assert kinds(faults) == ["shared"]  # with val; but train lies within trainaug
-    incomplete = [str(fault) for fault in faults if fault.kind == "incomplete"]
-    assert "train: incomplete: 2 examples; the complete data set has 1464." in incomplete
-    assert len(incomplete) == 4 and all(f.is_warning for f in faults if f.kind == "incomplete")
+    issues = scan_dataset(load_dataset("voc", tmp_path)).issues
+    assert error_types(issues) == ["shared"]  # with val; but train is a subset of trainaug
+    incomplete = [str(issue) for issue in issues if issue.type == "incomplete"]
+    assert "train: incomplete: 2 examples; the complete dataset has 1464." in incomplete
+    assert len(incomplete) == 4 and all(
+        issue.is_warning for issue in issues if issue.type == "incomplete"
+    )
 
 
-def test_faults_of_a_picture_and_its_labels_are_both_reported(folder):
+def test_issues_of_a_picture_and_its_labels_are_both_reported(folder):
     for kind in ("images", "labels"):
         (folder / kind / "val_00000.png").write_bytes(b"")
-    assert kinds(check(FolderDataset(folder))) == ["unreadable", "unreadable"]
+    assert error_types(scan_dataset(FolderDataset(folder)).issues) == ["unreadable", "unreadable"]
 
 
 def test_a_class_never_seen_is_a_warning(folder):
     for path in (folder / "labels").glob("val_*.png"):
         Image.fromarray(np.zeros((48, 64), "uint8")).save(path)
-    faults = [fault for fault in check(FolderDataset(folder)) if fault.where == "val"]
-    assert [(fault.kind, fault.is_warning) for fault in faults] == [("unseen", True)]
-    assert "grass, house" in faults[0].message and "sky" not in faults[0].message
+    issues = [issue for issue in scan_dataset(FolderDataset(folder)).issues if issue.where == "val"]
+    assert [(issue.type, issue.is_warning) for issue in issues] == [("unseen", True)]
+    assert "grass, house" in issues[0].message and "sky" not in issues[0].message
 
 
 def test_a_generator_that_fails_is_reported(scenes):
@@ -122,7 +129,7 @@ def test_a_generator_that_fails_is_reported(scenes):
         raise ValueError("broken")
 
     scenes.read = fail
-    assert kinds(check(scenes)) == ["unreadable"] * 8
+    assert error_types(scan_dataset(scenes).issues) == ["unreadable"] * 8
 
 
 def test_labels_of_no_class_are_named_for_every_file(folder):
@@ -135,29 +142,31 @@ def test_labels_of_no_class_are_named_for_every_file(folder):
         labels = np.zeros((48, 64), dtype)
         labels[5, 7] = value
         Image.fromarray(labels).save(folder / "labels" / f"{name}.tif")
-    faults = [str(fault) for fault in check(FolderDataset(folder)) if not fault.is_warning]
-    assert len(faults) == 3
-    for fault, (name, value) in zip(
-        faults, (("00000", -1), ("00001", 1.5), ("00002", 11)), strict=True
+    issues = [
+        str(issue) for issue in scan_dataset(FolderDataset(folder)).issues if not issue.is_warning
+    ]
+    assert len(issues) == 3
+    for issue, (name, value) in zip(
+        issues, (("00000", -1), ("00001", 1.5), ("00002", 11)), strict=True
     ):
-        assert fault.startswith("train: labels: ")
-        assert f"train_{name}.tif: value {value} at x=7, y=5" in fault
+        assert issue.startswith("train: labels: ")
+        assert f"train_{name}.tif: value {value} at x=7, y=5" in issue
 
 
 @pytest.mark.parametrize("value", [-1, 11, 254, 0.5])
 def test_labels_of_no_class_are_named_without_files_too(scenes, value):
     read = scenes.read
 
-    def with_fault(example):
+    def with_issue(example):
         image, labels = read(example)
         labels = labels.astype(type(value))
         labels[2, 3] = value
         return image, labels
 
-    scenes.read = with_fault
-    faults = [fault for fault in check(scenes) if not fault.is_warning]
-    assert {fault.kind for fault in faults} == {"labels"} and len(faults) == 8
-    assert f"train_00000: value {value} at x=3, y=2" in faults[0].message
+    scenes.read = with_issue
+    issues = [issue for issue in scan_dataset(scenes).issues if not issue.is_warning]
+    assert {issue.type for issue in issues} == {"labels"} and len(issues) == 8
+    assert f"train_00000: value {value} at x=3, y=2" in issues[0].message
 
 
 @pytest.fixture
@@ -170,27 +179,27 @@ def clips(tmp_path):
     return tmp_path
 
 
-def test_good_sequences_have_no_faults(clips):
-    assert sequence_faults(ClipFolder(clips)) == []
+def test_good_sequences_have_no_issues(clips):
+    assert scan_sequences(ClipFolder(clips)) == []
 
 
 def test_frames_that_only_clips_need_are_looked_at(clips):
     frames = clips / "clips"
-    (frames / "train_00000" / "000001.png").write_bytes(b"no picture")
-    (frames / "train_00001" / "000000.png").write_bytes(b"")  # an example: `check` reports it
+    (frames / "train_00000" / "000001.png").write_bytes(b"no image")
+    (frames / "train_00001" / "000000.png").write_bytes(b"")  # an example
     Image.new("RGB", (5, 6)).save(frames / "train_00001" / "000003.png")
     for kind in ("clips", "labels"):  # an example of its own size
         Image.new("L", (7, 8)).save(clips / kind / "val_00000" / "000002.png")
     dataset = ClipFolder(clips)
-    assert kinds(check(dataset)) == ["unreadable"]
-    faults = sequence_faults(dataset, workers=3)
-    assert [(fault.where, fault.kind) for fault in faults] == [
+    assert error_types(scan_dataset(dataset).issues) == ["unreadable"]
+    issues = scan_sequences(dataset, workers=3)
+    assert [(issue.where, issue.type) for issue in issues] == [
         ("train", "unreadable"),
         ("train", "size"),
         ("val", "size"),
     ]
-    for fault, words in zip(
-        faults,
+    for issue, words in zip(
+        issues,
         (
             "train_00000/000001.png: can't be read",
             "000003.png: 5x6 pixels, but train_00001/000001 has 64x48; the frames of a sequence",
@@ -198,13 +207,13 @@ def test_frames_that_only_clips_need_are_looked_at(clips):
         ),
         strict=True,
     ):
-        assert words in fault.message
+        assert words in issue.message
     with pytest.raises(ValueError, match="`workers`"):
-        sequence_faults(dataset, workers=0)
+        scan_sequences(dataset, workers=0)
 
 
-def test_survey_counts_pixels(scenes):
-    counts = survey(scenes).counts
+def test_scan_counts_pixels(scenes):
+    counts = scan_dataset(scenes).counts
     assert {split: rows.shape for split, rows in counts.items()} == {
         "train": (5, 11),
         "val": (3, 11),
@@ -214,4 +223,20 @@ def test_survey_counts_pixels(scenes):
 
 def test_workers(scenes):
     with pytest.raises(ValueError, match="`workers`"):
-        check(scenes, workers=0)
+        scan_dataset(scenes, workers=0)
+
+
+class Two(Dataset):
+    name = "two"
+    classes = Classes(("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)), ignore=7)
+    splits = {"train": (Example("0", index=0), Example("1", index=1))}
+
+    def read(self, example):
+        labels = ([[0, 0, 1, 7]], [[0, 0, 0, 0]])[example.index]
+        return np.zeros((1, 4, 3), "uint8"), np.array(labels, "uint8")
+
+
+def test_pixel_counts_by_hand():
+    counts, where_present = scan_dataset(Two()).pixel_counts("train")
+    np.testing.assert_array_equal(counts, [6, 1, 0])
+    np.testing.assert_array_equal(where_present, [3 + 4, 3, 0])

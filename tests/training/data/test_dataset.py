@@ -1,6 +1,6 @@
 import pytest
 
-from training.data.registry import load_dataset
+from training.data.dataset import read_classes
 
 
 def test_unknown_split(scenes):
@@ -8,13 +8,10 @@ def test_unknown_split(scenes):
         scenes.examples("tset")
 
 
-def test_load_dataset(folder):
-    assert load_dataset("folder", folder).name == "folder"
-    assert load_dataset("scenes", None, seed=4).seed == 4
-
-
-def test_load_dataset_rejects():
-    with pytest.raises(ValueError, match="'vco'"):
-        load_dataset("vco", None)
-    with pytest.raises(ValueError, match="--data-dir"):
-        load_dataset("camvid", None)
+def test_read_classes(folder, scenes):
+    assert read_classes(folder / "classes.json") == scenes.classes
+    (folder / "classes.json").write_text("{")
+    with pytest.raises(ValueError, match="classes.json: "):
+        read_classes(folder / "classes.json")
+    with pytest.raises(ValueError, match="none.json: no such file; expected"):
+        read_classes(folder / "none.json")

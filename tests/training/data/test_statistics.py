@@ -1,30 +1,11 @@
 import numpy as np
 import pytest
 
-from keras_dpn.classes import Classes
-from training.data.dataset import Dataset, Example
 from training.data.statistics import (
     class_frequencies,
     count_labels,
     median_frequency_weights,
-    pixel_counts,
 )
-
-
-class Two(Dataset):
-    name = "two"
-    classes = Classes(("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)), ignore=7)
-    splits = {"train": (Example("0", index=0), Example("1", index=1))}
-
-    def read(self, example):
-        labels = ([[0, 0, 1, 7]], [[0, 0, 0, 0]])[example.index]
-        return np.zeros((1, 4, 3), "uint8"), np.array(labels, "uint8")
-
-
-def test_counts_by_hand():
-    counts, where_present = pixel_counts(Two(), "train")
-    np.testing.assert_array_equal(counts, [6, 1, 0])
-    np.testing.assert_array_equal(where_present, [3 + 4, 3, 0])
 
 
 def test_count_labels_leaves_the_ignore_label_out():

@@ -17,8 +17,8 @@ from keras_dpn.io.video import VideoReader
 from keras_dpn.segmenter import Segmenter
 from training.data.generated.scenes import CLASSES, ScenesDataset
 from training.demo import app as demo
-from training.demo import inference as labelling
-from training.demo.served_model import Found, open_model
+from training.demo.inference import FilePredictor
+from training.demo.served_model import Prediction, open_model
 
 COMMITTED = Path(__file__).parents[3] / "saved_models" / "scenes"
 MEGABYTES = 0.5
@@ -38,20 +38,20 @@ def scenes():
 
 
 class FakeModel:
-    """One stage, no confidences: all is grass where the picture is bright."""
+    """One head, no confidences: all is grass where the image is bright."""
 
-    classes, stages, max_pixels, description = CLASSES, ("final",), 10**6, ""
+    classes, heads, max_pixels, description = CLASSES, ("final",), 10**6, ""
 
     def __call__(self, image):
-        return Found((image[None, ..., 0] > 127).astype("uint8"), None)
+        return Prediction((image[None, ..., 0] > 127).astype("uint8"), None)
 
-    def film(self, frames):
+    def video(self, frames):
         return map(self, frames)
 
 
 def test_the_committed_model_labels_scenes(model):
     assert sum(f.stat().st_size for f in COMMITTED.rglob("*") if f.is_file()) < 5e6
-    assert (model.classes, model.stages) == (CLASSES, ("unary", "triple", "contexts", "final"))
+    assert (model.classes, model.heads) == (CLASSES, ("unary", "triple", "contexts", "final"))
     dataset = ScenesDataset({"test": 3}, seed=7)
     right = []
     for example in dataset.splits["test"]:
@@ -70,7 +70,7 @@ def test_the_committed_model_labels_scenes(model):
     ("linking", "labels_of", "outputs"),
     [("static", "middle", ("labels", "probabilities")), ("flow", "all", ("stages",))],
 )
-def test_a_network_for_clips_sees_the_frames_beside(linking, labels_of, outputs, tmp_path):
+def test_a_network_for_clips_sees_neighbouring_frames(linking, labels_of, outputs, tmp_path):
     network = models.SpatialTemporalDPN(
         **{"num_classes": 3, "width": 0.05, "fc_width": 16, "mixtures": 1, "scale": 5.0},
         **{"triple_window": 3, "context_window": 3, "linking": linking, "labels_of": labels_of},
@@ -79,22 +79,22 @@ def test_a_network_for_clips_sees_the_frames_beside(linking, labels_of, outputs,
     classes = {"names": ["a", "b", "c"], "colors": colors, "ignore": 255}
     export(network, tmp_path, classes=classes, outputs=outputs, warmup=None)
     model = open_model(str(tmp_path))
-    film = np.random.default_rng(0).integers(0, 256, (4, 32, 40, 3), "uint8")
-    found = [*model.film(iter(film))]
-    expected = Predictor(network).video(film, dis_flow if linking == "flow" else None)
-    for answer, maps in zip(found, expected, strict=True):
+    video = np.random.default_rng(0).integers(0, 256, (4, 32, 40, 3), "uint8")
+    predictions = [*model.video(iter(video))]
+    expected = Predictor(network).video(video, dis_flow if linking == "flow" else None)
+    for prediction, maps in zip(predictions, expected, strict=True):
         probabilities = maps["final"]
-        assert (answer.labels[-1] == probabilities.argmax(axis=-1)).mean() > 0.999
+        assert (prediction.labels[-1] == probabilities.argmax(axis=-1)).mean() > 0.999
         percent = 100 * probabilities.max(axis=-1)
-        assert np.abs(answer.confidences[-1] - percent).max() <= 0.51
-        assert answer.labels.shape == (len(model.stages), 32, 40)
-    one_by_one = [model(frame).confidences for frame in film]
-    assert (np.stack([answer.confidences for answer in found]) != one_by_one).any()
+        assert np.abs(prediction.confidences[-1] - percent).max() <= 0.51
+        assert prediction.labels.shape == (len(model.heads), 32, 40)
+    one_by_one = [model(frame).confidences for frame in video]
+    assert (np.stack([prediction.confidences for prediction in predictions]) != one_by_one).any()
 
 
 @pytest.fixture(scope="module")
-def labeller(tmp_path_factory):
-    return labelling.Labeller(FakeModel(), tmp_path_factory.mktemp("films"), max_pixels=5000)
+def predictor(tmp_path_factory):
+    return FilePredictor(FakeModel(), tmp_path_factory.mktemp("videos"), max_pixels=5000)
 
 
 def no_progress(done, text):
@@ -106,12 +106,12 @@ def decoded(value):
     return np.frombuffer(content, "uint8").reshape(value["height"], value["width"])
 
 
-def test_a_large_picture_is_shrunk(labeller, tmp_path):
+def test_a_large_image_is_downsampled(predictor, tmp_path):
     pixels = np.zeros((100, 200, 3), "uint8")
     pixels[:, 100:] = 255
     Image.fromarray(pixels).save(tmp_path / "wide.png")
-    value = labeller.label(tmp_path / "wide.png", no_progress).value
-    assert value["note"] == "Shrunk from 200 x 100 to 100 x 50 pixels."
+    value = predictor.predict(tmp_path / "wide.png", no_progress).value
+    assert value["note"] == "Downsampled from 200 x 100 to 100 x 50 pixels."
     assert (decoded(value) == (np.arange(100) >= 50)).all()
     assert value["name"] == "wide"
 
@@ -119,22 +119,22 @@ def test_a_large_picture_is_shrunk(labeller, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.png", b"no picture", "a.png: can't be read as an image"),
-        ("a.mp4", b"no film", "a.mp4: can't be read as a video"),
+        ("a.png", b"no image", "a.png: can't be read as an image"),
+        ("a.mp4", b"no video", "a.mp4: can't be read as a video"),
         ("a.bmp", HUGE, "8000 x 8000 pixels are too many"),
     ],
-    ids=["picture", "film", "huge"],
+    ids=["image", "video", "huge"],
 )
-def test_bad_files_are_messages(labeller, tmp_path, name, content, words):
+def test_bad_files_are_messages(predictor, tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content + bytes(40))
-    value = labeller.label(tmp_path / name, no_progress).value
+    value = predictor.predict(tmp_path / name, no_progress).value
     assert list(value) == ["message"] and words in value["message"]
     assert str(tmp_path) not in value["message"]
 
 
-def test_films_of_other_visitors_are_kept_apart(labeller):
-    for film in ("..", "unknown", ""):
-        assert "message" in labeller.frame_of({"film": film, "index": 0})
+def test_videos_of_other_visitors_are_kept_apart(predictor):
+    for video in ("..", "unknown", ""):
+        assert "message" in predictor.read_frame({"video": video, "index": 0})
 
 
 def test_what_is_no_model_is_named(tmp_path):
@@ -151,25 +151,25 @@ def test_a_preset_and_a_run_are_labelled_at_each_head(kind, finished_run, scenes
     model = open_model("dpn_scenes" if kind == "preset" else str(finished_run))
     image, _ = scenes.read(scenes.splits["demo"][0])
     found = model(image)
-    assert model.stages == ("unary", "triple", "contexts", "final") and model.classes == CLASSES
+    assert model.heads == ("unary", "triple", "contexts", "final") and model.classes == CLASSES
     source = "dpn_scenes" if kind == "preset" else finished_run
     result = Segmenter.from_preset(source, heads="all")(image)
-    for i, head in enumerate(model.stages):
+    for i, head in enumerate(model.heads):
         np.testing.assert_array_equal(found.labels[i], result.maps[head].argmax(-1))
         percent = 100 * result.maps[head].max(-1)
         assert np.abs(found.confidences[i] - percent).max() <= 0.51
     assert ("Generated scenes" in model.description) == (kind == "preset")
-    [frame] = model.film([image])
+    [frame] = model.video([image])
     np.testing.assert_array_equal(frame.labels, found.labels)
 
 
-def test_pictures_unlike_those_it_was_trained_on_are_told(tmp_path, scenes):
-    labeller = labelling.Labeller(open_model("dpn_scenes"), tmp_path / "films", max_pixels=50_000)
+def test_unfamiliar_images_are_noted(tmp_path, scenes):
+    predictor = FilePredictor(open_model("dpn_scenes"), tmp_path / "videos", max_pixels=50_000)
     noise = np.random.default_rng(0).integers(0, 256, (96, 128, 3), "uint8")
     notes = []
     for image in (noise, scenes.read(scenes.splits["demo"][0])[0]):
         Image.fromarray(image).save(tmp_path / "a.png")
-        notes.append(labeller.label(tmp_path / "a.png", no_progress).value["note"])
+        notes.append(predictor.predict(tmp_path / "a.png", no_progress).value["note"])
     assert notes[0].startswith("This looks like nothing that the network was trained on")
     assert notes[1] == ""
 
@@ -177,8 +177,9 @@ def test_pictures_unlike_those_it_was_trained_on_are_told(tmp_path, scenes):
 @pytest.mark.parametrize("wrong", [{"port": 70000}, {"max_megabytes": 0}, {"max_pixels": 0}])
 def test_options_out_of_range_are_named(wrong):
     option = next(iter(wrong)).replace("_", "-")
-    with pytest.raises(ValueError, match=f"--{option}: expected"):
-        demo.main(str(COMMITTED), **wrong)
+    serving = demo.serving(str(COMMITTED), **wrong)
+    with pytest.raises(ValueError, match=f"--{option}: expected"), serving:
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +191,7 @@ def address():
 
 @pytest.fixture
 def page(browser, address):
-    """The page in a browser, which complains about nothing and asks nobody else."""
+    """The page in a browser, which complains about nothing and requests nothing else."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     complaints, requests = [], []
     page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
@@ -207,7 +208,7 @@ def page(browser, address):
 def pick(page, number):
     """Clicks on an example and waits for its labels."""
     page.locator("#examples button.thumbnail-item").nth(number).click()
-    page.locator("#viewer [data-state=answer]").wait_for()
+    page.locator("#viewer [data-state=prediction]").wait_for()
 
 
 def tip(page):
@@ -232,26 +233,26 @@ def test_an_example(page, model, scenes):
     canvas = page.locator("#viewer canvas")
     box = canvas.bounding_box()
     assert box["width"] > 400 and box["width"] / box["height"] == pytest.approx(4 / 3, 0.01)
-    # Where the stages differ, so that the slider is seen to act.
+    # Where the heads differ, so that the slider is seen to act.
     y, x = np.argwhere(found.labels[0] != found.labels[-1])[0]
     there = {"x": (x + 0.5) / 128 * box["width"], "y": (y + 0.5) / 96 * box["height"]}
-    for stage in (3, 0):
+    for head in (3, 0):
         canvas.hover(position=there)
-        drag(page, ".stages", stage)
-        label = CLASSES.names[found.labels[stage, y, x]]
-        assert tip(page) == f"{label} {found.confidences[stage, y, x]}%"
-        shares = page.locator("#viewer .legend button").all_inner_texts()
-        share = np.mean(found.labels[stage] == 0)
-        assert re.sub(r"\s+", " ", shares[0]) == f"sky {100 * share:.1f}%"
+        drag(page, ".heads", head)
+        label = CLASSES.names[found.labels[head, y, x]]
+        assert tip(page) == f"{label} {found.confidences[head, y, x]}%"
+        fractions = page.locator("#viewer .legend button").all_inner_texts()
+        fraction = np.mean(found.labels[head] == 0)
+        assert re.sub(r"\s+", " ", fractions[0]) == f"sky {100 * fraction:.1f}%"
         name, png = downloaded(page)
-        assert name == f"scene_2_{model.stages[stage]}.png" and png.mode == "P"
-        np.testing.assert_array_equal(png, found.labels[stage])
+        assert name == f"scene_2_{model.heads[head]}.png" and png.mode == "P"
+        np.testing.assert_array_equal(png, found.labels[head])
         shown = page.evaluate(
             "([x, y]) => [...document.querySelector('#viewer canvas').getContext('2d')"
             ".getImageData(x, y, 1, 1).data]",
             [int(x), int(y)],
         )
-        assert shown == [*CLASSES.colors[found.labels[stage, y, x]], 255]
+        assert shown == [*CLASSES.colors[found.labels[head, y, x]], 255]
     canvas.hover(position=there)
     canvas.focus()
     page.keyboard.press("ArrowRight")
@@ -263,7 +264,7 @@ def test_an_example(page, model, scenes):
 
 
 def test_files(page, tmp_path, scenes):
-    (text := tmp_path / "text.png").write_text("not a picture")
+    (text := tmp_path / "text.png").write_text("not an image")
     page.locator("#drop input").set_input_files(text)
     said = page.locator("#viewer .message")
     said.wait_for()
@@ -271,8 +272,8 @@ def test_files(page, tmp_path, scenes):
     image, _ = scenes.read(scenes.splits["demo"][0])
     Image.fromarray(image).resize((256, 192)).save(photo := tmp_path / "photo.jpg")
     page.locator("#drop input").set_input_files(photo)
-    page.locator("#viewer [data-state=answer]").wait_for()
-    assert page.locator("#viewer .note").inner_text().startswith("Shrunk from 256 x 192")
+    page.locator("#viewer [data-state=prediction]").wait_for()
+    assert page.locator("#viewer .note").inner_text().startswith("Downsampled from 256 x 192")
 
 
 def test_a_file_that_is_too_large(browser, address, tmp_path):
@@ -285,10 +286,10 @@ def test_a_file_that_is_too_large(browser, address, tmp_path):
     page.close()
 
 
-def test_a_film(page, model, tmp_path):
+def test_a_video(page, model, tmp_path):
     pick(page, -1)
-    film = page.locator("#film video")
-    film.wait_for()
+    video = page.locator("#video video")
+    video.wait_for()
     frames = page.locator("#viewer .frames output")
     assert frames.inner_text() == "1 of 12"
     first = page.locator("#viewer img").get_attribute("src")
@@ -298,14 +299,14 @@ def test_a_film(page, model, tmp_path):
     )
     assert frames.inner_text() == "12 of 12"
     name, png = downloaded(page)
-    assert name == "film_000011_final.png" and png.size == (128, 96)
-    (path := tmp_path / "film.mp4").write_bytes(
-        page.request.get(film.evaluate("v => v.src")).body()
+    assert name == "video_000011_final.png" and png.size == (128, 96)
+    (path := tmp_path / "video.mp4").write_bytes(
+        page.request.get(video.evaluate("v => v.src")).body()
     )
     assert len([*VideoReader(path)]) == 12
 
 
-def test_a_model_without_stages(browser, monkeypatch):
+def test_a_model_without_heads(browser, monkeypatch):
     monkeypatch.setattr(demo, "open_model", lambda *_: FakeModel())
     page = browser.new_page()
     with demo.serving(str(COMMITTED)) as address:
@@ -313,7 +314,7 @@ def test_a_model_without_stages(browser, monkeypatch):
         assert folder.is_dir()
         page.goto(address)
         pick(page, 0)
-        assert not page.locator("#viewer .stages").is_visible()
+        assert not page.locator("#viewer .heads").is_visible()
         page.locator("#viewer canvas").hover(position={"x": 9, "y": 9})
         assert tip(page) in ("sky", "grass")
         page.close()

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from keras_dpn.models import DeepLab
-from training.data.generated.moving_scenes import MovingScenesDataset, write_clips
-from training.data.generated.scenes import ScenesDataset, write_folder
+from training.data.generated.moving_scenes import MovingScenesDataset
+from training.data.generated.scenes import ScenesDataset
+from training.data.generated.writers import write_clips, write_dataset
 from training.engine.callbacks import TrainingDiverged
 from training.engine.checkpoints import Checkpoints
 from training.engine.setup import main
@@ -24,6 +25,7 @@ from training.evaluation import results as evaluate
 from training.export import exporter as export
 from training.prediction import sources as predict
 from training.rundir import paths as workdir
+from training.rundir.models import load_model
 
 REPOSITORY = Path(__file__).parents[3]
 TINY = [
@@ -45,7 +47,7 @@ ALL_STAGES = [
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
     directory = tmp_path_factory.mktemp("pictures")
-    write_folder(ScenesDataset({"train": 4, "val": 2}, size=(48, 64)), directory)
+    write_dataset(ScenesDataset({"train": 4, "val": 2}, size=(48, 64)), directory)
     return directory
 
 
@@ -88,7 +90,7 @@ def test_a_run_leaves_its_results(trained):
 
 
 def test_a_stage_changes_its_own_layers_alone(trained):
-    models = {s: workdir.load_model(trained, s) for s in ("unary", "triple", "contexts")}
+    models = {s: load_model(trained, s) for s in ("unary", "triple", "contexts")}
 
     def changed(a, b):
         pairs = zip(models[a].weights, models[b].weights, strict=True)
@@ -109,10 +111,10 @@ def test_a_stage_never_ends_worse_than_it_began(trained):
 
 
 def test_the_model_is_the_last_stage(trained):
-    final, joint = workdir.load_model(trained), workdir.load_model(trained, "joint")
+    final, joint = load_model(trained), load_model(trained, "joint")
     for a, b in zip(final.weights, joint.weights, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert final.stage_names == ("unary", "triple", "contexts", "final")
+    assert final.head_names == ("unary", "triple", "contexts", "final")
     assert list((trained / "logs").iterdir())
 
 
@@ -168,7 +170,7 @@ def test_a_killed_run_resumes_to_the_same_weights(pictures, tmp_path):
     process.wait()
     assert not (killed / "results.json").exists()
     assert main(arguments(pictures, killed, *more, "--resume")) == 0
-    ours, theirs = (workdir.load_model(d) for d in (undisturbed, killed))
+    ours, theirs = (load_model(d) for d in (undisturbed, killed))
     for a, b in zip(ours.weights, theirs.weights, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=a.path)
     histories = [json.loads((d / "history.json").read_text()) for d in (undisturbed, killed)]
@@ -186,7 +188,7 @@ def test_two_devices_and_accumulated_steps_train_like_one(pictures, tmp_path):
     assert main(arguments(pictures, tmp_path / "one", *more, *large)) == 0
     output = process.communicate()[0].decode()
     assert process.returncode == 0, output
-    one, two = (workdir.load_model(tmp_path / d) for d in ("one", "two"))
+    one, two = (load_model(tmp_path / d) for d in ("one", "two"))
     for a, b in zip(one.weights, two.weights, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5, err_msg=a.path)
     history = [json.loads((tmp_path / d / "history.json").read_text()) for d in ("one", "two")]
@@ -221,17 +223,17 @@ def test_a_run_that_diverges_goes_on_as_its_message_says(pictures, tmp_path, cap
     assert results["config"]["unary"]["learning_rate"] == 1e-3
     assert workdir.load_config(work_dir) == results["config"]
     assert main(arguments(pictures, tmp_path / "straight", *args, "1e-3")) == 0
-    ours, theirs = (workdir.load_model(d) for d in (work_dir, tmp_path / "straight"))
+    ours, theirs = (load_model(d) for d in (work_dir, tmp_path / "straight"))
     for a, b in zip(ours.weights, theirs.weights, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=a.path)
 
 
 def test_faulty_data_is_refused_before_training(pictures, tmp_path):
     broken = tmp_path / "broken"
-    write_folder(ScenesDataset({"train": 2, "val": 2}, size=(48, 64)), broken)
+    write_dataset(ScenesDataset({"train": 2, "val": 2}, size=(48, 64)), broken)
     victim = next((broken / "labels").glob("train*"))
     victim.write_bytes(b"not a picture")
-    with pytest.raises(ValueError, match=rf"1 faults, the first: .*{victim.name}"):
+    with pytest.raises(ValueError, match=rf"1 issues, the first: .*{victim.name}"):
         main(arguments(broken, tmp_path / "w"))
     assert not list((tmp_path / "w").iterdir())  # the next try finds an empty directory
 
@@ -281,8 +283,8 @@ def check_a_run_on_clips(recipe, work_dir, clips, trained_on_frames, *more):
     assert any((work_dir / "flow").iterdir())
     results = json.loads((work_dir / "results.json").read_text())["stages"]
     assert all(0 <= stage["consistency"]["miou"] <= 1 for stage in results)
-    before = workdir.load_model(trained_on_frames)
-    after = workdir.load_model(work_dir, "contexts")
+    before = load_model(trained_on_frames)
+    after = load_model(work_dir, "contexts")
     assert after.linking == ("flow" if recipe == "camvid_linked" else "static")
     for name in ("b1_conv1", "b11"):
         ours, theirs = (m.get_layer(name).get_weights()[0] for m in (after, before))
@@ -388,8 +390,8 @@ def test_deeplab_trains_through_its_stages(trained_deeplab):
     found = [directory.name for directory in sorted((trained_deeplab / "stages").iterdir())]
     assert found == ["1_unary", "2_multiscale", "3_joint"]
     unary, multiscale, joint = (stage["parameters_trained"] for stage in results["stages"])
-    final = workdir.load_model(trained_deeplab)
-    assert type(final) is DeepLab and final.stage_names == ("unary", "multiscale", "final")
+    final = load_model(trained_deeplab)
+    assert type(final) is DeepLab and final.head_names == ("unary", "multiscale", "final")
     crf = results["config"]["model"]["crf"]
     assert (crf["num_iterations"], crf["bilateral"]) == (2, [4.0, 20.0, 5.0])
     assert crf["trainable_weights_of"] == ["weights", "compatibility"]  # the recipe's
@@ -398,7 +400,7 @@ def test_deeplab_trains_through_its_stages(trained_deeplab):
 
 
 def test_the_multiscale_stage_freezes_the_rest(trained_deeplab):
-    stages = [workdir.load_model(trained_deeplab, name) for name in ("unary", "multiscale")]
+    stages = [load_model(trained_deeplab, name) for name in ("unary", "multiscale")]
     changed = {
         a.path.split("/")[-2]
         for a, b in zip(*(model.weights for model in stages), strict=True)
@@ -462,7 +464,7 @@ def test_a_piecewise_field_trains_through_its_stages(trained_piecewise):
     results = json.loads((trained_piecewise / "results.json").read_text())
     assert [stage["name"] for stage in results["stages"]] == ["unary", "above"]
     trained = sum(stage["parameters_trained"] for stage in results["stages"])
-    assert trained == workdir.load_model(trained_piecewise).count_params()
+    assert trained == load_model(trained_piecewise).count_params()
     history = json.loads((trained_piecewise / "history.json").read_text())
     epochs = [(entry["stage"], entry["epoch"]) for entry in history]
     assert epochs == [("unary", 1), ("unary", 2), ("above", 1), ("above", 2)]
@@ -471,8 +473,8 @@ def test_a_piecewise_field_trains_through_its_stages(trained_piecewise):
 def test_potentials_learn_apart_what_they_learn_together(pictures, trained_piecewise, tmp_path):
     """The other run was interrupted, too."""
     assert main(piecewise_arguments(pictures, tmp_path / "w", "--order", "together")) == 0
-    together = workdir.load_model(tmp_path / "w")
-    before, apart = (workdir.load_model(trained_piecewise, s) for s in ("unary", "above"))
+    together = load_model(tmp_path / "w")
+    before, apart = (load_model(trained_piecewise, s) for s in ("unary", "above"))
     for a, b, c in zip(together.weights, apart.weights, before.weights, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6, err_msg=a.path)
         assert np.array_equal(b, c) == b.path.startswith("unary")

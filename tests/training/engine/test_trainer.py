@@ -31,6 +31,7 @@ from training.engine.setup import build_model
 from training.engine.trainer import RETRIES, StagedTraining, _CoarseLoss
 from training.evaluation.evaluator import evaluate
 from training.rundir import paths as workdir
+from training.utils.files import write_json
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -82,7 +83,7 @@ def start(small_scenes, tmp_path, monkeypatch):
 
     def start(config=CONFIG, name="run"):
         work_dir, classes = tmp_path / name, small_scenes.classes.num_classes
-        workdir.write_json(work_dir / workdir.CONFIG, to_json(config))
+        write_json(work_dir / workdir.CONFIG, to_json(config))
         keras.utils.set_random_seed(0)
         model, counts = build_model(config, classes), 2 * (np.ones(classes, "int64"),)
         strategy = tf.distribute.get_strategy()
@@ -145,7 +146,7 @@ def test_coarse_loss_compares_the_map_before_it_was_enlarged(size):
     rng = np.random.default_rng(0)
     image = rng.uniform(0, 255, (2, *size, 3)).astype("float32")
     labels = rng.choice([0, 1, 2, 255], (2, *size))
-    wanted = [model.get_layer("b11").output, model.stage_model("unary").output]
+    wanted = [model.get_layer("b11").output, model.head_model("unary").output]
     coarse, logits = keras.Model(model.input, wanted)(image)
     loss, sampled = SegmentationCrossEntropy(255), labels[:, ::8, ::8]
     rows, columns = sampled.shape[1:]  # the map may have a cell behind the image
@@ -507,8 +508,8 @@ def test_averages_are_what_is_validated_and_kept(start, monkeypatch, accumulate)
     for miou, averages in kept:
         training.model.set_weights(averages)
         predictor = Predictor(training.model, heads=("unary",))
-        found = evaluate(predictor, training.dataset, "val")["stages"][0]
-        assert miou == pytest.approx(found["miou"], abs=1e-6)
+        scores = evaluate(predictor, training.dataset, "val").head()
+        assert miou == pytest.approx(scores.miou, abs=1e-6)
 
 
 @pytest.mark.usefixtures("eager")

@@ -1,5 +1,4 @@
 import io
-import json
 import tarfile
 import zipfile
 
@@ -9,21 +8,15 @@ import pytest
 from PIL import Image
 
 from keras_dpn.inference import Predictor
-from keras_dpn.inference import predictor as predictor_module
-from keras_dpn.io.images import read_image
-from keras_dpn.models import DPN
-from keras_dpn.presets.files import write_preset
 from tests.training.data.sets import trees
 from training.data.registry import load_dataset
 from training.data.sets.cityscapes import IDS, CityscapesDataset
-from training.data.sets.voc import CLASSES as VOC_CLASSES
 from training.data.sets.voc import VOCDataset, color_map
-from training.prediction import submission as script
 from training.prediction.submission import submit
 
 
 def red_model(num_classes):
-    """Says class 2 where a picture is red, else class 1."""
+    """Predicts class 2 where an image is red, else class 1."""
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(num_classes, 1)])
     kernel, bias = np.zeros((1, 1, 3, num_classes)), np.full(num_classes, -1e3)
     kernel[0, 0, 0, 2], bias[1], bias[2] = 1, 0, -127.5
@@ -33,9 +26,9 @@ def red_model(num_classes):
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    """Trees are no complete data sets."""
-    monkeypatch.setattr(VOCDataset, "official", {"test": 2})
-    monkeypatch.setattr(CityscapesDataset, "official", {"test": 1})
+    """Trees are incomplete datasets."""
+    monkeypatch.setattr(VOCDataset, "expected_size", {"test": 2})
+    monkeypatch.setattr(CityscapesDataset, "expected_size", {"test": 1})
 
 
 def expected_labels(example):
@@ -77,70 +70,19 @@ def test_what_no_server_takes(tmp_path, monkeypatch):
     dataset, predictor = load_dataset("voc", tmp_path), Predictor(red_model(21))
     with pytest.raises(ValueError, match="x.rar: expected a name that ends in .zip"):
         submit(predictor, dataset, "test", tmp_path / "x.rar")
-    monkeypatch.setattr(VOCDataset, "official", {"test": 1456})
-    with pytest.raises(ValueError, match="voc test: expected 1456 pictures, found 2; unpack"):
+    monkeypatch.setattr(VOCDataset, "expected_size", {"test": 1456})
+    with pytest.raises(ValueError, match="voc test: expected 1456 images, found 2; unpack"):
         submit(predictor, dataset, "test", tmp_path / "x.tgz")
-    with pytest.raises(ValueError, match="voc tset: expected some pictures, found 0"):
+    with pytest.raises(ValueError, match="voc tset: expected some images, found 0"):
         submit(predictor, dataset, "tset", tmp_path / "x.tgz")
-    with pytest.raises(ValueError, match=r"Expected one of .*'cityscapes', 'voc'.*, got scenes"):
+    with pytest.raises(ValueError, match=r"one of .*'cityscapes', 'voc'.*, received scenes"):
         submit(predictor, load_dataset("scenes", None), "test", tmp_path / "x.tgz")
 
 
-def test_a_picture_that_cant_be_read_leaves_no_archive(tmp_path):
+def test_an_image_that_cant_be_read_leaves_no_archive(tmp_path):
     trees.write_voc(tmp_path / "data")
     dataset = load_dataset("voc", tmp_path / "data")
     dataset.unlabelled["test"][1].image.write_bytes(b"")
     with pytest.raises(ValueError, match="test001.jpg: can't be read"):
         submit(Predictor(red_model(21)), dataset, "test", tmp_path / "out/x.tgz")
     assert not list((tmp_path / "out").iterdir())
-
-
-@pytest.fixture
-def voc_run(tmp_path):
-    """The directory of a run on VOC, in tmp_path/voc."""
-    trees.write_voc(tmp_path / "voc")
-    (work_dir := tmp_path / "run").mkdir()
-    red_model(21).save(work_dir / "model.keras")
-    config = {"seed": 0, "data": {"dataset": "voc", "data_dir": str(tmp_path / "voc")}}
-    for name, content in {"config": config, "classes": VOC_CLASSES.to_json()}.items():
-        (work_dir / f"{name}.json").write_text(json.dumps(content))
-    return work_dir
-
-
-def test_main_takes_the_runs_and_the_crf(voc_run, tmp_path, monkeypatch, capsys):
-    out, crf, seen = tmp_path / "x.zip", tmp_path / "crf.json", []
-
-    def reversed_classes(image, probabilities, **settings):
-        seen.append(settings)
-        return probabilities[..., ::-1]
-
-    monkeypatch.setattr(predictor_module, "refine", reversed_classes)
-    crf.write_text('{"bilateral": [4, 50, 5]}')
-    runs = (str(voc_run),) * 2
-    script.main(work_dir=runs, out=out, scales=(1.0, 2.0), mirror=True, crf=crf)
-    assert seen == 2 * [{"bilateral": [4, 50, 5]}]
-    assert "2 pictures labelled" in capsys.readouterr().out
-    with zipfile.ZipFile(out) as archive:
-        labels = np.asarray(Image.open(archive.open(archive.namelist()[0])))
-    assert set(np.unique(labels)) <= {18, 19}
-
-
-def test_main_takes_a_preset(voc_run, tmp_path, capsys):
-    keras.utils.set_random_seed(3)  # it finds several classes
-    model = DPN(21, width=0.125, trunk="large_fov", fc6_kernel=1, fc_width=32, pairwise=None)
-    write_preset(model, tmp_path / "preset", classes=VOC_CLASSES)
-    options = {"out": tmp_path / "x.zip", "dataset": "voc", "data_dir": tmp_path / "voc"}
-    script.main(work_dir=(str(tmp_path / "preset"),), **options)
-    assert "2 pictures labelled" in capsys.readouterr().out
-    predictor = Predictor(model)
-    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
-        for example in load_dataset("voc", tmp_path / "voc").unlabelled["test"]:
-            path = f"results/VOC2012/Segmentation/comp6_test_cls/{example.name}.png"
-            labels = np.asarray(Image.open(archive.open(path)))
-            expected = predictor.labels(read_image(example.image))
-            assert len(np.unique(expected)) > 1
-            np.testing.assert_array_equal(labels, expected)
-    with pytest.raises(ValueError, match="preset: a preset names no dataset"):
-        script.main(work_dir=(str(tmp_path / "preset"),), out=tmp_path / "x.zip")
-    with pytest.raises(ValueError, match="Expected a training run or a preset"):
-        script.main(work_dir=(), out=tmp_path / "x.zip")

@@ -1,21 +1,21 @@
 import json
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import asdict
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from keras_dpn import viz
 from keras_dpn.classes import Classes
 from keras_dpn.inference import Predictor
 from keras_dpn.io import flow as flow_module
-from keras_dpn.io.video import PictureFolder, VideoReader
+from keras_dpn.io.video import ImageSequence, VideoReader
 from keras_dpn.models import SpatialTemporalDPN
 from keras_dpn.segmenter import Segmenter
-from training.prediction import video as predict_video
-from training.prediction.video import label_video, label_videos
+from training.prediction import video as module
+from training.prediction.video import DrawnVideo, predict_video, predict_videos
 
 CLASSES = Classes(("dark", "bright"), ((10, 20, 120), (240, 200, 40)))
 TINY = {
@@ -50,15 +50,11 @@ def frame(index, flicker=()):
     return pixels
 
 
-def film_of(folder, indices, **options):
+def video_of(folder, indices, **options):
     folder.mkdir(parents=True)
     for index in indices:
         Image.fromarray(frame(index, **options)).save(folder / f"{index}.png")
     return folder
-
-
-def silent():
-    return Console(stderr=True, quiet=True)
 
 
 def square(pixels):
@@ -76,15 +72,15 @@ def exact(first, second):
 
 @pytest.fixture(autouse=True)
 def exact_flow(monkeypatch):
-    monkeypatch.setattr(predict_video, "dis_flow", exact)
+    monkeypatch.setattr(module, "dis_flow", exact)
 
 
-def test_the_video_shows_the_film_beside_its_labels(segmenter, tmp_path):
-    source = film_of(tmp_path / "film", range(5))
-    report = label_video(segmenter, source, tmp_path / "out", "a/film", console=silent())
+def test_the_video_shows_the_frames_next_to_their_labels(segmenter, tmp_path):
+    source = video_of(tmp_path / "film", range(5))
+    report = predict_video(segmenter, source, tmp_path / "out", "a/film")
     path = tmp_path / "out/videos/a/film.mp4"
-    assert json.loads(path.with_suffix(".json").read_text()) == report
-    assert (report["frames"], report["complete"], report["fps"]) == (5, True, 25)
+    assert json.loads(path.with_suffix(".json").read_text()) == asdict(report)
+    assert (report.frames, report.complete, report.fps) == (5, True, 25)
     shown = list(VideoReader(path))
     assert len(shown) == 5
     labels = (frame(4).mean(axis=-1) > 127).astype("uint8")
@@ -94,39 +90,40 @@ def test_the_video_shows_the_film_beside_its_labels(segmenter, tmp_path):
     assert difference < 8, "all but what the codec loses"
 
 
-def test_a_prediction_that_moves_with_the_film_is_consistent(segmenter, tmp_path):
+def test_a_prediction_that_moves_with_the_video_is_consistent(segmenter, tmp_path):
     scores = []
     for name, flicker in (("still", ()), ("flicker", (2,))):
-        source = film_of(tmp_path / name, range(5), flicker=flicker)
-        report = label_video(segmenter, source, tmp_path, name, console=silent(), frames=True)
-        scores.append(report["temporal_consistency"]["miou"])
+        source = video_of(tmp_path / name, range(5), flicker=flicker)
+        report = predict_video(segmenter, source, tmp_path, name, save_frames=True)
+        scores.append(report.temporal_consistency["miou"])
     assert scores[0] == 1
     assert scores[1] < 0.9
 
 
-def test_frames_are_numbered_as_in_the_film(segmenter, tmp_path, capfd):
-    source = film_of(tmp_path / "film", (0, 2, 3))
+def test_frames_are_numbered_as_in_the_source(segmenter, tmp_path, capsys, messages):
+    source = video_of(tmp_path / "film", (0, 2, 3))
     (source / "1.png").write_bytes(b"broken")
     out = tmp_path / "out"
-    left = label_videos(segmenter, {"film": source}, out, frames=True, overlay=True)
-    assert left == [source]
-    printed = capfd.readouterr()
-    assert "film: 3 frames labelled in" in printed.out
-    assert "temporal consistency 100.0% mIoU" in printed.out
-    assert "1 frames can't be read and are left out: 1" in printed.err
-    assert "25 frames a second assumed" in printed.err
+    incomplete = predict_videos(segmenter, {"film": source}, out, save_frames=True, overlay=True)
+    assert incomplete == [source]
+    printed = capsys.readouterr().out
+    assert "film: 3 frames labelled in" in printed
+    assert "temporal consistency 100.0% mIoU" in printed
+    first, last = messages()
+    assert "25 frames per second assumed" in first
+    assert "1 frames can't be read and are left out: 1" in last
     maps = sorted((out / "labels/film").iterdir())
     assert [path.name for path in maps] == ["000000.png", "000002.png", "000003.png"]
-    picture = Image.open(maps[2])
-    assert picture.mode == "P"
-    np.testing.assert_array_equal(np.asarray(picture), frame(3).mean(axis=-1) > 127)
+    label_map = Image.open(maps[2])
+    assert label_map.mode == "P"
+    np.testing.assert_array_equal(np.asarray(label_map), frame(3).mean(axis=-1) > 127)
     assert VideoReader(out / "overlays/film.mp4").size == (34, 48)
     assert [path.name for path in (out / "videos").iterdir()] == ["film.json"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_ctrl_c_leaves_a_playable_file(segmenter, tmp_path, monkeypatch, capfd, error):
-    source, out = film_of(tmp_path / "film", range(6)), tmp_path / "out"
+def test_ctrl_c_leaves_a_playable_file(segmenter, tmp_path, monkeypatch, messages, error):
+    source, out = video_of(tmp_path / "film", range(6)), tmp_path / "out"
     missing = tmp_path / "missing.mp4"
 
     def interrupted(first, second):
@@ -134,66 +131,66 @@ def test_ctrl_c_leaves_a_playable_file(segmenter, tmp_path, monkeypatch, capfd, 
             raise error
         return exact(first, second)
 
-    monkeypatch.setattr(predict_video, "dis_flow", interrupted)
+    monkeypatch.setattr(module, "dis_flow", interrupted)
     with pytest.raises(error):
-        label_videos(segmenter, {"missing": missing, "film": source}, out, overlay=True)
-    printed = capfd.readouterr().err
+        predict_videos(segmenter, {"missing": missing, "film": source}, out, overlay=True)
+    printed = "\n".join(messages())
     assert f"film: stopped; 3 frames of it are in {out}" in printed
     assert "missing.mp4: no such file" in printed
     for path in (out / "videos/film.mp4", out / "overlays/film.mp4"):
         assert len(list(VideoReader(path))) == 3
     report = json.loads((out / "videos/film.json").read_text())
     assert (report["frames"], report["complete"]) == (3, False)
-    assert not [path for path in out.rglob("*") if "partial" in path.name]
+    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
 
 
-def test_a_truncated_film_is_reported_and_the_rest_written(segmenter, tmp_path, monkeypatch, capfd):
-    class Short(PictureFolder):
+def test_a_truncated_video_is_reported_and_the_rest_written(
+    segmenter, tmp_path, monkeypatch, messages
+):
+    class Short(ImageSequence):
         def __iter__(self):
             yield from list(super().__iter__())[:2]
             self.index, self.truncated = 1, True
 
-    source = film_of(tmp_path / "film", range(4))
-    monkeypatch.setattr(predict_video, "PictureFolder", Short)
-    assert label_videos(segmenter, {"film": source}, tmp_path / "out") == [source]
-    assert "film: 4 frames announced, 2 found" in capfd.readouterr().err
+    source = video_of(tmp_path / "film", range(4))
+    monkeypatch.setattr(module, "ImageSequence", Short)
+    assert predict_videos(segmenter, {"film": source}, tmp_path / "out") == [source]
+    assert "film: 4 frames declared, 2 found" in messages()[-1]
     assert len(list(VideoReader(tmp_path / "out/videos/film.mp4"))) == 2
 
 
-def test_a_film_of_one_frame_has_no_consistency(segmenter, tmp_path, capfd):
-    source = film_of(tmp_path / "film", [3])
-    assert label_videos(segmenter, {"film": source}, tmp_path / "out") == []
-    assert "temporal consistency none, of one frame" in capfd.readouterr().out
+def test_a_video_of_one_frame_has_no_consistency(segmenter, tmp_path, capsys):
+    source = video_of(tmp_path / "film", [3])
+    assert predict_videos(segmenter, {"film": source}, tmp_path / "out") == []
+    assert "temporal consistency none, of one frame" in capsys.readouterr().out
     report = json.loads((tmp_path / "out/videos/film.json").read_text())
     assert report["temporal_consistency"]["miou"] is None
 
 
-def test_progress_tells_frames_a_second_and_time_left(segmenter, tmp_path):
-    source = film_of(tmp_path / "film", range(4))
-    with open(tmp_path / "log", "w") as stream:
-        console = Console(file=stream, force_terminal=True, width=100)
-        label_video(segmenter, source, tmp_path / "out", "film", console=console)
-    text = Path(tmp_path / "log").read_text()
-    assert "4/4" in text and "frames/s" in text and "0:00:00" in text
+def test_a_drawn_video_without_a_frame_is_no_file(tmp_path):
+    with ExitStack() as stack:
+        DrawnVideo(stack, tmp_path / "none.mp4", 25)
+        video = DrawnVideo(stack, tmp_path / "one.mp4", 25)
+        video.write(frame(0))
+    assert [path.name for path in tmp_path.iterdir()] == ["one.mp4"]
+    assert len(list(VideoReader(tmp_path / "one.mp4"))) == 1
 
 
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("linking", ["flow", "static"])
-def test_a_spatial_temporal_network_labels_a_film(tmp_path, monkeypatch, linking):
+def test_a_spatial_temporal_network_labels_a_video(tmp_path, monkeypatch, linking):
     network = SpatialTemporalDPN(2, linking=linking, **TINY)
-    source, asked = film_of(tmp_path / "film", range(4)), []
+    source, requests = video_of(tmp_path / "film", range(4)), []
 
     def flow(first, second):
-        asked.append((int(square(first)[1]), int(square(second)[1])))
+        requests.append((int(square(first)[1]), int(square(second)[1])))
         return exact(first, second)
 
-    monkeypatch.setattr(predict_video, "dis_flow", flow)
+    monkeypatch.setattr(module, "dis_flow", flow)
     segmenter = Segmenter(network, CLASSES)
-    report = label_video(
-        segmenter, source, tmp_path, "film", console=silent(), frames=True, overlay=True
-    )
-    assert report["frames"] == 4
-    assert len(asked) == len(set(asked)) == 6, "the network and the metric share the flow"
+    report = predict_video(segmenter, source, tmp_path, "film", save_frames=True, overlay=True)
+    assert report.frames == 4
+    assert len(requests) == len(set(requests)) == 6, "the network and the metric share the flow"
     assert len(list(VideoReader(tmp_path / "overlays/film.mp4"))) == 4
     expected = Predictor(network).video([frame(i) for i in range(4)], exact)
     for i, maps in enumerate(expected):
@@ -212,11 +209,11 @@ def test_a_network_that_sees_smaller_frames_has_their_flow(tmp_path, monkeypatch
 
         return flow
 
-    monkeypatch.setattr(predict_video, "dis_flow", flow_of("metric"))
+    monkeypatch.setattr(module, "dis_flow", flow_of("metric"))
     monkeypatch.setattr(flow_module, "dis_flow", flow_of("network"))
-    source = film_of(tmp_path / "film", range(3))
+    source = video_of(tmp_path / "film", range(3))
     segmenter = Segmenter(network, CLASSES, size=22)
-    report = label_video(segmenter, source, tmp_path, "film", console=silent(), frames=True)
-    assert report["frames"] == 3
+    report = predict_video(segmenter, source, tmp_path, "film", save_frames=True)
+    assert report.frames == 3
     assert sizes == {"network": 4 * [(22, 32)], "metric": 4 * [SIZE]}
     assert Image.open(tmp_path / "labels/film/000002.png").size == SIZE[::-1]

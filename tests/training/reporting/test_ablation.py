@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,10 +8,12 @@ import pytest
 from keras_dpn.inference import Predictor
 from training.configs.recipes import RECIPES
 from training.evaluation.evaluator import evaluate
-from training.evaluation.results import write_evaluation
+from training.evaluation.results import Subject
+from training.reporting import images
 from training.reporting.ablation import read_ablation
+from training.reporting.formatting import signed_points
 from training.reporting.page import write_report
-from training.rundir.paths import load_model, write_json
+from training.rundir.models import load_model
 from training.sweeps.definitions import Row, Sweep
 from training.sweeps.table import ABLATION, summarize
 
@@ -29,25 +32,26 @@ SWEEP = Sweep(
 
 @pytest.fixture(scope="module")
 def sweep_dir(finished_run, small_scenes, tmp_path_factory):
-    """What `training.ablate` leaves in its directory; of "crf" there is one seed of two."""
+    """What `keras-dpn ablate` leaves in its directory; of "crf" there is one seed of two."""
     work_dir, files = tmp_path_factory.mktemp("sweep"), {}
     for row in SWEEP.rows:
         output = "unary" if row.stage else None
         model = load_model(finished_run, row.stage)
         predictor = Predictor(model, heads=output and (output,), crf=row.crf)
-        found = evaluate(predictor, small_scenes, "val")
-        place = {"run": str(finished_run), "stage": row.stage, "output": output}
+        evaluation = evaluate(predictor, small_scenes, "val")
+        subject = Subject(finished_run, row.stage, output)
         for seed in (0, 1)[: 1 if row.crf else 2]:
             file = files[row.name, seed] = work_dir / "evaluations" / f"{row.name}_seed{seed}.json"
-            found["stages"][-1] |= {"miou": 0.25 + 0.5 * seed}
-            write_evaluation(file, {**found, **place, "crf": row.crf})
-    write_json(work_dir / ABLATION, summarize(SWEEP, files, (0, 1), "val", 1))
+            last = replace(evaluation.head(), miou=0.25 + 0.5 * seed)
+            heads = (*evaluation.heads[:-1], last)
+            replace(evaluation, heads=heads, subject=subject, crf=row.crf).save(file)
+    summarize(SWEEP, files, (0, 1), "val", 1).save(work_dir)
     return work_dir
 
 
 @pytest.fixture(scope="module")
 def page(sweep_dir, small_scenes):
-    written = write_report([sweep_dir], small_scenes, examples=3)
+    written = write_report([sweep_dir], small_scenes, num_images=3)
     assert written == sweep_dir / "ablation.html"
     return written.read_text(encoding="utf-8")
 
@@ -62,25 +66,25 @@ def test_rows_have_their_means_over_the_seeds(page):
     assert "tagging accuracy" in page and "calibration error" in page
 
 
-def test_rows_are_judged_against_the_reference(page, sweep_dir):
-    verdicts = page[page.index("Is the difference") : page.index("<h2>Pictures")]
-    assert "against that of all" in verdicts
+def test_rows_are_compared_with_the_reference(page, sweep_dir):
+    verdicts = page[page.index("Is the difference") : page.index("<h2>Images")]
+    assert "compared with that of all" in " ".join(verdicts.split())
     assert verdicts.count("<tr") == 1 + 2
     against = {row.name: row.against for row in read_ablation(sweep_dir).rows}
-    difference = f"{100 * against['crf']['difference']:+.2f}".replace("-", "−")
+    difference = signed_points(against["crf"].difference)
     assert f"<th>with a CRF</th><td>{difference}</td>" in verdicts
 
 
-def test_pictures_show_what_was_scored(sweep_dir, small_scenes, monkeypatch):
+def test_images_show_what_was_scored(sweep_dir, small_scenes, monkeypatch):
     shown = []
 
-    def keep(picture, labels, classes, *, from_first):
-        shown.append((picture.name, labels))
-        return "<figure></figure>"
+    def keep(sample, labels, classes, *, from_first):
+        shown.append((sample.name, labels))
+        return images.ComparisonRow([images.Column("x", "", [])], True)
 
-    monkeypatch.setattr("training.reporting.ablation.strip", keep)
-    text = write_report([sweep_dir], small_scenes, examples=3).read_text(encoding="utf-8")
-    gallery = text[text.index("<h2>Pictures") : text.index("<h2>Settings that differ")]
+    monkeypatch.setattr(images, "comparison_row", keep)
+    text = write_report([sweep_dir], small_scenes, num_images=3).read_text(encoding="utf-8")
+    gallery = text[text.index("<h2>Images") : text.index("<h2>Settings that differ")]
     assert gallery.count("<figure>") == len(shown) >= 2
     examples = {example.name: example for example in small_scenes.examples("val")}
     rows = read_ablation(sweep_dir).rows
@@ -89,24 +93,22 @@ def test_pictures_show_what_was_scored(sweep_dir, small_scenes, monkeypatch):
         assert list(labels) == [row.title for row in rows]
         for row in rows:
             with np.load(row.files[0].with_suffix(".npz")) as arrays:
-                counts = arrays[row.evaluations[0]["stages"][-1]["name"]][
-                    list(examples).index(name)
-                ]
+                counts = arrays[row.evaluations[0].head().name][list(examples).index(name)]
             right = (labels[row.title] == truth) & (truth != small_scenes.classes.ignore)
             assert right.sum() == np.trace(counts)
 
 
-def test_without_pictures(sweep_dir, small_scenes, tmp_path):
-    text = write_report([sweep_dir], small_scenes, examples=0, out=tmp_path / "page.html")
+def test_without_images(sweep_dir, small_scenes, tmp_path):
+    text = write_report([sweep_dir], small_scenes, num_images=0, out=tmp_path / "page.html")
     assert "<img" not in text.read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_shown_is_refused(sweep_dir, small_scenes, tmp_path):
-    for options in ({"split": "test"}, {"block": 2}):
-        with pytest.raises(ValueError, match="has a split and a block of its own"):
+    for options in ({"split": "test"}, {"block_size": 2}):
+        with pytest.raises(ValueError, match="has its own split and block size"):
             write_report([sweep_dir], small_scenes, **options)
     summary = json.loads((sweep_dir / ABLATION).read_text())
     none = [{**row, "evaluations": {}} for row in summary["rows"]]
-    write_json(tmp_path / ABLATION, {**summary, "rows": none})
+    (tmp_path / ABLATION).write_text(json.dumps({**summary, "rows": none}))
     with pytest.raises(ValueError, match="ablation.json: expected at least one row with scores"):
         read_ablation(tmp_path)

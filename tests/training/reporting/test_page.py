@@ -6,30 +6,42 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from keras_dpn.classes import Classes
 from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNConfig
 from training.configs.recipes import RECIPES
 from training.configs.serialization import to_json
 from training.data.generated.moving_scenes import MovingScenesDataset
-from training.evaluation.results import write_evaluation
-from training.reporting import html
-from training.reporting import page as script
-from training.reporting.page import write_report
+from training.data.generated.scenes import CLASSES, ScenesDataset
+from training.evaluation.results import Evaluation, HeadScores
+from training.reporting import media
+from training.reporting.page import first_run, write_report
+from training.reporting.sections import video
 from training.rundir.paths import stage_dir
 
 
 @pytest.fixture(scope="module")
 def page(finished_run, small_scenes):
-    trimap = {"around": "void", "widths": [1, 2], "miou": [0.1, 0.2]}
+    trimap = {"around": "void", "widths": [1, 2], "miou": [0.1, 0.2], "accuracy": [0.3, 0.4]}
     stage = {**one_stage(small_scenes), "trimap": trimap}
     other = {"split": "test", "images": 3, "stages": [stage]}
     path = finished_run / "evaluation_test.json"
     path.write_text(json.dumps(other))
-    written = write_report([finished_run], small_scenes, examples=2)
+    written = write_report([finished_run], small_scenes, num_images=2)
     path.unlink()
     assert written == finished_run / "report.html"
     return written.read_text(encoding="utf-8")
+
+
+def save_evaluation(run, dataset, names, confusions):
+    head = HeadScores(**one_stage(dataset), confusions=confusions)
+    evaluation = Evaluation(split="val", num_images=3, heads=(head,), image_names=tuple(names))
+    evaluation.save(run / "evaluation_val.json")
+
+
+def no_plot(figure, alt):
+    return media.EmbeddedImage("data:,", "plot")
 
 
 def one_stage(dataset):
@@ -51,32 +63,32 @@ def test_page_has_all_parts(page, small_scenes):
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == [
         "Scores on val after each stage",
-        "Scores on test, 3 pictures",
+        "Scores on test, 3 images",
         "What each stage changed",
-        "The trained model, step by step",
+        "The trained network, head by head",
         "Label contexts",
-        "Along the outlines of things, on test",
+        "Along object boundaries, on test",
         "Training",
-        "What is taken for what",
+        "Confusion matrix",
         "Settings",
     ]
     for name in small_scenes.classes.names:
         assert f"<th>{name}</th>" in page
     assert "12,345" in page  # parameters trained
     assert "43.2" in page  # the other split
-    assert "tyre: car above" in page
     assert "joint.learning_rate" in page
     assert "calibration error (ECE)" in page and "TA, LA and BA of each class" in page
-    assert "$" not in page
+    assert "{{" not in page and "{%" not in page
 
 
-def test_page_shows_each_stage_of_each_picture(page):
-    strips = re.findall(r'<div class="strip.*?(?=<div class="strip|<h2>)', page, re.DOTALL)
-    assert len(strips) == 4  # two pictures: the stages' models, and the model's own stages
-    assert strips[0].count("<figure>") == 2 + 2
-    assert strips[0].count("<img") == 2 + 2 * 2 + 1
-    assert strips[2].count("<figure>") == 2 + 4
-    assert strips[2].count("<img") == 2 + 4 * 2 + 3
+def test_page_shows_each_stage_of_each_image(page):
+    start = '<div class="comparison-row'
+    rows = re.findall(rf"{start}.*?(?={start}|<h2>)", page, re.DOTALL)
+    assert len(rows) == 4  # two images: the stages' models, and the trained network's heads
+    assert rows[0].count("<figure>") == 2 + 2
+    assert rows[0].count("<img") == 2 + 2 * 2 + 1
+    assert rows[2].count("<figure>") == 2 + 4
+    assert rows[2].count("<img") == 2 + 4 * 2 + 3
 
 
 @pytest.fixture(scope="module")
@@ -102,22 +114,29 @@ def clip_run(tmp_path_factory):
 
 
 @pytest.mark.usefixtures("eager")
-def test_a_network_for_clips(clip_run):
+def test_a_network_for_clips(clip_run, monkeypatch):
+    def video_row(predictor, *args, show=video.video_row):
+        heads.append(predictor.heads)
+        return show(predictor, *args)
+
+    heads = []
+    monkeypatch.setattr(video, "video_row", video_row)
     work_dir, dataset = clip_run
-    text = write_report([work_dir], dataset, examples=1).read_text(encoding="utf-8")
+    text = write_report([work_dir], dataset, num_images=1).read_text(encoding="utf-8")
+    assert heads == [("contexts",)]  # of the last stage
     assert "<h1>SpatialTemporalDPN on moving_scenes</h1>" in text
     assert "3 frames, linked along the optical flow; b12 3×3×3; b13 3×3×3" in text
     assert "<th>temporal consistency</th><td>62.5</td>" in text
     headings = re.findall(r"<h2>(.*?)</h2>", text)
-    assert headings.index("Frame after frame") == headings.index("Label contexts") - 1
-    film = text[text.index("Frame after frame") : text.index("Label contexts")]
-    assert film.count("<figure>") == 3 and film.count("% kept") == 2
+    assert headings.index("Frame by frame") == headings.index("Label contexts") - 1
+    frames = text[text.index("Frame by frame") : text.index("Label contexts")]
+    assert frames.count("<figure>") == 3 and frames.count("% kept") == 2
     assert "the cross is the pixel linked to A" in text
 
 
 @pytest.mark.usefixtures("eager")
 def test_several_runs_side_by_side(finished_run, small_scenes, tmp_path, monkeypatch):
-    monkeypatch.setattr(html, "plot", lambda figure, alt: "")
+    monkeypatch.setattr(media, "plot", no_plot)
     names = [example.name for example in small_scenes.examples("val")]
     work_dirs = [tmp_path / name for name in ("first", "second")]
     for work_dir, right in zip(work_dirs, (2, 7), strict=True):
@@ -127,15 +146,13 @@ def test_several_runs_side_by_side(finished_run, small_scenes, tmp_path, monkeyp
         (work_dir / "results.json").write_text(json.dumps(results))
         confusions = np.zeros((3, 11, 11), int)
         confusions[:, 0, :2] = [(right + i, 10 - right - i) for i in range(3)]
-        found = {"split": "val", "images": 3, "stages": [one_stage(small_scenes)]}
-        found["per_image"] = {"names": names, "confusions": {"final": confusions}}
-        write_evaluation(work_dir / "evaluation_val.json", found)
-    written = write_report(work_dirs, small_scenes, examples=3)
+        save_evaluation(work_dir, small_scenes, names, confusions)
+    written = write_report(work_dirs, small_scenes, num_images=3)
     assert written == work_dirs[0] / "comparison.html"
     text = written.read_text(encoding="utf-8")
     assert "<h1>2 runs on scenes</h1>" in text and "<th>second</th>" in text
     assert text.count(">better<") == 1
-    gallery = text[text.index("<h2>Pictures") : text.index("<h2>Settings that differ")]
+    gallery = text[text.index("<h2>Images") : text.index("<h2>Settings that differ")]
     assert re.findall(r"<label[^>]*>(\w+)", gallery) == ["best", "worst", "changed"]
     assert gallery.count("<figure>") == 3 * (2 + 2)
     assert gallery.count("<img") == 3 * (2 + 2 * 2 + 1)
@@ -192,29 +209,65 @@ def test_a_run_without_results_is_refused(tmp_path, small_scenes):
         write_report([tmp_path], small_scenes)
 
 
-def test_a_split_without_pictures_is_refused(finished_run, small_scenes):
+def test_a_split_without_images_is_refused(finished_run, small_scenes):
     with pytest.raises(ValueError, match="`split`"):
         write_report([finished_run], small_scenes, split="none")
-    with pytest.raises(ValueError, match="`examples`: expected 0 or more, received -1"):
-        write_report([finished_run], small_scenes, examples=-1)
+    with pytest.raises(ValueError, match="`num_images`: expected 0 or more, received -1"):
+        write_report([finished_run], small_scenes, num_images=-1)
 
 
 @pytest.mark.usefixtures("eager")
-def test_pages_without_pictures(finished_run, small_scenes, tmp_path, monkeypatch):
-    monkeypatch.setattr(html, "plot", lambda figure, alt: "")
+def test_pages_without_images(finished_run, small_scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr(media, "plot", no_plot)
     other = shutil.copytree(finished_run, tmp_path / "other")
     for runs in ([finished_run], [finished_run, other]):
-        written = write_report(runs, small_scenes, examples=0, out=tmp_path / "page.html")
+        written = write_report(runs, small_scenes, num_images=0, out=tmp_path / "page.html")
         text = written.read_text(encoding="utf-8")
-        assert "<figure" not in text and "<img" not in text and "gallery" not in text
+        assert "<figure" not in text and 'alt="ground truth"' not in text
+        assert "gallery" not in text and set(re.findall('<img alt="([^"]*)"', text)) == {"plot"}
         assert "Label contexts" in text and "Settings" in text
 
 
-@pytest.mark.usefixtures("eager")
-def test_script_prints_the_path(finished_run, small_scenes, monkeypatch, capsys, tmp_path):
-    out = tmp_path / "page.html"
-    monkeypatch.setattr(script, "run_dataset", lambda *args: small_scenes)
-    script.main((finished_run,), examples=1, out=out)
-    assert str(out) in capsys.readouterr().out and out.is_file()
+def test_the_dataset_is_that_of_the_first_run(tmp_path):
+    assert first_run([tmp_path / "a", tmp_path / "b"]) == tmp_path / "a"
     with pytest.raises(ValueError, match="Expected a training run"):
-        script.main(())
+        first_run([])
+
+
+EVIL = "<script>alert(1)</script>"
+
+
+class EvilScenes(ScenesDataset):
+    """Scenes whose names are markup: of the dataset, its classes, its images and its splits."""
+
+    name = f"{EVIL} & scenes"
+    classes = dataclasses.replace(CLASSES, names=(f"{EVIL} & sky", *CLASSES.names[1:]))
+
+    def examples(self, split):
+        found = super().examples("val")
+        return tuple(dataclasses.replace(e, name=f"{EVIL} & {e.name}") for e in found)
+
+
+@pytest.mark.usefixtures("eager")
+def test_no_text_of_the_data_becomes_markup(finished_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(media, "plot", no_plot)
+    dataset = EvilScenes({"train": 3, "val": 3, "test": 3}, size=(48, 64))
+    names = [example.name for example in dataset.examples("val")]
+    runs = []
+    for i in range(2):
+        run = shutil.copytree(finished_run, tmp_path / f"<script>alert({i}) & run")
+        results = json.loads((run / "results.json").read_text())
+        results["versions"] = {EVIL: f"{EVIL} {i}"}
+        results["config"]["data"]["val_split"] = f"{EVIL}-val"
+        (run / "results.json").write_text(json.dumps(results))
+        (run / "classes.json").write_text(json.dumps(dataset.classes.to_json()))
+        save_evaluation(run, dataset, names, np.tile(np.diag(range(11)), (3, 1, 1)))
+        runs.append(run)
+    for work_dirs in (runs[:1], runs):
+        text = write_report(
+            work_dirs, dataset, num_images=3, out=tmp_path / "page.html"
+        ).read_text()
+        assert "<script" not in text and "</script>" not in text
+        for shown in (dataset.classes.names[0], dataset.name, *names[:2]):
+            assert str(escape(shown)) in text
+    assert "&lt;script&gt;alert(1) &amp; run" in text

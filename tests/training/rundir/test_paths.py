@@ -1,41 +1,20 @@
-import json
-
 import pytest
 
+from keras_dpn.presets import files, source
 from training.rundir import paths as workdir
-
-
-def test_json_round_trip(tmp_path):
-    workdir.write_json(tmp_path / "deep" / "x.json", {"a": [1, None]})
-    assert workdir.read_json(tmp_path / "deep" / "x.json") == {"a": [1, None]}
-
-
-def test_a_failed_write_leaves_what_was_there(tmp_path):
-    path = tmp_path / "x.json"
-    workdir.write_json(path, 1)
-
-    def fail(temporary):
-        temporary.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError):
-        workdir.write_atomically(path, fail)
-    assert json.loads(path.read_text()) == 1
-    assert list(tmp_path.iterdir()) == [path]
+from training.rundir.models import load_model
+from training.utils.files import write_json
 
 
 def test_errors_name_the_file(tmp_path):
-    (tmp_path / "x.json").write_text("{")
-    with pytest.raises(ValueError, match="x.json: expected JSON"):
-        workdir.read_json(tmp_path / "x.json")
     with pytest.raises(ValueError, match="model.keras: no such file"):
-        workdir.load_model(tmp_path)
+        load_model(tmp_path)
     config = {"network": "DeepLab", "unary": {"epochs": 1}, "joint": {"epochs": 0}}
-    workdir.write_json(tmp_path / "config.json", config)
+    write_json(tmp_path / "config.json", config)
     for stage in ("b12", "joint"):  # one that there isn't, one that is left out
         with pytest.raises(ValueError, match=rf"one of \['unary'\], received '{stage}'"):
-            workdir.load_model(tmp_path, stage)
-    workdir.write_json(tmp_path / "config.json", {"network": "LeNet"})
+            load_model(tmp_path, stage)
+    write_json(tmp_path / "config.json", {"network": "LeNet"})
     with pytest.raises(ValueError, match="config.json: network: expected one of .*'LeNet'"):
         workdir.stage_dir(tmp_path, "unary")
 
@@ -59,6 +38,20 @@ def test_stages_lie_in_the_order_of_training(tmp_path, config, directories):
     """Those with epochs; the configurations of older runs know fewer."""
     about = ("version", "network")
     values = {k: v if k in about else {"epochs": v} for k, v in config.items()}
-    workdir.write_json(tmp_path / "config.json", values)
+    write_json(tmp_path / "config.json", values)
     found = [workdir.stage_dir(tmp_path, stage) for stage in workdir.load_stages(tmp_path)]
     assert found == [tmp_path / "stages" / directory for directory in directories]
+
+
+def test_the_library_finds_a_run_by_the_same_names():
+    assert workdir.MODEL == source.RUN_MODEL
+    assert workdir.CLASSES == files.CLASSES
+
+
+def test_evaluations_are_found_by_split(tmp_path):
+    for split in ("val", "test"):
+        write_json(workdir.evaluation_file(tmp_path, split), {})
+    (tmp_path / "evaluation_val.npz").touch()
+    assert workdir.evaluation_files(tmp_path) == {
+        split: tmp_path / f"evaluation_{split}.json" for split in ("test", "val")
+    }

@@ -7,7 +7,7 @@ import pytest
 
 from training.configs.recipes import RECIPES
 from training.sweeps.definitions import SWEEPS, Row, Sweep
-from training.sweeps.plan import Place, make_plan
+from training.sweeps.plan import CheckpointRef, make_plan
 
 RUNS = Path("/runs")
 TINY = {"width": 0.02, "fc_width": 8, "mixtures": 2, "pairwise_stride": 4}
@@ -22,9 +22,9 @@ def dpn(unary=2, triple=1, contexts=0, joint=0, **model):
     return replace(recipe, model=replace(recipe.model, **(TINY | model)), **stages)
 
 
-def plan_of(*rows, seeds=(0,), given=None, reference=None):
+def plan_of(*rows, seeds=(0,), reuse=None, reference=None):
     sweep = Sweep("a sweep", rows, reference or rows[0].name)
-    return make_plan(sweep, seeds, RUNS, 3, given)
+    return make_plan(sweep, seeds, RUNS, 3, reuse)
 
 
 def trained(job):
@@ -45,16 +45,16 @@ def test_rows_share_what_they_begin_with():
     first = RUNS / "unary_seed0"
     assert {name: (trained(job), job.shared) for name, job in jobs.items() if "seed0" in name} == {
         "unary_seed0": (["unary", "triple"], None),
-        "small_seed0": (["triple"], Place(first, "unary")),
-        "contexts_seed0": (["contexts"], Place(RUNS / "small_seed0", "triple")),
+        "small_seed0": (["triple"], CheckpointRef(first, "unary")),
+        "contexts_seed0": (["contexts"], CheckpointRef(RUNS / "small_seed0", "triple")),
         "other_rate_seed0": (["unary", "triple"], None),
         "near_seed0": (["unary", "triple"], None),
-        "penalty_seed0": (["triple"], Place(first, "unary")),  # b12 starts otherwise
+        "penalty_seed0": (["triple"], CheckpointRef(first, "unary")),  # b12 starts otherwise
     }
-    assert plan.places["unary", 0] == Place(first, "unary")
-    assert plan.places["contexts", 0] == Place(RUNS / "contexts_seed0")
-    assert plan.places["unary", 5] == Place(RUNS / "unary_seed5", "unary")
-    assert jobs["small_seed5"].shared == Place(RUNS / "unary_seed5", "unary")
+    assert plan.checkpoints["unary", 0] == CheckpointRef(first, "unary")
+    assert plan.checkpoints["contexts", 0] == CheckpointRef(RUNS / "contexts_seed0")
+    assert plan.checkpoints["unary", 5] == CheckpointRef(RUNS / "unary_seed5", "unary")
+    assert jobs["small_seed5"].shared == CheckpointRef(RUNS / "unary_seed5", "unary")
     assert {job.config.seed for name, job in jobs.items() if "seed5" in name} == {5}
 
 
@@ -62,7 +62,7 @@ def test_stages_of_one_run_are_one_run():
     rows = [Row(name, dpn(2, 1, 1, 1), name) for name in ("unary", "triple", "contexts", "joint")]
     plan = plan_of(*rows, Row("at_once", dpn(0, 0, 0, 5)))
     assert [job.run.name for job in plan.jobs] == ["at_once_seed0", "joint_seed0"]
-    assert plan.places["triple", 0] == Place(RUNS / "joint_seed0", "triple")
+    assert plan.checkpoints["triple", 0] == CheckpointRef(RUNS / "joint_seed0", "triple")
 
 
 def test_a_row_starts_from_another():
@@ -76,22 +76,22 @@ def test_a_row_starts_from_another():
         Row("linked_late", clips, start="joint"),
     )
     starts = {job.run.name: job.start for job in plan.jobs}
-    assert starts["linked_seed0"] == Place(RUNS / "joint_seed0", "unary")
-    assert starts["linked_late_seed0"] == Place(RUNS / "joint_seed0")
+    assert starts["linked_seed0"] == CheckpointRef(RUNS / "joint_seed0", "unary")
+    assert starts["linked_late_seed0"] == CheckpointRef(RUNS / "joint_seed0")
     assert list(starts).index("joint_seed0") < list(starts).index("linked_seed0")
 
 
-def test_a_run_that_is_there_stands_for_a_row(tmp_path):
+def test_rows_reuse_runs_that_are_there(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps({"stages": [{"name": "unary"}]}))
     plan = plan_of(
         Row("unary", dpn(), "unary"),
         Row("small", dpn(triple_window=3)),
-        given={("unary", 0): Place(tmp_path, "unary")},
+        reuse={("unary", 0): CheckpointRef(tmp_path, "unary")},
     )
     assert [(job.run.name, job.shared) for job in plan.jobs] == [
-        ("small_seed0", Place(tmp_path, "unary"))
+        ("small_seed0", CheckpointRef(tmp_path, "unary"))
     ]
-    assert plan.places["unary", 0] == Place(tmp_path, "unary")
+    assert plan.checkpoints["unary", 0] == CheckpointRef(tmp_path, "unary")
 
 
 def test_stages_with_settings_in_common_stay_together():
@@ -104,8 +104,8 @@ def test_stages_with_settings_in_common_stay_together():
     plan = plan_of(row("above", "above"), row("both", "above", "surrounding"), row("unary"))
     assert [(job.run.name, trained(job), job.shared) for job in plan.jobs] == [
         ("unary_seed0", ["unary"], None),
-        ("above_seed0", ["above"], Place(RUNS / "unary_seed0", "unary")),
-        ("both_seed0", ["surrounding", "above"], Place(RUNS / "unary_seed0", "unary")),
+        ("above_seed0", ["above"], CheckpointRef(RUNS / "unary_seed0", "unary")),
+        ("both_seed0", ["surrounding", "above"], CheckpointRef(RUNS / "unary_seed0", "unary")),
     ]
 
 
@@ -136,7 +136,7 @@ def test_sweeps_can_be_trained(name):
     for config in {config.model: config for config in configs}.values():
         model = config.network(3, **dataclasses.asdict(replace(config.model, **SMALL)))
         outputs = [row.output for row in rows if row.output and row.config == config]
-        assert outputs and all(map(model.has_stage, outputs))
+        assert outputs and all(map(model.has_head, outputs))
 
 
 def test_potentials_are_one_run():
@@ -146,4 +146,4 @@ def test_potentials_are_one_run():
     plan = plan_of(*(replace(row, config=c) for row, c in zip(rows, configs, strict=True)))
     assert [trained(job) for job in plan.jobs] == [["unary"], ["unary", "surrounding", "above"]]
     assert [job.shared for job in plan.jobs] == [None, None]
-    assert len(set(plan.places.values())) == 2
+    assert len(set(plan.checkpoints.values())) == 2

@@ -1,24 +1,31 @@
-"""Sweeps whose runs are trained by a stand-in, which only changes the weights."""
+"""Sweeps whose runs are trained by an executor that only changes the weights."""
 
 import json
-import subprocess
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from keras_dpn.inference import Predictor
 from training.configs.recipes import RECIPES
 from training.configs.serialization import from_json, to_json
-from training.data.generated.scenes import ScenesDataset, write_folder
+from training.data.generated.scenes import ScenesDataset
+from training.data.generated.writers import write_dataset
 from training.engine.setup import build_model, load_weights, with_absolute_paths
+from training.evaluation.evaluator import evaluate
+from training.evaluation.results import Evaluation
 from training.rundir import paths as workdir
-from training.sweeps import runner as script
+from training.rundir.dataset import run_dataset
+from training.rundir.models import load_model
+from training.sweeps import runner, scoring
 from training.sweeps.definitions import Row, Sweep
-from training.sweeps.plan import Place
-from training.sweeps.runner import ablate, read_trained
+from training.sweeps.plan import CheckpointRef
+from training.sweeps.runner import SubprocessExecutor, read_reused, run
+from training.sweeps.table import Summary
+from training.utils.files import atomic_file, write_json
 
 TINY = {"width": 0.02, "fc_width": 8, "mixtures": 2, "pairwise_stride": 4, "context_window": 3}
 
@@ -45,37 +52,36 @@ SWEEP = Sweep(
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("pictures")
-    write_folder(ScenesDataset({"train": 2, "val": 3}, size=(48, 64)), directory)
+def images(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("images")
+    write_dataset(ScenesDataset({"train": 2, "val": 3}, size=(48, 64)), directory)
     return directory
 
 
-@pytest.fixture
-def calls(monkeypatch):
-    """Run directories, as their training was asked for; those in `broken` fail."""
+class Executor:
+    """Leaves what a run leaves; those in `broken` fail.
 
-    class Calls(list):
-        broken = ()
+    Attributes:
+        calls: names of the runs that were to be trained.
+    """
 
-    found = Calls()
+    def __init__(self, broken=()):
+        self.broken, self.calls = broken, []
 
-    def train(command):
-        assert command[1:3] == ["-m", "training.train"] and command[4] == "--work-dir"
-        assert command[6:] == ["--resume", "--devices", "cpu:1"]
-        run = Path(command[5])
-        found.append(run.name)
-        if run.name in found.broken:
-            return subprocess.CompletedProcess(command, 3)
-        leave_run(run, from_json(workdir.read_json(Path(command[3]))))
-        return subprocess.CompletedProcess(command, 0)
+    def __call__(self, run):
+        self.calls.append(run.name)
+        if run.name in self.broken:
+            return 3
+        leave_run(run, from_json(workdir.load_config(run)))
+        return 0
 
-    monkeypatch.setattr(script.subprocess, "run", train)
-    return found
+
+def no_training(run):
+    raise AssertionError(f"{run} was trained")
 
 
 def leave_run(run, config):
-    """What a run leaves behind; each stage adds 1 to what it teaches."""
+    """Write what a run leaves; each stage adds 1 to the layers that it trains."""
     names = ScenesDataset().classes
     model, results = build_model(config, names.num_classes), []
     if config.weights:
@@ -85,104 +91,140 @@ def leave_run(run, config):
             for layer in model.layers:
                 if stage.teaches(layer.name) and layer.weights:
                     layer.weights[0].assign(layer.weights[0] + 1)
-            workdir.write_atomically(workdir.stage_dir(run, stage.name) / "model.keras", model.save)
+            with atomic_file(workdir.model_file(run, stage.name)) as temporary:
+                model.save(temporary)
             results.append({"name": stage.name})
-    workdir.write_atomically(run / "model.keras", model.save)
-    workdir.write_json(run / "classes.json", names.to_json())
-    workdir.write_json(run / "results.json", {"stages": results})
+    with atomic_file(workdir.model_file(run)) as temporary:
+        model.save(temporary)
+    write_json(run / "classes.json", names.to_json())
+    write_json(run / "results.json", {"stages": results})
 
 
-def run_sweep(pictures, work_dir, sweep=SWEEP, **options):
-    console = Console(quiet=True)
-    return ablate(sweep, work_dir, data_dir=pictures, devices="cpu:1", console=console, **options)
+def run_sweep(images, work_dir, executor, sweep=SWEEP, **options):
+    outcome = run(sweep, work_dir, executor, data_dir=images, **options)
+    outcome.raise_failures()
+    return outcome.summary
 
 
-def test_rows_are_trained_scored_and_compared(pictures, tmp_path, calls):
-    calls.broken = ("large_seed0",)
+def test_rows_are_trained_scored_and_compared(images, tmp_path):
+    executor = Executor(broken=("large_seed0",))
     with pytest.raises(ValueError, match="1 of 2 runs failed. .*large_seed0: exit code 3"):
-        run_sweep(pictures, tmp_path)
+        run_sweep(images, tmp_path, executor)
     assert "| large (0 of 1 seeds) |" in (tmp_path / "ablation.md").read_text()
-    assert calls == ["small_seed0", "large_seed0"]
-    calls.broken = ()
-    summary = run_sweep(pictures, tmp_path)  # carries on
-    assert calls == ["small_seed0", "large_seed0", "large_seed0"]
-    assert json.loads((tmp_path / "ablation.json").read_text())["title"] == "windows"
-    assert [row["name"] for row in summary["rows"]] == ["unary", "small", "large"]
-    assert all(row["against"] for row in summary["rows"][1:])
+    assert executor.calls == ["small_seed0", "large_seed0"]
+    executor = Executor()
+    summary = run_sweep(images, tmp_path, executor)
+    assert executor.calls == ["large_seed0"], "it continues"
+    assert Summary.load(tmp_path) == summary
+    assert (summary.title, [row.name for row in summary.rows]) == (
+        "windows",
+        ["unary", "small", "large"],
+    )
+    assert all(row.against for row in summary.rows[1:])
     small, large = (tmp_path / "runs" / f"{name}_seed0" for name in ("small", "large"))
-    first, second = workdir.load_model(small, "unary"), workdir.load_model(large)
+    first, second = load_model(small, "unary"), load_model(large)
     for a, b in zip(
-        *(model.stage_model("unary").get_weights() for model in (first, second)), strict=True
+        *(model.head_model("unary").get_weights() for model in (first, second)), strict=True
     ):
         np.testing.assert_array_equal(a, b)
     assert second.triple_window == 5
     config = workdir.load_config(large)
     assert config["unary"]["epochs"] == 0 and Path(config["weights"]) == large / "start.keras"
     other = Sweep("others", (SWEEP.rows[0], Row("small", dpn(3, 0.1))), "unary")
-    with pytest.raises(ValueError, match="small_seed0.config.json: the run was configured otherwi"):
-        run_sweep(pictures, tmp_path, other)
+    with pytest.raises(ValueError, match="small_seed0.config.json: the run's configuration differ"):
+        run_sweep(images, tmp_path, no_training, other)
 
 
-def test_a_run_that_is_there_is_not_trained(pictures, tmp_path, calls):
-    config, run = with_absolute_paths(dpn(3), pictures), tmp_path / "run"
-    workdir.write_json(run / "config.json", to_json(config))
-    leave_run(run, config)
-    entries = [f"unary={run}:unary", f"small={run}"]
-    trained = read_trained(entries, SWEEP, (0,))
-    assert trained["small", 0] == Place(run, "triple")
+def test_rows_of_runs_that_are_there_are_not_trained(images, tmp_path):
+    config, run_dir = with_absolute_paths(dpn(3), images), tmp_path / "run"
+    write_json(run_dir / "config.json", to_json(config))
+    leave_run(run_dir, config)
+    reuse = read_reused([f"unary={run_dir}:unary", f"small={run_dir}"], SWEEP, (0,))
+    assert reuse["small", 0] == CheckpointRef(run_dir, "triple")
     sweep = replace(SWEEP, rows=SWEEP.rows[:2])
-    summary = run_sweep(pictures, tmp_path / "work", sweep, trained=trained)
-    assert calls == []
-    assert summary["rows"][0]["mean"] and summary["rows"][1]["against"]
+    summary = run_sweep(images, tmp_path / "work", no_training, sweep, reuse=reuse)
+    assert summary.rows[0].mean and summary.rows[1].against
 
 
-def test_a_network_is_scored_at_its_stages_and_with_a_crf(pictures, tmp_path, calls, monkeypatch):
-    evaluate, passes = script.evaluate, []
+def test_a_network_is_scored_at_its_heads_and_with_a_crf(images, tmp_path, monkeypatch):
+    passes = []
 
-    def spy(predictor, dataset, split, **options):
+    def spy(predictor, dataset, split, *args, **options):
         passes.append((predictor.heads, predictor.crf))
-        return evaluate(predictor, dataset, split, **options)
+        return evaluate(predictor, dataset, split, *args, **options)
 
-    monkeypatch.setattr(script, "evaluate", spy)
+    monkeypatch.setattr(scoring, "evaluate", spy)
     crf = {"num_iterations": 1, "bilateral": (2.0, 5.0, 30.0), "filter": "exact"}
     rows = (
         Row("triple", dpn(3)),
         Row("unary", dpn(3), output="unary"),
         Row("crf", dpn(3), crf=crf),
     )
-    sweep = Sweep("outputs", rows, "triple")
-    run_sweep(pictures, tmp_path, sweep)
-    assert calls == ["crf_seed0"]
+    sweep, executor = Sweep("outputs", rows, "triple"), Executor()
+    run_sweep(images, tmp_path, executor, sweep)
+    assert executor.calls == ["crf_seed0"]
     assert passes == [
         (("final", "unary"), None),
         (("final", "final+crf"), json.loads(json.dumps(crf))),
     ]
     files = {row.name: tmp_path / f"evaluations/{row.name}_seed0_val.json" for row in rows}
-    found = {name: json.loads(file.read_text()) for name, file in files.items()}
-    stages = {name: [stage["name"] for stage in one["stages"]] for name, one in found.items()}
-    assert stages == {"triple": ["final"], "unary": ["unary"], "crf": ["final", "final+crf"]}
-    run = workdir.load_model(tmp_path / "runs" / "crf_seed0")
-    data = script.run_dataset(tmp_path / "runs" / "crf_seed0")
-    expected = evaluate(Predictor(run, heads=("unary",)), data, "val")
-    assert found["unary"]["stages"] == json.loads(json.dumps(expected["stages"]))
-    with np.load(files["unary"].with_suffix(".npz")) as arrays:
-        assert arrays.files == ["names", "unary"]
-        np.testing.assert_array_equal(arrays["unary"], expected["per_image"]["confusions"]["unary"])
-    before = {name: file.stat().st_mtime_ns for name, file in files.items()}
+    scored = {name: Evaluation.load(file) for name, file in files.items()}
+    heads = {name: [head.name for head in one.heads] for name, one in scored.items()}
+    assert heads == {"triple": ["final"], "unary": ["unary"], "crf": ["final", "final+crf"]}
+    run_dir = tmp_path / "runs" / "crf_seed0"
+    network = Predictor(load_model(run_dir), heads=("unary",))
+    expected = evaluate(network, run_dataset(run_dir), "val")
+    assert scored["unary"].heads == expected.heads
+    counts = scored["unary"].head().confusions
+    np.testing.assert_array_equal(counts, expected.head().confusions)
+    before = modified(files)
     rows = (*rows[:2], Row("crf", dpn(3), crf={**crf, "num_iterations": 2}))
-    run_sweep(pictures, tmp_path, replace(sweep, rows=rows))
-    after = {name: file.stat().st_mtime_ns for name, file in files.items()}
-    assert [name for name in files if after[name] != before[name]] == ["crf"]
+    run_sweep(images, tmp_path, no_training, replace(sweep, rows=rows))
+    assert [name for name, time in modified(files).items() if time != before[name]] == ["crf"]
 
 
-def test_what_does_not_fit_is_refused_first(pictures, tmp_path, calls):
-    with pytest.raises(ValueError, match="folder val has 3 images, and --block is 3"):
-        run_sweep(pictures, tmp_path / "a", block=3)
+def modified(files):
+    return {name: file.stat().st_mtime_ns for name, file in files.items()}
+
+
+@pytest.mark.parametrize(("seconds", "is_scored"), [(-10, True), (0, True), (10, False)])
+def test_evaluations_older_than_the_network_are_made_again(images, tmp_path, seconds, is_scored):
+    sweep = replace(SWEEP, rows=SWEEP.rows[:1])
+    run_sweep(images, tmp_path, Executor(), sweep)
+    file = tmp_path / "evaluations" / "unary_seed0_val.json"
+    network = workdir.model_file(tmp_path / "runs" / "unary_seed0", "unary").stat().st_mtime
+    os.utime(file, (network + seconds,) * 2)
+    before = file.stat().st_mtime_ns
+    run_sweep(images, tmp_path, no_training, sweep)
+    assert (file.stat().st_mtime_ns != before) == is_scored
+
+
+def test_a_run_is_trained_by_the_command_in_a_process_of_its_own(tmp_path, monkeypatch):
+    commands = []
+
+    class Completed:
+        returncode = 3
+
+    def record(command):
+        commands.append(command)
+        return Completed
+
+    monkeypatch.setattr(runner.subprocess, "run", record)
+    assert SubprocessExecutor("cpu:1")(tmp_path) == 3
+    config = str(tmp_path / "config.json")
+    assert commands == [
+        [sys.executable, "-m", "training", "train", config]
+        + ["--work-dir", str(tmp_path), "--resume", "--devices", "cpu:1"]
+    ]
+
+
+def test_what_does_not_fit_is_refused_first(images, tmp_path):
+    with pytest.raises(ValueError, match="folder val has 3 images, and --block-size is 3"):
+        run_sweep(images, tmp_path / "a", no_training, block_size=3)
     with pytest.raises(ValueError, match="received 'test'"):
-        run_sweep(pictures, tmp_path / "a", split="test")
-    with pytest.raises(ValueError, match="--trained: expected ROW=RUN .* received 'wide=x'"):
-        read_trained(["wide=x"], SWEEP, (0,))
-    workdir.write_json(tmp_path / "run" / "config.json", {"seed": 4, "triple": {"epochs": 1}})
+        run_sweep(images, tmp_path / "a", no_training, split="test")
+    with pytest.raises(ValueError, match="--reuse: expected ROW=RUN .* received 'wide=x'"):
+        read_reused(["wide=x"], SWEEP, (0,))
+    write_json(tmp_path / "run" / "config.json", {"seed": 4, "triple": {"epochs": 1}})
     with pytest.raises(ValueError, match="triple.model.keras: no such file"):
-        read_trained([f"small={tmp_path / 'run'}"], SWEEP, (0,))
-    assert calls == []
+        read_reused([f"small={tmp_path / 'run'}"], SWEEP, (0,))

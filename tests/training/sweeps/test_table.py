@@ -6,9 +6,9 @@ from rich.console import Console
 
 from keras_dpn import metrics
 from training.configs.recipes import RECIPES
-from training.evaluation.results import write_evaluation
+from training.evaluation.results import CalibrationScores, Evaluation, HeadScores, ObjectScores
 from training.sweeps.definitions import Row, Sweep
-from training.sweeps.table import markdown, summarize, table
+from training.sweeps.table import Summary, markdown, summarize, table
 
 SWEEP = Sweep(
     "two rows",
@@ -28,32 +28,32 @@ def evaluations(tmp_path):
     files = {}
     for (name, seed), right in rights.items():
         confusions = np.tile([[right, 10 - right], [10 - right, right]], (10, 1, 1))
-        stage = {"name": "final", **metrics.scores(confusions.sum(axis=0))}
-        known = name == "second"
-        stage["objects"] = {"ta": 0.5 if known else None, "la": None, "ba": 0.25}
-        stage["objects"] |= {"box_threshold": 0.5, "boundary_tolerance": 0.0075}
-        stage["calibration"] = {"ece": None, "pixels": [1, 2, 3]}
-        names = [f"image{i}" for i in range(10)][:: 1 if seed else -1]
-        per_image = {"names": names, "confusions": {"final": confusions}}
+        head = HeadScores(
+            name="final",
+            **metrics.scores(confusions.sum(axis=0)),
+            confusions=confusions,
+            objects=ObjectScores(0.5 if name == "second" else None, None, 0.25, {}, 0.5, 0.0075),
+            calibration=CalibrationScores(None, [1, 2, 3], [], []),
+        )
+        names = tuple(f"image{i}" for i in range(10))[:: 1 if seed else -1]
         files[name, seed] = tmp_path / f"{name}{seed}.json"
-        write_evaluation(files[name, seed], {"stages": [stage], "per_image": per_image})
+        Evaluation(heads=(head,), image_names=names).save(files[name, seed])
     return files
 
 
 def test_means_deviations_and_differences(evaluations):
-    summary = summarize(SWEEP, evaluations, (0, 7), "val", block=1)
-    assert json.loads(json.dumps(summary))["rows"][0]["evaluations"]["7"].endswith("first7.json")
-    first, second, third = summary["rows"]
+    summary = summarize(SWEEP, evaluations, (0, 7), "val", block_size=1)
+    first, second, third = summary.rows
     ious = [np.array([right / (20 - right) for right in rights]) for rights in ((4, 5), (6, 9))]
     for row, iou in zip((first, second), ious, strict=True):
-        assert row["mean"]["mIoU"] == pytest.approx(iou.mean())
-        assert row["deviation"]["mIoU"] == pytest.approx(iou.std(ddof=1))
-    assert first["against"] is None
+        assert row.mean["mIoU"] == pytest.approx(iou.mean())
+        assert row.deviation["mIoU"] == pytest.approx(iou.std(ddof=1))
+    assert first.against is None
     added = 15 / 25 - 9 / 31  # the counts of both seeds
-    assert second["against"]["difference"] == pytest.approx(added)
-    assert second["against"]["interval"] == pytest.approx((added, added))  # images are alike
-    assert third["against"]["seeds"] == [7] and third["against"]["difference"] == 0
-    assert (second["mean"]["TA"], "LA" in second["mean"], "TA" in first["mean"]) == (
+    assert second.against.difference == pytest.approx(added)
+    assert second.against.interval == pytest.approx((added, added))  # images are alike
+    assert third.against.seeds == (7,) and third.against.difference == 0
+    assert (second.mean["TA"], "LA" in second.mean, "TA" in first.mean) == (
         0.5,
         False,
         False,
@@ -61,7 +61,7 @@ def test_means_deviations_and_differences(evaluations):
 
 
 def test_the_table_says_what_is_known(evaluations):
-    summary = summarize(SWEEP, evaluations, (0, 7), "val", block=1)
+    summary = summarize(SWEEP, evaluations, (0, 7), "val", block_size=1)
     lines = markdown(summary).splitlines()
     assert lines[0] == "# two rows"
     head, first, second, third = (
@@ -84,5 +84,18 @@ def test_the_table_says_what_is_known(evaluations):
 
 
 def test_nothing_is_known_yet():
-    summary = summarize(SWEEP, {}, (0,), "val", block=1)
+    summary = summarize(SWEEP, {}, (0,), "val", block_size=1)
     assert "| the first (0 of 1 seeds) | 62.4 |" in markdown(summary)
+
+
+def test_a_saved_table_is_the_same_when_loaded(evaluations, tmp_path):
+    summary = summarize(SWEEP, evaluations, (0, 7), "val", block_size=1)
+    summary.save(tmp_path)
+    assert Summary.load(tmp_path) == summary
+    written = json.loads((tmp_path / "ablation.json").read_text())
+    assert written["rows"][0]["evaluations"]["7"].endswith("first7.json")
+    assert written["block"] == 1 and written["rows"][1]["against"]["win_rate"] == 1
+    against = written["rows"][1]["against"]
+    against["wins"] = against.pop("win_rate")  # as version 0.1 wrote it
+    (tmp_path / "ablation.json").write_text(json.dumps(written))
+    assert Summary.load(tmp_path) == summary

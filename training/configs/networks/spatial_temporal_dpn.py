@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from keras_dpn import models
 
-from ...data.pipeline.batches import ClipInputs
+from ...data.pipeline.clips import ClipInputs
 from ..schema import DataConfig
 from .dpn import DPNConfig, DPNTrainConfig
 

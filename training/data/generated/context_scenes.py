@@ -1,24 +1,21 @@
-"""Generated pictures in which only the far end of the picture tells some classes apart.
+"""Generated images in which only the far end of the image tells some classes apart.
 
-A wide landscape. At one end lies pale ground, which is snow, sand or ash, and at the other a pool,
-which is water or ice: drawn by the same code with the same random colours and textures. What they
-are says a small landmark at the opposite end of the picture: a fir, a palm or a volcano, a boat or
-a sledge. A network whose units see less than the 240 pixels in between can only guess; one that
-knows what else the picture shows need not.
+A wide landscape. At one end is pale ground, which is snow, sand or ash, and at the other a pool,
+which is water or ice: drawn by the same code with the same random colours and textures. A small
+landmark at the opposite end of the image determines the class: a fir, a palm or a volcano, a boat
+or a sledge. A network whose units see less than the 240 pixels in between can only guess; global
+context resolves it.
 
-    python -m training.data.context_scenes --out DIR --count 500
+    keras-dpn generate context-scenes --out DIR --num-images 500
 
-writes them as a data set of files, in the layout that `FolderDataset` reads.
+writes them as a dataset of files, in the layout that `FolderDataset` reads.
 """
-
-from pathlib import Path
 
 import numpy as np
 
 from keras_dpn.classes import Classes
 
-from ..dataset import Example
-from .scenes import Scene, ScenesDataset, write_scenes
+from .canvas import Canvas, GeneratedDataset
 
 CLASSES = Classes(
     names=(
@@ -33,14 +30,14 @@ CLASSES = Classes(
 )
 SKY, GRASS, HOUSE = range(3)
 
-# What each landmark says about the other end of the picture.
+# The class that each landmark determines at the other end of the image.
 GROUNDS = {"fir": "snow", "palm": "sand", "volcano": "ash"}
 POOLS = {"boat": "water", "sledge": "ice"}
 
 BASE_SIZE = (96, 384)
 SIZES = {"train": 800, "val": 100, "test": 200}
 
-# Shares of the picture's width, from its end: where landmarks stand, and where ground and pool lie.
+# Fractions of the image's width, from its end: where landmarks are, and where ground and pool are.
 LANDMARK_STRIP, SURFACE_STRIP = 40 / 384, 104 / 384
 
 _COLORS = {
@@ -62,45 +59,14 @@ _TEXTURE = np.zeros(256, "float32")
 _TEXTURE[: len(CLASSES.names)] = 7, 18, 12, 10, 10, 10, 6, 6, 8, 8, 8, 8, 8
 
 
-class ContextScenesDataset(ScenesDataset):
-    """Splits of generated landscapes; each depends on (seed, split, index) alone.
-
-    Crops and resizes would cut the landmarks away: train on whole pictures.
-
-    Args:
-        sizes: the number of pictures in each split.
-        size: height and width, at least 48x192. Everything in the picture grows with them; 5/8 of
-            the width lie between a landmark and what it is about.
-        seed: any integer from 0.
-
-    Raises:
-        ValueError: on a picture too small, or a negative count or seed.
-
-    Example:
-    >>> scenes = ContextScenesDataset({"train": 1}, seed=1)
-    >>> image, labels = scenes.read(scenes.splits["train"][0])
-    >>> image.shape, labels.shape
-    ((96, 384, 3), (96, 384))
-    """
-
-    name = "context_scenes"
-    classes = CLASSES
-    default_sizes = SIZES
-    default_size = BASE_SIZE
-    smallest = (48, 192)
-
-    def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
-        return ContextScene(self.size, self.generator(example)).draw()
-
-
-class ContextScene(Scene):
+class ContextScene(Canvas):
     """One landscape while it is drawn.
 
     Args:
         size: height and width.
         rng: the source of all that is random.
-        landmarks: one of GROUNDS and one of POOLS, instead of random ones. All that is not at the
-            landmarks' places comes out the same with any.
+        landmarks: one of GROUNDS and one of POOLS, instead of random ones. They change nothing but
+            their own pixels.
     """
 
     colors = _COLORS
@@ -111,114 +77,123 @@ class ContextScene(Scene):
         size: tuple[int, int],
         rng: np.random.Generator,
         landmarks: tuple[str, str] | None = None,
-    ):
+    ) -> None:
         super().__init__(size, rng)
         drawn = tuple(str(rng.choice(list(kinds))) for kinds in (GROUNDS, POOLS))
         self.landmarks = landmarks or drawn
-        self.mirrored = rng.random() < 0.5  # the ground lies on the right
+        self.is_flipped = rng.random() < 0.5  # the ground is on the right
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
-        """Draws from back to front and photographs the result."""
+        """Draw from back to front."""
         horizon = self.height * self.rng.uniform(0.4, 0.5)
-        self._rectangle(0, 0, self.height, self.width, SKY, "sky")
-        self._rectangle(horizon, 0, self.height, self.width, GRASS, "grass")
+        self.rectangle(0, 0, self.height, self.width, SKY, "sky")
+        self.rectangle(horizon, 0, self.height, self.width, GRASS, "grass")
         for _ in range(self.rng.integers(1, 4)):
-            self._house(horizon)
+            self.draw_house(horizon)
         ground, pool = self.landmarks
-        self._ground(horizon, _label(GROUNDS[ground]))
-        self._pool(horizon, _label(POOLS[pool]))
-        self._landmark(horizon, ground, right=not self.mirrored)
-        self._landmark(horizon, pool, right=self.mirrored)
-        return self._photograph(), self.labels
+        self.draw_ground(horizon, _label(GROUNDS[ground]))
+        self.draw_pool(horizon, _label(POOLS[pool]))
+        self.draw_landmark(horizon, ground, right=not self.is_flipped)
+        self.draw_landmark(horizon, pool, right=self.is_flipped)
+        return self.render(), self.labels
 
-    # Things.
+    # === Objects ===
 
-    def _house(self, horizon: float) -> None:
-        h, w = self._length(20, 34), self._length(24, 50)
+    def draw_house(self, horizon: float) -> None:
+        """Draw a house between the two ends."""
+        h, w = self.length(20, 34), self.length(24, 50)
         middle = (SURFACE_STRIP * self.width, (1 - SURFACE_STRIP) * self.width)
-        bottom = horizon + self._length(2, 6)
+        bottom = horizon + self.length(2, 6)
         left = self.rng.uniform(middle[0], max(middle[1] - w, middle[0]))
-        self._rectangle(bottom - h, left, bottom, left + w, HOUSE, "house")
+        self.rectangle(bottom - h, left, bottom, left + w, HOUSE, "house")
 
-    def _ground(self, horizon: float, label: int) -> None:
-        """From the horizon down to the picture's lower edge."""
+    def draw_ground(self, horizon: float, label: int) -> None:
+        """Draw ground from the horizon down to the image's lower edge."""
         w = SURFACE_STRIP * self.width * self.rng.uniform(0.6, 1)
-        left = self.width - w if self.mirrored else 0
-        self._rectangle(horizon + self._length(0, 8), left, self.height, left + w, label, "ground")
+        left = self.width - w if self.is_flipped else 0
+        self.rectangle(horizon + self.length(0, 8), left, self.height, left + w, label, "ground")
 
-    def _pool(self, horizon: float, label: int) -> None:
+    def draw_pool(self, horizon: float, label: int) -> None:
+        """Draw an elliptic pool at the other end."""
         strip = SURFACE_STRIP * self.width
         half_w = strip * self.rng.uniform(0.28, 0.44)
         half_h = (self.height - horizon) * self.rng.uniform(0.22, 0.38)
         y = self.rng.uniform(horizon + half_h, self.height - half_h)
         x = self.rng.uniform(half_w, strip - half_w)
-        x = x if self.mirrored else self.width - 1 - x
+        x = x if self.is_flipped else self.width - 1 - x
         inside = ((self.y - y) / half_h) ** 2 + ((self.x - x) / half_w) ** 2 <= 1
-        self._fill(inside, label, "pool")
+        self.fill(inside, label, "pool")
 
-    def _landmark(self, horizon: float, name: str, right: bool) -> None:
+    def draw_landmark(self, horizon: float, name: str, right: bool) -> None:
+        """Draw a landmark at one end."""
         strip = LANDMARK_STRIP * self.width
-        h, w = self._length(26, 34), min(self._length(22, 28), strip)
+        h, w = self.length(26, 34), min(self.length(22, 28), strip)
         x = self.rng.uniform(w / 2, strip - w / 2)
         x = self.width - 1 - x if right else x
-        base = horizon + self._length(0, 3)
-        # A generator of its own, so that no landmark changes what else is drawn.
+        base = horizon + self.length(0, 3)
+        # A generator for it alone, so that no landmark changes what else is drawn.
         shared, self.rng = self.rng, np.random.default_rng(self.rng.integers(2**32))
         getattr(self, f"_{name}")(base, x, h, w)
         self.rng = shared
 
-    # Landmarks: h x w, standing on the row `base` with their middle at the column x.
+    # === Landmarks: h x w, on the row `base`, centred at the column x ===
 
     def _fir(self, base: float, x: float, h: float, w: float) -> None:
         self._triangle(base, x, h, w, _label("fir"), "fir")
 
     def _palm(self, base: float, x: float, h: float, w: float) -> None:
         half, radius = 2.5 * self.unit, 0.45 * w
-        self._rectangle(base - h + radius, x - half, base, x + half, _label("palm"), "trunk")
-        self._ellipse(base - h + radius, x, radius, _label("palm"), "palm")
+        self.rectangle(base - h + radius, x - half, base, x + half, _label("palm"), "trunk")
+        self.disc(base - h + radius, x, radius, _label("palm"), "palm")
 
     def _volcano(self, base: float, x: float, h: float, w: float) -> None:
         self._triangle(base, x, h, w, _label("volcano"), "volcano")
-        self._ellipse(base - 0.75 * h, x, 0.22 * w, _label("volcano"), "lava")
+        self.disc(base - 0.75 * h, x, 0.22 * w, _label("volcano"), "lava")
 
     def _boat(self, base: float, x: float, h: float, w: float) -> None:
         self._triangle(base - 0.3 * h, x, 0.7 * h, 0.8 * w, _label("boat"), "sail")
-        self._rectangle(base - 0.3 * h, x - w / 2, base, x + w / 2, _label("boat"), "hull")
+        self.rectangle(base - 0.3 * h, x - w / 2, base, x + w / 2, _label("boat"), "hull")
 
     def _sledge(self, base: float, x: float, h: float, w: float) -> None:
-        self._rectangle(base - 0.35 * h, x - w / 2, base, x + w / 2, _label("sledge"), "sledge")
+        self.rectangle(base - 0.35 * h, x - w / 2, base, x + w / 2, _label("sledge"), "sledge")
         back = x + w / 2 - 0.3 * w
-        self._rectangle(base - 0.7 * h, back, base, x + w / 2, _label("sledge"), "sledge")
-
-    # Painting.
+        self.rectangle(base - 0.7 * h, back, base, x + w / 2, _label("sledge"), "sledge")
 
     def _triangle(self, base: float, x: float, h: float, w: float, label: int, color: str) -> None:
-        """Upright, h x w, on the row `base`."""
+        """Fill an upright triangle."""
         down = self.y - (base - h)  # from its top
         inside = (down >= 0) & (self.y < base) & (np.abs(self.x - x) <= down * w / (2 * h))
-        self._fill(inside, label, color)
-
-    def _fill(self, inside: np.ndarray, label: int, color: str) -> None:
-        self.labels[inside] = label
-        self.image[inside] = self._color(color)
+        self.fill(inside, label, color)
 
 
 def _label(name: str) -> int:
     return CLASSES.names.index(name)
 
 
-def main(out: Path, count: int = 500, seed: int = 0) -> None:
-    """Writes a data set of landscapes in the folder layout.
+class ContextScenesDataset(GeneratedDataset):
+    """Splits of generated landscapes; each depends on (seed, split, index) alone.
+
+    Crops and random scales would cut the landmarks away: train on whole images.
 
     Args:
-        out: the directory to write; made where there is none.
-        count: number of training pictures; val and test get a quarter as many each.
-        seed: which pictures; the same seed gives the same files.
+        sizes: the number of images in each split.
+        size: height and width, at least 48x192. Everything in the image grows with them; 5/8 of
+            the width are between a landmark and what it determines.
+        seed: any integer from 0.
+
+    Raises:
+        ValueError: on an image too small, or a negative count or seed.
+
+    Example:
+    >>> scenes = ContextScenesDataset({"train": 1}, seed=1)
+    >>> image, labels = scenes.read(scenes.splits["train"][0])
+    >>> image.shape, labels.shape
+    ((96, 384, 3), (96, 384))
     """
-    write_scenes(ContextScenesDataset, out, count, seed)
 
-
-if __name__ == "__main__":
-    from ...cli import run
-
-    run(main)
+    name = "context_scenes"
+    classes = CLASSES
+    canvas = ContextScene
+    default_sizes = SIZES
+    default_size = BASE_SIZE
+    smallest = (48, 192)

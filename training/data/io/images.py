@@ -1,7 +1,8 @@
-"""Reading label maps from files, right whatever their mode, or with a clear error."""
+"""Read label maps from files of any mode, or raise a clear error."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -9,8 +10,8 @@ from PIL import Image
 from keras_dpn.classes import Classes
 from keras_dpn.io.images import ImageError, open_upright
 
-# Colours that mean "ignored" in a colour label map, unless a class has one of them: black and
-# white, and the border of PASCAL VOC.
+# Colours that are ignored in a colour label map, unless a class has one of them: black and white,
+# and the border of PASCAL VOC.
 IGNORE_COLORS = ((0, 0, 0), (255, 255, 255), (224, 224, 192))
 
 Color = tuple[int, int, int]
@@ -21,11 +22,11 @@ class LabelError(ImageError):
 
 
 def read_label(path: Path, classes: Classes) -> np.ndarray:
-    """Reads a label map: indices (grey or palette, 8 or 16 bits, floats) or the classes' colours.
+    """Read a label map: indices (grey or palette, 8 or 16 bits, floats) or the classes' colours.
 
     Args:
         path: a lossless file. Grey and palette files hold class indices or the ignore label;
-            a palette's colours play no role. Files in RGB hold colours, matched exactly with
+            a palette's colours don't matter. Files in RGB hold colours, matched exactly with
             `classes.colors`; `IGNORE_COLORS` that no class has are the ignore label.
         classes: the classes to expect.
 
@@ -33,19 +34,19 @@ def read_label(path: Path, classes: Classes) -> np.ndarray:
         uint8 (H, W): 0..L-1 or `classes.ignore`.
 
     Raises:
-        LabelError: on a value or colour of no class, with one position of it.
-        ImageError: where the file is missing, truncated, empty, lossy, or of another mode.
+        LabelError: on a value or colour of no class, with the position of one such pixel.
+        ImageError: if the file is missing, truncated, empty, lossy, or of another mode.
     """
     image, stretch = _open_map(path)
     if _has_colors(image):
-        labels_of = {color: classes.ignore for color in IGNORE_COLORS}
-        labels_of |= {color: label for label, color in enumerate(classes.colors)}
-        return match_colors(np.asarray(image)[..., :3], labels_of, path)
+        labels_by_color = {color: classes.ignore for color in IGNORE_COLORS}
+        labels_by_color |= {color: label for label, color in enumerate(classes.colors)}
+        return match_colors(np.asarray(image)[..., :3], labels_by_color, path)
     return match_labels(_indices(image, stretch, path), classes, path)
 
 
 def read_indices(path: Path) -> np.ndarray:
-    """Reads the numbers of a grey or palette map as they are, for `match_values`.
+    """Read the numbers of a grey or palette map unchanged, for `match_values`.
 
     Returns:
         uint8, int64 or, of a map of floats, float32 (H, W).
@@ -60,7 +61,7 @@ def read_indices(path: Path) -> np.ndarray:
 
 
 def read_colors(path: Path) -> np.ndarray:
-    """Reads the colours of a map as they are, for `match_colors`.
+    """Read the colours of a map unchanged, for `match_colors`.
 
     Returns:
         uint8 (H, W, 3).
@@ -75,12 +76,12 @@ def read_colors(path: Path) -> np.ndarray:
 
 
 def match_labels(values: np.ndarray, classes: Classes, path: Path | str) -> np.ndarray:
-    """Labels for numbers that are the labels themselves.
+    """Return labels for numbers that are the labels themselves.
 
     Args:
-        values: numbers (H, W), whole and 0..L-1 or `classes.ignore`.
+        values: integers (H, W), 0..L-1 or `classes.ignore`.
         classes: the classes to expect.
-        path: where they come from, for the message.
+        path: their source, which the message names.
 
     Returns:
         uint8 (H, W).
@@ -88,39 +89,39 @@ def match_labels(values: np.ndarray, classes: Classes, path: Path | str) -> np.n
     Raises:
         LabelError: as `match_values`.
     """
-    labels_of = {label: label for label in (*range(classes.num_classes), classes.ignore)}
-    return match_values(values, labels_of, path, classes.ignore)
+    labels_by_id = {label: label for label in (*range(classes.num_classes), classes.ignore)}
+    return match_values(values, labels_by_id, path, classes.ignore)
 
 
 def match_values(
-    values: np.ndarray, labels_of: Mapping[int, int], path: Path | str, ignore: int | None = None
+    values: np.ndarray, labels_by_id: Mapping[int, int], path: Path | str, ignore: int | None = None
 ) -> np.ndarray:
-    """Labels for the numbers that a data set has in its maps.
+    """Return labels for the numbers that a dataset has in its maps.
 
     Args:
         values: numbers (H, W).
-        labels_of: the label, 0..255, of each number that is allowed, 0 or more.
-        path: where they come from, for the message.
+        labels_by_id: the label, 0..255, of each allowed number, 0 or more.
+        path: their source, which the message names.
         ignore: the number that the message calls ignored.
 
     Returns:
         uint8 (H, W).
 
     Raises:
-        LabelError: on another number, be it a fraction, with one position of it.
+        LabelError: on another number, with the position of one such pixel.
     """
-    beyond = max(255, *labels_of) + 1
+    beyond = max(255, *labels_by_id) + 1
     table = np.full(beyond + 1, -1, "int16")
-    table[list(labels_of)] = list(labels_of.values())
-    places = values
+    table[list(labels_by_id)] = list(labels_by_id.values())
+    indices = values
     if values.dtype != np.uint8:  # which the table covers
         is_covered = (values >= 0) & (values < beyond) & (values == np.floor(values))
-        places = np.where(is_covered, values, beyond).astype("int64")
-    labels = table[places]
+        indices = np.where(is_covered, values, beyond).astype("int64")
+    labels = table[indices]
     wrong = labels < 0
     if wrong.any():
         y, x = np.argwhere(wrong)[0]
-        expected = _ranges(value for value in labels_of if value != ignore)
+        expected = _ranges(value for value in labels_by_id if value != ignore)
         also = "" if ignore is None else f" or {ignore} (ignored)"
         raise LabelError(
             f"{path}: value {values[y, x]} at x={x}, y={y}; expected {expected}{also}. "
@@ -129,24 +130,26 @@ def match_values(
     return labels.astype("uint8")
 
 
-def match_colors(pixels: np.ndarray, labels_of: Mapping[Color, int], path: Path) -> np.ndarray:
-    """Labels for the colours that a data set has in its maps.
+def match_colors(
+    pixels: np.ndarray, labels_by_color: Mapping[Color, int], path: Path
+) -> np.ndarray:
+    """Return labels for the colours that a dataset has in its maps.
 
     Args:
         pixels: uint8 (H, W, 3).
-        labels_of: the label, 0..255, of each colour that is allowed.
-        path: where they come from, for the message.
+        labels_by_color: the label, 0..255, of each allowed colour.
+        path: their source, which the message names.
 
     Returns:
         uint8 (H, W).
 
     Raises:
-        LabelError: on another colour, with one position of it.
+        LabelError: on another colour, with the position of one such pixel.
     """
-    keys = np.array(sorted(_pack(np.array(list(labels_of)))))
+    keys = np.array(sorted(_pack(np.array(list(labels_by_color)))))
     packed = _pack(pixels)  # (H, W)
-    places = np.minimum(np.searchsorted(keys, packed), len(keys) - 1)
-    wrong = keys[places] != packed
+    indices = np.minimum(np.searchsorted(keys, packed), len(keys) - 1)
+    wrong = keys[indices] != packed
     if wrong.any():
         y, x = np.argwhere(wrong)[0]
         unknown = [_unpack(key) for key in np.unique(packed[wrong])]
@@ -154,17 +157,17 @@ def match_colors(pixels: np.ndarray, labels_of: Mapping[Color, int], path: Path)
             f"{path}: colour {_unpack(packed[y, x])} at x={x}, y={y} belongs to no class. "
             f"All such colours: {_shortened(unknown)}."
         )
-    return np.array([labels_of[_unpack(key)] for key in keys], "uint8")[places]
+    return np.array([labels_by_color[_unpack(key)] for key in keys], "uint8")[indices]
 
 
 def size_message(image: Path, pixels: np.ndarray, label: Path, labels: np.ndarray) -> str:
-    """The words for a picture and a label map of different sizes."""
+    """Return the message for an image and a label map of different sizes."""
     (h, w), (label_h, label_w) = pixels.shape[:2], labels.shape
     return f"{label}: {label_w}x{label_h} pixels, but {image} has {w}x{h}; they must agree."
 
 
 def _open_map(path: Path) -> tuple[Image.Image, int]:
-    """As `_open`, for a file whose values must be exact."""
+    """Open a file whose values must be exact; as `open_upright`."""
     image, stretch = open_upright(path)
     if image.format == "JPEG":
         raise ImageError(f"{path}: JPEG changes labels; save label maps as PNG.")
@@ -187,7 +190,7 @@ def _indices(image: Image.Image, stretch: int, path: Path) -> np.ndarray:
 
 
 def _pack(colors: np.ndarray) -> np.ndarray:
-    """Colours (..., 3) as one number each, int32 (...)."""
+    """Return colours (..., 3) as one number each, int32 (...)."""
     red, green, blue = np.moveaxis(colors.astype("int32"), -1, 0)
     return red << 16 | green << 8 | blue
 
@@ -197,7 +200,7 @@ def _unpack(number: int) -> Color:
 
 
 def _ranges(values: Iterable[int]) -> str:
-    """Integers as text: 0..20, or 0..5, 7 where one is left out."""
+    """Return integers as text: 0..20, or 0..5, 7 if one is missing."""
     ends: list[list[int]] = []
     for value in sorted(values):
         if ends and value == ends[-1][1] + 1:
@@ -207,6 +210,6 @@ def _ranges(values: Iterable[int]) -> str:
     return ", ".join(f"{a}..{b}" if a < b else f"{a}" for a, b in ends)
 
 
-def _shortened(values: list) -> str:
+def _shortened(values: list[Any]) -> str:
     shown = ", ".join(str(value) for value in values[:8])
     return shown if len(values) <= 8 else f"{shown}, ... ({len(values)} in all)"

@@ -10,7 +10,7 @@ from keras_dpn.io.images import ImageError
 
 
 def read_mat(path: Path, variable: str, field: str | None = None) -> np.ndarray:
-    """Reads a matrix of integers from a .mat file, of MATLAB's version 7 or older.
+    """Read a matrix of integers from a .mat file of MATLAB's version 7 or older.
 
     Args:
         path: the file.
@@ -21,8 +21,8 @@ def read_mat(path: Path, variable: str, field: str | None = None) -> np.ndarray:
         int64 (H, W).
 
     Raises:
-        ImageError: where the file is missing, broken, or of version 7.3 (HDF5), or what is asked
-            for is not there or not a matrix of integers.
+        ImageError: if the file is missing, broken, or of version 7.3 (HDF5), or the variable
+            is missing or not a matrix of integers.
     """
     values = _pick(_load(path), variable, path)
     if field is not None:
@@ -44,17 +44,17 @@ def _load(path: Path) -> dict[str, Any]:
             return loadmat(file)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file.") from None
-    except NotImplementedError:  # SciPy's answer to HDF5
+    except NotImplementedError:  # SciPy's response to HDF5
         raise ImageError(
             f"{path}: a .mat file of MATLAB's version 7.3; expected version 7 or older, as the "
-            "data set has it (in MATLAB: save -v7)."
+            "dataset has it (in MATLAB: save -v7)."
         ) from None
-    except Exception as error:  # SciPy raises all kinds on broken files
+    except Exception as error:  # SciPy raises many types on broken files
         raise ImageError(f"{path}: can't be read as a .mat file ({error}).") from error
 
 
 def _pick(values: dict[str, Any], name: str, path: Path) -> np.ndarray:
     if name not in values:
-        there = ", ".join(key for key in values if not key.startswith("__")) or "nothing"
-        raise ImageError(f"{path}: expected {name} in it, found {there}.")
+        present = ", ".join(key for key in values if not key.startswith("__")) or "nothing"
+        raise ImageError(f"{path}: expected {name} in it, found {present}.")
     return values[name]

@@ -1,17 +1,15 @@
 """tf.data pipelines for training and evaluation: the same batches whatever runs in parallel."""
 
-import functools
-from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 import tensorflow as tf
 
-from ..clips.base import Clip, ClipDataset
-from ..dataset import Dataset, Example
+from ..clips.base import Clip
+from ..dataset import Dataset
 from . import transforms
+from .cache import cached_read_function, read_function
+from .clips import ClipInputs
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Augmentation:
     contrast: float = 0.0
     saturation: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.crop) != 2 or min(self.crop) < 1:
             raise ValueError(
                 "Invalid value for argument `crop`: expected a height and a width from 1 up, "
@@ -57,63 +55,11 @@ class Augmentation:
                 )
 
 
-@dataclass(frozen=True)
-class ClipInputs:
-    """What a network takes instead of single pictures.
-
-    Args:
-        frames: the length T of its clips, odd.
-        flow: whether it takes the flow between the frames too.
-    """
-
-    frames: int
-    flow: bool
-
-    @property
-    def flow_channels(self) -> int:
-        """Channels of flow in a clip whose frames and flow lie behind each other."""
-        return 4 * (self.frames - 1) if self.flow else 0
-
-    @property
-    def channels(self) -> int:
-        """All channels of such a clip."""
-        return 3 * self.frames + self.flow_channels
-
-    def stack(self, clip: Clip) -> np.ndarray:
-        """A clip as one picture of many channels, float32 (H, W, C): frames, then flow."""
-        parts = [clip.frames]
-        if self.flow:
-            parts += [clip.forward_flow, clip.backward_flow]
-        parts = [np.moveaxis(part, 0, 2) for part in parts]  # (H, W, T, channels)
-        flat = [np.reshape(part, (*part.shape[:2], -1)) for part in parts]
-        return np.concatenate(flat, axis=-1, dtype="float32")
-
-    def unstack(self, stacked: tf.Tensor) -> tf.Tensor | dict[str, tf.Tensor]:
-        """What `stack` made, in batches (B, H, W, C), as the network's inputs."""
-        frames = self._to_time(stacked[..., : 3 * self.frames], 3)
-        if not self.flow:
-            return frames
-        forward, backward = tf.split(stacked[..., 3 * self.frames :], 2, axis=-1)
-        return {
-            "frames": frames,
-            "forward_flow": self._to_time(forward, 2),
-            "backward_flow": self._to_time(backward, 2),
-        }
-
-    @staticmethod
-    def _to_time(stacked: tf.Tensor, channels: int) -> tf.Tensor:
-        """(B, H, W, T channels) to (B, T, H, W, channels)."""
-        length = stacked.shape[-1] // channels
-        shape = tf.concat([tf.shape(stacked)[:3], [length, channels]], 0)
-        split = tf.transpose(tf.reshape(stacked, shape), (0, 3, 1, 2, 4))
-        return tf.ensure_shape(split, (stacked.shape[0], length, *stacked.shape[1:3], channels))
-
-
 def steps_per_epoch(dataset: Dataset, split: str, batch_size: int) -> int:
-    """The full batches in a split; what remains is left out of the epoch.
+    """Return the number of full batches in a split; the remainder is left out of the epoch.
 
     Raises:
-        ValueError: where there is not one full batch, or on an unknown split.
+        ValueError: if there is no full batch, or on an unknown split.
     """
     _check_batch_size(batch_size)
     count = len(dataset.examples(split))
@@ -137,23 +83,23 @@ def train_dataset(
     cache: bool = True,
     clips: ClipInputs | None = None,
 ) -> tf.data.Dataset:
-    """The training batches of epochs `first_epoch` .. `epochs` - 1, one after the other.
+    """Return the training batches of epochs `first_epoch` .. `epochs` - 1, one after the other.
 
     The order of an epoch depends on (seed, epoch) alone and each augmentation on (seed, epoch,
-    position) alone: a run resumed at an epoch sees what an undisturbed one would have seen.
+    position) alone: a run resumed at an epoch sees what an uninterrupted one would have seen.
     Every epoch has `steps_per_epoch(...)` full batches; give that number to `fit`.
 
     Args:
-        dataset: where the examples come from; pictures may differ in size.
-        split: which of its splits.
-        batch_size: pictures a batch, over all replicas.
-        augmentation: how the pictures are varied.
+        dataset: where the examples come from; images may differ in size.
+        split: one of the dataset's.
+        batch_size: images per batch, over all replicas.
+        augmentation: how the images are varied.
         seed: any integer.
         first_epoch: the first epoch, counted from 0.
         epochs: the epoch to stop before.
-        cache: keep each decoded example in memory, 4 bytes a pixel: 254 MB for CamVid's 367 at
+        cache: keep each decoded example in memory, 4 bytes per pixel: 254 MB for CamVid's 367 at
             360x480, about 8 GB for the 10582 of PASCAL VOC. All pipelines of a `Dataset` object
-            share what was decoded, until the process ends. False decodes anew in every epoch.
+            share the cache, until the process ends. False decodes again in every epoch.
         clips: take clips, from a `ClipDataset`.
 
     Returns:
@@ -182,7 +128,9 @@ def train_dataset(
         positions = tf.range(count, dtype="int64")
         return tf.data.Dataset.from_tensor_slices((tf.fill([count], epoch), positions, order))
 
-    def load(epoch: tf.Tensor, position: tf.Tensor, index: tf.Tensor):
+    def load(
+        epoch: tf.Tensor, position: tf.Tensor, index: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         image, labels = reader(index)
         example_seed = _seed(seed, epoch, position)
         ignore = dataset.classes.ignore
@@ -191,7 +139,7 @@ def train_dataset(
     examples = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_examples)
     examples = examples.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = examples.batch(batch_size, drop_remainder=True)
-    return _unstacked(batches, clips).prefetch(tf.data.AUTOTUNE)
+    return _unstack(batches, clips).prefetch(tf.data.AUTOTUNE)
 
 
 def eval_dataset(
@@ -203,14 +151,14 @@ def eval_dataset(
     cache: bool = False,
     clips: ClipInputs | None = None,
 ) -> tf.data.Dataset:
-    """All examples of a split, whole and in order.
+    """Return all examples of a split, complete and in order.
 
     Args:
-        dataset: where the examples come from; pictures may differ in size.
-        split: which of its splits.
-        batch_size: pictures a batch.
-        pad_to_full_batch: fill the last batch up with pictures of nothing but the ignore label:
-            with several replicas none may come out empty.
+        dataset: where the examples come from; images may differ in size.
+        split: one of the dataset's.
+        batch_size: images per batch.
+        pad_to_full_batch: fill the last batch with images that have only the ignore label: with
+            several replicas none may be empty.
         cache: keep each decoded example in memory, as in `train_dataset`, for the next pass.
         clips: take clips, as in `train_dataset`.
 
@@ -236,7 +184,7 @@ def eval_dataset(
         examples = examples.concatenate(extra)
     padding = (tf.zeros((), reader.dtype), tf.constant(ignore, "int32"))
     batches = examples.padded_batch(batch_size, padding_values=padding)
-    return _unstacked(batches, clips).prefetch(tf.data.AUTOTUNE)
+    return _unstack(batches, clips).prefetch(tf.data.AUTOTUNE)
 
 
 def augment(
@@ -247,7 +195,7 @@ def augment(
     seed: tf.Tensor,
     flow_channels: int = 0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Applies an `Augmentation` to one example.
+    """Apply an `Augmentation` to one example.
 
     Args:
         image: uint8 or float32 (H, W, 3), 0..255; or a clip's frames and flow, float32 (H, W, C).
@@ -255,32 +203,32 @@ def augment(
         augmentation: what to do.
         ignore: the label of padding.
         seed: two integers.
-        flow_channels: how many of the channels, the last, are flow.
+        flow_channels: how many of the last channels are flow.
 
     Returns:
         float32 (h, w, C) and int32 (h, w), of the crop's size.
     """
     image = tf.cast(image, "float32")
-    scale, crop, mirror, photometric, pad = transforms.split_seed(seed, 5)
+    scale, crop, flip, photometric, pad = transforms.split_seed(seed, 5)
     if augmentation.scale != (1, 1):
         scales = augmentation.scale
         image, labels = transforms.random_scale(image, labels, scales, scale, flow_channels)
     image, labels = transforms.random_crop(image, labels, augmentation.crop, crop)
     if augmentation.mirror:
-        image, labels = transforms.random_mirror(image, labels, mirror, flow_channels)
+        image, labels = transforms.random_horizontal_flip(image, labels, flip, flow_channels)
     jitter = (augmentation.brightness, augmentation.contrast, augmentation.saturation)
     if any(jitter):
         colors, flow = tf.split(image, [image.shape[-1] - flow_channels, flow_channels], axis=-1)
-        # The frames as one picture beside each other, so that they change alike.
-        beside = tf.reshape(colors, (tf.shape(colors)[0], -1, 3))
-        beside = transforms.random_photometric(beside, *jitter, photometric)
-        colors = tf.ensure_shape(tf.reshape(beside, tf.shape(colors)), colors.shape)
+        # The frames next to each other as one image, so that they change alike.
+        row = tf.reshape(colors, (tf.shape(colors)[0], -1, 3))
+        row = transforms.random_photometric(row, *jitter, photometric)
+        colors = tf.ensure_shape(tf.reshape(row, tf.shape(colors)), colors.shape)
         image = tf.concat([colors, flow], axis=-1)
     return transforms.random_pad(image, labels, augmentation.crop, ignore, pad, flow_channels)
 
 
-def _unstacked(batches: tf.data.Dataset, clips: ClipInputs | None) -> tf.data.Dataset:
-    """The batches as a network takes them."""
+def _unstack(batches: tf.data.Dataset, clips: ClipInputs | None) -> tf.data.Dataset:
+    """Return the batches as the network's inputs."""
     if clips is None:
         return batches
     return batches.map(lambda stacked, labels: (clips.unstack(stacked), labels))
@@ -289,10 +237,10 @@ def _unstacked(batches: tf.data.Dataset, clips: ClipInputs | None) -> tf.data.Da
 class _Reader:
     """Reads an example by its index, inside tf.data."""
 
-    def __init__(self, dataset: Dataset, split: str, cache: bool, clips: ClipInputs | None):
+    def __init__(self, dataset: Dataset, split: str, cache: bool, clips: ClipInputs | None) -> None:
         self._examples = dataset.examples(split)
-        self._clips = clips
-        self._read_example = (_cache_of if cache else _read_function)(dataset, clips)
+        self._stack = (clips or ClipInputs(1, flow=False)).stack
+        self._read_example = (cached_read_function if cache else read_function)(dataset, clips)
         self.channels, self.dtype = (clips.channels, "float32") if clips else (3, "uint8")
 
     def __call__(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -302,47 +250,10 @@ class _Reader:
         return image, tf.cast(labels, "int32")
 
     def _read(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = self._read_example(self._examples[int(index)])
-        return (self._clips.stack(found), found.labels) if self._clips else found
-
-
-ReadFunction = Callable[[Example], tuple[np.ndarray, np.ndarray] | Clip]
-
-
-def _read_function(dataset: Dataset, clips: ClipInputs | None) -> ReadFunction:
-    """Reads a picture with its labels, or a clip."""
-    if clips is None:
-        return dataset.read
-    if not isinstance(dataset, ClipDataset):
-        raise ValueError(
-            f"Invalid value for argument `dataset`: expected one of clips, received {dataset.name}."
-        )
-    return functools.partial(dataset.read_clip, frames=clips.frames, flow=clips.flow)
-
-
-class _Cache:
-    """Decoded examples. Each is decoded once, whoever asks at the same time."""
-
-    def __init__(self, read: ReadFunction):
-        self._read = read
-        self._locks = defaultdict(Lock)
-        self._lock = Lock()
-        self._decoded = {}
-
-    def __call__(self, example: Example) -> tuple[np.ndarray, np.ndarray] | Clip:
-        with self._lock:
-            lock = self._locks[example]
-        with lock:
-            if example not in self._decoded:
-                self._decoded[example] = self._read(example)
-            return self._decoded[example]
-
-
-@functools.cache
-def _cache_of(dataset: Dataset, clips: ClipInputs | None) -> _Cache:
-    # One for all pipelines of a data set, since TensorFlow never lets go of what was given to
-    # numpy_function (2.21): a cache for each pipeline would stay behind after every stage.
-    return _Cache(_read_function(dataset, clips))
+        example = self._read_example(self._examples[int(index)])
+        if not isinstance(example, Clip):
+            return example
+        return self._stack(example), example.labels
 
 
 def _check_batch_size(batch_size: int) -> None:
@@ -353,6 +264,6 @@ def _check_batch_size(batch_size: int) -> None:
 
 
 def _seed(seed: int, epoch: tf.Tensor, position: tf.Tensor | int) -> tf.Tensor:
-    """A seed of two for each (seed, epoch, position); positions below 2**31."""
+    """Return a seed of two integers for (seed, epoch, position); positions below 2**31."""
     epoch, position = tf.cast(epoch, "int64"), tf.cast(position, "int64")
     return tf.stack([tf.constant(seed, "int64"), epoch * 2**32 + position])

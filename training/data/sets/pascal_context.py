@@ -1,17 +1,17 @@
-"""PASCAL-Context: all of PASCAL VOC 2010's pictures, 59 kinds of things and stuff, and the rest.
+"""PASCAL-Context: the images of PASCAL VOC 2010 with 59 classes of objects and stuff, and the rest.
 
 From https://cs.stanford.edu/~roozbeh/pascal-context/ (the labels, trainval.tar.gz) and
-http://host.robots.ox.ac.uk/pascal/VOC/voc2010/ (the pictures, from Flickr, whose terms of use hold
+http://host.robots.ox.ac.uk/pascal/VOC/voc2010/ (the images, from Flickr, whose terms of use hold
 for them), both unpacked in one directory. The labels' page states no licence.
 
-    split  pictures
+    split  images
     train      4998
     val        5105
 
 Files hold 459 categories by number. The 59 most frequent are the classes, in the order of the
-authors' 59_labels.txt, which calls three of them other than their labels.txt: diningtable is its
-table, bedcloth its bedclothes and clothes its cloth. All else is background, which counts: nothing
-is ignored. There is no official palette; VOC's goes on to 60 colours.
+authors' 59_labels.txt, which names three of them differently from their labels.txt: diningtable for
+table, bedcloth for bedclothes and clothes for cloth. All others are background, which counts:
+nothing is ignored. There is no official palette; VOC's is extended to 60 colours.
 """
 
 from pathlib import Path
@@ -90,31 +90,33 @@ IDS = {
 }
 CLASSES = Classes(("background", *IDS), color_map(len(IDS) + 1))
 
-_LABELS_OF = dict.fromkeys(range(460), 0) | {id_: i for i, id_ in enumerate(IDS.values(), start=1)}
+_LABELS_BY_ID = dict.fromkeys(range(460), 0) | {
+    id_: i for i, id_ in enumerate(IDS.values(), start=1)
+}
 
 
 class PascalContextDataset(FileDataset):
-    """PASCAL-Context's labels beside VOC 2010, as their archives unpack.
+    """PASCAL-Context's labels next to VOC 2010, as their archives unpack.
 
     Args:
         data_dir: holds `VOCdevkit/VOC2010/` (or is `VOCdevkit` or `VOC2010`) with `JPEGImages/` and
-            `ImageSets/Main/`, and `trainval/` with a .mat file for each picture, which may lie in
-            `VOC2010/` too.
+            `ImageSets/Main/`, and `trainval/` with a .mat file per image, which may also be in
+            `VOC2010/`.
 
     Raises:
-        ValueError: where one of them is missing, or a list is broken.
+        ValueError: if one of them is missing, or a list is broken.
     """
 
     name = "pascal_context"
     classes = CLASSES
-    official = {"train": 4998, "val": 5105}
+    expected_size = {"train": 4998, "val": 5105}
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
-        places = "VOCdevkit/VOC2010", "VOC2010", "."
-        root = find_root(data_dir, places, "ImageSets/Main", "PASCAL VOC 2010")
-        places = ".", *places[:2]
-        labels = find_root(data_dir, places, "trainval", "PASCAL-Context's .mat files")
+        folders = "VOCdevkit/VOC2010", "VOC2010", "."
+        root = find_root(data_dir, folders, "ImageSets/Main", "PASCAL VOC 2010")
+        folders = ".", *folders[:2]
+        labels = find_root(data_dir, folders, "trainval", "PASCAL-Context's .mat files")
         self.splits = {
             split: list_examples(
                 read_names(root / "ImageSets" / "Main" / f"{split}.txt"),
@@ -125,4 +127,6 @@ class PascalContextDataset(FileDataset):
         }
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return match_values(read_mat(example.label, "LabelMap"), _LABELS_OF, example.label)
+        return match_values(
+            read_mat(example.label_file, "LabelMap"), _LABELS_BY_ID, example.label_file
+        )

@@ -1,15 +1,15 @@
 """SIFT Flow (Liu, Yuen and Torralba, 2009): 33 classes of outdoor scenes, 256x256.
 
-From http://www.cs.unc.edu/~jtighe/Papers/ECCV10/siftflow/SiftFlowDataset.zip. The pictures and
+From http://www.cs.unc.edu/~jtighe/Papers/ECCV10/siftflow/SiftFlowDataset.zip. The images and
 labels are from LabelMe; the archive states no licence.
 
-    split  pictures
+    split  images
     train      2486
     test        200  those in TestSet1.txt
 
-Of the 2688 pictures the two without labels, highway_bost181 and street_urb506, are in no split.
+Of the 2688 images the two without labels, highway_bost181 and street_urb506, are in no split.
 Files number the classes from 1; 0 is unlabelled and becomes 255. Three classes, cow, desert and
-moon, occur in no picture of the test. There is no official palette; VOC's stands in, without its
+moon, occur in no image of the test. There is no official palette; VOC's is used, without its
 first colour.
 """
 
@@ -64,7 +64,7 @@ CLASSES = Classes(
     colors=color_map(34)[1:],
 )
 
-_LABELS_OF = {0: CLASSES.ignore} | {label + 1: label for label in range(CLASSES.num_classes)}
+_LABELS_BY_ID = {0: CLASSES.ignore} | {label + 1: label for label in range(CLASSES.num_classes)}
 _SCENES = "spatial_envelope_256x256_static_8outdoorcategories"
 _UNLABELLED = {"highway_bost181", "street_urb506"}
 
@@ -74,38 +74,38 @@ class SiftFlowDataset(FileDataset):
 
     Args:
         data_dir: holds `TestSet1.txt`, and `Images/` and `SemanticLabels/`, each with
-            `spatial_envelope_256x256_static_8outdoorcategories/`. Every picture, and all labels,
-            that the list does not name are training's.
+            `spatial_envelope_256x256_static_8outdoorcategories/`. Every image, and all labels,
+            that the list doesn't name are for training.
 
     Raises:
-        ValueError: where one of them is missing.
+        ValueError: if one of them is missing.
     """
 
     name = "sift_flow"
     classes = CLASSES
-    official = {"train": 2486, "test": 200}
+    expected_size = {"train": 2486, "test": 200}
 
-    def __init__(self, data_dir: Path):
+    def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
-        pictures, labels = (
-            find_root(data_dir, (".",), f"{kind}/{_SCENES}", "SIFT Flow") / kind / _SCENES
-            for kind in ("Images", "SemanticLabels")
+        images, labels = (
+            find_root(data_dir, (".",), f"{folder}/{_SCENES}", "SIFT Flow") / folder / _SCENES
+            for folder in ("Images", "SemanticLabels")
         )
-        names = {path.stem for path in pictures.glob("*.jpg")}
+        names = {path.stem for path in images.glob("*.jpg")}
         names |= {path.stem for path in labels.glob("*.mat")}
         test = _read_list(data_dir / "TestSet1.txt")
         train = sorted(names - set(test) - _UNLABELLED)
         self.splits = {
-            split: list_examples(listed, (pictures, ".jpg"), (labels, ".mat"))
+            split: list_examples(listed, (images, ".jpg"), (labels, ".mat"))
             for split, listed in (("train", train), ("test", test))
         }
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return match_values(read_mat(example.label, "S"), _LABELS_OF, example.label)
+        return match_values(read_mat(example.label_file, "S"), _LABELS_BY_ID, example.label_file)
 
 
 def _read_list(path: Path) -> list[str]:
-    """The names in a list of files, whose lines are paths with slashes of either kind."""
+    """Read the names in a list of files, whose lines are paths with slashes or backslashes."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; expected the names of the test's pictures.")
+        raise ValueError(f"{path}: no such file; expected the names of the test's images.")
     return [PureWindowsPath(line.strip()).stem for line in read_lines(path) if line.strip()]

@@ -1,19 +1,19 @@
-"""Data sets packed into shards: a few large TFRecord files instead of many small ones.
+"""Datasets packed into shards: a few large TFRecord files instead of many small ones.
 
-    python -m training.pack voc --data-dir VOC --out SHARDS
-    python -m training.train RECIPE --data.dataset shards --data-dir SHARDS --work-dir RUN
+    keras-dpn pack voc --data-dir VOC --out SHARDS
+    keras-dpn train RECIPE --data.dataset shards --data-dir SHARDS --work-dir RUN
 
-Copied, `SHARDS` may lie wherever TensorFlow's file systems reach: gs://bucket/shards is built in,
-others, as s3://, come with plug-ins. It holds
+`SHARDS` may be copied wherever TensorFlow's file systems reach: gs://bucket/shards is built in,
+others, such as s3://, need plug-ins. It holds
 
-    index.json                       classes, splits, and where in which shard each example lies
+    index.json                       classes, splits, and the position of each example
     part-00000-of-00024.tfrecord     tf.train.Example with image/encoded, image/filename,
                                      image/format, image/height, image/width,
                                      image/segmentation/class/encoded and .../format
 
-A picture's file goes in as it is, wherever reading it anew gives the very pixels; others, and
-label maps, are PNG. Each record is checked when it is read. Of a data set of clips the labelled
-frames are packed, as pictures.
+An image's file is copied unchanged if reading it gives the same pixels; others, and label maps, are
+PNG. Each record is checked when it is read. Of a dataset of clips the labelled frames are packed,
+as images.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ from keras_dpn.classes import Classes
 from keras_dpn.io.images import read_image
 from keras_dpn.viz import image_png, label_png
 
-from ...rundir.paths import write_atomically, write_json
+from ...utils.files import atomic_file, write_json
 from ..dataset import Dataset, Example
 
 INDEX = "index.json"
@@ -47,13 +47,13 @@ _IMAGE, _LABELS = "image/encoded", "image/segmentation/class/encoded"
 
 
 class Record(NamedTuple):
-    """Where in its shard an example lies.
+    """The position of an example in its shard.
 
     Args:
         name: the example's.
         offset: of its first byte.
-        length: its bytes.
-        crc32: their checksum, as `zlib.crc32`.
+        length: in bytes.
+        crc32: checksum of its bytes, as `zlib.crc32`.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Shard:
         file: its name.
         bytes: its length.
         sha256: its checksum, in hex, as `sha256sum` prints it.
-        records: what it holds, in order.
+        records: its examples, in order.
     """
 
     file: str
@@ -80,17 +80,17 @@ class Shard:
 
 
 class ShardsDataset(Dataset):
-    """A data set from its shards: the same pictures and names in the same order as from its files.
+    """A dataset from its shards: the same images and names in the same order as from its files.
 
     Args:
         data_dir: the shards' directory, or an address such as gs://bucket/shards.
 
     Raises:
-        ValueError: naming the file, where the index or a shard is missing, broken or of another
-            length than it was. Damage inside a shard shows when its example is read.
+        ValueError: naming the file, if the index or a shard is missing, broken or of the wrong
+            length. Damage inside a shard raises when its example is read.
     """
 
-    def __init__(self, data_dir: Path | str):
+    def __init__(self, data_dir: Path | str) -> None:
         self._root = address(data_dir)
         path = f"{self._root}/{INDEX}"
         content = _read(path)
@@ -100,16 +100,16 @@ class ShardsDataset(Dataset):
                 raise ValueError(f"expected version {VERSION}, found {index['version']!r}")
             self.name = index["dataset"]
             self.classes = Classes.from_json(index["classes"])
-            self.official, self.within = index["official"], index["within"]
+            self.expected_size, self.subset_of = index["official"], index["within"]
             shards = [_shard_from_json(values) for values in index["shards"]]
-            self._places = [(shard.file, record) for shard in shards for record in shard.records]
+            self._positions = [(shard.file, record) for shard in shards for record in shard.records]
             self.splits = {
-                split: tuple(Example(self._places[i][1].name, index=i) for i in places)
-                for split, places in index["splits"].items()
+                split: tuple(Example(self._positions[i][1].name, index=i) for i in listed)
+                for split, listed in index["splits"].items()
             }
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise ValueError(
-                f"{path}: expected an index that training.pack wrote ({error})."
+                f"{path}: expected an index that `keras-dpn pack` wrote ({error})."
             ) from error
         self._check_lengths(shards)
 
@@ -122,30 +122,30 @@ class ShardsDataset(Dataset):
         return _decode_labels(_content(self._features(example), _LABELS))
 
     def _features(self, example: Example) -> Any:
-        file, record = self._places[example.index]
+        file, record = self._positions[example.index]
         path = f"{self._root}/{file}"
         content = _read(path, record.offset, record.length)
         if len(content) != record.length or zlib.crc32(content) != record.crc32:
             raise ValueError(
-                f"{path}: the record of {record.name} is damaged; copy or pack this shard anew."
+                f"{path}: the record of {record.name} is damaged; copy or pack this shard again."
             )
         return tf.train.Example.FromString(content).features.feature
 
     def _check_lengths(self, shards: Sequence[Shard]) -> None:
-        faults = []
+        wrong = []
         for shard in shards:
             path = f"{self._root}/{shard.file}"
-            found = tf.io.gfile.stat(path).length if tf.io.gfile.exists(path) else 0
-            if found != shard.bytes:
-                faults.append(f"{path}: {found} of {shard.bytes} bytes")
-        if faults:
+            length = tf.io.gfile.stat(path).length if tf.io.gfile.exists(path) else 0
+            if length != shard.bytes:
+                wrong.append(f"{path}: {length} of {shard.bytes} bytes")
+        if wrong:
             raise ValueError(
-                f"Shards are missing or cut short, copy or pack them anew: {'; '.join(faults)}."
+                f"Shards are missing or truncated; copy or pack them again: {'; '.join(wrong)}."
             )
 
 
 def address(path: Path | str) -> str:
-    """A path as TensorFlow's file systems take it; `Path` turns gs://bucket into gs:/bucket.
+    """Return a path as TensorFlow's file systems take it; `Path` turns gs://bucket into gs:/bucket.
 
     Example:
     >>> address(Path("gs://bucket/shards"))
@@ -155,31 +155,27 @@ def address(path: Path | str) -> str:
 
 
 def absolute(path: Path | str) -> str:
-    """A path that holds in any working directory; an address is one already."""
-    found = address(path)
-    return found if "://" in found else str(Path(path).resolve())
+    """Return an absolute path; an address is returned unchanged."""
+    location = address(path)
+    return location if "://" in location else str(Path(path).resolve())
 
 
 def write_shard(path: Path, dataset: Dataset, examples: Sequence[Example]) -> None:
-    """Writes examples as one shard; it appears whole or not at all.
+    """Write examples as one shard, atomically.
 
     Raises:
-        ValueError: naming the file, where an example can't be read.
+        ValueError: naming the file, if an example can't be read.
     """
-
-    def write(temporary: Path) -> None:
-        with tf.io.TFRecordWriter(str(temporary)) as writer:
-            for example in examples:
-                writer.write(_encode(dataset, example))
-
-    write_atomically(path, write)
+    with atomic_file(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
+        for example in examples:
+            writer.write(_encode(dataset, example))
 
 
 def scan_shard(path: Path) -> Shard:
-    """What a shard holds.
+    """Return the contents of a shard.
 
     Raises:
-        ValueError: naming it, where it is damaged or cut short.
+        ValueError: naming it, if it is damaged or truncated.
     """
     records, offset = [], _HEAD
     try:
@@ -198,21 +194,21 @@ def scan_shard(path: Path) -> Shard:
 def write_index(
     out: Path, dataset: Dataset, shards: Sequence[Shard], splits: dict[str, list[int]]
 ) -> None:
-    """Writes the index, which makes a directory of shards a data set.
+    """Write the index, which makes a directory of shards a dataset.
 
     Args:
         out: the directory.
         dataset: what was packed.
         shards: all of them, in order.
-        splits: for each split the examples' places among all the shards' records.
+        splits: for each split the examples' positions among all the shards' records.
     """
     index = {
         "version": VERSION,
         "dataset": dataset.name,
         "classes": dataset.classes.to_json(),
-        "counts": {split: len(places) for split, places in splits.items()},
-        "official": dict(dataset.official),
-        "within": dict(dataset.within),
+        "counts": {split: len(positions) for split, positions in splits.items()},
+        "official": dict(dataset.expected_size),
+        "within": dict(dataset.subset_of),
         "shards": [asdict(shard) for shard in shards],
         "splits": splits,
     }
@@ -220,9 +216,9 @@ def write_index(
 
 
 class _NamedBytes(io.BytesIO):
-    """An encoded picture for `read_image`, whose messages name it."""
+    """An encoded image for `read_image`, whose messages name it."""
 
-    def __init__(self, content: bytes, name: str):
+    def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
         self._name = name
 
@@ -231,14 +227,14 @@ class _NamedBytes(io.BytesIO):
 
 
 def _encode(dataset: Dataset, example: Example) -> bytes:
-    """An example as a record."""
+    """Return an example as a record."""
     pixels, labels = dataset.read(example)
     content = _original(example, pixels) or image_png(pixels)
     classes, (height, width) = dataset.classes, labels.shape
     values = {
         _IMAGE: content,
         "image/filename": example.name.encode(),
-        "image/format": Image.open(io.BytesIO(content)).format.lower().encode(),
+        "image/format": (Image.open(io.BytesIO(content)).format or "").lower().encode(),
         "image/height": height,
         "image/width": width,
         _LABELS: label_png(labels, classes.colors, classes.ignore),
@@ -249,7 +245,7 @@ def _encode(dataset: Dataset, example: Example) -> bytes:
 
 
 def _original(example: Example, pixels: np.ndarray) -> bytes | None:
-    """The picture's file, if there is one, and reading it gives these pixels."""
+    """Return the image's file, if there is one and reading it gives these pixels."""
     if example.image is None:
         return None
     content = example.image.read_bytes()

@@ -1,9 +1,6 @@
-"""Packs a data set into shards: a few large TFRecord files instead of many small ones.
+"""Pack a dataset into shards: a few large TFRecord files instead of many small ones.
 
-    python -m training.pack voc --data-dir VOC --out SHARDS
-
-Stopped, the same command carries on: whole shards are kept. What they hold, and how they are
-trained from: training/data/shards.py.
+`dataset.py` says what they hold.
 """
 
 import multiprocessing
@@ -11,17 +8,13 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from tyro.conf import Positional
-
-from ...cli import run
 from ...utils.progress import progress
 from ..dataset import Dataset, Example
-from ..registry import NAMES, load_dataset
+from ..registry import load_dataset
 from .dataset import INDEX, Shard, scan_shard, write_index, write_shard
 
-# The data set of a process that packs.
+# The dataset of a process that packs.
 _dataset: Dataset
 
 
@@ -33,22 +26,24 @@ def pack(
     examples_per_shard: int = 500,
     processes: int | None = None,
 ) -> list[Shard]:
-    """Packs all splits of a data set; an example that several of them have is packed once.
+    """Pack all splits of a dataset; an example that several of them have is packed once.
+
+    After an interruption the same call continues: complete shards are kept.
 
     Args:
-        name: one of `training.data.NAMES`.
-        data_dir: the data set's directory; None for those that are generated.
-        out: receives the shards, and when all are there the index.
+        name: one of `configs.datasets.NAMES`.
+        data_dir: the dataset's directory; None for generated ones.
+        out: directory for the shards and, when all are complete, the index.
         examples_per_shard: in all shards but the last.
-        processes: how many pack at the same time; one a processor by default.
+        processes: how many pack at the same time; one per processor by default.
 
     Returns:
-        What was packed.
+        The shards.
 
     Raises:
         ValueError: on an example that can't be read, fewer than one example or process, and a
-            directory that holds a packed data set, or shards that are damaged or other ones.
-        OSError: where a process is killed.
+            directory that holds a packed dataset, or shards that are damaged or of another one.
+        OSError: if a process is killed.
     """
     for argument, value in (("examples_per_shard", examples_per_shard), ("processes", processes)):
         if value is not None and value < 1:
@@ -60,32 +55,32 @@ def pack(
     parts = _parts(list(examples.values()), examples_per_shard)
     _check_out(out, set(parts))
     with _executor(processes, name, data_dir) as executor:
-        found = executor.map(_pack_shard, (out / file for file in parts), parts.values())
+        packed = executor.map(_pack_shard, (out / file for file in parts), parts.values())
         try:
-            shards = list(progress(found, f"packing {dataset.name}", len(parts)))
+            shards = list(progress(packed, f"packing {dataset.name}", len(parts)))
         except BrokenProcessPool:
             raise OSError(
-                "A process was killed, maybe for want of memory; try again with --processes 1."
+                "A process was killed, perhaps for lack of memory; try again with --processes 1."
             ) from None
         except BaseException:
             executor.shutdown(cancel_futures=True)
             raise
-    places = {identity: place for place, identity in enumerate(examples)}
+    positions = {identity: position for position, identity in enumerate(examples)}
     splits = {
-        split: [places[_identity(example)] for example in some]
-        for split, some in dataset.splits.items()
+        split: [positions[_identity(example)] for example in listed]
+        for split, listed in dataset.splits.items()
     }
     write_index(out, dataset, shards, splits)
     return shards
 
 
 def _identity(example: Example) -> Example:
-    """Equal for equal examples of two splits. Of files the index plays no role."""
+    """Return what is equal for equal examples of two splits: the index of files doesn't matter."""
     return example if example.image is None else replace(example, index=0)
 
 
 def _parts(examples: list[Example], size: int) -> dict[str, list[Example]]:
-    """The examples of each shard, by its file name."""
+    """Return the examples of each shard, by its file name."""
     starts = range(0, len(examples), size)
     return {
         f"part-{number:05d}-of-{len(starts):05d}.tfrecord": examples[start : start + size]
@@ -95,12 +90,12 @@ def _parts(examples: list[Example], size: int) -> dict[str, list[Example]]:
 
 def _check_out(out: Path, files: set[str]) -> None:
     if (out / INDEX).exists():
-        raise ValueError(f"{out} holds a packed data set already; name another directory.")
-    others = sorted({path.name for path in out.glob("part-*.tfrecord")} - files)
-    if others:
+        raise ValueError(f"{out} holds a packed dataset already; name another directory.")
+    unknown = sorted({path.name for path in out.glob("part-*.tfrecord")} - files)
+    if unknown:
         raise ValueError(
-            f"{out} holds shards of another data set, or of another number of examples, as "
-            f"{others[0]}; name another directory."
+            f"{out} holds shards of another dataset, or with another number of examples, such as "
+            f"{unknown[0]}; name another directory."
         )
 
 
@@ -116,38 +111,10 @@ def _open_dataset(name: str, data_dir: Path | None) -> None:
 
 
 def _pack_shard(path: Path, examples: list[Example]) -> Shard:
-    """Writes a shard where there is none yet."""
+    """Write a shard unless it exists."""
     if not path.exists():
         write_shard(path, _dataset, examples)
     shard = scan_shard(path)
     if [record.name for record in shard.records] != [example.name for example in examples]:
         raise ValueError(f"{path}: holds other examples; delete it, and pack again.")
     return shard
-
-
-def main(
-    dataset: Positional[Literal[*NAMES]],
-    data_dir: Path | None = None,
-    *,
-    out: Path,
-    examples_per_shard: int = 500,
-    processes: int | None = None,
-) -> None:
-    """Packs a data set into TFRecord shards, to be read as the data set "shards".
-
-    Args:
-        dataset: how to read it; of clips the labelled frames are packed, as pictures.
-        data_dir: directory of the data set; those that are generated need none.
-        out: the directory to write; made where there is none.
-        examples_per_shard: in all shards but the last.
-        processes: how many pack at the same time; one a processor by default.
-    """
-    shards = pack(
-        dataset, data_dir, out, examples_per_shard=examples_per_shard, processes=processes
-    )
-    examples, size = sum(len(s.records) for s in shards), sum(s.bytes for s in shards)
-    print(f"{out}: {examples} examples in {len(shards)} shards, {size / 2**20:.0f} MiB")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,1 +1,1 @@
-"""The sections of a report, each about one property of a network."""
+"""The sections of a run's report, each about one property of the run or its network."""

@@ -1,42 +1,49 @@
-"""What the pairwise potentials of a PiecewiseCRF have learned."""
+"""The section of what pairwise potentials have learned about pairs of labels."""
 
 from collections.abc import Sequence
 
 import keras
 import numpy as np
+from markupsafe import Markup
 
 from keras_dpn import viz
 
-from .. import html
-from ..images import Picture, model_inputs
+from ...data.sampling import Sample
+from .. import media
+from ..context import ReportContext
+from ..images import model_inputs
+from ..rendering import render
+
+# An edge has L x L logits, and an image many thousand edges.
+_MAX_SAMPLES = 3
 
 
-def affinity_plots(
-    model: keras.Model, pictures: Sequence[Picture], names: Sequence[str], count: int = 3
-) -> str:
-    """Which labels each relation likes together, as `viz.label_affinity` of its logits.
+class LabelAffinities:
+    """Which labels each relation of a network prefers next to each other."""
+
+    def applies(self, context: ReportContext) -> bool:
+        return bool(context.model.affinity_relations)
+
+    def render(self, context: ReportContext) -> Markup:
+        names = context.dataset.classes.names
+        plots = []
+        for relation in context.model.affinity_relations:
+            matrix = label_affinity(context.model, relation, context.samples[:_MAX_SAMPLES])
+            figure = viz.plot_label_affinity(matrix, names, relation)
+            plots.append(media.plot(figure, f"label affinity of the potential “{relation}”"))
+        return render("affinities", plots=plots)
+
+
+def label_affinity(model: keras.Model, relation: str, samples: Sequence[Sample]) -> np.ndarray:
+    """Return how much more a relation likes two labels together than either: (L, L).
 
     Args:
-        model: a `models.PiecewiseCRF`.
-        pictures: what its potentials are asked about, so many of them.
-        names: the L classes.
-        count: of pictures, at most: an edge has L x L logits, and a picture many thousand edges.
-
-    Returns:
-        HTML; nothing for a network without relations.
+        model: a network with this relation.
+        relation: one of its `affinity_relations`.
+        samples: images whose edges count.
     """
-    plots = []
-    for relation in (piece for piece in model.pieces if piece != "unary"):
-        edges = np.concatenate([_edges(model, relation, p) for p in pictures[:count]])
-        figure = viz.plot_label_affinity(viz.label_affinity(edges), names, relation)
-        plots.append(html.plot(figure, f"label affinity of the potential “{relation}”"))
-    return "\n".join(plots)
-
-
-def _edges(model: keras.Model, relation: str, picture: Picture) -> np.ndarray:
-    """A relation's logits (edges, L, L) for one picture, of the edges that exist."""
-    _, exist = model.get_layer(f"{relation}_graph").output
-    logits = model.get_layer(f"{relation}_pairwise").output
-    found = keras.Model(model.input, [exist, logits])(model_inputs(model, picture))
-    exist, logits = map(keras.ops.convert_to_numpy, found)
-    return logits[0, exist.astype(bool)]
+    affinity, edges = model.affinity_model(relation), []
+    for sample in samples:
+        exist, logits = map(keras.ops.convert_to_numpy, affinity(model_inputs(model, sample)))
+        edges.append(logits[0, exist.astype(bool)])
+    return viz.label_affinity(np.concatenate(edges))

@@ -1,92 +1,124 @@
-"""Consecutive frames with their labels, so that flicker can be seen."""
+"""The section of consecutive frames, which shows where predictions are inconsistent in time."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
+from markupsafe import Markup
 
 from keras_dpn import ops
 from keras_dpn.inference import Predictor, to_labels
 
 from ...data.clips.base import ClipDataset, Frames
 from ...data.dataset import Dataset
-from .. import html
-from ..images import WRONG, cell, clip_length, mark, paint, row_of, share, show, stage_output
-from .scores import percent
+from .. import media
+from ..context import ReportContext
+from ..formatting import percent
+from ..images import WRONG, Column, ComparisonRow, fraction
+from ..rendering import render
+
+_MAX_FRAMES = 6
 
 
-def film_strip(model: keras.Model, stage: str, dataset: Dataset, split: str, count: int = 6) -> str:
-    """Frames that follow each other: image, truth, the model's labels, and which of them flicker.
+class VideoFrames:
+    """Consecutive frames of a video with the last stage's predictions."""
+
+    def applies(self, context: ReportContext) -> bool:
+        return bool(context.shown and labeled_sequences(context.dataset, context.split))
+
+    def render(self, context: ReportContext) -> Markup:
+        sequences = labeled_sequences(context.dataset, context.split)
+        longest = max(sequences, key=lambda sequence: len(sequence.frames))
+        predictor = Predictor(context.model, heads=(context.run.last_head,))
+        return render("video", row=video_row(predictor, longest), wrong=WRONG)
+
+
+@dataclass(frozen=True)
+class LabeledSequence:
+    """Two or more frames of a dataset in order of time, and which of them have labels."""
+
+    dataset: ClipDataset
+    frames: Frames
+    is_labeled: Sequence[bool]
+
+
+def labeled_sequences(dataset: Dataset, split: str) -> list[LabeledSequence]:
+    """Return the sequences of a split with labels; none of a dataset of images."""
+    if not isinstance(dataset, ClipDataset):
+        return []
+    labeled = set(dataset.examples(split))
+    return [
+        LabeledSequence(dataset, frames, [frame in labeled for frame in frames])
+        for frames in dataset.sequences[split]
+        if len(frames) > 1 and labeled & set(frames)
+    ]
+
+
+def video_row(
+    predictor: Predictor, sequence: LabeledSequence, max_frames: int = _MAX_FRAMES
+) -> ComparisonRow:
+    """Return the row of consecutive frames: image, ground truth, prediction, inconsistency.
 
     Args:
-        model: for pictures or for clips.
-        stage: of training, after which its labels are shown.
-        dataset: what it was trained on.
-        split: where the frames are from: its longest sequence with labels.
-        count: how many frames, at most.
-
-    Returns:
-        HTML; nothing for a data set of pictures, or one without two frames in a row.
+        predictor: of images or of clips; its last head is shown.
+        sequence: what the frames are from, around its middle labeled one.
+        max_frames: at most this many.
     """
-    if not isinstance(dataset, ClipDataset):
-        return ""
-    labelled = set(dataset.examples(split))
-    sequence = max((s for s in dataset.sequences[split] if labelled & set(s)), key=len)
-    if len(sequence) < 2:
-        return ""
-    shown = around_labels([example in labelled for example in sequence], count)
-    frames, found = sequence[shown], label_frames(model, stage, dataset, sequence, shown)
-    classes, cells = dataset.classes, []
-    for place, (example, labels) in enumerate(zip(frames, found, strict=True)):
-        image = dataset.read_frame(example)
+    dataset, is_labeled = sequence.dataset, sequence.is_labeled
+    shown = around_labels(is_labeled, max_frames)
+    frames, predictions = sequence.frames[shown], predict_frames(predictor, sequence, shown)
+    classes, columns = dataset.classes, []
+    for i, (frame, labels) in enumerate(zip(frames, predictions, strict=True)):
+        image = dataset.read_frame(frame)
         truth = np.full_like(labels, classes.ignore)
-        if example in labelled:
-            truth = dataset.read(example)[1]
+        if is_labeled[shown.start + i]:
+            truth = dataset.read(frame)[1]
         note, changed = "", np.zeros(labels.shape, bool)
-        if place:
-            before = frames[place - 1]
-            flows = dataset.flow(example, before), dataset.flow(before, example)
-            changed, linked = flicker(labels, found[place - 1], *flows)
-            note = f"{percent(share(~changed, linked))} % kept"
-        pictures = {"truth": paint(truth, classes), "labels": paint(labels, classes)}
-        pictures["what flickers"] = mark(image, {WRONG: changed})
-        content = "".join(html.image(picture, alt) for alt, picture in pictures.items())
-        cells.append(cell(example.name, note, show(image, "image") + content))
-    return row_of(cells, image.shape[1])
+        if i:
+            flows = dataset.flow(frame, frames[i - 1]), dataset.flow(frames[i - 1], frame)
+            changed, linked = inconsistency(labels, predictions[i - 1], *flows)
+            note = f"{percent(fraction(~changed, linked))} % kept"
+        images = [
+            media.photo(image, "image"),
+            media.label_map(truth, classes, "ground truth"),
+            media.label_map(labels, classes, "prediction"),
+            media.highlight(image, {WRONG: changed}, "temporal inconsistency"),
+        ]
+        columns.append(Column(frame.name, note, images))
+    return ComparisonRow.of(columns, image.shape[1])
 
 
-def around_labels(labelled: Sequence[bool], count: int) -> slice:
-    """Which frames of a sequence to show: `count` of them about the middle labelled one."""
-    places = np.flatnonzero(labelled)
-    start = places[len(places) // 2] - count // 2
-    start = int(np.clip(start, 0, max(0, len(labelled) - count)))
+def around_labels(is_labeled: Sequence[bool], count: int) -> slice:
+    """Return which frames of a sequence to show: `count` of them around the middle labeled one."""
+    labeled = np.flatnonzero(is_labeled)
+    start = labeled[len(labeled) // 2] - count // 2
+    start = int(np.clip(start, 0, max(0, len(is_labeled) - count)))
     return slice(start, start + count)
 
 
-def label_frames(
-    model: keras.Model, stage: str, dataset: ClipDataset, sequence: Frames, shown: slice
+def predict_frames(
+    predictor: Predictor, sequence: LabeledSequence, shown: slice
 ) -> list[np.ndarray]:
-    """The model's labels (H, W) for some frames of a sequence; it sees their neighbours too."""
-    reach = (clip_length(model) or 1) // 2
+    """Return the label maps (H, W) of some frames; a network for clips sees their neighbors too."""
+    reach = (predictor.clip_frames or 1) // 2
     first = max(0, shown.start - reach)
-    seen = sequence[first : shown.stop + reach]
-    video = map(dataset.read_frame, seen), dataset.links(seen)
-    output = stage_output(model, stage)
-    predictor = Predictor(model, heads=None if output is None else (output,))
-    found = [to_labels(maps[predictor.heads[-1]]) for maps in predictor.video(*video)]
+    seen = sequence.frames[first : shown.stop + reach]
+    video = predictor.video(map(sequence.dataset.read_frame, seen), sequence.dataset.links(seen))
+    found = [to_labels(maps[predictor.heads[-1]]) for maps in video]
     return found[shown.start - first : shown.stop - first]
 
 
-def flicker(
+def inconsistency(
     labels: np.ndarray, before: np.ndarray, flow: np.ndarray, reverse_flow: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where a frame's labels differ from those of the frame before, along the optical flow.
+    """Return where a frame's labels differ from the previous frame's, along the optical flow.
 
     Args:
         labels: (H, W), the frame's.
-        before: (H, W), those of the frame before.
-        flow: (H, W, 2), from the frame to the one before.
-        reverse_flow: (H, W, 2), from the one before to the frame.
+        before: (H, W), the previous frame's.
+        flow: (H, W, 2), from the frame to the previous one.
+        reverse_flow: (H, W, 2), from the previous frame to the frame.
 
     Returns:
         Two masks (H, W): where they differ, and where the flow links the frames at all.

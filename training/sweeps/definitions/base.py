@@ -18,7 +18,7 @@ class Row:
         config: how it is trained.
         stage: score the best network of this stage, at the stage's output; by default that of the
             last stage, at the network's output.
-        output: score the last network at this one of its stages instead (`has_stage`).
+        output: score the last network at this one of its heads instead (`has_head`).
         crf: score what a fully connected CRF with these settings, those of `keras_dpn.crf.refine`,
             makes of the answers.
         start: a row before it, whose network fills this one first, as `--weights` would.

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from training.data.clips.base import ClipFolder
-from training.data.clips.flow import NO_LINK
-from training.data.generated.moving_scenes import MovingScenesDataset, main
-from training.data.generated.scenes import CLASSES, RELATIONS, TWINS
+from training.data.generated.moving_scenes import MovingScenesDataset
+from training.data.generated.scenes import CLASSES, CONFUSABLE, RELATIONS
+from training.data.io.flo import INVALID_FLOW
 
 STEPS = {"above": (-1, 0), "below": (1, 0), "left": (0, -1), "right": (0, 1)}
 
@@ -88,10 +87,11 @@ def test_the_check_finds_what_is_covered(clean, links):
     """A pixel whose layer is not the one in front where the flow leads has no link."""
     missed = hidden = 0
     for first, second in links:
-        film, frame = clean._film_of(first)
+        video, frame = clean._find_video(first)
         flow = clean.flow(first, second)
-        front = film.view(frame)[0]
-        there = warped(film.view(clean._film_of(second)[1])[0][..., None], flow, order=0)[..., 0]
+        front = video.view(frame)[0]
+        other = video.view(clean._find_video(second)[1])[0]
+        there = warped(other[..., None], flow, order=0)[..., 0]
         covered = there != front
         inside = ndimage.binary_erosion(covered)  # at a layer's rim it is a matter of rounding
         missed += (validity(clean, first, second) & inside).sum()
@@ -190,7 +190,7 @@ def test_clips_come_from_the_base_class(clean):
     np.testing.assert_array_equal(clip.frames[2], clean.read_frame(sequence[1]))
     np.testing.assert_array_equal(clip.forward_flow[1], clean.flow(*sequence[:2]))
     np.testing.assert_array_equal(clip.backward_flow[1], clean.flow(*sequence[1::-1]))
-    assert (clip.forward_flow[0] == NO_LINK).all()
+    assert (clip.forward_flow[0] == INVALID_FLOW).all()
 
 
 def test_all_classes_are_common(clean):
@@ -202,9 +202,11 @@ def test_all_classes_are_common(clean):
 def test_relations_hold_though_things_cover_each_other(relation):
     scenes = MovingScenesDataset({"train": 40}, seed=1)
     pictures = [scenes.read(sequence[3])[1] for sequence in scenes.sequences["train"]]
-    (twin,) = {name for pair in TWINS if relation.label in pair for name in pair} - {relation.label}
+    (other,) = {name for pair in CONFUSABLE if relation.label in pair for name in pair} - {
+        relation.label
+    }
     assert share(pictures, relation.label, relation) > 0.5
-    assert share(pictures, twin, relation) < 0.05
+    assert share(pictures, other, relation) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -220,22 +222,3 @@ def test_relations_hold_though_things_cover_each_other(relation):
 def test_invalid_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         MovingScenesDataset(**options)
-
-
-def test_main_writes_a_folder_of_clips(tmp_path):
-    main(tmp_path / "new" / "set", count=1, seed=1)
-    folder = ClipFolder(tmp_path / "new" / "set")
-    scenes = MovingScenesDataset({"train": 1, "val": 1, "test": 1}, seed=1)
-    assert folder.classes == scenes.classes
-    for split, examples in scenes.splits.items():
-        assert [e.name for e in folder.splits[split]] == [e.name for e in examples]
-    pairs = zip(folder.splits["train"], scenes.splits["train"], strict=True)
-    for read, made in list(pairs)[:2]:
-        clip, expected = folder.read_clip(read, 3), scenes.read_clip(made, 3)
-        for name in ("frames", "forward_flow", "backward_flow", "labels"):
-            np.testing.assert_array_equal(getattr(clip, name), getattr(expected, name))
-
-
-def test_main_needs_a_count(tmp_path):
-    with pytest.raises(ValueError, match="count"):
-        main(tmp_path, count=0)

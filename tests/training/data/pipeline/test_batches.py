@@ -11,12 +11,12 @@ from training.data.clips.base import ClipDataset
 from training.data.dataset import Dataset, Example
 from training.data.pipeline.batches import (
     Augmentation,
-    ClipInputs,
     augment,
     eval_dataset,
     steps_per_epoch,
     train_dataset,
 )
+from training.data.pipeline.clips import ClipInputs
 from training.data.pipeline.transforms import PAD_COLOR
 
 FULL = Augmentation((12, 10), (0.5, 1.5), True, 0.1, 0.2, 0.2)

@@ -31,7 +31,7 @@ def photometric(image, labels, seed):
     return transforms.random_photometric(image, 0.2, 0.5, 0.5, seed), labels
 
 
-ALL = [scale, crop, pad, transforms.random_mirror, photometric]
+ALL = [scale, crop, pad, transforms.random_horizontal_flip, photometric]
 
 
 @pytest.mark.parametrize("transform", ALL)
@@ -118,15 +118,15 @@ def test_pad_of_a_full_picture_changes_nothing():
     np.testing.assert_array_equal(labels, LABELS)
 
 
-def test_mirror_turns_half_of_them():
+def test_half_of_the_images_are_flipped():
     turned = 0
     for seed in seeds(60):
-        image, labels = transforms.random_mirror(IMAGE, LABELS, seed)
-        mirrored = bool(tf.reduce_any(image != IMAGE))
-        step = -1 if mirrored else 1
+        image, labels = transforms.random_horizontal_flip(IMAGE, LABELS, seed)
+        is_flipped = bool(tf.reduce_any(image != IMAGE))
+        step = -1 if is_flipped else 1
         np.testing.assert_array_equal(image, IMAGE[:, ::step])
         np.testing.assert_array_equal(labels, LABELS[:, ::step])
-        turned += mirrored
+        turned += is_flipped
     assert 18 <= turned <= 42
 
 

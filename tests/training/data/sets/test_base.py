@@ -24,5 +24,5 @@ def test_examples_by_name(tmp_path):
 @pytest.mark.parametrize("entry", ["../a", "/a", "a/b"])
 def test_names_are_names(entry, tmp_path):
     (tmp_path / "x.txt").write_text(f"b\n\n {entry}\n")
-    with pytest.raises(ValueError, match=f"x.txt: expected a picture's name .* '{entry}'"):
+    with pytest.raises(ValueError, match=f"x.txt: expected an image's name .* '{entry}'"):
         read_names(tmp_path / "x.txt")

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data.clips.flow import NO_LINK, FlowCache
+from training.data.clips.flow import FlowCache
+from training.data.io.flo import INVALID_FLOW
 from training.data.registry import load_dataset
 from training.data.sets.camvid import CLASSES, CamVidDataset
 
@@ -88,4 +89,6 @@ def test_clips(camvid, tmp_path):
     assert clip.frames[:, 0, 0, 0].tolist() == [90, 91, 91] and (clip.labels == 1).all()
     np.testing.assert_array_equal(clip.forward_flow[0], cache(*clip.frames[:2]))
     np.testing.assert_array_equal(clip.backward_flow[0], cache(*clip.frames[1::-1]))
-    assert (clip.forward_flow[1] == NO_LINK).all() and (clip.backward_flow[1] == NO_LINK).all()
+    assert (clip.forward_flow[1] == INVALID_FLOW).all() and (
+        clip.backward_flow[1] == INVALID_FLOW
+    ).all()

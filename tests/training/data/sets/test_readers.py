@@ -45,7 +45,7 @@ def test_reads_what_is_there(name, tmp_path):
 def test_other_data_sets_are_named(name, tmp_path):
     other = "cityscapes" if name == "voc" else "voc"
     TREES[other][0](tmp_path)
-    with pytest.raises(ValueError, match=f"xpected .* it looks like the data set '{other}'"):
+    with pytest.raises(ValueError, match=f"xpected .* it looks like the dataset '{other}'"):
         load_dataset(name, tmp_path)
 
 
@@ -193,5 +193,5 @@ def test_a_thing_of_cocos_without_a_shape(tmp_path):
     content["annotations"][0]["segmentation"] = [[1, 2, 3, 4]]
     path.write_text(json.dumps(content))
     dataset = load_dataset("coco", tmp_path)
-    with pytest.raises(ValueError, match="train2017.json: picture 000000000009 has a polygon"):
+    with pytest.raises(ValueError, match="train2017.json: image 000000000009 has a polygon"):
         dataset.read(dataset.splits["train"][0])

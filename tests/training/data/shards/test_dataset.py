@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from training.data.checks import check
+from training.data.checks import scan_dataset
 from training.data.pipeline.batches import Augmentation, train_dataset
 from training.data.registry import load_dataset
 from training.data.sets.folder import FolderDataset
@@ -100,7 +100,9 @@ def test_damage_is_named(packed):
     with pytest.raises(ValueError, match=rf"{path}: the record of {name} is damaged"):
         shards.read(shards.examples("train")[2])
     shards.read(shards.examples("train")[1])
-    assert any(f.kind == "unreadable" and str(path) in f.message for f in check(shards))
+    assert any(
+        f.kind == "unreadable" and str(path) in f.message for f in scan_dataset(shards).issues
+    )
     with pytest.raises(ValueError, match=f"{path}: damaged"):
         scan_shard(path)
 

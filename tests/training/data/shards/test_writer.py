@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tests.training.data.sets.trees import write_voc
-from training.data.generated.scenes import ScenesDataset, write_folder
+from training.data.generated.scenes import ScenesDataset
+from training.data.generated.writers import write_dataset
 from training.data.registry import load_dataset
 from training.data.shards import writer as script
 from training.data.shards.writer import pack
@@ -30,17 +31,17 @@ def threads(monkeypatch):
 def pictures(tmp_path):
     """Five and two pictures."""
     directory = tmp_path / "pictures"
-    write_folder(ScenesDataset({"train": 5, "val": 2}, size=(48, 64)), directory)
+    write_dataset(ScenesDataset({"train": 5, "val": 2}, size=(48, 64)), directory)
     return directory
 
 
-def test_packed_once_whatever_the_splits(tmp_path, capsys):
+def test_packed_once_whatever_the_splits(tmp_path):
     write_voc(tmp_path / "voc")  # trainaug has what train has, and SBD's
     out = tmp_path / "shards"
-    script.main("voc", tmp_path / "voc", out=out, examples_per_shard=3, processes=2)
-    assert f"{out}: 7 examples in 3 shards" in capsys.readouterr().out
+    shards = pack("voc", tmp_path / "voc", out, examples_per_shard=3, processes=2)
+    assert [len(shard.records) for shard in shards] == [3, 3, 1]
     files, shards = load_dataset("voc", tmp_path / "voc"), load_dataset("shards", out)
-    assert (shards.classes, shards.within) == (files.classes, files.within)
+    assert (shards.classes, shards.subset_of) == (files.classes, files.subset_of)
     assert sorted(shards.splits) == ["train", "trainaug", "val"]
     for split, examples in files.splits.items():
         assert [e.name for e in shards.examples(split)] == [e.name for e in examples]
@@ -62,7 +63,7 @@ def test_a_stopped_packing_carries_on(pictures, tmp_path):
     assert len(pack("folder", pictures, out, examples_per_shard=4, processes=1)) == 2
     assert first.stat().st_mtime_ns == time
     assert len(load_dataset("shards", out).examples("train")) == 5
-    with pytest.raises(ValueError, match="shards holds a packed data set already"):
+    with pytest.raises(ValueError, match="shards holds a packed dataset already"):
         pack("folder", pictures, out, examples_per_shard=4)
 
 
@@ -70,7 +71,7 @@ def test_shards_of_something_else_are_refused(pictures, tmp_path):
     out = tmp_path / "shards"
     pack("folder", pictures, out, examples_per_shard=7)
     (out / "index.json").unlink()
-    with pytest.raises(ValueError, match="another number of examples, as part-00000-of-00001"):
+    with pytest.raises(ValueError, match="another number of examples, such as part-00000-of-00001"):
         pack("folder", pictures, out, examples_per_shard=2)
     (pictures / "splits" / "train.txt").write_text("train_00000\n")
     with pytest.raises(ValueError, match="of-00001.tfrecord: holds other examples"):

@@ -1,0 +1,65 @@
+"""What a model's answer holds, and how it is read from a transport's row."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from keras_dpn.client.transports import Row
+
+Output = Literal["labels", "probabilities", "overlay", "label_png", "classes", "stages"]
+# The outputs of a signature that hold each of these.
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "labels": ("labels",),
+    "probabilities": ("probabilities",),
+    "overlay": ("overlay_bytes",),
+    "label_png": ("label_png_bytes",),
+    "classes": ("class_names", "class_colors"),
+    "stages": ("stage_labels", "stage_confidences"),
+}
+OUTPUTS_OF_CLIPS = ("labels", "probabilities", "stages")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model predicts of an image or a clip; None for what was not requested.
+
+    Attributes:
+        labels: uint8 (H, W), of a clip those of its middle frame; or (T, H, W), if the network
+            labels all frames.
+        probabilities: float32 (H, W, L), or (T, H, W, L).
+        overlay: a PNG file: half the image, half its labels' colours.
+        label_png: a PNG file whose values are the labels, shown in the classes' colours.
+        class_names: L names.
+        class_colors: uint8 (L, 3), red, green, blue.
+        stage_labels: uint8 (S, H, W), or (S, T, H, W), the labels at each of the network's heads;
+            `model.json` has their names under "stages".
+        stage_confidences: uint8, of the same shape, the probabilities of these labels in percent.
+    """
+
+    labels: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+    overlay: bytes | None = None
+    label_png: bytes | None = None
+    class_names: tuple[str, ...] | None = None
+    class_colors: np.ndarray | None = None
+    stage_labels: np.ndarray | None = None
+    stage_confidences: np.ndarray | None = None
+
+
+def answer_of(row: Row) -> Answer:
+    """Return a row as an answer, an image's maps cut to its own size."""
+    maps = {name: row[name] for name in ("labels", "probabilities") if name in row}
+    stages = {name: row[name] for name in OUTPUTS["stages"] if name in row}
+    if "sizes" in row:
+        height, width = row["sizes"]
+        maps = {name: x[:height, :width] for name, x in maps.items()}
+        stages = {name: x[:, :height, :width] for name, x in stages.items()}
+    return Answer(
+        **maps,
+        **stages,
+        overlay=row.get("overlay_bytes"),
+        label_png=row.get("label_png_bytes"),
+        class_names=tuple(row["class_names"]) if "class_names" in row else None,
+        class_colors=row.get("class_colors"),
+    )

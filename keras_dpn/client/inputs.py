@@ -1,0 +1,64 @@
+"""What is sent to a server: images as the bytes of files, clips as arrays."""
+
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_dpn.client.video import Clip
+
+Image = str | os.PathLike[str] | bytes | np.ndarray
+
+
+def check(fits: bool, name: str, expected: str, received: Any) -> None:
+    """Raise ValueError, with what was expected of an argument, unless it fits."""
+    if not fits:
+        raise ValueError(
+            f"Invalid value for argument `{name}`: expected {expected}, received {received}."
+        )
+
+
+def encoded(image: Image) -> tuple[str, bytes]:
+    """Return an image's name for messages, and the bytes of its file."""
+    if isinstance(image, bytes):
+        return f"an image of {len(image)} bytes", image
+    if isinstance(image, (str, os.PathLike)):
+        return str(image), Path(image).read_bytes()
+    array = np.asarray(image)
+    fits = array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 3 and array.size > 0
+    kind = f"an array of shape {array.shape} and type {array.dtype}"
+    check(bool(fits), "image", "a path, bytes, or an array of shape (H, W, 3) and uint8", kind)
+    return kind, _png(array)
+
+
+def checked_clip(inputs: Clip) -> Clip:
+    """Return a clip's arrays, flow as float32; ValueError for arrays of other shapes or types."""
+    frames = np.asarray(inputs["frames"])
+    fits = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3 and frames.size
+    received = f"an array of shape {frames.shape} and type {frames.dtype}"
+    check(bool(fits), "frames", "an array of shape (T, H, W, 3) and uint8", received)
+    check(len(inputs) in (1, 3), "backward_flow", "both flows or none", "one of them")
+    shape = (len(frames) - 1, *frames.shape[1:3], 2)
+    flows = {name: np.asarray(x, "float32") for name, x in inputs.items() if name != "frames"}
+    for name, flow in flows.items():
+        check(flow.shape == shape, name, f"an array of shape {shape}", f"one of {flow.shape}")
+    return {"frames": frames, **flows}
+
+
+def _png(image: np.ndarray) -> bytes:
+    """uint8 RGB (H, W, 3) as a PNG file, without Pillow."""
+    height, width, _ = image.shape
+    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each row begins with its filter, 0: none
+    rows[:, 1:] = image.reshape(height, -1)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(rows.data, level=1)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks

@@ -1,0 +1,61 @@
+"""Old public names: they work for one release and say what replaces them."""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+REMOVED_IN = "0.3"
+
+
+def warn_renamed(old: str, new: str, stacklevel: int = 2) -> None:
+    """Emit a DeprecationWarning that names what replaces an old name.
+
+    Args:
+        old: the name, as the caller writes it.
+        new: what to write instead.
+        stacklevel: as in `warnings.warn`, counted from the function that calls this one; 2 is the
+            line that calls that function.
+    """
+    warnings.warn(
+        f"`{old}` is deprecated and will be removed in {REMOVED_IN}. Use `{new}` instead.",
+        DeprecationWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that accepts a keyword argument under its old name.
+
+    Args:
+        old: the argument's old name.
+        new: its name in the function that is decorated.
+
+    Example:
+
+    >>> @renamed_argument("stage", "head")
+    ... def title(head):
+    ...     return head.title()
+    >>> title(stage="unary")  # emits a DeprecationWarning
+    'Unary'
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if old in kwargs:
+                if new in kwargs:
+                    raise TypeError(
+                        f"{function.__name__}() got both `{new}` and its old name `{old}`; pass "
+                        f"`{new}`."
+                    )
+                warn_renamed(f"{old}=", f"{new}=")
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate

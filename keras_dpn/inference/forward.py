@@ -1,0 +1,100 @@
+"""From images to probabilities at each head: one pass per scale, flip and network."""
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from keras_dpn.graph import is_functional
+from keras_dpn.inference.images import resize
+from keras_dpn.models import traits
+from keras_dpn.probabilities import softmax
+
+Forward = Callable[[np.ndarray], list[np.ndarray]]
+# Models made of the users', whose outputs are the probabilities of one or several heads. Kept
+# here, not on the model: Keras would take an attribute for a sublayer and save it.
+_MODELS: weakref.WeakKeyDictionary[keras.Model, dict[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+def check_heads(model: keras.Model, heads: Sequence[str] | Literal["all"]) -> tuple[str, ...]:
+    """Return the names of the heads that are wanted, all of the model's for "all".
+
+    Raises:
+        ValueError: for a model without heads, and for names that it doesn't know or that repeat.
+    """
+    known = traits(model).head_names
+    if not known:
+        raise ValueError(
+            "Invalid value for argument `model`: expected a model with heads such as "
+            f"`models.DPN`, received {type(model).__name__} '{model.name}'. Leave `heads` out for "
+            "its one output."
+        )
+    names = known if heads == "all" else tuple(heads)
+    if not names or not all(map(model.has_head, names)) or len(set(names)) < len(names):
+        raise ValueError(
+            f"Invalid value for argument `heads`: expected different names among {known}, "
+            f"received {names}."
+        )
+    return names
+
+
+def forward_function(model: keras.Model, heads: tuple[str, ...] | None) -> Forward:
+    """Return a function from a batch to its probabilities at each head, or at the output."""
+    if heads is None and not is_functional(model):
+        return lambda batch: [softmax(np.asarray(model.predict_on_batch(batch), "float32"))]
+    network = _probability_model(model, heads)
+    return lambda batch: keras.tree.flatten(network.predict_on_batch(batch))
+
+
+def _probability_model(model: keras.Model, heads: tuple[str, ...] | None) -> keras.Model:
+    """A model with the softmax in its graph: NumPy's takes as long as a small network."""
+    cache = _MODELS.setdefault(model, {})
+    if heads not in cache:
+        outputs = model.outputs
+        if heads is not None:
+            names = check_heads(model, heads)
+            outputs = [model.head_model(name).outputs[0] for name in names]
+        logits = [keras.ops.cast(x, "float32") for x in outputs]
+        cache[heads] = keras.Model(model.inputs[0], [keras.ops.softmax(x) for x in logits])
+    return cache[heads]
+
+
+def split_model(
+    model: keras.Model, heads: tuple[str, ...] | None
+) -> tuple[keras.Model, keras.Model]:
+    """Return the parts of a network for clips, see `SpatialTemporalDPN.split`; built once."""
+    cache = _MODELS.setdefault(model, {})
+    names = heads or ("final",)
+    if ("split", *names) not in cache:
+        cache["split", *names] = model.split(names)
+    return cache["split", *names]
+
+
+def mean_of_views(
+    image: np.ndarray, views: Sequence[tuple[float, bool, Forward]]
+) -> list[np.ndarray]:
+    """Return probabilities (H, W, L) at each head: the mean over scales, flips and networks."""
+    image = image.astype("float32")  # one dtype, so that the model is traced once
+    sums: list[np.ndarray] = []
+    for scale, flip, forward in views:
+        height, width = (max(1, round(scale * n)) for n in image.shape[:2])
+        scaled = resize(image, height, width)
+        maps = _forward_one(forward, scaled[:, ::-1] if flip else scaled)
+        maps = [resize(p[:, ::-1] if flip else p, *image.shape[:2]) for p in maps]
+        sums = [s + p for s, p in zip(sums, maps, strict=True)] if sums else maps
+    return [s / np.float32(len(views)) for s in sums] if len(views) > 1 else sums
+
+
+def _forward_one(forward: Forward, image: np.ndarray) -> list[np.ndarray]:
+    """Probabilities (H, W, L) of one image at each head."""
+    maps = forward(np.ascontiguousarray(image[None]))
+    for probabilities in maps:
+        if np.ndim(probabilities) != 4 or probabilities.shape[:3] != (1, *image.shape[:2]):
+            raise ValueError(
+                "Invalid value for argument `model`: expected logits of shape "
+                f"(1, {image.shape[0]}, {image.shape[1]}, classes) for an image of shape "
+                f"{image.shape}, received {np.shape(probabilities)}."
+            )
+    return [probabilities[0] for probabilities in maps]

@@ -1,0 +1,35 @@
+"""Images as arrays: checked, resized."""
+
+import numpy as np
+
+
+def check_image(image: np.ndarray) -> np.ndarray:
+    """Return the image as an array; ValueError unless it is one RGB image with finite values."""
+    image = np.asarray(image)
+    expected = "Invalid value for argument `image`: expected one RGB image (height, width, 3)"
+    if image.ndim != 3 or image.shape[-1] != 3:
+        hint = " Pass one image at a time, channels last." if image.ndim in (3, 4) else ""
+        raise ValueError(f"{expected}, received shape {image.shape}.{hint}")
+    if 0 in image.shape:
+        raise ValueError(f"{expected} with at least one pixel, received shape {image.shape}.")
+    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
+        raise ValueError(f"{expected} of uint8 or floats from 0 to 255, received {image.dtype}.")
+    if not np.isfinite(image).all():
+        raise ValueError(f"{expected} of finite numbers, received NaN or infinity.")
+    return image
+
+
+def resize(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize (H, W, C) bilinearly, antialiased where it gets smaller: float32.
+
+    Centres of pixels are at half coordinates.
+    """
+    if array.shape[:2] == (height, width):
+        return array
+    from PIL import Image  # here, since the library itself needs only Keras and NumPy
+
+    resized = [
+        Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR)
+        for channel in np.moveaxis(array.astype("float32", copy=False), -1, 0)
+    ]
+    return np.stack([np.asarray(channel) for channel in resized], axis=-1)

@@ -1,0 +1,15 @@
+"""Receptive fields: what a unit can see in theory, and what it sees by experiment."""
+
+from keras_dpn.receptive_field.discrepancy import discrepancy_map, effective_field
+from keras_dpn.receptive_field.field import Field
+from keras_dpn.receptive_field.layer_spans import looks_at
+from keras_dpn.receptive_field.theoretical import map_size, theoretical_field
+
+__all__ = [
+    "Field",
+    "discrepancy_map",
+    "effective_field",
+    "looks_at",
+    "map_size",
+    "theoretical_field",
+]

@@ -1,0 +1,184 @@
+"""What each type of layer looks at in its input: windows, strides, dilations."""
+
+import functools
+from typing import Any
+
+import numpy as np
+from keras import layers
+
+from keras_dpn.layers import (
+    BlockMinPool,
+    GlobalContext,
+    L2NormScale,
+    LocalConv2D,
+    MeanFieldCRF,
+    Resize,
+)
+from keras_dpn.models.deeplab import Interp
+from keras_dpn.models.dpn import Guide
+from keras_dpn.models.vgg16 import Preprocess
+from keras_dpn.ops.checks import standardize_window
+from keras_dpn.receptive_field.field import Span
+
+GLOBAL = (
+    GlobalContext,
+    MeanFieldCRF,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalMaxPooling2D,
+    layers.Flatten,
+)
+# Each cell of their maps looks at the same cell of their inputs alone.
+_POINTWISE = (
+    BlockMinPool,
+    Preprocess,
+    layers.Activation,
+    layers.ActivityRegularization,
+    layers.Add,
+    layers.AlphaDropout,
+    layers.Average,
+    layers.BatchNormalization,
+    layers.Dense,
+    layers.Dropout,
+    layers.ELU,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.Identity,
+    layers.LeakyReLU,
+    layers.Maximum,
+    layers.Minimum,
+    layers.Multiply,
+    layers.Normalization,
+    layers.PReLU,
+    layers.ReLU,
+    layers.Rescaling,
+    layers.SpatialDropout2D,
+    layers.Subtract,
+)
+# As long as their axis is the channels'.
+_CHANNELWISE = (
+    L2NormScale,
+    layers.Concatenate,
+    layers.LayerNormalization,
+    layers.Softmax,
+    layers.UnitNormalization,
+)
+# Those of `keras.ops`, by the names that their calls have in a graph.
+_POINTWISE_OPERATIONS = {
+    *("Absolute", "Add", "Cast", "Clip", "Divide", "Elu", "Exp", "Gelu", "Log", "LogSigmoid"),
+    *("Maximum", "Minimum", "Multiply", "Negative", "Power", "Relu", "Sigmoid", "Silu"),
+    *("Softplus", "Sqrt", "Square", "Subtract", "Tanh", "TrueDivide"),
+}
+_CHANNELWISE_OPERATIONS = {"Concatenate", "LogSoftmax", "Softmax"}
+
+
+@functools.singledispatch
+def looks_at(
+    layer: Any, axis: int, first: float, last: float, n_in: int, n_out: int
+) -> Span | None:
+    """Return first and last index of a layer's input that its outputs first ... last look at.
+
+    Register types of layers of your own with `looks_at.register`.
+
+    Args:
+        layer: the layer, or another operation of a graph.
+        axis: 0 for rows, 1 for columns.
+        first: index along the axis; it may be outside of the map, and infinite.
+        last: likewise.
+        n_in: the input's length along the axis.
+        n_out: the output's.
+
+    Returns:
+        Two numbers; or None if the layer's type is unknown or it looks at the whole axis.
+    """
+    if isinstance(layer, layers.Layer):
+        pointwise, channelwise = isinstance(layer, _POINTWISE), isinstance(layer, _CHANNELWISE)
+    else:
+        name = type(layer).__name__
+        pointwise, channelwise = name in _POINTWISE_OPERATIONS, name in _CHANNELWISE_OPERATIONS
+    if not (pointwise or channelwise and _last_axis(layer)):
+        return None
+    return (0, 0) if n_in == 1 else (first, last)  # a single cell is there for all of them
+
+
+def _last_axis(layer: Any) -> bool:
+    axis = layer.axis
+    return (tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)) in ((-1,), (3,))
+
+
+@looks_at.register(layers.Conv2D)
+@looks_at.register(layers.DepthwiseConv2D)
+@looks_at.register(layers.SeparableConv2D)
+def _(layer: Any, axis: int, first: float, last: float, n_in: int, n_out: int) -> Span | None:
+    reach = (layer.kernel_size[axis] - 1) * layer.dilation_rate[axis]
+    return _window(first, last, reach, layer.strides[axis], layer.padding, n_in, n_out)
+
+
+@looks_at.register(layers.AveragePooling2D)
+@looks_at.register(layers.MaxPooling2D)
+def _(layer: Any, axis: int, first: float, last: float, n_in: int, n_out: int) -> Span | None:
+    reach = layer.pool_size[axis] - 1
+    return _window(first, last, reach, layer.strides[axis], layer.padding, n_in, n_out)
+
+
+def _window(
+    first: float, last: float, reach: int, stride: int, padding: str, n_in: int, n_out: int
+) -> Span:
+    """Return what a convolution looks at whose last tap is `reach` behind its first."""
+    missing = max((n_out - 1) * stride + reach + 1 - n_in, 0) if padding == "same" else 0
+    return first * stride - missing // 2, last * stride - missing // 2 + reach
+
+
+@looks_at.register
+def _(
+    layer: layers.ZeroPadding2D, axis: int, first: float, last: float, n_in: int, n_out: int
+) -> Span | None:
+    return first - layer.padding[axis][0], last - layer.padding[axis][0]
+
+
+@looks_at.register
+def _(
+    layer: layers.Cropping2D, axis: int, first: float, last: float, n_in: int, n_out: int
+) -> Span | None:
+    return first + layer.cropping[axis][0], last + layer.cropping[axis][0]
+
+
+@looks_at.register
+def _(
+    layer: layers.UpSampling2D, axis: int, first: float, last: float, n_in: int, n_out: int
+) -> Span | None:
+    factor = layer.size[axis]
+    if layer.interpolation == "nearest":
+        return first // factor, last // factor
+    return _bilinear(first, last, 1 / factor) if layer.interpolation == "bilinear" else None
+
+
+@looks_at.register
+def _(layer: Resize, axis: int, first: float, last: float, n_in: int, n_out: int) -> Span | None:
+    upsampled = n_in * layer.factor if layer.factor else n_out  # before it is cut to a reference
+    if layer.align_corners:
+        scale = (n_in - 1) / max(upsampled - 1, 1)
+        return np.floor(first * scale), np.ceil(last * scale)
+    return _bilinear(first, last, n_in / upsampled)
+
+
+def _bilinear(first: float, last: float, scale: float) -> Span:
+    """With half-pixel centres: outputs are `scale` of an input's distance apart."""
+    return np.floor((first + 0.5) * scale - 0.5), np.ceil((last + 0.5) * scale - 0.5)
+
+
+@looks_at.register
+def _(layer: Interp, axis: int, first: float, last: float, n_in: int, n_out: int) -> Span | None:
+    return np.floor(first / layer.stride), np.ceil(last / layer.stride)
+
+
+@looks_at.register
+def _(
+    layer: LocalConv2D, axis: int, first: float, last: float, n_in: int, n_out: int
+) -> Span | None:
+    window = standardize_window(layer.window, 2)[axis]
+    return first - window // 2, last + window - 1 - window // 2
+
+
+@looks_at.register
+def _(layer: Guide, axis: int, first: float, last: float, n_in: int, n_out: int) -> Span | None:
+    return first * layer.stride, (last + 1) * layer.stride - 1

@@ -1,0 +1,153 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_dpn.export.images import decode_image, encoded_size, label_png, overlay_png
+
+pytestmark = pytest.mark.tensorflow_only
+MAX_PIXELS = 10_000
+PIXELS = np.random.default_rng(0).integers(0, 256, (13, 17, 3), "uint8")
+RGB = Image.fromarray(PIXELS)
+DEEP = Image.fromarray(np.arange(221, dtype="uint16").reshape(13, 17) * 290)
+COLORS = [(10, 20, 30), (1, 2, 3), (4, 5, 6)]
+
+
+def encoded(image, form, **settings):
+    stream = io.BytesIO()
+    image.save(stream, form, **settings)
+    return stream.getvalue()
+
+
+FILES = {
+    "jpeg": encoded(RGB, "JPEG"),
+    "progressive": encoded(RGB, "JPEG", progressive=True),
+    "grey jpeg": encoded(RGB.convert("L"), "JPEG"),
+    "cmyk": encoded(RGB.convert("CMYK"), "JPEG"),
+    "png": encoded(RGB, "PNG"),
+    "grey png": encoded(RGB.convert("L"), "PNG"),
+    "one bit": encoded(RGB.convert("1"), "PNG"),
+    "palette": encoded(RGB.quantize(9), "PNG"),
+    "alpha": encoded(Image.fromarray(np.dstack([PIXELS, PIXELS[..., 0]])), "PNG"),
+    "grey alpha": encoded(RGB.convert("LA"), "PNG"),
+    "gif": encoded(RGB, "GIF"),
+    "film": encoded(RGB, "GIF", save_all=True, append_images=[RGB.rotate(90)], comment=b"x" * 700),
+    "bmp": encoded(RGB, "BMP"),
+    "bmp 32": encoded(RGB.convert("RGBA"), "BMP"),
+}
+
+
+@pytest.fixture(scope="module")
+def decode():
+    """What a served graph does with an image."""
+
+    @tf.function(input_signature=[tf.TensorSpec((), "string")], autograph=False)
+    def decode(data):
+        size = encoded_size(data, MAX_PIXELS)
+        with tf.control_dependencies([size]):
+            return size, decode_image(tf.identity(data))
+
+    return decode
+
+
+def as_pillow_reads(data):
+    image = Image.open(io.BytesIO(data))
+    if image.has_transparency_data:
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image.convert("RGBA"))
+    return np.asarray(image.convert("RGB"))
+
+
+# Not a test for each file: between tests Keras makes TensorFlow forget its optimised graphs.
+def test_pixels_are_those_that_pillow_reads(decode):
+    for name, data in FILES.items():
+        size, pixels = decode(data)
+        np.testing.assert_array_equal(size, (13, 17))
+        np.testing.assert_array_equal(pixels, as_pillow_reads(data), err_msg=name)
+    _, pixels = decode(encoded(DEEP, "PNG"))
+    np.testing.assert_array_equal(pixels[..., 1], np.asarray(DEEP) >> 8)  # of 16 bits the higher 8
+
+
+def resized(name, position, numbers, layout):
+    """A file whose header tells another size."""
+    content = bytearray(FILES[name])
+    struct.pack_into(layout, content, position, *numbers)
+    return bytes(content)
+
+
+def png_of(width, height):
+    def chunk(kind, content):
+        crc = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + crc
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
+
+
+GIF_FRAME = FILES["gif"].index(b"\x2c", 13 + 3 * 256)
+HUGE = "1 to 10000 pixels, received one of 20000 x 20000"
+BAD = {
+    "empty": (b"", "received 0 bytes that begin none"),
+    "text": (b"plain text", "received 10 bytes that begin none"),
+    "tiff": (encoded(RGB, "TIFF"), "begin none"),
+    "huge png": (png_of(20000, 20000), HUGE),
+    "empty png": (png_of(0, 5), "received one of 0 x 5"),
+    "negative png": (png_of(2**32 - 1, 5), "received one of -1 x 5"),
+    "huge jpeg": (
+        resized("jpeg", FILES["jpeg"].index(b"\xff\xc0") + 5, (20000, 20000), ">HH"),
+        HUGE,
+    ),
+    "huge gif": (resized("gif", 6, (20000, 20000), "<HH"), HUGE),
+    "huge frame": (resized("gif", GIF_FRAME + 5, (20000, 20000), "<HH"), HUGE),
+    "huge bmp": (resized("bmp", 18, (20000, -20000), "<ii"), HUGE),
+    "least bmp": (resized("bmp", 18, (1, -(2**31)), "<ii"), "1 x -2147483648"),
+    "palette bmp": (encoded(RGB.convert("P"), "BMP"), "24 or 32 bits, received one of 8"),
+    "gif without a frame": (b"GIF89a" + bytes(20), "a whole frame"),
+    "jpeg's first bytes": (b"\xff\xd8\xff", "JPEG"),
+    **{f"half a {n}": (FILES[n][: len(FILES[n]) // 2], n) for n in ("jpeg", "png", "gif", "bmp")},
+}
+
+
+def test_what_is_no_image_is_an_error(decode):
+    for data, message in BAD.values():
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"(?i){message}"):
+            decode(data)
+
+
+def test_mutated_files_are_errors_or_images(decode):
+    rng, answered = np.random.default_rng(1), 0
+    for content in [*FILES.values()] * 4:
+        content = bytearray(content)
+        for _ in range(3):
+            content[rng.integers(len(content))] = rng.integers(256)
+        try:
+            size, pixels = decode(bytes(content))
+        except tf.errors.InvalidArgumentError:
+            continue
+        assert pixels.shape == (*size.numpy(), 3)
+        answered += 1
+    assert 0 < answered < 4 * len(FILES)
+
+
+def test_the_label_png_holds_labels_and_shows_colours():
+    for size in ((9, 7), (1, 1)):
+        labels = np.random.default_rng(0).integers(0, 3, size).astype("uint8")
+        png = label_png(tf.constant(labels), COLORS).numpy()
+        Image.open(io.BytesIO(png)).verify()  # its checksums
+        image = Image.open(io.BytesIO(png))
+        np.testing.assert_array_equal(np.asarray(image), labels)
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), np.array(COLORS)[labels])
+    grey = Image.open(io.BytesIO(label_png(tf.constant(labels)).numpy()))
+    assert grey.mode == "L" and (np.asarray(grey) == labels).all()
+
+
+def test_the_overlay_is_half_image_half_colours():
+    labels = np.random.default_rng(0).integers(0, 3, (13, 17)).astype("uint8")
+    png = overlay_png(tf.constant(PIXELS), tf.constant(labels), COLORS).numpy()
+    expected = np.rint((PIXELS.astype("float32") + np.array(COLORS)[labels]) / 2)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), expected)

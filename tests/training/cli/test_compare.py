@@ -1,0 +1,46 @@
+import json
+
+import numpy as np
+import pytest
+
+from training.cli import main
+from training.evaluation.results import Evaluation, HeadScores
+
+
+def confusions(right, images=6):
+    hits = np.minimum(right + np.arange(images), 10)
+    return np.stack([np.diag([h, h]) + np.diag([10 - h, 10 - h])[::-1] for h in hits])
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two runs' directories."""
+    for run, heads in {"a": {"unary": 2, "final": 3}, "b": {"final": 5}}.items():
+        scores = [HeadScores(name=n, confusions=confusions(right)) for n, right in heads.items()]
+        names = tuple(f"image{i}" for i in range(6))
+        evaluation = Evaluation(split="val", num_images=6, heads=tuple(scores), image_names=names)
+        evaluation.save(tmp_path / run / "evaluation_val.json")
+    return tmp_path
+
+
+def test_each_evaluation_is_compared_with_the_first(runs, capsys):
+    out = runs / "compared.json"
+    a, b = str(runs / "a"), str(runs / "b")
+    options = ["--resamples", "100", "--num-images"]
+    assert main(["compare", f"{a}:unary", a, b, *options, "1", "--out", str(out)]) == 0
+    written = json.loads(out.read_text())
+    assert written["first"] == f"{a}:unary" and list(written["compared"]) == [a, b]
+    assert (written["samples"], written["block"]) == (100, 1)
+    assert written["compared"][b]["difference"] > written["compared"][a]["difference"] > 0
+    assert len(written["compared"][b]["images"]) == 6
+    printed = capsys.readouterr().out
+    assert "6 images of val" in printed and "95% interval" in printed
+    difference = 100 * written["compared"][b]["difference"]
+    assert f"{difference:+.2f}" in printed and "mIoU before" in printed
+    assert main(["compare", a, b, *options, "0"]) == 0
+    assert "mIoU before" not in capsys.readouterr().out
+
+
+def test_a_single_evaluation_is_refused(runs, capsys):
+    assert main(["compare", str(runs / "a")]) == 2
+    assert "two evaluations or more to compare, received 1" in capsys.readouterr().err

@@ -1,0 +1,21 @@
+import pytest
+
+from training.cli import main
+from training.data.generated.scenes import ScenesDataset
+
+
+@pytest.mark.usefixtures("eager")
+def test_prints_the_path_of_the_page(finished_run, capsys, tmp_path, monkeypatch):
+    size = {"train": 3, "val": 3, "test": 3}
+    monkeypatch.setattr(
+        "training.rundir.dataset.load_dataset",
+        lambda name, *args, **options: ScenesDataset(size, size=(48, 64)),
+    )
+    out = tmp_path / "page.html"
+    assert main(["report", str(finished_run), "--num-images", "0", "--out", str(out)]) == 0
+    assert str(out) in capsys.readouterr().out and out.is_file()
+
+
+def test_needs_a_run(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err

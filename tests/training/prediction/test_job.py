@@ -1,0 +1,197 @@
+import functools
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_dpn.crf import refine
+from keras_dpn.inference import InferenceSettings, predict_labels, predict_probabilities
+from keras_dpn.inference.tiles import side_for_memory
+from keras_dpn.io.images import read_image
+from keras_dpn.models import DPN, SpatialTemporalDPN
+from keras_dpn.presets.files import Card, write_preset
+from keras_dpn.segmenter import Segmenter
+from training.prediction.job import PredictionJob, predict
+from training.rundir.models import load_classes, load_model
+
+
+def save(path, size=(10, 8), seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), "uint8")
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def run(paths, **options):
+    return predict(PredictionJob(paths, **options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"probabilities": True}, "--probabilities: only for images, and .*x.mp4 is a video"),
+        ({"heads": True}, "--heads: only"),
+        ({"heads": True, "probabilities": True}, "--heads, --probabilities: only for images"),
+    ],
+)
+def test_options_for_images_alone_are_refused_for_videos(tmp_path, options, message):
+    (tmp_path / "x.mp4").touch()
+    with pytest.raises(ValueError, match=message):
+        run((tmp_path / "x.mp4",), models=(str(tmp_path),), out=tmp_path / "out", **options)
+
+
+def test_frames_without_a_video_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="--save-frames: goes with videos"):
+        run((save(tmp_path / "x.png"),), models=("x",), out=tmp_path, save_frames=True)
+
+
+def test_by_default_only_labels_are_written(finished_run, tmp_path):
+    path = save(tmp_path / "x.png")
+    run((path,), models=(str(finished_run),), out=tmp_path / "out")
+    files = [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert sorted(files) == ["predict.json", "x.png"]
+
+
+def test_no_image_and_no_run_are_refused(finished_run, tmp_path):
+    with pytest.raises(ValueError, match="No image or video given"):
+        run((), models=(str(finished_run),), out=tmp_path)
+    path, none = save(tmp_path / "x.png"), str(tmp_path / "none")
+    with pytest.raises(ValueError, match=f"a directory, or .*, received '{none}'"):
+        run((path,), models=(none,), out=tmp_path / "out")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match=f"{none}: expected a preset .* or .*model.keras"):
+        run((path,), models=(none,), out=tmp_path / "out")
+    with pytest.raises(ValueError, match="Expected a preset or a training run, received none"):
+        run((path,), models=(), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_leaves_no_half_file(finished_run, tmp_path, monkeypatch):
+    path = save(tmp_path / "x.png")
+
+    def full(self, content):
+        self.touch()
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        run((path,), models=(str(finished_run),), out=tmp_path / "out")
+    assert not [p for p in (tmp_path / "out/labels").rglob("*") if p.is_file()]
+
+
+@pytest.fixture
+def tiny_run(finished_run, tmp_path):
+    """A run whose network is one convolution, and that network."""
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(11, 1)])
+    (run_dir := tmp_path / "run").mkdir()
+    model.save(run_dir / "model.keras")
+    (run_dir / "classes.json").symlink_to(finished_run / "classes.json")
+    return str(run_dir), model
+
+
+def test_several_runs_are_averaged(tiny_run, finished_run, tmp_path):
+    path, models = save(tmp_path / "x.png", (48, 32)), (tiny_run[0], str(finished_run))
+    settings = InferenceSettings(memory_gib=1.0)
+    run((path,), models=models, out=tmp_path / "out", settings=settings)
+    labels = np.asarray(Image.open(tmp_path / "out/labels/x.png"))
+    networks = [tiny_run[1], load_model(finished_run)]
+    np.testing.assert_array_equal(labels, predict_labels(networks, read_image(path)))
+    manifest = json.loads((tmp_path / "out/predict.json").read_text())
+    assert len(manifest["models"]) == 2
+    assert manifest["tile"] == side_for_memory(networks, 2**30)
+
+
+def test_videos_are_averaged_over_scales_and_networks_too(tiny_run, finished_run, tmp_path):
+    paths = [save(tmp_path / f"film/{i}.png", (48, 32), seed=i) for i in range(2)]
+    settings = InferenceSettings(scales=(0.5, 1.0), horizontal_flip=True, tile=512)
+    options = {"out": tmp_path / "out", "image_sequence": True, "save_frames": True}
+    models = (tiny_run[0], str(finished_run))
+    run((tmp_path / "film",), models=models, settings=settings, **options)
+    networks = [tiny_run[1], load_model(finished_run)]
+    for i, path in enumerate(paths):
+        labels = np.asarray(Image.open(tmp_path / f"out/labels/film/{i:06}.png"))
+        expected = predict_labels(networks, read_image(path), (0.5, 1.0), horizontal_flip=True)
+        np.testing.assert_array_equal(labels, expected)
+
+
+def test_a_network_for_clips_sees_videos_as_they_are(finished_run, tmp_path):
+    model = SpatialTemporalDPN(11, width=0.02, fc6_kernel=1, fc_width=8, pairwise=None)
+    write_preset(model, tmp_path / "preset", classes=load_classes(finished_run))
+    (tmp_path / "x.mp4").touch()
+    for name, options in {"one": {"scales": (0.5, 1.0)}, "two": {"horizontal_flip": True}}.items():
+        with pytest.raises(ValueError, match="A network for clips predicts frames as they are"):
+            run(
+                (tmp_path / "x.mp4",),
+                models=(str(tmp_path / "preset"),),
+                out=tmp_path / name,
+                settings=InferenceSettings(**options),
+            )
+
+
+def test_a_preset_says_the_size_that_its_network_sees(finished_run, tmp_path):
+    keras.utils.set_random_seed(1)  # it finds several classes
+    model = DPN(11, width=0.125, trunk="large_fov", fc6_kernel=1, fc_width=32, pairwise=None)
+    classes, preset = load_classes(finished_run), tmp_path / "preset"
+    write_preset(model, preset, classes=classes, card=Card(size=24))
+    path, out = save(tmp_path / "x.png", (48, 32)), tmp_path / "out"
+    options = {"models": (str(preset),), "out": out}
+    run((path,), **options)
+    expected = Segmenter(model, classes, size=24).labels(path)
+    whole = predict_labels(model, read_image(path))
+    assert (expected != whole).any()
+    np.testing.assert_array_equal(Image.open(out / "labels/x.png"), expected)
+    assert json.loads((out / "predict.json").read_text())["size"] == 24
+    with pytest.raises(ValueError, match="predict.json: .* with another size"):
+        run((path,), **options, keep_size=True, resume=True)
+    run((path,), **options, keep_size=True)
+    np.testing.assert_array_equal(Image.open(out / "labels/x.png"), whole)
+
+
+def test_a_crf_refines_the_prediction(tiny_run, tmp_path):
+    path, out = save(tmp_path / "x.png"), tmp_path / "out"
+    settings = {"num_iterations": 2, "bilateral": [4.0, 3.0, 60.0], "filter": "exact"}
+    options = {"models": (tiny_run[0],), "out": out, "probabilities": True}
+    run((path,), crf=settings, **options)
+    image = read_image(path)
+    expected = refine(image, predict_probabilities(tiny_run[1], image), **settings)
+    with np.load(out / "probabilities/x.npz") as archive:
+        np.testing.assert_allclose(archive["probabilities"], expected, atol=1e-3)
+    np.testing.assert_array_equal(Image.open(out / "labels/x.png"), expected.argmax(axis=-1))
+    assert json.loads((out / "predict.json").read_text())["crf"] == settings
+    with pytest.raises(ValueError, match="predict.json: .* with another crf"):
+        run((path,), resume=True, **options)
+
+
+def test_an_interrupted_run_is_resumed(tiny_run, tmp_path, monkeypatch):
+    names = [save(tmp_path / f"in/{i}.png", seed=i).stem for i in range(8)]
+    labelled, label = [], Segmenter.labels
+
+    def stop_at_the_fifth(segmenter, image):
+        if len(labelled) == 4:
+            raise KeyboardInterrupt
+        labelled.append(image)
+        return label(segmenter, image)
+
+    monkeypatch.setattr(Segmenter, "labels", stop_at_the_fifth)
+    run_it = functools.partial(run, (tmp_path / "in",), models=(tiny_run[0],), out=tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        run_it()
+    done = {p.stem: p.stat().st_mtime_ns for p in (tmp_path / "out/labels").iterdir()}
+    assert list(done) and set(done) < set(names)
+    monkeypatch.setattr(Segmenter, "labels", label)
+    summary = run_it(resume=True)
+    assert (summary.num_images, summary.num_skipped) == (8 - len(done), len(done))
+    files = {p.stem: p.stat().st_mtime_ns for p in (tmp_path / "out/labels").iterdir()}
+    assert sorted(files) == names
+    assert {name: files[name] for name in done} == done
+    assert run_it(resume=True, overlay=True).num_images == 8, "none has an overlay"
+    with pytest.raises(
+        ValueError, match="labelled with another scales, horizontal_flip. Name another --out"
+    ):
+        run_it(
+            resume=True,
+            settings=InferenceSettings(scales=(0.5,), horizontal_flip=True, memory_gib=4.0),
+        )

@@ -1,0 +1,67 @@
+"""Show what a network sees in training: augmented images next to their labels.
+
+    keras-dpn browse camvid --data-dir DIR --out sheet.png --crop 240 320
+
+Writes a contact sheet of what training with that seed sees in that epoch.
+"""
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from ..configs.datasets import DatasetName
+
+
+def main(
+    dataset: Positional[DatasetName],
+    data_dir: Path | None = None,
+    *,
+    out: Path,
+    split: str = "train",
+    crop: tuple[int, int] | None = None,
+    scale: tuple[float, float] = (0.75, 1.5),
+    horizontal_flip: bool = True,
+    brightness: float = 0.1,
+    contrast: float = 0.2,
+    saturation: float = 0.2,
+    rows: int = 4,
+    columns: int = 4,
+    seed: int = 0,
+    epoch: int = 0,
+) -> None:
+    """Write a contact sheet of augmented training images next to their labels.
+
+    Args:
+        dataset: its layout.
+        data_dir: its directory; generated ones need none.
+        out: the PNG file to write.
+        split: which split.
+        crop: height and width of the images; by default those of the first.
+        scale: smallest and largest factor of the random resize.
+        horizontal_flip: flip every second image, at random.
+        brightness: largest shift, as a fraction of 255.
+        contrast: largest relative change.
+        saturation: largest relative change.
+        rows: rows of the sheet.
+        columns: pairs per row.
+        seed: the training run's seed.
+        epoch: the epoch to show.
+    """
+    from keras_dpn.viz import image_png
+
+    from ..data.contact_sheet import contact_sheet
+    from ..data.pipeline.batches import Augmentation
+    from ..data.registry import load_dataset
+    from ..utils.files import write_bytes
+
+    data = load_dataset(dataset, data_dir)
+    examples = data.examples(split)
+    if not examples:
+        raise ValueError(f"The split {split!r} of {dataset} has no examples.")
+    crop = crop or data.read(examples[0])[1].shape
+    augmentation = Augmentation(crop, scale, horizontal_flip, brightness, contrast, saturation)
+    sheet = contact_sheet(
+        data, split, augmentation, rows=rows, columns=columns, seed=seed, epoch=epoch
+    )
+    write_bytes(out, image_png(sheet))
+    print(f"{out}: images of epoch {epoch}")

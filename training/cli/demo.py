@@ -1,0 +1,45 @@
+"""Serve a web page that labels an image or a video dropped on it.
+
+    keras-dpn demo
+    keras-dpn demo runs/mine --port 8000
+
+Then open http://127.0.0.1:7860. The model may be an exported one too; the page has a slider over
+its heads if it was exported with `--outputs stages`.
+"""
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from ..demo import DEFAULT, MAX_PIXELS
+
+
+def main(
+    model: Positional[str] = DEFAULT,
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    examples: Path | None = None,
+    max_megabytes: float = 20,
+    max_pixels: int = MAX_PIXELS,
+) -> None:
+    """Serve a web page that labels images and videos, until Ctrl-C.
+
+    Args:
+        model: a preset, the directory of a training run, or an exported model, saved_models/NAME
+            or one of its versions.
+        host: address to listen on; 0.0.0.0 admits every machine that reaches this one.
+        port: where to listen; 0 for any that is free.
+        examples: folder of images to choose from; by default generated scenes, if the model knows
+            their classes.
+        max_megabytes: larger files are refused.
+        max_pixels: larger images are downsampled to at most N pixels.
+    """
+    import threading
+
+    from ..demo.app import serving
+
+    with serving(model, host, port, examples, max_megabytes, max_pixels) as address:
+        print(f"{address}  (Ctrl-C ends it)", flush=True)
+        threading.Event().wait()

@@ -1,0 +1,109 @@
+"""Score trained networks on one split of a dataset.
+
+    keras-dpn evaluate runs/demo --split val --heads
+    keras-dpn evaluate runs/a runs/b --horizontal-flip --out both.json
+
+Prints a table and writes RUN/evaluation_SPLIT.json, with what was counted in each image in
+evaluation_SPLIT.npz next to it, for `keras-dpn compare`. Networks for clips, and others with
+--consistency, see whole sequences, and the temporal consistency of their labels is scored too.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from .options import Dataset, DatasetOptions, Inference, InferenceOptions, Runs
+
+
+def main(
+    runs: Runs,
+    /,
+    *,
+    data: Dataset = DatasetOptions(),
+    inference: Inference = InferenceOptions(),
+    heads: tuple[str, ...] | None = None,
+    per_stage: bool = False,
+    trimap: bool = False,
+    trimap_boundary: Literal["void", "boundary"] = "void",
+    consistency: bool = False,
+    box_threshold: float = 0.5,
+    boundary_tolerance: float = 0.0075,
+    calibration_bins: int = 15,
+    out: Path | None = None,
+) -> None:
+    """Score trained networks on one split and print a table, classes by heads.
+
+    Args:
+        runs: directories of training runs, or presets; the probabilities of several are averaged.
+            Images are scored at their own size.
+        data: the dataset.
+        inference: how images are labelled; with --crf each head is scored without and with it.
+        heads: score every head of the network, not only the last; or those that are named, of
+            PiecewiseCRF also unary+above and the like.
+        per_stage: score the best model of every stage of training instead.
+        trimap: also score bands of 1 to 40 pixels along the outlines of objects, and draw the
+            curves as OUT_trimap.png next to the JSON file.
+        trimap_boundary: what the bands surround: void, or boundary, for data with little void.
+        consistency: also score how far the labels of neighbouring frames agree along the optical
+            flow; networks for clips always do.
+        box_threshold: IoU from which on the box of a class counts as localised, for BA.
+        boundary_tolerance: how far a boundary may be off, as a fraction of the image's diagonal.
+        calibration_bins: intervals of confidence, for ECE.
+        out: JSON file to write; by default evaluation_SPLIT.json in the directory of a single run.
+    """
+    from rich.console import Console
+
+    from keras_dpn import viz
+    from keras_dpn.inference import Predictor
+    from keras_dpn.inference.loading import load_trained
+
+    from ..evaluation.evaluator import evaluate, evaluate_per_stage
+    from ..evaluation.metrics import MetricSettings
+    from ..evaluation.tables import score_table
+    from ..rundir.dataset import find_run, source_dataset
+    from ..rundir.paths import evaluation_file
+    from ..utils.files import write_bytes
+
+    is_one_run = find_run(runs) is not None and len(runs) == 1
+    if out is None and not is_one_run:
+        raise ValueError("A preset or several runs: name the file to write with --out.")
+    if per_stage and not is_one_run:
+        raise ValueError("--per-stage: expected one training run, received a preset or several.")
+    crf = inference.crf_settings()
+    dataset = source_dataset(runs, data.dataset, data.data_dir)
+    settings = MetricSettings(
+        trimap=trimap_boundary if trimap else None,
+        consistency=consistency,
+        box_threshold=box_threshold,
+        boundary_tolerance=boundary_tolerance,
+        calibration_bins=calibration_bins,
+    )
+    precision = inference.precision
+    if per_stage:
+        evaluation = evaluate_per_stage(
+            Path(runs[0]),
+            dataset,
+            data.split,
+            inference.settings(),
+            settings,
+            crf=crf,
+            precision=precision,
+            show_progress=True,
+        )
+    else:
+        networks = load_trained(runs, precision).models
+        chosen = None if heads is None else heads or "all"
+        predictor = Predictor(networks, inference.settings(), heads=chosen, crf=crf)
+        evaluation = evaluate(predictor, dataset, data.split, settings, show_progress=True)
+        evaluation = replace(evaluation, precision=precision)
+    out = out or evaluation_file(Path(runs[0]), data.split)
+    evaluation.save(out)
+    console = Console()
+    console.print(score_table(evaluation, dataset.classes.names))
+    console.print(f"written: {out}", soft_wrap=True)
+    if trimap:
+        plot = out.with_name(f"{out.stem}_trimap.png")
+        curves = {head.name: head.trimap.miou for head in evaluation.heads if head.trimap}
+        content = viz.figure_png(viz.plot_trimap(curves, trimap_boundary))
+        write_bytes(plot, content)
+        console.print(f"written: {plot}", soft_wrap=True)

@@ -1,0 +1,104 @@
+"""Export a trained network for production.
+
+    keras-dpn export --model runs/street --out saved_models/street --verify-with street.jpg
+
+Writes a SavedModel for TensorFlow Serving, OUT/VERSION; `--formats saved_model litert onnx` also
+writes files for phones (LiteRT) and for ONNX Runtime. See saved_models/README.md and
+docs/serving.md.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from ..export import Format, Output
+
+
+def main(
+    *,
+    model: str,
+    out: Path,
+    formats: tuple[Format, ...] = ("saved_model",),
+    outputs: tuple[Output, ...] = ("labels",),
+    version: int | None = None,
+    keep_versions: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    longest_side: int | None = None,
+    max_pixels: int = 2**22,
+    precision: Literal["float16", "bfloat16"] | None = None,
+    jit_compile: bool = False,
+    calibration_images: Path | None = None,
+    verify_with: Path | None = None,
+) -> None:
+    """Export a trained network for production.
+
+    Args:
+        model: a preset, or the directory of a training run.
+        out: directory of the exported model, for example saved_models/street.
+        formats: saved_model, OUT/VERSION for TensorFlow Serving; litert, OUT/model.tflite for
+            phones, or litert_float16, litert_dynamic, litert_int8 with smaller weights; onnx,
+            OUT/model.onnx. Files of an earlier export are replaced.
+        outputs: what the SavedModel returns: labels, probabilities, overlay, label_png, classes,
+            stages.
+        version: number of the version; by default one more than the highest in OUT.
+        keep_versions: keep the N latest older versions; by default all.
+        image_size: height and width to which images are resized; the graph has this fixed size.
+        longest_side: of the SavedModel: images with a longer side are downsampled to it.
+        max_pixels: of the SavedModel: images with more pixels are refused.
+        precision: of the SavedModel.
+        jit_compile: of the SavedModel: whether XLA compiles it.
+        calibration_images: for litert_int8, a folder of images such as the device will see; the
+            first hundred are used.
+        verify_with: an image: load the exports without Keras and compare what each of them
+            predicts for the image with what the network predicts. A network for clips sees the
+            image move to the right.
+    """
+    from keras_dpn.export import export
+    from keras_dpn.inference.loading import load_trained
+    from keras_dpn.io.images import read_image
+    from keras_dpn.presets.source import find
+
+    from ..export.exporter import describe, export_file, read_calibration_images
+    from ..export.verification import verify_file, verify_saved_model
+
+    if image_size is not None and longest_side is not None:
+        raise ValueError("--image-size and --longest-side: expected one of them at most.")
+    if ("litert_int8" in formats) != (calibration_images is not None):
+        raise ValueError("--calibration-images: expected a folder with litert_int8, none without.")
+    image = None if verify_with is None else read_image(verify_with)
+    calibration = None
+    if calibration_images is not None:
+        calibration = read_calibration_images(calibration_images)
+    trained = load_trained([model])
+    [network], classes = trained.models, trained.classes
+    if "saved_model" in formats:
+        path = export(
+            network,
+            out,
+            version=version,
+            keep=keep_versions,
+            description=describe(find(model)),
+            classes=classes.to_json(),
+            outputs=outputs,
+            image_size=image_size or longest_side,
+            max_pixels=max_pixels,
+            precision=precision,
+            jit_compile=jit_compile,
+        )
+        print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
+        if image is not None:
+            is_exact = precision is None and image_size is None and longest_side is None
+            for line in verify_saved_model(path, network, image, is_exact=is_exact):
+                print(line)
+    for name in formats:
+        if name == "saved_model":
+            continue
+        path = export_file(network, out, name, image_size, calibration)
+        print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
+        if image is not None:
+            for line in verify_file(path, name, network, image, image_size):
+                print(line)
+
+
+def _megabytes(path: Path) -> float:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6

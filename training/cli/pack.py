@@ -1,0 +1,39 @@
+"""Pack a dataset into shards: a few large TFRecord files instead of many small ones.
+
+    keras-dpn pack voc --data-dir VOC --out SHARDS
+    keras-dpn train dpn/voc --data.dataset shards --data-dir SHARDS --work-dir RUN
+
+After an interruption the same command continues: complete shards are kept.
+"""
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from ..configs.datasets import DatasetName
+
+
+def main(
+    dataset: Positional[DatasetName],
+    data_dir: Path | None = None,
+    *,
+    out: Path,
+    examples_per_shard: int = 500,
+    processes: int | None = None,
+) -> None:
+    """Pack a dataset into TFRecord shards, to be read as the dataset "shards".
+
+    Args:
+        dataset: its layout; of clips the labelled frames are packed, as images.
+        data_dir: its directory; generated ones need none.
+        out: directory for the shards.
+        examples_per_shard: of every shard but the last.
+        processes: how many pack at the same time; by default one per processor.
+    """
+    from ..data.shards.writer import pack
+
+    shards = pack(
+        dataset, data_dir, out, examples_per_shard=examples_per_shard, processes=processes
+    )
+    examples, size = sum(len(s.records) for s in shards), sum(s.bytes for s in shards)
+    print(f"{out}: {examples} examples in {len(shards)} shards, {size / 2**20:.0f} MiB")

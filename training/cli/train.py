@@ -1,0 +1,89 @@
+"""Train a network through its stages.
+
+    keras-dpn train scenes --work-dir runs/demo
+    keras-dpn train runs/demo/config.json --work-dir runs/again --seed 1
+
+RECIPE is a name that `keras-dpn recipes` lists, or the config.json of a run. The options are the
+fields of its configuration.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ..configs.recipes import RECIPES
+from ..configs.schema import TrainConfig
+from ..configs.serialization import from_json
+from . import PROGRAM, nearest
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train a network through its stages."""
+
+    work_dir: Path
+    """Receives the configuration, checkpoints, logs, results and models."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands]
+    data_dir: Path | None = None
+    """Short for --data.data-dir."""
+    crf: Path | None = None
+    """Settings of a DeepLab's or PiecewiseCRF's CRF, as `keras-dpn crf-search` writes them."""
+    resume: bool = False
+    """Continue from the last completed epoch of the work directory.
+
+    Learning rates, schedules, epochs and validation_epochs may differ from before and hold from
+    there on; as many epochs as a stage has completed end it. Everything else must be as it was.
+    """
+    devices: str = "all"
+    """all: every GPU, or the CPU; cpu:2: two logical devices on the CPU."""
+
+
+def parse(args: Sequence[str]) -> None:
+    """Read the recipe and the fields that override it, and train."""
+    if not args or args[0] in ("-h", "--help"):
+        print(f"usage: {PROGRAM} train RECIPE --work-dir RUN [OPTIONS]\n\n{__doc__}")
+        print(f"{PROGRAM} train RECIPE --help lists the options. Recipes:")
+        print("\n".join(f"  {name}" for name in RECIPES))
+        return
+    name, *rest = args
+    arguments = tyro.cli(
+        Arguments,
+        default=Arguments(work_dir=tyro.MISSING, config=load_recipe(name)),
+        args=rest,
+        prog=f"{PROGRAM} train {name}",
+    )
+    main(arguments)
+
+
+def load_recipe(name: str) -> TrainConfig:
+    """Return a recipe, or the configuration in the config.json of a run.
+
+    Raises:
+        ValueError: for another name, with the nearest one, or a file that is no configuration.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    if not name.endswith(".json"):
+        raise ValueError(
+            f"no recipe {name!r}, nor the config.json of a run{nearest(name, RECIPES)}"
+        )
+    from ..utils.files import read_json
+
+    return from_json(read_json(Path(name)), name)
+
+
+def main(arguments: Arguments) -> None:
+    """Train a network through its stages and print what each of them scores."""
+    from ..engine.setup import train
+
+    train(
+        arguments.config,
+        arguments.work_dir,
+        data_dir=arguments.data_dir,
+        crf=arguments.crf,
+        resume=arguments.resume,
+        devices=arguments.devices,
+    )

@@ -1,0 +1,149 @@
+"""Predict images and videos with one network or several: what `keras-dpn predict` does."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from keras_dpn.inference import InferenceSettings
+from keras_dpn.segmenter import Segmenter
+
+from .images import predict_images
+from .manifest import ImageOutput, model_identity, pending, write_manifest
+from .sources import Sources, find_sources
+from .video import predict_videos
+
+
+@dataclass(frozen=True)
+class PredictionJob:
+    """What to predict, with what, and which results to write.
+
+    Args:
+        paths: files, folders or patterns, see `find_sources`.
+        models: presets, or directories of training runs; their probabilities are averaged.
+        out: directory for the results.
+        settings: how images are predicted.
+        crf: settings of a fully connected CRF that refines each prediction; None: no CRF.
+        precision: what the networks compute in.
+        keep_size: predict images at the size that they have, instead of that of the preset.
+        heads: also write the labels of each head, side by side.
+        probabilities: also write the probabilities.
+        overlay: also write the labels' colours over the image, or the video.
+        save_frames: of videos, write a label map per frame instead of a video.
+        image_sequence: take each folder as one video.
+        resume: skip the images that an earlier run has predicted with the same models and settings.
+    """
+
+    paths: tuple[Path, ...]
+    models: tuple[str, ...]
+    out: Path
+    settings: InferenceSettings = InferenceSettings(memory_gib=4.0)
+    crf: Mapping[str, Any] | None = None
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    keep_size: bool = False
+    heads: bool = False
+    probabilities: bool = False
+    overlay: bool = False
+    save_frames: bool = False
+    image_sequence: bool = False
+    resume: bool = False
+
+    @property
+    def image_outputs(self) -> tuple[ImageOutput, ...]:
+        """The results to write of each image."""
+        wanted: dict[ImageOutput, bool] = {
+            "labels": True,
+            "heads": self.heads,
+            "probabilities": self.probabilities,
+            "overlays": self.overlay,
+        }
+        return tuple(output for output, is_wanted in wanted.items() if is_wanted)
+
+    def find_sources(self) -> Sources:
+        """Find the files to predict.
+
+        Raises:
+            ValueError: as `find_sources`, and for options that don't go with videos, or with images
+                alone.
+        """
+        sources = find_sources(self.paths, self.out, self.image_sequence)
+        if self.save_frames and not sources.videos:
+            raise ValueError("--save-frames: goes with videos, and there is none among the paths.")
+        options = {"--heads": self.heads, "--probabilities": self.probabilities}
+        refused = [option for option, is_given in options.items() if is_given]
+        if sources.videos and refused:
+            raise ValueError(
+                f"{', '.join(refused)}: only for images, and {next(iter(sources.videos.values()))} "
+                "is a video. Predict the videos separately, without it."
+            )
+        return sources
+
+
+@dataclass(frozen=True)
+class PredictionSummary:
+    """What `predict` has done.
+
+    Args:
+        num_images: images that were predicted now.
+        num_skipped: images that an earlier run had predicted.
+        num_sources: images and videos in all.
+        unreadable: files that could not be read, or not in full.
+    """
+
+    num_images: int
+    num_skipped: int
+    num_sources: int
+    unreadable: tuple[Path, ...]
+
+
+def predict(job: PredictionJob) -> PredictionSummary:
+    """Run a job. Prints a line about each video; progress and warnings go to stderr.
+
+    Raises:
+        ValueError: as `PredictionJob.find_sources`, `Segmenter.from_preset` and `write_manifest`.
+        OSError: if a result can't be written.
+    """
+    sources = job.find_sources()
+    segmenter = Segmenter.from_preset(
+        job.models,
+        scales=job.settings.scales,
+        horizontal_flip=job.settings.horizontal_flip,
+        tile=job.settings.tile,
+        memory_gib=job.settings.memory_gib,
+        heads="all" if job.heads else None,
+        crf=job.crf,
+        precision=job.precision,
+        size=None if job.keep_size else "preset",
+    )
+    images: Mapping[str, Path] = sources.images
+    unreadable: list[Path] = []
+    if images:
+        write_manifest(job.out, _manifest(job, segmenter), job.resume)
+        if job.resume:
+            images = pending(images, job.out, job.image_outputs)
+        unreadable += predict_images(segmenter, images, job.out, job.image_outputs)
+    num_images = len(images) - len(unreadable)
+    if sources.videos:
+        unreadable += predict_videos(
+            segmenter,
+            sources.videos,
+            job.out,
+            overlay=job.overlay,
+            save_frames=job.save_frames,
+        )
+    return PredictionSummary(
+        num_images, len(sources.images) - len(images), len(sources), tuple(unreadable)
+    )
+
+
+def _manifest(job: PredictionJob, segmenter: Segmenter) -> dict[str, Any]:
+    """Return everything that the labels depend on, as JSON values."""
+    values = {
+        **asdict(segmenter.predictor.settings),
+        "size": segmenter.size,
+        "models": [model_identity(model) for model in job.models],
+        "precision": job.precision,
+        "crf": job.crf,
+    }
+    return json.loads(json.dumps(values))

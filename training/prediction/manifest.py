@@ -1,0 +1,83 @@
+"""The results of `keras-dpn predict` on disk, and how they were made, so that it can resume."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from keras_dpn.presets.files import WEIGHTS
+from keras_dpn.presets.source import find
+
+from ..rundir.paths import MODEL
+from ..utils.files import read_json, write_json
+
+ImageOutput = Literal["labels", "overlays", "heads", "probabilities"]
+"""The results of an image, each in a folder of this name."""
+
+IMAGE_OUTPUTS: tuple[ImageOutput, ...] = get_args(ImageOutput)
+OUTPUTS = (*IMAGE_OUTPUTS, "videos")
+MANIFEST = "predict.json"
+
+# Folders as version 0.1 called them.
+_OLD_FOLDERS = {"heads": "stages"}
+RESULT_FOLDERS = (*OUTPUTS, *_OLD_FOLDERS.values())
+
+
+def result_file(out: Path, output: str, name: str) -> Path:
+    """Return where a result of an image is written."""
+    return out / output / f"{name}.{'npz' if output == 'probabilities' else 'png'}"
+
+
+def write_manifest(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
+    """Write how the images are labelled; to resume, check that it is as before.
+
+    Args:
+        out: directory for the results.
+        settings: everything that the labels depend on, as JSON values.
+        resume: whether the results of earlier runs are kept.
+
+    Raises:
+        ValueError: if results are to be kept that were predicted with other settings.
+    """
+    path = out / MANIFEST
+    if not (resume and path.exists()):
+        write_json(path, settings)
+        return
+    earlier = read_json(path)
+    mismatched = [key for key, value in settings.items() if earlier.get(key) != value]
+    if mismatched:
+        raise ValueError(
+            f"{path}: the images there were labelled with another {', '.join(mismatched)}. Name "
+            "another --out, or leave out --resume to label all of them again."
+        )
+
+
+def pending(
+    sources: Mapping[str, Path], out: Path, outputs: Sequence[ImageOutput]
+) -> dict[str, Path]:
+    """Return the images that lack a result, or whose results are older than the manifest.
+
+    Args:
+        sources: image files by the names of their results.
+        out: directory for the results, after `write_manifest`.
+        outputs: the results that each image is to have.
+    """
+    since = (out / MANIFEST).stat().st_mtime_ns
+
+    def is_done(output: str, name: str) -> bool:
+        folders = [output, _OLD_FOLDERS.get(output, output)]
+        files = [result_file(out, folder, name) for folder in folders]
+        return any(file.is_file() and file.stat().st_mtime_ns >= since for file in files)
+
+    return {
+        name: source
+        for name, source in sources.items()
+        if not all(is_done(output, name) for output in outputs)
+    }
+
+
+def model_identity(source: str) -> dict[str, Any]:
+    """Return what tells a model's file from another one, without reading it."""
+    directory = find(source)
+    file = next(f for f in (directory / MODEL, directory / WEIGHTS) if f.is_file())
+    facts = file.stat()
+    return {"file": str(file.resolve()), "bytes": facts.st_size, "changed": facts.st_mtime}

@@ -1,0 +1,92 @@
+"""Score the rows of a sweep, each network in one pass, unless an evaluation of it is there."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from keras_dpn.inference import Predictor
+
+from ..evaluation.evaluator import evaluate
+from ..evaluation.metrics import MetricSettings
+from ..evaluation.results import Evaluation, Subject
+from ..rundir.dataset import run_dataset
+from ..rundir.paths import load_stages
+from .definitions import Row, Sweep
+from .plan import CheckpointRef, RowKey
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a row is to be scored by, and the file that receives it."""
+
+    file: Path
+    subject: Subject
+    crf: Mapping[str, Any] | None
+
+    @property
+    def head(self) -> str:
+        return self.subject.head or "final"
+
+    def is_answered(self, checkpoint: CheckpointRef) -> bool:
+        """Whether the file holds this evaluation, and is newer than the network."""
+        if not self.file.exists():
+            return False
+        evaluation = Evaluation.load(self.file, with_counts=False)
+        same = (evaluation.subject, evaluation.crf) == (self.subject, self.crf)
+        return same and self.file.stat().st_mtime > checkpoint.file.stat().st_mtime
+
+
+def score(
+    checkpoints: Mapping[RowKey, CheckpointRef], sweep: Sweep, work_dir: Path, split: str
+) -> dict[RowKey, Path]:
+    """Write the evaluations of rows; keep those that are newer than their network.
+
+    Args:
+        checkpoints: each row's network, by the row's name and the seed.
+        sweep: the rows.
+        work_dir: receives the evaluations.
+        split: the rows are scored on.
+
+    Returns:
+        The evaluations' JSON files.
+    """
+    files = {}
+    missing = defaultdict(list)
+    for (name, seed), checkpoint in checkpoints.items():
+        file = work_dir / "evaluations" / f"{name}_seed{seed}_{split}.json"
+        request = _request(sweep[name], checkpoint, file)
+        files[name, seed] = file
+        if not request.is_answered(checkpoint):
+            missing[checkpoint, json.dumps(request.crf)].append(request)
+    for (checkpoint, _), requests in missing.items():
+        _evaluate(checkpoint, requests, sweep, split)
+    return files
+
+
+def _request(row: Row, checkpoint: CheckpointRef, file: Path) -> _Request:
+    head = row.output
+    if checkpoint.stage:
+        head = load_stages(checkpoint.run)[checkpoint.stage].output
+    crf = json.loads(json.dumps(row.crf))  # as files have it: lists for tuples
+    return _Request(file, Subject(checkpoint.run, checkpoint.stage, head), crf)
+
+
+def _evaluate(
+    checkpoint: CheckpointRef, requests: list[_Request], sweep: Sweep, split: str
+) -> None:
+    """Score a network at all heads that rows with the same CRF ask for."""
+    heads = {request.head for request in requests}
+    predictor = Predictor(
+        checkpoint.load(),
+        heads=None if heads == {"final"} else sorted(heads),  # some networks have no others
+        crf=requests[0].crf,
+    )
+    settings = MetricSettings(consistency=sweep.consistency)
+    dataset = run_dataset(checkpoint.run)
+    evaluation = evaluate(predictor, dataset, split, settings, show_progress=True)
+    for request in requests:
+        heads_of_row = evaluation.select([request.head, f"{request.head}+crf"])
+        replace(heads_of_row, subject=request.subject).save(request.file)
