@@ -86,8 +86,10 @@ HEADS = {
         pytest.param(3, {}, marks=TENSORFLOW),
         (1, {"labels_of": "all", "frames": 5, "pairwise": "triple", "pairwise_stride": 2}),
         (2, {"labels_of": "all", "linking": "static", "pairwise_stride": 4, "num_iterations": 2}),
-        (5, {"linking": "static", "pairwise": None, "pairwise_stride": 8}),
-        (4, {"labels_of": "all", "pairwise": None}),
+        pytest.param(
+            5, {"linking": "static", "pairwise": None, "pairwise_stride": 8}, marks=TENSORFLOW
+        ),
+        pytest.param(4, {"labels_of": "all", "pairwise": None}, marks=TENSORFLOW),
         pytest.param(
             5,
             {"frames": 5, "num_iterations": 2, "pairwise_stride": 8, "triple_window": (3, 5)},
@@ -204,6 +206,7 @@ def test_zero_flow_is_static_linking(frames, stride):
         assert_close(logits, expected[head], rtol=1e-4, atol=1e-5)
 
 
+@TENSORFLOW
 def test_frames_without_links_know_nothing_of_each_other():
     model, clip = tiny(labels_of="all", num_iterations=2), clip_of(3)
     for name in ("forward_flow", "backward_flow"):
