@@ -19,7 +19,7 @@ def to_json(config: TrainConfig) -> dict[str, Any]:
     return {"network": config.network, **dataclasses.asdict(config)}
 
 
-def from_json(values: dict[str, Any], source: str | Path = "config.json") -> TrainConfig:
+def from_json(values: Mapping[str, Any], source: str | Path = "config.json") -> TrainConfig:
     """Return the configuration that `to_json` wrote, in this version or in one that it upgrades.
 
     A field that the file lacks has its default, as in the run that wrote it: fields of the same
@@ -33,7 +33,7 @@ def from_json(values: dict[str, Any], source: str | Path = "config.json") -> Tra
     return build(network_config(fields.pop("network", None), source), fields, source)
 
 
-def upgrade(values: dict[str, Any], source: str | Path = "config.json") -> dict[str, Any]:
+def upgrade(values: Mapping[str, Any], source: str | Path = "config.json") -> dict[str, Any]:
     """Return a configuration's JSON values as those of the current version.
 
     Args:
@@ -43,14 +43,14 @@ def upgrade(values: dict[str, Any], source: str | Path = "config.json") -> dict[
     Raises:
         ValueError: for another version.
     """
-    version = values.get("version") if isinstance(values, dict) else None
+    version = values.get("version") if isinstance(values, Mapping) else None
     if version not in (4, CONFIG_VERSION):
         raise ValueError(
             f"{source}: expected a configuration of version {CONFIG_VERSION}, found version "
             f"{version!r}; write it again with the command that made it."
         )
-    values = copy.deepcopy(values)
-    return values if version == CONFIG_VERSION else _from_version_4(values)
+    copied = copy.deepcopy(dict(values))
+    return copied if version == CONFIG_VERSION else _from_version_4(copied)
 
 
 _LOSS_4 = {"hard_ratio": "ohem_fraction", "coarse": "subsampled"}
