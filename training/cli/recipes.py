@@ -18,20 +18,16 @@ def main(name: Positional[str | None] = None) -> None:
     Args:
         name: a recipe; by default all are listed.
     """
-    from rich.console import Console
-
     if name is not None:
         name = find_recipe(name)
         print(explain(name, INFO[name]))
         return
-    from rich.table import Table
-
-    table = Table("recipe", "trains", "cost", "mIoU, %", "paper, %", box=None, pad_edge=False)
+    width = max(map(len, INFO))
+    print(f"{'recipe':<{width}}  mIoU, %  paper  trains; cost")
     for name, recipe in INFO.items():
-        scores = (recipe.measured_miou, recipe.paper_miou)
-        texts = ["" if score is None else f"{score:.1f}" for score in scores]
-        table.add_row(name, recipe.title, recipe.cost, *texts)
-    Console(soft_wrap=True).print(table)
+        scores = recipe.measured_miou, recipe.paper_miou
+        here, paper = ("" if score is None else f"{score:.1f}" for score in scores)
+        print(f"{name:<{width}}  {here:>7}  {paper:>5}  {recipe.title}; {recipe.cost}")
 
 
 def explain(name: str, recipe: Recipe) -> str:

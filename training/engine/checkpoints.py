@@ -1,6 +1,5 @@
-"""Checkpoints of a run in progress: weights, optimiser and position, whole or not at all."""
+"""Checkpoints of a run in progress: weights, optimizer and position, complete or not at all."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..utils.files import read_json, write_json
+from ..utils.files import atomic_directory, read_json, write_json
 
 _WEIGHTS, _RANDOM, _OPTIMIZER = "model.weights.h5", "random.npz", "optimizer.npz"
 _STATE = "state.json"
@@ -17,62 +16,65 @@ _STATE = "state.json"
 class Checkpoints:
     """The newest checkpoint below a directory.
 
-    A checkpoint is written beside and renamed when it is whole; the one before it goes only after
-    that. A kill or a full disk at any moment leaves one that can be restored.
+    A checkpoint is written under another name and renamed when it is complete; only then the one
+    before it is removed. A kill or a full disk at any moment leaves one that can be restored.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def save(self, model: keras.Model, optimizer, state: dict[str, Any]) -> Path:
-        """Write a checkpoint; return where it lies.
+    def save(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer | None,
+        state: dict[str, Any],
+    ) -> Path:
+        """Write a checkpoint and return its directory.
 
         Args:
             model: its weights and the states of its random layers.
             optimizer: its variables, or None between stages.
             state: anything that JSON holds.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        earlier = self._complete()
-        number = 1 + max((int(path.name) for path in earlier), default=0)
-        temporary, final = self.directory / "partial", self.directory / f"{number:06d}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            temporary.mkdir()
+        number = 1 + max((int(path.name) for path in self._complete()), default=0)
+        final = self.directory / f"{number:06d}"
+        with atomic_directory(final) as temporary:
             model.save_weights(temporary / _WEIGHTS)
             _save_variables(temporary / _RANDOM, _random_states(model))
             if optimizer is not None:
                 _save_variables(temporary / _OPTIMIZER, optimizer.variables)
             write_json(temporary / _STATE, state)
-            os.rename(temporary, final)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        for path in earlier:
-            shutil.rmtree(path)
+        # Earlier checkpoints, and what a killed process has left under a temporary name.
+        for path in self.directory.iterdir():
+            if path.is_dir() and path != final:
+                shutil.rmtree(path)
         return final
 
     def replace_state(self, state: dict[str, Any]) -> None:
-        """Give the newest checkpoint another state; its weights stay."""
-        write_json(self.latest() / _STATE, state)
+        """Replace the state of the newest checkpoint; its weights stay."""
+        write_json(self._latest() / _STATE, state)
 
     def latest(self) -> Path | None:
-        """The newest whole checkpoint."""
+        """Return the newest complete checkpoint, if there is one."""
         return max(self._complete(), default=None)
 
     def state(self) -> dict[str, Any] | None:
-        """What `save` was given as state, or None without a checkpoint."""
+        """Return the state that `save` was given, or None without a checkpoint."""
         path = self.latest()
         return None if path is None else read_json(path / _STATE)
 
     def restore_model(self, model: keras.Model) -> None:
         """Load the newest checkpoint's weights and states of random layers."""
-        model.load_weights(self.latest() / _WEIGHTS)
-        _load_variables(self.latest() / _RANDOM, _random_states(model))
+        model.load_weights(self._latest() / _WEIGHTS)
+        _load_variables(self._latest() / _RANDOM, _random_states(model))
 
-    def restore_optimizer(self, optimizer) -> None:
-        """Load the newest checkpoint's optimiser variables into a built optimiser."""
-        _load_variables(self.latest() / _OPTIMIZER, optimizer.variables)
+    def restore_optimizer(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Load the newest checkpoint's optimizer variables into a built optimizer."""
+        _load_variables(self._latest() / _OPTIMIZER, optimizer.variables)
+
+    def _latest(self) -> Path:
+        """Return the newest complete checkpoint, which there must be."""
+        return self._complete()[-1]
 
     def _complete(self) -> list[Path]:
         if not self.directory.is_dir():
@@ -81,13 +83,14 @@ class Checkpoints:
 
 
 def _random_states(model: keras.Model) -> list[keras.Variable]:
-    """The seed generators of dropout and the like, which Keras doesn't save with the weights."""
+    """Return the seeds of dropout and the like, which Keras doesn't save with the weights."""
     weights = {id(weight) for weight in model.weights}
     return [variable for variable in model.variables if id(variable) not in weights]
 
 
 def _save_variables(path: Path, variables: list[keras.Variable]) -> None:
-    np.savez(path, **{str(i): np.asarray(variable) for i, variable in enumerate(variables)})
+    arrays: dict[str, Any] = {str(i): np.asarray(v) for i, v in enumerate(variables)}
+    np.savez(path, **arrays)
 
 
 def _load_variables(path: Path, variables: list[keras.Variable]) -> None:
