@@ -32,7 +32,6 @@ from training.configs.serialization import from_json, renamed_fields, to_json
 from training.engine.networks import ADAPTERS, adapter, build_model
 from training.engine.setup import check_config
 
-
 CONFIGS = Path(schema.__file__).parent
 FILES = [CONFIGS / "schema.py", CONFIGS / "crf.py", *sorted((CONFIGS / "networks").glob("*.py"))]
 
