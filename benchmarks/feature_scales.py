@@ -1,7 +1,7 @@
 """How long the feature vectors of a network's layers are, on real images.
 
-    python -m training.feature_scales runs/mine --out scales
-    python -m training.feature_scales --weights VGG16_FILE --dataset camvid --data-dir DIR --out scales
+    python -m benchmarks.feature_scales runs/mine --out scales
+    python -m benchmarks.feature_scales --weights VGG16_FILE --dataset camvid --data-dir DIR --out scales
 
 ParseNet's reason to normalise features before it joins them (sec. 3.2 and Fig. 2): those of early
 layers are far longer than those of late ones and drown them. Prints a table of the L2 norms of
@@ -15,7 +15,6 @@ import keras
 import numpy as np
 from keras import ops
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from tyro.conf import Positional
 
@@ -29,6 +28,7 @@ from training.data.sampling import read_samples
 from training.rundir.dataset import run_dataset
 from training.rundir.models import load_model
 from training.utils.files import write_bytes, write_json
+from training.utils.progress import progress
 
 # The papers' names and our layers; pool6 is the mean of the last.
 LAYERS = {"conv3_3": "b5_conv3", "conv4_3": "b7_conv3", "conv5_3": "b8_conv3", "fc7": "b10"}
@@ -56,7 +56,7 @@ def feature_norms(
     probe = _norms_model(model)
     found = {name: [] for name in (*LAYERS, "pool6")}
     samples = read_samples(dataset, split, count)
-    for sample in track(samples, "looking at images", console=Console(stderr=True)):
+    for sample in progress(samples, "reading features"):
         norms = probe.predict_on_batch(sample.image[None].astype("float32"))
         for name, values in norms.items():
             found[name].append(np.ravel(values))

@@ -10,7 +10,6 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from playwright import sync_api
 
 from keras_dpn.inference import Predictor
 from keras_dpn.models import DPN
@@ -109,6 +108,8 @@ def browser():
     if not CHROMIUM and "CI" not in os.environ:
         pytest.skip("needs Debian's chromium")
     assert CHROMIUM, "CI needs Debian's chromium"
+    from playwright import sync_api  # only here: most tests need no browser
+
     quiet = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
     quiet += ("--disable-background-networking", "--disable-component-update")
     with sync_api.sync_playwright() as playwright:

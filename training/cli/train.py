@@ -17,8 +17,9 @@ import tyro
 
 from ..configs.recipes import ALIASES, RECIPES, find_recipe
 from ..configs.schema import TrainConfig
-from ..configs.serialization import from_json
+from ..configs.serialization import from_json, renamed_fields
 from . import PROGRAM
+from .deprecated import replace_fields
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,11 @@ def parse(args: Sequence[str]) -> None:
         print("\n".join(f"  {name}" for name in RECIPES))
         return
     name, *rest = args
+    config = load_recipe(name)
     arguments = tyro.cli(
         Arguments,
-        default=Arguments(work_dir=tyro.MISSING, config=load_recipe(name)),
-        args=rest,
+        default=Arguments(work_dir=tyro.MISSING, config=config),
+        args=replace_fields(rest, renamed_fields(type(config))),
         prog=f"{PROGRAM} train {name}",
     )
     main(arguments)

@@ -1,6 +1,5 @@
 """Checkpoints of a run in progress: weights, optimizer and position, complete or not at all."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..utils.files import read_json, write_json
+from ..utils.files import atomic_directory, read_json, write_json
 
 _WEIGHTS, _RANDOM, _OPTIMIZER = "model.weights.h5", "random.npz", "optimizer.npz"
 _STATE = "state.json"
@@ -37,24 +36,18 @@ class Checkpoints:
             optimizer: its variables, or None between stages.
             state: anything that JSON holds.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        earlier = self._complete()
-        number = 1 + max((int(path.name) for path in earlier), default=0)
-        temporary, final = self.directory / "partial", self.directory / f"{number:06d}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            temporary.mkdir()
+        number = 1 + max((int(path.name) for path in self._complete()), default=0)
+        final = self.directory / f"{number:06d}"
+        with atomic_directory(final) as temporary:
             model.save_weights(temporary / _WEIGHTS)
             _save_variables(temporary / _RANDOM, _random_states(model))
             if optimizer is not None:
                 _save_variables(temporary / _OPTIMIZER, optimizer.variables)
             write_json(temporary / _STATE, state)
-            os.rename(temporary, final)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        for path in earlier:
-            shutil.rmtree(path)
+        # Earlier checkpoints, and what a killed process has left under a temporary name.
+        for path in self.directory.iterdir():
+            if path.is_dir() and path != final:
+                shutil.rmtree(path)
         return final
 
     def replace_state(self, state: dict[str, Any]) -> None:

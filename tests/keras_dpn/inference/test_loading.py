@@ -8,6 +8,8 @@ from keras_dpn.inference.loading import load_trained
 from keras_dpn.models import DPN
 from keras_dpn.presets.files import Card, write_preset
 
+pytestmark = pytest.mark.tensorflow_only  # files need no second backend
+
 CLASSES = Classes(("sky", "road", "car"), ((0, 0, 255), (90, 90, 90), (255, 0, 0)), ignore=7)
 
 

@@ -18,6 +18,7 @@ from tests.keras_dpn.support import (
     picture,
     run,
     run_layer_test,
+    sizes_to_run,
     to_numpy,
     weight_shapes,
     without_values,
@@ -87,7 +88,7 @@ def penalty_by_hand(model, probabilities, guide):
 def test_any_size(pairwise_stride):
     model = tiny(pairwise_stride=pairwise_stride, num_iterations=2)
     heads = heads_model(model)
-    for size in [(1, 1), (2, 3), (17, 30)]:
+    for size in sizes_to_run((2, 3), (17, 30), (1, 1)):
         for logits in run(heads, picture(*size)):
             assert logits.shape == (1, *size, 3)
             assert np.isfinite(logits).all()

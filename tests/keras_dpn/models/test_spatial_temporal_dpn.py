@@ -100,8 +100,10 @@ HEADS = {
                 "num_iterations": 2,
             },
         ),
-        (5, {"linking": "static", "pairwise": None, "pairwise_stride": 8}),
-        (4, {"output_frames": "all", "pairwise": None}),
+        pytest.param(
+            5, {"linking": "static", "pairwise": None, "pairwise_stride": 8}, marks=TENSORFLOW
+        ),
+        pytest.param(4, {"output_frames": "all", "pairwise": None}, marks=TENSORFLOW),
         pytest.param(
             5,
             {
@@ -230,6 +232,7 @@ def test_zero_flow_is_static_linking(frames, stride):
         assert_close(logits, expected[head], rtol=1e-4, atol=1e-5)
 
 
+@TENSORFLOW
 def test_frames_without_links_know_nothing_of_each_other():
     model, clip = tiny(output_frames="all", num_iterations=2), clip_of(3)
     for name in ("forward_flow", "backward_flow"):

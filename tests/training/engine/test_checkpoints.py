@@ -76,11 +76,13 @@ def test_a_full_disk_costs_no_earlier_checkpoint(tmp_path, monkeypatch):
 
 def test_a_half_written_checkpoint_is_not_seen(tmp_path):
     model, _ = net()
-    (tmp_path / "partial").mkdir()
+    for name in (".0a1b.000001", "partial"):  # of a killed process, today and in version 0.1
+        (tmp_path / name).mkdir()
     assert Checkpoints(tmp_path).latest() is None
     assert Checkpoints(tmp_path).state() is None
     Checkpoints(tmp_path).save(model, None, {"epoch": 1})
     assert Checkpoints(tmp_path).state() == {"epoch": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["000001"]
 
 
 def test_an_optimizer_of_other_variables_is_refused(tmp_path):
