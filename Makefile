@@ -1,4 +1,5 @@
 # make demo   install, train the built-in scenes through all four stages, evaluate, report, export
+# make check  install, check the style and run the fast tests: within two minutes on two cores
 # make test   install, check the style, run all tests with the docstring examples, the library's on JAX too
 #
 # Needs Python 3.11 to 3.13 and make.   make demo WORK=DIR   make test ARGS="-k crf"   make PYTHON=/path/to/python3.12
@@ -14,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: demo test test-tensorflow test-jax lint format install clean
+.PHONY: demo check test test-tensorflow test-jax lint format install clean
 .DEFAULT_GOAL := test
 
 install: $(INSTALLED)
@@ -51,6 +52,12 @@ demo: $(INSTALLED)
 	@echo "report       $(WORK)/report.html"
 	@echo "predictions  $(WORK)/predictions"
 	@echo "SavedModel   $(EXPORT)/1"
+
+# The tests of tests/slow.txt are left out; those that have become slow since then are named at the end.
+check: $(INSTALLED)
+	@log=$$(mktemp); $(MAKE) --no-print-directory lint >"$$log" 2>&1 & lint=$$!; \
+	KERAS_BACKEND=tensorflow $(PY) -m pytest -m "not slow" --durations=5 --durations-min=1 $(ARGS); tests=$$?; \
+	wait $$lint; lint=$$?; cat "$$log"; rm -f "$$log"; exit $$((tests || lint))
 
 # Either suite keeps one core busy: side by side, one's output after the other's.
 test: lint

@@ -1,8 +1,10 @@
 """For all tests and docstring examples: one seed, float32, the same display on every backend."""
 
+import collections
 import os
 import re
 import sys
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is first imported
 
@@ -11,17 +13,71 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 # JAX compiles each operation of these examples by itself; tests run the same as a whole.
-NETWORKS = re.compile(r"keras_dpn/(models/\w+|layers/mean_field_crf|crf)\.py")
+NETWORKS = re.compile(
+    r"keras_dpn/(models/\w+|segmenter|crf|ops/(permutohedral|crf_likelihood|edge_field)"
+    r"|layers/(mean_field_crf|edge_mean_field|dynamic_node_link))\.py"
+)
+
+# Test functions that `make check` leaves out; `make test ARGS=--record-slow` writes the list.
+SLOW = Path(__file__).parent / "tests" / "slow.txt"
+SLOW_SECONDS = 0.5
+
+
+def pytest_addoption(parser):
+    """Adds the option that brings the list of slow tests up to date."""
+    parser.addoption(
+        "--record-slow",
+        action="store_true",
+        help=f"write the test functions that take more than {SLOW_SECONDS} s to tests/slow.txt",
+    )
+
+
+def function_of(nodeid):
+    """The node id without parameters: one line stands for all of them."""
+    return nodeid.partition("[")[0]
 
 
 def pytest_collection_modifyitems(items):
-    """Skips what is marked `tensorflow_only`, and networks in docstrings, on another backend."""
+    """Marks slow tests.
+
+    Skips what is marked `tensorflow_only`, and networks in docstrings, on another backend.
+    """
+    slow = set(SLOW.read_text().split())
+    for item in items:
+        if function_of(item.nodeid) in slow:
+            item.add_marker(pytest.mark.slow)
     if keras.backend.backend() == "tensorflow":
         return
     skip = pytest.mark.skip(reason=f"needs TensorFlow, the backend is {keras.backend.backend()}")
     for item in items:
         if "tensorflow_only" in item.keywords or NETWORKS.match(item.nodeid):
             item.add_marker(skip)
+
+
+def pytest_configure(config):
+    """Records slow tests on request, on TensorFlow, where all of them run."""
+    if config.getoption("record_slow") and keras.backend.backend() == "tensorflow":
+        config.pluginmanager.register(SlowRecorder())
+
+
+class SlowRecorder:
+    """Brings the list of slow tests up to date for the tests that run."""
+
+    def __init__(self):
+        self.seconds = collections.Counter()
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[function_of(report.nodeid)] += report.duration
+
+    def pytest_sessionfinish(self):
+        root = SLOW.parents[1]
+        kept = {
+            name
+            for name in SLOW.read_text().split()
+            if name not in self.seconds and (root / name.partition("::")[0]).exists()
+        }
+        slow = {name for name, seconds in self.seconds.items() if seconds > SLOW_SECONDS}
+        SLOW.write_text("".join(f"{name}\n" for name in sorted(kept | slow)))
 
 
 @pytest.fixture(autouse=True)

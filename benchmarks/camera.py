@@ -1,6 +1,6 @@
 """Videos with known flow, made of one photograph: a camera that pans, zooms and turns over it.
 
-    python -m training.data.camera IMAGE --out DIR --frames 100
+    python -m benchmarks.camera IMAGE --out DIR --frames 100
 
 writes the frames as DIR/000000.png...; with a file name that ends in .mp4, a video.
 """

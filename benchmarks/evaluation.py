@@ -35,14 +35,14 @@ def main(
     """Times the network and the metrics, image after image, and prints a table.
 
     Args:
-        precision: of the network, DPN on DeepLab's LargeFOV trunk.
+        precision: of the network, DPN on DeepLab's LargeFOV backbone.
         size: of the images, height and width.
         repeats: images.
     """
     keras.config.set_dtype_policy(precision)
     dataset = ScenesDataset({"val": 1}, size)
     image, labels = dataset.read(dataset.splits["val"][0])
-    model = DPN(dataset.classes.num_classes, trunk="large_fov", pairwise_stride=4)
+    model = DPN(dataset.classes.num_classes, backbone="large_fov", pairwise_stride=4)
     predictor = Predictor(model)
     work = {"network": lambda: predictor.probabilities(image)}
     work |= metric_calls(labels, dataset.classes.num_classes, dataset.classes.ignore)

@@ -51,7 +51,7 @@ Network = Literal[
     "piecewise_crf",
 ]
 SMALL = {"width": 0.125}
-CLIPS = {"trunk": "large_fov", "triple_window": 7, "pairwise_stride": 2, **SMALL}
+CLIPS = {"backbone": "large_fov", "local_conv": {"window": 7}, "pairwise_stride": 2, **SMALL}
 WINDOW_CRF = {"num_iterations": 3, "filter": "window", "window": 7, "bilateral": (4.0, 12.0, 5.0)}
 NETWORKS: dict[str, Callable[[int], keras.Model]] = {
     "deeplab": lambda labels: models.DeepLab("largefov", num_classes=labels, **SMALL),

@@ -1,7 +1,7 @@
 """How long the feature vectors of a network's layers are, on real images.
 
-    python -m training.feature_scales runs/mine --out scales
-    python -m training.feature_scales --weights VGG16_FILE --dataset camvid --data-dir DIR --out scales
+    python -m benchmarks.feature_scales runs/mine --out scales
+    python -m benchmarks.feature_scales --weights VGG16_FILE --dataset camvid --data-dir DIR --out scales
 
 ParseNet's reason to normalise features before it joins them (sec. 3.2 and Fig. 2): those of early
 layers are far longer than those of late ones and drown them. Prints a table of the L2 norms of

@@ -34,7 +34,7 @@ from training.prediction.images import predict_images
 
 Precision = Literal["float32", "mixed_bfloat16"]
 NETWORKS = {
-    "dpn": lambda: models.DPN(21, trunk="large_fov", pairwise_stride=4),
+    "dpn": lambda: models.DPN(21, backbone="large_fov", pairwise_stride=4),
     "dpn_vgg16": lambda: models.DPN(21),
     "deeplab": lambda: models.DeepLab("largefov", num_classes=21),
     "deeplab_multiscale": lambda: models.DeepLab("largefov", num_classes=21, multiscale=True),
@@ -55,12 +55,12 @@ def folder(
     Args:
         count: pictures.
         size: of them, height and width.
-        precision: of the network, DPN on DeepLab's LargeFOV trunk.
+        precision: of the network, DPN on DeepLab's LargeFOV backbone.
         repeats: rounds, each with both ways.
     """
     keras.config.set_dtype_policy(precision)
     dataset = ScenesDataset({"val": 4}, size)
-    model = models.DPN(dataset.classes.num_classes, trunk="large_fov", pairwise_stride=4)
+    model = models.DPN(dataset.classes.num_classes, backbone="large_fov", pairwise_stride=4)
     rates: dict[str, list[float]] = {"bare network": [], "folder": []}
     with tempfile.TemporaryDirectory() as scratch:
         sources = _save_pictures(dataset, count, Path(scratch))
@@ -93,7 +93,7 @@ def large(
     Args:
         memory: the budget, GiB.
         size: of the picture, height and width.
-        precision: of the network, DPN on DeepLab's LargeFOV trunk.
+        precision: of the network, DPN on DeepLab's LargeFOV backbone.
     """
     keras.config.set_dtype_policy(precision)
     model = NETWORKS["dpn"]()

@@ -21,10 +21,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from training.configs.schema import Augmentation
 from training.data.dataset import Dataset
 from training.data.generated.scenes import ScenesDataset
 from training.data.generated.writers import write_dataset
-from training.data.pipeline.batches import Augmentation, train_dataset
+from training.data.pipeline.batches import train_dataset
 from training.data.registry import load_dataset
 from training.data.shards.writer import pack
 
@@ -79,7 +80,7 @@ def measure(
     """Images per second in each epoch after the first, for each way of reading."""
     crop = augmentation.crop
     augmentations = {
-        "crop": Augmentation(crop, mirror=False),
+        "crop": Augmentation(crop, horizontal_flip=False),
         "scale, crop, mirror": Augmentation(crop, augmentation.scale),
         "all": augmentation,
     }

@@ -4,7 +4,7 @@
 
 A camera pans, zooms and turns over every tenth validation picture of the first run's data; each
 run's network labels the same films. Prints mIoU and temporal consistency at the network's end, and
-writes each run's evaluation to OUT, for `python -m training.compare`, and OUT/strip.png:
+writes each run's evaluation to OUT, for `keras-dpn compare`, and OUT/strip.png:
 consecutive frames, their truth, and each network's labels.
 """
 

@@ -87,7 +87,7 @@ def main(
 
     Args:
         parts: which ones.
-        width: of the network, DPN on DeepLab's LargeFOV trunk.
+        width: of the network, DPN on DeepLab's LargeFOV backbone.
         requests: of the soak.
         fuzzed: inputs.
         kills: exports that are killed.
@@ -309,7 +309,7 @@ def sizes(scratch: Path, width: float) -> Iterator[Line]:
 def network(width: float) -> keras.Model:
     """The network that is served."""
     keras.utils.set_random_seed(0)
-    return DPN(6, trunk="large_fov", width=width, pairwise_stride=4)
+    return DPN(6, backbone="large_fov", width=width, pairwise_stride=4)
 
 
 def picture() -> np.ndarray:

@@ -58,12 +58,10 @@ def main(
 def build(model: str, num_classes: int) -> keras.Model:
     """A tiny network with random weights."""
     tiny = {
-        "trunk": "large_fov",
+        "backbone": {"name": "large_fov", "fc_width": 16},
         "width": 0.0625,
-        "fc_width": 16,
-        "triple_window": 5,
-        "context_window": 3,
-        "mixtures": 2,
+        "local_conv": {"window": 5},
+        "contexts": {"window": 3, "mixtures": 2},
         "pairwise_stride": 4,
     }
     if model == "image":

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from keras_dpn.deprecation import renamed_argument, warn_renamed
 from keras_dpn.losses.label_map_loss import LabelMapLoss, weighted_mean
 from keras_dpn.ops.checks import check_one_of
 from keras_dpn.typing import IgnoreLabel, Tensor
@@ -22,7 +23,7 @@ class SegmentationCrossEntropy(LabelMapLoss):
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.
         class_weights: L non-negative numbers, one a class, or None. Median-frequency weights
             (median of the classes' frequencies over a class's own) lift rare classes.
-        hard_ratio: in (0, 1], the share of the counted pixels, the hardest, that count
+        ohem_fraction: in (0, 1], the fraction of the counted pixels, the hardest, that count
             (`hm_ratio` of the DPN author's unary solver: 0.5).
         reduction: "mean", or "sum" over the batch, as ParseNet's solver has it: the mean times the
             weights of all counted pixels.
@@ -32,8 +33,8 @@ class SegmentationCrossEntropy(LabelMapLoss):
         In a compiled step, where no error can be raised, a label out of range does not count.
 
     Raises:
-        ValueError: if `hard_ratio` is outside (0, 1], weights are negative or their number is not
-            the number of classes, `reduction` is another, `ignore_label` is no integer, labels and
+        ValueError: if `ohem_fraction` is outside (0, 1], weights are negative or not as many as
+            there are classes, `reduction` is another, `ignore_label` is no integer, labels and
             logits differ in size, or a label is out of range or a fraction.
 
     Example:
@@ -44,28 +45,35 @@ class SegmentationCrossEntropy(LabelMapLoss):
     1.3863
     """
 
+    @renamed_argument("hard_ratio", "ohem_fraction")
     def __init__(
         self,
         ignore_label: IgnoreLabel = 255,
         class_weights: Sequence[float] | None = None,
-        hard_ratio: float = 1.0,
+        ohem_fraction: float = 1.0,
         reduction: Literal["mean", "sum"] = "mean",
         name: str = "segmentation_cross_entropy",
         **kwargs: Any,
     ) -> None:
         check_one_of("reduction", reduction, ("mean", "sum"))
         super().__init__(ignore_label, class_weights, name, reduction, **kwargs)
-        if not 0 < hard_ratio <= 1:
+        if not 0 < ohem_fraction <= 1:
             raise ValueError(
-                "Invalid value for argument `hard_ratio`: expected a number in (0, 1], received "
-                f"{hard_ratio}."
+                "Invalid value for argument `ohem_fraction`: expected a number in (0, 1], received "
+                f"{ohem_fraction}."
             )
-        self.hard_ratio = hard_ratio
+        self.ohem_fraction = ohem_fraction
+
+    @property
+    def hard_ratio(self) -> float:
+        """Deprecated, see `ohem_fraction`."""
+        warn_renamed("hard_ratio", "ohem_fraction")
+        return self.ohem_fraction
 
     def compare(self, labels: Tensor, logits: Tensor, counted: Tensor) -> Tensor:
         losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         weights = ops.cast(counted, "float32")
-        if self.hard_ratio < 1:
+        if self.ohem_fraction < 1:
             weights = weights * self._hard_pixels(losses, weights)
         weights = weights * ops.take(self.weights_of_classes(logits.shape[-1]), labels)
         if self.reduction == "sum":
@@ -75,13 +83,13 @@ class SegmentationCrossEntropy(LabelMapLoss):
     def _hard_pixels(self, losses: Tensor, weights: Tensor) -> Tensor:
         """1 for the hardest pixels among those that count, else 0."""
         ranked = ops.flip(ops.sort(ops.where(weights > 0, ops.stop_gradient(losses), -1.0)))
-        keep = ops.cast(ops.ceil(self.hard_ratio * ops.sum(weights)), "int32")
+        keep = ops.cast(ops.ceil(self.ohem_fraction * ops.sum(weights)), "int32")
         threshold = ops.take(ranked, ops.maximum(keep - 1, 0))
         return ops.cast(losses >= threshold, "float32")
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "hard_ratio": self.hard_ratio,
+            "ohem_fraction": self.ohem_fraction,
             "reduction": self.reduction,
         }

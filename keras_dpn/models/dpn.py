@@ -1,30 +1,39 @@
 """The Deep Parsing Network (ICCV 2015), Table 1(b)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from keras_dpn.layers import BlockMinPool, LocalConv2D, Resize
+from keras_dpn.models.dpn_arguments import (
+    DEFAULTS,
+    BackboneArguments,
+    ContextsArguments,
+    GroupedModel,
+    LocalConvArguments,
+    accept_flat_arguments,
+    complete_group,
+)
 from keras_dpn.models.global_context import class_scores
 from keras_dpn.models.label_contexts import context_kernels, triple_penalty_sign
 from keras_dpn.models.skips import SKIPS, check_skips, decode
-from keras_dpn.models.staged import StagedModel, check_input_shape
+from keras_dpn.models.staged import check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_one_of, check_positive_int, standardize_window
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.typing import Shape, Tensor
 
-TRUNKS = {
+BACKBONES = {
     "vgg16": {"fc6_kernel": 7, "fc6_dilation": 4, "fc_width": 4096},
     "large_fov": {"fc6_kernel": 3, "fc6_dilation": 12, "fc_width": 1024},
 }
-_B12_WEIGHTS = ("color_weight", "position_weight", "scale")  # by their arguments
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-class DPN(StagedModel):
+class DPN(GroupedModel):
     """Deep Parsing Network: VGG16 as the unary term of a Markov random field, mean field as layers.
 
     The network gives logits whose softmax are the labels' marginals,
@@ -38,39 +47,25 @@ class DPN(StagedModel):
     Args:
         num_classes: L, integer >= 2.
         input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
-        width: factor on the trunk's numbers of channels.
-        trunk: "vgg16", Table 1(b) as printed (fc6 7x7, 4096 wide), or "large_fov", DeepLab's
-            (fc6 3x3 with dilation 12, 1024 wide), which trains on a CPU.
-        fc6_kernel, fc6_dilation, fc_width: instead of the trunk's own, if given.
-        keep_pools: whether VGG16's last two pools stay, as 3x3 with stride 1 (the author's later
-            code), where Table 1(b) removes them.
-        pool_size: window of the first three pools; 2 as printed, 3 in DeepLab's code.
+        width: factor on the backbone's numbers of channels.
+        backbone: name of the backbone, "vgg16" (default) or "large_fov"; or a dictionary with any
+            of the keys `name`, `fc6_kernel`, `fc6_dilation`, `fc_width`, `keep_pools`, `pool_size`,
+            `output_stride`, `skips` and `skip_width`, see `BackboneArguments`.
         unary_activation: "softmax" (the author's later code) or "sigmoid" (the paper's legend).
         pairwise: None, the unary term alone; "triple", `softmax(ln o11 - o12)`; or "contexts".
-        triple_window: window of b12, in pixels of the grid that the pairwise part works on.
-        context_window: n, window of b13's filters.
-        mixtures: K, filters a label of b13.
-        kernel: b12's kernel, see `LocalConv2D`.
-        gate: b12's gate, see `LocalConv2D`; False for the plain pairwise term (eq. 3).
-        color_weight, position_weight, scale: initial values of b12's weights, see `LocalConv2D`;
-            positions are in pixels of the grid.
-        color_unit: the unit in which b12 compares colours, in steps of 0-255.
+        local_conv: b12, the triple penalty: a dictionary with any of the keys `window` (50),
+            `kernel`, `gate`, `color_weight`, `position_weight` and `scale`, see
+            `LocalConvArguments`.
+        contexts: b13, the label contexts: a dictionary with any of the keys `window` (9),
+            `mixtures` (5) and `noise` (0.01), see `ContextsArguments`.
+        color_unit: the unit in which b12 compares colours, in intensity levels of 0-255.
         num_iterations: mean-field updates; b12-b15 repeat with shared weights (Fig. 6b).
         pairwise_stride: 1, 2, 4 or 8: b12-b15 work on the image's grid (1, the paper) or on a
             grid that many times coarser, but not coarser than the unary term's; their logits are
-            then enlarged.
-        context_noise: standard deviation of b13's initial weights around its first guess, the
-            identity, with which b13 passes o12 on.
+            then upsampled.
         dropout: rate after b9 and b10.
         global_context: whether the mean of b10 over the image is classified too and its scores are
             added to b11's, both features normalised: late fusion, see `ParseNet`.
-        output_stride: 8, Table 1(b): the last two pools removed; or 16: the fourth pool stays, the
-            convolutions behind it have half the dilation and take a quarter of the time.
-        skips: earlier layers whose features are added to b10's, any of "conv4" (stride 8), "conv3"
-            (4) and "conv2" (2) in this order, each finer than the one before and than
-            `output_stride`; the unary term is then as fine as the last. Poles and signs are thinner
-            than a cell of stride 8.
-        skip_width: channels of the features where skips are added, before `width`.
 
     Input shape:
         `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Any height and width from 1 up.
@@ -79,63 +74,50 @@ class DPN(StagedModel):
         `(B, H, W, num_classes)`, float32 logits.
 
     Raises:
-        TypeError: for an argument that isn't one of these.
+        TypeError: for an argument, or a key of one, that isn't one of these.
         ValueError: for values out of these ranges.
 
     Example:
 
-    >>> model = DPN(num_classes=3, width=0.125, trunk="large_fov", triple_window=5)
+    >>> model = DPN(num_classes=3, width=0.125, backbone="large_fov", local_conv={"window": 5})
     >>> model(keras.ops.zeros((1, 13, 9, 3))).shape
     (1, 13, 9, 3)
     >>> model.head_names
     ('unary', 'triple', 'contexts', 'final')
     """
 
+    @accept_flat_arguments
     def __init__(
         self,
         num_classes: int = 21,
-        input_shape: Shape = (None, None, 3),
+        input_shape: tuple[int | None, int | None, int] = (None, None, 3),
         width: float = 1.0,
-        trunk: Literal["vgg16", "large_fov"] = "vgg16",
-        fc6_kernel: int | None = None,
-        fc6_dilation: int | None = None,
-        fc_width: int | None = None,
-        keep_pools: bool = False,
-        pool_size: int = 2,
-        unary_activation: Literal["softmax", "sigmoid"] = "softmax",
-        pairwise: Literal["triple", "contexts"] | None = "contexts",
-        triple_window: int | Sequence[int] = 50,
-        context_window: int | Sequence[int] = 9,
-        mixtures: int = 5,
-        kernel: Literal["squared_distance", "gaussian", "learned"] = "squared_distance",
-        gate: bool = True,
-        color_weight: float = 1.0,
-        position_weight: float = 0.0,
-        scale: float = 1.0,
+        backbone: BackboneArguments | str | None = None,
+        unary_activation: str = "softmax",
+        pairwise: str | None = "contexts",
+        local_conv: LocalConvArguments | None = None,
+        contexts: ContextsArguments | None = None,
         color_unit: float = 32.0,
         num_iterations: int = 1,
         pairwise_stride: int = 1,
-        context_noise: float = 0.01,
         dropout: float = 0.5,
         global_context: bool = False,
-        output_stride: int = 8,
-        skips: Sequence[str] = (),
-        skip_width: int = 96,
         name: str = "dpn",
     ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        config |= {group: complete_group("DPN", group, config[group]) for group in DEFAULTS}
         check_dpn_config(config)
         check_input_shape(input_shape)
 
         image = keras.Input(input_shape, name="image")
         unary, reference = unary_term(image, config)  # (B, h, w, L), the grid of the pairwise part
-        stages = {"unary": unary}
+        heads = {"unary": unary}
         if pairwise is not None:
-            b12 = LocalConv2D(triple_window, name="b12", **b12_settings(config))
-            stages["triple"] = mean_field_update(unary, unary, lambda q: b12((q, reference)))
+            b12 = LocalConv2D(**config["local_conv"], name="b12")
+            heads["triple"] = mean_field_update(unary, unary, lambda q: b12((q, reference)))
         if pairwise == "contexts":
             b13 = contexts_layer(config)
-            b14 = BlockMinPool(mixtures, dtype="float32", name="b14")
+            b14 = BlockMinPool(config["contexts"]["mixtures"], dtype="float32", name="b14")
 
         def penalty(marginals: Tensor) -> Tensor:
             o12 = b12((marginals, reference))
@@ -145,13 +127,13 @@ class DPN(StagedModel):
         for i in range(num_iterations if pairwise else 0):
             logits = mean_field_update(unary, logits, penalty)
             if pairwise == "contexts" and i == 0:
-                stages["contexts"] = logits
+                heads["contexts"] = logits
         b15 = layers.Identity(dtype="float32", name="b15")
-        stages["final"] = b15(logits)
+        heads["final"] = b15(logits)
         if pairwise_stride > 1:
             to_image = Resize(factor=pairwise_stride, name="resize")
-            stages = {stage: to_image((x, image)) for stage, x in stages.items()}
-        super().__init__(image, stages, config)
+            heads = {head: to_image((x, image)) for head, x in heads.items()}
+        super().__init__(image, heads, config)
 
     def head_model(self, head: str) -> keras.Model:
         """Return the network up to one head, as a model that shares this one's weights.
@@ -169,10 +151,10 @@ class DPN(StagedModel):
         """
         return super().head_model(head)
 
-    def context_kernels(self):
+    def context_kernels(self) -> np.ndarray | None:
         return context_kernels(self)
 
-    def triple_penalty_sign(self, inputs):
+    def triple_penalty_sign(self, inputs: Any) -> int:
         """Return whether b12's penalty is larger (1) or smaller (-1) where a label is present.
 
         `context_kernels` weigh b12's penalties: where the sign is -1, read them negated.
@@ -188,12 +170,13 @@ class DPN(StagedModel):
 
 def check_dpn_config(config: Mapping[str, Any]) -> None:
     """Raise ValueError unless the arguments that the Deep Parsing Networks share are right."""
+    backbone, contexts = config["backbone"], config["contexts"]
     check_positive_int("num_classes", config["num_classes"], minimum=2)
-    check_positive_int("mixtures", config["mixtures"])
+    check_positive_int("contexts.mixtures", contexts["mixtures"])
     check_positive_int("num_iterations", config["num_iterations"])
-    standardize_window(config["triple_window"], 2, "triple_window")
-    standardize_window(config["context_window"], 2, "context_window")
-    check_one_of("trunk", config["trunk"], tuple(TRUNKS))
+    standardize_window(config["local_conv"]["window"], 2, "local_conv.window")
+    standardize_window(contexts["window"], 2, "contexts.window")
+    check_one_of("backbone.name", backbone["name"], tuple(BACKBONES))
     check_one_of("unary_activation", config["unary_activation"], ("softmax", "sigmoid"))
     if config["pairwise"] is not None:
         check_one_of("pairwise", config["pairwise"], ("triple", "contexts"))
@@ -202,19 +185,19 @@ def check_dpn_config(config: Mapping[str, Any]) -> None:
             "Invalid value for argument `pairwise_stride`: expected 1, 2, 4 or 8, received "
             f"{config['pairwise_stride']}."
         )
-    check_one_of("output_stride", config["output_stride"], (8, 16))
-    if config["output_stride"] == 16 and config["keep_pools"]:
+    check_one_of("backbone.output_stride", backbone["output_stride"], (8, 16))
+    if backbone["output_stride"] == 16 and backbone["keep_pools"]:
         raise ValueError(
-            "Invalid value for argument `keep_pools`: expected False with an `output_stride` of "
-            "16, whose fourth pool halves, received True."
+            "Invalid value for argument `backbone.keep_pools`: expected False with an "
+            "`output_stride` of 16, whose fourth pool halves, received True."
         )
-    check_skips(config["skips"], config["output_stride"])
-    check_positive_int("skip_width", config["skip_width"])
-    if config["pairwise_stride"] > _unary_stride(config):
+    check_skips(backbone["skips"], backbone["output_stride"])
+    check_positive_int("backbone.skip_width", backbone["skip_width"])
+    if config["pairwise_stride"] > _unary_stride(backbone):
         raise ValueError(
             "Invalid value for argument `pairwise_stride`: expected at most the stride of the "
-            f"unary term, {_unary_stride(config)} with `skips` {config['skips']}, received "
-            f"{config['pairwise_stride']}."
+            f"unary term, {_unary_stride(backbone)} with `backbone.skips` {backbone['skips']}, "
+            f"received {config['pairwise_stride']}."
         )
     if not config["color_unit"] > 0:
         raise ValueError(
@@ -224,7 +207,7 @@ def check_dpn_config(config: Mapping[str, Any]) -> None:
 
 
 def unary_term(image: Tensor, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """b1-b11 and the guide: ln o11 and the colours that b12 compares, on the pairwise part's grid.
+    """Return ln o11 (b1-b11) and the colours that b12 compares, on the pairwise part's grid.
 
     Args:
         image: `(B, H, W, 3)`.
@@ -233,65 +216,63 @@ def unary_term(image: Tensor, config: Mapping[str, Any]) -> tuple[Tensor, Tensor
     Returns:
         Tensors `(B, h, w, L)` and `(B, h, w, 3)`.
     """
-    taps = _trunk(image, config)
-    features, stride = taps["b10"], config["output_stride"]  # (B, H/stride, W/stride, fc_width)
-    dropout = config["dropout"]
-    if config["skips"]:
-        width = max(1, round(config["skip_width"] * config["width"]))
-        features, stride = decode(taps, features, stride, config["skips"], width, dropout)
+    backbone, dropout = config["backbone"], config["dropout"]
+    taps = _backbone(image, config)
+    features, stride = taps["b10"], backbone["output_stride"]  # (B, H/stride, W/stride, fc_width)
+    if backbone["skips"]:
+        width = max(1, round(backbone["skip_width"] * config["width"]))
+        features, stride = decode(taps, features, stride, backbone["skips"], width, dropout)
         dropout = 0.0
     context: dict[str, Any] = (
         {"fusion": "late", "normalize": True} if config["global_context"] else {}
     )
     b11 = layers.Conv2D(config["num_classes"], 1, dtype="float32", name="b11")
     scores = class_scores(b11, features, dropout=dropout, **context)
-    enlarge = Resize(factor=stride // config["pairwise_stride"], name="b11_resize")
+    upsample = Resize(factor=stride // config["pairwise_stride"], name="b11_resize")
     log_unary = "log_softmax" if config["unary_activation"] == "softmax" else "log_sigmoid"
     log_o11 = layers.Activation(log_unary, dtype="float32", name="b11_log")
     guide = Guide(config["pairwise_stride"], config["color_unit"], name="guide")(image)
-    return log_o11(enlarge((scores, guide))), guide
+    return log_o11(upsample((scores, guide))), guide
 
 
-def _trunk(image: Tensor, config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """VGG16's maps by layer, b1_conv1 ... b10."""
-    settings: dict[str, Any] = dict(TRUNKS[config["trunk"]])
+def _backbone(image: Tensor, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return VGG16's maps by layer, b1_conv1 ... b10."""
+    backbone = config["backbone"]
+    settings: dict[str, Any] = dict(BACKBONES[backbone["name"]])
     strides: Sequence[int | None]
-    if config["output_stride"] == 16:
+    if backbone["output_stride"] == 16:
         strides, dilations = (2, 2, 2, 2, None), (1, 1, 1, 1, 1)
         settings["fc6_dilation"] //= 2
     else:
-        strides = (2, 2, 2, 1, 1) if config["keep_pools"] else (2, 2, 2, None, None)
+        strides = (2, 2, 2, 1, 1) if backbone["keep_pools"] else (2, 2, 2, None, None)
         dilations = (1, 1, 1, 1, 2)
-    chosen = {key: config[key] for key in ("fc6_kernel", "fc6_dilation", "fc_width")}
+    chosen = {key: backbone[key] for key in ("fc6_kernel", "fc6_dilation", "fc_width")}
     settings |= {key: n for key, n in chosen.items() if n is not None}
     return vgg16_trunk(
         Preprocess(name="preprocess")(image),
         width=config["width"],
         strides=strides,
         dilations=dilations,
-        pool_size=config["pool_size"],
+        pool_size=backbone["pool_size"],
         dropout=config["dropout"],
         **settings,
     )
 
 
-def _unary_stride(config: Mapping[str, Any]) -> int:
-    """Pixels between two cells of the unary term's own grid."""
-    return SKIPS[config["skips"][-1]][1] if config["skips"] else config["output_stride"]
-
-
-def b12_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of b12 beside its window."""
-    return {key: config[key] for key in ("kernel", "gate", *_B12_WEIGHTS)}
+def _unary_stride(backbone: Mapping[str, Any]) -> int:
+    """Return the pixels between two cells of the unary term's own grid."""
+    skips = backbone["skips"]
+    return SKIPS[skips[-1]][1] if skips else backbone["output_stride"]
 
 
 def contexts_layer(config: Mapping[str, Any], frames: int = 1) -> layers.Conv2D:
-    """b13, whose filters look at so many frames' maps of the labels' penalties at once."""
+    """Return b13, whose filters see the maps of the labels' penalties of N frames at once."""
+    contexts = config["contexts"]
     return layers.Conv2D(
-        config["num_classes"] * config["mixtures"],
-        config["context_window"],
+        config["num_classes"] * contexts["mixtures"],
+        contexts["window"],
         padding="same",
-        kernel_initializer=IdentityContexts(config["mixtures"], config["context_noise"], frames),
+        kernel_initializer=IdentityContexts(contexts["mixtures"], contexts["noise"], frames),
         dtype="float32",
         name="b13",
     )
@@ -310,17 +291,17 @@ class Guide(layers.Layer):
         image = ops.cast(image, "float32") / self.color_unit
         if self.stride == 1:
             return image
-        # The trunk's cells start at the image's first pixel; padding "same" would centre them.
+        # The backbone's cells start at the image's first pixel; padding "same" would centre them.
         # No remainders of negative numbers: those of tf2onnx (1.17) are others.
         cells = [(n + self.stride - 1) // self.stride for n in ops.shape(image)[1:3]]
         sides = zip(cells, ops.shape(image)[1:3], strict=True)
         missing = [count * self.stride - n for count, n in sides]
         padding = [(0, 0), (0, missing[0]), (0, missing[1]), (0, 0)]
-        total, share = (
+        total, fraction = (
             ops.average_pool(ops.pad(x, padding), self.stride, self.stride)
             for x in (image, ops.ones_like(image))
         )
-        return total / share  # the mean over the cell's pixels in the image
+        return total / fraction  # the mean over the cell's pixels in the image
 
     def compute_output_spec(self, image: Tensor) -> keras.KerasTensor:
         batch, *size, channels = image.shape

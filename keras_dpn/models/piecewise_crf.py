@@ -168,7 +168,7 @@ class PiecewiseCRF(StagedModel):
         return self.head_names[: self.head_names.index("field")]
 
     @property
-    def affinity_relations(self) -> tuple[str, ...]:
+    def affinity_relations(self) -> tuple[str, ...]:  # type: ignore[override]
         """Names of the relations, each a pairwise potential."""
         return tuple(self._potentials)
 

@@ -64,7 +64,7 @@ def from_preset(
     if num_classes is not None:
         overrides["num_classes"] = num_classes
     with dtype_policy(dtype):
-        model = kind.from_config(config["config"] | overrides)
+        model = kind.from_config(kind.updated_config(config["config"], overrides))
     if load_weights and overrides:
         load_pretrained(model, weights)
     elif load_weights:

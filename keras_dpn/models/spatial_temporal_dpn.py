@@ -1,7 +1,8 @@
-"""The spatial-temporal Deep Parsing Network (journal version): clips instead of pictures."""
+"""The spatial-temporal Deep Parsing Network (journal version): clips instead of images."""
 
+import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -9,24 +10,27 @@ from keras import layers, ops
 
 from keras_dpn.deprecation import renamed_argument
 from keras_dpn.layers import BlockMinPool, DynamicNodeLink, LocalConv3D, Resize
-from keras_dpn.models.dpn import (
-    DPN,
-    Guide,
-    b12_settings,
-    check_dpn_config,
-    contexts_layer,
-    unary_term,
+from keras_dpn.models.dpn import DPN, Guide, check_dpn_config, contexts_layer, unary_term
+from keras_dpn.models.dpn_arguments import (
+    DEFAULTS,
+    DEPRECATED,
+    GroupedModel,
+    accept_flat_arguments,
+    complete_group,
+    merge_groups,
 )
 from keras_dpn.models.label_contexts import context_kernels, triple_penalty_sign
-from keras_dpn.models.staged import StagedModel, check_input_shape
+from keras_dpn.models.staged import check_input_shape
 from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.node_links import check_frames
-from keras_dpn.typing import Shape, Tensor
+from keras_dpn.typing import Tensor
+
+_NO_ARGUMENTS = ("self", "__class__", "dpn")  # of the constructor's local variables
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-class SpatialTemporalDPN(StagedModel):
+class SpatialTemporalDPN(GroupedModel):
     """Deep Parsing Network over space and time: a Markov random field on the frames of a clip.
 
     The unary term is that of `DPN`, the same for all frames. Its random field spans K frames:
@@ -43,17 +47,13 @@ class SpatialTemporalDPN(StagedModel):
         frame_spacing: how far apart successive frames count where b12 compares positions, in pixels
             of the grid of the pairwise part. At 1 a pixel's neighbour in time would count less
             than any in space, as the position weight learns to favour what is further away.
-        labels_of: "middle", the labels of the clip's middle frame; or "all", of every frame.
-        width, trunk, fc6_kernel, fc6_dilation, fc_width, keep_pools, pool_size, unary_activation,
-            pairwise, mixtures, kernel, gate, color_weight, position_weight, scale, color_unit,
-            num_iterations, pairwise_stride, context_noise, dropout, global_context, output_stride,
-            skips, skip_width: as in `DPN`; each frame is a context of its own.
-        triple_window: spatial window of b12, in pixels of the grid of the pairwise part.
-        context_window: spatial window of b13's filters.
+        output_frames: "center", logits of the clip's center frame; or "all", of every frame.
+        **dpn: the other arguments of `DPN`; each frame is a global context of its own, and the
+            windows of `local_conv` and `contexts` (7) are spatial ones.
 
     Input shape:
         With linking "static" frames alone, else a dictionary:
-        "frames": `(B, T, H, W, 3)`, RGB, 0-255, uint8 or float, for any T; odd for the middle one.
+        "frames": `(B, T, H, W, 3)`, RGB, 0-255, uint8 or float, for any T; odd for the center one.
         "forward_flow": `(B, T-1, H, W, 2)`, (dx, dy) in pixels, from frame t to t+1.
         "backward_flow": `(B, T-1, H, W, 2)`, from frame t+1 to t.
 
@@ -61,78 +61,63 @@ class SpatialTemporalDPN(StagedModel):
         `(B, H, W, num_classes)`, or `(B, T, H, W, num_classes)` for all frames; float32 logits.
 
     Raises:
-        TypeError: for an argument that isn't one of these.
-        ValueError: for values out of these ranges, and clips without a middle frame.
+        TypeError: for an argument, or a key of one, that isn't one of these.
+        ValueError: for values out of these ranges, and clips without a center frame.
 
     Example:
 
-    >>> model = SpatialTemporalDPN(num_classes=3, width=0.125, trunk="large_fov", linking="static")
+    >>> model = SpatialTemporalDPN(3, linking="static", width=0.125, backbone="large_fov")
     >>> model(keras.ops.zeros((1, 3, 13, 9, 3))).shape
     (1, 13, 9, 3)
     """
 
+    passes_on_to = DPN
+    deprecated_arguments = DEPRECATED | {"labels_of": "output_frames"}
+
+    @accept_flat_arguments
     def __init__(
         self,
         num_classes: int,
         frames: int = 3,
-        input_shape: Shape = (None, None, 3),
-        linking: Literal["flow", "static"] = "flow",
+        input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+        linking: str = "flow",
         link_threshold: float = 1.0,
         frame_spacing: float = 10.0,
-        labels_of: Literal["middle", "all"] = "middle",
-        width: float = 1.0,
-        trunk: Literal["vgg16", "large_fov"] = "vgg16",
-        fc6_kernel: int | None = None,
-        fc6_dilation: int | None = None,
-        fc_width: int | None = None,
-        keep_pools: bool = False,
-        pool_size: int = 2,
-        unary_activation: Literal["softmax", "sigmoid"] = "softmax",
-        pairwise: Literal["triple", "contexts"] | None = "contexts",
-        triple_window: int | Sequence[int] = 50,
-        context_window: int | Sequence[int] = 7,
-        mixtures: int = 5,
-        kernel: Literal["squared_distance", "gaussian", "learned"] = "squared_distance",
-        gate: bool = True,
-        color_weight: float = 1.0,
-        position_weight: float = 0.0,
-        scale: float = 1.0,
-        color_unit: float = 32.0,
-        num_iterations: int = 1,
-        pairwise_stride: int = 1,
-        context_noise: float = 0.01,
-        dropout: float = 0.5,
-        global_context: bool = False,
-        output_stride: int = 8,
-        skips: Sequence[str] = (),
-        skip_width: int = 96,
+        output_frames: str = "center",
         name: str = "spatial_temporal_dpn",
+        **dpn: Any,
     ) -> None:
-        config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        own = {key: value for key, value in locals().items() if key not in _NO_ARGUMENTS}
+        config = _dpn_defaults() | dpn | own
+        for group in DEFAULTS:
+            smaller = {"window": 7} if group == "contexts" else {}
+            config[group] = complete_group("SpatialTemporalDPN", group, config[group], **smaller)
+        pairwise, pairwise_stride = config["pairwise"], config["pairwise_stride"]
         check_dpn_config(config)
         check_input_shape(input_shape)
         check_frames(frames)
         check_one_of("linking", linking, ("flow", "static"))
-        check_one_of("labels_of", labels_of, ("middle", "all"))
+        check_one_of("output_frames", output_frames, ("center", "all"))
 
         # === Layers ===
         merge, split = MergeFrames(name="merge_frames"), SplitFrames(name="split_frames")
         # On a coarse grid the flow counts in its pixels: averaged over a cell, and divided.
         coarse = Guide(pairwise_stride, pairwise_stride, name="coarse_flow")
         link = DynamicNodeLink(frames, link_threshold / pairwise_stride, name="link")
-        window = (frames, *standardize_window(triple_window, 2))
+        window = (frames, *standardize_window(config["local_conv"]["window"], 2))
         spacing = (*standardize_spacing(frame_spacing, 1, "frame_spacing"), 1.0, 1.0)
-        b12 = LocalConv3D(window, spacing=spacing, name="b12", **b12_settings(config))
+        arguments = config["local_conv"] | {"window": window, "spacing": spacing}
+        b12 = LocalConv3D(**arguments, name="b12")
         stack = StackNeighbors(name="stack_neighbors")
         b13 = contexts_layer(config, frames)
-        b14 = BlockMinPool(mixtures, dtype="float32", name="b14")
+        b14 = BlockMinPool(config["contexts"]["mixtures"], dtype="float32", name="b14")
         b15 = layers.Identity(dtype="float32", name="b15")
-        middle = MiddleFrame(name="middle_frame")
+        center = MiddleFrame(name="middle_frame")
         to_image = Resize(factor=pairwise_stride, name="resize")
 
         # === Functional model ===
         def field(unary: Tensor, guide: Tensor, clip: Tensor, *flows: Tensor) -> dict[str, Tensor]:
-            """Logits after each stage, from the terms on the grid and the model's inputs."""
+            """Logits at each head, from the terms on the grid and the model's inputs."""
             links = [split((coarse(merge(flow)), flow)) for flow in flows]
 
             def linked(x: Tensor) -> Tensor:  # (B, T, h, w, C) to (B, T, h, w, K, C)
@@ -142,24 +127,24 @@ class SpatialTemporalDPN(StagedModel):
                 o12 = b12((linked(marginals), colors))
                 return o12 if pairwise == "triple" else split((b14(b13(stack(linked(o12)))), o12))
 
-            stages = {"unary": unary}
+            heads = {"unary": unary}
             if pairwise is not None:
                 colors = linked(guide)
-                stages["triple"] = mean_field_update(
+                heads["triple"] = mean_field_update(
                     unary, unary, lambda q: b12((linked(q), colors))
                 )
             logits = unary
-            for i in range(num_iterations if pairwise else 0):
+            for i in range(config["num_iterations"] if pairwise else 0):
                 logits = mean_field_update(unary, logits, penalty)
                 if pairwise == "contexts" and i == 0:
-                    stages["contexts"] = logits
-            stages["final"] = b15(logits)
-            return {stage: on_frames(x, clip) for stage, x in stages.items()}
+                    heads["contexts"] = logits
+            heads["final"] = b15(logits)
+            return {head: on_frames(x, clip) for head, x in heads.items()}
 
         def on_frames(x: Tensor, clip: Tensor) -> Tensor:
             """From the grid to those of the clip's frames that are asked for."""
-            if labels_of == "middle":
-                return to_image((middle(x), middle(clip)))
+            if output_frames == "center":
+                return to_image((center(x), center(clip)))
             return split((to_image((merge(x), merge(clip))), x))
 
         clip = keras.Input((None, *input_shape), name="frames")
@@ -167,8 +152,8 @@ class SpatialTemporalDPN(StagedModel):
         flows = [keras.Input((None, *input_shape[:2], 2), name=name) for name in names]
         inputs = dict(zip(("frames", *names), (clip, *flows), strict=True))
         terms = tuple(split((x, clip)) for x in unary_term(merge(clip), config))
-        stages = field(*terms, clip, *flows)
-        super().__init__(inputs if flows else clip, stages, config)
+        heads = field(*terms, clip, *flows)
+        super().__init__(inputs if flows else clip, heads, config)
         self._clip, self._terms, self._field = (clip, *flows), terms, field
 
     # Constants of other networks, arguments here.
@@ -182,10 +167,10 @@ class SpatialTemporalDPN(StagedModel):
         """Whether the network takes the optical flow between its frames."""
         return self.linking == "flow"
 
-    def context_kernels(self):
+    def context_kernels(self) -> np.ndarray | None:
         return context_kernels(self)
 
-    def triple_penalty_sign(self, inputs):
+    def triple_penalty_sign(self, inputs: Any) -> int:
         """Return whether b12's penalty is larger (1) or smaller (-1) where a label is present.
 
         `context_kernels` weigh b12's penalties: where the sign is -1, read them negated.
@@ -203,16 +188,16 @@ class SpatialTemporalDPN(StagedModel):
         cls,
         dpn: DPN,
         frames: int = 3,
-        context_window: int | Sequence[int] | None = 7,
+        context_window: int | tuple[int, int] | None = 7,
         **arguments: Any,
     ) -> Self:
-        """A network that starts from a trained one for pictures.
+        """Return a network that starts from a trained one for images.
 
         Args:
             dpn: a `DPN`.
             frames: K, as in the constructor.
-            context_window: as in the constructor; None keeps the other network's.
-            arguments: of the constructor, instead of those of `dpn`.
+            context_window: window of b13's filters; None keeps the other network's.
+            **arguments: of the constructor, instead of those of `dpn`.
 
         Returns:
             `SpatialTemporalDPN` whose weights are those of `dpn`, see `start_from`.
@@ -220,14 +205,14 @@ class SpatialTemporalDPN(StagedModel):
         Example:
 
         >>> from keras_dpn.models import DPN
-        >>> dpn = DPN(num_classes=3, width=0.125, trunk="large_fov")
-        >>> SpatialTemporalDPN.from_dpn(dpn, linking="static").context_window
+        >>> dpn = DPN(num_classes=3, width=0.125, backbone="large_fov")
+        >>> SpatialTemporalDPN.from_dpn(dpn, linking="static").contexts["window"]
         7
         """
         config = {key: value for key, value in dpn.get_config().items() if key != "name"}
         if context_window is not None:
-            config["context_window"] = context_window
-        model = cls(**config | {"frames": frames} | arguments)
+            config = merge_groups(config, {"contexts": {"window": context_window}})
+        model = cls(**cls.updated_config(config, {"frames": frames, **arguments}))
         model.start_from(dpn)
         return model
 
@@ -235,11 +220,11 @@ class SpatialTemporalDPN(StagedModel):
     def start_from(self, other: keras.Model) -> None:
         """Take over the weights of a trained network for images, or of one for clips.
 
-        b13's filters of a network for images look at the middle frame as they did, cut to or filled
+        b13's filters of a network for images look at the center frame as they did, cut to or filled
         up with zeros to the window here, and begin to look at the other frames from zero.
 
         Args:
-            other: a `DPN` with the same trunk, classes, mixtures and pairwise part; or a
+            other: a `DPN` with the same backbone, classes, mixtures and pairwise part; or a
                 `SpatialTemporalDPN` with the same windows and number of frames, too.
 
         Raises:
@@ -256,8 +241,8 @@ class SpatialTemporalDPN(StagedModel):
         return values
 
     def _over_frames(self, kernel: np.ndarray) -> np.ndarray:
-        """b13's filters for pictures, `(n, n, L, L K)`, as filters for the middle frame."""
-        window = standardize_window(self.context_window, 2)
+        """Return b13's filters for images, `(n, n, L, L K)`, as filters for the center frame."""
+        window = standardize_window(self.contexts["window"], 2)
         for axis, size in enumerate(window):
             kernel = _resized(kernel, axis, size)
         others = self.frames // 2 * kernel.shape[2]
@@ -292,6 +277,12 @@ class SpatialTemporalDPN(StagedModel):
         return terms, field
 
 
+def _dpn_defaults() -> dict[str, Any]:
+    """Return the defaults of the arguments of `DPN`."""
+    parameters = inspect.signature(DPN.__init__).parameters.values()
+    return {p.name: p.default for p in parameters if p.name != "self"}
+
+
 def _resized(kernel: np.ndarray, axis: int, size: int) -> np.ndarray:
     """Cuts an axis of a filter to another size, or fills it up with zeros, about its centre."""
     missing = size - kernel.shape[axis]
@@ -306,7 +297,7 @@ def _resized(kernel: np.ndarray, axis: int, size: int) -> np.ndarray:
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class MergeFrames(layers.Layer):
-    """Frames as a batch of pictures: `(B, T, ...)` to `(B T, ...)`."""
+    """Frames as a batch of images: `(B, T, ...)` to `(B T, ...)`."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -320,7 +311,7 @@ class MergeFrames(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class SplitFrames(layers.Layer):
-    """A batch of pictures as the clips it was before: `(B T, ...)` with `(B, T, ...)`."""
+    """A batch of images as the clips it was before: `(B T, ...)` with `(B, T, ...)`."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -336,7 +327,7 @@ class SplitFrames(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class StackNeighbors(layers.Layer):
-    """Linked frames as pictures of many channels: `(B, T, h, w, K, L)` to `(B T, h, w, K L)`."""
+    """Linked frames as images of many channels: `(B, T, h, w, K, L)` to `(B T, h, w, K L)`."""
 
     def call(self, x: Tensor) -> Tensor:
         batch, time, height, width, _, _ = ops.shape(x)
@@ -349,7 +340,7 @@ class StackNeighbors(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class MiddleFrame(layers.Layer):
-    """The frame in the middle of each clip: `(B, T, ...)` to `(B, ...)`."""
+    """The center frame of each clip: `(B, T, ...)` to `(B, ...)`."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -357,9 +348,9 @@ class MiddleFrame(layers.Layer):
     def call(self, x: Tensor) -> Tensor:
         if x.shape[1] is not None and x.shape[1] % 2 == 0:
             raise ValueError(
-                "SpatialTemporalDPN with labels_of='middle' expects clips with a frame in the "
-                f"middle, an odd number of them, received {x.shape[1]}. Build it with "
-                "labels_of='all' for clips of any length."
+                "SpatialTemporalDPN with output_frames='center' expects clips with a frame in "
+                f"the center, an odd number of them, received {x.shape[1]}. Build it with "
+                "output_frames='all' for clips of any length."
             )
         return x[:, ops.shape(x)[1] // 2]
 

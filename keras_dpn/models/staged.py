@@ -50,6 +50,10 @@ class StagedModel(keras.Model):
     clip_frames: int | None = None
     needs_flow: bool = False
     affinity_relations: tuple[str, ...] = ()
+    passes_on_to: type[Any] | None = None
+    """The network whose arguments the constructor takes as `**arguments`."""
+    deprecated_arguments: Mapping[str, str] = {}
+    """Names that the constructor still takes, and what replaces them."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         check_arguments(cls, kwargs)
@@ -129,7 +133,7 @@ class StagedModel(keras.Model):
 
     # === What it has learned about pairs of labels ===
 
-    def context_kernels(self):
+    def context_kernels(self) -> np.ndarray | None:
         """Return the filters that rate the labels around each label, by frame.
 
         Returns:
@@ -139,7 +143,7 @@ class StagedModel(keras.Model):
         """
         return None
 
-    def affinity_model(self, relation):
+    def affinity_model(self, relation: str) -> keras.Model:
         """Return a model of the logits that one relation gives pairs of labels.
 
         Args:
@@ -205,6 +209,13 @@ class StagedModel(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         return cls(**config)
 
+    @classmethod
+    def updated_config(
+        cls, config: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return a network's configuration with some arguments replaced, for `from_config`."""
+        return {**config, **overrides}
+
     # === Deprecated names ===
 
     @property
@@ -261,15 +272,32 @@ def check_arguments(cls: type[Any], arguments: Collection[str]) -> None:
     Raises:
         TypeError: with the nearest name, for the first that is wrong.
     """
-    _, *parameters = inspect.signature(cls.__init__).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+    known = argument_names(cls)
+    if known is None:
         return
-    known = [parameter.name for parameter in parameters]
+    old = cls.deprecated_arguments
     for name in arguments:
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1)
-            advice = f"did you mean `{nearest[0]}`?" if nearest else f"expected {', '.join(known)}."
+        if name not in known and name not in old:
+            nearest = difflib.get_close_matches(name, [*known, *old], n=1)
+            right = [old.get(near, near) for near in nearest]
+            advice = f"did you mean `{right[0]}`?" if right else f"expected {', '.join(known)}."
             raise TypeError(f"{cls.__name__} got an unexpected argument `{name}`; {advice}")
+
+
+def argument_names(cls: type[Any]) -> list[str] | None:
+    """Return the names of a network's constructor arguments; None if it takes any.
+
+    Args:
+        cls: the class; where its constructor passes arguments on, to that of `cls.passes_on_to`.
+    """
+    _, *parameters = inspect.signature(cls.__init__).parameters.values()
+    names = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    if len(names) == len(parameters):
+        return names
+    network = vars(cls).get("passes_on_to")  # a subclass's constructor may take other arguments
+    if network is None:
+        return None
+    return names + [name for name in argument_names(network) or () if name not in names]
 
 
 def check_input_shape(input_shape: Shape) -> None:

@@ -4,6 +4,7 @@ import pytest
 from benchmarks import scene_contexts
 from keras_dpn import viz
 from keras_dpn.models import DPN, SpatialTemporalDPN
+from keras_dpn.models.dpn_arguments import merge_groups
 from training.data.generated.scenes import CLASSES, RELATIONS, ScenesDataset
 
 SCENES = ScenesDataset({"train": 8}, size=(48, 64))
@@ -25,14 +26,15 @@ def related():
 
 
 def small_model(network=DPN, **options):
-    settings = {"width": 0.05, "trunk": "large_fov", "fc_width": 8, "mixtures": 2}
-    settings |= {"triple_window": 3, "context_window": 5, "pairwise_stride": STRIDE}
-    return network(CLASSES.num_classes, **settings, **options)
+    settings = {"width": 0.05, "backbone": {"name": "large_fov", "fc_width": 8}}
+    settings |= {"local_conv": {"window": 3}, "contexts": {"window": 5, "mixtures": 2}}
+    settings |= {"pairwise_stride": STRIDE}
+    return network(CLASSES.num_classes, **merge_groups(settings, options))
 
 
 def middle_maps(model):
     kernels = model.context_kernels()
-    return viz.context_maps(kernels[len(kernels) // 2], model.mixtures)
+    return viz.context_maps(kernels[len(kernels) // 2], model.contexts["mixtures"])
 
 
 def verdicts(maps):
@@ -52,7 +54,7 @@ def test_a_network_for_clips_keeps_them_in_its_middle_frame(related):
 
 
 def test_relations_that_were_not_learned_are_missed():
-    maps = middle_maps(small_model(context_noise=0.0))
+    maps = middle_maps(small_model(contexts={"noise": 0.0}))
     assert verdicts(maps) == ["not found"] * len(RELATIONS)
     assert scene_contexts.relation_auc(maps, SCENES, STRIDE) == pytest.approx(0.5, abs=0.005)
 

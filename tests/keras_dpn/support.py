@@ -329,6 +329,11 @@ def run(model, inputs):
     return keras.tree.map_structure(to_numpy, model(inputs))
 
 
+def sizes_to_run(*sizes):
+    """The sizes, on JAX the last one only: it compiles a network for each."""
+    return sizes[-1:] if keras.backend.backend() == "jax" else sizes
+
+
 def outputs(model, image, *names):
     """What the named layers give for an image."""
     return run(keras.Model(model.input, [model.get_layer(name).output for name in names]), image)

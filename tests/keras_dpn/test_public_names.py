@@ -28,6 +28,7 @@ def test_what_reads_weights_predicts_and_draws_is_there():
     assert callable(keras_dpn.viz.colorize)
 
 
+@pytest.mark.tensorflow_only  # a new process, which takes seconds to import either backend
 def test_the_import_needs_no_library_for_pictures():
     """Keras looks for some of them itself, and goes on without."""
     code = """if True:

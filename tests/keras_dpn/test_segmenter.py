@@ -12,6 +12,7 @@ from keras_dpn.segmentation import Segmentation
 
 pytestmark = pytest.mark.tensorflow_only  # its files and its presets need no second backend
 
+BACKBONE = {"fc6_kernel": 1, "fc_width": 32}
 CLASSES = Classes(("dark", "red"), ((0, 0, 0), (255, 0, 0)))
 
 
@@ -165,7 +166,7 @@ def test_a_video_is_an_iterator(segmenter, tmp_path):
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("linking", ["flow", "static"])
 def test_a_network_for_clips_sees_neighbouring_frames(linking):
-    settings = {"width": 0.03, "fc6_kernel": 1, "fc_width": 32, "triple_window": 3}
+    settings = {"width": 0.03, "backbone": BACKBONE, "local_conv": {"window": 3}}
     model = SpatialTemporalDPN(2, linking=linking, pairwise="triple", **settings)
     segmenter = Segmenter(model, CLASSES, size=32)
     frames = [image_of(np.roll(LABELS, i, axis=1), 8) for i in range(3)]  # 24x32
@@ -196,7 +197,8 @@ def test_sources_that_are_none_are_refused(segmenter, tmp_path):
 
 def test_from_a_preset_a_directory_and_a_run(tmp_path):
     keras.utils.set_random_seed(0)
-    model = DPN(2, width=0.03, fc6_kernel=1, fc_width=32, pairwise_stride=4, triple_window=3)
+    settings = {"backbone": BACKBONE, "local_conv": {"window": 3}, "pairwise_stride": 4}
+    model = DPN(2, width=0.03, **settings)
     card = keras_dpn.presets.Card(size=16, lowest_confidence=0.99, description="Mine")
     model.save_to_preset(tmp_path / "preset", classes=CLASSES, card=card)
     (tmp_path / "run").mkdir()

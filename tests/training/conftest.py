@@ -1,18 +1,24 @@
 """What the scripts' tests share: small data, a finished run on disk, a browser."""
 
 import dataclasses
+import io
 import json
+import logging
 import os
 import shutil
 
 import keras
 import numpy as np
 import pytest
-from playwright import sync_api
 
 from keras_dpn.inference import Predictor
 from keras_dpn.models import DPN
-from training.configs.networks.dpn import DPNConfig
+from training.configs.networks import (
+    BackboneConfig,
+    ContextsConfig,
+    DPNConfig,
+    LocalConvConfig,
+)
 from training.configs.recipes import RECIPES
 from training.configs.schema import TrainConfig
 from training.configs.serialization import to_json
@@ -24,13 +30,24 @@ from training.rundir.paths import stage_dir
 CHROMIUM = shutil.which("chromium")
 MODEL = DPNConfig(
     width=0.0625,
-    trunk="large_fov",
-    fc_width=16,
-    triple_window=5,
-    context_window=3,
-    mixtures=2,
+    backbone=BackboneConfig(name="large_fov", fc_width=16),
+    local_conv=LocalConvConfig(window=5),
+    contexts=ContextsConfig(window=3, mixtures=2),
     pairwise_stride=4,
 )
+
+
+@pytest.fixture
+def messages():
+    """Make a function that returns what was logged since the test began."""
+    stream = io.StringIO()
+    handler, logger = logging.StreamHandler(stream), logging.getLogger("keras_dpn")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lambda: stream.getvalue().strip()
+    logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +68,7 @@ def finished_run(tmp_path_factory, small_scenes):
     work_dir = tmp_path_factory.mktemp("run")
     keras.utils.set_random_seed(0)
     model = DPN(small_scenes.classes.num_classes, **dataclasses.asdict(MODEL))
-    config: TrainConfig = dataclasses.replace(RECIPES["scenes"], model=MODEL)
+    config: TrainConfig = dataclasses.replace(RECIPES["dpn/scenes"], model=MODEL)
     (work_dir / "config.json").write_text(json.dumps(to_json(config)))
     stages = []
     for order, (stage, output) in enumerate({"unary": "unary", "joint": "final"}.items()):
@@ -91,6 +108,8 @@ def browser():
     if not CHROMIUM and "CI" not in os.environ:
         pytest.skip("needs Debian's chromium")
     assert CHROMIUM, "CI needs Debian's chromium"
+    from playwright import sync_api  # only here: most tests need no browser
+
     quiet = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
     quiet += ("--disable-background-networking", "--disable-component-update")
     with sync_api.sync_playwright() as playwright:

@@ -221,7 +221,7 @@ def search(
 def load_predict(work_dir: Path, stage: str | None) -> Predict:
     """Return a function from an image to the probabilities of a run's network, or a stage's."""
     model = load_model(work_dir, stage)
-    head = "final" if stage is None else load_stages(work_dir)[stage].output
+    head = "final" if stage is None else load_stages(work_dir)[stage].head
     predictor = Predictor(model, heads=None if stage is None else (head,))
     return lambda image: predictor.probabilities(image)[head]
 

@@ -49,8 +49,8 @@ def main(
     """
     from keras_dpn.viz import image_png
 
+    from ..configs.schema import Augmentation
     from ..data.contact_sheet import contact_sheet
-    from ..data.pipeline.batches import Augmentation
     from ..data.registry import load_dataset
     from ..utils.files import write_bytes
 

@@ -1,7 +1,7 @@
-"""Options of version 0.1 that have other names now: they work in 0.2 with a notice."""
+"""Options of version 0.1 that have other names now: they work in 0.2, with a notice."""
 
 import logging
-import re
+from collections.abc import Mapping, Sequence
 
 _LOGGER = logging.getLogger("keras_dpn")
 
@@ -42,8 +42,6 @@ RENAMED: dict[str, dict[str, str]] = {
     "browse": {"--mirror": "--horizontal-flip"},
     "generate": {"--count": "--num-images"},
 }
-# Fields of a configuration, which are options of `train`: pattern and replacement.
-RENAMED_FIELDS: tuple[tuple[str, str], ...] = ()
 
 
 def replace_deprecated(command: str, args: list[str]) -> list[str]:
@@ -59,7 +57,7 @@ def replace_deprecated(command: str, args: list[str]) -> list[str]:
         option = _with_dashes(option)
         negated = option.startswith("--no-")
         plain = "--" + option.removeprefix("--no-") if negated else option
-        new = renamed.get(plain) or (_renamed_field(plain) if command == "train" else None)
+        new = renamed.get(plain)
         if new is None:
             rest.append(argument)
             continue
@@ -77,11 +75,33 @@ def _with_dashes(option: str) -> str:
     return option.replace("_", "-") if option.startswith("--") else option
 
 
-def _renamed_field(option: str) -> str | None:
-    if not option.startswith("--"):
-        return None
-    for pattern, replacement in RENAMED_FIELDS:
-        new = re.sub(pattern, replacement, option)
-        if new != option:
-            return new
-    return None
+def replace_fields(args: Sequence[str], fields: Mapping[str, str]) -> list[str]:
+    """Return a command line of `train` with today's fields in place of those of version 0.1.
+
+    Args:
+        args: the options; a field is `--model.local-conv.window 9`, or, of a switch that is turned
+            off, `--model.local-conv.no-gate`.
+        fields: the old dotted field and the new one.
+    """
+    options = {}
+    for old, new in fields.items():
+        options[_option(old)] = _option(new)
+        options[_option(_off(old))] = _option(_off(new))
+    replaced = []
+    for argument in args:
+        option, equals, value = argument.partition("=")
+        new = options.get(_with_dashes(option))
+        if new is not None:
+            _LOGGER.warning("%s is deprecated: use %s", option, new)
+        replaced.append(argument if new is None else new + equals + value)
+    return replaced
+
+
+def _option(field: str) -> str:
+    return _with_dashes(f"--{field}")
+
+
+def _off(field: str) -> str:
+    """Return the dotted name that turns a switch off."""
+    group, _, name = field.rpartition(".")
+    return f"{group}.no_{name}"

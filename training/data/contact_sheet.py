@@ -5,8 +5,9 @@ import numpy as np
 from keras_dpn import viz
 from keras_dpn.classes import Classes
 
+from ..configs.schema import Augmentation
 from .dataset import Dataset
-from .pipeline.batches import Augmentation, train_dataset
+from .pipeline.batches import train_dataset
 
 
 def contact_sheet(

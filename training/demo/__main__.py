@@ -1,7 +1,7 @@
 """python -m training.demo: the same as keras-dpn demo."""
 
+import runpy
 import sys
 
-from ..cli import main
-
-sys.exit(main(["demo", *sys.argv[1:]]))
+sys.argv[1:1] = ["demo"]
+runpy.run_module(__package__.partition(".")[0], run_name="__main__")

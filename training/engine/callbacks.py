@@ -1,5 +1,6 @@
 """What happens at the end of a batch and of an epoch."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -8,7 +9,11 @@ from contextlib import ExitStack
 import keras
 import numpy as np
 
+from ..utils.progress import ProgressBar
 from .optimizers import averaged_weights
+
+_LOGGER = logging.getLogger("keras_dpn")
+_SHOWN = ("loss", "miou", "val_loss", "val_miou")  # of an epoch's scores
 
 
 class TrainingDiverged(ValueError):
@@ -20,7 +25,7 @@ class TrainingDiverged(ValueError):
         loss: mean over the epoch's steps up to then.
     """
 
-    def __init__(self, message: str, step: int, loss: float):
+    def __init__(self, message: str, step: int, loss: float) -> None:
         super().__init__(message)
         self.step = step
         self.loss = loss
@@ -36,25 +41,25 @@ class StopOnNaN(keras.callbacks.Callback):
         stage: name of the stage, for the message.
     """
 
-    def __init__(self, stage: str):
+    def __init__(self, stage: str) -> None:
         super().__init__()
         self._stage = stage
 
-    def on_train_batch_end(self, batch, logs=None):
-        loss, optimizer = float(logs["loss"]), self.model.optimizer
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss, optimizer = float((logs or {})["loss"]), self.model.optimizer
         if not math.isfinite(loss):
-            fault = f"the loss is {loss}"
+            cause = f"the loss is {loss}"
         elif batch + 1 == self.params["steps"] and (
-            odd := first_not_finite([*self.model.weights, *optimizer.variables])
+            path := first_not_finite([*self.model.weights, *optimizer.variables])
         ):
-            fault = f"{odd} is NaN or infinite"
+            cause = f"{path} is NaN or infinite"
         else:
             return
         # Of several devices these may be variables that Python's own conversions refuse.
         step = int(np.asarray(optimizer.iterations))
         rate = float(np.asarray(optimizer.learning_rate))
         raise TrainingDiverged(
-            f"stage {self._stage}: {fault} at step {step} with learning rate {rate:.3g}", step, loss
+            f"stage {self._stage}: {cause} at step {step} with learning rate {rate:.3g}", step, loss
         )
 
 
@@ -66,40 +71,55 @@ def first_not_finite(variables: Iterable[keras.Variable]) -> str | None:
 class ValidateAverages(keras.callbacks.Callback):
     """Validate the moving averages of the weights where the optimiser keeps them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._stack = ExitStack()
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         self._stack.enter_context(averaged_weights(self.model.optimizer))
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
         self._stack.close()
 
 
+class Steps(keras.callbacks.Callback):
+    """Advance a progress bar by each step."""
+
+    def __init__(self, bar: ProgressBar) -> None:
+        super().__init__()
+        self._bar = bar
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._bar.advance()
+
+
 class Epochs(keras.callbacks.Callback):
-    """Tell how long a stage has still to go, and hand each epoch's logs on."""
+    """Log the scores of each epoch and the time to the stage's end, and hand the scores on."""
 
     def __init__(
         self, stage: str, first: int, on_end: Callable[[int, dict[str, float], float], None]
-    ):
+    ) -> None:
         super().__init__()
         self._stage = stage
         self._first = first
         self._on_end = on_end
         self._started = time.monotonic()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._epoch_started = time.monotonic()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         now, done = time.monotonic(), epoch + 1 - self._first
-        self._on_end(epoch, {k: float(v) for k, v in logs.items()}, now - self._epoch_started)
+        scores = {name: float(value) for name, value in (logs or {}).items()}
+        self._on_end(epoch, scores, now - self._epoch_started)
         left = (now - self._started) / done * (self.params["epochs"] - epoch - 1)
-        print(
-            f"stage {self._stage}: epoch {epoch + 1} of {self.params['epochs']}, "
-            f"about {_readable(left)} left",
-            flush=True,
+        _LOGGER.info(
+            "stage %s: epoch %d of %d, %s, about %s left",
+            self._stage,
+            epoch + 1,
+            self.params["epochs"],
+            ", ".join(f"{name} {scores[name]:.4g}" for name in _SHOWN if name in scores),
+            _readable(left),
         )
 
 

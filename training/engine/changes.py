@@ -1,4 +1,4 @@
-"""What a run that goes on with `--resume` may be given anew: learning rates and epochs."""
+"""What a resumed run may change: learning rates, schedules and epochs."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ def find_changes(
     if type(earlier) is not type(config):
         raise ValueError(
             f"{source}: the run to resume was configured otherwise in: network, "
-            f"{earlier.network.__name__}, not {config.network.__name__}."
+            f"{earlier.network}, not {config.network}."
         )
     changes = list(_differences(earlier, config))
     _check_fields(changes, config, source)
@@ -103,9 +103,9 @@ def _check_fields(changes: list[Change], config: TrainConfig, source: Path) -> N
     sections = {config.section(item.name) for item in config.stages}
     accepted = {f"{section}.{name}" for section in sections for name in (*RATES, "epochs")}
     accepted.add(_VALIDATION)
-    if odd := [change.field for change in changes if change.field not in accepted]:
+    if fixed := [change.field for change in changes if change.field not in accepted]:
         raise ValueError(
-            f"{source}: the run to resume was configured otherwise in: {', '.join(odd)}. Give "
+            f"{source}: the run to resume was configured otherwise in: {', '.join(fixed)}. Give "
             "these as they were, or start from the file itself; learning rates, schedules, epochs "
             f"and {_VALIDATION} may change."
         )

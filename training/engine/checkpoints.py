@@ -1,4 +1,4 @@
-"""Checkpoints of a run in progress: weights, optimiser and position, complete or absent."""
+"""Checkpoints of a run in progress: weights, optimizer and position, complete or not at all."""
 
 import shutil
 from pathlib import Path
@@ -16,15 +16,20 @@ _STATE = "state.json"
 class Checkpoints:
     """The newest checkpoint below a directory.
 
-    A checkpoint is written under a temporary name and renamed when it is complete; the earlier one
-    is removed only after that. A kill or a full disk at any moment leaves one that can be restored.
+    A checkpoint is written under another name and renamed when it is complete; only then the one
+    before it is removed. A kill or a full disk at any moment leaves one that can be restored.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def save(self, model: keras.Model, optimizer, state: dict[str, Any]) -> Path:
-        """Write a checkpoint; return its directory.
+    def save(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer | None,
+        state: dict[str, Any],
+    ) -> Path:
+        """Write a checkpoint and return its directory.
 
         Args:
             model: its weights and the states of its random layers.
@@ -46,26 +51,30 @@ class Checkpoints:
         return final
 
     def replace_state(self, state: dict[str, Any]) -> None:
-        """Give the newest checkpoint another state; its weights stay."""
-        write_json(self.latest() / _STATE, state)
+        """Replace the state of the newest checkpoint; its weights stay."""
+        write_json(self._latest() / _STATE, state)
 
     def latest(self) -> Path | None:
-        """The newest whole checkpoint."""
+        """Return the newest complete checkpoint, if there is one."""
         return max(self._complete(), default=None)
 
     def state(self) -> dict[str, Any] | None:
-        """What `save` was given as state, or None without a checkpoint."""
+        """Return the state that `save` was given, or None without a checkpoint."""
         path = self.latest()
         return None if path is None else read_json(path / _STATE)
 
     def restore_model(self, model: keras.Model) -> None:
         """Load the newest checkpoint's weights and states of random layers."""
-        model.load_weights(self.latest() / _WEIGHTS)
-        _load_variables(self.latest() / _RANDOM, _random_states(model))
+        model.load_weights(self._latest() / _WEIGHTS)
+        _load_variables(self._latest() / _RANDOM, _random_states(model))
 
-    def restore_optimizer(self, optimizer) -> None:
-        """Load the newest checkpoint's optimiser variables into a built optimiser."""
-        _load_variables(self.latest() / _OPTIMIZER, optimizer.variables)
+    def restore_optimizer(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Load the newest checkpoint's optimizer variables into a built optimizer."""
+        _load_variables(self._latest() / _OPTIMIZER, optimizer.variables)
+
+    def _latest(self) -> Path:
+        """Return the newest complete checkpoint, which there must be."""
+        return self._complete()[-1]
 
     def _complete(self) -> list[Path]:
         if not self.directory.is_dir():
@@ -74,13 +83,14 @@ class Checkpoints:
 
 
 def _random_states(model: keras.Model) -> list[keras.Variable]:
-    """The seed generators of dropout and the like, which Keras doesn't save with the weights."""
+    """Return the seeds of dropout and the like, which Keras doesn't save with the weights."""
     weights = {id(weight) for weight in model.weights}
     return [variable for variable in model.variables if id(variable) not in weights]
 
 
 def _save_variables(path: Path, variables: list[keras.Variable]) -> None:
-    np.savez(path, **{str(i): np.asarray(variable) for i, variable in enumerate(variables)})
+    arrays: dict[str, Any] = {str(i): np.asarray(v) for i, v in enumerate(variables)}
+    np.savez(path, **arrays)
 
 
 def _load_variables(path: Path, variables: list[keras.Variable]) -> None:

@@ -1,69 +1,87 @@
-"""Optimisers with a learning rate a layer, the papers' L2 penalty, and accumulated gradients."""
+"""Optimizers with a learning rate per layer, the papers' L2 penalty and accumulated gradients."""
 
 import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_dpn.typing import Tensor
+
 from ..configs.schema import StageConfig
 
+Schedule: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
-class _LayerRates:
-    """Mixin: a factor on the learning rate for each layer.
 
-    `keras.optimizers.MultiOptimizer` does the same with one optimiser a group, but has no
+# Mixins of optimizers; Keras has no types.
+_Mixin: Any = keras.optimizers.Optimizer if TYPE_CHECKING else object
+
+
+class _LayerRates(_Mixin):
+    """Mixin: a factor on the learning rate of each layer.
+
+    `keras.optimizers.MultiOptimizer` does the same with one optimizer per group, but has no
     learning rate that a callback could log (keras 3.15.1).
     """
 
-    def __init__(self, layer_rates: dict[str, float], **kwargs):
+    def __init__(self, layer_rates: dict[str, float], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._layer_rates = {re.compile(pattern): rate for pattern, rate in layer_rates.items()}
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         self._factors = [self.rate_factor(variable) for variable in variables]
         super().build(variables)
 
     def rate_factor(self, variable: keras.Variable) -> float:
-        """The product of the factors whose pattern matches the variable's layer."""
+        """Return the product of the factors whose pattern matches the variable's layer."""
         layer = variable.path.split("/")[-2]
         rates = (rate for pattern, rate in self._layer_rates.items() if pattern.fullmatch(layer))
         return math.prod(rates)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
+    ) -> None:
         factor = self._factors[self._get_variable_index(variable)]
         super().update_step(gradient, variable, learning_rate * factor)
 
 
-class _Accumulation:
+class _Accumulation(_Mixin):
     """Mixin: each update by the mean gradient of several steps.
 
     `iterations`, and with it schedules, counts updates. Keras's own `gradient_accumulation_steps`
     lets schedules count steps, and MirroredStrategy refuses it on CPUs (keras 3.15.1).
     """
 
-    def __init__(self, accumulate: int, **kwargs):
+    def __init__(self, accumulate: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._accumulate = accumulate
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         super().build(variables)
         if self._accumulate > 1:
             self._steps = self.add_variable((), dtype="int32", name="steps")
             self._sums = self.add_optimizer_variables(variables, "gradient_sum")
 
-    def apply(self, grads, trainable_variables=None):
+    def apply(
+        self, grads: list[Tensor], trainable_variables: list[keras.Variable] | None = None
+    ) -> Tensor:
         if self._accumulate == 1:
             return super().apply(grads, trainable_variables)
         # The condition encloses what synchronises devices: the other way round is refused.
         replica = tf.distribute.get_replica_context()
         return replica.merge_call(self._add_or_update, args=(grads, trainable_variables))
 
-    def _add_or_update(self, strategy, grads, variables):
+    def _add_or_update(
+        self,
+        strategy: tf.distribute.Strategy,
+        grads: list[Tensor],
+        variables: list[keras.Variable] | None,
+    ) -> None:
         each = strategy.extended.call_for_each_replica
         self._steps.assign_add(1)
         ops.cond(
@@ -72,57 +90,59 @@ class _Accumulation:
             lambda: each(self._add, (grads,)),
         )
 
-    def _add(self, grads):
+    def _add(self, grads: list[Tensor]) -> None:
         # Each device has its own sum; they meet in the update.
         self._backend_increment_gradient_accumulators(grads, self._sums)
 
-    def _update(self, grads, variables):
+    def _update(self, grads: list[Tensor], variables: list[keras.Variable] | None) -> None:
         pairs = zip(grads, self._sums, strict=True)
         super().apply(
             [(gradient + total) / self._accumulate for gradient, total in pairs], variables
         )
         self._add([-total for total in self._sums])
 
-    def forget_steps(self):
+    def forget_steps(self) -> None:
         if self._accumulate > 1:
             for variable in (self._steps, *self._sums):
                 variable.assign(ops.zeros_like(variable))
 
 
 class LayerRatesSGD(_Accumulation, _LayerRates, keras.optimizers.SGD):
-    """SGD with momentum, a rate a layer and the papers' L2 penalty on kernels.
+    """SGD with momentum, a rate per layer and the papers' L2 penalty on kernels.
 
     Keras's own `weight_decay` is decoupled from the gradient.
     """
 
-    def __init__(self, l2_penalty: float = 0.0, **kwargs):
+    def __init__(self, l2_penalty: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._l2_penalty = l2_penalty
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         self._has_penalty = [is_kernel(variable) for variable in variables]
         super().build(variables)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor
+    ) -> None:
         if self._l2_penalty and self._has_penalty[self._get_variable_index(variable)]:
             gradient = gradient + keras.ops.cast(self._l2_penalty * variable, gradient.dtype)
         super().update_step(gradient, variable, learning_rate)
 
 
 class LayerRatesAdamW(_Accumulation, _LayerRates, keras.optimizers.AdamW):
-    """AdamW with a rate a layer; only kernels decay."""
+    """AdamW with a rate per layer; only kernels decay."""
 
 
 def is_kernel(variable: keras.Variable) -> bool:
-    """Whether weight decay is meant for a variable: not for biases, nor for a random field's."""
+    """Return whether weight decay applies to a variable: not to biases, nor to a random field's."""
     return variable.name == "kernel"
 
 
 def build_optimizer(
     config: StageConfig, steps_per_epoch: int, variables: list[keras.Variable]
 ) -> keras.optimizers.Optimizer:
-    """The optimiser of a stage, built for the variables that it trains."""
-    settings = {
+    """Return the optimizer of a stage, built for the variables that it trains."""
+    settings: dict[str, Any] = {
         "layer_rates": config.layer_rates,
         "accumulate": config.accumulate,
         "learning_rate": _schedule(config, steps_per_epoch // config.accumulate),
@@ -142,7 +162,7 @@ def build_optimizer(
 
 
 def forget_steps(optimizer: keras.optimizers.Optimizer) -> None:
-    """Drop the gradients of steps since the last update of an optimiser of `build_optimizer`.
+    """Drop the gradients of steps since the last update of an optimizer of `build_optimizer`.
 
     In half precision a step whose gradients overflow does not count, so that an epoch may end in
     the middle of an update; what each device has summed by then is in no checkpoint.
@@ -173,17 +193,17 @@ def averaged_weights(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """Another schedule, times a factor that rises from 1 / steps to 1 in the first `steps`."""
 
-    def __init__(self, schedule, steps: int):
+    def __init__(self, schedule: Schedule, steps: int) -> None:
         super().__init__()
         self.schedule = schedule
         self.steps = steps
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         rate = self.schedule(step) if callable(self.schedule) else self.schedule
         done = (ops.cast(step, "float32") + 1) / self.steps
         return rate * ops.minimum(done, 1.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"schedule": self.schedule, "steps": self.steps}
 
 
@@ -193,7 +213,7 @@ def _schedule(config: StageConfig, updates_per_epoch: int) -> WarmUp:
     return WarmUp(_schedule_after_warm_up(config, updates_per_epoch), max(1, config.warmup_steps))
 
 
-def _schedule_after_warm_up(config: StageConfig, updates_per_epoch: int):
+def _schedule_after_warm_up(config: StageConfig, updates_per_epoch: int) -> Schedule:
     if config.schedule == "cosine":
         return keras.optimizers.schedules.CosineDecay(
             config.learning_rate, config.epochs * updates_per_epoch

@@ -2,23 +2,21 @@
 
 import dataclasses
 import json
+import logging
 import os
 import platform
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
 
 import keras_dpn
-from keras_dpn import models, presets
-from keras_dpn.models import pretrained
-from keras_dpn.presets.source import is_directory
+from keras_dpn import presets
 
-from ..configs.crf import read_crf
-from ..configs.networks import DeepLabTrainConfig, PiecewiseTrainConfig
-from ..configs.networks.deeplab import CRFConfig
+from ..configs.crf import CRFConfig, read_crf
 from ..configs.schema import TrainConfig
 from ..configs.serialization import build, from_json, to_json
 from ..data.checks import scan_dataset
@@ -30,12 +28,61 @@ from ..rundir.dataset import open_dataset
 from ..utils.files import atomic_file, read_json, write_json
 from .changes import Change, find_changes
 from .checkpoints import Checkpoints
-from .trainer import Progress, StagedTraining
+from .losses import check_losses
+from .networks import adapter, build_model
+from .progress import Progress
+from .trainer import Trainer
 
+_LOGGER = logging.getLogger("keras_dpn")
 _ISSUES_SHOWN = 5
 
 
-def train(
+@dataclass(frozen=True)
+class TrainingJob:
+    """A run that is ready to be trained: checked, its network built and filled.
+
+    Args:
+        config: the configuration, with absolute paths.
+        work_dir: receives the configuration, checkpoints, logs, results and models.
+        dataset: training and validation images.
+        trainer: of the network, at the run's last completed epoch if it is resumed.
+    """
+
+    config: TrainConfig
+    work_dir: Path
+    dataset: Dataset
+    trainer: Trainer
+
+    def run(self) -> list[dict[str, Any]]:
+        """Train the stages that are still to do, write all files, return each stage's results."""
+        write_json(self.work_dir / workdir.CONFIG, to_json(self.config))
+        write_json(self.work_dir / workdir.CLASSES, self.dataset.classes.to_json())
+        stages = self.trainer.fit()
+        with atomic_file(self.work_dir / workdir.MODEL) as temporary:
+            self.trainer.model.save(temporary)
+        results = {
+            "config": to_json(self.config),
+            "classes": self.dataset.classes.to_json(),
+            "seed": self.config.seed,
+            "versions": versions(),
+            "stages": stages,
+            "recoveries": self.trainer.progress.notes("recovery"),
+            "changes": self.trainer.progress.notes("change"),
+        }
+        write_json(self.work_dir / workdir.RESULTS, results)
+        return stages
+
+
+def train(config: TrainConfig, work_dir: Path, **options: Any) -> list[dict[str, Any]]:
+    """Train a network through its stages; arguments and ValueError as `prepare`.
+
+    Returns:
+        The results of each stage: name, scores, epochs, steps, seconds.
+    """
+    return prepare(config, work_dir, **options).run()
+
+
+def prepare(
     config: TrainConfig,
     work_dir: Path,
     *,
@@ -43,10 +90,8 @@ def train(
     crf: Path | None = None,
     resume: bool = False,
     devices: str = "all",
-) -> None:
-    """Train a network through its stages.
-
-    Everything that can be checked is checked before the first step.
+) -> TrainingJob:
+    """Check all that can be checked before the first step, and build the network.
 
     Args:
         config: the run's configuration.
@@ -59,55 +104,43 @@ def train(
     Raises:
         ValueError: for settings, data or a directory that can't be trained with or in.
     """
-    console = Console(width=120, soft_wrap=True)
     config = with_absolute_paths(config, data_dir)
     if crf:
         config = with_crf(config, crf)
-    config.check()
+    check_config(config)
     dataset = open_dataset(config, work_dir)
     strategy = choose_devices(devices)
     changes = check_work_dir(work_dir, config, resume)
-    console.print_json(json.dumps(to_json(config)))
-    counts = check_data(dataset, config, console)
+    _LOGGER.info("%s: %s", config.network, "; ".join(config.summary()))
+    _LOGGER.debug(json.dumps(to_json(config), indent=2))
+    pixel_counts = check_data(dataset, config)
     fill_flow(dataset, config)
+    model = _build(config, dataset.classes.num_classes, strategy)
+    trainer = Trainer(config, model, dataset, pixel_counts, work_dir, strategy)
+    if resume:
+        trainer.resume(changes)
+    return TrainingJob(config, work_dir, dataset, trainer)
+
+
+def _build(config: TrainConfig, num_classes: int, strategy: tf.distribute.Strategy) -> keras.Model:
+    """Return the network as it is before the first step, from the run's seed."""
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()  # a resumed run equals an undisturbed one
     keras.config.set_dtype_policy(config.precision)
-    if forecast := config.forecast(dataset.classes.num_classes):
-        console.print(forecast, markup=False, highlight=False)
+    if size := adapter(config).describe_size(config, num_classes):
+        _LOGGER.info(size)
     with strategy.scope():
-        model = build_model(config, dataset.classes.num_classes)
+        model = build_model(config, num_classes)
         if config.weights:
-            console.print(load_weights(model, config.weights))
-    training = StagedTraining(config, model, dataset, counts, work_dir, strategy)
-    if resume:
-        training.resume(changes)
-    write_json(work_dir / workdir.CONFIG, to_json(config))
-    write_json(work_dir / workdir.CLASSES, dataset.classes.to_json())
-    stages = training.run()
-    with atomic_file(work_dir / workdir.MODEL) as temporary:
-        model.save(temporary)
-    results = {
-        "config": to_json(config),
-        "classes": dataset.classes.to_json(),
-        "seed": config.seed,
-        "versions": versions(),
-        "stages": stages,
-        "recoveries": training.progress.notes("recovery"),
-        "changes": training.progress.notes("change"),
-    }
-    write_json(work_dir / workdir.RESULTS, results)
-    for stage in stages:
-        console.print(
-            f"{stage['name']}: mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}"
-        )
+            _LOGGER.info(adapter(config).load_weights(model, config.weights))
+    return model
 
 
 def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConfig:
-    """The configuration with the paths that it names made absolute, so that they hold anywhere."""
-    data_dir, weights = data_dir or config.data.data_dir, config.weights
-    if data_dir is not None:
-        data = dataclasses.replace(config.data, data_dir=absolute(data_dir))
+    """Return the configuration with absolute paths, which hold in every directory."""
+    directory, weights = data_dir or config.data.data_dir, config.weights
+    if directory is not None:
+        data = dataclasses.replace(config.data, data_dir=absolute(directory))
         config = dataclasses.replace(config, data=data)
     if weights is not None and "://" not in weights and weights not in presets.available():
         config = dataclasses.replace(config, weights=str(Path(weights).resolve()))
@@ -115,49 +148,34 @@ def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConf
 
 
 def with_crf(config: TrainConfig, path: Path) -> TrainConfig:
-    """The configuration with a settings file's values for the network's CRF."""
-    if not isinstance(config, (DeepLabTrainConfig, PiecewiseTrainConfig)):
+    """Return the configuration with the values of a settings file for the network's CRF."""
+    model = config.model
+    if "crf" not in {field.name for field in dataclasses.fields(model)}:
         raise ValueError(
-            f"--crf needs a recipe of DeepLab or PiecewiseCRF, received {config.network.__name__}."
+            f"--crf needs a recipe of a network with a CRF, DeepLab or PiecewiseCRF, received "
+            f"{config.network}."
         )
-    values = dataclasses.asdict(config.model.crf or CRFConfig()) | read_crf(path)
-    model = dataclasses.replace(config.model, crf=build(CRFConfig, values, path))
-    return dataclasses.replace(config, model=model)
+    values = dataclasses.asdict(model.crf or CRFConfig()) | read_crf(path)
+    model = dataclasses.replace(model, crf=build(CRFConfig, values, path))
+    changes: dict[str, Any] = {"model": model}  # a field of each network's configuration
+    return dataclasses.replace(config, **changes)
+
+
+def check_config(config: TrainConfig) -> None:
+    """Raise a ValueError for stages that cannot be trained, their losses included."""
+    config.check()
+    check_losses(config)
 
 
 def fill_flow(dataset: Dataset, config: TrainConfig) -> None:
     """Compute all flow that the run needs, at once and in parallel."""
-    if config.clips and config.clips.flow and isinstance(dataset, RecordedClips):
+    if config.clip_frames and config.needs_flow and isinstance(dataset, RecordedClips):
         for split in (config.data.train_split, config.data.val_split):
-            dataset.fill_flow(split, config.clips.frames)
-
-
-def load_weights(model: keras.Model, source: str) -> str:
-    """Fill the network from a file, or start a network for clips from one for pictures.
-
-    Returns:
-        What was done, in a line.
-    """
-    if isinstance(model, models.SpatialTemporalDPN):
-        trained = None
-        if is_directory(source):
-            trained = models.from_preset(source)
-        elif source.endswith(".keras"):
-            trained = keras.saving.load_model(source, compile=False)
-        if isinstance(trained, models.DPN):
-            model.start_from(trained)
-            return f"{source}: started from a network for pictures"
-    report = pretrained.load_pretrained(model, source)
-    return f"{report.path}: filled {len(report.filled)} weights, left {report.left}"
-
-
-def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
-    """The configured network."""
-    return config.network(num_classes=num_classes, **dataclasses.asdict(config.model))
+            dataset.fill_flow(split, config.clip_frames)
 
 
 def choose_devices(devices: str) -> tf.distribute.Strategy:
-    """All GPUs ("all"), or N logical devices on the CPU ("cpu:N")."""
+    """Return a strategy for all GPUs ("all"), or for N logical devices on the CPU ("cpu:N")."""
     kind, _, count = devices.partition(":")
     if devices != "all" and not (kind == "cpu" and count.isdecimal() and int(count) > 0):
         raise ValueError(
@@ -189,30 +207,29 @@ def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Ch
     return find_changes(earlier, config, stage=progress.stage, epoch=progress.epoch, source=path)
 
 
-def check_data(dataset: Dataset, config: TrainConfig, console: Console):
-    """Read all pictures once; refuse faulty data, naming the first faults.
+def check_data(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Read all images once; refuse a dataset with errors, naming the first ones.
 
     Returns:
-        Pixels of each class in the training split, and pixels of the pictures that show it.
+        Pixels of each class in the training split, and pixels of the images that show it.
     """
     for split in (config.data.train_split, config.data.val_split):
         dataset.examples(split)
     scan = scan_dataset(dataset)
     for issue in scan.issues:
         if issue.is_warning:
-            console.print(f"warning: {issue}")
-    errors = scan.errors
-    if errors:
-        shown = "; ".join(str(issue) for issue in errors[:_ISSUES_SHOWN])
+            _LOGGER.warning(issue)
+    if scan.errors:
+        shown = "; ".join(str(issue) for issue in scan.errors[:_ISSUES_SHOWN])
         raise ValueError(
-            f"{dataset.name}: {len(errors)} issues, the first: {shown}. "
+            f"{dataset.name}: {len(scan.errors)} issues, the first: {shown}. "
             f"`keras-dpn check-data {config.data.dataset}` lists all."
         )
     return scan.pixel_counts(config.data.train_split)
 
 
 def versions() -> dict[str, str]:
-    """What the numbers depend on beside the configuration."""
+    """Return what the numbers depend on besides the configuration."""
     return {
         "keras_dpn": keras_dpn.__version__,
         "keras": keras.__version__,

@@ -191,7 +191,7 @@ def evaluate_per_stage(
         model = load_model(work_dir, name)
         if precision not in (None, "float32"):
             model = in_precision(model, precision)
-        output = stages[name].output
+        output = stages[name].head
         predictor = Predictor(model, inference, heads=(output,), crf=crf)
         evaluation = evaluate(predictor, dataset, split, settings, show_progress=show_progress)
         heads += [

@@ -209,7 +209,7 @@ class Consistency:
 
     def update(self, sample: Sample, prediction: Prediction) -> None:
         """Count a frame against the one before it, labelled or not."""
-        if sample.link is not None:
+        if sample.link is not None and self._previous is not None:
             pair = self._previous, prediction.labels
             counts = metrics.temporal_confusion(*pair, *sample.link, self._classes.num_classes)
             self._agreement = self._agreement + counts

@@ -1,7 +1,7 @@
 """python -m training.export: the same as keras-dpn export."""
 
+import runpy
 import sys
 
-from ..cli import main
-
-sys.exit(main(["export", *sys.argv[1:]]))
+sys.argv[1:1] = ["export"]
+runpy.run_module(__package__.partition(".")[0], run_name="__main__")

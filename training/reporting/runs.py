@@ -10,11 +10,11 @@ from typing import Any
 from keras_dpn import metrics
 from keras_dpn.models.heads import head_of
 
+from ..configs.serialization import from_json, upgrade
 from ..evaluation.results import OTHER_SCORES, SCORES, Counts, Evaluation, HeadScores
 from ..evaluation.tables import score_definitions
 from ..rundir.paths import RESULTS, evaluation_files, load_stages
 from ..utils.files import read_json
-from .interim import summary
 
 SPLITS = ("val", "test", "train")
 # Facts about a stage of training, besides its scores.
@@ -98,7 +98,7 @@ class Run:
         """Read a run's results.json.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if there is none, or if its configuration is of an unknown version.
         """
         if not (work_dir / RESULTS).is_file():
             raise ValueError(
@@ -113,7 +113,8 @@ class Run:
             )
             for stage in results["stages"]
         )
-        config, versions, seed = (results[key] for key in ("config", "versions", "seed"))
+        config = upgrade(results["config"], work_dir / RESULTS)
+        versions, seed = results["versions"], results["seed"]
         return cls(work_dir, title or work_dir.name, config, versions, seed, stages)
 
     @property
@@ -124,7 +125,7 @@ class Run:
     @property
     def summary(self) -> str:
         """The network and its precision in one line."""
-        return "; ".join(summary(self.config))
+        return "; ".join(from_json(self.config, self.work_dir / RESULTS).summary())
 
     @property
     def val_split(self) -> str:
@@ -139,7 +140,7 @@ class Run:
     @functools.cached_property
     def heads(self) -> Mapping[str, str]:
         """The head of the network that each stage of training trains."""
-        return {name: stage.output for name, stage in load_stages(self.work_dir).items()}
+        return {name: stage.head for name, stage in load_stages(self.work_dir).items()}
 
     @property
     def last_head(self) -> str:

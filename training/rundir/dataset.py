@@ -19,7 +19,7 @@ def open_dataset(config: TrainConfig, work_dir: Path) -> Dataset:
     """Open the dataset of a configuration; a run for clips keeps the flow it computes in `FLOW`."""
     data: Any = config.data  # that of networks for clips has a `flow_dir`
     data_dir = Path(data.data_dir) if data.data_dir else None
-    if config.clips is None:
+    if config.clip_frames is None:
         return load_dataset(data.dataset, data_dir, seed=config.seed)
     flow_dir = Path(data.flow_dir or work_dir / FLOW)
     return load_dataset(data.dataset, data_dir, seed=config.seed, flow_dir=flow_dir)

@@ -16,8 +16,11 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_dpn import models
+
 from ..configs.schema import StageConfig, TrainConfig
 from ..configs.serialization import to_json
+from ..engine.networks import model_arguments
 from ..rundir.models import load_model
 from ..rundir.paths import RESULTS, model_file
 from ..utils.files import read_json
@@ -196,12 +199,13 @@ def _keys(config: TrainConfig, num_classes: int, start: str | None) -> _Keys:
         del settings[name]
     # Paths, and what is kept in memory, don't affect what is learned.
     data = {k: v for k, v in settings["data"].items() if k not in ("data_dir", "flow_dir", "cache")}
-    prints = _fingerprints(config.network, config.model, num_classes)
+    arguments = json.dumps(model_arguments(config))
+    prints = _fingerprints(config.network, arguments, num_classes)
     key, keys = _digest({**settings, "data": data}), {}
     for stage in config.stages:
         if config.stage(stage.name).epochs:
             facts = dataclasses.asdict(stage), dataclasses.asdict(config.stage(stage.name))
-            key = keys[stage.name] = _digest([key, facts, prints[stage.output]])
+            key = keys[stage.name] = _digest([key, facts, prints[stage.head]])
     return _Keys(keys, _digest([key, prints["final"]]))
 
 
@@ -210,11 +214,17 @@ def _is_stage(config: TrainConfig, name: str) -> bool:
 
 
 @functools.cache
-def _fingerprints(network: type[keras.Model], model: Any, num_classes: int) -> dict[str, str]:
-    """Return a digest of the untrained network up to each head: all layers, and all weights."""
+def _fingerprints(network: str, arguments: str, num_classes: int) -> dict[str, str]:
+    """Return a digest of the untrained network up to each head: all layers, and all weights.
+
+    Args:
+        network: name of its class.
+        arguments: of its constructor, as JSON.
+        num_classes: of the data.
+    """
     keras.utils.clear_session()  # the names of layers without one count from 0 again
     keras.utils.set_random_seed(0)
-    built = network(num_classes=num_classes, **dataclasses.asdict(model))
+    built = getattr(models, network)(num_classes=num_classes, **json.loads(arguments))
     weights = {
         w.path: hashlib.sha256(keras.ops.convert_to_numpy(w)).hexdigest() for w in built.weights
     }

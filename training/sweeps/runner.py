@@ -11,8 +11,9 @@ from typing import Any
 
 import keras
 
-from ..configs.serialization import to_json
-from ..engine.setup import build_model, with_absolute_paths
+from ..configs.serialization import to_json, upgrade
+from ..engine.networks import build_model
+from ..engine.setup import check_config, with_absolute_paths
 from ..rundir.dataset import open_dataset
 from ..rundir.paths import (
     CONFIG,
@@ -164,9 +165,9 @@ def _with_paths(sweep: Sweep, work_dir: Path, data_dir: Path | None, weights: st
             config = replace(config, weights=weights)
         config = with_absolute_paths(config, data_dir)
         data: Any = config.data  # that of networks for clips has a `flow_dir`
-        if config.clips and data.flow_dir is None:  # computed once for all
+        if config.clip_frames and data.flow_dir is None:  # computed once for all
             config = replace(config, data=replace(data, flow_dir=str(work_dir / FLOW)))
-        config.check()
+        check_config(config)
         return replace(row, config=config)
 
     return replace(sweep, rows=tuple(map(filled, sweep.rows)))
@@ -191,7 +192,10 @@ def _check_data(sweep: Sweep, work_dir: Path, split: str, block_size: int) -> in
 def _check_run(job: Job) -> None:
     """Refuse a directory that holds a run of another configuration."""
     path = job.run / CONFIG
-    if path.exists() and _without_paths(read_json(path)) != _without_paths(to_json(job.config)):
+    if not path.exists():
+        return
+    earlier = upgrade(read_json(path), path)
+    if _without_paths(earlier) != _without_paths(to_json(job.config)):
         raise ValueError(
             f"{path}: the run's configuration differs from the sweep's; name another --work-dir, "
             "or delete the run."
@@ -235,7 +239,7 @@ def _write_start(job: Job, shared: CheckpointRef, num_classes: int) -> Path:
     keras.utils.set_random_seed(job.config.seed)
     model = build_model(job.config, num_classes)
     trained = shared.load()
-    output = next(s.output for s in job.config.stages if s.name == shared.stage)
+    output = next(s.head for s in job.config.stages if s.name == shared.stage)
     try:
         model.head_model(output).set_weights(trained.head_model(output).get_weights())
     except ValueError as error:

@@ -69,7 +69,7 @@ def score(
 def _request(row: Row, checkpoint: CheckpointRef, file: Path) -> _Request:
     head = row.output
     if checkpoint.stage:
-        head = load_stages(checkpoint.run)[checkpoint.stage].output
+        head = load_stages(checkpoint.run)[checkpoint.stage].head
     crf = json.loads(json.dumps(row.crf))  # as files have it: lists for tuples
     return _Request(file, Subject(checkpoint.run, checkpoint.stage, head), crf)
 

@@ -11,7 +11,8 @@ pytestmark = [
     pytest.mark.tensorflow_only,
     pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated"),
 ]
-TINY = {"width": 0.0625, "fc_width": 8, "trunk": "large_fov", "context_window": 3, "mixtures": 2}
+BACKBONE = {"name": "large_fov", "fc_width": 8}
+TINY = {"width": 0.0625, "contexts": {"window": 3, "mixtures": 2}, "pairwise_stride": 2}
 
 
 def pictures(*shape):
@@ -29,7 +30,8 @@ def expected(model, inputs):
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return models.DPN(3, triple_window=3, pairwise_stride=2, skips=("conv3",), **TINY)
+    backbone = {**BACKBONE, "skips": ("conv3",)}
+    return models.DPN(3, backbone=backbone, local_conv={"window": 3}, **TINY)
 
 
 def test_litert_gives_the_models_answers_at_any_size(model, tmp_path):
@@ -71,7 +73,7 @@ def test_what_litert_lacks_is_named(tmp_path):
     ("linking", "pairwise", "lengths"), [("static", "contexts", (3, 1)), ("flow", "triple", (3,))]
 )
 def test_litert_takes_clips(linking, pairwise, lengths, tmp_path):
-    settings = {"triple_window": 3, "pairwise_stride": 2, "scale": 5.0}
+    settings = {"backbone": BACKBONE, "local_conv": {"window": 3, "scale": 5.0}}
     settings |= {"linking": linking, "pairwise": pairwise}
     model = models.SpatialTemporalDPN(3, **settings, **TINY)
     path = export_litert(model, tmp_path / "model.tflite")

@@ -30,9 +30,9 @@ def small_model(classes=3, size=(None, None), channels=3):
 
 
 def clip_model(**settings):
-    tiny = {"num_classes": 3, "width": 0.05, "trunk": "large_fov", "fc_width": 16, "mixtures": 1}
-    tiny |= {"triple_window": 3, "context_window": 3, "pairwise_stride": 4, "scale": 5.0}
-    return models.SpatialTemporalDPN(**tiny | settings)
+    tiny = {"num_classes": 3, "width": 0.05, "backbone": {"name": "large_fov", "fc_width": 16}}
+    tiny |= {"local_conv": {"window": 3, "scale": 5.0}, "contexts": {"window": 3, "mixtures": 1}}
+    return models.SpatialTemporalDPN(**tiny | {"pairwise_stride": 4} | settings)
 
 
 def pictures(*shape):
@@ -134,9 +134,11 @@ def test_arrays_are_checked_too(served):
 
 
 def test_labels_at_each_head(tmp_path):
-    settings = {"width": 0.05, "trunk": "large_fov", "fc_width": 16, "mixtures": 1, "scale": 5.0}
-    settings |= {"output_stride": 16, "skips": ("conv4", "conv3")}
-    model = models.DPN(3, triple_window=3, context_window=3, pairwise_stride=4, **settings)
+    backbone = {"name": "large_fov", "fc_width": 16, "output_stride": 16}
+    backbone |= {"skips": ("conv4", "conv3")}
+    settings = {"width": 0.05, "backbone": backbone, "pairwise_stride": 4}
+    settings |= {"local_conv": {"window": 3, "scale": 5.0}}
+    model = models.DPN(3, contexts={"window": 3, "mixtures": 1}, **settings)
     path = export(model, tmp_path, outputs=["stages"])
     stages = json.loads((path / "model.json").read_text())["stages"]
     assert stages == ["unary", "triple", "contexts", "final"]
@@ -198,7 +200,7 @@ def operations_of(path):
 
 
 def test_a_static_network_that_labels_all_frames(tmp_path):
-    model = clip_model(linking="static", labels_of="all", input_shape=(8, 12, 3))
+    model = clip_model(linking="static", output_frames="all", input_shape=(8, 12, 3))
     path = export(model, tmp_path)
     served = tf.saved_model.load(path).signatures
     assert sorted(served) == ["clip", "image", "serving_default"]
@@ -239,9 +241,8 @@ def test_a_model_of_one_size_sees_that_size(tmp_path):
 
 
 def test_half_precision_and_xla(tmp_path):
-    tiny = {"width": 0.0625, "fc_width": 8, "trunk": "large_fov", "pairwise": None}
-    tiny |= {"skips": ("conv3",), "pairwise_stride": 4}
-    model = models.DPN(3, **tiny)
+    backbone = {"name": "large_fov", "fc_width": 8, "skips": ("conv3",)}
+    model = models.DPN(3, width=0.0625, backbone=backbone, pairwise=None, pairwise_stride=4)
     settings = {"outputs": ["probabilities"], "precision": "bfloat16", "jit_compile": True}
     path = export(model, tmp_path, image_size=(16, 16), **settings)
     assert keras.config.dtype_policy().name == "float32"

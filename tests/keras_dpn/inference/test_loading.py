@@ -8,12 +8,15 @@ from keras_dpn.inference.loading import load_trained
 from keras_dpn.models import DPN
 from keras_dpn.presets.files import Card, write_preset
 
+pytestmark = pytest.mark.tensorflow_only  # files need no second backend
+
 CLASSES = Classes(("sky", "road", "car"), ((0, 0, 255), (90, 90, 90), (255, 0, 0)), ignore=7)
 
 
 @pytest.fixture(scope="module")
 def model():
-    return DPN(3, width=0.02, trunk="large_fov", fc6_kernel=1, fc_width=8, pairwise=None)
+    backbone = {"name": "large_fov", "fc6_kernel": 1, "fc_width": 8}
+    return DPN(3, width=0.02, backbone=backbone, pairwise=None)
 
 
 def write_run(model, directory, classes=CLASSES):
@@ -62,7 +65,8 @@ def test_a_preset_says_what_is_known_of_it(preset, model):
 
 
 def test_several_are_loaded_in_order_and_the_first_one_is_described(run, preset, model, tmp_path):
-    other = DPN(3, width=0.02, trunk="large_fov", fc6_kernel=1, fc_width=16, pairwise=None)
+    backbone = {"name": "large_fov", "fc6_kernel": 1, "fc_width": 16}
+    other = DPN(3, width=0.02, backbone=backbone, pairwise=None)
     painted = Classes(CLASSES.names, ((1, 1, 1), (2, 2, 2), (3, 3, 3)), CLASSES.ignore)
     trained = load_trained([preset, run, write_run(other, tmp_path / "other", painted)])
     for network, expected in zip(trained.models, (model, model, other), strict=True):

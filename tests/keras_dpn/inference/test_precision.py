@@ -8,7 +8,7 @@ from keras_dpn.models import DPN
 
 @pytest.mark.tensorflow_only
 def test_half_precision():
-    model = DPN(3, width=0.125, trunk="large_fov", fc6_kernel=1, pairwise=None)
+    model = DPN(3, width=0.125, backbone={"name": "large_fov", "fc6_kernel": 1}, pairwise=None)
     halved = inference.in_precision(model, "mixed_bfloat16")
     image = np.random.default_rng(1).integers(0, 256, (16, 16, 3), "uint8")
     assert keras.config.dtype_policy().name == "float32"

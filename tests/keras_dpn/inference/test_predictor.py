@@ -345,8 +345,9 @@ def clip_maps(model, frames, flow, heads="all"):
 
 def video_model(**settings):
     """A spatial-temporal network of a few hundred weights, whose b11 tells labels apart."""
-    tiny = {"num_classes": 3, "width": 0.05, "fc6_kernel": 1, "fc_width": 16, "mixtures": 1}
-    tiny |= {"triple_window": 3, "context_window": 3, "context_noise": 0.3, "scale": 5.0}
+    tiny = {"num_classes": 3, "width": 0.05, "backbone": {"fc6_kernel": 1, "fc_width": 16}}
+    tiny |= {"local_conv": {"window": 3, "scale": 5.0}}
+    tiny |= {"contexts": {"window": 3, "mixtures": 1, "noise": 0.3}}
     model = SpatialTemporalDPN(**tiny | settings)
     b11 = model.get_layer("b11")
     b11.kernel.assign(b11.kernel * 0.05)
@@ -393,7 +394,7 @@ def check_video_equals_the_model_on_each_clip(count, settings):
         clip = clip_about(frames, t, model.frames)
         inputs = clip if model.linking == "flow" else clip["frames"]
         logits = model.predict_on_batch(inputs)[0]
-        if model.labels_of == "all":
+        if model.output_frames == "all":
             logits = logits[model.frames // 2]
         assert probabilities.dtype == np.float32
         np.testing.assert_allclose(probabilities, softmax(logits), rtol=1e-3, atol=1e-5)
@@ -409,7 +410,7 @@ def test_video_equals_the_model_on_each_clip():
     [
         pytest.param(
             3,
-            {"frames": 5, "labels_of": "all", "pairwise": "triple"},
+            {"frames": 5, "output_frames": "all", "pairwise": "triple"},
             marks=pytest.mark.tensorflow_only,
         ),
         pytest.param(1, {}, marks=pytest.mark.tensorflow_only),

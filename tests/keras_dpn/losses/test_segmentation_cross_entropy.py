@@ -39,10 +39,10 @@ def test_the_sum_is_the_mean_times_the_counted_pixels():
     assert float(loss(np.full_like(LABELS, 255), LOGITS)) == 0
 
 
-@pytest.mark.parametrize(("hard_ratio", "kept"), [(0.5, 10), (0.25, 5), (0.01, 1), (1.0, 19)])
-def test_hard_pixels(hard_ratio, kept):
+@pytest.mark.parametrize(("ohem_fraction", "kept"), [(0.5, 10), (0.25, 5), (0.01, 1), (1.0, 19)])
+def test_hard_pixels(ohem_fraction, kept):
     hardest = np.sort(pixel_losses(LABELS, LOGITS)[COUNTED])[::-1][:kept]
-    loss = SegmentationCrossEntropy(hard_ratio=hard_ratio)
+    loss = SegmentationCrossEntropy(ohem_fraction=ohem_fraction)
     assert_close(loss(LABELS, LOGITS), hardest.mean())
     (gradient,) = gradients(lambda x: loss(LABELS, x), LOGITS)
     assert np.any(gradient != 0, axis=-1).sum() == kept
@@ -53,13 +53,13 @@ def test_hard_pixels_with_class_weights():
     losses, labels = pixel_losses(LABELS, LOGITS)[COUNTED], LABELS[COUNTED]
     hardest = np.argsort(losses)[::-1][:10]
     expected = np.average(losses[hardest], weights=weights[labels[hardest]])
-    loss = SegmentationCrossEntropy(class_weights=weights, hard_ratio=0.5)
+    loss = SegmentationCrossEntropy(class_weights=weights, ohem_fraction=0.5)
     assert_close(loss(LABELS, LOGITS), expected)
 
 
 @pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.tensorflow_only)])
 def test_hard_pixels_in_a_compiled_step(xla):
-    loss = references.compiled(partial(SegmentationCrossEntropy, hard_ratio=0.5), xla=xla)
+    loss = references.compiled(partial(SegmentationCrossEntropy, ohem_fraction=0.5), xla=xla)
     labels = np.where(LABELS == 255, 7, LABELS)  # out of range, as hard as a pixel can be
     value, gradient = loss(labels, LOGITS)
     assert_close(value, np.sort(pixel_losses(LABELS, LOGITS)[COUNTED])[-10:].mean())
@@ -78,7 +78,7 @@ def test_config_round_trip():
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert type(again) is SegmentationCrossEntropy
     assert again.get_config() == loss.get_config()
-    assert (again.ignore_label, again.class_weights, again.hard_ratio) == (11, [1.0, 2.0], 0.5)
+    assert (again.ignore_label, again.class_weights, again.ohem_fraction) == (11, [1.0, 2.0], 0.5)
     assert again.reduction == "sum"
 
 
@@ -92,7 +92,7 @@ def test_files_of_the_first_version_load():
             "reduction": "sum",
             "ignore_label": 11,
             "class_weights": None,
-            "hard_ratio": 0.5,
+            "ohem_fraction": 0.5,
         },
         "registered_name": "keras_dpn>SegmentationCrossEntropy",
     }
@@ -103,11 +103,18 @@ def test_files_of_the_first_version_load():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hard_ratio": 0.0}, r"`hard_ratio`: expected a number in \(0, 1\], received 0.0"),
-        ({"hard_ratio": 1.5}, r"`hard_ratio`: expected a number in \(0, 1\], received 1.5"),
+        ({"ohem_fraction": 0.0}, r"`ohem_fraction`: expected a number in \(0, 1\], received 0.0"),
+        ({"ohem_fraction": 1.5}, r"`ohem_fraction`: expected a number in \(0, 1\], received 1.5"),
         ({"reduction": "none"}, "`reduction`: expected one of .*'mean', 'sum'.*, received 'none'"),
     ],
 )
 def test_refuses_arguments(settings, message):
     with pytest.raises(ValueError, match=message):
         SegmentationCrossEntropy(**settings)
+
+
+def test_the_fraction_of_hard_pixels_has_its_old_name_too():
+    with pytest.warns(DeprecationWarning, match="`hard_ratio=` .* Use `ohem_fraction=` instead"):
+        loss = SegmentationCrossEntropy(hard_ratio=0.5)
+    with pytest.warns(DeprecationWarning, match="`hard_ratio` .* Use `ohem_fraction` instead"):
+        assert loss.hard_ratio == loss.ohem_fraction == 0.5

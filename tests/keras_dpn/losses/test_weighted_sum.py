@@ -13,7 +13,7 @@ from tests.keras_dpn.support import assert_close, random, to_numpy
 LOGITS = random(4, 6, 5, 5, low=-3.0, high=3.0)
 LABELS = np.random.default_rng(1).choice([0, 1, 2, 4, 255], (4, 6, 5))
 ALL = [
-    losses.SegmentationCrossEntropy(hard_ratio=0.5),
+    losses.SegmentationCrossEntropy(ohem_fraction=0.5),
     losses.SegmentationFocal(),
     losses.SegmentationDice(),
     losses.SegmentationJaccard(),
@@ -22,9 +22,14 @@ ALL = [
 ]
 
 
+@pytest.fixture(scope="module")
+def each():
+    """The value of each loss by itself."""
+    return [float(references.eager(loss)(LABELS, LOGITS)) for loss in ALL]
+
+
 @pytest.mark.parametrize("weights", [None, [1.0, 0.0, 0.5, 2.0, 3.0, 4.0]])
-def test_is_the_sum(weights):
-    each = [float(references.eager(loss)(LABELS, LOGITS)) for loss in ALL]
+def test_is_the_sum(weights, each):
     found = references.eager(losses.WeightedSum(ALL, weights))(LABELS, LOGITS)
     assert_close(found, np.dot(weights or [1.0] * 6, each))
 

@@ -14,6 +14,7 @@ from tests.keras_dpn.support import (
     outputs,
     picture,
     run_layer_test,
+    sizes_to_run,
     to_numpy,
     weight_shapes,
     without_values,
@@ -100,7 +101,7 @@ def test_pools_are_the_authors(variant):
 def test_any_size(variant, sizes):
     model = tiny(variant, multiscale=variant == "largefov", branches_speak=True)
     names = ["b11", "b11_interp"] + ["msc_sum"] * (variant == "largefov")
-    for size in sizes:
+    for size in sizes_to_run(*sizes):
         coarse, *heads = outputs(model, picture(*size), *names)
         for logits in heads:
             assert logits.shape == (1, *size, 3)

@@ -1,5 +1,6 @@
 import inspect
 import json
+import re
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from keras_dpn import ops
 from keras_dpn.models import DPN
 from keras_dpn.models.dpn import Guide, IdentityContexts
+from keras_dpn.models.dpn_arguments import DEFAULTS, FLAT_NAMES, merge_groups
 from tests.keras_dpn.support import (
     assert_close,
     check_training_reaches_every_weight,
@@ -16,6 +18,7 @@ from tests.keras_dpn.support import (
     picture,
     run,
     run_layer_test,
+    sizes_to_run,
     to_numpy,
     weight_shapes,
     without_values,
@@ -25,11 +28,18 @@ from tests.keras_dpn.support import (
 TENSORFLOW = pytest.mark.tensorflow_only
 
 
+TINY = {
+    "num_classes": 3,
+    "width": 0.05,
+    "backbone": {"fc6_kernel": 1, "fc_width": 100},
+    "local_conv": {"window": 4},
+    "contexts": {"window": 3, "mixtures": 2, "noise": 0.3},
+}
+
+
 def tiny(**settings):
     """A network of a few hundred weights, whose b11 tells the labels apart."""
-    defaults = {"num_classes": 3, "width": 0.05, "fc6_kernel": 1, "fc_width": 100}
-    defaults |= {"triple_window": 4, "context_window": 3, "mixtures": 2, "context_noise": 0.3}
-    model = DPN(**{**defaults, **settings})
+    model = DPN(**merge_groups(TINY, settings))
     b11 = model.get_layer("b11")
     b11.kernel.assign(b11.kernel * 0.05)
     b11.bias.assign([0.3, -0.2, 0.1])
@@ -67,7 +77,7 @@ def penalty_by_hand(model, probabilities, guide):
     o13 = bias + sum(
         padded[:, y : y + height, x : x + width] @ kernel[y, x] for y, x in np.ndindex(n, n)
     )
-    return o13.reshape(*o13.shape[:-1], model.num_classes, model.mixtures).min(-1)
+    return o13.reshape(*o13.shape[:-1], model.num_classes, model.contexts["mixtures"]).min(-1)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +88,7 @@ def penalty_by_hand(model, probabilities, guide):
 def test_any_size(pairwise_stride):
     model = tiny(pairwise_stride=pairwise_stride, num_iterations=2)
     heads = heads_model(model)
-    for size in [(1, 1), (2, 3), (17, 30)]:
+    for size in sizes_to_run((2, 3), (17, 30), (1, 1)):
         for logits in run(heads, picture(*size)):
             assert logits.shape == (1, *size, 3)
             assert np.isfinite(logits).all()
@@ -125,9 +135,9 @@ def test_further_updates_follow_the_first(pairwise):
 def test_logits_are_eq_9(pairwise_stride, context_window):
     model = tiny(
         pairwise_stride=pairwise_stride,
-        context_window=context_window,
+        contexts={"window": context_window},
         num_iterations=2,
-        position_weight=0.1,
+        local_conv={"position_weight": 0.1},
     )
     b11, guide, b15 = outputs(model, image := picture(9, 13), "b11", "guide", "b15")
     grid = guide.shape[1:3]
@@ -153,7 +163,7 @@ def test_triple_head_subtracts_the_triple_penalty():
 @TENSORFLOW
 def test_plain_pairwise_term_is_a_configuration():
     """Eq. (3): mu(u, v) d(i, j), one mean-field update of a dense CRF cut off at the window."""
-    model = tiny(gate=False, context_window=1, mixtures=1)
+    model = tiny(local_conv={"gate": False}, contexts={"window": 1, "mixtures": 1})
     o11, guide, logits = outputs(model, picture(6, 5), "b11_log", "guide", "b15")
     mu = to_numpy(model.get_layer("b13").kernel)[0, 0]  # (v, u)
     messages = direct_local_conv(softmax(o11), guide, (4, 4)) / 16
@@ -163,7 +173,7 @@ def test_plain_pairwise_term_is_a_configuration():
 @TENSORFLOW
 @pytest.mark.parametrize("context_window", [1, 2, 4, 9, (3, 4)])
 def test_contexts_start_where_the_triple_head_is(context_window):
-    model = tiny(context_window=context_window, context_noise=0.0)
+    model = tiny(contexts={"window": context_window, "noise": 0.0})
     _, triple, contexts, _ = run_heads(model, picture(9, 13))
     assert_close(contexts, triple)
 
@@ -187,7 +197,8 @@ def test_sigmoid_unary():
 
 @pytest.mark.parametrize("keep_pools", [False, True])
 def test_pools(keep_pools):
-    model = without_values(lambda: DPN(width=0.02, keep_pools=keep_pools, pool_size=3))
+    backbone = {"keep_pools": keep_pools, "pool_size": 3}
+    model = without_values(lambda: DPN(width=0.02, backbone=backbone))
     pools = {
         layer.name: (layer.pool_size[0], layer.strides[0])
         for layer in model.layers
@@ -198,17 +209,17 @@ def test_pools(keep_pools):
 
 
 @pytest.mark.parametrize(
-    ("trunk", "fc6", "dilation", "parameters"),
+    ("backbone", "fc6", "dilation", "parameters"),
     [
         ("vgg16", (7, 7, 512, 4096), 4, 134_346_581),
         ("large_fov", (3, 3, 512, 1024), 12, 20_505_429),
     ],
 )
-def test_trunks_have_the_published_sizes(trunk, fc6, dilation, parameters):
-    shapes = weight_shapes(lambda: DPN(num_classes=21, trunk=trunk, pairwise=None))
+def test_backbones_have_the_published_sizes(backbone, fc6, dilation, parameters):
+    shapes = weight_shapes(lambda: DPN(num_classes=21, backbone=backbone, pairwise=None))
     assert sum(np.prod(shape) for shape in shapes.values()) == parameters  # 134.3 M, 20.5 M
     assert shapes["b9/kernel"] == fc6
-    model = without_values(lambda: DPN(trunk=trunk))
+    model = without_values(lambda: DPN(backbone=backbone))
     assert model.get_layer("b9").dilation_rate == (dilation, dilation)
 
 
@@ -221,11 +232,13 @@ def test_default_is_table_1b():
 
 
 @pytest.mark.parametrize(
-    ("trunk", "parameters"), [("vgg16", 134_619_503), ("large_fov", 20_707_695)]
+    ("backbone", "parameters"), [("vgg16", 134_619_503), ("large_fov", 20_707_695)]
 )
-def test_global_context_under_the_pairwise_part(trunk, parameters):
+def test_global_context_under_the_pairwise_part(backbone, parameters):
     """A composition: 2 L C and C L weights more than without, for C features and L labels."""
-    plain, full = (weight_shapes(lambda g=g: DPN(trunk=trunk, global_context=g)) for g in (0, 1))
+    plain, full = (
+        weight_shapes(lambda g=g: DPN(backbone=backbone, global_context=g)) for g in (0, 1)
+    )
     assert sum(np.prod(shape) for shape in full.values()) == parameters
     assert full.keys() - plain.keys() == {
         "b10_norm/scale",
@@ -255,7 +268,9 @@ SKIPS = ("conv4", "conv3", "conv2")
 
 def test_an_output_stride_of_16_keeps_a_pool_and_halves_dilations():
     fine, coarse = (
-        without_values(lambda s=s: DPN(3, width=0.02, trunk="large_fov", output_stride=s))
+        without_values(
+            lambda s=s: DPN(3, width=0.02, backbone={"name": "large_fov", "output_stride": s})
+        )
         for s in (8, 16)
     )
     pools = [layer.name for layer in coarse.layers if layer.name.endswith("pool")]
@@ -270,18 +285,21 @@ def test_an_output_stride_of_16_keeps_a_pool_and_halves_dilations():
 
 def test_fc6s_own_dilation_stays_at_an_output_stride_of_16():
     own = {"fc6_dilation": 5, "output_stride": 16}
-    assert without_values(lambda: DPN(width=0.02, **own)).get_layer("b9").dilation_rate == (5, 5)
+    assert without_values(lambda: DPN(width=0.02, backbone=own)).get_layer("b9").dilation_rate == (
+        5,
+        5,
+    )
 
 
 @pytest.mark.parametrize(
     ("settings", "stride"),
     [
         ({}, 8),
-        ({"output_stride": 16}, 16),
-        ({"output_stride": 16, "skips": ("conv4",)}, 8),
-        ({"skips": ("conv3",)}, 4),
-        ({"output_stride": 16, "skips": SKIPS}, 2),
-        ({"output_stride": 16, "skips": ["conv3"], "global_context": True}, 4),
+        ({"backbone": {"output_stride": 16}}, 16),
+        ({"backbone": {"output_stride": 16, "skips": ("conv4",)}}, 8),
+        ({"backbone": {"skips": ("conv3",)}}, 4),
+        ({"backbone": {"output_stride": 16, "skips": SKIPS}}, 2),
+        ({"backbone": {"output_stride": 16, "skips": ["conv3"]}, "global_context": True}, 4),
     ],
 )
 @pytest.mark.parametrize("size", [(None, None), (37, 50)])
@@ -295,7 +313,9 @@ def test_grid_of_the_unary_term(settings, stride, size):
 
 
 def test_weights_of_skips():
-    plain, full = (weight_shapes(lambda s=s: DPN(21, skips=s)) for s in ((), ("conv3", "conv2")))
+    plain, full = (
+        weight_shapes(lambda s=s: DPN(21, backbone={"skips": s})) for s in ((), ("conv3", "conv2"))
+    )
     assert {path: shape for path, shape in full.items() if plain.get(path) != shape} == {
         "b10_fc7_norm/scale": (4096,),
         "b10_fc7_project/kernel": (1, 1, 4096, 96),
@@ -313,14 +333,15 @@ def test_weights_of_skips():
         "b11/kernel": (1, 1, 96, 21),
     }
     assert plain.keys() <= full.keys()
-    half = weight_shapes(lambda: DPN(21, width=0.5, skips=("conv3",), skip_width=65))
+    backbone = {"skips": ("conv3",), "skip_width": 65}
+    half = weight_shapes(lambda: DPN(21, width=0.5, backbone=backbone))
     assert half["b10_conv3/kernel"] == (3, 3, 32, 32)
 
 
 def skipping(skips=SKIPS, **settings):
     """A network of which all skips reach the output at any size."""
-    settings = {"output_stride": 16, "pairwise_stride": 2, "skip_width": 160, **settings}
-    return tiny(width=0.1, skips=skips, **settings)
+    backbone = {"output_stride": 16, "skip_width": 160, "skips": skips}
+    return tiny(width=0.1, backbone=backbone, **{"pairwise_stride": 2, **settings})
 
 
 @TENSORFLOW
@@ -366,8 +387,9 @@ def test_skips_save_and_load(tmp_path):
     model, image = skipping(), picture(9, 13)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert type(loaded) is DPN and tuple(loaded.skips) == SKIPS
-    assert (loaded.output_stride, loaded.skip_width) == (16, 160)
+    backbone = loaded.backbone
+    assert type(loaded) is DPN and tuple(backbone["skips"]) == SKIPS
+    assert (backbone["output_stride"], backbone["skip_width"]) == (16, 160)
     assert_close(run(loaded, image), run(model, image))
 
 
@@ -387,8 +409,8 @@ def test_skips_in_mixed_precision(policy):
 
 @pytest.mark.parametrize(("window", "n", "mixtures"), [(10, 1, 1), (100, 5, 1), (50, 9, 5)])
 def test_table_2_is_a_matter_of_arguments(window, n, mixtures):
-    settings = {"triple_window": window, "context_window": n, "mixtures": mixtures}
-    model = without_values(lambda: DPN(**settings))
+    contexts = {"window": n, "mixtures": mixtures}
+    model = without_values(lambda: DPN(local_conv={"window": window}, contexts=contexts))
     assert model.get_layer("b12").window == (window, window)
     assert model.get_layer("b13").kernel.shape == (n, n, 21, 21 * mixtures)
     assert model.get_layer("b14").block_size == mixtures
@@ -420,7 +442,8 @@ def test_takes_uint8():
 
 
 def test_config_round_trip():
-    settings = {"width": 0.02, "triple_window": (3, 5), "kernel": "gaussian", "mixtures": 2}
+    settings = {"local_conv": {"window": (3, 5), "kernel": "gaussian"}, "width": 0.02}
+    settings |= {"contexts": {"mixtures": 2}, "backbone": "large_fov"}
     model = without_values(lambda: DPN(input_shape=(None, 16, 3), name="own", **settings))
     config = json.loads(json.dumps(model.get_config()))
     assert set(config) == set(inspect.signature(DPN).parameters)
@@ -428,7 +451,9 @@ def test_config_round_trip():
     assert json.loads(json.dumps(again.get_config())) == config
     assert again.name == "own"
     assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
-    assert (model.pairwise, model.mixtures, model.kernel) == ("contexts", 2, "gaussian")
+    assert (model.pairwise, model.contexts["mixtures"]) == ("contexts", 2)
+    assert model.local_conv == {**DEFAULTS["local_conv"], "window": (3, 5), "kernel": "gaussian"}
+    assert model.backbone == {**DEFAULTS["backbone"], "name": "large_fov"}
 
 
 def test_save_and_load(tmp_path):
@@ -448,7 +473,7 @@ def test_training_reaches_every_weight():
 @TENSORFLOW
 def test_trains_the_same_with_xla():
     data = picture(13, 9), np.zeros((1, 13, 9), int)
-    model, losses = tiny(pairwise_stride=4, dropout=0.0, skips=("conv3",)), []
+    model, losses = tiny(pairwise_stride=4, dropout=0.0, backbone={"skips": ("conv3",)}), []
     start = model.get_weights()
     for jit_compile in (False, True):
         model.set_weights(start)
@@ -494,24 +519,37 @@ def test_guide_averages_cells_that_start_at_the_corner():
     [
         ({"num_classes": 1}, "`num_classes`: expected an integer of at least 2, received 1"),
         ({"num_iterations": 0}, "`num_iterations`: expected an integer of at least 1"),
-        ({"mixtures": 0}, "`mixtures`: expected an integer of at least 1, received 0"),
-        ({"context_window": 0}, "`context_window`: expected an integer of at least 1, received 0"),
-        ({"triple_window": 0}, "`triple_window`: expected an integer of at least 1, received 0"),
-        ({"trunk": "resnet"}, r"`trunk`: expected one of \['large_fov', 'vgg16'\]"),
+        (
+            {"contexts": {"mixtures": 0}},
+            "`contexts.mixtures`: expected an integer of at least 1, received 0",
+        ),
+        ({"contexts": {"window": 0}}, "`contexts.window`: expected an integer of at least 1, rec"),
+        ({"local_conv": {"window": 0}}, "`local_conv.window`: expected an integer of at least 1"),
+        ({"backbone": "resnet"}, r"`backbone.name`: expected one of \['large_fov', 'vgg16'\]"),
+        ({"contexts": 3}, "`contexts`: expected a dictionary with .* window, mixtures, noise, rec"),
         ({"unary_activation": "relu"}, "`unary_activation`: expected one of"),
         ({"pairwise": "b12"}, r"`pairwise`: expected one of .*received 'b12'"),
         ({"pairwise_stride": 3}, "`pairwise_stride`: expected 1, 2, 4 or 8, received 3"),
-        ({"kernel": "box"}, "`kernel`: expected one of"),
-        ({"kernel": "learned"}, "expects known spatial sizes"),
+        ({"local_conv": {"kernel": "box"}}, "`kernel`: expected one of"),
+        ({"local_conv": {"kernel": "learned"}}, "expects known spatial sizes"),
         ({"color_unit": 0}, "`color_unit`: expected a positive number, received 0"),
-        ({"output_stride": 32}, r"`output_stride`: expected one of \[8, 16\], received 32"),
-        ({"output_stride": 16, "keep_pools": True}, "`keep_pools`: expected False with an .* 16"),
-        ({"skips": ("conv4",)}, "`skips`: expected any of conv3, conv2 in this order .*stride 8"),
-        ({"skips": "conv3"}, "`skips`: expected any of conv3, conv2 .*received 'conv3'"),
-        ({"skip_width": 0}, "`skip_width`: expected an integer of at least 1, received 0"),
         (
-            {"skips": ("conv3",), "pairwise_stride": 8},
-            r"`pairwise_stride`: expected at most .* 4 with `skips` \('conv3',\), received 8",
+            {"backbone": {"output_stride": 32}},
+            r"`backbone.output_stride`: expected one of \[8, 16\], received 32",
+        ),
+        (
+            {"backbone": {"output_stride": 16, "keep_pools": True}},
+            "`backbone.keep_pools`: expected False with an .* 16",
+        ),
+        (
+            {"backbone": {"skips": ("conv4",)}},
+            "`skips`: expected any of conv3, conv2 in this order .*stride 8",
+        ),
+        ({"backbone": {"skips": "conv3"}}, "`skips`: expected any of conv3, conv2 .*'conv3'"),
+        ({"backbone": {"skip_width": 0}}, "`backbone.skip_width`: expected .* at least 1, rec"),
+        (
+            {"backbone": {"skips": ("conv3",)}, "pairwise_stride": 8},
+            r"`pairwise_stride`: .* 4 with `backbone.skips` \('conv3',\), received 8",
         ),
         ({"input_shape": (3, 64, 64)}, r"`input_shape`: expected \(height, width, 3\), received"),
         ({"input_shape": (64, 64)}, r"`input_shape`: expected \(height, width, 3\), received"),
@@ -532,3 +570,66 @@ def test_refuses_unknown_heads():
 def test_refuses_an_image_without_pixels(size):
     with pytest.raises(ValueError, match=r"at least one pixel, received shape \(1, \d, \d, 3\)"):
         tiny()(np.zeros((1, *size, 3), "float32"))
+
+
+# === Flat arguments of 0.1 ===
+
+FLAT = {
+    "trunk": "large_fov",
+    "fc_width": 100,
+    "skips": ("conv3",),
+    "triple_window": 4,
+    "kernel": "gaussian",
+    "context_window": 3,
+    "mixtures": 2,
+    "context_noise": 0.3,
+}
+GROUPED = {
+    "backbone": {"name": "large_fov", "fc_width": 100, "skips": ("conv3",)},
+    "local_conv": {"window": 4, "kernel": "gaussian"},
+    "contexts": {"window": 3, "mixtures": 2, "noise": 0.3},
+}
+
+
+def test_flat_arguments_name_what_replaces_them():
+    with pytest.warns(DeprecationWarning) as caught:
+        model = without_values(lambda: DPN(3, width=0.02, **FLAT))
+    messages = [str(warning.message) for warning in caught]
+    assert len(messages) == len(FLAT)
+    assert messages[0].startswith("`trunk=` is deprecated")
+    assert "Use `contexts={'mixtures': ...}` instead." in messages[6]
+    assert {warning.filename for warning in caught} == {__file__}
+    again = without_values(lambda: DPN(3, width=0.02, **GROUPED))
+    assert model.get_config() == again.get_config()
+    with pytest.warns(DeprecationWarning, match=r"`.mixtures` .* Use `.contexts\['mixtures'\]`"):
+        assert model.mixtures == 2
+    with pytest.raises(AttributeError, match="'DPN' object has no attribute 'mixture'"):
+        model.mixture  # noqa: B018
+
+
+@pytest.mark.filterwarnings("error::DeprecationWarning")
+def test_configs_with_flat_arguments_are_read():
+    """Those of models and presets that 0.1 saved; later arguments replace earlier ones."""
+    flat = {"num_classes": 3, "width": 0.02, **FLAT, "contexts": {"mixtures": 4}}
+    model = without_values(lambda: DPN.from_config(flat))
+    expected = merge_groups(GROUPED, {"contexts": {"mixtures": 4}})
+    assert {group: dict(getattr(model, group)) for group in DEFAULTS} == {
+        group: {**DEFAULTS[group], **expected[group]} for group in DEFAULTS
+    }
+
+
+def test_each_key_of_a_group_has_its_flat_name():
+    keys = {(group, key) for group, defaults in DEFAULTS.items() for key in defaults}
+    assert sorted(FLAT_NAMES.values()) == sorted(keys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"local_conv": {"windw": 3}}, "`windw` in `local_conv`; did you mean `window`?"),
+        ({"backbone": {"mixtures": 3}}, "`mixtures` in `backbone`; expected name, fc6_kernel, "),
+    ],
+)
+def test_refuses_unknown_keys(arguments, message):
+    with pytest.raises(TypeError, match=f"^DPN got an unexpected key {re.escape(message)}"):
+        DPN(3, **arguments)

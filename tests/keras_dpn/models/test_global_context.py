@@ -6,13 +6,14 @@ from keras_dpn.models import DPN, FCN, DeepLab, ParseNet
 from tests.keras_dpn.support import picture, to_numpy
 
 TINY = {"num_classes": 3, "width": 0.05}
+WITH_SKIPS = {"name": "large_fov", "skips": ("conv3",)}
 NETWORKS = {
     "ParseNet": lambda: ParseNet(**TINY),
     "ParseNet, early fusion": lambda: ParseNet(fusion="early", **TINY),
     "ParseNet, no context": lambda: ParseNet(fusion=None, **TINY),
     "DeepLab": lambda: DeepLab(global_context=True, **TINY),
-    "DPN": lambda: DPN(global_context=True, trunk="large_fov", pairwise=None, **TINY),
-    "DPN with skips": lambda: DPN(skips=("conv3",), trunk="large_fov", pairwise=None, **TINY),
+    "DPN": lambda: DPN(global_context=True, backbone="large_fov", pairwise=None, **TINY),
+    "DPN with skips": lambda: DPN(backbone=WITH_SKIPS, pairwise=None, **TINY),
     "FCN": lambda: FCN(fc6_kernel=1, **TINY),
 }
 CLASSIFIERS = {"DPN with skips": "b10_fc7_project", "FCN": "b11_fc7"}

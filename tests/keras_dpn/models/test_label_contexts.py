@@ -10,8 +10,13 @@ from tests.keras_dpn.support import assert_close, picture, to_numpy, without_val
 TENSORFLOW = pytest.mark.tensorflow_only
 
 LABELS, MIXTURES = 3, 2
-TINY = {"num_classes": LABELS, "width": 0.05, "fc6_kernel": 1, "fc_width": 50}
-TINY |= {"triple_window": 3, "context_window": 3, "mixtures": MIXTURES, "context_noise": 0.3}
+TINY = {
+    "num_classes": LABELS,
+    "width": 0.05,
+    "backbone": {"fc6_kernel": 1, "fc_width": 50},
+    "local_conv": {"window": 3},
+    "contexts": {"window": 3, "mixtures": MIXTURES, "noise": 0.3},
+}
 PIECEWISE = {"num_blocks": 2, "block6": ((3, 50),), "units": 100, "width": 0.04, "scales": (1.0,)}
 
 

@@ -50,6 +50,7 @@ def potentials(model, image):
 # === The paper's networks ===
 
 
+@TENSORFLOW
 def test_parameters():
     """Fig. 5, three scales: 1,164,534,087 = 387,510,101 + 2 * 388,511,993."""
     model = without_values(PiecewiseCRF)

@@ -45,6 +45,7 @@ def test_nodes_and_edges_are_those_of_a_step(num_neighbors, most):
     assert size.edge_bytes == total
 
 
+@pytest.mark.tensorflow_only  # of numbers alone
 def test_what_takes_more_memory():
     sizes = [
         graph_size((360, 480), **arguments).training_bytes

@@ -9,17 +9,20 @@ from keras_dpn import models
 from keras_dpn.classes import Classes
 from keras_dpn.models import DPN, FCN, DeepLab, ParseNet, PiecewiseCRF, SpatialTemporalDPN
 from keras_dpn.presets import Card
+from keras_dpn.presets.source import find
 from tests.keras_dpn.support import random, run
 
 pytestmark = pytest.mark.tensorflow_only  # JAX compiles each of these networks for seconds
 
-TRUNK = {"width": 0.03, "fc6_kernel": 1, "fc_width": 32}
+BACKBONE = {"fc6_kernel": 1, "fc_width": 32}
+TINY = {"width": 0.03, "local_conv": {"window": 3}}
+WITH_SKIPS = {**TINY, "backbone": {**BACKBONE, "skips": ("conv3",)}, "pairwise_stride": 4}
 NETWORKS = {
-    "dpn": lambda: DPN(3, **TRUNK, skips=("conv3",), pairwise_stride=4, triple_window=3),
-    "clips": lambda: SpatialTemporalDPN(3, **TRUNK, linking="static", triple_window=3),
+    "dpn": lambda: DPN(3, **WITH_SKIPS),
+    "clips": lambda: SpatialTemporalDPN(3, **TINY, backbone=BACKBONE, linking="static"),
     "deeplab": lambda: DeepLab("largefov", 3, width=0.03),
     "parsenet": lambda: ParseNet(3, width=0.03),
-    "fcn": lambda: FCN(3, **TRUNK),
+    "fcn": lambda: FCN(3, width=0.03, **BACKBONE),
     "piecewise": lambda: PiecewiseCRF(3, width=0.03, block6=((3, 4),), relations=("above",)),
 }
 CLASSES = Classes(("sky", "road", "car"), ((0, 0, 255), (90, 90, 90), (255, 0, 0)))
@@ -73,6 +76,22 @@ def test_other_arguments_and_precision(preset):
         DPN.from_preset(preset, num_iteration=3)
 
 
+def test_other_keys_of_a_group_keep_the_rest(preset):
+    model = DPN.from_preset(preset, contexts={"mixtures": 2}, local_conv={"kernel": "gaussian"})
+    assert model.contexts == {"window": 9, "mixtures": 2, "noise": 0.01}
+    assert (model.local_conv["window"], model.local_conv["kernel"]) == (3, "gaussian")
+    with pytest.warns(DeprecationWarning, match="`mixtures=`"):
+        assert DPN.from_preset(preset, mixtures=3).contexts["mixtures"] == 3
+
+
+@pytest.mark.filterwarnings("error::DeprecationWarning:keras_dpn")
+def test_presets_of_0_1_have_flat_arguments():
+    config = json.loads((find("dpn_scenes") / "config.json").read_text())["config"]
+    assert config["triple_window"] == 7 and "local_conv" not in config
+    model = models.from_preset("dpn_scenes", load_weights=False)
+    assert model.local_conv["window"] == 7 and model.backbone["name"] == "large_fov"
+
+
 def test_without_weights(preset):
     keras.utils.set_random_seed(2)
     trained, fresh = DPN.from_preset(preset), DPN.from_preset(preset, load_weights=False)
@@ -121,7 +140,7 @@ def test_load_pretrained_takes_presets_and_runs(preset, tmp_path):
     trained = DPN.from_preset(preset)
     trained.save(tmp_path / "model.keras")
     for source in (preset, tmp_path):
-        model = DPN(4, **TRUNK, skips=("conv3",), pairwise_stride=4, triple_window=3)
+        model = DPN(4, **WITH_SKIPS)
         report = models.load_pretrained(model, str(source))
         assert {name.split("/")[0] for name in report.left} == {"b11", "b13"}
         for name in ("b1_conv1", "b10_conv3", "b12"):

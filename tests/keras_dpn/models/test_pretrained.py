@@ -456,7 +456,8 @@ def test_download(tmp_path, monkeypatch):
 
 @pytest.mark.tensorflow_only
 def test_dpn_takes_a_checkpoint_with_other_classes(tmp_path):
-    options = {"width": 0.0625, "trunk": "large_fov", "triple_window": 3, "context_window": 3}
+    options = {"width": 0.0625, "backbone": "large_fov"}
+    options |= {"local_conv": {"window": 3}, "contexts": {"window": 3}}
     earlier = models.DPN(num_classes=4, **options)
     path = tmp_path / "model.keras"
     earlier.get_layer("b12").weights[0].assign_add(1.0)
@@ -472,7 +473,7 @@ def test_dpn_takes_a_checkpoint_with_other_classes(tmp_path):
 
 @pytest.mark.tensorflow_only
 def test_dpn_takes_vgg16s_names_and_order(tmp_path):
-    model = models.DPN(3, width=0.0625, trunk="large_fov", pairwise=None)
+    model = models.DPN(3, width=0.0625, backbone="large_fov", pairwise=None)
     shapes = [tuple(model.get_layer(name).kernel.shape) for name in OURS]
     random = np.random.default_rng(0)
     tensors = {
@@ -487,7 +488,11 @@ def test_dpn_takes_vgg16s_names_and_order(tmp_path):
 @pytest.mark.parametrize(("source", "target"), [("DPN", "DeepLab"), ("DeepLab", "DPN")])
 def test_dpn_and_deeplab_take_each_others_trunk(tmp_path, source, target):
     settings = {
-        "DPN": {"trunk": "large_fov", "triple_window": 3, "context_window": 3},
+        "DPN": {
+            "backbone": "large_fov",
+            "local_conv": {"window": 3},
+            "contexts": {"window": 3},
+        },
         "DeepLab": {"variant": "largefov", "multiscale": True},
     }
     earlier, model = (

@@ -1,4 +1,3 @@
-import inspect
 import json
 
 import keras
@@ -7,7 +6,9 @@ import pytest
 
 from keras_dpn import ops
 from keras_dpn.models import DPN, SpatialTemporalDPN
+from keras_dpn.models.dpn_arguments import merge_groups
 from keras_dpn.models.spatial_temporal_dpn import _resized
+from keras_dpn.models.staged import argument_names
 from keras_dpn.ops.warp import INVALID_FLOW
 from tests.keras_dpn.support import (
     assert_close,
@@ -26,8 +27,13 @@ from tests.keras_dpn.support import (
 # JAX compiles each of these networks for seconds: there, a few of them must do.
 TENSORFLOW = pytest.mark.tensorflow_only
 
-TINY = {"num_classes": 3, "width": 0.05, "fc6_kernel": 1, "fc_width": 100, "triple_window": 4}
-TINY |= {"context_window": 3, "mixtures": 2, "context_noise": 0.3}
+TINY = {
+    "num_classes": 3,
+    "width": 0.05,
+    "backbone": {"fc6_kernel": 1, "fc_width": 100},
+    "local_conv": {"window": 4},
+    "contexts": {"window": 3, "mixtures": 2, "noise": 0.3},
+}
 
 
 def spread(model):
@@ -39,11 +45,11 @@ def spread(model):
 
 
 def tiny(**settings):
-    return spread(SpatialTemporalDPN(**{**TINY, **settings}))
+    return spread(SpatialTemporalDPN(**merge_groups(TINY, settings)))
 
 
 def tiny_dpn(**settings):
-    return spread(DPN(**{**TINY, **settings}))
+    return spread(DPN(**merge_groups(TINY, settings)))
 
 
 def frames_of(time, size=(9, 13), batch=1, seed=0):
@@ -84,13 +90,28 @@ HEADS = {
     ("time", "settings"),
     [
         pytest.param(3, {}, marks=TENSORFLOW),
-        (1, {"labels_of": "all", "frames": 5, "pairwise": "triple", "pairwise_stride": 2}),
-        (2, {"labels_of": "all", "linking": "static", "pairwise_stride": 4, "num_iterations": 2}),
-        (5, {"linking": "static", "pairwise": None, "pairwise_stride": 8}),
-        (4, {"labels_of": "all", "pairwise": None}),
+        (1, {"output_frames": "all", "frames": 5, "pairwise": "triple", "pairwise_stride": 2}),
+        (
+            2,
+            {
+                "output_frames": "all",
+                "linking": "static",
+                "pairwise_stride": 4,
+                "num_iterations": 2,
+            },
+        ),
+        pytest.param(
+            5, {"linking": "static", "pairwise": None, "pairwise_stride": 8}, marks=TENSORFLOW
+        ),
+        pytest.param(4, {"output_frames": "all", "pairwise": None}, marks=TENSORFLOW),
         pytest.param(
             5,
-            {"frames": 5, "num_iterations": 2, "pairwise_stride": 8, "triple_window": (3, 5)},
+            {
+                "frames": 5,
+                "num_iterations": 2,
+                "pairwise_stride": 8,
+                "local_conv": {"window": (3, 5)},
+            },
             marks=TENSORFLOW,
         ),
     ],
@@ -99,7 +120,7 @@ def test_heads_and_sizes(time, settings):
     model, clip = tiny(**settings), clip_of(time, batch=2)
     assert model.head_names == HEADS[model.pairwise]
     inputs = clip if model.linking == "flow" else clip["frames"]
-    all_frames = model.labels_of == "all"
+    all_frames = model.output_frames == "all"
     assert model.output.shape == ((None,) * (4 if all_frames else 3) + (3,))
     for logits in run_heads(model, inputs).values():
         assert logits.shape == ((2, time, 9, 13, 3) if all_frames else (2, 9, 13, 3))
@@ -109,7 +130,7 @@ def test_heads_and_sizes(time, settings):
 @pytest.mark.parametrize("input_shape", [(None, None, 3), (17, 30, 3)])
 @pytest.mark.parametrize("linking", ["flow", "static"])
 def test_inputs(linking, input_shape):
-    settings = {"input_shape": input_shape, "linking": linking, "labels_of": "all"}
+    settings = {"input_shape": input_shape, "linking": linking, "output_frames": "all"}
     model = without_values(lambda: SpatialTemporalDPN(21, width=0.02, **settings))
     assert model.output.shape == (None, None, *input_shape[:2], 21)
     if linking == "static":
@@ -127,7 +148,7 @@ def test_default_is_the_journals():
     assert shapes["b13/kernel"] == (7, 7, 3 * 11, 55)
     model = without_values(lambda: SpatialTemporalDPN(11, pairwise="triple"))
     assert model.get_layer("b12").window == (3, 50, 50)
-    assert [model.frames, model.linking, model.labels_of] == [3, "flow", "middle"]
+    assert [model.frames, model.linking, model.output_frames] == [3, "flow", "center"]
 
 
 # ------------------------------------------------------------------ what the heads compute
@@ -147,8 +168,13 @@ def coarse(flow, stride):
     ("stride", "frames", "context_window"), [(1, 3, 3), pytest.param(4, 5, 2, marks=TENSORFLOW)]
 )
 def test_logits_are_eq_9_on_linked_frames(stride, frames, context_window):
-    settings = {"pairwise_stride": stride, "frames": frames, "context_window": context_window}
-    settings |= {"position_weight": 0.1, "labels_of": "all", "link_threshold": 1.2}
+    settings = {"pairwise_stride": stride, "frames": frames}
+    settings |= {"contexts": {"window": context_window}}
+    settings |= {
+        "local_conv": {"position_weight": 0.1},
+        "output_frames": "all",
+        "link_threshold": 1.2,
+    }
     settings |= {"frame_spacing": 2.5}
     model, clip = tiny(**settings), clip_of(3, motion=3.0)
     terms, field = model.split("final")
@@ -185,7 +211,9 @@ def test_logits_are_eq_9_on_linked_frames(stride, frames, context_window):
 @pytest.mark.parametrize("stride", [1, 4])
 def test_unary_term_is_the_dpns(stride):
     dpn = tiny_dpn(pairwise_stride=stride)
-    model = SpatialTemporalDPN.from_dpn(dpn, linking="static", labels_of="all", context_window=3)
+    model = SpatialTemporalDPN.from_dpn(
+        dpn, linking="static", output_frames="all", context_window=3
+    )
     frames = frames_of(3)
     expected = run(dpn.head_model("unary"), frames[0])
     assert_close(run(model.head_model("unary"), frames)[0], expected)
@@ -194,7 +222,7 @@ def test_unary_term_is_the_dpns(stride):
 @pytest.mark.parametrize("stride", [1, pytest.param(4, marks=TENSORFLOW)])
 @pytest.mark.parametrize("frames", [3, pytest.param(5, marks=TENSORFLOW)])
 def test_zero_flow_is_static_linking(frames, stride):
-    settings = {"frames": frames, "pairwise_stride": stride, "labels_of": "all"}
+    settings = {"frames": frames, "pairwise_stride": stride, "output_frames": "all"}
     flow = tiny(linking="flow", num_iterations=2, **settings)
     static = share_weights(tiny(linking="static", num_iterations=2, **settings), flow)
     clip = clip_of(4, motion=0.0)
@@ -204,8 +232,9 @@ def test_zero_flow_is_static_linking(frames, stride):
         assert_close(logits, expected[head], rtol=1e-4, atol=1e-5)
 
 
+@TENSORFLOW
 def test_frames_without_links_know_nothing_of_each_other():
-    model, clip = tiny(labels_of="all", num_iterations=2), clip_of(3)
+    model, clip = tiny(output_frames="all", num_iterations=2), clip_of(3)
     for name in ("forward_flow", "backward_flow"):
         clip[name] = np.full_like(clip[name], INVALID_FLOW)
     together = run(model, clip)[0]
@@ -243,9 +272,9 @@ def test_a_still_clip_begins_where_the_dpn_ends(stride, settings):
 @TENSORFLOW
 @pytest.mark.parametrize("linking", ["static", "flow"])
 def test_one_frame_begins_where_the_dpn_ends_but_for_the_windows_mean(linking):
-    dpn = tiny_dpn(position_weight=0.1)
+    dpn = tiny_dpn(local_conv={"position_weight": 0.1})
     model = SpatialTemporalDPN.from_dpn(dpn, frames=5, linking=linking, context_window=None)
-    assert model.context_window == 3
+    assert model.contexts["window"] == 3
     b12 = model.get_layer("b12")
     assert_close(b12.a, dpn.get_layer("b12").a)
     b12.a.assign(5 * b12.a)
@@ -256,11 +285,12 @@ def test_one_frame_begins_where_the_dpn_ends_but_for_the_windows_mean(linking):
 
 @TENSORFLOW
 def test_from_dpn_takes_arguments_over():
-    dpn = tiny_dpn(pairwise_stride=4, mixtures=1, name="mine")
-    model = SpatialTemporalDPN.from_dpn(dpn, frames=5, labels_of="all", linking="static")
+    dpn = tiny_dpn(pairwise_stride=4, contexts={"mixtures": 1}, name="mine")
+    model = SpatialTemporalDPN.from_dpn(dpn, frames=5, output_frames="all", linking="static")
     config = model.get_config()
-    assert (config["frames"], config["labels_of"], config["context_window"]) == (5, "all", 7)
-    assert (config["pairwise_stride"], config["mixtures"], config["width"]) == (4, 1, 0.05)
+    assert (config["frames"], config["output_frames"], config["width"]) == (5, "all", 0.05)
+    assert (config["pairwise_stride"], config["backbone"]["fc_width"]) == (4, 100)
+    assert config["contexts"] == {"window": 7, "mixtures": 1, "noise": 0.3}
     assert model.name == "spatial_temporal_dpn"
     for layer in dpn.layers:
         if layer.weights and layer.name != "b13":
@@ -295,7 +325,7 @@ def test_filters_keep_their_centre(size, other):
     [(3, 4), (2, 5), ((4, 3), (7, 6))],
 )
 def test_larger_contexts_begin_as_the_smaller_ones(window, larger):
-    dpn = tiny_dpn(context_window=window)
+    dpn = tiny_dpn(contexts={"window": window})
     model = SpatialTemporalDPN.from_dpn(dpn, linking="static", context_window=larger)
     image = picture(9, 13)
     logits = run(model, np.repeat(image[:, None], 3, axis=1))
@@ -324,17 +354,17 @@ def test_old_names_of_arguments_work():
 @pytest.mark.parametrize(
     ("theirs", "ours", "message"),
     [
-        ({"trunk": "large_fov"}, {}, "`other`: its layer b9 has weights of other shapes"),
+        ({"backbone": "large_fov"}, {}, "`other`: its layer b9 has weights of other shapes"),
         ({"pairwise": "triple"}, {}, "`other`: .*the same layers, but b13 is in one of the two"),
         ({"num_classes": 4}, {}, "`other`: its layer b11 has weights of other shapes"),
-        ({"mixtures": 3}, {}, "`other`: its layer b13 has weights of other shapes"),
+        ({"contexts": {"mixtures": 3}}, {}, "`other`: its layer b13 has weights of other shapes"),
     ],
 )
 def test_refuses_to_start_from_another_network(theirs, ours, message):
     def build():
-        own = {key: TINY[key] for key in ("num_classes", "width", "mixtures", "context_window")}
-        model = SpatialTemporalDPN(**own | ours)
-        model.start_from(DPN(**own | theirs))
+        own = {key: TINY[key] for key in ("num_classes", "width", "contexts")}
+        model = SpatialTemporalDPN(**merge_groups(own, ours))
+        model.start_from(DPN(**merge_groups(own, theirs)))
 
     with pytest.raises(ValueError, match=message):
         without_values(build)
@@ -343,21 +373,23 @@ def test_refuses_to_start_from_another_network(theirs, ours, message):
 @TENSORFLOW
 def test_every_frame_is_a_global_context_of_its_own():
     dpn = tiny_dpn(global_context=True, pairwise_stride=4)
-    settings = {"linking": "static", "labels_of": "all", "context_window": None}
+    settings = {"linking": "static", "output_frames": "all", "context_window": None}
     model, frames = SpatialTemporalDPN.from_dpn(dpn, **settings), frames_of(3)
     unary = run(model.head_model("unary"), frames)
     assert_close(unary[0], run(dpn.head_model("unary"), frames[0]), rtol=1e-4, atol=1e-5)
-    shapes = weight_shapes(lambda: SpatialTemporalDPN(11, trunk="large_fov", global_context=True))
+    shapes = weight_shapes(
+        lambda: SpatialTemporalDPN(11, backbone="large_fov", global_context=True)
+    )
     assert sum(np.prod(shape) for shape in shapes.values()) == 20_597_485
 
 
 @TENSORFLOW
 def test_skips_are_the_dpns_in_every_frame():
     skips = {"output_stride": 16, "skips": ("conv4", "conv3"), "skip_width": 400}
-    dpn = tiny_dpn(pairwise_stride=4, **skips)
-    settings = {"linking": "static", "labels_of": "all", "context_window": None}
+    dpn = tiny_dpn(pairwise_stride=4, backbone=skips)
+    settings = {"linking": "static", "output_frames": "all", "context_window": None}
     model, frames = SpatialTemporalDPN.from_dpn(dpn, **settings), frames_of(3, (17, 30))
-    assert (model.output_stride, model.skips, model.skip_width) == (16, ("conv4", "conv3"), 400)
+    assert model.backbone.items() >= skips.items()
     unary = run(model.head_model("unary"), frames)
     assert_close(unary[0], run(dpn.head_model("unary"), frames[0]), rtol=1e-4, atol=1e-5)
     still = np.repeat(frames[:, :1], 3, axis=1)
@@ -370,7 +402,7 @@ def test_skips_are_the_dpns_in_every_frame():
 
 @pytest.mark.parametrize("linking", ["flow", pytest.param("static", marks=TENSORFLOW)])
 def test_split_equals_the_whole(linking):
-    model, clip = tiny(linking=linking, pairwise_stride=2, labels_of="all"), clip_of(4)
+    model, clip = tiny(linking=linking, pairwise_stride=2, output_frames="all"), clip_of(4)
     inputs = clip if linking == "flow" else clip["frames"]
     expected = run_heads(model, inputs)
     terms, field = model.split(model.head_names)
@@ -410,7 +442,7 @@ def test_training_reaches_every_weight():
 
 @TENSORFLOW
 def test_save_and_load(tmp_path):
-    model, clip = tiny(pairwise_stride=4, frames=5, labels_of="all"), clip_of(3)
+    model, clip = tiny(pairwise_stride=4, frames=5, output_frames="all"), clip_of(3)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded) is SpatialTemporalDPN
@@ -420,11 +452,12 @@ def test_save_and_load(tmp_path):
 
 
 def test_config_round_trip():
-    settings = {"width": 0.02, "triple_window": (3, 5), "kernel": "gaussian", "frames": 5}
-    settings |= {"linking": "static", "labels_of": "all", "link_threshold": 2.5, "name": "own"}
+    settings = {"local_conv": {"window": (3, 5), "kernel": "gaussian"}, "frames": 5}
+    settings |= {"linking": "static", "output_frames": "all", "link_threshold": 2.5, "name": "own"}
+    settings |= {"width": 0.02}
     model = without_values(lambda: SpatialTemporalDPN(4, input_shape=(None, 16, 3), **settings))
     config = json.loads(json.dumps(model.get_config()))
-    assert set(config) == set(inspect.signature(SpatialTemporalDPN).parameters)
+    assert set(config) == set(argument_names(SpatialTemporalDPN))
     again = without_values(lambda: SpatialTemporalDPN.from_config(config))
     assert json.loads(json.dumps(again.get_config())) == config
     assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
@@ -463,24 +496,27 @@ def test_takes_uint8():
         ({"frames": 2}, "`frames`: expected an odd number, .*received 2"),
         ({"frames": 0}, "`frames`: expected an integer of at least 1, received 0"),
         ({"linking": "sift"}, r"`linking`: expected one of \['flow', 'static'\], received 'sift'"),
-        ({"labels_of": "last"}, r"`labels_of`: expected one of \['all', 'middle'\], received"),
+        ({"output_frames": "last"}, r"`output_frames`: expected one of \['all', 'center'\], rec"),
         ({"link_threshold": -1}, "`threshold`: expected a number of pixels from 0 up"),
         ({"frame_spacing": 0}, "`frame_spacing`: expected a positive number.*received 0"),
         ({"num_classes": 1}, "`num_classes`: expected an integer of at least 2, received 1"),
-        ({"triple_window": (3, 5, 5)}, "`triple_window`: expected an integer or 2 integers"),
+        (
+            {"local_conv": {"window": (3, 5, 5)}},
+            "`local_conv.window`: expected an integer or 2 integers",
+        ),
         ({"pairwise_stride": 3}, "`pairwise_stride`: expected 1, 2, 4 or 8, received 3"),
-        ({"kernel": "learned"}, "kernel='learned' has one filter a position"),
+        ({"local_conv": {"kernel": "learned"}}, "kernel='learned' has one filter a position"),
         ({"input_shape": (3, 9, 9, 3)}, r"`input_shape`: expected \(height, width, 3\), received"),
     ],
 )
 def test_refuses_settings(settings, message):
     with pytest.raises(ValueError, match=message):
-        without_values(lambda: SpatialTemporalDPN(**{**TINY, **settings}))
+        without_values(lambda: SpatialTemporalDPN(**merge_groups(TINY, settings)))
 
 
 @TENSORFLOW
-def test_refuses_clips_without_a_middle_frame():
-    with pytest.raises(ValueError, match="a frame in the middle, an odd number .*received 2"):
+def test_refuses_clips_without_a_center_frame():
+    with pytest.raises(ValueError, match="a frame in the center, an odd number .*received 2"):
         tiny(linking="static")(frames_of(2))
 
 
@@ -506,3 +542,27 @@ def test_refuses_nan():
     clip["backward_flow"][0, 1, 2, 3, 0] = np.nan
     with pytest.raises(ValueError, match="`backward_flow`: .*of numbers, received NaN"):
         tiny()(clip)
+
+
+# --------------------------------------------------------------------------- names of 0.1
+
+
+def test_flat_arguments_are_those_of_the_dpn():
+    flat = {"triple_window": 4, "mixtures": 2, "labels_of": "middle"}
+    with pytest.warns(DeprecationWarning) as caught:
+        model = without_values(lambda: SpatialTemporalDPN(3, width=0.02, **flat))
+    assert [str(warning.message).split("`")[1] for warning in caught] == [f"{n}=" for n in flat]
+    assert "Use `output_frames=` instead" in str(caught[-1].message)
+    assert model.contexts == {"window": 7, "mixtures": 2, "noise": 0.01}
+    assert (model.local_conv["window"], model.output_frames) == (4, "center")
+    with pytest.warns(DeprecationWarning, match="`.labels_of` .* Use `.output_frames` instead"):
+        assert model.labels_of == "middle"
+    again = without_values(lambda: SpatialTemporalDPN.from_config({"num_classes": 3, **flat}))
+    assert again.contexts == model.contexts
+
+
+def test_refuses_a_still_networks_unknown_arguments():
+    with pytest.raises(TypeError, match="SpatialTemporalDPN got .* `pairwize`; did you mean `pai"):
+        SpatialTemporalDPN(3, pairwize=None)
+    with pytest.raises(TypeError, match="^DPN got an unexpected argument `labels_of`"):
+        DPN(3, labels_of="all")

@@ -45,7 +45,7 @@ def test_heads_config_and_output():
 
 def test_heads_have_titles():
     assert TwoHeads().heads == (Head("first", "first"), Head("final", "final prediction"))
-    dpn = without_values(lambda: DPN(3, width=0.02, trunk="large_fov"))
+    dpn = without_values(lambda: DPN(3, width=0.02, backbone="large_fov"))
     titles = ["unary term", "triple penalty", "label contexts", "final prediction"]
     assert [head.title for head in dpn.heads] == titles
     assert [head.name for head in dpn.heads] == list(dpn.head_names)
@@ -121,11 +121,15 @@ def test_start_from_refuses_other_layers_and_shapes(arguments, message):
 # === Frozen networks ===
 
 TINY = {"num_classes": 3, "width": 0.05}
-SMALL = {"trunk": "large_fov", "triple_window": 3, "context_window": 3, "mixtures": 1}
+SMALL = {"local_conv": {"window": 3}, "contexts": {"window": 3, "mixtures": 1}}
 WITH_DROPOUT = {
-    "DPN": lambda: DPN(**TINY, **SMALL, global_context=True),
-    "DPN with skips": lambda: DPN(**TINY, **SMALL, skips=("conv3",)),
-    "SpatialTemporalDPN": lambda: SpatialTemporalDPN(**TINY, **SMALL, linking="static"),
+    "DPN": lambda: DPN(**TINY, **SMALL, backbone="large_fov", global_context=True),
+    "DPN with skips": lambda: DPN(
+        **TINY, **SMALL, backbone={"name": "large_fov", "skips": ("conv3",)}
+    ),
+    "SpatialTemporalDPN": lambda: SpatialTemporalDPN(
+        **TINY, **SMALL, backbone="large_fov", linking="static"
+    ),
     "DeepLab": lambda: DeepLab(**TINY, multiscale=True),
     "ParseNet": lambda: ParseNet(**TINY),
     "FCN": lambda: FCN(**TINY, fc6_kernel=1),
@@ -173,7 +177,8 @@ def test_networks_refuse_unknown_arguments(network, name, advice):
 
 
 def test_the_nearest_name_is_in_the_message():
-    message = "DPN got an unexpected argument `tripple_window`; did you mean `triple_window`?"
+    message = "DPN got an unexpected argument `tripple_window`; "
+    message += "did you mean `local_conv={'window': ...}`?"
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         DPN(num_classes=3, tripple_window=9)
     message = "TwoHeads got an unexpected argument `dtype`; expected scale, input_shape, name."
@@ -184,7 +189,7 @@ def test_the_nearest_name_is_in_the_message():
 def test_every_way_to_a_network_refuses_them():
     with pytest.raises(TypeError, match="FCN got .* `tap`; did you mean `taps`?"):
         FCN.from_config({"num_classes": 3, "tap": ("fc7",)})
-    dpn = without_values(lambda: DPN(3, width=0.02, trunk="large_fov"))
+    dpn = without_values(lambda: DPN(3, width=0.02, backbone="large_fov"))
     with pytest.raises(TypeError, match="SpatialTemporalDPN got .* `frame`; did you mean `frames`"):
         SpatialTemporalDPN.from_dpn(dpn, frame=5)
     with pytest.raises(TypeError, match="PiecewiseCRF got .* `relation`; did you mean `relations`"):

@@ -14,8 +14,11 @@ CLASSES = Classes(("sky", "road", "car"), ((0, 0, 255), (90, 90, 90), (255, 0, 0
 CARD = Card(description="Streets", miou=71.5, size=360, lowest_confidence=0.6, text="# Streets\n")
 
 
-def tiny(network=DPN, **settings):
-    return network(3, width=0.03, fc6_kernel=1, fc_width=32, **settings)
+BACKBONE = {"fc6_kernel": 1, "fc_width": 32}
+
+
+def tiny():
+    return DPN(3, width=0.03, backbone=BACKBONE)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +114,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         write_preset(tiny(), tmp_path / "a", classes=Classes(("a", "b"), ((0, 0, 0), (1, 1, 1))))
     with pytest.raises(ValueError, match="`weights_dtype`: expected 'float32' or 'float16'"):
         write_preset(tiny(), tmp_path / "a", weights_dtype="int8")
-    model = tiny(FCN)
+    model = FCN(3, width=0.03, **BACKBONE)
     model.get_layer("b1_conv1").bias.assign(model.get_layer("b1_conv1").bias + 1e5)
     with pytest.raises(ValueError, match="`weights_dtype`: .*beyond the range of float16"):
         write_preset(model, tmp_path / "a", weights_dtype="float16")

@@ -33,7 +33,8 @@ def run_dir(tmp_path):
 def test_names_directories_and_runs(tmp_path, run_dir):
     assert find("dpn_scenes") == Path(presets.__file__).parent / "dpn_scenes"
     assert find(run_dir) == find(str(run_dir)) == run_dir
-    write_preset(DPN(3, width=0.03, fc6_kernel=1, fc_width=32), tmp_path / "mine")
+    network = DPN(3, width=0.03, backbone={"fc6_kernel": 1, "fc_width": 32})
+    write_preset(network, tmp_path / "mine")
     assert find(tmp_path / "mine") == tmp_path / "mine"
 
 

@@ -101,9 +101,9 @@ def test_unknown_types_see_the_whole_image_and_say_so():
 
 
 def test_shared_layers_count_at_their_last_call():
-    model = without_values(lambda: DPN(3, width=0.02, trunk="large_fov", num_iterations=2))
+    model = without_values(lambda: DPN(3, width=0.02, backbone="large_fov", num_iterations=2))
     size, unit = (64, 64), (30, 30)
-    once = without_values(lambda: DPN(3, width=0.02, trunk="large_fov"))
+    once = without_values(lambda: DPN(3, width=0.02, backbone="large_fov"))
     first, last = (theoretical_field(m, "b14", unit, size).size[0] for m in (once, model))
     assert last - first == pytest.approx(50 - 1 + 9 - 1, abs=1)  # cells of 8 pixels below
 
@@ -119,7 +119,8 @@ def test_shared_layers_count_at_their_last_call():
     ],
 )
 def test_skips_add_to_what_the_last_layers_see(layer, size):
-    settings = {"trunk": "large_fov", "skips": ("conv3",), "pairwise": None, "pairwise_stride": 2}
+    backbone = {"name": "large_fov", "skips": ("conv3",)}
+    settings = {"backbone": backbone, "pairwise": None, "pairwise_stride": 2}
     model = without_values(lambda: DPN(3, width=0.02, **settings))
     image_size = (900, 1000)
     unit = tuple(n // 2 for n in map_size(model, layer, image_size))

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from training.cli.deprecated import POSITIONAL, RENAMED, RENAMED_FIELDS, replace_deprecated
+from training.cli.deprecated import POSITIONAL, RENAMED, replace_deprecated, replace_fields
 
 
 @pytest.fixture
@@ -55,5 +55,18 @@ def test_new_options_exist_and_old_ones_do_not(command):
 
 
 def test_old_fields_of_a_configuration_become_new_ones(notices):
-    for pattern, replacement in RENAMED_FIELDS:
-        assert pattern != replacement
+    fields = {
+        "model.triple_window": "model.local_conv.window",
+        "model.gate": "model.local_conv.gate",
+    }
+    old = [
+        "--model.triple-window",
+        "9",
+        "--model.triple_window=3",
+        "--model.no-gate",
+        "--seed",
+        "1",
+    ]
+    new = ["--model.local-conv.window", "9", "--model.local-conv.window=3"]
+    assert replace_fields(old, fields) == [*new, "--model.local-conv.no-gate", "--seed", "1"]
+    assert len(notices) == 3 and notices[0].endswith("use --model.local-conv.window")

@@ -12,7 +12,12 @@ pytestmark = pytest.mark.tensorflow_only
 CLASSES = Classes(("sky", "road", "car"), ((0, 0, 255), (90, 90, 90), (255, 0, 0)))
 
 
-TINY = {"width": 0.0625, "trunk": "large_fov", "triple_window": 3, "context_window": 3}
+TINY = {
+    "width": 0.0625,
+    "backbone": "large_fov",
+    "local_conv": {"window": 3},
+    "contexts": {"window": 3},
+}
 
 
 @pytest.fixture

@@ -71,16 +71,17 @@ def test_a_preset_is_exported(made, small_scenes, tmp_path):
 
 
 def test_training_begins_from_a_preset(made, tmp_path):
-    from training.engine.setup import load_weights
+    from training.engine.networks import ADAPTERS
 
     network = models.DPN.from_preset(made, load_weights=False)
-    line = load_weights(network, str(made))
+    line = ADAPTERS["DPN"].load_weights(network, str(made))
     assert "left ()" in line
     clips = models.SpatialTemporalDPN.from_dpn(network, linking="static")
     fresh = models.SpatialTemporalDPN(
         **{k: v for k, v in clips.get_config().items() if k != "name"}
     )
-    assert "started from a network for pictures" in load_weights(fresh, str(made))
+    line = ADAPTERS["SpatialTemporalDPN"].load_weights(fresh, str(made))
+    assert "started from a network for images" in line
     trained = models.from_preset(made)
     for model in (network, fresh):
         np.testing.assert_array_equal(

@@ -69,7 +69,8 @@ def test_averages_runs_and_applies_the_crf(voc_run, tmp_path, monkeypatch, capsy
 
 def test_takes_a_preset(voc_run, tmp_path, capsys):
     keras.utils.set_random_seed(3)  # it finds several classes
-    model = DPN(21, width=0.125, trunk="large_fov", fc6_kernel=1, fc_width=32, pairwise=None)
+    backbone = {"name": "large_fov", "fc6_kernel": 1, "fc_width": 32}
+    model = DPN(21, width=0.125, backbone=backbone, pairwise=None)
     write_preset(model, tmp_path / "preset", classes=VOC_CLASSES)
     preset, out = tmp_path / "preset", tmp_path / "x.zip"
     options = ["--dataset", "voc", "--data-dir", tmp_path / "voc"]

@@ -1,23 +1,31 @@
 import dataclasses
 import inspect
 import json
+import subprocess
+import sys
 
 import pytest
 
+from keras_dpn import models
 from keras_dpn.layers import MeanFieldCRF
+from keras_dpn.models.staged import argument_names
 from keras_dpn.ops.range_boxes import RELATIONS
 from tests.keras_dpn.support import without_values
+from training.configs.crf import CRFConfig
 from training.configs.networks import (
     NETWORKS,
+    ContextsConfig,
+    DeepLabConfig,
     DeepLabTrainConfig,
     DPNTrainConfig,
     PiecewiseTrainConfig,
+    SpatialTemporalDPNTrainConfig,
 )
-from training.configs.networks.deeplab import CRFConfig, DeepLabConfig
 from training.configs.recipes import RECIPES
 from training.configs.schema import LossConfig, StageConfig
-from training.configs.serialization import from_json, to_json
-from training.engine.setup import build_model
+from training.configs.serialization import from_json, renamed_fields, to_json
+from training.engine.networks import ADAPTERS, adapter, build_model
+from training.engine.setup import check_config
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -29,13 +37,13 @@ def test_recipes_survive_json(name):
 def test_a_field_that_a_file_lacks_has_its_default():
     """Fields of the losses came later than files of this version."""
     names = [field.name for field in dataclasses.fields(LossConfig)]
-    added = set(names[names.index("dice") : names.index("coarse")])
+    added = set(names[names.index("dice") : names.index("subsampled")])
     assert {"dice", "jaccard", "tversky", "focal", "lovasz"} <= added
-    values = to_json(RECIPES["scenes"])
-    for stage in RECIPES["scenes"].stages:
+    values = to_json(RECIPES["dpn/scenes"])
+    for stage in RECIPES["dpn/scenes"].stages:
         loss = values[stage.name]["loss"]
         values[stage.name]["loss"] = {k: v for k, v in loss.items() if k not in added}
-    assert from_json(values) == RECIPES["scenes"]
+    assert from_json(values) == RECIPES["dpn/scenes"]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -45,18 +53,20 @@ def test_recipes_fit_the_network(name):
     small = dataclasses.replace(recipe.model, width=0.02)
     config = dataclasses.replace(recipe, model=small)
     model = without_values(lambda: build_model(config, num_classes=3))
-    assert type(model) is recipe.network and model.num_classes == 3
+    assert type(model).__name__ == recipe.network and model.num_classes == 3
     layers = [layer.name for layer in model.layers if layer.weights]
     for stage in recipe.stages:
         if recipe.stage(stage.name).epochs:
-            assert stage.output in model.head_names
-            assert any(stage.teaches(layer) for layer in layers)
+            assert stage.head in model.head_names
+            assert any(stage.is_trainable(layer) for layer in layers)
 
 
 def test_stages_tell_the_layers_that_learn():
     unary, multiscale, joint = DeepLabTrainConfig.stages
     learning = {"b1_conv1", "b9_dropout", "b11", "b12", "msc_image_conv", "crf"}
-    found = [{layer for layer in learning if s.teaches(layer)} for s in (unary, multiscale, joint)]
+    found = [
+        {layer for layer in learning if s.is_trainable(layer)} for s in (unary, multiscale, joint)
+    ]
     assert found == [{"b1_conv1", "b9_dropout", "b11"}, {"msc_image_conv"}, learning]
 
 
@@ -66,33 +76,39 @@ def test_the_unary_stage_teaches_the_global_context(config):
     unary = build_model(config(model=model), num_classes=3).head_model("unary")
     layers = [layer.name for layer in unary.layers if layer.weights]
     assert {"b10_norm", "pool6_norm", "b11", "b11_context"} <= set(layers)
-    assert all(config.stages[0].teaches(layer) for layer in layers)
+    assert all(config.stages[0].is_trainable(layer) for layer in layers)
 
 
 def test_voc_recipes_are_the_rows_of_parsenets_table_6():
     rows = {(fusion, norm) for fusion in (None, "early", "late") for norm in (False, True)}
-    voc = [recipe for name, recipe in RECIPES.items() if name.startswith("parsenet_")]
+    voc = [recipe for name, recipe in RECIPES.items() if name.startswith("parsenet/voc")]
     assert {(r.model.fusion, r.model.normalize) for r in voc} == rows and len(voc) == len(rows)
     assert len({(repr(r.data), repr(r.final)) for r in voc}) == 1
 
 
 def test_parsenets_learning_rate_is_its_own_for_a_mean():
-    final = RECIPES["parsenet_late_norm_voc"].final
+    final = RECIPES["parsenet/voc/late-norm"].final
     assert final.learning_rate == pytest.approx(1e-9 * 500 * 500)  # its sum is over 500x500 pixels
     assert (final.schedule, final.power, final.momentum) == ("poly", 0.9, 0.9)
 
 
+# What training doesn't set: the data decide, or it is always the default.
+NOT_CONFIGURED = {"num_classes", "input_shape", "name", "output_frames"}
+
+
 @pytest.mark.parametrize("config", NETWORKS.values())
-def test_the_models_defaults_are_the_networks(config):
-    defaults = {k: p.default for k, p in inspect.signature(config.network).parameters.items()}
-    for field in dataclasses.fields(config().model):
-        if config.network.__name__.endswith("DPN") and field.name == "trunk":
-            continue  # CPUs train it
-        expected = (1,) if field.name == "grid" else defaults[field.name]  # one of several
-        assert field.default == expected, field.name
+def test_the_models_fields_are_the_networks_arguments(config):
+    """All arguments, and their defaults as far down as the groups go."""
+    network = getattr(models, config.network)
+    fields = dataclasses.asdict(config().model)
+    assert fields.keys() == set(argument_names(network)) - NOT_CONFIGURED
+    model = without_values(lambda: network(num_classes=3, width=0.02))
+    defaults = json.loads(json.dumps(model.get_config())) | {"width": 1.0}
+    defaults |= {"grid": [defaults["grid"]]} if "grid" in defaults else {}  # one of several
+    assert json.loads(json.dumps(fields)) == {name: defaults[name] for name in fields}
 
 
-def test_the_crfs_defaults_are_the_layers():
+def test_the_crfs_fields_are_the_layers_arguments():
     defaults = {k: p.default for k, p in inspect.signature(MeanFieldCRF).parameters.items()}
     assert {**dataclasses.asdict(CRFConfig()), "kwargs": inspect.Parameter.empty} == defaults
 
@@ -100,7 +116,7 @@ def test_the_crfs_defaults_are_the_layers():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 99}, "expected a configuration of version 4, found version 99"),
+        ({"version": 99}, "expected a configuration of version 5, found version 99"),
         (
             {"network": "LeNet"},
             "network: expected one of .*'SpatialTemporalDPN'.*, received 'LeNet'",
@@ -113,7 +129,7 @@ def test_the_crfs_defaults_are_the_layers():
     ],
 )
 def test_faulty_files_are_refused(change, message):
-    values = to_json(RECIPES["scenes"]) | change
+    values = to_json(RECIPES["dpn/scenes"]) | change
     with pytest.raises(ValueError, match=f"run.json: {message}"):
         from_json(values, "run.json")
 
@@ -121,13 +137,13 @@ def test_faulty_files_are_refused(change, message):
 @pytest.mark.parametrize(
     ("recipe", "path", "value"),
     [
-        ("scenes", "unary.loss.hard_ratio", "half"),
-        ("deeplab_camvid_crf", "model.crf.bilateral", [4.0, 121.0]),
-        ("deeplab_camvid_crf", "model.crf.trainable_weights_of", ["colours"]),
-        ("deeplab_camvid_crf", "model.crf.trainable_weights_of", "weights"),
-        ("houses_above", "model.relations", {"above": [-0.5, 0.0, 0.5]}),
-        ("houses_above", "model.relations", {"beside": [-0.5, 0.0, 0.5, 0.0]}),
-        ("houses_above", "model.relations", ["beside"]),
+        ("dpn/scenes", "unary.loss.ohem_fraction", "half"),
+        ("deeplab/camvid/crf", "model.crf.bilateral", [4.0, 121.0]),
+        ("deeplab/camvid/crf", "model.crf.trainable_weights_of", ["colours"]),
+        ("deeplab/camvid/crf", "model.crf.trainable_weights_of", "weights"),
+        ("piecewise/houses/above", "model.relations", {"above": [-0.5, 0.0, 0.5]}),
+        ("piecewise/houses/above", "model.relations", {"beside": [-0.5, 0.0, 0.5, 0.0]}),
+        ("piecewise/houses/above", "model.relations", ["beside"]),
     ],
 )
 def test_faulty_nested_fields_are_named(recipe, path, value):
@@ -140,7 +156,7 @@ def test_faulty_nested_fields_are_named(recipe, path, value):
         from_json(values)
 
 
-COARSE = StageConfig(epochs=1, loss=LossConfig(coarse=True))
+SUBSAMPLED = StageConfig(epochs=1, loss=LossConfig(subsampled=True))
 
 
 def with_loss(**settings):
@@ -150,56 +166,68 @@ def with_loss(**settings):
 @pytest.mark.parametrize(
     ("recipe", "change", "message"),
     [
-        ("scenes", {"unary": COARSE}, "Stage unary has no coarse map to compare"),
-        ("deeplab_camvid_crf", {"joint": COARSE}, "Stage joint has no coarse map to compare"),
-        ("deeplab_camvid", {"multiscale": COARSE}, "Stage multiscale needs --model.multiscale"),
-        ("deeplab_camvid", {"unary": StageConfig()}, "at least one stage with epochs"),
-        ("scenes", {"unary": StageConfig(epochs=1, accumulate=0)}, "--unary.accumulate from 1 up"),
+        ("dpn/scenes", {"unary": SUBSAMPLED}, "Stage unary has no grid of its own to compare"),
         (
-            "scenes",
+            "deeplab/camvid/crf",
+            {"joint": SUBSAMPLED},
+            "Stage joint has no grid of its own to compare",
+        ),
+        ("deeplab/camvid", {"multiscale": SUBSAMPLED}, "Stage multiscale needs --model.multiscale"),
+        ("deeplab/camvid", {"unary": StageConfig()}, "at least one stage with epochs"),
+        (
+            "dpn/scenes",
+            {"unary": StageConfig(epochs=1, accumulate=0)},
+            "--unary.accumulate from 1 up",
+        ),
+        (
+            "dpn/scenes",
             {"unary": StageConfig(epochs=1, decay=1.5)},
             r"--unary.decay in \(0, 1\], .* 1.5",
         ),
         (
-            "scenes",
+            "dpn/scenes",
             {"joint": with_loss(dice=-0.5)},
             r"Stage joint, --joint.loss: .*`weights`: .* received \[1.0, -0.5\]",
         ),
         (
-            "scenes",
-            {"unary": with_loss(hard_ratio=2.0)},
-            "Stage unary, --unary.loss: .*`hard_ratio`: .* received 2.0",
+            "dpn/scenes",
+            {"unary": with_loss(ohem_fraction=2.0)},
+            "Stage unary, --unary.loss: .*`ohem_fraction`: .* received 2.0",
         ),
         (
-            "scenes",
+            "dpn/scenes",
             {"unary": with_loss(tversky=1.0, tversky_alpha=-1.0)},
             "--unary.loss: .*`alpha` and `beta`: .* received -1.0 and 0.7",
         ),
         (
-            "scenes",
+            "dpn/scenes",
             {"unary": with_loss(lovasz=1.0, lovasz_stride=0)},
             "--unary.loss: .*`stride`: .* received 0",
         ),
         (
-            "scenes",
+            "dpn/scenes",
             {"unary": with_loss(focal=1.0, reduction="sum")},
-            "--unary.loss: A sum over the pixels outweighs the means beside it; leave out `reduct",
+            "--unary.loss: A sum over the pixels outweighs the means next to it; leave out `reduct",
         ),
-        ("houses_above", {"objective": "mean_field"}, "mean_field needs .*: --order together"),
         (
-            "houses_above",
-            {"pairwise": StageConfig(epochs=1, loss=LossConfig(hard_ratio=0.5))},
+            "piecewise/houses/above",
+            {"objective": "mean_field"},
+            "mean_field needs .*: --order together",
+        ),
+        (
+            "piecewise/houses/above",
+            {"pairwise": StageConfig(epochs=1, loss=LossConfig(ohem_fraction=0.5))},
             "Stage above has an objective of its own; leave out --pairwise.loss",
         ),
     ],
 )
 def test_stages_that_cannot_be_trained_are_refused(recipe, change, message):
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(RECIPES[recipe], **change).check()
+        check_config(dataclasses.replace(RECIPES[recipe], **change))
 
 
 def test_order_and_potentials_decide_on_the_stages():
-    config = RECIPES["piecewise_both_voc"]
+    config = RECIPES["piecewise/voc/both"]
     alone = dataclasses.replace(config.model, unary=False, relations=("above",))
 
     def stages(**change):
@@ -210,18 +238,18 @@ def test_order_and_potentials_decide_on_the_stages():
     assert stages(order="together", joint=StageConfig(epochs=1)) == ["pieces", "joint"]
     assert stages(model=alone) == ["above"]
     assert config.stage("above") is config.pairwise
-    potentials = {s.name for s in PiecewiseTrainConfig.stages if s.whole == "pieces"}
+    potentials = {s.name for s in PiecewiseTrainConfig.stages if s.group_name == "pieces"}
     assert potentials == {"unary", *RELATIONS, "pieces"}
 
 
 def test_stages_have_their_objectives():
-    config = RECIPES["houses_above"]
+    config = RECIPES["piecewise/houses/above"]
     model = without_values(lambda: build_model(config, num_classes=3))
     together = dataclasses.replace(config, order="together", objective="pseudo_likelihood")
     found = {}
     for name, settings in {"above": config, "pieces": together, "joint": together}.items():
         (stage,) = (stage for stage in settings.stages if stage.name == name)
-        learner = settings.learner(model, stage, ignore_label=7)
+        learner = adapter(settings).learner(settings, model, stage, ignore_label=7)
         found[name] = (learner.pieces, learner.objective, learner.ignore_label)
     assert found == {
         "above": (("above",), "piecewise", 7),
@@ -231,7 +259,7 @@ def test_stages_have_their_objectives():
 
 
 def test_voc_recipes_are_the_rows_of_the_piecewise_papers_table_1():
-    voc = {k: r for k, r in RECIPES.items() if k.startswith("piecewise_")}
+    voc = {k: r for k, r in RECIPES.items() if k.startswith("piecewise/voc")}
     rows = [(r.model.unary, r.model.relations, len(r.model.scales)) for r in voc.values()]
     both = ("surrounding", "above")
     assert rows == [
@@ -242,14 +270,145 @@ def test_voc_recipes_are_the_rows_of_the_piecewise_papers_table_1():
         (True, both, 3),
         (True, both, 3),
     ]
-    assert [name for name, r in voc.items() if r.model.crf] == ["piecewise_voc"]
+    assert [name for name, r in voc.items() if r.model.crf] == ["piecewise/voc"]
     assert len({repr(dataclasses.replace(r, model=None)) for r in voc.values()}) == 1
 
 
-def test_deeplab_has_coarse_maps_up_to_the_crf():
+def test_deeplab_has_grids_of_its_own_up_to_the_crf():
     model = DeepLabConfig(multiscale=True)
     with_crf = dataclasses.replace(model, crf=CRFConfig())
-    outputs = ("unary", "multiscale", "final")
-    assert [DeepLabTrainConfig(model=model).coarse_stride(name) for name in outputs] == [8, 8, 8]
-    found = [DeepLabTrainConfig(model=with_crf).coarse_stride(name) for name in outputs]
-    assert found == [8, 8, None]
+
+    def strides(model):
+        config = DeepLabTrainConfig(model=model)
+        heads = ("unary", "multiscale", "final")
+        return [adapter(config).loss_stride(config, head) for head in heads]
+
+    assert strides(model) == [8, 8, 8] and strides(with_crf) == [8, 8, None]
+
+
+def test_each_network_has_an_adapter():
+    assert ADAPTERS.keys() == NETWORKS.keys()
+
+
+# === Version 4 ===
+
+
+def test_groups_that_a_file_lacks_have_the_networks_defaults():
+    values = to_json(SpatialTemporalDPNTrainConfig())
+    values["model"]["contexts"] = {"mixtures": 3}
+    assert from_json(values).model.contexts == ContextsConfig(window=7, mixtures=3)
+
+
+def flat(values):
+    """A configuration of version 4: the fields under their old names."""
+    values = json.loads(json.dumps(values)) | {"version": 4}
+    old = {new: old for old, new in renamed_fields(NETWORKS[values["network"]]).items()}
+    return unflattened({old.get(name, name): value for name, value in flattened(values)})
+
+
+def flattened(values, path=""):
+    for key, value in values.items():
+        if isinstance(value, dict) and key not in ("layer_rates", "relations", "crf"):
+            yield from flattened(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def unflattened(values):
+    nested = {}
+    for name, value in values.items():
+        *groups, key = name.split(".")
+        inner = nested
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[key] = value
+    return nested
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_of_version_4_are_upgraded(name):
+    values = flat(to_json(RECIPES[name]))
+    before = json.dumps(values)
+    assert "horizontal_flip" not in before and "ohem_fraction" not in before
+    assert from_json(values) == RECIPES[name]
+    assert json.dumps(values) == before
+
+
+def test_defaults_of_version_4_stay():
+    """What files of that version might lack had defaults that are others today."""
+    values = flat(to_json(SpatialTemporalDPNTrainConfig()))
+    for name in ("trunk", "context_window"):
+        del values["model"][name]
+    config = from_json(values)
+    assert (config.model.backbone.name, config.model.contexts.window) == ("large_fov", 7)
+
+
+def test_earlier_versions_are_refused():
+    with pytest.raises(ValueError, match="of version 5, found version 3; write it again with"):
+        from_json(to_json(RECIPES["dpn/scenes"]) | {"version": 3})
+
+
+# === Summaries ===
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "parts"),
+    [
+        ("dpn/voc", {}, ["vgg16 backbone, width 1.0", "b12 50×50", "b13 9×9, 5 mixtures"]),
+        ("dpn/voc", {"pairwise": None}, ["vgg16 backbone, width 1.0"]),
+        (
+            "dpn-video/camvid",
+            {"global_context": True, "pairwise": "triple"},
+            [
+                "large_fov backbone, width 1.0",
+                "3 frames, linked along the optical flow",
+                "global context",
+                "b12 3×13×13",
+            ],
+        ),
+        (
+            "deeplab/camvid/crf",
+            {"multiscale": True},
+            ["largefov, width 1.0", "multi-scale branches", "CRF, 5 iterations"],
+        ),
+        (
+            "parsenet/voc/early",
+            {"grid": (1, 2), "combine": "conv"},
+            [
+                "width 1.0",
+                "early fusion of context, 1×1 and 2×2",
+                "joined by a 1×1 convolution",
+                "not normalised",
+            ],
+        ),
+        ("fcn/sift-flow", {}, ["pool6 + fc7 + conv5 + conv4, width 1.0", "normalised to 10"]),
+        (
+            "piecewise/voc",
+            {},
+            [
+                "unary + “surrounding” + “above”, width 1.0",
+                "scales 1.2, 0.8, 0.4",
+                "mean field, 2 iterations",
+                "CRF, 10 iterations",
+            ],
+        ),
+    ],
+)
+def test_summaries(recipe, change, parts):
+    config = RECIPES[recipe]
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, **change))
+    assert config.summary() == [*parts, config.precision]
+
+
+# === Light modules ===
+
+HEAVY = {"tensorflow", "keras", "cv2", "matplotlib", "numpy", "keras_dpn"}
+
+
+@pytest.mark.parametrize(
+    "module", ["configs.recipes", "configs.serialization", "configs.crf", "sweeps.definitions"]
+)
+def test_configurations_are_light(module):
+    code = f"import sys, training.{module}; print(*{HEAVY} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from training.configs.schema import Augmentation
 from training.data.contact_sheet import contact_sheet, show_labels
 from training.data.generated.moving_scenes import MovingScenesDataset
 from training.data.generated.scenes import CLASSES, ScenesDataset
-from training.data.pipeline.batches import Augmentation
 
 CROP = Augmentation((48, 64), (0.75, 1.5), True, 0.1, 0.2, 0.2)
 

@@ -67,13 +67,18 @@ def test_the_committed_model_labels_scenes(model):
 
 
 @pytest.mark.parametrize(
-    ("linking", "labels_of", "outputs"),
-    [("static", "middle", ("labels", "probabilities")), ("flow", "all", ("stages",))],
+    ("linking", "output_frames", "outputs"),
+    [("static", "center", ("labels", "probabilities")), ("flow", "all", ("stages",))],
 )
-def test_a_network_for_clips_sees_neighbouring_frames(linking, labels_of, outputs, tmp_path):
+def test_a_network_for_clips_sees_neighbouring_frames(linking, output_frames, outputs, tmp_path):
     network = models.SpatialTemporalDPN(
-        **{"num_classes": 3, "width": 0.05, "fc_width": 16, "mixtures": 1, "scale": 5.0},
-        **{"triple_window": 3, "context_window": 3, "linking": linking, "labels_of": labels_of},
+        num_classes=3,
+        linking=linking,
+        output_frames=output_frames,
+        width=0.05,
+        backbone={"fc_width": 16},
+        local_conv={"window": 3, "scale": 5.0},
+        contexts={"window": 3, "mixtures": 1},
     )
     colors = [[0, 0, 0], [0, 128, 0], [0, 0, 128]]
     classes = {"names": ["a", "b", "c"], "colors": colors, "ignore": 255}

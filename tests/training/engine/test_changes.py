@@ -8,14 +8,15 @@ from training.configs.schema import LossConfig, StageConfig
 from training.engine.changes import Change, find_changes
 
 CONFIG = replace(
-    RECIPES["scenes"],
+    RECIPES["dpn/scenes"],
     unary=StageConfig(epochs=4, learning_rate=1e-3),
     triple=StageConfig(epochs=0),
     contexts=StageConfig(epochs=2),
     joint=StageConfig(epochs=6, schedule="constant"),
 )
+CONTEXTS = replace(CONFIG.model.contexts, mixtures=2)
 PIECEWISE = replace(  # its stages 1, 2: surrounding, above; both have the settings "pairwise"
-    RECIPES["camvid_piecewise"], pairwise=StageConfig(epochs=2), joint=StageConfig()
+    RECIPES["piecewise/camvid"], pairwise=StageConfig(epochs=2), joint=StageConfig()
 )
 
 
@@ -59,16 +60,19 @@ def test_rates_schedules_and_epochs_may_change():
         ({"seed": 3}, "seed"),
         ({"precision": "mixed_bfloat16"}, "precision"),
         ({"weights": "other.h5"}, "weights"),
-        ({"model": replace(CONFIG.model, width=0.25, mixtures=2)}, "model.width, model.mixtures"),
+        (
+            {"model": replace(CONFIG.model, width=0.25, contexts=CONTEXTS)},
+            "model.width, model.contexts.mixtures",
+        ),
         (
             {
                 "data": replace(
                     CONFIG.data,
                     batch_size=3,
-                    augmentation=replace(CONFIG.data.augmentation, mirror=False),
+                    augmentation=replace(CONFIG.data.augmentation, horizontal_flip=False),
                 )
             },
-            "data.batch_size, data.augmentation.mirror",
+            "data.batch_size, data.augmentation.horizontal_flip",
         ),
         (
             {"joint": replace(CONFIG.joint, batch_size=3, accumulate=2, learning_rate=1.0)},
@@ -90,8 +94,8 @@ def test_rates_schedules_and_epochs_may_change():
             "joint.ema_momentum, joint.freeze",
         ),
         (
-            {"joint": replace(CONFIG.joint, loss=LossConfig(hard_ratio=0.5))},
-            "joint.loss.hard_ratio",
+            {"joint": replace(CONFIG.joint, loss=LossConfig(ohem_fraction=0.5))},
+            "joint.loss.ohem_fraction",
         ),
     ],
 )
@@ -102,7 +106,7 @@ def test_network_data_and_loss_may_not(change, fields):
 
 def test_another_network_may_not():
     with pytest.raises(ValueError, match="otherwise in: network, DPN, not DeepLab"):
-        changes(RECIPES["deeplab_camvid"])
+        changes(RECIPES["deeplab/camvid"])
 
 
 def test_a_finished_stage_may_not_change():

@@ -8,27 +8,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_dpn import losses
 from keras_dpn.inference import Predictor
 from keras_dpn.layers import Dropout
-from keras_dpn.losses import SegmentationCrossEntropy
-from keras_dpn.models import DeepLab
 from keras_dpn.models.staged import StagedModel
-from training.configs.networks import (
-    NETWORKS,
-    DeepLabTrainConfig,
-    DPNTrainConfig,
-    PiecewiseTrainConfig,
-)
-from training.configs.schema import DataConfig, LossConfig, Stage, StageConfig, TrainConfig
+from training.configs.networks import NETWORKS, DPNTrainConfig, PiecewiseTrainConfig
+from training.configs.schema import Augmentation, DataConfig, Stage, StageConfig, TrainConfig
 from training.configs.serialization import to_json
-from training.data.pipeline.batches import Augmentation
-from training.data.statistics import median_frequency_weights
-from training.engine import trainer as stages
+from training.engine import trainer as module
+from training.engine.batches import Batches
 from training.engine.callbacks import TrainingDiverged
 from training.engine.changes import find_changes
-from training.engine.setup import build_model
-from training.engine.trainer import RETRIES, StagedTraining, _CoarseLoss
+from training.engine.networks import ADAPTERS, Adapter, build_model
+from training.engine.trainer import RETRIES, Trainer
 from training.evaluation.evaluator import evaluate
 from training.rundir import paths as workdir
 from training.utils.files import write_json
@@ -56,17 +47,22 @@ class NoArguments:
 
 @dataclass(frozen=True)
 class SmallConfig(TrainConfig):
-    network: ClassVar = SmallNetwork
+    network: ClassVar = "SmallNetwork"
     stages: ClassVar = (
-        Stage("unary", output="unary", learns="b1|b1_dropout|b11"),
-        Stage("contexts", output="final", learns="b13"),
-        Stage("joint", output="final", learns=".*"),
+        Stage("unary", head="unary", trainable="b1|b1_dropout|b11"),
+        Stage("contexts", head="final", trainable="b13"),
+        Stage("joint", head="final", trainable=".*"),
     )
 
     model: NoArguments = field(default_factory=NoArguments)
     unary: StageConfig = field(default_factory=StageConfig)
     contexts: StageConfig = field(default_factory=StageConfig)
     joint: StageConfig = field(default_factory=StageConfig)
+
+
+class SmallAdapter(Adapter):
+    def build(self, config, num_classes):
+        return SmallNetwork(num_classes)
 
 
 CONFIG = SmallConfig(
@@ -79,6 +75,7 @@ CONFIG = SmallConfig(
 def start(small_scenes, tmp_path, monkeypatch):
     """Make a function that begins a run or goes on with one; three steps are an epoch."""
     monkeypatch.setitem(NETWORKS, "SmallNetwork", SmallConfig)
+    monkeypatch.setitem(ADAPTERS, "SmallNetwork", SmallAdapter())
     tf.config.experimental.enable_op_determinism()
 
     def start(config=CONFIG, name="run"):
@@ -87,7 +84,7 @@ def start(small_scenes, tmp_path, monkeypatch):
         keras.utils.set_random_seed(0)
         model, counts = build_model(config, classes), 2 * (np.ones(classes, "int64"),)
         strategy = tf.distribute.get_strategy()
-        return StagedTraining(config, model, small_scenes, counts, work_dir, strategy)
+        return Trainer(config, model, small_scenes, counts, work_dir, strategy)
 
     return start
 
@@ -100,17 +97,17 @@ class Faults:
 
     def __init__(self, monkeypatch, steps):
         self.rates = []  # of each time
-        batches, build = StagedTraining._train_batches, stages.build_optimizer
+        train, build = Batches.train, module.build_optimizer
 
-        def faulty(training, *args):
-            return batches(training, *args).enumerate().map(self._spoil(steps.get(len(self.rates))))
+        def faulty(batches, *args):
+            return train(batches, *args).enumerate().map(self._spoil(steps.get(len(self.rates))))
 
         def build_optimizer(config, *args):
             self.rates.append(config.learning_rate)
             return build(config, *args)
 
-        monkeypatch.setattr(StagedTraining, "_train_batches", faulty)
-        monkeypatch.setattr(stages, "build_optimizer", build_optimizer)
+        monkeypatch.setattr(Batches, "train", faulty)
+        monkeypatch.setattr(module, "build_optimizer", build_optimizer)
 
     @staticmethod
     def _spoil(step):
@@ -127,8 +124,8 @@ def assert_same_weights(ours, theirs):
 
 
 def interrupt(monkeypatch, method, number):
-    """Let a method of `StagedTraining` be interrupted after its n-th call, and never again."""
-    original, calls = getattr(StagedTraining, method), []
+    """Let a method of `Trainer` be interrupted after its n-th call, and never again."""
+    original, calls = getattr(Trainer, method), []
 
     def interrupted(self, *args):
         found = original(self, *args)
@@ -137,114 +134,32 @@ def interrupt(monkeypatch, method, number):
             raise KeyboardInterrupt
         return found
 
-    monkeypatch.setattr(StagedTraining, method, interrupted)
-
-
-@pytest.mark.parametrize("size", [(33, 41), (32, 47)])
-def test_coarse_loss_compares_the_map_before_it_was_enlarged(size):
-    model = DeepLab(num_classes=3, width=0.03)
-    rng = np.random.default_rng(0)
-    image = rng.uniform(0, 255, (2, *size, 3)).astype("float32")
-    labels = rng.choice([0, 1, 2, 255], (2, *size))
-    wanted = [model.get_layer("b11").output, model.head_model("unary").output]
-    coarse, logits = keras.Model(model.input, wanted)(image)
-    loss, sampled = SegmentationCrossEntropy(255), labels[:, ::8, ::8]
-    rows, columns = sampled.shape[1:]  # the map may have a cell behind the image
-    expected = loss(sampled, coarse[:, :rows, :columns])
-    assert float(_CoarseLoss(loss, 8)(labels, logits)) == pytest.approx(float(expected), rel=1e-5)
-    assert float(loss(labels, logits)) != pytest.approx(float(expected), rel=1e-3)
-
-
-ADDED = {"dice": 0.5, "jaccard": 0.25, "tversky": 2.0, "focal": 3.0, "lovasz": 0.125}
-
-
-def staged(config, dataset, work_dir):
-    counts = np.array([30, 60, 10, *[5] * 8]), np.full(11, 200)
-    return StagedTraining(config, None, dataset, counts, work_dir, tf.distribute.get_strategy())
-
-
-def test_a_stages_loss_is_the_cross_entropy_and_what_is_added(small_scenes, tmp_path):
-    training = staged(DPNTrainConfig(), small_scenes, tmp_path)
-    stage, rng = training.config.stages[0], np.random.default_rng(0)
-    labels = rng.choice([*range(11), 255], (2, 6, 8))
-    logits = rng.normal(size=(2, 6, 8, 11)).astype("float32")
-
-    def value(**settings):
-        loss = training._loss(stage, StageConfig(loss=LossConfig(**settings)))
-        return float(loss(labels, logits))
-
-    arguments = {"tversky_alpha": 1.0, "tversky_beta": 3.0, "focal_gamma": 1.0, "lovasz_stride": 2}
-    weights = median_frequency_weights(*training.pixel_counts, cap=2.0)
-    for power, by_class in (0.0, None), (1.0, weights):
-        added = {
-            "dice": losses.SegmentationDice(),
-            "jaccard": losses.SegmentationJaccard(),
-            "tversky": losses.SegmentationTversky(alpha=1.0, beta=3.0),
-            "focal": losses.SegmentationFocal(class_weights=by_class, gamma=1.0),
-            "lovasz": losses.LovaszSoftmax(stride=2),
-        }
-        settings = {"class_weight_power": power, "class_weight_cap": 2.0, "hard_ratio": 0.5}
-        alone = SegmentationCrossEntropy(class_weights=by_class, hard_ratio=0.5)(labels, logits)
-        assert value(**settings) == pytest.approx(float(alone), rel=1e-6)
-        terms = {name: ADDED[name] * float(added[name](labels, logits)) for name in added}
-        for name, term in terms.items():
-            found = value(**settings, **arguments, **{name: ADDED[name]})
-            assert found == pytest.approx(float(alone) + term, rel=1e-5)
-        found = value(**settings, **arguments, **ADDED)
-        assert found == pytest.approx(float(alone) + sum(terms.values()), rel=1e-5)
-
-
-def test_added_losses_are_compared_on_the_coarse_map_too(small_scenes, tmp_path):
-    training = staged(DeepLabTrainConfig(), small_scenes, tmp_path)
-    rng = np.random.default_rng(0)
-    labels = rng.choice([*range(11), 255], (2, 17, 25))
-    logits = rng.normal(size=(2, 17, 25, 11)).astype("float32")
-    settings = LossConfig(coarse=True, dice=0.5)
-    loss = training._loss(training.config.stages[0], StageConfig(loss=settings))
-    small = labels[:, ::8, ::8], logits[:, ::8, ::8]
-    expected = SegmentationCrossEntropy()(*small) + 0.5 * losses.SegmentationDice()(*small)
-    assert float(loss(labels, logits)) == pytest.approx(float(expected), rel=1e-6)
-
-
-def test_an_epoch_has_whole_updates(small_scenes, tmp_path):
-    """Of three pictures two make an update; what its steps see is what one step would see."""
-    data = DataConfig(batch_size=1, augmentation=Augmentation(crop=(32, 48)))
-    training = StagedTraining(
-        DPNTrainConfig(data=data), None, small_scenes, None, tmp_path, tf.distribute.get_strategy()
-    )
-    small, large = StageConfig(epochs=2, accumulate=2), StageConfig(epochs=2, batch_size=2)
-    assert [training._steps_per_epoch(stage) for stage in (small, large)] == [2, 1]
-    steps, updates = (list(training._train_batches(stage, 0, 0)) for stage in (small, large))
-    assert [len(steps), len(updates)] == [4, 2]
-    for i in (0, 1):
-        seen = np.concatenate([step[i] for step in steps])
-        np.testing.assert_array_equal(seen, np.concatenate([update[i] for update in updates]))
+    monkeypatch.setattr(Trainer, method, interrupted)
 
 
 @pytest.mark.parametrize("config", [DPNTrainConfig(seed=4), PiecewiseTrainConfig(seed=4)])
 def test_parts_of_a_stage_begin_as_the_whole_would(small_scenes, tmp_path, config):
     strategy = tf.distribute.get_strategy()
-    training = StagedTraining(config, None, small_scenes, None, tmp_path, strategy)
+    training = Trainer(config, None, small_scenes, None, tmp_path, strategy)
     stages = {stage.name: stage for stage in config.stages}
-    parts = [stage for stage in stages.values() if stage.whole == "pieces"]
+    parts = [stage for stage in stages.values() if stage.group_name == "pieces"]
     assert len({training._seed(stage) for stage in parts}) <= 1
     assert len({training._seed(stage) for stage in stages.values()}) == len(stages) - len(parts[1:])
     assert training._seed(stages["unary"]) == 4
-    assert not training._has_learnt(stages["joint"])
+    assert not training._starts_trained(stages["joint"])
     training.progress.results = [{"name": "unary"}]
-    assert training._has_learnt(stages["joint"])
-    assert not any(training._has_learnt(stage) for stage in parts)
+    assert training._starts_trained(stages["joint"])
+    assert not any(training._starts_trained(stage) for stage in parts)
 
 
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("step", [1, 4], ids=["at_the_start", "after_an_epoch"])
-def test_a_fault_that_does_not_come_again_costs_nothing(start, monkeypatch, capsys, step):
+def test_a_fault_that_does_not_come_again_costs_nothing(start, monkeypatch, messages, step):
     undisturbed = start(name="undisturbed")
-    expected = undisturbed.run()
-    capsys.readouterr()
+    expected = undisturbed.fit()
     faults = Faults(monkeypatch, {1: step})
     training = start()
-    found = training.run()
+    found = training.fit()
     assert_same_weights(training.model, undisturbed.model)
     assert faults.rates == [3e-3, 3e-3]
     assert [r["confusion"] for r in found] == [r["confusion"] for r in expected]
@@ -262,7 +177,7 @@ def test_a_fault_that_does_not_come_again_costs_nothing(start, monkeypatch, caps
         "learning_rate_factor": 1.0,
     }
     assert json.loads((training.work_dir / "history.json").read_text()) == training.progress.history
-    output = capsys.readouterr().out
+    output = messages()
     assert f"unary: the loss is nan at step {step + 1} with learning rate 0.003; back to" in output
     assert f"back to {origin}, {training.work_dir}/checkpoints/" in output
 
@@ -272,7 +187,7 @@ def test_the_rate_is_halved_from_the_second_time_on(start, monkeypatch):
     faults = Faults(monkeypatch, {1: 4, 2: 1, 3: 4})  # in the epochs 2, 2, 3
     config = replace(CONFIG, contexts=StageConfig(epochs=1, learning_rate=1e-2))
     training = start(config)
-    training.run()
+    training.fit()
     assert faults.rates == [3e-3, 3e-3, 1.5e-3, 0.75e-3, 1e-2]
     recoveries = training.progress.notes("recovery")
     assert [(r["epoch"], r["learning_rate_factor"]) for r in recoveries] == [
@@ -297,7 +212,7 @@ def test_a_run_that_diverges_again_and_again_ends(start, monkeypatch):
         r"\S*run/checkpoints/000002 4 times, the last time at 0.125 of the learning rate. --resume "
         r"with a lower --unary.learning-rate.",
     ):
-        training.run()
+        training.fit()
     assert faults.rates == [3e-3, 3e-3, 1.5e-3, 0.75e-3, 0.375e-3]
     factors = [r["learning_rate_factor"] for r in training.progress.notes("recovery")]
     assert factors == [1.0, 0.5, 0.25, 0.125] and len(factors) == RETRIES
@@ -311,7 +226,7 @@ def test_a_run_that_diverges_again_and_again_ends(start, monkeypatch):
     assert all(np.isfinite(np.asarray(weight)).all() for weight in resumed.model.weights)
     faults.rates.clear()
     with pytest.raises(TrainingDiverged):
-        resumed.run()
+        resumed.fit()
     assert faults.rates == [1e-4, 1e-4, 0.5e-4, 0.25e-4, 0.125e-4]
 
 
@@ -330,8 +245,8 @@ def resume(start, config, earlier=None):
 def test_weights_that_are_not_finite_are_never_kept(start, monkeypatch):
     """The gradient of an epoch's last step alone is NaN: of the loss nobody would know."""
     undisturbed = start(name="undisturbed")
-    undisturbed.run()
-    loss, bad = StagedTraining._loss, []
+    undisturbed.fit()
+    loss, bad = Trainer._loss, []
 
     @tf.custom_gradient
     def spoil(x):
@@ -350,10 +265,10 @@ def test_weights_that_are_not_finite_are_never_kept(start, monkeypatch):
         done.extend(bad)
 
     done = []
-    monkeypatch.setattr(StagedTraining, "_loss", lambda *args: Spoilt(loss(*args)))
-    monkeypatch.setattr(stages.StopOnNaN, "on_train_batch_begin", begin_step)
+    monkeypatch.setattr(Trainer, "_loss", lambda *args: Spoilt(loss(*args)))
+    monkeypatch.setattr(module.StopOnNaN, "on_train_batch_begin", begin_step)
     training = start()
-    training.run()
+    training.fit()
     (recovery,) = training.progress.notes("recovery")
     assert recovery["step"] == 3 and np.isfinite(recovery["loss"])
     assert recovery["action"] == "went back to the start of the stage"
@@ -366,7 +281,7 @@ def test_a_stage_does_not_begin_with_weights_that_are_not_finite(start):
     training = start(replace(CONFIG, weights="bad.keras"))
     training.model.get_layer("b11").bias.assign(np.full(11, np.nan))
     with pytest.raises(ValueError, match="values in b11/bias. Give another file than bad.keras"):
-        training.run()
+        training.fit()
     assert [path.name for path in training.work_dir.iterdir()] == ["config.json"]
 
 
@@ -380,15 +295,15 @@ def test_a_recovered_run_resumes(start, monkeypatch, method, number):
     with monkeypatch.context() as patch:
         faults = Faults(patch, steps)
         undisturbed = start(name="undisturbed")
-        undisturbed.run()
+        undisturbed.fit()
         assert faults.rates == [3e-3, 3e-3, 1.5e-3]
     faults = Faults(monkeypatch, steps)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, method, number)
-        start().run()
+        start().fit()
     training = resume(start, CONFIG)
     assert training.progress.retries == 2
-    training.run()
+    training.fit()
     assert faults.rates[-1] == 1.5e-3
     assert_same_weights(training.model, undisturbed.model)
     assert training.progress.history == undisturbed.progress.history
@@ -398,13 +313,13 @@ def test_a_recovered_run_resumes(start, monkeypatch, method, number):
 def test_more_epochs_at_another_rate(start, monkeypatch):
     """A constant rate knows of no end: the first epochs are the same."""
     straight = start(replace(CONFIG, unary=replace(CONFIG.unary, epochs=4)), name="straight")
-    straight.run()
+    straight.fit()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, "_end_epoch", 2)
-        start().run()
+        start().fit()
     longer = replace(CONFIG, unary=replace(CONFIG.unary, epochs=4))
     training = resume(start, longer, CONFIG)
-    training.run()
+    training.fit()
     assert_same_weights(training.model, straight.model)
     trained = [row for row in training.progress.history if "change" not in row]
     assert trained == straight.progress.history
@@ -419,7 +334,7 @@ def test_more_epochs_at_another_rate(start, monkeypatch):
 def test_another_rate_and_schedule_go_on_from_the_same_step(start, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, "_end_epoch", 1)
-        start().run()
+        start().fit()
     unary = replace(CONFIG.unary, learning_rate=1e-3, schedule="cosine")
     config = replace(CONFIG, unary=unary, contexts=StageConfig(epochs=1, learning_rate=1e-2))
     training = resume(start, config, CONFIG)
@@ -428,8 +343,8 @@ def test_another_rate_and_schedule_go_on_from_the_same_step(start, monkeypatch):
     def on_train_batch_end(callback, batch, logs=None):
         rates.append(float(callback.model.optimizer.learning_rate))
 
-    monkeypatch.setattr(stages.StopOnNaN, "on_train_batch_end", on_train_batch_end)
-    training.run()
+    monkeypatch.setattr(module.StopOnNaN, "on_train_batch_end", on_train_batch_end)
+    training.fit()
     expected = [1e-3 * (1 + np.cos(np.pi * step / 9)) / 2 for step in range(4, 10)]
     np.testing.assert_allclose(rates[:6], expected, rtol=1e-5, atol=1e-9)
     changed = [(c["stage"], c["epoch"], c["field"]) for c in training.progress.notes("change")]
@@ -444,12 +359,12 @@ def test_a_stage_can_be_ended_where_it_is(start, monkeypatch):
     config = replace(CONFIG, unary=unary, validation_epochs=4)
     short = replace(config, unary=replace(unary, epochs=2))
     planned = start(short, name="planned")
-    planned.run()
+    planned.fit()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, "_end_epoch", 2)
-        start(config).run()
+        start(config).fit()
     training = resume(start, short, config)
-    training.run()
+    training.fit()
     assert_same_weights(training.model, planned.model)
     (result,) = training.progress.results
     assert (result["epochs"], result["steps"]) == (2, 6)
@@ -463,9 +378,9 @@ def test_a_stage_that_has_not_begun_can_be_left_out(start, monkeypatch):
     config = replace(CONFIG, contexts=StageConfig(epochs=1))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, "_finish", 1)
-        start(config).run()
+        start(config).fit()
     training = resume(start, CONFIG, config)
-    assert [result["name"] for result in training.run()] == ["unary"]
+    assert [result["name"] for result in training.fit()] == ["unary"]
     assert {row["stage"] for row in training.progress.history} == {"unary"}
 
 
@@ -476,7 +391,7 @@ def test_averages_are_what_is_validated_and_kept(start, monkeypatch, accumulate)
     unary = replace(CONFIG.unary, accumulate=accumulate)
     without = start(replace(CONFIG, unary=unary), name="without")
     raw, kept = [], []
-    end_epoch = StagedTraining._end_epoch
+    end_epoch = Trainer._end_epoch
 
     def keep_raw(training, *args):
         raw.append(training.model.get_weights())
@@ -485,17 +400,17 @@ def test_averages_are_what_is_validated_and_kept(start, monkeypatch, accumulate)
             np.testing.assert_array_equal(before, after)
 
     with monkeypatch.context() as patch:
-        patch.setattr(StagedTraining, "_end_epoch", keep_raw)
-        without.run()
+        patch.setattr(Trainer, "_end_epoch", keep_raw)
+        without.fit()
         expected, raw = raw, []
         patch.setattr(
-            StagedTraining,
+            Trainer,
             "_keep_best",
             lambda training, stage, miou: kept.append((miou, training.model.get_weights())),
         )
-        patch.setattr(StagedTraining, "_finish", lambda *_: None)
+        patch.setattr(Trainer, "_finish", lambda *_: None)
         training = start(replace(CONFIG, unary=replace(unary, ema_momentum=0.5)))
-        training.run()
+        training.fit()
     for ours, theirs in zip(raw, expected, strict=True):
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(a, b)
@@ -516,12 +431,12 @@ def test_averages_are_what_is_validated_and_kept(start, monkeypatch, accumulate)
 def test_averages_resume(start, monkeypatch):
     config = replace(CONFIG, unary=replace(CONFIG.unary, ema_momentum=0.9, warmup_steps=5))
     undisturbed = start(config, name="undisturbed")
-    undisturbed.run()
+    undisturbed.fit()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, "_end_epoch", 1)
-        start(config).run()
+        start(config).fit()
     training = resume(start, config)
-    training.run()
+    training.fit()
     assert_same_weights(training.model, undisturbed.model)
     assert training.progress.history == undisturbed.progress.history
 
@@ -531,7 +446,7 @@ def test_frozen_layers_stay_as_they_are(start):
     joint = StageConfig(epochs=1, learning_rate=1e-3, freeze="b1|b11", ema_momentum=0.5)
     training = start(replace(CONFIG, unary=StageConfig(), joint=joint))
     before = {weight.path: np.array(weight) for weight in training.model.weights}
-    training.run()
+    training.fit()
     changed = [w.path for w in training.model.weights if not np.array_equal(w, before[w.path])]
     assert changed == ["b13/kernel", "b13/bias"]
     b13 = training.model.get_layer("b13")
@@ -540,5 +455,5 @@ def test_frozen_layers_stay_as_they_are(start):
 
 def test_a_stage_needs_something_to_learn(start):
     training = start(replace(CONFIG, unary=replace(CONFIG.unary, freeze=".*")))
-    with pytest.raises(ValueError, match=r"unary has nothing to learn: .*--unary.freeze .* '\.\*'"):
-        training.run()
+    with pytest.raises(ValueError, match=r"unary has nothing to train: .*--unary.freeze .* '\.\*'"):
+        training.fit()

@@ -280,8 +280,8 @@ def test_a_model_for_clips(moving, linking):
         moving.classes.num_classes,
         linking=linking,
         width=0.04,
-        trunk="large_fov",
-        triple_window=3,
+        backbone="large_fov",
+        local_conv={"window": 3},
         pairwise_stride=4,
     )
     labels = {}

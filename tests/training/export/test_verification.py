@@ -35,7 +35,7 @@ def test_the_moving_image_moves_along_its_flow(image):
     np.testing.assert_array_equal(frames[1], image)
     for before, after in itertools.pairwise(frames):
         np.testing.assert_array_equal(before[:, :-MOTION], after[:, MOTION:])
-    tiny = {"width": 0.0625, "fc_width": 16, "triple_window": 3}
+    tiny = {"width": 0.0625, "backbone": {"fc_width": 16}, "local_conv": {"window": 3}}
     model = models.SpatialTemporalDPN(3, pairwise=None, **tiny)
     inputs = expectations(model, image)["clip_with_flow"].inputs
     assert (inputs["forward_flow"] == [MOTION, 0]).all()

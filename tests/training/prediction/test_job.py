@@ -118,7 +118,9 @@ def test_videos_are_averaged_over_scales_and_networks_too(tiny_run, finished_run
 
 
 def test_a_network_for_clips_sees_videos_as_they_are(finished_run, tmp_path):
-    model = SpatialTemporalDPN(11, width=0.02, fc6_kernel=1, fc_width=8, pairwise=None)
+    model = SpatialTemporalDPN(
+        11, width=0.02, backbone={"fc6_kernel": 1, "fc_width": 8}, pairwise=None
+    )
     write_preset(model, tmp_path / "preset", classes=load_classes(finished_run))
     (tmp_path / "x.mp4").touch()
     for name, options in {"one": {"scales": (0.5, 1.0)}, "two": {"horizontal_flip": True}}.items():
@@ -133,7 +135,8 @@ def test_a_network_for_clips_sees_videos_as_they_are(finished_run, tmp_path):
 
 def test_a_preset_says_the_size_that_its_network_sees(finished_run, tmp_path):
     keras.utils.set_random_seed(1)  # it finds several classes
-    model = DPN(11, width=0.125, trunk="large_fov", fc6_kernel=1, fc_width=32, pairwise=None)
+    backbone = {"name": "large_fov", "fc6_kernel": 1, "fc_width": 32}
+    model = DPN(11, width=0.125, backbone=backbone, pairwise=None)
     classes, preset = load_classes(finished_run), tmp_path / "preset"
     write_preset(model, preset, classes=classes, card=Card(size=24))
     path, out = save(tmp_path / "x.png", (48, 32)), tmp_path / "out"

@@ -19,12 +19,10 @@ from training.prediction.video import DrawnVideo, predict_video, predict_videos
 
 CLASSES = Classes(("dark", "bright"), ((10, 20, 120), (240, 200, 40)))
 TINY = {
-    "trunk": "large_fov",
+    "backbone": {"name": "large_fov", "fc_width": 16},
     "width": 0.0625,
-    "fc_width": 16,
-    "triple_window": 5,
-    "context_window": 3,
-    "mixtures": 1,
+    "local_conv": {"window": 5},
+    "contexts": {"window": 3, "mixtures": 1},
     "pairwise_stride": 4,
 }
 SIZE = (33, 48)  # an odd height

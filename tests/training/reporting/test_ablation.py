@@ -18,7 +18,7 @@ from training.sweeps.definitions import Row, Sweep
 from training.sweeps.table import ABLATION, summarize
 
 CRF = {"num_iterations": 2, "bilateral": (3.0, 8.0, 60.0), "filter": "exact"}
-RECIPE = RECIPES["scenes"]
+RECIPE = RECIPES["dpn/scenes"]
 SWEEP = Sweep(
     "parts of <a network>",
     (

@@ -109,8 +109,9 @@ def test_each_stage_is_shown_at_its_head(finished_run, small_scenes):
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("linking", ["flow", "static"])
 def test_a_network_for_clips_sees_the_neighbors(linking):
-    settings = {"width": 0.04, "trunk": "large_fov", "fc_width": 8, "mixtures": 1}
-    settings |= {"triple_window": 3, "context_window": 3, "pairwise_stride": 8, "scale": 5.0}
+    settings = {"width": 0.04, "backbone": {"name": "large_fov", "fc_width": 8}}
+    settings |= {"local_conv": {"window": 3, "scale": 5.0}, "pairwise_stride": 8}
+    settings |= {"contexts": {"window": 3, "mixtures": 1}}
     model = SpatialTemporalDPN(11, linking=linking, **settings)
     moving = MovingScenesDataset({"val": 1}, size=(48, 64), frames=3)
     predictor = Predictor(model, heads=("final",))

@@ -9,11 +9,17 @@ import pytest
 from markupsafe import escape
 
 from keras_dpn.classes import Classes
-from training.configs.networks.spatial_temporal_dpn import SpatialTemporalDPNConfig
+from training.configs.networks import (
+    BackboneConfig,
+    ContextsConfig,
+    LocalConvConfig,
+    SpatialTemporalDPNConfig,
+)
 from training.configs.recipes import RECIPES
 from training.configs.serialization import to_json
 from training.data.generated.moving_scenes import MovingScenesDataset
 from training.data.generated.scenes import CLASSES, ScenesDataset
+from training.engine.networks import build_model
 from training.evaluation.results import Evaluation, HeadScores
 from training.reporting import media
 from training.reporting.page import first_run, write_report
@@ -96,12 +102,13 @@ def clip_run(tmp_path_factory):
     """The directory and the data set of a run of a network for clips, with one stage."""
     work_dir = tmp_path_factory.mktemp("clips")
     dataset = MovingScenesDataset({"train": 1, "val": 1}, size=(48, 64), frames=3)
-    settings = {"width": 0.04, "fc_width": 8, "pairwise_stride": 8, "mixtures": 1}
-    settings |= {"triple_window": 3, "context_window": 3}
-    config = RECIPES["moving_scenes_linked"]
+    settings = {"width": 0.04, "backbone": BackboneConfig("large_fov", fc_width=8)}
+    settings |= {"pairwise_stride": 8, "local_conv": LocalConvConfig(window=3)}
+    settings |= {"contexts": ContextsConfig(window=3, mixtures=1)}
+    config = RECIPES["dpn-video/moving-scenes"]
     config = dataclasses.replace(config, model=SpatialTemporalDPNConfig(**settings))
     keras.utils.set_random_seed(0)
-    model = config.network(num_classes=11, **dataclasses.asdict(config.model))
+    model = build_model(config, num_classes=11)
     facts = {"confusion": [[1] * 11] * 11, "consistency": {"miou": 0.625, "pixels": 9}}
     stages = [{**one_stage(dataset), **facts, "name": "contexts"}]
     results = {"config": to_json(config), "seed": 0, "versions": {}, "stages": stages}

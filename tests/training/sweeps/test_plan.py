@@ -1,22 +1,32 @@
-import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from training.configs.networks import BackboneConfig, ContextsConfig, LocalConvConfig
 from training.configs.recipes import RECIPES
+from training.engine.networks import build_model
+from training.engine.setup import check_config
 from training.sweeps.definitions import SWEEPS, Row, Sweep
 from training.sweeps.plan import CheckpointRef, make_plan
 
 RUNS = Path("/runs")
-TINY = {"width": 0.02, "fc_width": 8, "mixtures": 2, "pairwise_stride": 4}
+BACKBONE = BackboneConfig("large_fov", fc6_dilation=2, fc_width=8)
+TINY = {
+    "width": 0.02,
+    "backbone": BACKBONE,
+    "local_conv": LocalConvConfig(window=7),
+    "contexts": ContextsConfig(mixtures=2),
+    "pairwise_stride": 4,
+}
+WINDOW_3 = LocalConvConfig(window=3)
 SMALL = {"width": 0.01, "block6": ((1, 4),), "units": 4}  # PiecewiseCRF
 
 
 def dpn(unary=2, triple=1, contexts=0, joint=0, **model):
     """The recipe of the scenes, tiny, with so many epochs."""
-    recipe = RECIPES["scenes"]
+    recipe = RECIPES["dpn/scenes"]
     epochs = {"unary": unary, "triple": triple, "contexts": contexts, "joint": joint}
     stages = {name: replace(recipe.stage(name), epochs=count) for name, count in epochs.items()}
     return replace(recipe, model=replace(recipe.model, **(TINY | model)), **stages)
@@ -34,11 +44,11 @@ def trained(job):
 def test_rows_share_what_they_begin_with():
     plan = plan_of(
         Row("unary", dpn(), "unary"),
-        Row("small", dpn(triple_window=3), "triple"),
-        Row("contexts", dpn(contexts=1, triple_window=3)),
+        Row("small", dpn(local_conv=WINDOW_3), "triple"),
+        Row("contexts", dpn(contexts=1, local_conv=WINDOW_3)),
         Row("other_rate", replace(dpn(), unary=replace(dpn().unary, learning_rate=1.0))),
-        Row("near", dpn(fc6_dilation=1)),
-        Row("penalty", dpn(triple_window=3, color_weight=2.0)),
+        Row("near", dpn(backbone=replace(BACKBONE, fc6_dilation=1))),
+        Row("penalty", dpn(local_conv=replace(WINDOW_3, color_weight=2.0))),
         seeds=(0, 5),
     )
     jobs = {job.run.name: job for job in plan.jobs}
@@ -66,7 +76,7 @@ def test_stages_of_one_run_are_one_run():
 
 
 def test_a_row_starts_from_another():
-    clips, pictures = RECIPES["moving_scenes_linked"], RECIPES["moving_scenes"]
+    clips, pictures = RECIPES["dpn-video/moving-scenes"], RECIPES["dpn/moving-scenes"]
     clips = replace(clips, model=replace(clips.model, **TINY))
     pictures = replace(pictures, model=replace(pictures.model, **TINY))
     plan = plan_of(
@@ -85,7 +95,7 @@ def test_rows_reuse_runs_that_are_there(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps({"stages": [{"name": "unary"}]}))
     plan = plan_of(
         Row("unary", dpn(), "unary"),
-        Row("small", dpn(triple_window=3)),
+        Row("small", dpn(local_conv=WINDOW_3)),
         reuse={("unary", 0): CheckpointRef(tmp_path, "unary")},
     )
     assert [(job.run.name, job.shared) for job in plan.jobs] == [
@@ -95,7 +105,7 @@ def test_rows_reuse_runs_that_are_there(tmp_path):
 
 
 def test_stages_with_settings_in_common_stay_together():
-    recipe = RECIPES["houses_above"]
+    recipe = RECIPES["piecewise/houses/above"]
 
     def row(name, *relations):
         model = replace(recipe.model, relations=relations, width=0.02, block6=((1, 8),), units=4)
@@ -131,10 +141,10 @@ def test_rows_that_make_no_sweep(rows, message):
 def test_sweeps_can_be_trained(name):
     rows = SWEEPS[name].rows
     for row in rows:
-        row.config.check()
+        check_config(row.config)
     configs = [row.config for row in rows if row.output]
     for config in {config.model: config for config in configs}.values():
-        model = config.network(3, **dataclasses.asdict(replace(config.model, **SMALL)))
+        model = build_model(replace(config, model=replace(config.model, **SMALL)), 3)
         outputs = [row.output for row in rows if row.output and row.config == config]
         assert outputs and all(map(model.has_head, outputs))
 
@@ -147,3 +157,9 @@ def test_potentials_are_one_run():
     assert [trained(job) for job in plan.jobs] == [["unary"], ["unary", "surrounding", "above"]]
     assert [job.shared for job in plan.jobs] == [None, None]
     assert len(set(plan.checkpoints.values())) == 2
+
+
+def test_relations_with_boxes_of_their_own_are_planned():
+    config = RECIPES["piecewise/houses/above"]
+    small = replace(config, model=replace(config.model, width=0.02, block6=((1, 8),), units=4))
+    assert [trained(job) for job in plan_of(Row("above", small)).jobs] == [["unary", "above"]]

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from keras_dpn.inference import Predictor
+from training.configs.networks import BackboneConfig, ContextsConfig, LocalConvConfig
 from training.configs.recipes import RECIPES
 from training.configs.serialization import from_json, to_json
 from training.data.generated.scenes import ScenesDataset
 from training.data.generated.writers import write_dataset
-from training.engine.setup import build_model, load_weights, with_absolute_paths
+from training.engine.networks import adapter, build_model
+from training.engine.setup import with_absolute_paths
 from training.evaluation.evaluator import evaluate
 from training.evaluation.results import Evaluation
 from training.rundir import paths as workdir
@@ -27,15 +29,20 @@ from training.sweeps.runner import SubprocessExecutor, read_reused, run
 from training.sweeps.table import Summary
 from training.utils.files import atomic_file, write_json
 
-TINY = {"width": 0.02, "fc_width": 8, "mixtures": 2, "pairwise_stride": 4, "context_window": 3}
+TINY = {
+    "width": 0.02,
+    "backbone": BackboneConfig("large_fov", fc6_dilation=2, fc_width=8),
+    "contexts": ContextsConfig(window=3, mixtures=2),
+    "pairwise_stride": 4,
+}
 
 
 def dpn(window, learning_rate=1e-3):
     """Unary and triple stage of a network that begins alike, whatever the window."""
-    recipe = RECIPES["scenes"]
+    recipe = RECIPES["dpn/scenes"]
     none = {name: replace(recipe.stage(name), epochs=0) for name in ("contexts", "joint")}
     triple = replace(recipe.triple, learning_rate=learning_rate)
-    model = replace(recipe.model, **TINY, triple_window=window)
+    model = replace(recipe.model, **TINY, local_conv=LocalConvConfig(window=window))
     data = replace(recipe.data, dataset="folder")
     return replace(recipe, model=model, data=data, triple=triple, **none)
 
@@ -85,11 +92,11 @@ def leave_run(run, config):
     names = ScenesDataset().classes
     model, results = build_model(config, names.num_classes), []
     if config.weights:
-        load_weights(model, config.weights)
+        adapter(config).load_weights(model, config.weights)
     for stage in config.stages:
         if config.stage(stage.name).epochs:
             for layer in model.layers:
-                if stage.teaches(layer.name) and layer.weights:
+                if stage.is_trainable(layer.name) and layer.weights:
                     layer.weights[0].assign(layer.weights[0] + 1)
             with atomic_file(workdir.model_file(run, stage.name)) as temporary:
                 model.save(temporary)
@@ -127,7 +134,7 @@ def test_rows_are_trained_scored_and_compared(images, tmp_path):
         *(model.head_model("unary").get_weights() for model in (first, second)), strict=True
     ):
         np.testing.assert_array_equal(a, b)
-    assert second.triple_window == 5
+    assert second.local_conv["window"] == 5
     config = workdir.load_config(large)
     assert config["unary"]["epochs"] == 0 and Path(config["weights"]) == large / "start.keras"
     other = Sweep("others", (SWEEP.rows[0], Row("small", dpn(3, 0.1))), "unary")

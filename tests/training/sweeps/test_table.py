@@ -13,9 +13,9 @@ from training.sweeps.table import Summary, markdown, summarize, table
 SWEEP = Sweep(
     "two rows",
     (
-        Row("first", RECIPES["scenes"], title="the first", paper=62.4),
-        Row("second", RECIPES["scenes"]),
-        Row("third", RECIPES["scenes"]),
+        Row("first", RECIPES["dpn/scenes"], title="the first", paper=62.4),
+        Row("second", RECIPES["dpn/scenes"]),
+        Row("third", RECIPES["dpn/scenes"]),
     ),
     reference="first",
 )

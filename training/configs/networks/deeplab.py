@@ -1,29 +1,11 @@
-"""Training of DeepLab v1: the network, its multi-scale branches, and all with the CRF."""
+"""Training of DeepLab v1: its arguments and stages."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from keras_dpn import models
-
+from ..crf import CRFConfig
 from ..schema import Stage, StageConfig, TrainConfig
-
-
-@dataclass(frozen=True)
-class CRFConfig:
-    """The CRF: arguments of `keras_dpn.layers.MeanFieldCRF`, which explains them."""
-
-    num_iterations: int = 10
-    bilateral: tuple[float, float, float] | None = (4.0, 121.0, 5.0)
-    """Weight, standard deviations in pixels and in steps of 0-255."""
-    spatial: tuple[float, float] | None = (3.0, 3.0)
-    """Weight, standard deviation in pixels."""
-    compatibility: Literal["potts", "matrix", "matrix_per_kernel"] = "potts"
-    filter: Literal["permutohedral", "window", "exact"] = "permutohedral"
-    normalization: Literal["symmetric", "row", "none"] = "symmetric"
-    trainable_weights_of: tuple[Literal["weights", "compatibility", "bandwidths"], ...] = ()
-    inference_iterations: int | None = None
-    window: int | None = None
-    min_probability: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -31,34 +13,48 @@ class DeepLabConfig:
     """The network: arguments of `keras_dpn.models.DeepLab`, which explains them."""
 
     variant: Literal["7x7", "4x4", "4x4-largestride", "largefov"] = "largefov"
+    """The kernel and dilation of fc6, Table 2 of the paper."""
     multiscale: bool = False
+    """Add the scores of branches from the image and the first four pools (MSc)."""
     crf: CRFConfig | None = None
+    """A fully connected CRF behind the network."""
     width: float = 1.0
+    """Factor on all numbers of channels."""
     dropout: float = 0.5
+    """Dropout rate after fc6, fc7 and the layers of the branches."""
     global_context: bool = False
+    """Classify the mean of fc7 over the image, too, and add the scores."""
+
+    def summary(self) -> Iterator[str]:
+        """Yield the network in a few words each."""
+        yield f"{self.variant}, width {self.width}"
+        if self.global_context:
+            yield "global context"
+        if self.multiscale:
+            yield "multi-scale branches"
+        if self.crf:
+            yield self.crf.summary()
 
 
 @dataclass(frozen=True)
 class DeepLabTrainConfig(TrainConfig):
-    """A whole run: the network, the data and three stages."""
+    """Training of DeepLab v1: the network, its multi-scale branches, and all with the CRF."""
 
-    network: ClassVar = models.DeepLab
-    stages: ClassVar = (
-        Stage("unary", output="unary", learns=r"b([1-9]|10|11)(_.*)?|pool6_norm"),
-        Stage("multiscale", output="multiscale", learns="msc_.*"),
-        Stage("joint", output="final", learns=".*"),
+    network: ClassVar[str] = "DeepLab"
+    stages: ClassVar[tuple[Stage, ...]] = (
+        Stage("unary", head="unary", trainable=r"b([1-9]|10|11)(_.*)?|pool6_norm"),
+        Stage("multiscale", head="multiscale", trainable="msc_.*"),
+        Stage("joint", head="final", trainable=".*"),
     )
 
     model: DeepLabConfig = field(default_factory=DeepLabConfig)
+    """The network."""
     unary: StageConfig = field(default_factory=StageConfig)
-    """Stage 1: b1-b11 learn, without the branches and the CRF."""
+    """Stage 1: trains b1-b11, without the branches and the CRF."""
     multiscale: StageConfig = field(default_factory=StageConfig)
-    """Stage 2: the multi-scale branches learn, the rest is frozen."""
+    """Stage 2: trains the multi-scale branches; the rest is frozen."""
     joint: StageConfig = field(default_factory=StageConfig)
-    """Stage 3: all learn, what is to be learnt of the CRF as well."""
-
-    def coarse_stride(self, output: str) -> int | None:
-        return None if output == "final" and self.model.crf else 8
+    """Stage 3: trains all layers, and the CRF's trainable weights."""
 
     def check(self) -> None:
         if self.multiscale.epochs and not self.model.multiscale:

@@ -1,11 +1,15 @@
-"""Training of ParseNet: everything at once."""
+"""Training of ParseNet: its arguments and its only stage."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from keras_dpn import models
-
 from ..schema import Stage, StageConfig, TrainConfig
+
+
+def normalization(normalize: bool, init_scale: float) -> str:
+    """Return what a summary says about normalization."""
+    return f"normalised to {init_scale:g}" if normalize else "not normalised"
 
 
 @dataclass(frozen=True)
@@ -13,21 +17,39 @@ class ParseNetConfig:
     """The network: arguments of `keras_dpn.models.ParseNet`, which explains them."""
 
     fusion: Literal["late", "early"] | None = "late"
+    """How the mean over the image joins the local features; none: fc7 alone."""
     normalize: bool = True
+    """Scale fc7 and its mean to a learned length before they meet."""
     init_scale: float = 10.0
+    """That length to begin with."""
     grid: tuple[int, ...] = (1,)
+    """Context over the whole image (1), or over each of NxN regions, of several N at once."""
     combine: Literal["concatenate", "conv"] = "concatenate"
+    """With early fusion: concatenate both, or pass both through a 1x1 convolution."""
     width: float = 1.0
+    """Factor on the backbone's numbers of channels."""
     dropout: float = 0.5
+    """Dropout rate after fc6 and fc7."""
+
+    def summary(self) -> Iterator[str]:
+        """Yield the network in a few words each."""
+        yield f"width {self.width}"
+        if self.fusion:
+            grids = " and ".join(f"{n}×{n}" for n in self.grid)
+            yield f"{self.fusion} fusion of context, {grids}"
+        if self.combine == "conv":
+            yield "joined by a 1×1 convolution"
+        yield normalization(self.normalize, self.init_scale)
 
 
 @dataclass(frozen=True)
 class ParseNetTrainConfig(TrainConfig):
-    """A whole run: the network, the data and one stage."""
+    """Training of ParseNet: all layers at once."""
 
-    network: ClassVar = models.ParseNet
-    stages: ClassVar = (Stage("final", output="final", learns=".*"),)
+    network: ClassVar[str] = "ParseNet"
+    stages: ClassVar[tuple[Stage, ...]] = (Stage("final", head="final", trainable=".*"),)
 
     model: ParseNetConfig = field(default_factory=ParseNetConfig)
+    """The network."""
     final: StageConfig = field(default_factory=StageConfig)
-    """The only stage: all learn."""
+    """The only stage: trains all layers."""

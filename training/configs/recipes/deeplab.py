@@ -1,40 +1,39 @@
 """DeepLab v1: the paper's networks on PASCAL VOC 2012, and two recipes for CamVid.
 
-    python -m training.train deeplab_largefov_voc --data-dir VOC --work-dir RUN --weights VGG16_FILE
-    python -m training.crf_search --work-dir RUN
-    python -m training.evaluate --work-dir RUN --crf RUN/crf.json
+    keras-dpn train deeplab/voc/largefov --data-dir VOC --work-dir RUN --weights VGG16_FILE
+    keras-dpn crf-search RUN
+    keras-dpn evaluate RUN --crf RUN/crf.json
 
-with VOC's 10582 training pictures, of VOC 2012 and SBD (training.data.voc). The CRF comes
-afterwards, its settings searched on 100 validation pictures, as in the paper. mIoU on VOC's 1449
-validation pictures without and with it, all numbers paper (Tables 1 and 2):
+with VOC's 10582 training images, of VOC 2012 and SBD (training.data.sets.voc). The CRF comes
+afterwards, its settings searched on 100 validation images, as in the paper. mIoU on VOC's 1449
+validation images without and with it, all numbers paper (Tables 1 and 2):
 
-    recipe                     network                     without  with CRF
-    deeplab_4x4_voc            DeepLab                       59.80     63.74
-    deeplab_largestride_voc    DeepLab-CRF-4x4                   -     67.14
-    deeplab_7x7_voc            DeepLab-CRF-7x7                   -     67.64
-    deeplab_largefov_voc       DeepLab-LargeFOV              62.25     67.64
-    deeplab_msc_largefov_voc   DeepLab-MSc-LargeFOV          64.21     68.70
+    recipe                       network                     without  with CRF
+    deeplab/voc/4x4              DeepLab                       59.80     63.74
+    deeplab/voc/4x4-largestride  DeepLab-CRF-4x4                   -     67.14
+    deeplab/voc/7x7              DeepLab-CRF-7x7                   -     67.64
+    deeplab/voc/largefov         DeepLab-LargeFOV              62.25     67.64
+    deeplab/voc/msc-largefov     DeepLab-MSc-LargeFOV          64.21     68.70
 
-Their schedule is the paper's, 6000 steps of 20 pictures and a tenth of the rate after every 2000,
-in whole epochs: 12 of 529 steps, a tenth after every 4. Biases learn at the kernels' rate, in the
+Their schedule is the paper's, 6000 steps of 20 images and a tenth of the rate after every 2000, in
+whole epochs: 12 of 529 steps, a tenth after every 4. Biases learn at the kernels' rate, in the
 author's files at twice that.
 
-    python -m training.train deeplab_camvid --data-dir DIR --work-dir RUN --weights hed_bsds500.weights.h5
-    python -m training.train deeplab_camvid_crf --data-dir DIR --work-dir RUN2 \
+    keras-dpn train deeplab/camvid --data-dir CAMVID --work-dir RUN --weights hed_bsds500.weights.h5
+    keras-dpn train deeplab/camvid/crf --data-dir CAMVID --work-dir RUN2 \
         --unary.epochs 0 --weights RUN/model.keras
 
-CamVid: the large field of view as in the camvid recipe, which explains the unary stage; and with a
-CRF whose kernel weights and compatibilities learn with the whole network. Takes and scores:
+CamVid: the large field of view as in dpn/camvid, which explains the unary stage; and with a CRF
+whose kernel weights and compatibilities are trained with the whole network. Takes and scores:
 docs/RESULTS.md.
-"""  # noqa: E501  commands stand on one line
+"""
 
 from dataclasses import replace
 
-from ...data.pipeline.batches import Augmentation
-from ..networks import DeepLabTrainConfig
-from ..networks.deeplab import CRFConfig, DeepLabConfig
-from ..schema import DataConfig, LossConfig, StageConfig
-from .camvid import RECIPES as _CAMVID
+from ..crf import CRFConfig
+from ..networks import DeepLabConfig, DeepLabTrainConfig
+from ..schema import LossConfig, StageConfig
+from ._base import CAMVID_DPN, GPU, HED, HOURS, VGG16, VOC_DATA, Recipe
 
 _VOC_STAGE = StageConfig(
     epochs=12,
@@ -45,48 +44,59 @@ _VOC_STAGE = StageConfig(
     optimizer="sgd",
     momentum=0.9,
     weight_decay=5e-4,
-    loss=LossConfig(coarse=True),
+    loss=LossConfig(subsampled=True),
 )
 _VOC = DeepLabTrainConfig(
-    data=DataConfig(
-        dataset="voc",
-        train_split="trainaug",
-        batch_size=20,
-        augmentation=Augmentation(crop=(321, 321)),
-        cache=False,
+    data=replace(VOC_DATA, batch_size=20), unary=_VOC_STAGE, validation_epochs=4
+)
+_MULTISCALE = replace(
+    _VOC,
+    model=DeepLabConfig(multiscale=True),
+    multiscale=replace(_VOC_STAGE, layer_rates={"msc_.*_scores": 10.0}),
+)
+_CAMVID = DeepLabTrainConfig(
+    data=replace(
+        CAMVID_DPN.data, augmentation=replace(CAMVID_DPN.data.augmentation, crop=(305, 401))
     ),
-    unary=_VOC_STAGE,
-    validation_epochs=4,
+    unary=CAMVID_DPN.unary,
+    precision=CAMVID_DPN.precision,
+    validation_epochs=CAMVID_DPN.validation_epochs,
+)
+_CAMVID_CRF = replace(
+    _CAMVID,
+    model=DeepLabConfig(
+        crf=CRFConfig(
+            num_iterations=5,
+            compatibility="matrix",
+            trainable_weights_of=("weights", "compatibility"),
+        )
+    ),
+    joint=StageConfig(epochs=4, learning_rate=3e-5, layer_rates={"crf": 100.0}, clip_norm=1.0),
 )
 
-_DPN = _CAMVID["camvid"]
-_CAMVID_UNARY = DeepLabTrainConfig(
-    data=replace(_DPN.data, augmentation=replace(_DPN.data.augmentation, crop=(305, 401))),
-    unary=_DPN.unary,
-    precision=_DPN.precision,
-    validation_epochs=_DPN.validation_epochs,
-)
+
+def _voc(title: str, paper: float | None, config: DeepLabTrainConfig) -> Recipe:
+    return Recipe(config, title, cost=GPU, paper_miou=paper, weights=VGG16)
+
 
 RECIPES = {
-    "deeplab_4x4_voc": replace(_VOC, model=DeepLabConfig(variant="4x4")),
-    "deeplab_largestride_voc": replace(_VOC, model=DeepLabConfig(variant="4x4-largestride")),
-    "deeplab_7x7_voc": replace(_VOC, model=DeepLabConfig(variant="7x7")),
-    "deeplab_largefov_voc": _VOC,
-    "deeplab_msc_largefov_voc": replace(
-        _VOC,
-        model=DeepLabConfig(multiscale=True),
-        multiscale=replace(_VOC_STAGE, layer_rates={"msc_.*_scores": 10.0}),
+    "deeplab/voc/4x4": _voc("DeepLab", 59.80, replace(_VOC, model=DeepLabConfig(variant="4x4"))),
+    "deeplab/voc/4x4-largestride": _voc(
+        "DeepLab-4x4 with a large stride",
+        None,
+        replace(_VOC, model=DeepLabConfig(variant="4x4-largestride")),
     ),
-    "deeplab_camvid": _CAMVID_UNARY,
-    "deeplab_camvid_crf": replace(
-        _CAMVID_UNARY,
-        model=DeepLabConfig(
-            crf=CRFConfig(
-                num_iterations=5,
-                compatibility="matrix",
-                trainable_weights_of=("weights", "compatibility"),
-            )
-        ),
-        joint=StageConfig(epochs=4, learning_rate=3e-5, layer_rates={"crf": 100.0}, clip_norm=1.0),
+    "deeplab/voc/7x7": _voc("DeepLab-7x7", None, replace(_VOC, model=DeepLabConfig(variant="7x7"))),
+    "deeplab/voc/largefov": _voc("DeepLab-LargeFOV", 62.25, _VOC),
+    "deeplab/voc/msc-largefov": _voc("DeepLab-MSc-LargeFOV", 64.21, _MULTISCALE),
+    "deeplab/camvid": Recipe(
+        _CAMVID, "DeepLab-LargeFOV", cost=HOURS, measured_miou=61.5, weights=HED
+    ),
+    "deeplab/camvid/crf": Recipe(
+        _CAMVID_CRF,
+        "DeepLab-LargeFOV with a CRF, trained together",
+        cost=HOURS,
+        measured_miou=63.9,
+        weights=HED,
     ),
 }

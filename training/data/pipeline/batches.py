@@ -1,58 +1,14 @@
 """tf.data pipelines for training and evaluation: the same batches whatever runs in parallel."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import tensorflow as tf
 
+from ...configs.schema import Augmentation
 from ..clips.base import Clip
 from ..dataset import Dataset
 from . import transforms
 from .cache import cached_read_function, read_function
 from .clips import ClipInputs
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How training pictures are varied.
-
-    Args:
-        crop: height and width of every training picture; smaller ones are padded with the
-            ignore label.
-        scale: smallest and largest factor of a random resize before the crop.
-        mirror: whether to swap left and right one time in two.
-        brightness: largest shift, as a fraction of 255.
-        contrast: largest relative change of contrast, 0..1.
-        saturation: largest relative change of saturation, 0..1.
-
-    Raises:
-        ValueError: on values outside these ranges.
-    """
-
-    crop: tuple[int, int]
-    scale: tuple[float, float] = (1.0, 1.0)
-    mirror: bool = True
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-
-    def __post_init__(self) -> None:
-        if len(self.crop) != 2 or min(self.crop) < 1:
-            raise ValueError(
-                "Invalid value for argument `crop`: expected a height and a width from 1 up, "
-                f"received {self.crop}."
-            )
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(
-                "Invalid value for argument `scale`: expected two positive factors, the smaller "
-                f"first, received {self.scale}."
-            )
-        for name in ("brightness", "contrast", "saturation"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
-                    f"Invalid value for argument `{name}`: expected 0..1, "
-                    f"received {getattr(self, name)}."
-                )
 
 
 def steps_per_epoch(dataset: Dataset, split: str, batch_size: int) -> int:
@@ -214,7 +170,7 @@ def augment(
         scales = augmentation.scale
         image, labels = transforms.random_scale(image, labels, scales, scale, flow_channels)
     image, labels = transforms.random_crop(image, labels, augmentation.crop, crop)
-    if augmentation.mirror:
+    if augmentation.horizontal_flip:
         image, labels = transforms.random_horizontal_flip(image, labels, flip, flow_channels)
     jitter = (augmentation.brightness, augmentation.contrast, augmentation.saturation)
     if any(jitter):

@@ -3,10 +3,21 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ...configs.crf import check_crf
+from ...configs.recipes import RECIPES
 from ...configs.schema import TrainConfig
+
+Config = TypeVar("Config", bound=TrainConfig)
+
+
+def recipe_of(name: str, kind: type[Config]) -> Config:
+    """Return a recipe's configuration, which must be of the kind that the sweep changes."""
+    config = RECIPES[name]
+    if not isinstance(config, kind):
+        raise TypeError(f"Recipe {name}: expected a {kind.__name__}, received {config!r}.")
+    return config
 
 
 @dataclass(frozen=True)
@@ -16,11 +27,11 @@ class Row:
     Args:
         name: letters, digits and underscores; it names the run's directory, too.
         config: how it is trained.
-        stage: score the best network of this stage, at the stage's output; by default that of the
+        stage: score the best network of this stage, at the stage's head; by default that of the
             last stage, at the network's output.
         output: score the last network at this one of its heads instead (`has_head`).
         crf: score what a fully connected CRF with these settings, those of `keras_dpn.crf.refine`,
-            makes of the answers.
+            makes of the predictions.
         start: a row before it, whose network fills this one first, as `--weights` would.
         title: what the table calls it; the name by default.
         paper: the mIoU in the paper, per cent.
@@ -68,8 +79,8 @@ class Sweep:
     reference: str
     consistency: bool = False
 
-    def __post_init__(self):
-        names = []
+    def __post_init__(self) -> None:
+        names: list[str] = []
         for row in self.rows:
             if not re.fullmatch(r"\w+", row.name) or row.name in names:
                 raise ValueError(

@@ -1,34 +1,35 @@
 """The Deep Parsing Network's ablations, Table 2 and Fig. 6 (ICCV 2015, sec. 4.1).
 
-    python -m training.ablate dpn_stages_scenes --work-dir DIR --seeds 0 1 2
-    python -m training.ablate dpn_stages_camvid --work-dir DIR --data-dir CAMVID --weights FILE
+    keras-dpn ablate dpn_stages_scenes --work-dir DIR --seeds 0 1 2
+    keras-dpn ablate dpn_stages_camvid --work-dir DIR --data-dir CAMVID --weights FILE
 
-`dpn_stages` has the four stages of training beside all at once from the start (Fig. 6a), as many
+`dpn_stages` compares the four stages of training with all at once from the start (Fig. 6a), as many
 epochs with the settings of the unary term. `dpn_windows` has the windows of the triple penalty
 (Table 2a), `dpn_contexts` those of the label contexts, with one mixture and with all (Table 2b); of
-these the first is a co-occurrence of labels, whatever lies where. Windows are in pixels of the
-pairwise part; the paper's 10, 50 and 100 are in those of the picture. All papers' numbers are of
+these the first is a co-occurrence of labels, wherever they are. Windows are in pixels of the
+pairwise part; the paper's 10, 50 and 100 are in those of the image. All papers' numbers are of
 PASCAL VOC 2012, validation.
 """
 
 from dataclasses import replace
+from typing import Any
 
-from ...configs.networks import DPNTrainConfig
-from ...configs.recipes.camvid import RECIPES as _CAMVID
-from ...configs.recipes.scenes import RECIPES as _SCENES
-from .base import Row, Sweep
+from ...configs.networks import DPNConfig, DPNTrainConfig
+from .base import Row, Sweep, recipe_of
 
 _PAPER_WINDOWS = (63.8, 64.7, 64.3)
 _PAPER_CONTEXTS = {1: 64.8, 5: 66.0, 9: 66.3}
 
 
 def stages(recipe: DPNTrainConfig, name: str) -> Sweep:
-    """The stages one after the other, and all at once."""
+    """Compare the stages one after the other with all at once."""
     settings = [recipe.stage(stage.name) for stage in recipe.stages]
-    none = {stage.name: replace(recipe.stage(stage.name), epochs=0) for stage in recipe.stages}
+    changes: dict[str, Any] = {
+        stage.name: replace(recipe.stage(stage.name), epochs=0) for stage in recipe.stages
+    }
     epochs = sum(stage.epochs for stage in settings)
     rates = recipe.unary.layer_rates | recipe.joint.layer_rates
-    joint = replace(recipe.unary, epochs=epochs, layer_rates=rates)
+    changes["joint"] = replace(recipe.unary, epochs=epochs, layer_rates=rates)
     return Sweep(
         f"DPN on {name}, stage by stage",
         (
@@ -36,19 +37,19 @@ def stages(recipe: DPNTrainConfig, name: str) -> Sweep:
             Row("triple", recipe, "triple", title="+ triple penalty", paper=64.7),
             Row("contexts", recipe, "contexts", title="+ label contexts", paper=66.5),
             Row("joint", recipe, "joint", title="+ joint tuning", paper=67.8),
-            Row("at_once", replace(recipe, **none | {"joint": joint}), title="all at once"),
+            Row("at_once", replace(recipe, **changes), title="all at once"),
         ),
         reference="joint",
     )
 
 
 def windows(recipe: DPNTrainConfig, name: str, sizes: tuple[int, int, int]) -> Sweep:
-    """Windows of b12 that cover the paper's 10, 50 and 100 pixels."""
+    """Compare windows of b12 that cover the paper's 10, 50 and 100 pixels."""
     recipe = _without(recipe, "contexts", "joint")
     rows = [
         Row(
             f"window_{size}",
-            replace(recipe, model=replace(recipe.model, triple_window=size)),
+            replace(recipe, model=_with_window(recipe.model, size)),
             "triple",
             title=f"b12 {size}x{size}",
             paper=paper,
@@ -59,13 +60,18 @@ def windows(recipe: DPNTrainConfig, name: str, sizes: tuple[int, int, int]) -> S
     return Sweep(f"DPN on {name}: windows of b12", (unary, *rows), reference="unary")
 
 
+def _with_window(model: DPNConfig, size: int) -> DPNConfig:
+    return replace(model, local_conv=replace(model.local_conv, window=size))
+
+
 def contexts(recipe: DPNTrainConfig, name: str) -> Sweep:
-    """Windows of b13 without mixtures, and the largest with."""
+    """Compare windows of b13 without mixtures, and the largest with."""
     recipe = _without(recipe, "joint")
-    mixtures = recipe.model.mixtures
+    mixtures = recipe.model.contexts.mixtures
 
     def row(size: int, count: int, paper: float) -> Row:
-        model = replace(recipe.model, context_window=size, mixtures=count)
+        contexts = replace(recipe.model.contexts, window=size, mixtures=count)
+        model = replace(recipe.model, contexts=contexts)
         mixed, words = ("_mixtures", " mixtures") if count > 1 else ("", "")
         title = f"b13 {size}x{size}{words}"
         config = replace(recipe, model=model)
@@ -77,10 +83,14 @@ def contexts(recipe: DPNTrainConfig, name: str) -> Sweep:
 
 
 def _without(recipe: DPNTrainConfig, *stages: str) -> DPNTrainConfig:
-    return replace(recipe, **{name: replace(recipe.stage(name), epochs=0) for name in stages})
+    changes: dict[str, Any] = {name: replace(recipe.stage(name), epochs=0) for name in stages}
+    return replace(recipe, **changes)
 
 
-_RECIPES = {"scenes": (_SCENES["scenes"], (2, 7, 14)), "camvid": (_CAMVID["camvid"], (3, 13, 25))}
+_RECIPES = {
+    "scenes": (recipe_of("dpn/scenes", DPNTrainConfig), (2, 7, 14)),
+    "camvid": (recipe_of("dpn/camvid", DPNTrainConfig), (3, 13, 25)),
+}
 
 SWEEPS = {
     **{f"dpn_stages_{name}": stages(recipe, name) for name, (recipe, _) in _RECIPES.items()},

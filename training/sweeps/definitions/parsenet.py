@@ -1,24 +1,27 @@
-"""ParseNet's ablations: fusions on PASCAL VOC 2012 (Table 6), taps on PASCAL-Context (Table 3).
+"""ParseNet's ablations: fusions on PASCAL VOC 2012 (Table 6), FCN's skip connections (Table 3).
 
-    python -m training.ablate parsenet_fusions_voc --work-dir DIR --data-dir VOC --weights FILE
-    python -m training.ablate fcn_taps_context --work-dir DIR --data-dir CONTEXT --weights FILE
-    python -m training.ablate parsenet_fusions_camvid --work-dir DIR --data-dir CAMVID --weights FILE
-    python -m training.ablate parsenet_fusions_context_scenes --work-dir DIR --seeds 0 1 2
+    keras-dpn ablate parsenet_fusions_voc --work-dir DIR --data-dir VOC --weights FILE
+    keras-dpn ablate fcn_taps_context --work-dir DIR --data-dir CONTEXT --weights FILE
+    keras-dpn ablate parsenet_fusions_camvid --work-dir DIR --data-dir CAMVID --weights FILE
+    keras-dpn ablate parsenet_fusions_context_scenes --work-dir DIR --seeds 0 1 2
 
-Each fusion, and each set of taps, without and with normalised features.
-"""  # noqa: E501  commands stand on one line
+Each fusion, and each set of skip connections, without and with normalised features.
+"""
 
 from dataclasses import replace
+from typing import Literal
 
 from ...configs.networks import FCNTrainConfig, ParseNetTrainConfig
-from ...configs.recipes.context_scenes import RECIPES as _CONTEXT_SCENES
-from ...configs.recipes.fcn import RECIPES as _FCN
-from ...configs.recipes.parsenet import RECIPES as _PARSENET
-from .base import Row, Sweep
+from ...configs.networks.fcn import Tap
+from .base import Row, Sweep, recipe_of
 
 # mIoU without and with normalisation.
-_FUSIONS = {None: (65.82, 65.66), "early": (65.30, 69.43), "late": (69.29, 69.55)}
-_TAPS = {
+_FUSIONS: dict[Literal["late", "early"] | None, tuple[float, float]] = {
+    None: (65.82, 65.66),
+    "early": (65.30, 69.43),
+    "late": (69.29, 69.55),
+}
+_TAPS: dict[tuple[Tap, ...], tuple[float, float]] = {
     ("pool6", "fc7"): (38.2, 37.6),
     ("pool6", "fc7", "conv5"): (39.5, 39.9),
     ("pool6", "fc7", "conv5", "conv4"): (36.5, 40.2),
@@ -28,7 +31,7 @@ _NORMALIZED = ((False, "", ""), (True, "_norm", ", normalised"))
 
 
 def fusions(recipe: ParseNetTrainConfig, name: str) -> Sweep:
-    """How the mean over the picture joins the local features."""
+    """Compare how the mean over the image joins the local features."""
     rows = [
         Row(
             f"{fusion or 'baseline'}{ending}",
@@ -43,7 +46,7 @@ def fusions(recipe: ParseNetTrainConfig, name: str) -> Sweep:
 
 
 def taps(recipe: FCNTrainConfig, name: str) -> Sweep:
-    """More and more layers that have a classifier."""
+    """Compare more and more layers that have a classifier."""
     fc7 = replace(recipe, model=replace(recipe.model, taps=("fc7",), normalize=False))
     rows = [
         Row(
@@ -55,13 +58,17 @@ def taps(recipe: FCNTrainConfig, name: str) -> Sweep:
         for chosen, papers in _TAPS.items()
         for normalize, ending, words in _NORMALIZED
     ]
-    rows = (Row("fc7", fc7, paper=36.6), *rows)
-    return Sweep(f"FCN on {name}: taps", rows, reference="fc7")
+    rows.insert(0, Row("fc7", fc7, paper=36.6))
+    return Sweep(f"FCN on {name}: taps", tuple(rows), reference="fc7")
 
 
 SWEEPS = {
-    "parsenet_fusions_voc": fusions(_PARSENET["parsenet_late_norm_voc"], "PASCAL VOC 2012"),
-    "parsenet_fusions_camvid": fusions(_PARSENET["camvid_parsenet"], "CamVid"),
-    "parsenet_fusions_context_scenes": fusions(_CONTEXT_SCENES["context_scenes"], "context scenes"),
-    "fcn_taps_context": taps(_FCN["fcn_context"], "PASCAL-Context"),
+    "parsenet_fusions_voc": fusions(
+        recipe_of("parsenet/voc/late-norm", ParseNetTrainConfig), "PASCAL VOC 2012"
+    ),
+    "parsenet_fusions_camvid": fusions(recipe_of("parsenet/camvid", ParseNetTrainConfig), "CamVid"),
+    "parsenet_fusions_context_scenes": fusions(
+        recipe_of("parsenet/context-scenes", ParseNetTrainConfig), "context scenes"
+    ),
+    "fcn_taps_context": taps(recipe_of("fcn/pascal-context", FCNTrainConfig), "PASCAL-Context"),
 }

@@ -13,7 +13,7 @@ from training.data.generated.houses import (
     HousesDataset,
     HousesScene,
 )
-from training.engine.setup import build_model
+from training.engine.networks import build_model
 
 STRIDE = 4  # of the recipes' maps
 REACH = 8  # pixels that a cell sees on each side of its middle
@@ -79,7 +79,7 @@ def test_roofs_and_walls_have_the_same_sizes_and_colours(pictures):
 
 
 def test_a_short_sight_sees_one_part_alone_on_grass():
-    recipe = RECIPES["houses_above"]
+    recipe = RECIPES["piecewise/houses/above"]
     assert recipe.model.scales == (1.0,) and all(k == 1 for k, _ in recipe.model.block6)
     trunk = build_model(recipe, len(CLASSES.names)).get_layer("unary_vgg16")
     field = theoretical_field(trunk, trunk.layers[-1].name, (20, 24), BASE_SIZE)
@@ -95,7 +95,10 @@ def test_parts_are_further_apart_than_a_short_sight(pictures):
 
 def test_whoever_looks_all_around_sees_the_whole_house_and_grass(pictures):
     """So "surrounding" sees the same from the roof as from the wall."""
-    boxes = [RECIPES[f"houses_{name}"].model.relations[name] for name in ("surrounding", "above")]
+    boxes = [
+        RECIPES[f"piecewise/houses/{name}"].model.relations[name]
+        for name in ("surrounding", "above")
+    ]
     (top, left, bottom, right), above = boxes
     assert (top, left) == (-bottom, -right) and above == (top, left, 0, right)
     dy, dx = (int(n * min(BASE_SIZE)) for n in (bottom, right))

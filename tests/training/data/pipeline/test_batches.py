@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from keras_dpn.classes import Classes
 from keras_dpn.ops import warp
+from training.configs.schema import Augmentation
 from training.data.clips.base import ClipDataset
 from training.data.dataset import Dataset, Example
 from training.data.pipeline.batches import (
-    Augmentation,
     augment,
     eval_dataset,
     steps_per_epoch,
@@ -20,7 +20,7 @@ from training.data.pipeline.clips import ClipInputs
 from training.data.pipeline.transforms import PAD_COLOR
 
 FULL = Augmentation((12, 10), (0.5, 1.5), True, 0.1, 0.2, 0.2)
-PLAIN = Augmentation((8, 8), mirror=False)
+PLAIN = Augmentation((8, 8), horizontal_flip=False)
 
 
 class Numbered(Dataset):
@@ -138,7 +138,7 @@ def test_nothing_left_of_a_finished_run():
 def test_augment_without_anything_is_the_picture():
     image, labels = Numbered().read(Example("", index=2))
     result = augment(
-        image, labels.astype("int32"), Augmentation((10, 12), mirror=False), 255, [1, 2]
+        image, labels.astype("int32"), Augmentation((10, 12), horizontal_flip=False), 255, [1, 2]
     )
     np.testing.assert_allclose(result[0], image, atol=1e-4)
     np.testing.assert_array_equal(result[1], labels)
@@ -263,8 +263,8 @@ def test_clips_as_they_are(clips):
 @pytest.mark.parametrize(
     "augmentation",
     [
-        Augmentation((30, 36), mirror=False),
-        Augmentation((30, 36), (0.7, 1.4), mirror=True),
+        Augmentation((30, 36), horizontal_flip=False),
+        Augmentation((30, 36), (0.7, 1.4), horizontal_flip=True),
         Augmentation((30, 36), (0.7, 1.4), True, 0.1, 0.1, 0.1),
         Augmentation((64, 70)),  # padded
     ],
@@ -300,7 +300,7 @@ def batches_of_clips(augmentation):
 
 
 def test_missing_neighbours_stay_missing():
-    for inputs, _ in batches_of_clips(Augmentation((30, 36), (0.7, 1.4), mirror=True)):
+    for inputs, _ in batches_of_clips(Augmentation((30, 36), (0.7, 1.4), horizontal_flip=True)):
         flow = np.abs(inputs["forward_flow"])
         assert (flow.max(axis=(2, 3, 4)) < 10).any()
         unlinked = flow.max(axis=(2, 3, 4)) > 10

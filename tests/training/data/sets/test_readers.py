@@ -83,7 +83,7 @@ def test_voc_alone_and_from_inside(inside, tmp_path):
     assert list(dataset.splits) == ["train", "val"]
     for split, message in (
         ("trainaug", "benchmark_RELEASE/dataset: no such directory; expected SBD"),
-        ("test", "voc test: its labels are not public; see `python -m training.submit`"),
+        ("test", "voc test: its labels are not public; see `keras-dpn submit`"),
         ("tset", r"voc has \['train', 'val'\]"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from training.configs.schema import Augmentation
 from training.data.checks import scan_dataset
-from training.data.pipeline.batches import Augmentation, train_dataset
+from training.data.pipeline.batches import train_dataset
 from training.data.registry import load_dataset
 from training.data.sets.folder import FolderDataset
 from training.data.shards.dataset import (
@@ -56,7 +57,7 @@ def test_shards_equal_the_files(files, packed):
 
 
 def test_training_sees_the_same(files, packed):
-    augmentation = Augmentation((40, 48), mirror=False)
+    augmentation = Augmentation((40, 48), horizontal_flip=False)
     options = {"batch_size": 2, "augmentation": augmentation, "seed": 3, "epochs": 1}
     ours, theirs = (
         train_dataset(dataset, "train", **options) for dataset in (ShardsDataset(packed), files)

@@ -18,8 +18,9 @@ class Dataset:
 
 
 def small_model(network=DPN, **options):
-    settings = {"width": 0.05, "trunk": "large_fov", "fc_width": 8, "mixtures": 2}
-    settings |= {"triple_window": 3, "context_window": 5, "pairwise_stride": 8}
+    settings = {"width": 0.05, "backbone": {"name": "large_fov", "fc_width": 8}}
+    settings |= {"local_conv": {"window": 3}, "contexts": {"window": 5, "mixtures": 2}}
+    settings |= {"pairwise_stride": 8}
     return network(CLASSES.num_classes, **settings | options)
 
 

@@ -137,7 +137,8 @@ def test_a_network_for_clips_sees_the_frames_next_to_those_shown(shown, seen, mo
 
     numbers = []
     monkeypatch.setattr(Predictor, "video", predict)
-    model = SpatialTemporalDPN(2, frames=5, width=0.04, fc6_kernel=1, fc_width=8, pairwise=None)
+    backbone = {"fc6_kernel": 1, "fc_width": 8}
+    model = SpatialTemporalDPN(2, frames=5, width=0.04, backbone=backbone, pairwise=None)
     dataset, predictor = Video(), Predictor(model, heads=("final",))
     found = video.predict_frames(predictor, sequence_of(dataset), shown)
     assert numbers == list(seen)

@@ -1,4 +1,4 @@
-"""The whole of training on a handful of tiny pictures."""
+"""The whole of training on a handful of tiny images."""
 
 import json
 import os
@@ -14,23 +14,22 @@ import numpy as np
 import pytest
 
 from keras_dpn.models import DeepLab
+from training import cli
+from training.cli.train import parse as train
 from training.data.generated.moving_scenes import MovingScenesDataset
 from training.data.generated.scenes import ScenesDataset
 from training.data.generated.writers import write_clips, write_dataset
 from training.engine.callbacks import TrainingDiverged
 from training.engine.checkpoints import Checkpoints
-from training.engine.setup import main
-from training.engine.trainer import StagedTraining
-from training.evaluation import results as evaluate
-from training.export import exporter as export
-from training.prediction import sources as predict
+from training.engine.trainer import Trainer
 from training.rundir import paths as workdir
 from training.rundir.models import load_model
 
 REPOSITORY = Path(__file__).parents[3]
 TINY = [
-    *("--model.width", "0.04", "--model.trunk", "large_fov", "--model.triple-window", "5"),
-    *("--model.context-window", "3", "--model.mixtures", "2", "--model.pairwise-stride", "4"),
+    *("--model.width", "0.04", "--model.backbone.name", "large_fov"),
+    *("--model.local-conv.window", "5", "--model.contexts.window", "3"),
+    *("--model.contexts.mixtures", "2", "--model.pairwise-stride", "4"),
     *("--data.batch-size", "2", "--data.augmentation.crop", "32", "48"),
     *("--precision", "float32", "--validation-epochs", "1"),
 ]
@@ -58,13 +57,13 @@ def default_policy():
 
 
 def arguments(pictures, work_dir, *more):
-    return ["folder", "--data-dir", str(pictures), "--work-dir", str(work_dir), *TINY, *more]
+    return ["dpn/folder", "--data-dir", str(pictures), "--work-dir", str(work_dir), *TINY, *more]
 
 
 @pytest.fixture(scope="session")
 def trained(pictures, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp("run") / "work"
-    assert main(arguments(pictures, work_dir, *ALL_STAGES)) == 0
+    train(arguments(pictures, work_dir, *ALL_STAGES))
     return work_dir
 
 
@@ -122,7 +121,7 @@ def test_a_run_repeats_from_its_configuration(trained, tmp_path):
     """Its first stage, to save time; of the others the settings."""
     again, others = tmp_path / "again", ("triple", "contexts", "joint")
     none = [x for stage in others for x in (f"--{stage}.epochs", "0")]
-    assert main([str(trained / "config.json"), "--work-dir", str(again), *none]) == 0
+    train([str(trained / "config.json"), "--work-dir", str(again), *none])
     first, second = (json.loads((d / "results.json").read_text()) for d in (trained, again))
     assert first["stages"][0]["confusion"] == second["stages"][0]["confusion"]
     for stage in others:
@@ -133,22 +132,22 @@ def test_a_run_repeats_from_its_configuration(trained, tmp_path):
 
 def test_a_work_dir_is_not_overwritten(trained, pictures):
     with pytest.raises(ValueError, match="holds a run already: --resume it"):
-        main(arguments(pictures, trained, *ONE_EPOCH))
+        train(arguments(pictures, trained, *ONE_EPOCH))
 
 
 def test_a_resumed_run_keeps_its_configuration(trained, pictures):
-    other = ["--seed", "3", "--model.mixtures", "3", "--unary.batch-size", "1"]
-    odd = r"seed, model\.mixtures, unary\.batch_size"
+    other = ["--seed", "3", "--model.contexts.mixtures", "3", "--unary.batch-size", "1"]
+    fields = r"seed, model\.contexts\.mixtures, unary\.batch_size"
     with pytest.raises(
-        ValueError, match=rf"configured otherwise in: {odd}. Give these as they were"
+        ValueError, match=rf"configured otherwise in: {fields}. Give these as they were"
     ):
-        main(arguments(pictures, trained, *ALL_STAGES, *other, "--resume"))
+        train(arguments(pictures, trained, *ALL_STAGES, *other, "--resume"))
     with pytest.raises(ValueError, match="past stage joint; expected --joint.epochs as it was, 1"):
-        main(arguments(pictures, trained, *ALL_STAGES, "--joint.epochs", "2", "--resume"))
+        train(arguments(pictures, trained, *ALL_STAGES, "--joint.epochs", "2", "--resume"))
 
 
 def start(args):
-    command = [sys.executable, "-m", "training.train", *args]
+    command = [sys.executable, "-m", "training", "train", *args]
     environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -159,7 +158,7 @@ def test_a_killed_run_resumes_to_the_same_weights(pictures, tmp_path):
     more = ["--unary.epochs", "4", "--triple.epochs", "1", "--contexts.epochs", "0"]
     more += ["--joint.epochs", "0", "--unary.accumulate", "2", "--unary.ema-momentum", "0.9"]
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    assert main(arguments(pictures, undisturbed, *more)) == 0
+    train(arguments(pictures, undisturbed, *more))
     process = start(arguments(pictures, killed, *more))
     checkpoints = Checkpoints(killed / "checkpoints")
     deadline = time.monotonic() + 300
@@ -169,7 +168,7 @@ def test_a_killed_run_resumes_to_the_same_weights(pictures, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / "results.json").exists()
-    assert main(arguments(pictures, killed, *more, "--resume")) == 0
+    train(arguments(pictures, killed, *more, "--resume"))
     ours, theirs = (load_model(d) for d in (undisturbed, killed))
     for a, b in zip(ours.weights, theirs.weights, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=a.path)
@@ -185,7 +184,7 @@ def test_two_devices_and_accumulated_steps_train_like_one(pictures, tmp_path):
     more += ["--unary.clip-norm", "None"]  # is applied before devices sum their gradients
     large, small = ["--unary.batch-size", "4"], ["--unary.accumulate", "2", "--devices", "cpu:2"]
     process = start(arguments(pictures, tmp_path / "two", *more, *small))
-    assert main(arguments(pictures, tmp_path / "one", *more, *large)) == 0
+    train(arguments(pictures, tmp_path / "one", *more, *large))
     output = process.communicate()[0].decode()
     assert process.returncode == 0, output
     one, two = (load_model(tmp_path / d) for d in ("one", "two"))
@@ -198,12 +197,12 @@ def test_two_devices_and_accumulated_steps_train_like_one(pictures, tmp_path):
 
 
 def test_an_update_needs_no_more_steps_than_an_epoch_has(pictures, tmp_path):
-    with pytest.raises(ValueError, match="`accumulate`: .* 2 of 2 pictures, received 3"):
-        main(arguments(pictures, tmp_path / "w", "--unary.accumulate", "3"))
+    with pytest.raises(ValueError, match="`accumulate`: .* 2 of 2 images, received 3"):
+        train(arguments(pictures, tmp_path / "w", "--unary.accumulate", "3"))
 
 
 @pytest.mark.usefixtures("eager")
-def test_a_run_that_diverges_goes_on_as_its_message_says(pictures, tmp_path, capsys):
+def test_a_run_that_diverges_goes_on_as_its_message_says(pictures, tmp_path, messages):
     stages = ["--unary.epochs", "2", "--triple.epochs", "0", "--contexts.epochs", "0", *NO_JOINT]
     work_dir, args = tmp_path / "w", [*stages, "--unary.learning-rate"]
     with pytest.raises(
@@ -211,10 +210,10 @@ def test_a_run_that_diverges_goes_on_as_its_message_says(pictures, tmp_path, cap
         match=r"stage unary: the loss is .* at step \d.* rate \d.*e\+.* went back to \S+ 4 times, "
         r"the last time at 0.125 .* --resume with a lower --unary.learning-rate.",
     ):
-        main(arguments(pictures, work_dir, *args, "1e30"))
+        train(arguments(pictures, work_dir, *args, "1e30"))
     assert not (work_dir / "stages").exists()
-    assert main(arguments(pictures, work_dir, *args, "1e-3", "--resume")) == 0
-    assert "unary.learning_rate changes from 1e+30 to 0.001" in capsys.readouterr().out
+    train(arguments(pictures, work_dir, *args, "1e-3", "--resume"))
+    assert "unary.learning_rate changes from 1e+30 to 0.001" in messages()
     results = json.loads((work_dir / "results.json").read_text())
     tried = [(r["stage"], r["epoch"], r["learning_rate_factor"]) for r in results["recoveries"]]
     assert tried == [("unary", 1, factor) for factor in (1.0, 0.5, 0.25, 0.125)]
@@ -222,7 +221,7 @@ def test_a_run_that_diverges_goes_on_as_its_message_says(pictures, tmp_path, cap
     assert results["changes"] == [{"stage": "unary", "epoch": 0, **change}]
     assert results["config"]["unary"]["learning_rate"] == 1e-3
     assert workdir.load_config(work_dir) == results["config"]
-    assert main(arguments(pictures, tmp_path / "straight", *args, "1e-3")) == 0
+    train(arguments(pictures, tmp_path / "straight", *args, "1e-3"))
     ours, theirs = (load_model(d) for d in (work_dir, tmp_path / "straight"))
     for a, b in zip(ours.weights, theirs.weights, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=a.path)
@@ -234,20 +233,21 @@ def test_faulty_data_is_refused_before_training(pictures, tmp_path):
     victim = next((broken / "labels").glob("train*"))
     victim.write_bytes(b"not a picture")
     with pytest.raises(ValueError, match=rf"1 issues, the first: .*{victim.name}"):
-        main(arguments(broken, tmp_path / "w"))
+        train(arguments(broken, tmp_path / "w"))
     assert not list((tmp_path / "w").iterdir())  # the next try finds an empty directory
 
 
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        ([], "expected a recipe"),
-        (["nonsense"], "received nonsense"),
-    ],
-)
-def test_unknown_recipes(args, message):
-    with pytest.raises(ValueError, match=message):
-        main(args)
+def test_unknown_recipes():
+    with pytest.raises(
+        ValueError, match="expected a recipe .*, received 'dpn/foldr'; did you mean"
+    ):
+        train(["dpn/foldr"])
+
+
+def test_recipes_have_the_names_of_version_0_1_too(pictures, tmp_path, messages):
+    with pytest.raises(ValueError, match="--unary.accumulate from 1 up"):
+        train(["folder", *arguments(pictures, tmp_path / "w", "--unary.accumulate", "0")[1:]])
+    assert messages() == "folder is deprecated: use dpn/folder"
 
 
 @pytest.fixture(scope="session")
@@ -268,7 +268,7 @@ def trained_on_frames(clips, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp("frames") / "work"
     stages = ["--unary.epochs", "1", "--triple.epochs", "0", "--contexts.epochs", "0"]
     data = start_of(clips)
-    assert main(["camvid", *data, "--work-dir", str(work_dir), *stages, *NO_JOINT]) == 0
+    train(["dpn/camvid", *data, "--work-dir", str(work_dir), *stages, *NO_JOINT])
     return work_dir
 
 
@@ -279,13 +279,13 @@ def check_a_run_on_clips(recipe, work_dir, clips, trained_on_frames, *more):
     # An epoch of this makes a better model, which is what a run keeps.
     near = ["--model.frame-spacing", "1", "--contexts.learning-rate", "1e-1"]
     data = start_of(clips)
-    assert main([recipe, *data, "--work-dir", str(work_dir), *stages, *near, *weights]) == 0
+    train([recipe, *data, "--work-dir", str(work_dir), *stages, *near, *weights])
     assert any((work_dir / "flow").iterdir())
     results = json.loads((work_dir / "results.json").read_text())["stages"]
     assert all(0 <= stage["consistency"]["miou"] <= 1 for stage in results)
     before = load_model(trained_on_frames)
     after = load_model(work_dir, "contexts")
-    assert after.linking == ("flow" if recipe == "camvid_linked" else "static")
+    assert after.linking == ("flow" if recipe == "dpn-video/camvid" else "static")
     for name in ("b1_conv1", "b11"):
         ours, theirs = (m.get_layer(name).get_weights()[0] for m in (after, before))
         np.testing.assert_array_equal(ours, theirs)
@@ -297,52 +297,47 @@ def check_a_run_on_clips(recipe, work_dir, clips, trained_on_frames, *more):
 
 def test_linked_clips_start_from_a_run_on_pictures(clips, trained_on_frames, tmp_path):
     runs = tmp_path, clips, trained_on_frames
-    assert check_a_run_on_clips("camvid_linked", *runs, *NO_JOINT) == ["triple", "contexts"]
+    assert check_a_run_on_clips("dpn-video/camvid", *runs, *NO_JOINT) == ["triple", "contexts"]
 
 
 @pytest.mark.usefixtures("eager")
 def test_clips_linked_in_place_start_from_a_run_on_pictures(clips, trained_on_frames, tmp_path):
     runs = tmp_path, clips, trained_on_frames
     stages = ["triple", "contexts", "joint"]
-    assert check_a_run_on_clips("camvid_static", *runs) == stages
-
-
-def test_help_lists_the_recipes(capsys):
-    assert main(["--help"]) == 0
-    assert "Recipes: scenes, moving_scenes, moving_scenes_linked" in capsys.readouterr().out
+    assert check_a_run_on_clips("dpn-video/camvid/static", *runs) == stages
 
 
 def test_unknown_fields_and_devices(pictures, tmp_path):
     with pytest.raises(SystemExit) as stopped:
-        main(arguments(pictures, tmp_path / "w", "--unary.lerning-rate", "1"))
+        train(arguments(pictures, tmp_path / "w", "--unary.lerning-rate", "1"))
     assert stopped.value.code == 2
     with pytest.raises(ValueError, match="expected all or cpu:N, received 'tpu'"):
-        main(arguments(pictures, tmp_path / "w", "--devices", "tpu"))
+        train(arguments(pictures, tmp_path / "w", "--devices", "tpu"))
 
 
 def test_stages_need_their_layers(pictures, tmp_path):
     with pytest.raises(
         ValueError, match="Stage contexts needs model.pairwise of contexts, received triple"
     ):
-        main(arguments(pictures, tmp_path / "w", "--model.pairwise", "triple", *ONE_EPOCH))
+        train(arguments(pictures, tmp_path / "w", "--model.pairwise", "triple", *ONE_EPOCH))
 
 
 def test_an_unwritable_work_dir_is_named(pictures, tmp_path):
     (tmp_path / "w").write_text("a file, not a directory")
     with pytest.raises(OSError, match="w'"):
-        main(arguments(pictures, tmp_path / "w"))
+        train(arguments(pictures, tmp_path / "w"))
 
 
 def test_missing_weights_leave_nothing(pictures, tmp_path):
     with pytest.raises((ValueError, OSError), match="none.h5"):
-        main(arguments(pictures, tmp_path / "w", "--weights", str(tmp_path / "none.h5")))
+        train(arguments(pictures, tmp_path / "w", "--weights", str(tmp_path / "none.h5")))
     assert not list((tmp_path / "w").iterdir())
 
 
 def test_half_precision_trains(pictures, tmp_path):
     more = ["--unary.epochs", "0", "--triple.epochs", "0", "--contexts.epochs", "0"]
     more += ["--joint.epochs", "2", "--precision", "mixed_float16"]
-    assert main(arguments(pictures, tmp_path / "w", *more)) == 0
+    train(arguments(pictures, tmp_path / "w", *more))
     history = json.loads((tmp_path / "w" / "history.json").read_text())
     losses = [epoch["loss"] for epoch in history if "loss" in epoch]
     assert len(losses) == 2 and np.isfinite(losses).all()
@@ -352,12 +347,12 @@ DEEPLAB = [
     *("--data.batch-size", "2", "--data.augmentation.crop", "33", "49"),
     *("--model.width", "0.04", "--model.multiscale", "--precision", "float32"),
     *("--unary.epochs", "1", "--multiscale.epochs", "2", "--joint.epochs", "1"),
-    *("--unary.loss.coarse", "--multiscale.loss.coarse"),
+    *("--unary.loss.subsampled", "--multiscale.loss.subsampled"),
 ]
 
 
 def deeplab_arguments(pictures, work_dir, *more):
-    start = ["deeplab_camvid_crf", "--data.dataset", "folder", "--data-dir", str(pictures)]
+    start = ["deeplab/camvid/crf", "--data.dataset", "folder", "--data-dir", str(pictures)]
     return [*start, "--work-dir", str(work_dir), *DEEPLAB, *more]
 
 
@@ -368,7 +363,7 @@ def trained_deeplab(pictures, tmp_path_factory):
     settings = work_dir.with_name("crf.json")
     settings.write_text(json.dumps({"num_iterations": 2, "bilateral": [4, 20, 5]}))
     args = deeplab_arguments(pictures, work_dir, "--crf", str(settings))
-    end_epoch = StagedTraining._end_epoch
+    end_epoch = Trainer._end_epoch
 
     def stop_in_multiscale(self, stage, *rest):
         end_epoch(self, stage, *rest)
@@ -376,11 +371,11 @@ def trained_deeplab(pictures, tmp_path_factory):
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StagedTraining, "_end_epoch", stop_in_multiscale)
+        patch.setattr(Trainer, "_end_epoch", stop_in_multiscale)
         with pytest.raises(KeyboardInterrupt):
-            main(args)
+            train(args)
     assert not (work_dir / "results.json").exists()
-    assert main([*args, "--resume"]) == 0
+    train([*args, "--resume"])
     return work_dir
 
 
@@ -418,13 +413,15 @@ def test_a_resumed_deeplab_trains_each_epoch_once(trained_deeplab):
 
 def test_another_networks_run_is_not_resumed(pictures, trained_deeplab):
     with pytest.raises(ValueError, match="configured otherwise in: network, DeepLab, not DPN"):
-        main(arguments(pictures, trained_deeplab, "--resume"))
+        train(arguments(pictures, trained_deeplab, "--resume"))
 
 
 def test_crf_settings_need_a_network_with_a_crf(pictures, tmp_path):
     (tmp_path / "crf.json").write_text("{}")
-    with pytest.raises(ValueError, match="--crf needs a recipe of DeepLab or .*, received DPN"):
-        main(arguments(pictures, tmp_path / "w", "--crf", str(tmp_path / "crf.json")))
+    with pytest.raises(
+        ValueError, match="--crf needs a recipe of a network with a CRF, .*, received DPN"
+    ):
+        train(arguments(pictures, tmp_path / "w", "--crf", str(tmp_path / "crf.json")))
 
 
 PIECEWISE = [
@@ -436,7 +433,7 @@ PIECEWISE = [
 
 
 def piecewise_arguments(pictures, work_dir, *more):
-    start = ["houses_above", "--data.dataset", "folder", "--data-dir", str(pictures)]
+    start = ["piecewise/houses/above", "--data.dataset", "folder", "--data-dir", str(pictures)]
     return [*start, "--work-dir", str(work_dir), *PIECEWISE, *more]
 
 
@@ -445,7 +442,7 @@ def trained_piecewise(pictures, tmp_path_factory):
     """A run, one potential after the other, that was stopped within the second, and resumed."""
     work_dir = tmp_path_factory.mktemp("piecewise") / "work"
     args = piecewise_arguments(pictures, work_dir)
-    end_epoch = StagedTraining._end_epoch
+    end_epoch = Trainer._end_epoch
 
     def stop_in_above(self, stage, *rest):
         end_epoch(self, stage, *rest)
@@ -453,10 +450,10 @@ def trained_piecewise(pictures, tmp_path_factory):
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StagedTraining, "_end_epoch", stop_in_above)
+        patch.setattr(Trainer, "_end_epoch", stop_in_above)
         with pytest.raises(KeyboardInterrupt):
-            main(args)
-    assert main([*args, "--resume"]) == 0
+            train(args)
+    train([*args, "--resume"])
     return work_dir
 
 
@@ -472,7 +469,7 @@ def test_a_piecewise_field_trains_through_its_stages(trained_piecewise):
 
 def test_potentials_learn_apart_what_they_learn_together(pictures, trained_piecewise, tmp_path):
     """The other run was interrupted, too."""
-    assert main(piecewise_arguments(pictures, tmp_path / "w", "--order", "together")) == 0
+    train(piecewise_arguments(pictures, tmp_path / "w", "--order", "together"))
     together = load_model(tmp_path / "w")
     before, apart = (load_model(trained_piecewise, s) for s in ("unary", "above"))
     for a, b, c in zip(together.weights, apart.weights, before.weights, strict=True):
@@ -481,11 +478,22 @@ def test_potentials_learn_apart_what_they_learn_together(pictures, trained_piece
 
 
 def test_a_piecewise_run_is_of_use(trained_piecewise, pictures, tmp_path):
-    work_dir, picture = trained_piecewise, next((pictures / "images").glob("val*"))
-    evaluate.main(work_dir=(work_dir,), stages=())
-    found = json.loads((work_dir / "evaluation_val.json").read_text())["stages"]
+    run, image = str(trained_piecewise), next((pictures / "images").glob("val*"))
+    assert cli.main(["evaluate", run, "--heads"]) == 0
+    evaluation = json.loads((trained_piecewise / "evaluation_val.json").read_text())
     names = ["unary", "above", "field", "final"]
-    assert [stage["name"] for stage in found] == names
-    predict.main((picture,), model=(work_dir,), out=tmp_path / "out")
-    assert (tmp_path / "out" / "labels" / f"{picture.stem}.png").is_file()
-    export.main(model=str(work_dir), out=tmp_path / "saved", check=picture)
+    assert [head["name"] for head in evaluation["heads"]] == names
+    out = tmp_path / "out"
+    assert cli.main(["predict", str(image), "--model", run, "--out", str(out)]) == 0
+    assert (out / "labels" / f"{image.stem}.png").is_file()
+    saved = str(tmp_path / "saved")
+    assert cli.main(["export", "--model", run, "--out", saved, "--verify-with", str(image)]) == 0
+
+
+def test_results_are_printed(pictures, tmp_path, capsys):
+    stages = ["--unary.epochs", "1", "--triple.epochs", "0", "--contexts.epochs", "0", *NO_JOINT]
+    assert cli.main(["train", *arguments(pictures, tmp_path / "w", *stages)]) == 0
+    printed = capsys.readouterr()
+    (stage,) = json.loads((tmp_path / "w" / "results.json").read_text())["stages"]
+    assert printed.out == f"unary: mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}\n"
+    assert "stage unary: epoch 1 of 1, loss " in printed.err

@@ -1,0 +1,222 @@
+"""The grouped arguments of the Deep Parsing Networks, and the flat names that they had before."""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self, TypedDict, TypeVar, cast
+
+from keras_dpn.deprecation import warn_renamed
+from keras_dpn.models.staged import StagedModel
+
+Init = TypeVar("Init", bound=Callable[..., None])
+
+
+class BackboneArguments(TypedDict, total=False):
+    """VGG16 as a feature extractor; `width` and `dropout` are arguments of the network itself.
+
+    Keys:
+        name: "vgg16", Table 1(b) as printed (fc6 7x7, 4096 channels), or "large_fov", DeepLab's
+            (fc6 3x3 with dilation 12, 1024 channels), which trains on a CPU.
+        fc6_kernel, fc6_dilation, fc_width: instead of the backbone's, if given.
+        keep_pools: whether the last two pools of VGG16 stay, as 3x3 with stride 1 (the author's
+            later code), where Table 1(b) removes them.
+        pool_size: window of the first three pools; 2 as printed, 3 in DeepLab's code.
+        output_stride: 8, Table 1(b): the last two pools removed; or 16: the fourth pool stays, the
+            convolutions behind it have half the dilation and take a quarter of the time.
+        skips: earlier layers whose features are added to b10's, any of "conv4" (stride 8), "conv3"
+            (4) and "conv2" (2) in this order, each finer than the one before and than
+            `output_stride`; the unary term is then as fine as the last. Poles and signs are thinner
+            than a cell of stride 8.
+        skip_width: channels of the features where skips are added, before `width`.
+    """
+
+    name: Literal["vgg16", "large_fov"]
+    fc6_kernel: int | None
+    fc6_dilation: int | None
+    fc_width: int | None
+    keep_pools: bool
+    pool_size: int
+    output_stride: Literal[8, 16]
+    skips: tuple[Literal["conv4", "conv3", "conv2"], ...]
+    skip_width: int
+
+
+class LocalConvArguments(TypedDict, total=False):
+    """b12, the triple penalty: arguments of `keras_dpn.layers.LocalConv2D`.
+
+    Keys:
+        window: in pixels of the grid that the pairwise part works on; an integer, or height and
+            width.
+        kernel: "squared_distance" or "gaussian".
+        gate: False for the plain pairwise term (eq. 3).
+        color_weight, position_weight, scale: initial values of the weights; positions are in pixels
+            of the grid.
+    """
+
+    window: int | tuple[int, int]
+    kernel: Literal["squared_distance", "gaussian"]
+    gate: bool
+    color_weight: float
+    position_weight: float
+    scale: float
+
+
+class ContextsArguments(TypedDict, total=False):
+    """b13, the label contexts.
+
+    Keys:
+        window: n, of the filters; an integer, or height and width.
+        mixtures: K, filters per label.
+        noise: standard deviation of the initial weights around the identity, with which b13 passes
+            o12 on.
+    """
+
+    window: int | tuple[int, int]
+    mixtures: int
+    noise: float
+
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "backbone": {
+        "name": "vgg16",
+        "fc6_kernel": None,
+        "fc6_dilation": None,
+        "fc_width": None,
+        "keep_pools": False,
+        "pool_size": 2,
+        "output_stride": 8,
+        "skips": (),
+        "skip_width": 96,
+    },
+    "local_conv": {
+        "window": 50,
+        "kernel": "squared_distance",
+        "gate": True,
+        "color_weight": 1.0,
+        "position_weight": 0.0,
+        "scale": 1.0,
+    },
+    "contexts": {"window": 9, "mixtures": 5, "noise": 0.01},
+}
+
+FLAT_NAMES: dict[str, tuple[str, str]] = {
+    "trunk": ("backbone", "name"),
+    "triple_window": ("local_conv", "window"),
+    "context_window": ("contexts", "window"),
+    "context_noise": ("contexts", "noise"),
+    "mixtures": ("contexts", "mixtures"),
+    **{key: ("backbone", key) for key in DEFAULTS["backbone"] if key != "name"},
+    **{key: ("local_conv", key) for key in DEFAULTS["local_conv"] if key != "window"},
+}
+"""Group and key of each flat argument of 0.1; models saved by that version have them."""
+
+_OUTPUT_FRAMES = {"middle": "center"}  # the values of `labels_of` as those of `output_frames`
+
+DEPRECATED = {name: f"{group}={{{key!r}: ...}}" for name, (group, key) in FLAT_NAMES.items()}
+"""The flat arguments of 0.1, and what replaces them."""
+
+
+def complete_group(network: str, group: str, given: Any, **defaults: Any) -> dict[str, Any]:
+    """Return a group of arguments with the defaults of what is not given.
+
+    Args:
+        network: name of the class, for messages.
+        group: one of `DEFAULTS`.
+        given: some of the group's keys, or None; of a backbone, its name may stand for itself.
+        defaults: instead of those in `DEFAULTS`.
+
+    Raises:
+        TypeError: for an unknown key, with the nearest name.
+        ValueError: if `given` is no mapping.
+    """
+    if group == "backbone" and isinstance(given, str):
+        given = {"name": given}
+    if given is not None and not isinstance(given, Mapping):
+        raise ValueError(
+            f"Invalid value for argument `{group}`: expected a dictionary with any of the keys "
+            f"{', '.join(DEFAULTS[group])}, received {given!r}."
+        )
+    known, given = DEFAULTS[group] | defaults, dict(given or {})
+    for key in given:
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1)
+            advice = f"did you mean `{nearest[0]}`?" if nearest else f"expected {', '.join(known)}."
+            raise TypeError(f"{network} got an unexpected key `{key}` in `{group}`; {advice}")
+    return known | given
+
+
+def group_arguments(arguments: Mapping[str, Any], *, warn: bool = False) -> dict[str, Any]:
+    """Return constructor arguments with the flat ones of 0.1 in their groups.
+
+    Where an argument comes twice, in a group and flat, the later one counts.
+
+    Args:
+        arguments: by name.
+        warn: emit a DeprecationWarning for each flat name.
+    """
+    grouped: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name in FLAT_NAMES:
+            group, key = FLAT_NAMES[name]
+            new = {group: {key: value}}
+        elif name == "labels_of":
+            new = {"output_frames": _OUTPUT_FRAMES.get(value, value)}
+        else:
+            new = {name: value}
+        if warn and name not in new:  # it is the caller's caller who has written the name
+            replacement = DEPRECATED.get(name) or f"{next(iter(new))}="
+            warn_renamed(f"{name}=", replacement, stacklevel=3)
+        grouped = merge_groups(grouped, new)
+    return grouped
+
+
+def merge_groups(arguments: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments with some replaced by others, groups key by key."""
+    merged = dict(arguments)
+    for name, value in others.items():
+        before = merged.get(name)
+        if name in DEFAULTS and before is not None and value is not None:
+            before, value = ({"name": x} if isinstance(x, str) else x for x in (before, value))
+            value = {**before, **value}
+        merged[name] = value
+    return merged
+
+
+def accept_flat_arguments(init: Init) -> Init:
+    """Let a constructor take the flat arguments of 0.1, each with a DeprecationWarning."""
+
+    @functools.wraps(init)
+    def call(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **group_arguments(kwargs, warn=True))
+
+    # Keras looks at constructors with and without following `__wrapped__`; both are to see this.
+    call.__signature__ = inspect.signature(init)  # type: ignore[attr-defined]
+    return cast(Init, call)
+
+
+class GroupedModel(StagedModel):
+    """A network with grouped arguments that still knows the flat ones of 0.1."""
+
+    deprecated_arguments = DEPRECATED
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        return cls(**group_arguments(config))
+
+    @classmethod
+    def updated_config(
+        cls, config: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return merge_groups(group_arguments(config), group_arguments(overrides, warn=True))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the value of a flat argument of 0.1."""
+        if name not in self.deprecated_arguments:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if name == "labels_of":
+            warn_renamed(".labels_of", ".output_frames")
+            return "middle" if self.output_frames == "center" else self.output_frames
+        group, key = FLAT_NAMES[name]
+        warn_renamed(f".{name}", f".{group}[{key!r}]")
+        return getattr(self, group)[key]

@@ -1,0 +1,69 @@
+"""The batches of a run's stages."""
+
+import tensorflow as tf
+
+from ..configs.schema import StageConfig, TrainConfig
+from ..data.dataset import Dataset
+from ..data.pipeline.batches import eval_dataset, steps_per_epoch, train_dataset
+from .networks import clip_inputs
+
+
+class Batches:
+    """The batches that each stage of a run trains and validates on.
+
+    Args:
+        config: the run's configuration.
+        dataset: training and validation images.
+    """
+
+    def __init__(self, config: TrainConfig, dataset: Dataset) -> None:
+        self._data = config.data
+        self._clips = clip_inputs(config)
+        self._dataset = dataset
+
+    def steps_per_epoch(self, stage: StageConfig) -> int:
+        """Return the steps of an epoch that make whole updates.
+
+        Raises:
+            ValueError: if there are fewer steps than an update averages.
+        """
+        batch_size = self._batch_size(stage)
+        steps = steps_per_epoch(self._dataset, self._data.train_split, batch_size)
+        if steps < stage.accumulate:
+            raise ValueError(
+                "Invalid value for argument `accumulate`: expected at most the steps of an epoch, "
+                f"{steps} of {batch_size} images, received {stage.accumulate}."
+            )
+        return steps // stage.accumulate * stage.accumulate
+
+    def train(self, stage: StageConfig, seed: int, first_epoch: int) -> tf.data.Dataset:
+        """Return the batches of a stage's steps from an epoch on: parts of those of its updates."""
+        batch_size = self._batch_size(stage)
+        batches = train_dataset(
+            self._dataset,
+            self._data.train_split,
+            batch_size=batch_size * stage.accumulate,
+            augmentation=self._data.augmentation,
+            seed=seed,
+            first_epoch=first_epoch,
+            epochs=stage.epochs,
+            cache=self._data.cache,
+            clips=self._clips,
+        )
+        if stage.accumulate == 1:
+            return batches
+        return batches.rebatch(batch_size, drop_remainder=True)
+
+    def validation(self, stage: StageConfig) -> tf.data.Dataset:
+        """Return the batches that a stage is validated on."""
+        return eval_dataset(
+            self._dataset,
+            self._data.val_split,
+            batch_size=self._batch_size(stage),
+            pad_to_full_batch=True,
+            cache=self._data.cache,
+            clips=self._clips,
+        )
+
+    def _batch_size(self, stage: StageConfig) -> int:
+        return stage.batch_size or self._data.batch_size

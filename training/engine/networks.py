@@ -1,0 +1,141 @@
+"""What the engine asks of a network: an adapter for each, found by the network's name."""
+
+from dataclasses import asdict
+from typing import Any, Protocol, cast
+
+import keras
+
+from keras_dpn import models
+from keras_dpn.models import pretrained
+from keras_dpn.models.piecewise_crf import graph_size
+from keras_dpn.presets.source import is_directory
+
+from ..configs.networks import JOINT, TOGETHER, PiecewiseTrainConfig
+from ..configs.schema import Stage, TrainConfig
+from ..data.pipeline.clips import ClipInputs
+
+
+class NetworkAdapter(Protocol):
+    """How a network is built and trained."""
+
+    def build(self, config: TrainConfig, num_classes: int) -> keras.Model:
+        """Build the configured network with random weights."""
+
+    def load_weights(self, model: keras.Model, source: str) -> str:
+        """Fill the network from a file or preset; return what was done, in a line."""
+
+    def learner(
+        self, config: TrainConfig, model: keras.Model, stage: Stage, ignore_label: int
+    ) -> keras.Model | None:
+        """Return the network with a loss of its own for a stage, sharing the weights of `model`.
+
+        None: the stage's configured loss on its head.
+        """
+
+    def loss_stride(self, config: TrainConfig, head: str) -> int | None:
+        """Return the pixels per axis between two cells of the grid that a head upsamples.
+
+        Such a head upsamples with aligned corners, so that at every so many pixels it is the grid
+        itself. None: it has no such grid.
+        """
+
+    def describe_size(self, config: TrainConfig, num_classes: int) -> str | None:
+        """Return what to know about a run's size before the network is built, if anything."""
+
+
+class Adapter:
+    """A network that is trained by the configured losses on its heads."""
+
+    def build(self, config: TrainConfig, num_classes: int) -> keras.Model:
+        network = getattr(models, config.network)
+        return network(num_classes=num_classes, **model_arguments(config))
+
+    def load_weights(self, model: keras.Model, source: str) -> str:
+        report = pretrained.load_pretrained(model, source)
+        return f"{report.path}: filled {len(report.filled)} weights, left {report.left}"
+
+    def learner(
+        self, config: TrainConfig, model: keras.Model, stage: Stage, ignore_label: int
+    ) -> keras.Model | None:
+        return None
+
+    def loss_stride(self, config: TrainConfig, head: str) -> int | None:
+        return None
+
+    def describe_size(self, config: TrainConfig, num_classes: int) -> str | None:
+        return None
+
+
+class SpatialTemporalDPNAdapter(Adapter):
+    """A network for clips, which can start from a `DPN` for images."""
+
+    def load_weights(self, model: keras.Model, source: str) -> str:
+        trained = None
+        if is_directory(source):
+            trained = models.from_preset(source)
+        elif source.endswith(".keras"):
+            trained = keras.saving.load_model(source, compile=False)
+        if not isinstance(trained, models.DPN):
+            return super().load_weights(model, source)
+        model.start_from(trained)
+        return f"{source}: started from a network for images"
+
+
+class DeepLabAdapter(Adapter):
+    """A network whose heads upsample a grid of every 8th pixel, but for the CRF's."""
+
+    def loss_stride(self, config: TrainConfig, head: str) -> int | None:
+        return None if head == "final" and config.model.crf else 8
+
+
+class PiecewiseCRFAdapter(Adapter):
+    """A field with objectives of its own."""
+
+    def learner(
+        self, config: TrainConfig, model: keras.Model, stage: Stage, ignore_label: int
+    ) -> keras.Model:
+        settings = cast(PiecewiseTrainConfig, config)
+        if stage.name == JOINT:
+            return model.learner(objective=settings.joint_objective, ignore_label=ignore_label)
+        pieces = None if stage.name == TOGETHER else (stage.name,)
+        return model.learner(pieces, objective=settings.objective, ignore_label=ignore_label)
+
+    def describe_size(self, config: TrainConfig, num_classes: int) -> str:
+        settings = cast(PiecewiseTrainConfig, config)
+        stages = (settings.stage(name) for name in settings.used_stages)
+        sizes = [stage.batch_size or config.data.batch_size for stage in stages if stage.epochs]
+        crop, model = config.data.augmentation.crop, model_arguments(config)
+        size = graph_size(crop, max(sizes), num_classes=num_classes, **model)
+        return f"{size}{' if all learn together' * (settings.order == 'apart')}"
+
+
+ADAPTERS: dict[str, NetworkAdapter] = {
+    "DPN": Adapter(),
+    "SpatialTemporalDPN": SpatialTemporalDPNAdapter(),
+    "DeepLab": DeepLabAdapter(),
+    "ParseNet": Adapter(),
+    "FCN": Adapter(),
+    "PiecewiseCRF": PiecewiseCRFAdapter(),
+}
+
+
+def adapter(config: TrainConfig) -> NetworkAdapter:
+    """Return the adapter of the configured network."""
+    return ADAPTERS[config.network]
+
+
+def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
+    """Build the configured network with random weights."""
+    return adapter(config).build(config, num_classes)
+
+
+def model_arguments(config: TrainConfig) -> dict[str, Any]:
+    """Return the arguments of the network's constructor, but for the number of classes."""
+    return asdict(config.model)
+
+
+def clip_inputs(config: TrainConfig) -> ClipInputs | None:
+    """Return the clips that the network takes; None for a network for images."""
+    if config.clip_frames is None:
+        return None
+    return ClipInputs(config.clip_frames, flow=config.needs_flow)

@@ -1,0 +1,30 @@
+"""How far a run has come."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Progress:
+    """How far a run has come: what a checkpoint stores next to the weights."""
+
+    stage: int = 0
+    epoch: int = 0
+    """Completed epochs of the stage."""
+    best_miou: float | None = None
+    """Of the stage's epochs; None before the stage begins."""
+    retries: int = 0
+    """Times that the stage went back to its last checkpoint since its learning rate was set."""
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def rate_factor(self) -> float:
+        """What the stage's learning rate is multiplied by."""
+        return 0.5 ** max(0, self.retries - 1)
+
+    def notes(self, kind: str) -> list[dict[str, Any]]:
+        """Return the history's "recovery" or "change" entries, each with stage and epoch."""
+        noted = [row for row in self.history if kind in row]
+        return [{"stage": row["stage"], "epoch": row["epoch"], **row[kind]} for row in noted]
