@@ -203,8 +203,10 @@ def _scan_example(
     num_classes = dataset.classes.num_classes
     if example.image is None:
         try:
-            labels = match_labels(dataset.read(example)[1], dataset.classes, example.name)
-            return [], count_labels(labels, num_classes)
+            values = dataset.read(example)[1]
+            return [], count_labels(
+                match_labels(values, dataset.classes, example.name), num_classes
+            )
         except LabelError as error:
             return [DatasetIssue("labels", split, str(error))], None
         except ValueError as error:
