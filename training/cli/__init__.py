@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 PROGRAM = "keras-dpn"
 GROUPS = ("Data", "Train", "Judge", "Use")
@@ -156,7 +157,7 @@ def _start_logging(level: int) -> None:
     logger.setLevel(level)
 
 
-class _MessageHandler(logging.StreamHandler):
+class _MessageHandler(logging.StreamHandler[TextIO]):
     """Writes messages to stderr."""
 
 
