@@ -54,10 +54,15 @@ demo: $(INSTALLED)
 	@echo "SavedModel   $(EXPORT)/1"
 
 # The tests of tests/slow.txt are left out; those that have become slow since then are named at the end.
+# One core runs the library's, the other the rest behind the style check.
+FAST := -m "not slow" --durations=5 --durations-min=1
+
 check: $(INSTALLED)
-	@log=$$(mktemp); $(MAKE) --no-print-directory lint >"$$log" 2>&1 & lint=$$!; \
-	KERAS_BACKEND=tensorflow $(PY) -m pytest -m "not slow" --durations=5 --durations-min=1 $(ARGS); tests=$$?; \
-	wait $$lint; lint=$$?; cat "$$log"; rm -f "$$log"; exit $$((tests || lint))
+	@log=$$(mktemp); \
+	{ $(MAKE) --no-print-directory lint && \
+	  KERAS_BACKEND=tensorflow $(PY) -m pytest $(FAST) --ignore=tests/keras_dpn --ignore=keras_dpn; } >"$$log" 2>&1 & rest=$$!; \
+	KERAS_BACKEND=tensorflow $(PY) -m pytest $(FAST) tests/keras_dpn keras_dpn; library=$$?; \
+	wait $$rest; rest=$$?; cat "$$log"; rm -f "$$log"; exit $$((library || rest))
 
 # Either suite keeps one core busy: side by side, one's output after the other's.
 test: lint
@@ -77,6 +82,8 @@ test-jax: $(INSTALLED)
 lint: $(INSTALLED)
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+	$(VENV)/bin/lint-imports
+	$(PY) -m mypy
 
 format: $(INSTALLED)
 	$(PY) -m ruff check --fix

@@ -158,6 +158,7 @@ class StagedModel(keras.Model):
             ValueError: if the network has no such relation.
         """
         check_one_of("relation", relation, self.affinity_relations)
+        raise NotImplementedError  # a network with relations brings its own
 
     # === Presets ===
 

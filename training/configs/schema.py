@@ -217,6 +217,7 @@ class TrainConfig:
     validation_epochs: int = 1
     """Epochs from one validation to the next; a stage's last epoch is always validated."""
     version: tyro.conf.Fixed[int] = CONFIG_VERSION
+    """Version of the configuration's fields."""
 
     if TYPE_CHECKING:
 

@@ -568,11 +568,18 @@ def test_video_models_are_forgotten():
     assert len(forward._MODELS) == before
 
 
-def test_video_needs_its_flow():
+@pytest.fixture(scope="module")
+def linked_model():
+    """A network that is not trained, for what is refused before it runs."""
+    return video_model()
+
+
+def test_video_needs_its_flow(linked_model):
     with pytest.raises(ValueError, match="`flow`: expected a function from two frames .*None"):
-        next(final_maps(video_model(), film(2)))
+        next(final_maps(linked_model, film(2)))
 
 
+@pytest.mark.tensorflow_only
 @pytest.mark.parametrize(
     ("flow", "message"),
     [
@@ -582,17 +589,18 @@ def test_video_needs_its_flow():
         (np.zeros((6, 8, 2), "int16"), "of floats, in pixels, received int16"),
     ],
 )
-def test_video_refuses_flow(flow, message):
+def test_video_refuses_flow(linked_model, flow, message):
     with pytest.raises(ValueError, match=f"`flow`: .*{message}"):
-        list(final_maps(video_model(), film(2), lambda first, second: flow))
+        list(final_maps(linked_model, film(2), lambda first, second: flow))
 
 
-def test_video_refuses_frames_of_other_sizes():
+@pytest.mark.tensorflow_only
+def test_video_refuses_frames_of_other_sizes(linked_model):
     frames = [*film(2), *film(1, height=7)]
     with pytest.raises(ValueError, match=r"`frames`: .*\(6, 8, 3\) as the first, received \(7, 8"):
         list(final_maps(video_model(linking="static"), frames))
     with pytest.raises(ValueError, match="`image`: .*received int32"):
-        list(final_maps(video_model(), [frames[0].astype("int32")], film_flow))
+        list(final_maps(linked_model, [frames[0].astype("int32")], film_flow))
 
 
 @EAGER

@@ -69,7 +69,9 @@ def linked(*size, labels=2, channels=3):
     return random(*size, labels), random(*size, channels, seed=1)
 
 
-@pytest.mark.parametrize("kernel", ["squared_distance", "gaussian"])
+@pytest.mark.parametrize(
+    "kernel", [pytest.param("squared_distance", marks=pytest.mark.tensorflow_only), "gaussian"]
+)
 def test_linked_layer(kernel):
     run_layer_test(
         layers.LocalConv3D,
@@ -83,8 +85,11 @@ def test_linked_layer(kernel):
 
 
 @pytest.mark.parametrize("kernel", ["squared_distance", "gaussian"])
-@pytest.mark.parametrize("gate", [False, True])
-@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize(
+    ("gate", "normalize"),
+    [(True, True), (False, False)]
+    + [pytest.param(gate, not gate, marks=pytest.mark.tensorflow_only) for gate in (True, False)],
+)
 def test_linked_equals_the_definition(kernel, gate, normalize):
     p, features = linked(1, 2, 3, 4, 5)
     settings = {"kernel": kernel, "color_weight": 0.5, "position_weight": 0.2, "spacing": (3, 1, 1)}
@@ -158,7 +163,11 @@ def test_learned_kernel_trains():
     assert np.all(np.ptp(to_numpy(layer.filters) - before, axis=(0, 1)) > 0)  # untied
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "policy",
+    ["mixed_float16"]
+    + [pytest.param(p, marks=pytest.mark.tensorflow_only) for p in ("mixed_bfloat16", "float16")],
+)
 @pytest.mark.parametrize(
     ("kernel", "color_weight"), [("squared_distance", 1.0), ("gaussian", 1.234e-4)]
 )

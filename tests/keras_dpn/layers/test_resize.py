@@ -5,12 +5,14 @@ import pytest
 from keras_dpn import layers, ops
 from tests.keras_dpn.support import assert_close, random, run_layer_test, to_numpy
 
+TENSORFLOW = pytest.mark.tensorflow_only
+
 
 @pytest.mark.parametrize(
     ("settings", "shapes", "size"),
     [
-        ({"size": (3, 9)}, (2, 4, 5, 3), (3, 9)),
-        ({"factor": 2}, (2, 4, 5, 3), (8, 10)),
+        pytest.param({"size": (3, 9)}, (2, 4, 5, 3), (3, 9), marks=TENSORFLOW),
+        pytest.param({"factor": 2}, (2, 4, 5, 3), (8, 10), marks=TENSORFLOW),
         ({"factor": 1}, (2, 4, 5, 3), (4, 5)),
         ({}, ((2, 4, 5, 3), (2, 7, 6, 1)), (7, 6)),
         ({"align_corners": True}, ((2, 1, 1, 3), (2, 7, 6, 1)), (7, 6)),

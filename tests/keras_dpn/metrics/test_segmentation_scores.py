@@ -24,7 +24,11 @@ def expected_scores(confusion=EXPECTED, out_of_range=0):
     return pytest.approx({**known, "out_of_range": out_of_range}, rel=1e-6)
 
 
-@pytest.mark.parametrize(("batch_size", "padded"), [(1, False), (3, True), (4, True), (8, False)])
+@pytest.mark.parametrize(
+    ("batch_size", "padded"),
+    [(4, True), (8, False)]
+    + [pytest.param(*p, marks=pytest.mark.tensorflow_only) for p in ((1, False), (3, True))],
+)
 def test_any_batch_size_gives_the_same_counts(batch_size, padded):
     metric = metrics.SegmentationScores(4)
     for i in range(0, 6, batch_size):
@@ -113,7 +117,11 @@ def test_label_dtypes_and_shapes(dtype, channel):
     np.testing.assert_array_equal(metric.confusion, EXPECTED)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy",
+    ["mixed_bfloat16"]
+    + [pytest.param(p, marks=pytest.mark.tensorflow_only) for p in ("float32", "mixed_float16")],
+)
 def test_in_evaluate(policy):
     keras.config.set_dtype_policy(policy)
     model = keras.Sequential([keras.Input((None, None, 4)), keras.layers.Identity(dtype="float32")])

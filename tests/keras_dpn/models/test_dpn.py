@@ -131,7 +131,9 @@ def test_further_updates_follow_the_first(pairwise):
     assert weight_shapes(lambda: model) == weight_shapes(lambda: tiny(pairwise=pairwise))
 
 
-@pytest.mark.parametrize(("pairwise_stride", "context_window"), [(1, 3), (4, 2)])
+@pytest.mark.parametrize(
+    ("pairwise_stride", "context_window"), [pytest.param(1, 3, marks=TENSORFLOW), (4, 2)]
+)
 def test_logits_are_eq_9(pairwise_stride, context_window):
     model = tiny(
         pairwise_stride=pairwise_stride,
@@ -358,6 +360,7 @@ def test_skips_at_any_size(skips):
 TAPS = {"conv4": "b7_conv3", "conv3": "b5_conv3", "conv2": "b3_conv2"}
 
 
+@TENSORFLOW
 def test_each_skip_reaches_the_output():
     model, image = skipping(), picture(33, 50)
     names = ("b10", *TAPS.values())
@@ -465,6 +468,7 @@ def test_save_and_load(tmp_path):
     assert loaded.head_names == model.head_names
 
 
+@TENSORFLOW  # on JAX the network with skips, which has all that this one has
 def test_training_reaches_every_weight():
     model = tiny(pairwise_stride=4, dropout=0.0)
     check_training_reaches_every_weight(model)

@@ -286,7 +286,9 @@ def test_a_model_without_fc6(tmp_path):
     assert report.left == ("b11/kernel", "b11/bias")
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+@pytest.mark.parametrize(
+    "suffix", [pytest.param(".keras", marks=pytest.mark.tensorflow_only), ".weights.h5"]
+)
 def test_checkpoint_with_other_classes_and_stages(tmp_path, suffix):
     earlier = small_model(classes=7, extra=True)
     earlier.compile("adam", "mse")
@@ -367,6 +369,7 @@ def test_wrong_contents(tmp_path):
     assert_fails_whole(small_model(), path, r"fc1/kernel .* \(7, 7, 5, 8\), received \(244, 8\)")
 
 
+@pytest.mark.tensorflow_only
 def test_another_width_is_refused(tmp_path):
     path = write_legacy(tmp_path / "vgg.h5", fake_tensors())
     message = r"block1_conv1/kernel .* \(3, 3, 3, 4\), received \(3, 3, 3, 2\).*width=1.0"

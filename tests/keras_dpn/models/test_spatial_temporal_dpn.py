@@ -219,8 +219,9 @@ def test_unary_term_is_the_dpns(stride):
     assert_close(run(model.head_model("unary"), frames)[0], expected)
 
 
-@pytest.mark.parametrize("stride", [1, pytest.param(4, marks=TENSORFLOW)])
-@pytest.mark.parametrize("frames", [3, pytest.param(5, marks=TENSORFLOW)])
+@TENSORFLOW
+@pytest.mark.parametrize("stride", [1, 4])
+@pytest.mark.parametrize("frames", [3, 5])
 def test_zero_flow_is_static_linking(frames, stride):
     settings = {"frames": frames, "pairwise_stride": stride, "output_frames": "all"}
     flow = tiny(linking="flow", num_iterations=2, **settings)

@@ -46,7 +46,11 @@ def direct_moment(x, window, axes, spacing=1.0):
     return direct(x, window, axes, lambda offset: np.square(np.multiply(offset, spacing)).sum())
 
 
-@pytest.fixture(params=["one block", "blocks", "unknown size", "shifts"])
+# On JAX all sizes are known.
+@pytest.fixture(
+    params=["one block", "blocks", "shifts"]
+    + [pytest.param("unknown size", marks=pytest.mark.tensorflow_only)]
+)
 def path(request, monkeypatch):
     """Each way to sum along an axis; blocks of 3 make a short axis a long one."""
     if request.param == "blocks":

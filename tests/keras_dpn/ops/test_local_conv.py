@@ -20,6 +20,7 @@ from tests.keras_dpn.support import (
 SETTINGS = "window", "kernel", "color_weight", "position_weight", "spacing"
 local_conv = jitted(ops.local_conv, static=SETTINGS)
 linked_local_conv = jitted(ops.linked_local_conv, static=SETTINGS)
+link_frames = jitted(ops.link_frames, static=("frames",))
 KERNELS = ["squared_distance", "gaussian"]
 CASES = [
     ((7,), (3,)),
@@ -208,7 +209,7 @@ def test_linked_along_the_flow():
     expected = direct_linked_local_conv(
         direct_links(p, flows)[0], direct_links(image, flows)[0], (3, 3, 3), position_weight=0.1
     )
-    neighbors = (ops.link_frames(x, flows)[0] for x in (p, image))
+    neighbors = (link_frames(x, flows)[0] for x in (p, image))
     out = linked_local_conv(*neighbors, (3, 3, 3), position_weight=0.1)
     assert_close(out, expected, rtol=2e-5)
 
@@ -217,7 +218,7 @@ def test_linked_along_the_flow():
 def test_linked_at_the_same_place_is_local_conv_over_time_too(kernel):
     p, features = random(2, 4, 3, 4, 2), random(2, 4, 3, 4, 3, seed=1)
     settings = {"kernel": kernel, "position_weight": 0.2, "spacing": (3.0, 1.0, 1.0)}
-    neighbors = (ops.link_frames(x, frames=3)[0] for x in (p, features))
+    neighbors = (link_frames(x, frames=3)[0] for x in (p, features))
     out = linked_local_conv(*neighbors, (3, 2, 3), **settings)
     expected = local_conv(p, features, (3, 2, 3), **settings)
     assert_close(out, to_numpy(expected), rtol=2e-5)

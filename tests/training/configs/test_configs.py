@@ -1,8 +1,12 @@
+import ast
 import dataclasses
 import inspect
+import itertools
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,7 @@ from keras_dpn.layers import MeanFieldCRF
 from keras_dpn.models.staged import argument_names
 from keras_dpn.ops.range_boxes import RELATIONS
 from tests.keras_dpn.support import without_values
+from training.configs import schema
 from training.configs.crf import CRFConfig
 from training.configs.networks import (
     NETWORKS,
@@ -26,6 +31,9 @@ from training.configs.schema import LossConfig, StageConfig
 from training.configs.serialization import from_json, renamed_fields, to_json
 from training.engine.networks import ADAPTERS, adapter, build_model
 from training.engine.setup import check_config
+
+CONFIGS = Path(schema.__file__).parent
+FILES = [CONFIGS / "schema.py", CONFIGS / "crf.py", *sorted((CONFIGS / "networks").glob("*.py"))]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -412,3 +420,23 @@ def test_configurations_are_light(module):
     code = f"import sys, training.{module}; print(*{HEAVY} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []
+
+
+# === Help ===
+
+
+def undocumented(path):
+    """The fields of a file's configurations that no docstring follows: `train --help` shows it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not (isinstance(node, ast.ClassDef) and re.search("Config$|^Augmentation$", node.name)):
+            continue
+        for item, after in itertools.pairwise([*node.body, ast.Pass()]):
+            is_field = isinstance(item, ast.AnnAssign)
+            has_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if is_field and not has_text and "ClassVar" not in ast.unparse(item.annotation):
+                yield f"{node.name}.{item.target.id}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_field_has_its_help(path):
+    assert list(undocumented(path)) == []
