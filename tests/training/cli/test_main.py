@@ -122,8 +122,6 @@ def test_progress_goes_to_stderr_as_much_as_is_wanted(options, expected, monkeyp
         print("result")
 
     monkeypatch.setattr(cli, "run", report)
-    logger = logging.getLogger("keras_dpn")
-    monkeypatch.setattr(logger, "handlers", [])  # capsys's stderr, not that of another test
     assert main(["compare", "a", "b", *options]) == 0
     out, err = capsys.readouterr()
     assert out == "result\n" and err == expected
