@@ -21,8 +21,8 @@ class LabelContexts:
         model, names = context.model, context.dataset.classes.names
         sign = model.triple_penalty_sign(model_inputs(model, context.samples[0]))
         kernels = model.context_kernels() * (sign or 1)
-        maps = np.stack([viz.context_maps(kernel, model.mixtures) for kernel in kernels])
-        matrices = [viz.compatibility_matrix(kernel, model.mixtures) for kernel in kernels]
+        maps = np.stack([viz.context_maps(kernel, model.contexts["mixtures"]) for kernel in kernels])
+        matrices = [viz.compatibility_matrix(kernel, model.contexts["mixtures"]) for kernel in kernels]
         compatibility = viz.plot_compatibility(np.stack(matrices), names)
         return render(
             "contexts",
