@@ -20,9 +20,9 @@ class LabelContexts:
     def render(self, context: ReportContext) -> Markup:
         model, names = context.model, context.dataset.classes.names
         sign = model.triple_penalty_sign(model_inputs(model, context.samples[0]))
-        kernels = model.context_kernels() * (sign or 1)
-        maps = np.stack([viz.context_maps(kernel, model.contexts["mixtures"]) for kernel in kernels])
-        matrices = [viz.compatibility_matrix(kernel, model.contexts["mixtures"]) for kernel in kernels]
+        kernels, mixtures = model.context_kernels() * (sign or 1), model.contexts["mixtures"]
+        maps = np.stack([viz.context_maps(kernel, mixtures) for kernel in kernels])
+        matrices = [viz.compatibility_matrix(kernel, mixtures) for kernel in kernels]
         compatibility = viz.plot_compatibility(np.stack(matrices), names)
         return render(
             "contexts",
