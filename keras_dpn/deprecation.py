@@ -1,6 +1,7 @@
-"""Old public names: they work for one release and say what replaces them."""
+"""Deprecated public names: they work for one release and say what replaces them."""
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -12,11 +13,11 @@ REMOVED_IN = "0.3"
 
 
 def warn_renamed(old: str, new: str, stacklevel: int = 2) -> None:
-    """Emit a DeprecationWarning that names what replaces an old name.
+    """Emit a DeprecationWarning that names the replacement of a deprecated name.
 
     Args:
-        old: the name, as the caller writes it.
-        new: what to write instead.
+        old: the deprecated name, as the caller writes it.
+        new: its replacement.
         stacklevel: as in `warnings.warn`, counted from the function that calls this one; 2 is the
             line that calls that function.
     """
@@ -32,7 +33,7 @@ def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[
 
     Args:
         old: the argument's old name.
-        new: its name in the function that is decorated.
+        new: the name that the decorated function uses.
 
     Example:
 
@@ -56,6 +57,8 @@ def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[
                 kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 
+        # Keras also inspects constructors without following `__wrapped__`.
+        call.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
         return call
 
     return decorate

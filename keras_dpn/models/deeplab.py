@@ -100,7 +100,7 @@ class DeepLab(StagedModel):
         # === Functional model ===
         image = keras.Input(input_shape, name="image")
         x = preprocess(image)
-        taps = vgg16_trunk(
+        maps = vgg16_trunk(
             x,
             width=width,
             strides=(2, 2, 2, 1, 1),
@@ -110,7 +110,7 @@ class DeepLab(StagedModel):
             dropout=dropout,
             **VARIANTS[variant],
         )
-        features = list(taps.values())[-1]  # (B, h, w, fc_width), h and w those of H / 8
+        features = list(maps.values())[-1]  # (B, h, w, fc_width), h and w those of H / 8
         context: dict[str, Any] = {"fusion": "late", "normalize": True} if global_context else {}
         scores = class_scores(b11, features, dropout=dropout, **context)
         logits = Interp(_STRIDE, name="b11_interp")((scores, image))  # (B, H, W, L)
@@ -119,7 +119,7 @@ class DeepLab(StagedModel):
             channels = max(1, round(_BRANCH_WIDTH * width))
             scores = [_branch(x, "msc_image", channels, num_classes, dropout)]
             for tap, stride in _TAPS.items():
-                own = _branch(taps[tap], f"msc_{tap}", channels, num_classes, dropout)
+                own = _branch(maps[tap], f"msc_{tap}", channels, num_classes, dropout)
                 scores.append(Interp(stride, name=f"msc_{tap}_interp")((own, image)))
             logits = layers.Add(dtype="float32", name="msc_sum")([logits, *scores])
             heads["multiscale"] = logits

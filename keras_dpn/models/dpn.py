@@ -217,11 +217,11 @@ def unary_term(image: Tensor, config: Mapping[str, Any]) -> tuple[Tensor, Tensor
         Tensors `(B, h, w, L)` and `(B, h, w, 3)`.
     """
     backbone, dropout = config["backbone"], config["dropout"]
-    taps = _backbone(image, config)
-    features, stride = taps["b10"], backbone["output_stride"]  # (B, H/stride, W/stride, fc_width)
+    maps = _backbone(image, config)
+    features, stride = maps["b10"], backbone["output_stride"]  # (B, H/stride, W/stride, fc_width)
     if backbone["skips"]:
         width = max(1, round(backbone["skip_width"] * config["width"]))
-        features, stride = decode(taps, features, stride, backbone["skips"], width, dropout)
+        features, stride = decode(maps, features, stride, backbone["skips"], width, dropout)
         dropout = 0.0
     context: dict[str, Any] = (
         {"fusion": "late", "normalize": True} if config["global_context"] else {}

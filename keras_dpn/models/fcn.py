@@ -1,19 +1,20 @@
-"""Fully convolutional networks (CVPR 2015) whose scores come from several layers (ParseNet)."""
+"""Fully convolutional networks (CVPR 2015) with ParseNet's normalised skip connections."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import keras
 from keras import layers
 
+from keras_dpn.deprecation import renamed_argument, warn_renamed
 from keras_dpn.layers import Dropout, GlobalContext, L2NormScale, Resize
 from keras_dpn.models.staged import StagedModel, check_input_shape
 from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
 from keras_dpn.ops.checks import check_positive_int
 from keras_dpn.typing import Shape, Tensor
 
-# What can be classified: a layer of the trunk, and its stride.
-TAPS = {
+# By the name of a skip connection: the layer of the backbone that it classifies, and its stride.
+SKIP_LAYERS = {
     "pool6": ("b10", 32),  # the mean of fc7
     "fc7": ("b10", 32),
     "conv5": ("b8_conv3", 16),
@@ -22,39 +23,39 @@ TAPS = {
     "pool3": ("b6_pool", 8),
     "conv3": ("b5_conv3", 4),
 }
-# The original's zeros around the image, and the pixels that its fc6 then loses on each side, for it
-# looks only where all of its window does.
+# The original pads the image with 100 zeros on each side; its fc6, a convolution without padding,
+# then loses 3 of its cells of 32 pixels on each side.
 _PADDING, _LOST = 100, 7 // 2 * 32
 _BEFORE = _PADDING - 1 - _LOST  # pixels by which its first cells begin before the image
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class FCN(StagedModel):
-    """FCN on VGG16 with taps: several of its layers are classified, and the scores added.
+    """FCN on VGG16 with skip connections: it classifies several layers and adds their scores.
 
-    `taps=("fc7",), normalize=False` is FCN-32s, with `("fc7", "pool4", "pool3")` it has the sum of
-    FCN-8s (CVPR 2015; here all taps learn at once, and scores are enlarged bilinearly). The other
-    taps, and the normalisation that makes them add up, are those of "ParseNet: Looking Wider to See
-    Better" (ICLR 2016, sec. 4.2): pool6, the mean of fc7 over the image, and the last convolutions
-    of VGG16's blocks 5, 4 and 3.
+    `skips=("fc7",), normalize=False` is FCN-32s; `("fc7", "pool4", "pool3")` adds the scores that
+    FCN-8s adds (CVPR 2015; here all of them are trained at once and upsampled bilinearly). The
+    other skip connections, and the normalisation of their features, are those of "ParseNet: Looking
+    Wider to See Better" (ICLR 2016, sec. 4.2): pool6, the mean of fc7 over the image, and the last
+    convolutions of VGG16's blocks 5, 4 and 3.
 
-    The paper joins the taps' features and classifies them together. Here each tap has a classifier
-    on its own grid, the first one with a bias, and the scores are enlarged to the finest tap's grid
-    and added. That is the same function, as 1x1 convolutions and bilinear enlargement commute, but
-    the joined features, 9472 channels at a quarter of the image's size for the default taps, never
-    exist.
+    The paper concatenates the features of all skip connections and classifies them together. Here
+    each skip connection has a classifier on its own grid, the first one with a bias; the scores are
+    upsampled to the finest of these grids and added. The function is the same, as 1x1 convolutions
+    and bilinear upsampling commute, but the concatenated features, 9472 channels at a quarter of
+    the image's size with the default arguments, never need memory.
 
     Args:
         num_classes: L, integer >= 2.
-        taps: any of "pool6", "fc7", "conv5", "conv4", "conv3", "pool4" and "pool3".
-        normalize: whether each tap's features are scaled to a length that is learnt
+        skips: any of "pool6", "fc7", "conv5", "conv4", "conv3", "pool4" and "pool3".
+        normalize: whether to scale the features of each skip connection to a learned length
             (`L2NormScale`). Without it the authors' network collapsed with conv3 (Table 4).
-        init_scale: that length to begin with.
-        padding: "same"; or 100: so many zeros around the image, and an fc6 that looks at nothing
-            beyond them, as in the original. The authors saw no difference (sec. 4.1).
+        init_scale: initial value of that length.
+        padding: "same"; or 100, as in the original: 100 zeros on each side of the image, and an
+            fc6 without padding. The authors saw no difference (sec. 4.1).
         fc6_kernel: kernel size of b9; 7 with a padding of 100.
         fc_width: channels of b9 and b10, before `width`.
-        width: factor on the trunk's numbers of channels.
+        width: factor on the backbone's numbers of channels.
         input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
         dropout: rate after fc6 and fc7.
 
@@ -70,15 +71,18 @@ class FCN(StagedModel):
 
     Example:
 
-    >>> model = FCN(num_classes=3, taps=("pool6", "fc7", "conv5"), width=0.0625)
+    >>> model = FCN(num_classes=3, skips=("pool6", "fc7", "conv5"), width=0.0625)
     >>> model(keras.ops.zeros((1, 13, 9, 3))).shape
     (1, 13, 9, 3)
     """
 
+    deprecated_arguments = {"taps": "skips"}
+
+    @renamed_argument("taps", "skips")
     def __init__(
         self,
         num_classes: int = 60,
-        taps: Sequence[str] = ("pool6", "fc7", "conv5", "conv4", "conv3"),
+        skips: Sequence[str] = ("pool6", "fc7", "conv5", "conv4", "conv3"),
         normalize: bool = True,
         init_scale: float = 10.0,
         padding: Literal["same", 100] = "same",
@@ -92,7 +96,7 @@ class FCN(StagedModel):
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_positive_int("num_classes", num_classes, minimum=2)
         check_input_shape(input_shape)
-        _check_taps(taps)
+        _check_skips(skips)
         _check_padding(padding, fc6_kernel)
 
         image = keras.Input(input_shape, name="image")
@@ -110,50 +114,73 @@ class FCN(StagedModel):
             dropout=dropout,
         )
         scores = {}
-        for tap in taps:
-            x = _features(maps, tap, padding)  # (B, h, w, C)
+        for skip in skips:
+            x = _features(maps, skip, padding)  # (B, h, w, C)
             if normalize:
-                x = L2NormScale(init_scale, name=f"{tap}_norm")(x)
-            if tap == "fc7":  # after the norm, which would else see other lengths in inference
+                x = L2NormScale(init_scale, name=f"{skip}_norm")(x)
+            if skip == "fc7":  # after the norm: before it, lengths would differ in inference
                 x = Dropout(dropout, name="b10_dropout")(x)
             elif normalize:
                 # Keras stores layers by their distance from the output: with one step fewer here,
                 # files from when b10_dropout came before the norm would fill the wrong norms.
-                x = layers.Identity(name=f"{tap}_identity")(x)
-            scores[tap] = layers.Conv2D(
-                num_classes, 1, use_bias=tap == taps[0], dtype="float32", name=f"b11_{tap}"
+                x = layers.Identity(name=f"{skip}_identity")(x)
+            scores[skip] = layers.Conv2D(
+                num_classes, 1, use_bias=skip == skips[0], dtype="float32", name=f"b11_{skip}"
             )(x)
         heads = {"final": _at_image(*_total(scores), image, padding)}
         super().__init__(image, heads, config)
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        return cls(**_with_current_names(config))
 
-def _features(maps: Mapping[str, Tensor], tap: str, padding: Literal["same", 100]) -> Tensor:
-    """What a tap classifies; with padding only the cells that fc6 keeps, whatever the tap."""
-    layer, stride = TAPS[tap]
+    @classmethod
+    def updated_config(
+        cls, config: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return _with_current_names(config) | _with_current_names(overrides)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "taps":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        warn_renamed(".taps", ".skips")
+        return self.skips
+
+
+def _with_current_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return constructor arguments of this release or the last one by their current names."""
+    return {FCN.deprecated_arguments.get(name, name): value for name, value in config.items()}
+
+
+def _features(maps: Mapping[str, Tensor], skip: str, padding: Literal["same", 100]) -> Tensor:
+    """Return the features of a skip connection; with padding, cropped to the cells of fc6."""
+    layer, stride = SKIP_LAYERS[skip]
     x = maps[layer]
     if padding == _PADDING:
-        x = layers.Cropping2D(_LOST // stride, name=f"{tap}_crop")(x)
-    return GlobalContext(name="pool6")(x) if tap == "pool6" else x
+        x = layers.Cropping2D(_LOST // stride, name=f"{skip}_crop")(x)
+    return GlobalContext(name="pool6")(x) if skip == "pool6" else x
 
 
 def _total(scores: Mapping[str, Tensor]) -> tuple[Tensor, int]:
-    """The taps' scores added on the grid of the finest, and its stride."""
-    strides = {tap: TAPS[tap][1] for tap in scores}
+    """Return the sum of the scores on the finest of their grids, and the stride of this grid."""
+    strides = {skip: SKIP_LAYERS[skip][1] for skip in scores}
     finest = min(strides, key=strides.__getitem__)
-    enlarged = [
-        Resize(factor=stride // strides[finest], name=f"b11_{tap}_resize")(
-            (scores[tap], scores[finest])
+    upsampled = [
+        Resize(factor=stride // strides[finest], name=f"b11_{skip}_resize")(
+            (scores[skip], scores[finest])
         )
         if stride > strides[finest]
-        else scores[tap]
-        for tap, stride in strides.items()
+        else scores[skip]
+        for skip, stride in strides.items()
     ]
-    total = layers.Add(dtype="float32", name="b11_sum")(enlarged) if enlarged[1:] else enlarged[0]
+    if len(upsampled) == 1:
+        return upsampled[0], strides[finest]
+    total = layers.Add(dtype="float32", name="b11_sum")(upsampled)
     return total, strides[finest]
 
 
 def _at_image(scores: Tensor, stride: int, image: Tensor, padding: Literal["same", 100]) -> Tensor:
-    """Scores of a stride, enlarged to the image."""
+    """Return scores of a stride, upsampled to the size of the image."""
     resize = Resize(factor=stride, name="resize")
     if padding == "same":
         return resize((scores, image))
@@ -161,12 +188,12 @@ def _at_image(scores: Tensor, stride: int, image: Tensor, padding: Literal["same
     return layers.Cropping2D(_BEFORE, dtype="float32", name="crop")(resize((scores, around)))
 
 
-def _check_taps(taps: Any) -> None:
-    known = isinstance(taps, (tuple, list)) and taps and all(tap in TAPS for tap in taps)
-    if not known or len(set(taps)) < len(taps):
+def _check_skips(skips: Any) -> None:
+    is_list = isinstance(skips, (tuple, list)) and len(skips) > 0
+    if not is_list or not set(skips) <= set(SKIP_LAYERS) or len(set(skips)) < len(skips):
         raise ValueError(
-            f"Invalid value for argument `taps`: expected different ones of {', '.join(TAPS)}, "
-            f"received {taps!r}."
+            "Invalid value for argument `skips`: expected one or more different names from "
+            f"{', '.join(SKIP_LAYERS)}, received {skips!r}."
         )
 
 

@@ -99,7 +99,7 @@ class ParseNet(StagedModel):
 
         # === Functional model ===
         image = keras.Input(input_shape, name="image")
-        taps = vgg16_trunk(
+        maps = vgg16_trunk(
             preprocess(image),
             width=width,
             strides=(2, 2, 2, 1, 1),
@@ -110,7 +110,7 @@ class ParseNet(StagedModel):
         )
         scores = class_scores(
             b11,
-            list(taps.values())[-1],  # (B, H/8, W/8, 1024)
+            list(maps.values())[-1],  # (B, H/8, W/8, 1024)
             dropout=dropout,
             fusion=fusion,
             normalize=normalize,

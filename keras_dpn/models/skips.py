@@ -1,4 +1,4 @@
-"""Skip connections: a decoder that adds VGG16's finer, earlier features to its last ones."""
+"""Skip connections: a decoder that adds VGG16's earlier, finer features to its last ones."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -9,7 +9,7 @@ from keras import layers
 from keras_dpn.layers import Dropout, L2NormScale, Resize
 from keras_dpn.typing import Tensor
 
-# What can be added: a layer of the backbone, and its stride.
+# By the name of a skip connection: the layer of the backbone that it adds, and its stride.
 SKIPS = {
     "conv4": ("b7_conv3", 8),
     "conv3": ("b5_conv3", 4),
@@ -18,7 +18,7 @@ SKIPS = {
 
 
 def check_skips(skips: Any, stride: int) -> None:
-    """Raise ValueError unless `skips` are names of `SKIPS`, coarse to fine, below `stride`."""
+    """Raise ValueError unless `skips` names `SKIPS` from coarse to fine, all below `stride`."""
     known = isinstance(skips, (tuple, list)) and all(skip in SKIPS for skip in skips)
     strides = [stride, *(SKIPS[skip][1] for skip in skips)] if known else []
     if not known or any(fine >= coarse for coarse, fine in pairwise(strides)):
@@ -30,30 +30,31 @@ def check_skips(skips: Any, stride: int) -> None:
 
 
 def decode(
-    taps: Mapping[str, Tensor],
+    maps: Mapping[str, Tensor],
     features: Tensor,
     stride: int,
     skips: Sequence[str],
     width: int,
     dropout: float,
 ) -> tuple[Tensor, int]:
-    """Upsample features step by step and add those of earlier layers, normalised, on the way.
+    """Upsample features step by step, and add the normalised features of earlier layers.
 
-    At each skip the decoder upsamples bilinearly, adds a projection of the skip's features and
-    looks at 3x3 cells of the sum. The skip's features are normalised first (`L2NormScale`), as
-    features of different layers differ in magnitude (ParseNet, ICLR 2016, sec. 3.3).
+    At each skip connection the decoder upsamples bilinearly, adds a projection of the earlier
+    layer's features and applies a 3x3 convolution to the sum. The earlier features are normalised
+    first (`L2NormScale`), as features of different layers differ in magnitude (ParseNet, ICLR 2016,
+    sec. 3.3).
 
     The layers are named `b10_fc7_norm`, `b10_fc7_dropout`, `b10_fc7_project`, then for conv4
     `b10_conv4_norm`, `b10_conv4_project`, `b10_conv4_resize`, `b10_conv4_add`, `b10_conv4_relu`,
     `b10_conv4`, and so on.
 
     Args:
-        taps: the backbone's maps by layer, as of `vgg16_trunk`.
-        features: tensor of shape `(B, h, w, C)`, its last ones.
+        maps: the backbone's maps by layer, as of `vgg16_trunk`.
+        features: the backbone's last features, `(B, h, w, C)`.
         stride: pixels between two cells of `features`.
         skips: names of `SKIPS`, coarse to fine.
         width: channels of the decoder.
-        dropout: rate of `features`, once they are normalised.
+        dropout: dropout rate of `features` after their normalisation.
 
     Returns:
         Tensor of shape `(B, h', w', width)` on the grid of the last skip, and that grid's stride.
@@ -63,10 +64,10 @@ def decode(
     x = layers.Conv2D(width, 1, name="b10_fc7_project")(x)
     for skip in skips:
         layer, fine = SKIPS[skip]
-        tap = L2NormScale(name=f"b10_{skip}_norm")(taps[layer])
-        tap = layers.Conv2D(width, 1, name=f"b10_{skip}_project")(tap)
-        x = Resize(factor=stride // fine, name=f"b10_{skip}_resize")((x, tap))
-        x = layers.Add(name=f"b10_{skip}_add")((x, tap))
+        finer = L2NormScale(name=f"b10_{skip}_norm")(maps[layer])
+        finer = layers.Conv2D(width, 1, name=f"b10_{skip}_project")(finer)
+        x = Resize(factor=stride // fine, name=f"b10_{skip}_resize")((x, finer))
+        x = layers.Add(name=f"b10_{skip}_add")((x, finer))
         x = layers.Activation("relu", name=f"b10_{skip}_relu")(x)
         x = layers.Conv2D(
             width,

@@ -107,7 +107,7 @@ def vgg16_trunk(
             "Invalid values for arguments `strides` and `dilations`: expected one for each of "
             f"{len(BLOCKS)} blocks, received {strides} and {dilations}."
         )
-    taps = vgg16_blocks(
+    maps = vgg16_blocks(
         x,
         width=width,
         strides=strides,
@@ -115,11 +115,11 @@ def vgg16_trunk(
         centered_pools=centered_pools,
         dilations=dilations,
     )
-    x = list(taps.values())[-1]
+    x = list(maps.values())[-1]
 
     def add(layer: layers.Layer) -> None:
         nonlocal x
-        x = taps[layer.name] = layer(x)
+        x = maps[layer.name] = layer(x)
 
     if average_pool:
         x = layers.ZeroPadding2D(1, name="b8_average_pad")(x)
@@ -127,7 +127,7 @@ def vgg16_trunk(
     add(vgg16_conv("b9", fc_width, fc6_kernel, fc6_dilation, width=width))
     add(Dropout(dropout, name="b9_dropout"))
     add(vgg16_conv("b10", fc_width, 1, width=width))
-    return taps
+    return maps
 
 
 def vgg16_blocks(
@@ -161,11 +161,11 @@ def vgg16_blocks(
             "Invalid value for argument `pool_size`: expected 3 with `centered_pools`, received "
             f"{pool_size}."
         )
-    taps = {}
+    maps = {}
 
     def add(layer: layers.Layer) -> None:
         nonlocal x
-        x = taps[layer.name] = layer(x)
+        x = maps[layer.name] = layer(x)
 
     for (group, count, channels), pool, stride, dilation in zip(
         BLOCKS, POOLS, strides, dilations, strict=False
@@ -179,7 +179,7 @@ def vgg16_blocks(
                 x = layers.ZeroPadding2D(((1, stride), (1, stride)), name=f"{pool}_pad")(x)
                 padding = "valid"  # after a ReLU zeros change no maximum
             add(layers.MaxPooling2D(window, stride, padding=padding, name=pool))
-    return taps
+    return maps
 
 
 def vgg16_conv(

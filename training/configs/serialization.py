@@ -70,6 +70,7 @@ _MODEL_4 = {
     "contexts": {"context_window": "window", "mixtures": "mixtures", "context_noise": "noise"},
 }
 """What the fields of DPN's groups were called in version 4, where they had no group."""
+_FCN_4 = {"taps": "skips"}
 
 
 def _from_version_4(values: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +83,8 @@ def _from_version_4(values: dict[str, Any]) -> dict[str, Any]:
             section["loss"] = _renamed(section["loss"], _LOSS_4)
     if values.get("network") in _GROUPED_4:
         values["model"] = _grouped({"trunk": "large_fov", **values.get("model", {})})
+    elif values.get("network") == "FCN" and isinstance(values.get("model"), dict):
+        values["model"] = _renamed(values["model"], _FCN_4)
     return values
 
 
@@ -99,6 +102,8 @@ def renamed_fields(config: type[TrainConfig]) -> dict[str, str]:
     if config.network in _GROUPED_4:
         for group, fields in _MODEL_4.items():
             names |= {f"model.{old}": f"model.{group}.{new}" for old, new in fields.items()}
+    elif config.network == "FCN":
+        names |= {f"model.{old}": f"model.{new}" for old, new in _FCN_4.items()}
     return names
 
 

@@ -55,7 +55,7 @@ def test_scales_models_and_heads_go_with_tiles():
 @pytest.mark.tensorflow_only
 def test_cells_of_a_tile_are_cells_of_the_whole_image():
     """A network of stride 32: the middle of a tile that begins at a multiple of it."""
-    model = FCN(3, taps=("fc7", "pool4"), width=0.05, fc6_kernel=1, fc_width=64)
+    model = FCN(3, skips=("fc7", "pool4"), width=0.05, fc6_kernel=1, fc_width=64)
     image = picture(448, 480)
     whole = inference.predict_probabilities(model, image)
     tile = inference.predict_probabilities(model, image[32:416, 64:448])

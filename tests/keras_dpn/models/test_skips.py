@@ -12,10 +12,10 @@ CHANNELS = {"b7_conv3": 7, "b5_conv3": 6, "b3_conv2": 5}
 
 def decoder(skips=("conv4", "conv3"), dropout=0.0, size=CELLS):
     """A model of features of stride 16 and of the backbone's maps, with weights drawn anew."""
-    taps = {layer: keras.Input((*size[s], CHANNELS[layer])) for layer, s in SKIPS.values()}
+    maps = {layer: keras.Input((*size[s], CHANNELS[layer])) for layer, s in SKIPS.values()}
     features = keras.Input((*size[16], 8))
-    x, stride = decode(taps, features, 16, skips, 4, dropout)
-    model = keras.Model([features, *(taps[SKIPS[skip][0]] for skip in skips)], x)
+    x, stride = decode(maps, features, 16, skips, 4, dropout)
+    model = keras.Model([features, *(maps[SKIPS[skip][0]] for skip in skips)], x)
     for i, weight in enumerate(model.trainable_weights):
         weight.assign(weight + random(*weight.shape, seed=i, high=0.2))
     return model, stride
@@ -56,10 +56,10 @@ def test_each_step_adds_projected_norms_and_looks_at_3x3_cells():
     weights = {layer.name: [to_numpy(w) for w in layer.weights] for layer in model.layers}
     features, conv4, conv3 = inputs = maps()
     x = convolved(normalized(features, *weights["b10_fc7_norm"]), *weights["b10_fc7_project"])
-    for skip, tap in (("conv4", conv4), ("conv3", conv3)):
-        tap = normalized(tap, *weights[f"b10_{skip}_norm"])
-        tap = convolved(tap, *weights[f"b10_{skip}_project"])
-        total = upsampled(x, 2)[:, : tap.shape[1], : tap.shape[2]] + tap
+    for skip, finer in (("conv4", conv4), ("conv3", conv3)):
+        finer = normalized(finer, *weights[f"b10_{skip}_norm"])
+        finer = convolved(finer, *weights[f"b10_{skip}_project"])
+        total = upsampled(x, 2)[:, : finer.shape[1], : finer.shape[2]] + finer
         x = np.maximum(convolved(np.maximum(total, 0), *weights[f"b10_{skip}"]), 0)
     assert stride == 4 and x.shape == (2, *CELLS[4], 4)
     assert (x > 0).mean() > 0.2

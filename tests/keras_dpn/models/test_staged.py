@@ -187,8 +187,8 @@ def test_the_nearest_name_is_in_the_message():
 
 
 def test_every_way_to_a_network_refuses_them():
-    with pytest.raises(TypeError, match="FCN got .* `tap`; did you mean `taps`?"):
-        FCN.from_config({"num_classes": 3, "tap": ("fc7",)})
+    with pytest.raises(TypeError, match="FCN got .* `skip`; did you mean `skips`?"):
+        FCN.from_config({"num_classes": 3, "skip": ("fc7",)})
     dpn = without_values(lambda: DPN(3, width=0.02, backbone="large_fov"))
     with pytest.raises(TypeError, match="SpatialTemporalDPN got .* `frame`; did you mean `frames`"):
         SpatialTemporalDPN.from_dpn(dpn, frame=5)

@@ -47,8 +47,8 @@ def test_kept_pools_and_average_pool():
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 9, 12])
 def test_centered_pools_look_around_every_second_pixel(size):
     image = keras.Input((None, None, 3))
-    taps = vgg16_trunk(image, width=0.001, fc6_kernel=1, pool_size=3, centered_pools=True)
-    model = keras.Model(image, [taps["b1_conv2"], taps["b2_pool"]])
+    maps = vgg16_trunk(image, width=0.001, fc6_kernel=1, pool_size=3, centered_pools=True)
+    model = keras.Model(image, [maps["b1_conv2"], maps["b2_pool"]])
     x, pooled = (to_numpy(y)[0, ..., 0] for y in model(random(1, size, size, 3)))
     assert pooled.shape == (size // 2 + 1,) * 2
     for y, x_ in np.ndindex(pooled.shape):
@@ -58,8 +58,8 @@ def test_centered_pools_look_around_every_second_pixel(size):
 
 def test_average_pool_divides_by_9_at_the_border_too():
     image = keras.Input((None, None, 3))
-    taps = vgg16_trunk(image, width=0.001, strides=(None,) * 5, fc6_kernel=1, average_pool=True)
-    model = keras.Model(image, [taps["b8_conv3"], taps["b8_average"]])
+    maps = vgg16_trunk(image, width=0.001, strides=(None,) * 5, fc6_kernel=1, average_pool=True)
+    model = keras.Model(image, [maps["b8_conv3"], maps["b8_average"]])
     x, averaged = (to_numpy(y)[0, ..., 0] for y in model(random(1, 4, 5, 3)))
     padded = np.pad(x, 1)
     expected = sum(padded[i : i + 4, j : j + 5] for i, j in np.ndindex(3, 3)) / 9

@@ -7,19 +7,19 @@ from typing import ClassVar, Literal
 from ..schema import Stage, StageConfig, TrainConfig
 from .parsenet import normalization
 
-Tap = Literal["pool6", "fc7", "conv5", "conv4", "conv3", "pool4", "pool3"]
+Skip = Literal["pool6", "fc7", "conv5", "conv4", "conv3", "pool4", "pool3"]
 
 
 @dataclass(frozen=True)
 class FCNConfig:
     """The network: arguments of `keras_dpn.models.FCN`, which explains them."""
 
-    taps: tuple[Tap, ...] = ("pool6", "fc7", "conv5", "conv4", "conv3")
-    """Layers that have a classifier; the scores are added."""
+    skips: tuple[Skip, ...] = ("pool6", "fc7", "conv5", "conv4", "conv3")
+    """Layers with a classifier of their own, whose scores are added."""
     normalize: bool = True
     """Scale the features of each layer to a learned length."""
     init_scale: float = 10.0
-    """That length to begin with."""
+    """Initial value of that length."""
     padding: Literal["same", 100] = "same"
     """Padding of the image; 100 is the original's."""
     fc6_kernel: int = 7
@@ -33,7 +33,7 @@ class FCNConfig:
 
     def summary(self) -> Iterator[str]:
         """Yield the network in a few words each."""
-        yield f"{' + '.join(self.taps)}, width {self.width}"
+        yield f"{' + '.join(self.skips)}, width {self.width}"
         yield normalization(self.normalize, self.init_scale)
 
 

