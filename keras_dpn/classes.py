@@ -1,4 +1,4 @@
-"""The classes that a network tells apart: names, colours, the ignore label."""
+"""Classes of a segmentation: their names and colours, and the ignore label."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a data set: label `i` is `names[i]`, drawn in `colors[i]`.
+    """The classes of a dataset: label `i` is `names[i]`, drawn in `colors[i]`.
 
     Args:
-        names: one name a class, all different.
-        colors: one (red, green, blue) a class, 0..255, all different: colour label maps are read
-            by them.
+        names: one name per class, all different.
+        colors: one (red, green, blue) per class, 0..255, all different, as they identify the
+            classes in colour label maps.
         ignore: the label of pixels that count neither in training nor in evaluation; not one of
             the classes.
 
     Raises:
-        ValueError: where the three do not fit each other.
+        ValueError: if names, colours and ignore label don't fit each other.
 
     Example:
     >>> classes = Classes(("sky", "road"), ((0, 0, 255), (90, 90, 90)))
@@ -53,25 +53,25 @@ class Classes:
 
     @property
     def num_classes(self) -> int:
-        """The number of classes; the ignore label is not one."""
+        """The number of classes, without the ignore label."""
         return len(self.names)
 
     def to_json(self) -> dict[str, Any]:
-        """The classes as a dictionary that `json` can write."""
+        """Return the classes as a dictionary that `json` can write."""
         colors = [list(color) for color in self.colors]
         return {"names": list(self.names), "colors": colors, "ignore": self.ignore}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Classes":
-        """The inverse of `to_json`; "ignore" may be left out and is then 255.
+        """Return the classes that `to_json` wrote; "ignore" is 255 if it is missing.
 
         Raises:
-            ValueError: on keys that are missing or unknown, and on values that do not fit.
+            ValueError: if keys are missing or unknown, or values don't fit.
         """
         keys = set(data) if isinstance(data, dict) else set()
         if not {"names", "colors"} <= keys <= {"names", "colors", "ignore"}:
             raise ValueError(
-                'Expected a JSON object with "names", "colors" and maybe "ignore", '
+                'Expected a JSON object with "names", "colors" and optionally "ignore", '
                 f"received {sorted(keys) or type(data).__name__}."
             )
         if not _is_list_of(data["names"], str) or not _is_list_of(data["colors"], list):

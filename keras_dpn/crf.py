@@ -1,4 +1,4 @@
-"""The fully connected CRF as a post-process, in NumPy arrays: for those who bring probabilities."""
+"""The fully connected CRF as post-processing of class probabilities, on NumPy arrays."""
 
 import functools
 import json
@@ -47,15 +47,16 @@ def refine(
 
     Args:
         image: `(H, W, C)`, any number type, for example RGB 0-255; volumes `(D, H, W, C)` and
-            sequences `(T, C)` as well. Or a list of such, of any sizes.
-        probabilities: `(H, W, L)`, not negative; a list of such for a list of images.
-        unary: instead of probabilities, their logarithms up to a constant for each point: logits,
-            or what `unary_from_labels` gives.
+            sequences `(T, C)` as well. Or a list of images of any sizes.
+        probabilities: `(H, W, L)`, not negative; for a list of images, a list of such arrays.
+        unary: instead of probabilities, log-probabilities up to a constant per point: logits, or
+            the result of `unary_from_labels`.
         **settings: arguments of `layers.MeanFieldCRF`, for example `num_iterations=10`,
             `bilateral=(4.0, 121.0, 5.0)`, `spatial=(3.0, 3.0)`.
 
     Returns:
-        float32 `(H, W, L)`, each point's values sum to 1; a list for a list.
+        Refined probabilities, float32 `(H, W, L)`, which sum to 1 at each point; for a list of
+        images, a list of them.
 
     Raises:
         ValueError: unless exactly one of `probabilities` and `unary` is given, of the image's size
@@ -92,13 +93,14 @@ def refine(
 def unary_from_labels(
     labels: ArrayLike, num_classes: int, certainty: float = 0.7, ignore: int | None = None
 ) -> np.ndarray:
-    """Log-probabilities for a label map that is right with a certainty.
+    """Return log-probabilities for a label map whose labels are right with a given certainty.
 
     Args:
         labels: `(*S)`, integers from 0 to `num_classes - 1`, or `ignore`.
         num_classes: L, at least 2.
-        certainty: probability of the given label, above 0 and below 1; the others share the rest.
-        ignore: label of points of which nothing is known: all labels are as likely.
+        certainty: probability of the given label, above 0 and below 1; the other labels
+            share the remaining probability.
+        ignore: label of points whose class is unknown: all labels are equally likely there.
 
     Returns:
         float32 `(*S, L)`.
@@ -124,12 +126,12 @@ def unary_from_labels(
             f"received {certainty}."
         )
     known = np.ones(labels.shape, bool) if ignore is None else labels != ignore
-    odd = labels[known][(labels[known] < 0) | (labels[known] >= num_classes)]
-    if not np.issubdtype(labels.dtype, np.integer) or odd.size:
+    unknown = labels[known][(labels[known] < 0) | (labels[known] >= num_classes)]
+    if not np.issubdtype(labels.dtype, np.integer) or unknown.size:
         raise ValueError(
             f"Invalid value for argument `labels`: expected integers from 0 to {num_classes - 1}"
             f"{'' if ignore is None else f' or {ignore}'}, received "
-            f"{odd.flat[0] if odd.size else labels.dtype}."
+            f"{unknown.flat[0] if unknown.size else labels.dtype}."
         )
     others = (1 - certainty) / (num_classes - 1)
     given = np.arange(num_classes) == labels[..., None]
@@ -141,12 +143,13 @@ def unary_from_labels(
 def unary_from_probabilities(
     probabilities: ArrayLike, scale: float = 1.0, minimum: float = 1e-5
 ) -> np.ndarray:
-    """Log-probabilities, if asked for less certain than given.
+    """Return log-probabilities, optionally less certain than the given probabilities.
 
     Args:
         probabilities: `(*S, L)`, not negative; they need not sum to 1.
-        scale: share of the probabilities in a mixture with equal ones, above 0 to 1.
-        minimum: the smallest probability, above 0: none is impossible.
+        scale: weight of the probabilities in a mixture with the uniform distribution, above 0 and
+            at most 1.
+        minimum: lower bound of the probabilities, above 0.
 
     Returns:
         float32 `(*S, L)`.
@@ -170,17 +173,17 @@ def unary_from_probabilities(
         )
     probabilities = np.asarray(probabilities, "float32")
     if not (probabilities >= 0).all():
-        found = probabilities[~(probabilities >= 0)].flat[0]
+        invalid = probabilities[~(probabilities >= 0)].flat[0]
         raise ValueError(
             "Invalid value for argument `probabilities`: expected numbers of at least 0, received "
-            f"{found}. Pass logits as `unary`."
+            f"{invalid}. Pass logits as `unary`."
         )
     mixed = scale * probabilities + (1 - scale) / probabilities.shape[-1]
     return np.log(np.maximum(mixed, minimum))
 
 
 def unary_from_logits(logits: ArrayLike) -> np.ndarray:
-    """Log-probabilities of logits (*S, L), float32; ValueError for NaN."""
+    """Return log-probabilities of logits (*S, L), float32; raise ValueError for NaN."""
     logits = np.asarray(logits, "float32")
     if np.isnan(logits).any():
         raise ValueError("Invalid value for argument `unary`: expected numbers, received NaN.")
@@ -206,7 +209,7 @@ def _refine(image: np.ndarray, unary: np.ndarray, settings: dict[str, Any]) -> n
 
 @functools.lru_cache(maxsize=16)
 def _model(rank: int, channels: int, labels: int, settings: str) -> keras.Model:
-    """A model of one CRF, so that one setting is traced once."""
+    """Return a model of one CRF; caching traces each combination of settings once."""
     size = (None,) * (rank - 1)
     unary, image = keras.Input((*size, labels)), keras.Input((*size, channels))
     crf = MeanFieldCRF(**json.loads(settings), dtype="float32")

@@ -77,7 +77,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def _temporary_path(path: Path) -> Path:
-    # The whole name at the end: Keras looks at suffixes such as ".weights.h5".
+    # The whole name comes last, as Keras recognises suffixes such as ".weights.h5".
     return path.with_name(f".{uuid.uuid4().hex}.{path.name}")
 
 

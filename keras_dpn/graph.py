@@ -6,7 +6,7 @@ from typing import Any
 
 
 def graph_nodes(outputs: Iterable[Any]) -> list[Any]:
-    """The calls of layers and operations that lead to tensors, each after those that it needs.
+    """Return the calls of layers and operations that compute tensors, in topological order.
 
     Args:
         outputs: tensors of a functional model.
@@ -21,13 +21,13 @@ def graph_nodes(outputs: Iterable[Any]) -> list[Any]:
     >>> [node.operation.name for node in graph_nodes([x])][1:]
     ['conv']
     """
-    found, waiting = {}, [_node_of(tensor) for tensor in outputs]
+    predecessors, waiting = {}, [_node_of(tensor) for tensor in outputs]
     while waiting:
         node = waiting.pop()
-        if node not in found:
-            found[node] = node.parent_nodes
+        if node not in predecessors:
+            predecessors[node] = node.parent_nodes
             waiting.extend(node.parent_nodes)
-    return list(TopologicalSorter(found).static_order())
+    return list(TopologicalSorter(predecessors).static_order())
 
 
 def _node_of(tensor: Any) -> Any:
@@ -36,7 +36,7 @@ def _node_of(tensor: Any) -> Any:
 
 
 def is_functional(model: Any) -> bool:
-    """Whether a model is a graph from one input to one output, known before it is called."""
+    """Return whether a model is a functional graph from one input to one output."""
     try:
         return len(model.inputs) == len(model.outputs) == 1
     except (AttributeError, ValueError):  # a subclass of keras.Model; a Sequential that isn't built

@@ -1,4 +1,4 @@
-"""Segmentation: the labels of one image, and what can be made of them."""
+"""Segmentation: the labels of one image, with probabilities, overlays and files."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -22,9 +22,9 @@ class Segmentation:
         classes: `Classes`, names and colours of the labels.
         maps: probabilities (h, w, L) by head, at the size that the network saw.
         source: the file of the image; None if it came as an array.
-        is_unfamiliar: whether the network is less sure of its labels than of any validation
-            image's, as of an image that looks like nothing it was trained on; None if the
-            network's confidence isn't known.
+        is_unfamiliar: whether the mean confidence is lower than on any validation image, as for an
+            image unlike the training images; None if the confidence on the validation images isn't
+            known.
     """
 
     def __init__(
@@ -56,8 +56,10 @@ class Segmentation:
     def shares(self) -> dict[str, float]:
         """The fraction of the pixels by the class's name, the largest first, without zeros."""
         counts = np.bincount(self.labels.ravel(), minlength=self.classes.num_classes)
-        found = {self.classes.names[i]: counts[i] / self.labels.size for i in np.argsort(-counts)}
-        return {name: float(share) for name, share in found.items() if share}
+        fractions = {
+            self.classes.names[i]: float(counts[i] / self.labels.size) for i in np.argsort(-counts)
+        }
+        return {name: fraction for name, fraction in fractions.items() if fraction}
 
     @cached_property
     def confidence(self) -> float:
@@ -66,7 +68,7 @@ class Segmentation:
 
     @property
     def is_unfamiliar(self) -> bool | None:
-        """Whether the network is less sure of this image than of any validation image."""
+        """Whether the mean confidence is lower than on any validation image."""
         if self._lowest_confidence is None:
             return None
         return self.confidence < self._lowest_confidence
@@ -95,7 +97,9 @@ class Segmentation:
         if maps.shape[:2] == size:
             return to_labels(maps)
         best, labels = np.zeros(size, "float32"), np.zeros(size, "uint8")
-        for index in range(maps.shape[-1]):  # at once they take a hundred times an image's bytes
+        for index in range(
+            maps.shape[-1]
+        ):  # all at once they take a hundred times the image's memory
             probability = resize(maps[..., index : index + 1], *size)[..., 0]
             higher = probability > best
             best[higher], labels[higher] = probability[higher], index
@@ -114,7 +118,7 @@ class Segmentation:
         return resize(highest, *self.image.shape[:2])[..., 0]
 
     def overlay(self, alpha: float = 0.5) -> np.ndarray:
-        """Return the image with the labels' colours over it, uint8 (H, W, 3).
+        """Return the image with the labels' colours blended over it, uint8 (H, W, 3).
 
         Args:
             alpha: weight of the colours, 0 to 1.
@@ -158,5 +162,5 @@ class Segmentation:
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
-        found = ", ".join(f"{name} {share:.0%}" for name, share in list(self.shares.items())[:5])
-        return f"<Segmentation {width}x{height}: {found}>"
+        largest = ", ".join(f"{name} {share:.0%}" for name, share in list(self.shares.items())[:5])
+        return f"<Segmentation {width}x{height}: {largest}>"

@@ -1,4 +1,4 @@
-"""Segmenter: images and videos in, label maps out, in three lines."""
+"""Segmenter: label maps of images and videos in three lines of code."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import tee
@@ -19,27 +19,27 @@ from keras_dpn.segmentation import Segmentation
 
 
 class Segmenter:
-    """Label images and videos with a trained network.
+    """Segment images and videos with a trained network.
 
-    It brings an image to the size that the network was trained for, cuts it into tiles where the
-    memory doesn't hold it, and brings the labels back to the image's own size.
+    It resizes an image to the size that the network was trained on, divides it into tiles if it
+    doesn't fit into memory, and resizes the result to the image's size.
 
     Args:
         models: a network that returns logits (B, H, W, L) from RGB images 0-255; several, whose
             probabilities are averaged; or one for clips, as `models.SpatialTemporalDPN`.
         classes: `keras_dpn.Classes`, names and colours of the L labels.
-        settings: scales, flip, tiles; see `InferenceSettings`.
-        heads: names of the network's outputs to keep in `Segmentation.maps`, the labels are those
-            of the last; "all", or None for the final one.
-        crf: keyword arguments of `keras_dpn.crf.refine`, for a fully connected CRF behind it.
-        size: shorter side in pixels to which images are resized before the network sees them;
-            None for the size that they have.
+        settings: scales, horizontal flip, tiles; see `InferenceSettings`.
+        heads: names of the heads to keep in `Segmentation.maps`; the labels are those of the last.
+            "all", or None for the final one.
+        crf: keyword arguments of `keras_dpn.crf.refine`, for a fully connected CRF as
+            post-processing.
+        size: shorter side in pixels to which images are resized first; None to keep their size.
         lowest_confidence: mean confidence, 0 to 1, below which an image counts as unfamiliar.
 
     Attributes:
         classes, size, lowest_confidence: as given.
-        predictor: the `Predictor` behind it.
-        description: a line on the network.
+        predictor: the `Predictor` that runs the network.
+        description: the network in one line.
 
     Raises:
         ValueError: for values out of these ranges.
@@ -96,15 +96,15 @@ class Segmenter:
                 `hf://org/name[@revision]`. Several are averaged.
             scales: factors for the image's height and width; the probabilities are averaged.
             horizontal_flip: average with the prediction on the flipped image.
-            tile: side of the tiles in pixels into which larger images are cut; None for as large
-                as the memory allows.
-            memory_gib: GiB that one forward pass may take; None for whole images, whatever it
-                takes. Without effect on networks for clips.
-            heads: names of the network's outputs to keep; "all", or None for the final one.
-            crf: keyword arguments of `keras_dpn.crf.refine`, {} for its defaults; None: no CRF.
-            precision: what the network computes in.
-            size: shorter side to which images are resized first; "preset" for what the network was
-                trained on, None for the size that they have.
+            tile: side in pixels of the tiles that larger images are divided into; None for the
+                largest that fit into `memory_gib`.
+            memory_gib: GiB that one forward pass may take; None for whole images of any size.
+                Ignored for networks for clips.
+            heads: names of the heads to keep; "all", or None for the final one.
+            crf: keyword arguments of `keras_dpn.crf.refine`, {} for its defaults; None for no CRF.
+            precision: dtype that the network computes in.
+            size: shorter side to which images are resized first; "preset" for the size that the
+                network was trained on, None to keep their size.
 
         Raises:
             ValueError: for an unknown name, damaged files, values out of their ranges.
@@ -130,7 +130,7 @@ class Segmenter:
         )
 
     def __call__(self, source: Any) -> Segmentation | list[Segmentation] | Iterator[Segmentation]:
-        """Label an image, several, or a video.
+        """Segment an image, several images, or a video.
 
         Args:
             source: path of an image or of a video; an image as an array (H, W, 3), RGB, 0-255,
@@ -140,7 +140,7 @@ class Segmenter:
             `Segmentation`; a list of them for a list; an iterator over the frames for a video.
 
         Raises:
-            ValueError: naming the file or the argument, where it can't be read or is no image.
+            ValueError: if the file can't be read or the source is no image; the message names it.
             TypeError: for another type.
         """
         if isinstance(source, (list, tuple)):
@@ -150,14 +150,14 @@ class Segmenter:
         return self.image(source)
 
     def image(self, source: Any) -> Segmentation:
-        """Label one image: a path, an array or a Pillow image, see `__call__`."""
+        """Segment one image: a path, an array or a Pillow image, see `__call__`."""
         image = _read(source)
         maps = self.predictor.probabilities(self._resized(image))
         path = Path(source) if isinstance(source, (str, Path)) else None
         return self._segmentation(image, maps, path)
 
     def labels(self, source: Any) -> np.ndarray:
-        """Return the label map of one image alone, uint8 (H, W), with the least memory.
+        """Return only the label map of one image, uint8 (H, W), in the least memory.
 
         Args:
             source: as in `image`.
@@ -171,15 +171,16 @@ class Segmenter:
     def video(
         self, source: str | Path | Iterable[np.ndarray], flow: Flow | None = None
     ) -> Iterator[Segmentation]:
-        """Yield the labels of a video's frames, one after another, in constant memory.
+        """Yield the `Segmentation` of each frame of a video, in constant memory.
 
         Args:
-            source: path of a video, or its frames, uint8 (H, W, 3), RGB; an iterator will do.
+            source: path of a video, or its frames, uint8 (H, W, 3), RGB; an iterator is fine.
             flow: as in `Predictor.video`, between frames of the size that the network sees;
                 OpenCV's DIS where the network needs flow and none is given.
 
         Raises:
-            ValueError: naming the file, where it can't be read, and as `Predictor.video`.
+            ValueError: if the file, which the message names, can't be read; and as
+                `Predictor.video`.
         """
         if isinstance(source, (str, Path)):
             from keras_dpn.io.video import VideoReader  # needs OpenCV
@@ -200,7 +201,7 @@ class Segmenter:
         )
 
     def _resized(self, image: np.ndarray) -> np.ndarray:
-        """The image at the size that the network was trained for, of its own type."""
+        """Return the image at the size that the network was trained on, in its own dtype."""
         image = check_image(image)
         if self.size is None or min(image.shape[:2]) == self.size:
             return image

@@ -1,7 +1,7 @@
 """Types that the annotations of several modules share.
 
-Neither Keras nor its backends have a common type for tensors: `Tensor` says what is meant, a type
-checker takes it for `Any`.
+Keras and its backends have no common type for tensors: `Tensor` documents the annotation and is
+`Any` for type checkers.
 """
 
 from collections.abc import Collection, Sequence
@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 
 import keras
 
-# A tensor of the backend, or a `keras.KerasTensor` while a model is made.
+# A tensor of the backend, or a `keras.KerasTensor` while a model is built.
 Tensor: TypeAlias = Any
-# Of a tensor, with the batch's axis: an integer per axis, None where a size is unknown. Which sizes
-# are known differs from layer to layer: a type can't say it.
+# Of a tensor, with the batch's axis: an integer per axis, None for an unknown size. Which sizes are
+# known differs from layer to layer, which a type can't express.
 Shape: TypeAlias = tuple[Any, ...]
 # A network, or several whose probabilities are averaged.
 Models: TypeAlias = keras.Model | Sequence[keras.Model]

@@ -14,14 +14,14 @@ from keras_dpn.typing import Shape, Tensor
 class BlockMinPool(keras.layers.Layer):
     """Minimum over blocks of `block_size` neighbouring channels.
 
-    Group b14 of the Deep Parsing Network (ICCV 2015, Table 1b): of the K penalties of a label the
-    smallest holds, so that each pixel picks the pattern of label contexts that fits it.
+    Group b14 of the Deep Parsing Network (ICCV 2015, Table 1b): of a label's K
+    penalties it keeps the smallest, so that each pixel uses the label context that fits it best.
 
     Args:
         block_size: K, integer >= 1, a divisor of the input's channels.
 
     Input shape:
-        `(..., L * K)`; the K channels of a label lie side by side.
+        `(..., L * K)`; the K channels of a label are adjacent.
 
     Output shape:
         `(..., L)`.

@@ -1,4 +1,4 @@
-"""Dropout that a frozen layer leaves out."""
+"""Dropout that does nothing while the layer is frozen."""
 
 import keras
 
@@ -7,11 +7,11 @@ from keras_dpn.typing import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class Dropout(keras.layers.Dropout):
-    """Dropout while it is trainable; frozen it passes its input on, as in inference.
+    """Dropout while the layer is trainable; when frozen, it returns its input as in inference.
 
-    `keras.layers.Dropout` drops features in training even with `trainable = False`, so what learns
-    behind a frozen network learns from features that inference never gives it.
-    `keras.layers.BatchNormalization` has the same rule as this layer.
+    `keras.layers.Dropout` drops features in training even with `trainable = False`, so the
+    layers after a frozen network would be trained on features that never occur in inference.
+    `keras.layers.BatchNormalization` treats `trainable` in the same way as this layer.
 
     Args:
         rate: fraction of the features to drop, 0 to 1.

@@ -13,26 +13,28 @@ from keras_dpn.typing import Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class DynamicNodeLink(keras.layers.Layer):
-    """Lay each frame's neighbours in time over it, each pixel's along the optical flow.
+    """Align the neighbouring frames of each frame with it, pixel by pixel along the optical flow.
 
     The edges of a Markov random field over space and time: a pixel's neighbours in the frames
     before and after are those that the flow leads to, `j = i + flow_{t->t+1}(i)` (journal version
-    of the Deep Parsing Network, eq. 2), and by chains of such steps those further away. Links whose
-    flow doesn't lead back, or leads out of the image, and those beyond the clip's ends carry no
-    weight. `LocalConv3D` takes what this layer gives.
+    of the Deep Parsing Network, eq. 2); those further away are found by chaining such steps. A link
+    has no weight if the backward flow doesn't lead back to the pixel, if the flow leads out of the
+    image, or beyond the ends of the clip. `LocalConv3D` takes the output of this layer.
 
     Args:
-        frames: odd integer K, how many frames are laid over each other; 3: t-1, t, t+1.
-        threshold: how far from itself a pixel may end on the way forth and back, in pixels.
+        frames: odd integer K, the number of frames that are aligned; 3: t-1, t, t+1.
+        threshold: largest forward-backward error of the flow, in pixels: how far from a pixel the
+            forward flow followed by the backward flow may end.
 
     Input shape:
-        A triple (x, forward_flow, backward_flow): frames `(B, T, H, W, C)` of any kind, and flows
+        A triple (x, forward_flow, backward_flow): frames `(B, T, H, W, C)` of any dtype, and flows
         `(B, T-1, H, W, 2)`, (dx, dy) in pixels, float: forward from frame t to t+1, backward from
-        t+1 to t. Or x alone: its neighbours are then the pixels at the same place.
+        t+1 to t. Or x alone: the neighbours are then the pixels at the same position.
 
     Output shape:
         A pair: the neighbours, `(B, T, H, W, K, C)` of x's dtype (float32 for integers), in order
-        of time, 0 without a link; and which are linked, float32 `(B, T, H, W, K, 1)`, 0 or 1.
+        of time, 0 without a link; and a mask of the linked ones, float32 `(B, T, H, W, K, 1)`, 0 or
+        1.
 
     Raises:
         ValueError: for an even number of frames, a negative threshold, flows of another size or

@@ -13,7 +13,7 @@ from keras_dpn.typing import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class EdgeMeanField(keras.layers.Layer):
-    """Infers the labels of a conditional random field with a node for each cell of a map.
+    """Infer the labels of a conditional random field with a node for each cell of a feature map.
 
     Mean field with potentials of all pairs of labels at the edges of `RangeBoxGraph`; several
     relations act together. All cells are updated at once (Lin et al., arXiv:1504.01013, sec. IV:
@@ -21,7 +21,7 @@ class EdgeMeanField(keras.layers.Layer):
 
     Args:
         num_iterations: integer >= 1.
-        damping: from 0 to below 1, the share of its old logits that a cell keeps in an update.
+        damping: from 0 to below 1, the fraction of its old logits that a cell keeps in an update.
 
     Input shape:
         A triple (unary, edges, pairwise): logits `(B, h, w, L)`, and for each relation its edges,
@@ -77,7 +77,7 @@ class EdgeMeanField(keras.layers.Layer):
 
 
 def _standardize(inputs: Sequence[Any]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """The unary map, and the relations' edges and pairwise logits as lists; ValueError if wrong."""
+    """Return the unary map, and the relations' edges and pairwise logits as lists; or raise."""
     unary, edges, pairwise = inputs
     edges, pairwise = (list(x) if isinstance(x, (tuple, list)) else [x] for x in (edges, pairwise))
     if len(unary.shape) != 4 or not edges or len(edges) != len(pairwise):

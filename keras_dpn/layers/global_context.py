@@ -1,4 +1,4 @@
-"""GlobalContext: what the whole image looks like, at each of its positions."""
+"""GlobalContext: the mean feature of the whole image at each of its positions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,22 +15,22 @@ from keras_dpn.typing import Tensor
 class GlobalContext(keras.layers.Layer):
     """Mean feature of the whole image, or of each region of a grid, at every position of the map.
 
-    A position knows what its receptive field shows, which is much less than its theoretical size;
-    with the mean beside its own feature, or with a classifier of its own on it, the network knows
-    the scene (ParseNet, ICLR 2016, sec. 3.1 and 3.2: pool6). As the two differ in magnitude,
-    `L2NormScale` comes before the join.
+    The effective receptive field of a position is much smaller than the theoretical one. With the
+    mean concatenated to the local feature, or with a separate classifier on the mean, the network
+    sees the whole scene (ParseNet, ICLR 2016, sec. 3.1 and 3.2: pool6). As the two features differ
+    in magnitude, apply `L2NormScale` to each of them first.
 
     Args:
-        grid: regions along either side, integer >= 1, or several such numbers, whose means are
-            concatenated: the paper tried `(1, 2, 4)`. Position (y, x) of a map H x W lies in region
-            `(floor(y grid / H), floor(x grid / W))`.
-        unpool: whether each position gets the mean of its region; else one mean a region comes out,
-            for a classifier of its own (late fusion).
+        grid: number of regions along each side, integer >= 1, or several such numbers, whose means
+            are concatenated: the paper tried `(1, 2, 4)`. Position (y, x) of a map H x W is in
+            region `(floor(y grid / H), floor(x grid / W))`.
+        unpool: whether to return the mean of its region at each position; otherwise the layer
+            returns one mean per region, for a separate classifier (late fusion).
 
     Input shape:
-        `(B, H, W, C)`, or a pair of it and what is valid in it, `(B, H, W)` or `(B, H, W, 1)` of 0
-        and 1 or booleans: in a padded batch each image then has its own mean. A region without a
-        valid position has mean 0. All sizes may be unknown.
+        `(B, H, W, C)`, or a pair of it and a mask of its valid positions, `(B, H, W)` or
+        `(B, H, W, 1)` of 0 and 1 or booleans: in a padded batch each image then has its own mean. A
+        region without a valid position has mean 0. All sizes may be unknown.
 
     Output shape:
         `(B, H, W, C * grids)` with `unpool`, else `(B, grid, grid, C)`. Summed in float32.

@@ -1,4 +1,4 @@
-"""L2NormScale: unit length, then a learnt scale a channel."""
+"""L2NormScale: L2 normalisation followed by a learned scale per channel."""
 
 import math
 import numbers
@@ -15,17 +15,17 @@ from keras_dpn.typing import Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class L2NormScale(keras.layers.Layer):
-    """Scale each position's feature vector to unit length, then each channel by a learnt factor.
+    """Scale each position's feature vector to unit length, then each channel by a learned factor.
 
-    Features of different layers differ in magnitude, and the larger ones drown the others where
-    they are joined; with this layer before the join they add up (ParseNet, ICLR 2016, sec. 3.3):
+    Features of different layers differ in magnitude, and the larger ones dominate where they are
+    concatenated; this layer brings them to the same scale first (ParseNet, ICLR 2016, sec. 3.3):
     `y_c = scale_c x_c / sqrt(sum_c x_c^2 + epsilon)`.
 
     Args:
         init_scale: initial value of all scales, a finite number; 10 trains, 1 hardly does
             (ParseNet, sec. 4).
-        axis: the channels' axis, or several axes along which a vector lies; there is one scale for
-            each of its components.
+        axis: the channels' axis, or several axes that the vectors span; there is one scale for each
+            component.
         epsilon: added to the sum of squares, so that a zero vector stays zero; its gradient there
             is that of the output divided by `sqrt(epsilon)`.
         scale_regularizer: Keras regularizer of the scales.
@@ -38,7 +38,7 @@ class L2NormScale(keras.layers.Layer):
         As the input. Sums are computed in float32, and no gradient overflows float16.
 
     Raises:
-        ValueError: if `init_scale` or `epsilon` is not of its range, or `axis` does not name
+        ValueError: if `init_scale` or `epsilon` is out of its range, or `axis` does not name
             distinct axes of the input of known size.
 
     Example:

@@ -26,7 +26,7 @@ from keras_dpn.typing import Shape, Tensor
 
 
 class _LocalConv(keras.layers.Layer):
-    """What the layers of one, two and three spatial axes share."""
+    """Base of the layers of one, two and three spatial axes."""
 
     spatial_axes: int
 
@@ -78,7 +78,7 @@ class _LocalConv(keras.layers.Layer):
         if self.kernel == "learned":
             if self._is_linked(p_shape):
                 raise ValueError(
-                    "LocalConv3D with kernel='learned' has one filter a position: expects frames "
+                    "LocalConv3D with kernel='learned' has one filter per position: expects frames "
                     f"that are not linked, received shape {tuple(p_shape)}. Use another kernel."
                 )
             self.filters = self._add_filters(tuple(p_shape[1:-1]))
@@ -96,10 +96,10 @@ class _LocalConv(keras.layers.Layer):
         )
 
     def _add_filters(self, size: Shape) -> keras.Variable:
-        """One untied filter a position, which starts as the weighted squared distance."""
+        """Add one untied filter per position, initialised with the weighted squared distance."""
         if None in size:
             raise ValueError(
-                "LocalConv with kernel='learned' has one filter a position and expects known "
+                "LocalConv with kernel='learned' has one filter per position and expects known "
                 f"spatial sizes, received {size}."
             )
         offsets = np.array(list(itertools.product(*(np.arange(m) - m // 2 for m in self.window))))
@@ -136,7 +136,7 @@ class _LocalConv(keras.layers.Layer):
         return self.a * out + self.b  # eq. (8), lin
 
     def _of_middle(self, linked: Tensor) -> Tensor:
-        """The frame itself of linked frames, without a slice of six axes: LiteRT takes five."""
+        """Return the center frame of linked frames; LiteRT slices at most five axes, not six."""
         flat = ops.reshape(linked, (-1, *linked.shape[-2:]))
         return ops.reshape(flat[:, self.window[0] // 2], (*ops.shape(linked)[:4], linked.shape[-1]))
 
@@ -147,7 +147,7 @@ class _LocalConv(keras.layers.Layer):
         return keras.KerasTensor(shape, dtype="float32")
 
     def _is_linked(self, shape: Shape) -> bool:
-        """Whether an input has frames laid over each other, `(B, T, H, W, K, C)`."""
+        """Return whether an input is of linked frames, `(B, T, H, W, K, C)`."""
         return self.spatial_axes == 3 and len(shape) == 6
 
     def get_config(self) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class _LocalConv(keras.layers.Layer):
 
 _DOC = """{summary}
 
-    Every position has a filter of its own, computed from the features around it. For labels v,
+    Each position has its own filter, computed from the features around it. For labels v,
     positions j and z in the window around j:
 
         out_j^v = a g_j^v sum_z k(j, z) p_z^v / n + b
@@ -169,22 +169,22 @@ _DOC = """{summary}
     with d(j, z) p_j^v. The weights a, b, color_weight and position_weight are trainable scalars.
 
     Args:
-        window: integer >= 1, or one an axis. Even m covers the offsets -m//2 ... m-1-m//2.
+        window: integer >= 1, or one per axis. Even m covers the offsets -m//2 ... m-1-m//2.
         kernel: "squared_distance", k = d, whose cost does not grow with the window; "gaussian",
-            k = exp(-d), whose cost does; or "learned", one untied filter a position in addition
-            to the colours' distance, started from the positions' distance (needs known sizes).
+            k = exp(-d), whose cost does; or "learned", one untied filter per position in addition
+            to the colours' distance, initialised with the positions' distance (needs known sizes).
         color_weight: initial value; one over the squared unit in which colours are compared.
         position_weight: initial value; one over the squared unit of `spacing`.
-        gate: whether the sum is multiplied with p at the position itself.
-        normalize: whether the sum is divided by the number of positions in the window.
+        gate: whether to multiply the sum by p at the center position.
+        normalize: whether to divide the sum by the number of positions in the window.
         scale: initial value of a.
         offset: initial value of b.
-        spacing: distance from one position to the next, one number or one an axis; 1 counts in
-            pixels, and slices three times as far apart as pixels have 3 on their axis.
+        spacing: distance from one position to the next, one number or one per axis; 1 counts in
+            pixels. If slices are three times as far apart as pixels, their axis has 3.
 
     Input shape:
         A pair (p, features): {shape_p} probabilities or scores of L labels, and {shape_f}
-        features, for example colours, of any unit and any number of channels.{linked_input}
+        features, for example colours, in any unit and with any number of channels.{linked_input}
 
     Output shape:
         {shape_p}, float32 whatever the dtype policy: sums of squared 8-bit colours overflow
@@ -204,14 +204,14 @@ _DOC = """{summary}
 
 _LINKED_INPUT = """
         Or linked frames from `DynamicNodeLink`, `(B, T, H, W, K, L)` and `(B, T, H, W, K, F)` with
-        K the window's first size: the window is then laid over each pixel's neighbours along the
-        optical flow, and the output is `(B, T, H, W, L)`."""
+        K the window's first size: the window then spans each pixel's neighbours along the optical
+        flow, and the output is `(B, T, H, W, L)`."""
 
 
 def _document(
     shape: str, example: tuple[int, ...], linked_input: str = ""
 ) -> Callable[[type], type]:
-    """Continue a class's docstring with what holds for all of them."""
+    """Append the part of the docstring that all three classes share."""
 
     def decorate(cls: type) -> type:
         cls.__doc__ = _DOC.format(

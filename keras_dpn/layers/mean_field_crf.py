@@ -27,15 +27,15 @@ from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.permutohedral import MAX_DIMENSION
 from keras_dpn.typing import Shape, Tensor
 
-# A weight and its standard deviations, each a number or one for every axis or channel.
+# A weight and its standard deviations, each one number, or one per axis or channel.
 Kernel: TypeAlias = Sequence[float | Sequence[float]]
 
 LEARNABLE = ("weights", "compatibility", "bandwidths")
-# Logits beyond count as this far apart: differences of infinite ones are not numbers.
+# Logits are clipped to this range: the difference of two infinite ones is NaN.
 _MAX_LOGIT = 1e30
 _MAX_FEATURE = 1e15
-# Standard deviations beyond count as these. Points are 1 apart: narrower kernels are 0 between them
-# as well, but would cost the lattice its digits.
+# Standard deviations are clipped to this range. Points are 1 apart: even narrower kernels are 0
+# between them as well, but would cost the lattice its precision.
 _LOWEST = {"sa": 1e-2, "sb": 1e-15}
 _HIGHEST = 1e30
 
@@ -45,25 +45,27 @@ class MeanFieldCRF(keras.layers.Layer):
     """Fully connected CRF: refines a segmentation along the edges of an image.
 
     Labels of all pairs of points interact through Gaussian kernels (Krähenbühl and Koltun 2011;
-    DeepLab v1, sec. 4), K of them between positions p and guide values I, for example colours, and
-    one between positions alone:
+    DeepLab v1, sec. 4), K of them between positions p and values I of a guidance image, for example
+    colours, and one between positions alone:
 
         k(i, j) = w1 exp(-|p_i - p_j|^2 / 2 sa^2 - |I_i - I_j|^2 / 2 sb^2)
                 + w2 exp(-|p_i - p_j|^2 / 2 sg^2)
 
-    The marginals are found by mean-field updates, each of which filters all labels' probabilities
+    Mean-field updates compute the marginals; each update filters the probabilities of all labels
     with the kernels. It works on batches, any number of classes, images, volumes (D, H, W) and
     sequences (T), of sizes that may be unknown; trains, and exports to standard TensorFlow
     operations. All arithmetic is in float32, whatever the dtype policy.
 
     Args:
         num_iterations: mean-field updates, integer >= 1.
-        bilateral: `(w1, sa, sb)`, or a list of several such; None for none. w1 >= 0; sa in points,
-            one or one for each spatial axis; sb in the guide's unit, one or one a channel.
+        bilateral: `(w1, sa, sb)`, or a list of several such tuples; None for none. w1 >= 0; sa in
+            points, one number or one per spatial axis; sb in the unit of the guidance image, one
+            number or one per channel.
         spatial: `(w2, sg)`, as above; None for none.
-        compatibility: "potts": different labels repel each other, all alike. "matrix": a matrix
-            (L, L), the cost of label u (column) beside v (row), which starts as Potts' model.
-            "matrix_per_kernel": one such for each kernel. Or the numbers of a matrix to start with.
+        compatibility: "potts": all pairs of different labels have the same cost. "matrix": a
+            matrix (L, L), the cost of label u (column) next to v (row), initialised as Potts'
+            model. "matrix_per_kernel": one such matrix for each kernel. Or the initial values of a
+            matrix.
         filter: "permutohedral", all pairs by the permutohedral lattice, for up to 6 spatial axes
             and channels; "window", exact kernels within `window`; "exact", all pairs, for small
             images.
@@ -71,14 +73,14 @@ class MeanFieldCRF(keras.layers.Layer):
             pydensecrf's default; "row", `k / n_i`; or "none".
         trainable_weights_of: which of "weights" (w1, w2), "compatibility" (unless "potts") and
             "bandwidths" (sa, sb, sg; with the filters "window" and "exact") training changes.
-        inference_iterations: instead of `num_iterations` outside of training.
-        window: points, integer >= 1 or one an axis; needed for the filter "window".
+        inference_iterations: replaces `num_iterations` outside of training.
+        window: points, integer >= 1 or one per axis; needed for the filter "window".
         min_probability: smallest unary probability of a label, from 0 (leave the logits as they
-            are) to below 1/L. Networks are often too sure for a CRF to correct them.
+            are) to below 1/L. Networks are often too confident for a CRF to correct them.
 
     Input shape:
         A pair (logits, guide): `(B, *S, L)` and `(B, *S, C)` of one to three spatial axes S. With
-        the default sb the guide is an image, RGB, 0-255, uint8 or float.
+        the default sb the guidance image is RGB, 0-255, uint8 or float.
 
     Output shape:
         `(B, *S, L)`, float32: logits whose softmax are the refined marginals.
@@ -191,9 +193,9 @@ class MeanFieldCRF(keras.layers.Layer):
     def _add_bandwidths(
         self, k: int, kernel: Sequence[Any], axes: int, channels: int
     ) -> np.ndarray | keras.Variable:
-        """Standard deviations of a kernel's positions and guide values, one each.
+        """Add the standard deviations of a kernel's positions and guidance values.
 
-        Trainable ones are stored as logarithms: they stay positive.
+        Trainable ones are stored as logarithms, so that they stay positive.
         """
         parts = [_each("sa", sigma, axes) for sigma in kernel[1:2]]
         parts += [_each("sb", sigma, channels) for sigma in kernel[2:]]
@@ -244,10 +246,10 @@ class MeanFieldCRF(keras.layers.Layer):
         return ops.log(ops.maximum(probabilities, self.min_probability))
 
     def _message_passing(self, logits: Tensor, guide: Tensor) -> list[Any]:
-        """The normalised kernels; their weights are in them unless they learn.
+        """Return the normalised kernels, multiplied by their weights unless these are trainable.
 
-        Potts' model is in them as well: what a label costs is minus what there is of it around,
-        up to a constant for all labels.
+        They include Potts' model: up to a constant for all labels, the cost of a label is minus
+        its probability around a point.
         """
         ones = ops.ones_like(logits[..., :1])
         positions = _positions(ones)
@@ -308,7 +310,7 @@ class MeanFieldCRF(keras.layers.Layer):
 
 
 def _standardize_kernels(bilateral: Any, spatial: Any) -> list[tuple[Any, ...]]:
-    """The kernels as (weight, sa, sb) or (weight, sg) with numbers or tuples; ValueError if odd."""
+    """Return the kernels as (weight, sa, sb) or (weight, sg) with numbers or tuples; or raise."""
     sequence = isinstance(bilateral, (tuple, list))
     several = sequence and len(bilateral) > 0 and isinstance(bilateral[0], (tuple, list))
     bilaterals = () if bilateral is None else bilateral if several else (bilateral,)
@@ -350,7 +352,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _each(name: str, sigma: Any, count: int) -> np.ndarray:
-    """One standard deviation for each of `count` dimensions."""
+    """Return one standard deviation for each of `count` dimensions."""
     lowest = _LOWEST[name]
     if not isinstance(sigma, (tuple, list)):
         return np.full(count, np.clip(sigma, lowest, _HIGHEST), "float32")
@@ -359,7 +361,7 @@ def _each(name: str, sigma: Any, count: int) -> np.ndarray:
             f"Invalid value for {name} in argument `bilateral` or `spatial`: expected one number "
             f"or {count}, received {sigma!r}."
         )
-    # Positions stand in the lattice from the last axis to the first; see `_positions`.
+    # Positions are in the lattice from the last axis to the first; see `_positions`.
     sigmas = sigma[::-1] if name == "sa" else sigma
     return np.clip(sigmas, lowest, _HIGHEST).astype("float32")
 
@@ -412,9 +414,9 @@ def _check_shapes(logits: Shape, guide: Shape) -> None:
 
 
 def _positions(ones: Tensor) -> Tensor:
-    """Each point's position in points, (B, *S, axes), the last axis first: x, y.
+    """Return the position of each point, in points, (B, *S, axes), the last axis first: x, y.
 
-    The order is that of the field's other implementations; the lattice's error depends on it.
+    Other implementations have this order; the error of the lattice depends on it.
     """
     coordinates = [ops.cumsum(ones, axis=axis) - 1 for axis in range(len(ones.shape) - 2, 0, -1)]
     return ops.concatenate(coordinates, axis=-1)

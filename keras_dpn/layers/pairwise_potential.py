@@ -1,4 +1,4 @@
-"""PairwisePotential: a network that says how well two cells' labels go together."""
+"""PairwisePotential: a network that rates pairs of labels of two cells."""
 
 import math
 from collections.abc import Sequence
@@ -16,17 +16,18 @@ from keras_dpn.typing import Shape, Tensor
 class PairwisePotential(layers.Layer):
     """Logits of all pairs of labels for each edge, from the features of its two ends.
 
-    Two fully connected layers on the features of both cells, one behind the other, `[f_p ++ f_q]`
+    Two fully connected layers on the concatenated features of both cells, `[f_p ++ f_q]`
     (Lin et al., arXiv:1504.01013, Fig. 4): a general potential, which is not symmetric, as the
-    cells' order counts. The first layer is computed as `W_p f_p + W_q f_q + b`, once for each cell
-    rather than each edge, and no array of all pairs of cells is made.
+    cells' order counts. The first layer is computed as `W_p f_p + W_q f_q + b`, once per cell
+    rather than per edge, and no array of all pairs of cells is created.
 
     Args:
         num_classes: L, integer >= 1.
         units: of the first layer, integer >= 1.
 
     Input shape:
-        A triple (features, edges, exist): `(B, h, w, C)`, and what `RangeBoxGraph` gives: integers
+        A triple (features, edges, exist): `(B, h, w, C)`, and the output of `RangeBoxGraph`:
+            integers
         `(E, 2)` and bool `(E,)` or `(B, E)`. All sizes but C may be unknown.
 
     Output shape:
@@ -50,13 +51,13 @@ class PairwisePotential(layers.Layer):
         check_channels_last(type(self).__name__)
         self.num_classes = check_positive_int("num_classes", num_classes)
         self.units = check_positive_int("units", units)
-        # Halves of one layer on [f_p ++ f_q], with that one's initial values: he_normal of 2C.
+        # The halves of one layer on [f_p ++ f_q], initialised as that layer: he_normal of 2C.
         half = {"kernel_initializer": "lecun_normal", "dtype": self.dtype_policy}
         self.fc1_first = layers.Dense(units, name="fc1_first", **half)
         self.fc1_second = layers.Dense(units, use_bias=False, name="fc1_second", **half)
         self.fc2 = layers.Dense(
             num_classes**2,
-            # VGG16's features are in the tens and hundreds: the first logits are to be about 1.
+            # VGG16's features are in the tens and hundreds: this makes the first logits about 1.
             kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3),
             dtype="float32",
             name="fc2",

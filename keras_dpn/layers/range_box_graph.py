@@ -13,32 +13,31 @@ from keras_dpn.typing import Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class RangeBoxGraph(keras.layers.Layer):
-    """The edges from each cell of a feature map to the cells in a box beside it.
+    """Edges from each cell of a feature map to the cells in a box next to it.
 
     The graph of a conditional random field with a node for each cell (Lin et al.,
     arXiv:1504.01013, Fig. 3). It depends on the map's size only, and is the same for all images of
-    a batch. An edge (p, q) leads from a cell to a neighbour in its box: in relation "above" q lies
+    a batch. An edge (p, q) leads from a cell to a neighbour in its box: in relation "above" q is
     above p.
 
     Args:
         relation: "surrounding", "above", "below", "left" or "right", or a box (top, left, bottom,
             right) as fractions of the map's shorter side, relative to the cell; downwards and to
             the right is positive.
-        num_neighbors: M, so many neighbours of each cell are drawn in each step of training, anew
-            every time and without replacement; None for all of them. Outside of training, and where
-            the layer is not trainable, it is always all.
-        seed: integer, for the draw.
+        num_neighbors: M, how many neighbours of each cell are sampled in each training step,
+            without replacement; None for all of them. Outside of training, and while the layer is
+            not trainable, it returns all of them.
+        seed: integer, of the sampling.
 
     Input shape:
         `(B, h, w, C)`; all sizes may be unknown.
 
     Output shape:
         A pair: int32 `(E, 2)`, the edges' two cells in row-major order of the map; and bool
-        `(E,)`, which of them there are: those that would leave the map do not. E is a multiple of
-        h * w.
+        `(E,)`, which of them exist: edges that would leave the map don't. E is a multiple of h * w.
 
     Raises:
-        ValueError: for an unknown relation, a box whose ends are the wrong way round,
+        ValueError: for an unknown relation, a box whose ends are in the wrong order,
             `num_neighbors` below 1, channels first, another rank; where the map's size is known,
             for a box smaller than a cell and one that gives the map no edges.
 
@@ -83,7 +82,7 @@ class RangeBoxGraph(keras.layers.Layer):
         num_edges = None
         if height is not None and width is not None:
             each = count_neighbors(height, width, self.relation)
-            if self.num_neighbors is None:  # else training has less than inference
+            if self.num_neighbors is None:  # otherwise training would have fewer than inference
                 num_edges = height * width * each
         return (
             keras.KerasTensor((num_edges, 2), dtype="int32"),

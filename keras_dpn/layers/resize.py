@@ -13,17 +13,17 @@ from keras_dpn.typing import Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class Resize(keras.layers.Layer):
-    """Bilinear resizing to a fixed size, by a factor, or to the size of another tensor.
+    """Resize bilinearly to a fixed size, by a factor, or to the size of another tensor.
 
-    Unlike `keras.layers.Resizing` and `UpSampling2D` it trains and exports where the sizes are
-    unknown. Exactly one of `size` and `factor` may be given; without either the layer takes a
-    pair `(x, reference)` and gives `x` the reference's height and width.
+    Unlike `keras.layers.Resizing` and `UpSampling2D`, it trains and exports with unknown sizes.
+    At most one of `size` and `factor` may be given; without either the layer takes a pair
+    `(x, reference)` and resizes `x` to the height and width of the reference.
 
     Args:
         size: `(height, width)` of the output.
-        factor: the output's size in terms of the input's, an integer >= 1. With a reference as
-            well, the enlarged input is cut to the reference's size: right for feature maps of a
-            stride, whose last row and column may look beyond the image.
+        factor: the output's size divided by the input's, an integer >= 1. With a reference as
+            well, the upsampled input is cropped to the reference's size, as feature maps of a
+            stride need it, whose last row and column may extend beyond the image.
         align_corners: see `keras_dpn.ops.resize`.
 
     Input shape:
@@ -34,7 +34,7 @@ class Resize(keras.layers.Layer):
 
     Raises:
         ValueError: for other ranks, sizes below 1, both of `size` and `factor`, a pair with
-            `size`, one tensor without either, or a reference larger than the enlarged input.
+            `size`, one tensor without either, or a reference larger than the upsampled input.
 
     Example:
 
@@ -71,14 +71,14 @@ class Resize(keras.layers.Layer):
         limit: Any = None if reference is None else ops.shape(reference)[1:3]
         if self.factor is None:
             return resize(x, self.size or limit, self.align_corners)
-        enlarged = tuple(n * self.factor for n in ops.shape(x)[1:3])
-        out = resize(x, enlarged, self.align_corners)
+        upsampled = tuple(n * self.factor for n in ops.shape(x)[1:3])
+        out = resize(x, upsampled, self.align_corners)
         return out if limit is None else out[:, : limit[0], : limit[1]]
 
     def compute_output_spec(self, inputs: Tensor | Sequence[Tensor]) -> keras.KerasTensor:
         x, reference = _pair(inputs)
         self._check(x, reference)
-        size = self.size or (self._enlarged(x) if reference is None else reference.shape[1:3])
+        size = self.size or (self._upsampled(x) if reference is None else reference.shape[1:3])
         return keras.KerasTensor((x.shape[0], *size, x.shape[3]), dtype="float32")
 
     def _check(self, x: Tensor, reference: Tensor | None) -> None:
@@ -94,14 +94,14 @@ class Resize(keras.layers.Layer):
         if reference is not None and self.size is not None:
             raise ValueError("Resize with `size` expects one tensor as input, received a pair.")
         if reference is not None and self.factor is not None:
-            enlarged, limit = self._enlarged(x), tuple(reference.shape[1:3])
-            if any(n and m and n < m for n, m in zip(enlarged, limit, strict=True)):
+            upsampled, limit = self._upsampled(x), tuple(reference.shape[1:3])
+            if any(n and m and n < m for n, m in zip(upsampled, limit, strict=True)):
                 raise ValueError(
                     f"Resize expects an input that `factor` {self.factor} makes at least as large "
-                    f"as the reference: enlarged it has size {enlarged}, the reference {limit}."
+                    f"as the reference: upsampled it has size {upsampled}, the reference {limit}."
                 )
 
-    def _enlarged(self, x: Tensor) -> Shape:
+    def _upsampled(self, x: Tensor) -> Shape:
         return tuple(None if n is None else n * self.factor for n in x.shape[1:3])
 
     def get_config(self) -> dict[str, Any]:

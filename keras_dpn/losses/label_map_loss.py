@@ -1,4 +1,4 @@
-"""What all losses on label maps share: which pixels count, and how much each class does."""
+"""Base of all losses on label maps: ignore labels and class weights."""
 
 import math
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from keras_dpn.typing import IgnoreLabel, Tensor
 class LabelMapLoss(keras.losses.Loss):
     """Base of the losses of logits against label maps, in float32.
 
-    Subclasses implement `compare`; what they return does not depend on pixels that don't count.
+    Subclasses implement `compare`, whose result must not depend on pixels that don't count.
 
     Args:
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.
-        class_weights: L non-negative numbers, one a class, or None.
-        reduction: "mean", or "sum" over the pixels where the loss has a sum.
+        class_weights: L non-negative numbers, one per class, or None.
+        reduction: "mean", or "sum" over the pixels for losses that support it.
         name: of the loss.
         dtype: of the loss; float32 by default, whatever `keras.config.floatx()`.
 
@@ -54,10 +54,10 @@ class LabelMapLoss(keras.losses.Loss):
         y_true = ops.reshape(y_true, (-1,))
         labels, counted, _ = read_labels(y_true, num_classes, self.ignore_label)
         logits = ops.cast(ops.reshape(y_pred, (-1, num_classes)), "float32")
-        # Before anything is computed of them: what is not finite there would reach the gradient.
+        # Before any computation: values there that aren't finite would reach the gradient.
         logits = ops.where(counted[:, None], logits, 0.0)
         loss = self.compare(labels, logits, counted)
-        # Keras divides a mean by the number of replicas where it reduces one, no scalar.
+        # Keras divides a mean by the number of replicas only if it reduces it itself, not a scalar.
         return ops.reshape(loss, (1,))
 
     def compare(self, labels: Tensor, logits: Tensor, counted: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class LabelMapLoss(keras.losses.Loss):
 
 
 def one_hot_of_counted(labels: Tensor, counted: Tensor, num_classes: int) -> Tensor:
-    """Return the truth of each class, float32 `(N, L)`; zeros where a pixel does not count."""
+    """Return the one-hot labels, float32 `(N, L)`; zeros where a pixel does not count."""
     return ops.one_hot(ops.where(counted, labels, -1), num_classes, dtype="float32")
 
 

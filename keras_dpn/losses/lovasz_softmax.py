@@ -15,20 +15,20 @@ from keras_dpn.typing import IgnoreLabel, Tensor
 class LovaszSoftmax(LabelMapLoss):
     """Lovász-softmax loss of logits against a label map: a convex surrogate of one minus mIoU.
 
-    The error of a pixel in a class is how far its probability is from the truth, 0 or 1. From the
-    largest to the smallest, each error of a class is weighed by what IoU loses when that pixel is
-    wrong, too; errors that are all 0 or 1 give one minus the IoU. The mean is over the classes that
-    occur among the counted pixels of the batch ("present" in the author's code); a batch without a
-    counted pixel has loss 0.
+    The error of a pixel for a class is the difference of its probability from the truth, 0 or 1.
+    The errors of a class are sorted in descending order; each is weighted by the decrease of IoU
+    when that pixel becomes wrong, too. If all errors are 0 or 1, the loss is one minus the IoU. The
+    mean is over the classes that occur among the counted pixels of the batch ("present" in the
+    author's code); a batch without a counted pixel has loss 0.
 
     Sorting the errors of every class takes two busy CPU cores 1 to 4 s for 4 images of 320x320 and
     11 classes, ten times as long as the other losses; `stride` compares fewer pixels.
 
     Args:
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.
-        class_weights: L non-negative numbers, one a class, or None: weights of the mean.
-        stride: compare one of so many pixels along each axis; 1 compares all. For images the time
-            falls with its square.
+        class_weights: L non-negative numbers, one per class, or None: weights of the mean.
+        stride: compare every `stride`-th pixel along each axis; 1 compares all. For images the
+            time decreases with its square.
 
     Shapes:
         `y_true` `(B, H, W)` integers, 0 ... L-1 or an ignore label; `y_pred` `(B, H, W, L)` logits.
@@ -36,9 +36,9 @@ class LovaszSoftmax(LabelMapLoss):
         several devices the batch is each device's.
 
     Raises:
-        ValueError: if `stride` is no positive integer, weights are negative or their number is not
-            the number of classes, `ignore_label` is no integer, labels and logits differ in size,
-            or a label is out of range or a fraction.
+        ValueError: if `stride` is not a positive integer, weights are negative or their number is
+            not the number of classes, `ignore_label` is no integer, labels and logits differ in
+            size, or a label is out of range or a fraction.
 
     References:
     - Berman, Triki and Blaschko, The Lovász-softmax loss (https://arxiv.org/abs/1705.08790),
@@ -84,10 +84,11 @@ class LovaszSoftmax(LabelMapLoss):
 
 
 def _jaccard_weights(errors: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
-    """What IoU loses by each pixel when those of larger error are wrong already, `(L, N)`.
+    """Return the decrease of IoU by each pixel, given those of larger error, `(L, N)`.
 
     With g pixels of a class and n wrong ones, of which h are of the class, it is (g - h) / (g + n -
-    h). Its steps are written out: the difference of two sums near 1 would keep few digits of them.
+    h). The decrease is computed in closed form: the difference of two IoUs near 1 would lose
+    digits.
     """
     num_classes, size = ops.shape(errors)
     order = ops.argsort(ops.where(counted, -errors, 1.0), axis=1)

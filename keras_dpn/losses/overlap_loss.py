@@ -1,4 +1,4 @@
-"""What Dice, Jaccard and Tversky share: how much truth and prediction of a class overlap."""
+"""Base of the Dice, Jaccard and Tversky losses: the overlap of truth and prediction."""
 
 from keras import ops
 
@@ -9,8 +9,8 @@ from keras_dpn.typing import Tensor
 class OverlapLoss(LabelMapLoss):
     """One minus the Tversky index of each class, as a mean over the classes that occur.
 
-    Subclasses set `alpha`, the weight of what is predicted without being true, and `beta`, that of
-    what is true without being predicted. Sums are over all counted pixels of the batch.
+    Subclasses set `alpha`, the weight of false positives, and `beta`, that of false negatives. Sums
+    are over all counted pixels of the batch.
     """
 
     def compare(self, labels: Tensor, logits: Tensor, counted: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""SegmentationCrossEntropy: cross-entropy on label maps, with an ignore label and hard pixels."""
+"""SegmentationCrossEntropy: cross-entropy on label maps, with hard example mining."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -21,21 +21,22 @@ class SegmentationCrossEntropy(LabelMapLoss):
 
     Args:
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.
-        class_weights: L non-negative numbers, one a class, or None. Median-frequency weights
-            (median of the classes' frequencies over a class's own) lift rare classes.
-        ohem_fraction: in (0, 1], the fraction of the counted pixels, the hardest, that count
+        class_weights: L non-negative numbers, one per class, or None. Median-frequency weights
+            (median of the classes' frequencies divided by the frequency of a class) give rare
+            classes more weight.
+        ohem_fraction: in (0, 1], the fraction of the counted pixels, those of largest loss, to use
             (`hm_ratio` of the DPN author's unary solver: 0.5).
-        reduction: "mean", or "sum" over the batch, as ParseNet's solver has it: the mean times the
-            weights of all counted pixels.
+        reduction: "mean", or "sum" over the batch, as in ParseNet's solver: the mean times the sum
+            of the weights of all counted pixels.
 
     Shapes:
         `y_true` `(B, H, W)` integers, 0 ... L-1 or an ignore label; `y_pred` `(B, H, W, L)` logits.
         In a compiled step, where no error can be raised, a label out of range does not count.
 
     Raises:
-        ValueError: if `ohem_fraction` is outside (0, 1], weights are negative or not as many as
-            there are classes, `reduction` is another, `ignore_label` is no integer, labels and
-            logits differ in size, or a label is out of range or a fraction.
+        ValueError: if `ohem_fraction` is outside (0, 1], weights are negative or their number is
+            not the number of classes, `reduction` is unknown, `ignore_label` is no integer, labels
+            and logits differ in size, or a label is out of range or a fraction.
 
     Example:
 
@@ -81,7 +82,7 @@ class SegmentationCrossEntropy(LabelMapLoss):
         return weighted_mean(losses, weights)
 
     def _hard_pixels(self, losses: Tensor, weights: Tensor) -> Tensor:
-        """1 for the hardest pixels among those that count, else 0."""
+        """Return 1 for the pixels of largest loss among those that count, else 0."""
         ranked = ops.flip(ops.sort(ops.where(weights > 0, ops.stop_gradient(losses), -1.0)))
         keep = ops.cast(ops.ceil(self.ohem_fraction * ops.sum(weights)), "int32")
         threshold = ops.take(ranked, ops.maximum(keep - 1, 0))

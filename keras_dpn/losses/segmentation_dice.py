@@ -11,18 +11,18 @@ from keras_dpn.typing import IgnoreLabel
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class SegmentationDice(OverlapLoss):
-    """Dice loss of logits against a label map: the overlap of classes, small or large.
+    """Dice loss of logits against a label map: the overlap of each class, whatever its size.
 
     For each class 1 - 2 hits / (predicted + true), sums of probabilities over the counted pixels of
-    the batch; the mean is over the classes that occur in it. What is predicted of a class that does
-    not occur counts where it is missing, in the others. A batch without a counted pixel has loss 0.
-    Without ignored pixels, and with a pixel of every class, it is `keras.losses.Dice(axis=(0, 1,
+    the batch; the mean is over the classes that occur in it. Probability of a class that does not
+    occur lowers the scores of the others, which lack it. A batch without a counted pixel has loss
+    0. Without ignored pixels, and with a pixel of every class, it is `keras.losses.Dice(axis=(0, 1,
     2))` of the one-hot labels and the softmax of the logits; Keras counts a class that does not
     occur as 1, and by `axis=None` adds the classes up before it divides.
 
     Args:
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.
-        class_weights: L non-negative numbers, one a class, or None: weights of the mean.
+        class_weights: L non-negative numbers, one per class, or None: weights of the mean.
 
     Shapes:
         `y_true` `(B, H, W)` integers, 0 ... L-1 or an ignore label; `y_pred` `(B, H, W, L)` logits.

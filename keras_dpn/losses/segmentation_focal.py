@@ -13,7 +13,7 @@ from keras_dpn.typing import IgnoreLabel, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class SegmentationFocal(LabelMapLoss):
-    """Focal loss of logits against a label map: easy pixels weigh less.
+    """Focal loss of logits against a label map: easy pixels have less weight.
 
     The cross-entropy of a pixel times (1 - p) ** gamma, p the probability of its class; the mean is
     that of `SegmentationCrossEntropy`. A batch without a counted pixel has loss 0. Without ignored
@@ -22,7 +22,7 @@ class SegmentationFocal(LabelMapLoss):
 
     Args:
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.
-        class_weights: L non-negative numbers, one a class, or None: the paper's alpha.
+        class_weights: L non-negative numbers, one per class, or None: the paper's alpha.
         gamma: from 0 up; 0 is the cross-entropy.
 
     Shapes:
@@ -63,7 +63,7 @@ class SegmentationFocal(LabelMapLoss):
 
     def compare(self, labels: Tensor, logits: Tensor, counted: Tensor) -> Tensor:
         losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        # Above 0, as the gradient of a power below 1 is infinite there.
+        # Above 0, where the gradient of a power below 1 is infinite.
         missing = ops.maximum(-ops.expm1(-losses), 1e-12)
         weights = ops.cast(counted, "float32")
         weights = weights * ops.take(self.weights_of_classes(logits.shape[-1]), labels)

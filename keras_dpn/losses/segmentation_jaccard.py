@@ -20,7 +20,7 @@ class SegmentationJaccard(OverlapLoss):
 
     Args:
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.
-        class_weights: L non-negative numbers, one a class, or None: weights of the mean.
+        class_weights: L non-negative numbers, one per class, or None: weights of the mean.
 
     Shapes:
         `y_true` `(B, H, W)` integers, 0 ... L-1 or an ignore label; `y_pred` `(B, H, W, L)` logits.

@@ -12,22 +12,22 @@ from keras_dpn.typing import IgnoreLabel
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class SegmentationTversky(OverlapLoss):
-    """Tversky loss of logits against a label map: what is missed and what is added weigh apart.
+    """Tversky loss of logits against a label map: weights for false positives and negatives.
 
     For each class 1 - hits / (hits + alpha (predicted - hits) + beta (true - hits)), sums of
     probabilities over the counted pixels of the batch; the mean is over the classes that occur in
     it. Both at 0.5 give `SegmentationDice`, both at 1 `SegmentationJaccard`. A batch without a
     counted pixel has loss 0. Without ignored pixels, and with a pixel of every class, it is
     `keras.losses.Tversky(alpha=beta, beta=alpha, axis=(0, 1, 2))` of the one-hot labels and the
-    softmax of the logits: Keras's `alpha` weighs what is missed, the paper's and ours what is
-    added.
+    softmax of the logits: Keras's `alpha` weights false negatives, the paper's and this one false
+    positives.
 
     Args:
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.
-        class_weights: L non-negative numbers, one a class, or None: weights of the mean.
+        class_weights: L non-negative numbers, one per class, or None: weights of the mean.
         alpha: weight of false positives, from 0 up.
         beta: weight of false negatives, from 0 up. More than `alpha`, as by default and in the
-            paper's best result, finds more of small things and adds some that are none.
+            paper's best result, detects more small objects and more false ones.
 
     Shapes:
         `y_true` `(B, H, W)` integers, 0 ... L-1 or an ignore label; `y_pred` `(B, H, W, L)` logits.

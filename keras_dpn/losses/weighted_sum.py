@@ -13,19 +13,19 @@ from keras_dpn.typing import Tensor
 class WeightedSum(keras.losses.Loss):
     """Add up losses of the same labels and predictions, each times its weight.
 
-    Dice or Lovász-softmax beside the cross-entropy is the usual mixture: one sees the shapes of
-    small classes, the other keeps the gradient of single pixels alive.
+    Dice or Lovász-softmax is usually combined with cross-entropy: the former give small classes
+    weight, the latter gives each pixel a gradient.
 
     Args:
         losses: instances of `keras.losses.Loss` that reduce to a number.
-        weights: non-negative numbers, one a loss; None: 1 each.
+        weights: non-negative numbers, one per loss; None: 1 each.
 
     Shapes:
         `y_true` and `y_pred` are what each of the losses takes.
 
     Raises:
-        ValueError: without any loss, for something else than a loss, and if weights are negative or
-            are not as many as losses.
+        ValueError: without any loss, for an object that is no loss, and if weights are negative or
+            their number is not the number of losses.
 
     Example:
 

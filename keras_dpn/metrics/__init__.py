@@ -1,4 +1,4 @@
-"""Scores of label maps: from confusion matrices, of objects, along outlines, over time."""
+"""Metrics of label maps: confusion matrices, objects, trimaps, calibration, consistency."""
 
 from keras_dpn.metrics.bootstrap import paired_bootstrap
 from keras_dpn.metrics.calibration import calibration, calibration_counts

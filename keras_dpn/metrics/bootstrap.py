@@ -16,26 +16,26 @@ def paired_bootstrap(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """How far the difference in mIoU of two predictions depends on the images it was measured on.
+    """Return a bootstrap confidence interval for the difference in mIoU of two predictions.
 
-    The images are drawn again and again, with replacement, the same ones for both predictions, and
-    the mIoU of each draw's counts is compared: an interval of the difference that holds zero says
-    that another set of such images could have had the other prediction in front. It knows nothing
-    of what another training run, with another seed, would have changed.
+    The images are resampled with replacement, the same ones for both predictions, and the mIoU of
+    each resample is compared. If the interval contains zero, another set of such images could have
+    favoured the other prediction. The interval doesn't cover the variation between training runs
+    with different seeds.
 
     Args:
-        first: integers `(N, L, L)`, a confusion matrix for each of N images.
-        second: integers `(N, L, L)`, of another prediction for the same images.
-        block: how many successive images are drawn together. Frames of a film are alike, and drawn
-            one by one they would make any difference look certain.
-        samples: how many draws.
-        confidence: share of the draws whose differences the interval holds, between 0 and 1.
-        seed: of the draws.
+        first: integers `(N, L, L)`, the confusion matrices of N images.
+        second: integers `(N, L, L)`, those of another prediction for the same images.
+        block: how many successive images are resampled together. Frames of a video are similar;
+            resampled one by one, they would make any difference look significant.
+        samples: number of resamples.
+        confidence: confidence level of the interval, between 0 and 1.
+        seed: of the random numbers.
 
     Returns:
         Dictionary: "first" and "second", the mIoU on all images; "difference", second minus first;
-        "interval", a pair, its lower and upper end; "wins", the share of draws in which the second
-        is the better one, draws without a difference counting half.
+        "interval", a pair, its lower and upper end; "wins", the fraction of the resamples in which
+        the second prediction is better; ties count half.
 
     Raises:
         ValueError: if the counts do not fit together, there are fewer than two blocks, or an
@@ -47,8 +47,8 @@ def paired_bootstrap(
     Example:
 
     >>> good, bad = [[4, 0], [0, 4]], [[4, 0], [2, 2]]
-    >>> found = paired_bootstrap([bad, bad, good], [good, good, good])
-    >>> round(found["difference"], 3), found["interval"][0] > 0
+    >>> result = paired_bootstrap([bad, bad, good], [good, good, good])
+    >>> round(result["difference"], 3), result["interval"][0] > 0
     (0.292, False)
     """
     first, second = np.asarray(first), np.asarray(second)
@@ -91,13 +91,13 @@ def paired_bootstrap(
 
 
 def _counts(confusions: np.ndarray) -> np.ndarray:
-    """What IoU is made of: hits and union of every class, `(N, 2, L)`."""
+    """Return the intersection and union of each class, `(N, 2, L)`."""
     hits = np.diagonal(confusions, axis1=1, axis2=2)
     return np.stack([hits, confusions.sum(1) + confusions.sum(2) - hits], axis=1)
 
 
 def _mean_iou(draws: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The mIoU of each draw, `(samples,)`, from its number of each block, `(samples, blocks)`."""
+    """Return the mIoU of each resample, `(samples,)`, given its counts of each block."""
     hits, union = np.moveaxis(np.tensordot(draws, counts, 1), 1, 0)
     present = union > 0
     return (hits / np.maximum(union, 1)).sum(1) / np.maximum(present.sum(1), 1)

@@ -1,4 +1,4 @@
-"""Calibration: whether a network is right as often as its probabilities say."""
+"""Calibration: whether the accuracy of a network agrees with its probabilities."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def calibration_counts(
     ignore_label: IgnoreLabel = 255,
     bins: int = 15,
 ) -> np.ndarray:
-    """Count how often the predictions of each confidence are right.
+    """Count the pixels, and those that are right, by the confidence of their prediction.
 
     Args:
         labels: integers from 0 up of any shape, or `ignore_label`.
@@ -31,11 +31,11 @@ def calibration_counts(
         confidences: floats of the same shape, 0 ... 1, the probability of that class. They are
             rounded to 2**-24.
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.
-        bins: how many intervals of one width, each with its upper end, 0 ... 1 is cut into.
+        bins: number of intervals of equal width that 0 ... 1 is divided into, each closed above.
 
     Returns:
         int64 `(bins, 3)`, the `COUNTS` of each interval: pixels, pixels that are right, and the sum
-        of the confidences in steps of 2**-24. Add up those of several images.
+        of the confidences in steps of 2**-24. Add them up over images.
 
     Raises:
         ValueError: if shapes differ, a label is negative or a fraction, a confidence is outside 0
@@ -70,10 +70,10 @@ def calibration_counts(
 
 
 def calibration(counts: ArrayLike) -> dict[str, Any]:
-    """The expected calibration error, and the curve that it comes from.
+    """Return the expected calibration error (ECE) and the reliability curve.
 
-    ECE is the mean over all pixels of the gap, in their bin, between the share that is right and
-    the mean confidence.
+    ECE is the mean over all pixels of the difference, in their bin, between accuracy and mean
+    confidence.
 
     Args:
         counts: integers `(bins, 3)` of `calibration_counts`.
@@ -87,8 +87,8 @@ def calibration(counts: ArrayLike) -> dict[str, Any]:
 
     Example:
 
-    >>> found = calibration(calibration_counts([0, 1], [0, 0], [0.75, 1.0], bins=2))
-    >>> found["ece"], found["accuracy"], found["confidence"]
+    >>> result = calibration(calibration_counts([0, 1], [0, 0], [0.75, 1.0], bins=2))
+    >>> result["ece"], result["accuracy"], result["confidence"]
     (0.375, [None, 0.5], [None, 0.875])
     """
     counts = np.asarray(counts)
@@ -108,8 +108,8 @@ def calibration(counts: ArrayLike) -> dict[str, Any]:
 
 
 def _in_steps(confidences: np.ndarray) -> np.ndarray:
-    """Confidences as whole numbers of 2**-24, exactly those of float32 from 0.5 up."""
-    wrong = ~((confidences >= 0) & (confidences < 1 + 1e-5))  # softmax may pass 1 by a rounding
+    """Return confidences as integer multiples of 2**-24, exact for float32 from 0.5 up."""
+    wrong = ~((confidences >= 0) & (confidences < 1 + 1e-5))  # rounding may bring a softmax above 1
     if wrong.any():
         raise ValueError(
             "Invalid value for argument `confidences`: expected 0 ... 1, received "

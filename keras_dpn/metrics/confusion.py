@@ -1,7 +1,7 @@
-"""A confusion matrix of label maps in NumPy, and the scores that follow from it.
+"""Confusion matrices of label maps in NumPy, and the scores computed from them.
 
 Rows are the truth, columns the prediction. A class that neither occurs nor is predicted has no
-IoU (nan) and doesn't enter means.
+IoU (NaN) and doesn't enter means.
 """
 
 from typing import Any
@@ -50,36 +50,36 @@ def confusion_matrix(
 
 
 def iou_per_class(confusion: ArrayLike) -> np.ndarray:
-    """Intersection over union of each class, `(L,)`, nan for absent classes."""
+    """Return the intersection over union of each class, `(L,)`, NaN for absent classes."""
     confusion = np.asarray(confusion, "float64")
     hits = np.diag(confusion)
     return _ratio(hits, confusion.sum(axis=0) + confusion.sum(axis=1) - hits)
 
 
 def mean_iou(confusion: ArrayLike) -> float:
-    """Mean IoU over the classes that occur or are predicted (mIoU)."""
+    """Return the mean IoU over the classes that occur or are predicted (mIoU)."""
     return _mean(iou_per_class(confusion))
 
 
 def pixel_accuracy(confusion: ArrayLike) -> float:
-    """Share of the counted pixels that have the right label."""
+    """Return the fraction of the counted pixels whose label is right."""
     return float(_ratio(np.trace(confusion), np.sum(confusion)))
 
 
 def mean_accuracy(confusion: ArrayLike) -> float:
-    """Mean over the classes that occur of the share of their pixels found."""
+    """Return the mean recall over the classes that occur."""
     confusion = np.asarray(confusion, "float64")
     return _mean(_ratio(np.diag(confusion), confusion.sum(axis=1)))
 
 
 def frequency_weighted_iou(confusion: ArrayLike) -> float:
-    """Mean IoU, each class weighted by its share of the counted pixels."""
+    """Return the mean IoU, each class weighted by its fraction of the counted pixels."""
     truth = np.asarray(confusion, "float64").sum(axis=1)
     return float(_ratio(np.nansum(truth * iou_per_class(confusion)), truth.sum()))
 
 
 def scores(confusion: ArrayLike) -> dict[str, Any]:
-    """All scores of one confusion matrix, as plain numbers and lists ready for JSON.
+    """Return all scores of one confusion matrix, as numbers and lists for JSON.
 
     Returns:
         Dictionary with `miou`, `accuracy`, `mean_accuracy`, `frequency_weighted_iou` in 0 ... 1,
@@ -95,7 +95,7 @@ def scores(confusion: ArrayLike) -> dict[str, Any]:
 
 
 def is_ignored(labels: np.ndarray, ignore_label: IgnoreLabel) -> np.ndarray:
-    """Whether each label of an array is an ignore label: an integer, several, or None."""
+    """Return whether each label of an array is an ignore label: an integer, several, or None."""
     ignored = np.zeros(labels.shape, bool)
     for label in ignore_labels(ignore_label):
         ignored |= labels == label
@@ -103,7 +103,7 @@ def is_ignored(labels: np.ndarray, ignore_label: IgnoreLabel) -> np.ndarray:
 
 
 def check_range(name: str, values: np.ndarray, num_classes: int | None) -> np.ndarray:
-    """Return the values as int64; ValueError unless all are classes, with None integers from 0."""
+    """Return the values as int64; raise ValueError unless all are classes, or >= 0 for None."""
     is_class = values >= 0
     if num_classes is not None:
         is_class &= values < num_classes

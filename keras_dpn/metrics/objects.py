@@ -1,4 +1,4 @@
-"""Tags, boxes and boundaries: what a label map says about the objects of an image (TA, LA, BA)."""
+"""Tagging, localisation and boundary accuracy of the objects in label maps (TA, LA, BA)."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ COUNTS = (
     "predicted_boundary_right",
 )
 
-_GROUP = 32  # classes whose boundaries are grown together, one in each bit of a word
+_GROUP = 32  # classes whose boundaries are dilated together, one in each bit of a word
 
 
 def object_counts(
@@ -31,14 +31,14 @@ def object_counts(
     ignore_label: IgnoreLabel = 255,
     tolerance: float = 0.0075,
 ) -> np.ndarray:
-    """Count what the tags, boxes and boundaries of one image's classes are scored by.
+    """Return the counts from which tags, boxes and boundaries of one image's classes are scored.
 
     All regions of a class in an image are one object, as label maps don't tell instances apart.
 
-    * Its box is the smallest rectangle around its pixels; void counts in neither box.
-    * Its boundary are its pixels with another label above, below, left or right of them, where
-      void is one more label of the truth. A boundary pixel is right if the other map has one of the
-      same class within `tolerance`. What is predicted on void counts only where it is right.
+    * Its box is the smallest rectangle around its pixels; void pixels are in neither box.
+    * Its boundary is the set of its pixels with another label above, below, left or right of them,
+      where void is one more label of the truth. A boundary pixel is right if the other map has one
+      of the same class within `tolerance`. Predictions on void pixels count only if right.
 
     Args:
         labels: integers `(H, W)`, 0 ... num_classes - 1 or `ignore_label`: a whole image, without
@@ -46,10 +46,10 @@ def object_counts(
         predictions: integers `(H, W)`, 0 ... num_classes - 1.
         num_classes: L.
         ignore_label: the void label; a tuple of several; None without void.
-        tolerance: largest distance between boundaries, as a share of the image's diagonal.
+        tolerance: largest distance between boundaries, as a fraction of the image's diagonal.
 
     Returns:
-        int64 `(L, 7)`: for each class the pixels of `COUNTS`, where a box is as many pixels as its
+        int64 `(L, 7)`: for each class the numbers of pixels of `COUNTS`; those of a box are its
         area. Stack those of several images for `object_scores`.
 
     Raises:
@@ -58,7 +58,7 @@ def object_counts(
 
     References:
     - Deep Parsing Network (https://arxiv.org/abs/1509.02634), section 5, which names the scores but
-      not what a box is around, nor the tolerance
+      defines neither the boxes nor the tolerance
     - Hariharan et al., Semantic contours from inverse detectors (2011), for boundaries and their
       tolerance; pixels are not paired one to one here
 
@@ -76,8 +76,8 @@ def object_counts(
         )
     if not 0 <= tolerance < math.inf:
         raise ValueError(
-            "Invalid value for argument `tolerance`: expected a share of the diagonal from 0 up, "
-            f"received {tolerance}."
+            "Invalid value for argument `tolerance`: expected a fraction of the diagonal from 0 "
+            f"up, received {tolerance}."
         )
     counted = ~is_ignored(labels, ignore_label)
     true = np.full(labels.shape, num_classes)
@@ -98,34 +98,34 @@ def object_counts(
 
 
 def object_scores(counts: ArrayLike, threshold: float = 0.5) -> dict[str, Any]:
-    """Tagging, localisation and boundary accuracy of a set of images.
+    """Return tagging, localisation and boundary accuracy of a set of images.
 
-    * TA of a class is the share of the images in which truth and prediction agree whether it is
-      there, be it with a single pixel.
-    * LA is the mean IoU of its true and predicted boxes over the images that truly show it, 0 where
-      nothing of it is predicted.
-    * BA is the F-measure of its boundaries, the harmonic mean of the share of predicted boundary
-      pixels that are right and of the share of true ones that are found, over the images in which
-      it is localised: where the boxes have an IoU of `threshold` or more.
+    * TA of a class is the fraction of the images in which truth and prediction agree on whether it
+      is present, even with a single pixel.
+    * LA is the mean IoU of its true and predicted boxes over the images in which it is present, 0
+      where it is not predicted.
+    * BA is the F-measure of its boundaries, the harmonic mean of precision and recall of the
+      boundary pixels, over the images in which it is localised: where the boxes have an IoU of
+      `threshold` or more.
 
     Args:
-        counts: integers `(N, L, 7)`, the `object_counts` of N images in any order. Those of two
-            sets, one after the other, are those of both.
+        counts: integers `(N, L, 7)`, the `object_counts` of N images in any order; concatenate
+            those of several sets.
         threshold: IoU of the boxes of an object that is localised, 0 ... 1.
 
     Returns:
         Dictionary: "ta", "la" and "ba", in 0 ... 1, means over the classes that have one, None
         without such a class; and "per_class": the three as lists, None for classes without one.
-        TA needs a class that is shown or predicted, LA one that is shown, BA one that is localised
-        and has a boundary.
+        TA needs a class that is present or predicted, LA one that is present, BA one that is
+        localised and has a boundary.
 
     Raises:
         ValueError: for counts of another shape, and a threshold outside 0 ... 1.
 
     Example:
 
-    >>> found = object_scores([object_counts([[0, 0, 1, 1]], [[0, 1, 1, 1]], num_classes=2)])
-    >>> found["ta"], found["per_class"]["la"]
+    >>> result = object_scores([object_counts([[0, 0, 1, 1]], [[0, 1, 1, 1]], num_classes=2)])
+    >>> result["ta"], result["per_class"]["la"]
     (1.0, [0.5, 0.6666666666666666])
     """
     counts = np.asarray(counts)
@@ -149,7 +149,7 @@ def object_scores(counts: ArrayLike, threshold: float = 0.5) -> dict[str, Any]:
         # fsum is exact, so the images' order doesn't matter
         per_class["la"].append(_mean(iou[shown].tolist()))
         per_class["ba"].append(_f_measure(*counts[localized, label, 3:].sum(axis=0).tolist()))
-    return {**{name: _mean(found) for name, found in per_class.items()}, "per_class": per_class}
+    return {**{name: _mean(scores) for name, scores in per_class.items()}, "per_class": per_class}
 
 
 def _box_counts(true_bits: np.ndarray, predicted_bits: np.ndarray, size: int) -> list[np.ndarray]:
@@ -160,7 +160,7 @@ def _box_counts(true_bits: np.ndarray, predicted_bits: np.ndarray, size: int) ->
 
 
 def _boxes(bits: np.ndarray, size: int) -> np.ndarray:
-    """Top, left, bottom and right of every class, `(4, size)`; the last two are exclusive."""
+    """Return top, left, bottom and right of each class, `(4, size)`; the last two exclusive."""
     firsts, lasts = [], []
     for axis in (1, 0):
         lines = np.bitwise_or.reduce(bits, axis)
@@ -188,15 +188,15 @@ def _boundary_counts(
 
 
 def _count_bits(words: np.ndarray, size: int) -> np.ndarray:
-    """How many words have each bit set, if none has more than one."""
+    """Return how many words have each bit set, if none has more than one."""
     _, bits = np.frexp(words[words > 0].astype("float64"))  # a power of two is 0.5 * 2**bits
     return np.bincount(bits - 1, minlength=size)
 
 
 def _grown(bits: np.ndarray, radius: float) -> np.ndarray:
-    """All bits within a radius of each pixel: rows grown to a disc's width, then moved up and down.
+    """Return all bits within a radius of each pixel: a dilation by a disc, row by row.
 
-    From the disc's narrowest row inwards, so that each row is the one before it, made wider.
+    It starts at the narrowest row of the disc, so that each row widens the one before.
     """
     height, width = bits.shape
     grown, row, reached = np.zeros_like(bits), bits.copy(), 0
@@ -217,7 +217,7 @@ def _agreement(shown: np.ndarray, predicted: np.ndarray) -> float | None:
 
 
 def _f_measure(true: int, found: int, predicted: int, right: int) -> float | None:
-    """Harmonic mean of found / true and right / predicted; None where there is no boundary."""
+    """Return the harmonic mean of recall and precision; None without a boundary."""
     if not true and not predicted:
         return None
     recall, precision = found / max(true, 1), right / max(predicted, 1)

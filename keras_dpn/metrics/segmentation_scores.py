@@ -1,4 +1,4 @@
-"""SegmentationScores: the scores of `model.fit` and `model.evaluate`, from one confusion matrix."""
+"""SegmentationScores: the usual scores in `model.fit` and `evaluate`, from a confusion matrix."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ from keras_dpn.typing import IgnoreLabel, Shape, Tensor
 class SegmentationScores(keras.metrics.Metric):
     """mIoU, pixel accuracy, mean accuracy and frequency-weighted IoU of logits.
 
-    One confusion matrix of integer counts is kept, so that the scores of an epoch depend neither
-    on the batch size nor on the number of devices. Classes that neither occur nor are predicted
-    don't enter the means.
+    They are computed from one confusion matrix of integer counts, so that the scores of an epoch
+    depend neither on the batch size nor on the number of devices. Classes that neither occur nor
+    are predicted don't enter the means.
 
     Args:
         num_classes: L, integer >= 2.
@@ -29,13 +29,13 @@ class SegmentationScores(keras.metrics.Metric):
 
     Returns:
         `result()` is a dictionary of `miou`, `accuracy`, `mean_accuracy` and
-        `frequency_weighted_iou`, in 0 ... 1, and `out_of_range`: how many pixels had a label that
-        is neither a class nor an ignore label. In a compiled step, as `fit` and `evaluate` run it,
-        no error can be raised; such a pixel does not count in the scores then, and this number
-        tells. `confusion` is the matrix, rows the truth.
+        `frequency_weighted_iou`, in 0 ... 1, and `out_of_range`, the number of pixels whose label
+        is neither a class nor an ignore label. A compiled step, as in `fit` and `evaluate`, can't
+        raise an error for them; they don't count in the scores. `confusion` is the matrix, with
+        the truth in rows.
 
     Raises:
-        ValueError: if labels and logits differ in size, the logits have not L channels,
+        ValueError: if labels and logits differ in size, the logits don't have L channels,
             `ignore_label` is no integer, or a label is out of range or a fraction.
 
     Example:
@@ -62,7 +62,7 @@ class SegmentationScores(keras.metrics.Metric):
 
     @property
     def confusion(self) -> np.ndarray:
-        """The counts so far, int64 array `(L, L)`, `[truth, prediction]`."""
+        """Return the counts so far, int64 array `(L, L)`, `[truth, prediction]`."""
         return ops.convert_to_numpy(self._counts).astype("int64")
 
     def update_state(

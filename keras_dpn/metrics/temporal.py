@@ -1,4 +1,4 @@
-"""Temporal consistency: how far the label maps of a film agree along its motion."""
+"""Temporal consistency: whether the label maps of a video agree along its optical flow."""
 
 import keras
 import numpy as np
@@ -16,28 +16,28 @@ def temporal_confusion(
     num_classes: int,
     threshold: float = 1.0,
 ) -> np.ndarray:
-    """Count the classes of a frame's prediction against those of the next one, warped onto it.
+    """Return the confusion matrix of a frame's prediction and the next frame's, warped onto it.
 
-    Temporal consistency is the mIoU of these counts, added up over all neighbouring frames of a
-    film (`metrics.scores`): 1 where every label moves with the picture, less where it flickers. It
-    is Liu et al.'s measure, with two differences: here the next frame is warped, not the last one,
-    and only pixels count whose flow can be trusted (`ops.flow_validity`), neither those that leave
-    the picture nor those that are covered in the next frame.
+    Temporal consistency is the mIoU of these counts, added up over all pairs of successive frames
+    of a video (`metrics.scores`): 1 if every label moves with the optical flow, less if labels
+    flicker. It is Liu et al.'s measure with two differences: the next frame is warped, not the
+    previous one, and only pixels with a valid flow count (`ops.flow_validity`): pixels that leave
+    the image or are occluded in the next frame don't.
 
-    It needs no truth, and says nothing about it: a prediction that is the same everywhere is
-    perfectly consistent. It depends on the flow and on the frame rate, so compare numbers only on
-    the same film with the same flow.
+    It needs no ground truth and doesn't measure accuracy: a constant prediction is perfectly
+    consistent. It depends on the flow and on the frame rate; compare only values of the same video
+    with the same flow.
 
     Args:
-        labels: integers `(H, W)`, 0 ... num_classes - 1: the prediction for a frame.
-        next_labels: integers `(H, W)`: that for the next frame.
+        labels: integers `(H, W)`, 0 ... num_classes - 1, the prediction for a frame.
+        next_labels: integers `(H, W)`, the prediction for the next frame.
         flow: floats `(H, W, 2)`, (dx, dy) in pixels, from the frame to the next one.
         backward_flow: floats `(H, W, 2)`, from the next frame to this one.
         num_classes: L.
         threshold: as in `ops.flow_validity`, in pixels.
 
     Returns:
-        int64 array `(L, L)`, `[label, label where the flow leads]`.
+        int64 array `(L, L)`, `[label, warped label of the next frame]`.
 
     Raises:
         ValueError: if sizes differ, a label is outside the classes, and as `ops.flow_validity`.

@@ -1,7 +1,7 @@
-"""Trimaps: scores near the outlines of things, in bands of growing width.
+"""Trimaps: scores near the boundaries of objects, in bands of increasing width.
 
-One pass measures how far each pixel lies from the outlines, so that all widths cost little more
-than one.
+The distance of each pixel from the boundaries is computed once, so that all widths cost little
+more than one.
 """
 
 from typing import Literal
@@ -21,15 +21,15 @@ def trimap_distance(
     around: Literal["void", "boundary"] = "void",
     max_width: int = 40,
 ) -> np.ndarray:
-    """How far each pixel lies from the void or from a boundary: the narrowest band that holds it.
+    """Return each pixel's distance from void or a boundary: the narrowest band that contains it.
 
-    The band of width w holds the pixels with a distance of 1 ... w.
+    The band of width w contains the pixels with a distance of 1 ... w.
 
     * Around "void" these are the pixels other than void with a void pixel in the square of 2w + 1
-      pixels about them: the dilated void less the void, as in the DeepLab author's code. It suits
-      data sets whose objects are outlined in void, such as PASCAL VOC.
-    * Around a "boundary" they are the w pixels on either side of it, for data sets with little
-      void or none: at w = 1 the pixels with another label above, below, left or right of them,
+      pixels around them: the dilated void without the void, as in the DeepLab author's code. Use it
+      for datasets that mark object boundaries as void, such as PASCAL VOC.
+    * Around a "boundary" they are the w pixels on either side of it, for datasets with little or
+      no void: at w = 1 the pixels with another label above, below, left or right of them,
       at w the dilation of these by a square of 2w - 1. Void counts as one more label here.
 
     Args:
@@ -89,7 +89,7 @@ def trimap_confusions(
     around: Literal["void", "boundary"] = "void",
     max_width: int = 40,
 ) -> np.ndarray:
-    """One confusion matrix for each width of band: add them up over a set of images.
+    """Return the confusion matrix within the band of each width; add them up over images.
 
     Args:
         labels: integers `(H, W)`; `ignore_label` or 0 ... num_classes - 1.
@@ -108,8 +108,8 @@ def trimap_confusions(
 
     Example:
 
-    >>> found = trimap_confusions([[0, 0, 255, 1]], [[0, 1, 1, 1]], num_classes=2, max_width=2)
-    >>> found.tolist()
+    >>> counts = trimap_confusions([[0, 0, 255, 1]], [[0, 1, 1, 1]], num_classes=2, max_width=2)
+    >>> counts.tolist()
     [[[0, 1], [0, 1]], [[1, 1], [0, 1]]]
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
@@ -128,7 +128,7 @@ def trimap_confusions(
 
 
 def sides(labels: np.ndarray) -> np.ndarray:
-    """Whether the pixel above, below, left or right has another label."""
+    """Return whether the pixel above, below, left or right has another label."""
     sides = np.zeros(labels.shape, bool)
     for axis in (0, 1):
         label_before, label_after = _halves(labels, axis)
@@ -139,7 +139,7 @@ def sides(labels: np.ndarray) -> np.ndarray:
 
 
 def _grown(mask: np.ndarray) -> np.ndarray:
-    """A mask and all pixels that touch it, across corners too."""
+    """Return a mask dilated by one pixel, diagonally too."""
     for axis in (0, 1):
         grown = mask.copy()
         (into_before, into_after), (before, after) = _halves(grown, axis), _halves(mask, axis)
@@ -150,5 +150,5 @@ def _grown(mask: np.ndarray) -> np.ndarray:
 
 
 def _halves(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Views of all but the last and of all but the first row (axis 0) or column (axis 1)."""
+    """Return views without the last and without the first row (axis 0) or column (axis 1)."""
     return (array[:-1], array[1:]) if axis == 0 else (array[:, :-1], array[:, 1:])

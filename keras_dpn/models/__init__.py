@@ -1,4 +1,4 @@
-"""Networks as functional graphs, one file a paper."""
+"""Networks as functional graphs, one file per paper."""
 
 from keras_dpn.models.deeplab import DeepLab, field_of_view
 from keras_dpn.models.dpn import DPN
@@ -10,7 +10,7 @@ from keras_dpn.models.preset import from_preset
 from keras_dpn.models.pretrained import PretrainedReport, load_pretrained
 from keras_dpn.models.spatial_temporal_dpn import SpatialTemporalDPN
 from keras_dpn.models.staged import traits
-from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
+from keras_dpn.models.vgg16 import Preprocess, vgg16_backbone, vgg16_trunk
 
 __all__ = [
     "DPN",
@@ -28,5 +28,6 @@ __all__ = [
     "graph_size",
     "load_pretrained",
     "traits",
+    "vgg16_backbone",
     "vgg16_trunk",
 ]

@@ -9,7 +9,7 @@ from keras import layers, ops
 from keras_dpn.layers import Dropout, MeanFieldCRF
 from keras_dpn.models.global_context import class_scores
 from keras_dpn.models.staged import StagedModel, check_crf, check_input_shape
-from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
+from keras_dpn.models.vgg16 import Preprocess, vgg16_backbone
 from keras_dpn.ops.checks import check_one_of, check_positive_int
 from keras_dpn.ops.resize import resize
 from keras_dpn.typing import Shape, Tensor
@@ -21,21 +21,21 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "4x4-largestride": {"fc6_kernel": 4, "fc6_dilation": 8, "fc_width": 4096},
     "largefov": {"fc6_kernel": 3, "fc6_dilation": 12, "fc_width": 1024},
 }
-_STRIDE = 8  # of the trunk, whose first three pools halve
-_VGG16_STRIDE = 32  # of the map that VGG16's fc6 looks at
-# What the multi-scale branches look at, and its stride.
-_TAPS = {"b2_pool": 2, "b4_pool": 4, "b6_pool": 8, "b7_pool": 8}
+_STRIDE = 8  # of the backbone, whose first three pools halve
+_VGG16_STRIDE = 32  # of the map that VGG16's fc6 takes
+# The inputs of the multi-scale branches, and their strides.
+_BRANCHES = {"b2_pool": 2, "b4_pool": 4, "b6_pool": 8, "b7_pool": 8}
 _BRANCH_WIDTH = 128
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class DeepLab(StagedModel):
-    """DeepLab v1: VGG16 as a dense classifier, and a fully connected CRF that finds the outlines.
+    """DeepLab v1: VGG16 as a dense classifier, and a fully connected CRF that refines boundaries.
 
     The networks of "Semantic Image Segmentation with Deep Convolutional Nets and Fully Connected
     CRFs" (ICLR 2015), with the layers of the author's files. All pools are 3x3; three of them
     halve. Cell (i, j) of the map at 1/8 resolution belongs to pixel (8i, 8j) whatever the size of
-    the image, and bilinear enlargement keeps it there: at every 8th pixel the unary logits are the
+    the image, and bilinear upsampling preserves this: at every 8th pixel the unary logits are the
     map itself.
 
     Args:
@@ -44,16 +44,16 @@ class DeepLab(StagedModel):
             DeepLab-CRF-LargeFOV).
         num_classes: L, integer >= 2.
         multiscale: whether branches from the image and from the first four pools add their scores
-            (MSc). Each works at its own resolution and is enlarged, as in the author's network for
-            testing; the one for training, with strides, is this one at every 8th pixel. They add
-            zero until they have learnt.
+            (MSc). Each works at its own resolution and is upsampled, as in the author's network for
+            testing; the one for training, with strides, equals this one at every 8th pixel. Before
+            training they add zero.
         crf: None, or a dictionary of arguments of `keras_dpn.layers.MeanFieldCRF`; `{}` for its
             defaults.
         width: factor on all numbers of channels.
         input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
         dropout: rate after fc6, fc7 and the layers of the branches.
-        global_context: whether the mean of fc7 over the image is classified too and its scores are
-            added to the unary's, both features normalised: late fusion, see `ParseNet`.
+        global_context: whether to classify the mean of fc7 over the image too and add its scores to
+            the unary term's, both features normalised: late fusion, see `ParseNet`.
 
     Input shape:
         `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Any height and width from 1 up; 8k + 1, as the
@@ -100,7 +100,7 @@ class DeepLab(StagedModel):
         # === Functional model ===
         image = keras.Input(input_shape, name="image")
         x = preprocess(image)
-        maps = vgg16_trunk(
+        maps = vgg16_backbone(
             x,
             width=width,
             strides=(2, 2, 2, 1, 1),
@@ -118,9 +118,9 @@ class DeepLab(StagedModel):
         if multiscale:
             channels = max(1, round(_BRANCH_WIDTH * width))
             scores = [_branch(x, "msc_image", channels, num_classes, dropout)]
-            for tap, stride in _TAPS.items():
-                own = _branch(maps[tap], f"msc_{tap}", channels, num_classes, dropout)
-                scores.append(Interp(stride, name=f"msc_{tap}_interp")((own, image)))
+            for layer, stride in _BRANCHES.items():
+                branch = _branch(maps[layer], f"msc_{layer}", channels, num_classes, dropout)
+                scores.append(Interp(stride, name=f"msc_{layer}_interp")((branch, image)))
             logits = layers.Add(dtype="float32", name="msc_sum")([logits, *scores])
             heads["multiscale"] = logits
         if crf is not None:
@@ -132,7 +132,7 @@ class DeepLab(StagedModel):
         """Return the network up to one head, as a model that shares this one's weights.
 
         Args:
-            head: "unary", the trunk's classifier; "multiscale", with the branches' scores added;
+            head: "unary", the backbone's classifier; "multiscale", with the branches' scores added;
                 or "final", after the CRF if there is one.
 
         Returns:
@@ -145,12 +145,13 @@ class DeepLab(StagedModel):
 
 
 def field_of_view(fc6_kernel: int, fc6_dilation: int) -> int:
-    """Side of what fc6 sees, in pixels, as Table 2 of the paper counts it.
+    """Return the side of fc6's field of view in pixels, as Table 2 of the paper counts it.
 
-    Every tap counts as the 32 pixels between two cells of the map that VGG16's fc6 was made for (7
-    taps next to each other see 224, the size of VGG16's images); from tap to tap it is the dilation
-    times the 8 pixels between two cells of this map. The convolutions below and their padding make
-    the receptive field larger, by the same amount in all variants.
+    Every element of the kernel counts as 32 pixels, the distance of two cells of the map that
+    VGG16's fc6 was made for (7 adjacent elements see 224 pixels, the size of VGG16's images);
+    adjacent elements are the dilation times 8 pixels apart, the distance of two cells of this map.
+    The convolutions below and their padding make the receptive field larger, by the same amount in
+    all variants.
 
     Args:
         fc6_kernel: integer >= 1.
@@ -170,7 +171,7 @@ def field_of_view(fc6_kernel: int, fc6_dilation: int) -> int:
 
 
 def _branch(x: Tensor, name: str, channels: int, num_classes: int, dropout: float) -> Tensor:
-    """Two hidden layers and scores that start at zero."""
+    """Return the scores of a branch: two hidden layers and a classifier initialised with zeros."""
     for part, kernel in (("conv", 3), ("fc", 1)):
         x = layers.Conv2D(
             channels,
@@ -188,9 +189,9 @@ def _branch(x: Tensor, name: str, channels: int, num_classes: int, dropout: floa
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class Interp(layers.Layer):
-    """Caffe's `interp`: a map of a stride, enlarged so that cell i lies on pixel stride * i.
+    """Caffe's `interp`: upsample a map so that cell i is at pixel stride * i.
 
-    Takes the map and the image, gives the map at the image's size.
+    It takes the map and the image, and returns the map at the image's size.
     """
 
     def __init__(self, stride: int, **kwargs: Any) -> None:

@@ -21,7 +21,7 @@ from keras_dpn.models.global_context import class_scores
 from keras_dpn.models.label_contexts import context_kernels, triple_penalty_sign
 from keras_dpn.models.skips import SKIPS, check_skips, decode
 from keras_dpn.models.staged import check_input_shape
-from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
+from keras_dpn.models.vgg16 import Preprocess, vgg16_backbone
 from keras_dpn.ops.checks import check_one_of, check_positive_int, standardize_window
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.typing import Shape, Tensor
@@ -36,13 +36,13 @@ BACKBONES = {
 class DPN(GroupedModel):
     """Deep Parsing Network: VGG16 as the unary term of a Markov random field, mean field as layers.
 
-    The network gives logits whose softmax are the labels' marginals,
+    The network returns logits whose softmax are the labels' marginals,
 
         o15(i, u) = softmax_u( ln o11(i, u) - o14(i, u) )                  (ICCV 2015, eq. 9)
 
     with o11 the unary probabilities (b1-b11), o12 their triple penalty (b12, eq. 8), o13 the label
-    contexts (b13: K filters a label) and o14 the smallest of the K (b14). `head_model` gives the
-    network as it is after each of the paper's training stages, with the same weights.
+    contexts (b13: K filters per label) and o14 the smallest of the K (b14). `head_model` returns
+    the network of each of the paper's training stages, with shared weights.
 
     Args:
         num_classes: L, integer >= 2.
@@ -64,8 +64,8 @@ class DPN(GroupedModel):
             grid that many times coarser, but not coarser than the unary term's; their logits are
             then upsampled.
         dropout: rate after b9 and b10.
-        global_context: whether the mean of b10 over the image is classified too and its scores are
-            added to b11's, both features normalised: late fusion, see `ParseNet`.
+        global_context: whether to classify the mean of b10 over the image too and add its scores to
+            b11's, both features normalised: late fusion, see `ParseNet`.
 
     Input shape:
         `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Any height and width from 1 up.
@@ -143,7 +143,7 @@ class DPN(GroupedModel):
                 first mean-field update; or "final", after the last.
 
         Returns:
-            `keras.Model` from images to logits `(B, H, W, L)` that know the labels' marginals up
+            `keras.Model` from images to logits `(B, H, W, L)`, the log-marginals of the labels up
             to a constant.
 
         Raises:
@@ -157,10 +157,10 @@ class DPN(GroupedModel):
     def triple_penalty_sign(self, inputs: Any) -> int:
         """Return whether b12's penalty is larger (1) or smaller (-1) where a label is present.
 
-        `context_kernels` weigh b12's penalties: where the sign is -1, read them negated.
+        `context_kernels` weight b12's penalties: negate them where the sign is -1.
 
         Args:
-            inputs: what the network takes, a batch.
+            inputs: a batch of the network's inputs.
 
         Returns:
             1, -1, or 0 where it depends on the position.
@@ -248,7 +248,7 @@ def _backbone(image: Tensor, config: Mapping[str, Any]) -> dict[str, Tensor]:
         dilations = (1, 1, 1, 1, 2)
     chosen = {key: backbone[key] for key in ("fc6_kernel", "fc6_dilation", "fc_width")}
     settings |= {key: n for key, n in chosen.items() if n is not None}
-    return vgg16_trunk(
+    return vgg16_backbone(
         Preprocess(name="preprocess")(image),
         width=config["width"],
         strides=strides,
@@ -280,7 +280,7 @@ def contexts_layer(config: Mapping[str, Any], frames: int = 1) -> layers.Conv2D:
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class Guide(layers.Layer):
-    """The colours that b12 compares: the image in units of `color_unit`, averaged over cells."""
+    """The guidance image whose colours b12 compares, in `color_unit` and averaged over cells."""
 
     def __init__(self, stride: int, color_unit: float, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -292,7 +292,7 @@ class Guide(layers.Layer):
         if self.stride == 1:
             return image
         # The backbone's cells start at the image's first pixel; padding "same" would centre them.
-        # No remainders of negative numbers: those of tf2onnx (1.17) are others.
+        # No remainders of negative numbers: tf2onnx (1.17) computes other ones.
         cells = [(n + self.stride - 1) // self.stride for n in ops.shape(image)[1:3]]
         sides = zip(cells, ops.shape(image)[1:3], strict=True)
         missing = [count * self.stride - n for count, n in sides]
@@ -314,23 +314,23 @@ class Guide(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class IdentityContexts(keras.initializers.Initializer):
-    """Filters of b13 that pass each label's penalty on, plus noise that tells the K apart.
+    """Initialise b13's filters as the identity of each label's penalty, plus noise.
 
-    A network whose b13 is added to a trained b12 then starts where it was (b14 of K equal
-    channels is that channel).
+    The noise distinguishes a label's K filters. Adding b13 to a trained b12 then leaves the
+    network's output unchanged but for the noise (b14 of K equal channels is that channel).
     """
 
     def __init__(self, mixtures: int, noise: float = 0.01, frames: int = 1) -> None:
         self.mixtures = mixtures
         self.noise = noise
-        self.frames = frames  # whose labels lie behind each other; the middle one's are passed on
+        self.frames = frames  # concatenated; the middle frame's labels are passed on
 
     def __call__(self, shape: Shape, dtype: str | None = None) -> Tensor:
         height, width, channels, _ = shape
         labels, middle = channels // self.frames, self.frames // 2
         identity = ops.repeat(ops.eye(labels, dtype=dtype), self.mixtures, axis=-1)
-        # Convolutions with padding "same" count an even window's centre as one further forward
-        # than windows do elsewhere here.
+        # Convolutions with padding "same" have the centre of an even window one further forward
+        # than the other windows here.
         centre = [((n - 1) // 2, n // 2) for n in (height, width)]
         others = (middle * labels, (self.frames - 1 - middle) * labels)
         identity = ops.pad(identity[None, None], [*centre, others, (0, 0)])

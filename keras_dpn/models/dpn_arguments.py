@@ -18,16 +18,16 @@ class BackboneArguments(TypedDict, total=False):
     Keys:
         name: "vgg16", Table 1(b) as printed (fc6 7x7, 4096 channels), or "large_fov", DeepLab's
             (fc6 3x3 with dilation 12, 1024 channels), which trains on a CPU.
-        fc6_kernel, fc6_dilation, fc_width: instead of the backbone's, if given.
-        keep_pools: whether the last two pools of VGG16 stay, as 3x3 with stride 1 (the author's
-            later code), where Table 1(b) removes them.
+        fc6_kernel, fc6_dilation, fc_width: replace the backbone's, if given.
+        keep_pools: whether to keep the last two pools of VGG16 as 3x3 with stride 1 (the author's
+            later code); Table 1(b) removes them.
         pool_size: window of the first three pools; 2 as printed, 3 in DeepLab's code.
         output_stride: 8, Table 1(b): the last two pools removed; or 16: the fourth pool stays, the
-            convolutions behind it have half the dilation and take a quarter of the time.
+            convolutions after it have half the dilation and take a quarter of the time.
         skips: earlier layers whose features are added to b10's, any of "conv4" (stride 8), "conv3"
             (4) and "conv2" (2) in this order, each finer than the one before and than
-            `output_stride`; the unary term is then as fine as the last. Poles and signs are thinner
-            than a cell of stride 8.
+            `output_stride`; the unary term is then as fine as the last. Useful for poles and
+            signs, which are thinner than a cell of stride 8.
         skip_width: channels of the features where skips are added, before `width`.
     """
 
@@ -68,8 +68,7 @@ class ContextsArguments(TypedDict, total=False):
     Keys:
         window: n, of the filters; an integer, or height and width.
         mixtures: K, filters per label.
-        noise: standard deviation of the initial weights around the identity, with which b13 passes
-            o12 on.
+        noise: standard deviation of the initial weights around the identity.
     """
 
     window: int | tuple[int, int]
@@ -123,8 +122,8 @@ def complete_group(network: str, group: str, given: Any, **defaults: Any) -> dic
     Args:
         network: name of the class, for messages.
         group: one of `DEFAULTS`.
-        given: some of the group's keys, or None; of a backbone, its name may stand for itself.
-        defaults: instead of those in `DEFAULTS`.
+        given: some of the group's keys, or None; a backbone's name stands for the group, too.
+        defaults: replace those in `DEFAULTS`.
 
     Raises:
         TypeError: for an unknown key, with the nearest name.
@@ -164,7 +163,7 @@ def group_arguments(arguments: Mapping[str, Any], *, warn: bool = False) -> dict
             new = {"output_frames": _OUTPUT_FRAMES.get(value, value)}
         else:
             new = {name: value}
-        if warn and name not in new:  # it is the caller's caller who has written the name
+        if warn and name not in new:  # the caller's caller has written the name
             replacement = DEPRECATED.get(name) or f"{next(iter(new))}="
             warn_renamed(f"{name}=", replacement, stacklevel=3)
         grouped = merge_groups(grouped, new)
@@ -190,13 +189,13 @@ def accept_flat_arguments(init: Init) -> Init:
     def call(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **group_arguments(kwargs, warn=True))
 
-    # Keras looks at constructors with and without following `__wrapped__`; both are to see this.
+    # Keras also inspects constructors without following `__wrapped__`.
     call.__signature__ = inspect.signature(init)  # type: ignore[attr-defined]
     return cast(Init, call)
 
 
 class GroupedModel(StagedModel):
-    """A network with grouped arguments that still knows the flat ones of 0.1."""
+    """A network with grouped arguments that still accepts the flat ones of 0.1."""
 
     deprecated_arguments = DEPRECATED
 

@@ -9,7 +9,7 @@ from keras import layers
 from keras_dpn.deprecation import renamed_argument, warn_renamed
 from keras_dpn.layers import Dropout, GlobalContext, L2NormScale, Resize
 from keras_dpn.models.staged import StagedModel, check_input_shape
-from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
+from keras_dpn.models.vgg16 import Preprocess, vgg16_backbone
 from keras_dpn.ops.checks import check_positive_int
 from keras_dpn.typing import Shape, Tensor
 
@@ -103,7 +103,7 @@ class FCN(StagedModel):
         x = Preprocess(name="preprocess")(image)
         if padding == _PADDING:  # b1_conv1 adds the last zero
             x = layers.ZeroPadding2D(_PADDING - 1, name="preprocess_pad")(x)
-        maps = vgg16_trunk(
+        maps = vgg16_backbone(
             x,
             width=width,
             strides=(2, 2, 2, 2, 2),

@@ -21,22 +21,22 @@ def class_scores(
     grid: int | Sequence[int] = 1,
     combine: Literal["concatenate", "conv"] = "concatenate",
 ) -> Tensor:
-    """What a network's classifier makes of its last features, with or without their context.
+    """Return class scores of features, with or without their global context.
 
-    The layers beside b11 are named `b10_norm`, `b10_dropout`, `pool6`, `pool6_norm` and
+    The layers next to b11 are named `b10_norm`, `b10_dropout`, `pool6`, `pool6_norm` and
     `b11_context`; those of a grid of 2 `pool6_2x2`, `pool6_2x2_norm` and `b11_context_2x2`, and so
-    on. Normalisation comes before dropout: the other way round it would see shorter vectors in
-    inference than in training and scale them up.
+    on. Normalisation precedes dropout: in the other order, vectors would have other lengths in
+    inference than in training.
 
     Args:
         b11: the classifier, a 1x1 convolution that has not been called yet.
         features: tensor of shape `(B, h, w, C)`.
-        dropout: rate of the local features, before the classifier; their means keep all channels.
-        fusion: None, the features alone; "early": the classifier looks at the features and, beside
-            them, at their means over the image; "late": the means have a classifier of their own,
-            without a bias, and the scores are added.
-        normalize: whether features and means are each scaled to a length that is learnt.
-        init_scale: that length to begin with.
+        dropout: dropout rate of the local features, before the classifier; none for their means.
+        fusion: None, the features alone; "early": the classifier takes the features
+            concatenated with their means over the image; "late": the means have a separate
+            classifier without a bias, and the scores are added.
+        normalize: whether to scale features and means to a learned length each.
+        init_scale: initial value of that length.
         grid: an integer, or several: means over the image (1), or over each of 2x2, 4x4, ...
             regions.
         combine: with early fusion, "concatenate"; or "conv": a 1x1 convolution with ReLU and C
@@ -68,7 +68,7 @@ def class_scores(
         return b11(x)
     scores = [b11(local)]
     for size in sizes:
-        # The vector of a whole image needs no copies: its scores are added to every cell's.
+        # The vector of a whole image isn't repeated: its scores are added to those of every cell.
         x = context(size, unpool=size > 1)
         name = "b11_context" + _suffix(size)
         scores.append(layers.Conv2D(b11.filters, 1, use_bias=False, dtype="float32", name=name)(x))

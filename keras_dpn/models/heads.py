@@ -1,8 +1,8 @@
-"""Heads: the named outputs of a network, and what can be asked of any network."""
+"""Heads: the named outputs of a network; traits of any network."""
 
 from dataclasses import dataclass
 
-# Titles of the heads that the networks here have in common; others are called by their names.
+# Titles of the heads that several networks have; the title of any other head is its name.
 _TITLES = {
     "unary": "unary term",
     "triple": "triple penalty",
@@ -28,11 +28,11 @@ class Head:
 
 @dataclass(frozen=True)
 class ModelTraits:
-    """What depends on the type of a network: its heads, and what it takes.
+    """Properties that depend on the type of a network: its heads and its inputs.
 
     Attributes:
         heads: named outputs in order, the last of them the network's output; empty for a model
-            that has its output alone.
+            with a single output.
         clip_frames: how many frames a network for clips spans; None for images.
         needs_flow: whether it takes the optical flow between the frames.
     """
@@ -48,7 +48,7 @@ class ModelTraits:
 
 
 def head_of(name: str) -> Head:
-    """Return the head of a name, which may come from a file.
+    """Return the head with a name, which may come from a file.
 
     Example:
 

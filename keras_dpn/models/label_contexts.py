@@ -1,4 +1,4 @@
-"""What a Deep Parsing Network has learned about labels: b13's filters, and how to read them."""
+"""The label contexts that a Deep Parsing Network has learned: b13's filters and their sign."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from keras_dpn.viz.contexts import frame_kernels
 if TYPE_CHECKING:
     from keras_dpn.models.staged import StagedModel
 
-# Fraction of the probability at which b12's penalties must agree for a sign to be named.
+# Fraction of the probability for which b12's penalties must agree on a sign.
 _AGREEMENT = 0.9
 
 
@@ -25,16 +25,16 @@ def context_kernels(network: "StagedModel") -> np.ndarray | None:
 def triple_penalty_sign(network: "StagedModel", inputs: Any) -> int:
     """Return whether b12's penalty is larger (1) or smaller (-1) where a label is present, or 0.
 
-    The sign of b12's weights alone does not tell: colors and positions may pull apart, and which
-    of them wins depends on the image, or on the position in it. Each pixel and label counts with
-    its probability in the unary term.
+    The sign of b12's weights isn't enough: colours and positions may have opposite signs, and which
+    of them dominates depends on the image, or on the position in it. Each pixel and label counts
+    with its probability in the unary term.
 
     Args:
         network: a network with b12.
-        inputs: what the network takes, a batch.
+        inputs: a batch of the network's inputs.
 
     Returns:
-        1 or -1 where nine tenths of the probability agree; 0 if they do not.
+        1 or -1 if nine tenths of the probability agree on the sign; 0 otherwise.
     """
     unary, triple = (network.head_model(head)(inputs) for head in ("unary", "triple"))
     penalty = keras.ops.convert_to_numpy(unary - triple - network.get_layer("b12").b)

@@ -1,4 +1,4 @@
-"""ParseNet (ICLR 2016): DeepLab's large field of view, and the whole image beside it."""
+"""ParseNet (ICLR 2016): DeepLab's large field of view with the mean feature of the whole image."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,16 +9,16 @@ from keras import layers
 from keras_dpn.layers import Resize
 from keras_dpn.models.global_context import class_scores
 from keras_dpn.models.staged import StagedModel, check_input_shape
-from keras_dpn.models.vgg16 import Preprocess, vgg16_trunk
+from keras_dpn.models.vgg16 import Preprocess, vgg16_backbone
 from keras_dpn.ops.checks import check_one_of, check_positive_int
 from keras_dpn.typing import Shape
 
-_STRIDE = 8  # of the trunk, whose first three pools halve
+_STRIDE = 8  # of the backbone, whose first three pools halve
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class ParseNet(StagedModel):
-    """ParseNet: each cell is classified by its own features and by their mean over the image.
+    """ParseNet: classifies each cell by its features and by their mean over the image.
 
     The network of "ParseNet: Looking Wider to See Better" (ICLR 2016). Its baseline
     (`fusion=None, normalize=False`) is DeepLab-LargeFOV with 2x2 pools and without the average pool
@@ -27,19 +27,19 @@ class ParseNet(StagedModel):
         early fusion: classifier(norm(fc7) ++ norm(pool6))
         late fusion: classifier(norm(fc7)) + classifier(norm(pool6))
 
-    where norm is `L2NormScale`. The classifiers are linear, so both give the same function; late
-    fusion makes no copies of pool6 and adds 0.1% to the baseline's 20.5 M parameters.
+    where norm is `L2NormScale`. The classifiers are linear, so both compute the same function; late
+    fusion doesn't repeat pool6 and adds 0.1% to the baseline's 20.5 M parameters.
 
     Args:
         num_classes: L, integer >= 2.
         fusion: "late", "early", or None for fc7 alone.
-        normalize: whether fc7 and pool6 are scaled to a length that is learnt before they meet.
-        init_scale: that length to begin with; 10 trains, 1 hardly does (Table 7).
+        normalize: whether to scale fc7 and pool6 to a learned length each before the fusion.
+        init_scale: initial value of that length; 10 trains, 1 hardly does (Table 7).
         grid: an integer, or several: context over the whole image (1), or over each of 2x2, 4x4,
-            ... regions. `(1, 2, 4)` is the pyramid that brought the authors no gain (sec. 4.2).
+            ... regions. `(1, 2, 4)` is the pyramid that gave the authors no gain (sec. 4.2).
         combine: with early fusion, "concatenate"; or "conv": a 1x1 convolution with ReLU over both
             comes before the classifier (Table 7).
-        width: factor on the trunk's numbers of channels.
+        width: factor on the backbone's numbers of channels.
         input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
         dropout: rate after fc6 and fc7.
 
@@ -99,7 +99,7 @@ class ParseNet(StagedModel):
 
         # === Functional model ===
         image = keras.Input(input_shape, name="image")
-        maps = vgg16_trunk(
+        maps = vgg16_backbone(
             preprocess(image),
             width=width,
             strides=(2, 2, 2, 1, 1),

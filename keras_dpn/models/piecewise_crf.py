@@ -1,4 +1,4 @@
-"""A field whose potentials are networks, learnt in pieces (Lin et al., arXiv:1504.01013)."""
+"""CRF with networks as potentials, trained piecewise (Lin et al., arXiv:1504.01013)."""
 
 import inspect
 import math
@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import keras
 
+from keras_dpn.deprecation import renamed_argument, warn_renamed
 from keras_dpn.layers import MeanFieldCRF, Resize
 from keras_dpn.models.piecewise_learner import OBJECTIVES, PiecewiseLearner
 from keras_dpn.models.piecewise_networks import (
@@ -29,24 +30,25 @@ from keras_dpn.ops.checks import check_one_of, check_positive_int
 from keras_dpn.ops.range_boxes import standardize_box
 from keras_dpn.typing import IgnoreLabel, Shape
 
-_HEADS = ("unary", "field", "final")  # that aren't relations
+_HEADS = ("unary", "field", "final")  # the heads that aren't relations
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class PiecewiseCRF(StagedModel):
-    """A conditional random field of unary and general pairwise potentials, each its own network.
+    """A conditional random field of unary and general pairwise potentials, each a network.
 
-    The field of "Efficient Piecewise Training of Deep Structured Models for Semantic Segmentation"
+    The CRF of "Efficient Piecewise Training of Deep Structured Models for Semantic Segmentation"
     (Lin et al., arXiv:1504.01013). It has a node for each cell of a feature map and, for every
-    relation, edges from each node to those in a box beside it. A unary potential gives logits of a
-    node's L labels, a pairwise one of an edge's L x L pairs of labels; the order of the two nodes
-    counts, so that it can learn what lies above what. Mean field predicts from all of them.
+    relation, edges from each node to those in a box next to it. A unary potential gives the logits
+    of a node's L labels, a pairwise one those of an edge's L x L pairs of labels; the order of the
+    two nodes matters, so that it can learn which class is above which. Mean field predicts from all
+    of them.
 
-    The potential networks have the same layers and share no weights. Each sees the image at several
-    scales: blocks of VGG16 (shared by the scales) and a sixth block of convolutions (one a scale)
-    give maps of features; the smaller ones are enlarged to the largest, the graph's, and put behind
-    each other; two fully connected layers make the potential of a cell's features, or of those of
-    an edge's two cells.
+    The potential networks have the same layers and share no weights. Each takes the image at
+    several scales: blocks of VGG16 (shared by the scales) and a sixth block of convolutions (one
+    per scale) compute feature maps; the smaller ones are upsampled to the size of the largest, the
+    graph's, and concatenated; two fully connected layers compute the potential from a cell's
+    features, or from those of an edge's two cells.
 
     Training needs no inference, see `learner`. Parameters at 21 classes, in millions:
 
@@ -59,27 +61,27 @@ class PiecewiseCRF(StagedModel):
     Args:
         num_classes: L, integer >= 2.
         scales: of the image, positive numbers.
-        relations: names of the boxes that lead from a node to its neighbours, "surrounding",
-            "above", "below", "left" or "right"; or a dictionary from names of one's own, of letters
-            and digits, to one of these or to a box (top, left, bottom, right) as fractions of the
-            map's shorter side. Empty for none.
+        relations: names of the boxes that contain a node's neighbours, "surrounding", "above",
+            "below", "left" or "right"; or a dictionary from other names, of letters and digits, to
+            one of these or to a box (top, left, bottom, right) as fractions of the map's shorter
+            side. Empty for none.
         unary: whether there is a unary potential.
         num_blocks: 1 to 5, the blocks of VGG16. A cell of the map is 2 ** num_blocks pixels of the
             scaled image wide.
         block6: (kernel, channels) of the sixth block's convolutions. After five blocks the first is
             VGG16's fc6; (7, 4096) as published, and smaller ones can be sampled from it.
         units: of the first fully connected layer.
-        num_neighbors: so many neighbours of each node are drawn anew in each step of training; None
-            for all of them. Outside of training it is always all.
-        seed: for these draws.
+        num_neighbors: how many neighbours of each node are sampled in each training step; None for
+            all of them. Outside of training all are used.
+        seed: of the sampling.
         num_iterations: mean-field updates of the prediction.
-        damping: from 0 to below 1, the share of its old logits that a node keeps in an update.
+        damping: from 0 to below 1, the fraction of its old logits that a node keeps in an update.
         crf: None, or a dictionary of arguments of `keras_dpn.layers.MeanFieldCRF`, which then
             refines the field's logits on the image; `{}` for its defaults.
         width: factor on all numbers of channels and units.
         input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
-        checkpointing: whether VGG16's blocks keep nothing of the forward pass but compute it again
-            for the gradients: training takes less memory and more time, for the same result.
+        checkpointing: whether to recompute the activations of VGG16's blocks for the gradients
+            instead of storing them: training takes less memory and more time, for the same result.
 
     Input shape:
         `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Every side of a scaled image and of a map is
@@ -90,9 +92,9 @@ class PiecewiseCRF(StagedModel):
 
     Raises:
         TypeError: for an argument that isn't one of these.
-        ValueError: for values out of these ranges; for no potential at all, a relation that does
-            not exist or is there twice, and other names; where the image's size is known, for a box
-            smaller than a cell of the map, and one that leaves the map no edges.
+        ValueError: for values out of these ranges; for no potential at all, a relation that
+            does not exist or occurs twice, and invalid names; if the image's size is known, for a
+            box smaller than a cell of the map, or without any edge on the map.
 
     Example:
 
@@ -143,8 +145,8 @@ class PiecewiseCRF(StagedModel):
 
         # === Inference ===
         maps = {"unary": unary_map} if unary else {}
-        for relation, own in potentials.items():
-            maps[relation] = infer(no_unary, [own], config, name=f"{relation}_mean_field")
+        for relation, potential in potentials.items():
+            maps[relation] = infer(no_unary, [potential], config, name=f"{relation}_mean_field")
         if len(maps) == 1:
             maps["field"] = next(iter(maps.values()))
         else:
@@ -159,41 +161,41 @@ class PiecewiseCRF(StagedModel):
 
         # === Config ===
         super().__init__(image, heads, config)
-        self._potentials = potentials
+        self._pairwise = potentials
         self._unary_maps = {"with": unary_map, "without": no_unary}
 
     @property
-    def pieces(self) -> tuple[str, ...]:
-        """Names of the potentials: "unary", if there, and the relations."""
+    def potentials(self) -> tuple[str, ...]:
+        """Names of the potentials: "unary" if there is one, and the relations."""
         return self.head_names[: self.head_names.index("field")]
 
     @property
     def affinity_relations(self) -> tuple[str, ...]:  # type: ignore[override]
         """Names of the relations, each a pairwise potential."""
-        return tuple(self._potentials)
+        return tuple(self._pairwise)
 
     def affinity_model(self, relation: str) -> keras.Model:
         check_one_of("relation", relation, self.affinity_relations)
-        _, exist, logits = self._potentials[relation]
+        _, exist, logits = self._pairwise[relation]
         return keras.Model(self.input, [exist, logits], name=f"{self.name}_{relation}_affinity")
 
     def has_head(self, head: str) -> bool:
-        """Return whether `head_model` knows a name: a head, or some potentials joined by "+"."""
-        pieces = head.split("+")
-        joined = len(set(pieces)) == len(pieces) > 1 and set(pieces) <= set(self.pieces)
-        return joined or super().has_head(head)
+        """Return whether `head_model` knows a name: a head, or potentials such as "unary+above"."""
+        names = head.split("+")
+        is_sum = len(set(names)) == len(names) > 1 and set(names) <= set(self.potentials)
+        return is_sum or super().has_head(head)
 
     def head_model(self, head: str) -> keras.Model:
         """Return the network up to one head, as a model that shares this one's weights.
 
         Args:
             head: "unary" or a relation's name, the prediction from that potential alone: the unary
-                logits, or mean field without a unary potential; some of these joined, such as
-                "unary+above", mean field of those potentials; "field", of all (of a single one:
-                that alone); or "final", after the fully connected CRF if there is one.
+                logits, or mean field without a unary potential; several of these, such as
+                "unary+above", mean field of those potentials; "field", of all of them; or "final",
+                after the fully connected CRF if there is one.
 
         Returns:
-            `keras.Model` from images to logits `(B, H, W, L)`, enlarged bilinearly from the map.
+            `keras.Model` from images to logits `(B, H, W, L)`, upsampled bilinearly from the map.
 
         Raises:
             ValueError: if the network has no such head.
@@ -204,47 +206,48 @@ class PiecewiseCRF(StagedModel):
         >>> model.head_model("unary+above").name
         'piecewise_crf_unary_above'
         """
-        pieces = head.split("+")
-        if len(pieces) == 1 or not self.has_head(head):
+        names = head.split("+")
+        if len(names) == 1 or not self.has_head(head):
             return super().head_model(head)
-        logits = self._potentials_and_field(pieces)["logits"]
-        return keras.Model(self.input, logits, name=f"{self.name}_{'_'.join(pieces)}")
+        logits = self._potentials_and_field(names)["logits"]
+        return keras.Model(self.input, logits, name=f"{self.name}_{'_'.join(names)}")
 
+    @renamed_argument("pieces", "potentials")
     def learner(
         self,
-        pieces: Sequence[str] | None = None,
+        potentials: Sequence[str] | None = None,
         objective: Literal["piecewise", "pseudo_likelihood", "mean_field"] = "piecewise",
         ignore_label: IgnoreLabel = 255,
     ) -> PiecewiseLearner:
-        """The potential networks with an objective, as a model to fit that shares their weights.
+        """Return a model to fit: the potential networks with an objective, sharing their weights.
 
         Compile it with an optimiser and metrics, without a loss, and fit it on images and label
-        maps `(B, H, W)`. A node's label is that of the pixel at its centre: node (i, j) of a map of
+        maps `(B, H, W)`. A node has the label of the pixel at its centre: node (i, j) of a map of
         h x w takes pixel `(floor((i + 0.5) H / h), floor((j + 0.5) W / w))`. Nodes with the ignore
-        label are left out together with their edges. Metrics see the logits `(B, H, W, L)` that the
-        pieces' potentials predict together.
+        label don't count, nor do their edges. Metrics get the logits `(B, H, W, L)` that the chosen
+        potentials predict together.
 
         The piecewise loss, eq. 12, is the mean over the batch's nodes of the unary terms plus, for
-        each relation, the mean over its edges. As no weight is shared, the eq.'s sums would only
-        give each network another learning rate; and to train the pieces one after the other, on the
-        same batches, is to train them together.
+        each relation, the mean over its edges. As no weights are shared, the sums of eq. 12 would
+        only change the learning rate of each network, and training the potentials one after the
+        other on the same batches equals training them together.
 
         Args:
-            pieces: with the piecewise objective, names of the potentials that learn, and the only
-                ones whose networks are computed; None for all.
+            potentials: with the piecewise objective, names of the potentials to train; the networks
+                of the others aren't computed. None for all.
             objective: "piecewise": each potential by itself. "pseudo_likelihood" (the paper's
                 appendix): each node given its neighbours' true labels, mean over the nodes.
-                "mean_field": cross-entropy of the field's marginals, mean over the nodes, with all
-                `num_iterations` in the loop. The last two learn how the potentials add up, of the
-                edges that a step sees: with `num_neighbors` fewer than predict.
-            ignore_label: label of pixels that don't count; None if all do.
+                "mean_field": cross-entropy of the field's marginals, mean over the nodes, through
+                all `num_iterations`. The last two train the sum of the potentials, over the edges
+                that a step samples: with `num_neighbors`, fewer than in prediction.
+            ignore_label: label of pixels that don't count; None if all count.
 
         Returns:
             `keras.Model` from images to a dictionary of the potentials and "logits". Predict with
             the network itself.
 
         Raises:
-            ValueError: for an unknown objective or piece, no piece, and a part of them with
+            ValueError: for an unknown objective or potential, no potential, and some of them with
                 another objective than "piecewise".
 
         Example:
@@ -256,49 +259,58 @@ class PiecewiseCRF(StagedModel):
         ['field', 'logits', 'relations', 'unary']
         """
         check_one_of("objective", objective, OBJECTIVES)
-        pieces = self.pieces if pieces is None else tuple(pieces)
-        unknown = [piece for piece in pieces if piece not in self.pieces]
-        if unknown or not pieces:
+        potentials = self.potentials if potentials is None else tuple(potentials)
+        if not potentials or not set(potentials) <= set(self.potentials):
             raise ValueError(
-                f"Invalid value for argument `pieces`: expected some of {list(self.pieces)}, "
-                f"received {pieces}."
+                "Invalid value for argument `potentials`: expected some of "
+                f"{list(self.potentials)}, received {potentials}."
             )
-        if objective != "piecewise" and set(pieces) != set(self.pieces):
+        if objective != "piecewise" and set(potentials) != set(self.potentials):
             raise ValueError(
-                f"Invalid value for argument `pieces`: expected all with objective {objective!r}, "
-                f"received {pieces}."
+                "Invalid value for argument `potentials`: expected all with objective "
+                f"{objective!r}, received {potentials}."
             )
         return PiecewiseLearner(
             self.input,
-            self._potentials_and_field(pieces),
-            pieces,
+            self._potentials_and_field(potentials),
+            potentials,
             objective,
             ignore_label,
             lambda height, width: map_size(height, width, self.scales, self.num_blocks),
             name=f"{self.name}_learner",
         )
 
-    def _potentials_and_field(self, pieces: Sequence[str]) -> dict[str, Any]:
-        """The pieces' potentials, zeros for a unary one that is none of them, and their field."""
-        unary = self._unary_maps["with" if "unary" in pieces else "without"]
-        relations = {name: own for name, own in self._potentials.items() if name in pieces}
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """Deprecated, see `potentials`."""
+        warn_renamed("pieces", "potentials")
+        return self.potentials
+
+    def __dir__(self) -> list[str]:
+        # Keras reads every attribute of a model that it saves or loads.
+        return [name for name in super().__dir__() if name != "pieces"]
+
+    def _potentials_and_field(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return some potentials, zeros for the unary one unless it is chosen, and their field."""
+        unary = self._unary_maps["with" if "unary" in names else "without"]
+        relations = {name: one for name, one in self._pairwise.items() if name in names}
         field = infer(unary, list(relations.values()), self._config)
         logits = Resize()((field, self.input))
         return {"unary": unary, "relations": relations, "field": field, "logits": logits}
 
     def graph_size(self, height: int, width: int, batch_size: int = 1) -> GraphSize:
-        """What a training step on images of a size takes; see `graph_size`."""
+        """Return the size of the graph and of a training step; see `graph_size`."""
         boxes = standardize_relations(self._config["relations"])
         return measure(self._config, boxes, (height, width), batch_size)
 
 
 def graph_size(image_size: int | Sequence[int], batch_size: int = 1, **arguments: Any) -> GraphSize:
-    """What a training step of a `PiecewiseCRF` takes, before anything is built.
+    """Return the size of a `PiecewiseCRF` and of a training step, without building it.
 
     Args:
         image_size: `(height, width)` of the images.
-        batch_size: images a step.
-        **arguments: of `PiecewiseCRF`, where they are not its defaults.
+        batch_size: images per step.
+        **arguments: arguments of `PiecewiseCRF` that differ from its defaults.
 
     Returns:
         A `GraphSize`.

@@ -1,4 +1,4 @@
-"""How the potentials of a PiecewiseCRF learn: the objectives, on labels of the graph's nodes."""
+"""Training objectives for the potentials of a PiecewiseCRF, on labels of the graph's nodes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,18 +15,18 @@ OBJECTIVES = ("piecewise", "pseudo_likelihood", "mean_field")
 
 
 class PiecewiseLearner(keras.Model):
-    """Networks of potentials with their objective, as `PiecewiseCRF.learner` gives them.
+    """Networks of potentials with their objective, as `PiecewiseCRF.learner` returns them.
 
     Compile it with an optimiser and metrics, no loss, and fit it on images `(B, H, W, 3)` and label
-    maps `(B, H, W)`. Metrics see the logits `(B, H, W, L)` of the prediction.
+    maps `(B, H, W)`. Metrics get the logits `(B, H, W, L)` of the prediction.
 
     Args:
         image: the networks' input.
-        potentials: tensors of `image`: "unary", a map `(B, h, w, L)`; "relations", by their names
-            triples (edges, exist, pairwise) as `RangeBoxGraph` and `PairwisePotential` give them;
-            "field", the map `(B, h, w, L)` that mean field makes of them; and "logits", the same in
-            the image's size.
-        pieces: names of the potentials that learn, "unary" or a relation's.
+        tensors: functions of `image`: "unary", a map `(B, h, w, L)`; "relations", by their names
+            triples (edges, exist, pairwise) as `RangeBoxGraph` and `PairwisePotential` return them;
+            "field", the map `(B, h, w, L)` of mean field; and "logits", the same in the image's
+            size.
+        potentials: names of the potentials to train, "unary" or a relation's.
         objective: one of `OBJECTIVES`.
         ignore_label: label of pixels that don't count.
         map_size: function from the image's height and width to the map's.
@@ -36,15 +36,15 @@ class PiecewiseLearner(keras.Model):
     def __init__(
         self,
         image: keras.KerasTensor,
-        potentials: Mapping[str, Any],
-        pieces: Sequence[str],
+        tensors: Mapping[str, Any],
+        potentials: Sequence[str],
         objective: str,
         ignore_label: IgnoreLabel,
         map_size: Callable[..., Sequence[Any]],
         name: str,
     ) -> None:
-        super().__init__(image, potentials, name=name)
-        self.pieces = pieces
+        super().__init__(image, tensors, name=name)
+        self.potentials = potentials
         self.objective = objective
         self.ignore_label = ignore_label
         self._map_size = map_size
@@ -68,18 +68,18 @@ class PiecewiseLearner(keras.Model):
     ) -> dict[str, Any]:
         return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
 
-    def _terms(self, labels: Tensor, potentials: Mapping[str, Any]) -> list[tuple[Tensor, Tensor]]:
-        """Pairs of losses, one a node or edge, and which of them count: a mean is taken of each."""
-        unary, relations = _flat(potentials["unary"]), potentials["relations"]
+    def _terms(self, labels: Tensor, tensors: Mapping[str, Any]) -> list[tuple[Tensor, Tensor]]:
+        """Return pairs of losses, per node or per edge, and of which of them count."""
+        unary, relations = _flat(tensors["unary"]), tensors["relations"]
         if self.objective == "mean_field":
-            return [unary_losses(labels, _flat(potentials["field"]), self.ignore_label)]
+            return [unary_losses(labels, _flat(tensors["field"]), self.ignore_label)]
         if self.objective == "pseudo_likelihood" and relations:
             edges, exist, pairwise = zip(*relations.values(), strict=True)
             edges, exist = ops.concatenate(edges, axis=0), ops.concatenate(exist, axis=0)
             pairwise = ops.concatenate(pairwise, axis=1)
             return [conditional_losses(labels, unary, edges, pairwise, self.ignore_label, exist)]
         terms = []
-        if "unary" in self.pieces:
+        if "unary" in self.potentials:
             terms.append(unary_losses(labels, unary, self.ignore_label))
         for edges, exist, pairwise in relations.values():
             terms.append(pairwise_losses(labels, edges, pairwise, self.ignore_label, exist))
@@ -87,13 +87,13 @@ class PiecewiseLearner(keras.Model):
 
 
 def _flat(x: Tensor) -> Tensor:
-    """A map's cells as the nodes of a graph: (B, h, w, ...) as (B, N, ...)."""
+    """Return the cells of a map as nodes of a graph: (B, h, w, ...) as (B, N, ...)."""
     batch, height, width = ops.shape(x)[:3]
     return ops.reshape(x, (batch, height * width, *x.shape[3:]))
 
 
 def _replicas() -> int:
-    """How many devices share a step: Keras adds up their gradients of what `compute_loss` gives."""
+    """Return the number of devices of a step: Keras adds up the gradients of their losses."""
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf

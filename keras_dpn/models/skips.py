@@ -49,7 +49,7 @@ def decode(
     `b10_conv4`, and so on.
 
     Args:
-        maps: the backbone's maps by layer, as of `vgg16_trunk`.
+        maps: the backbone's maps by layer, as of `vgg16_backbone`.
         features: the backbone's last features, `(B, h, w, C)`.
         stride: pixels between two cells of `features`.
         skips: names of `SKIPS`, coarse to fine.

@@ -26,7 +26,11 @@ from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.node_links import check_frames
 from keras_dpn.typing import Tensor
 
-_NO_ARGUMENTS = ("self", "__class__", "dpn")  # of the constructor's local variables
+_NO_ARGUMENTS = (
+    "self",
+    "__class__",
+    "dpn",
+)  # local variables of the constructor that are no arguments
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -34,25 +38,26 @@ class SpatialTemporalDPN(GroupedModel):
     """Deep Parsing Network over space and time: a Markov random field on the frames of a clip.
 
     The unary term is that of `DPN`, the same for all frames. Its random field spans K frames:
-    b12's window (K x 50 x 50 in the paper) and b13's filters (K x 7 x 7) lie over each frame's
-    neighbours in time, which optical flow links (dynamic node linking, `DynamicNodeLink`).
+    b12's window (K x 50 x 50 in the paper) and b13's filters (K x 7 x 7) cover each frame's
+    neighbours in time, which are linked by optical flow (dynamic node linking, `DynamicNodeLink`).
 
     Args:
         num_classes: L, integer >= 2.
         frames: K, odd integer, how many frames the windows of b12 and b13 span.
         input_shape: `(height, width, 3)` of a frame; None for sizes that differ.
-        linking: "flow", neighbours in time along the optical flow; or "static", at the same place.
-        link_threshold: how far from itself a pixel may end on the way along the flow and back for
-            its link to count, in pixels of the frames.
-        frame_spacing: how far apart successive frames count where b12 compares positions, in pixels
-            of the grid of the pairwise part. At 1 a pixel's neighbour in time would count less
-            than any in space, as the position weight learns to favour what is further away.
+        linking: "flow", neighbours in time along the optical flow; or "static", at the same
+            position.
+        link_threshold: largest forward-backward error of the flow at which a link counts, in pixels
+            of the frames.
+        frame_spacing: distance of successive frames in b12's comparison of positions, in pixels of
+            the pairwise part's grid. At 1 a pixel's neighbour in time would count less than any in
+            space, as the learned position weight favours distant pixels.
         output_frames: "center", logits of the clip's center frame; or "all", of every frame.
-        **dpn: the other arguments of `DPN`; each frame is a global context of its own, and the
-            windows of `local_conv` and `contexts` (7) are spatial ones.
+        **dpn: the other arguments of `DPN`; each frame has its own global context, and the windows
+            of `local_conv` and `contexts` (7) are spatial ones.
 
     Input shape:
-        With linking "static" frames alone, else a dictionary:
+        Only frames with linking "static", otherwise a dictionary:
         "frames": `(B, T, H, W, 3)`, RGB, 0-255, uint8 or float, for any T; odd for the center one.
         "forward_flow": `(B, T-1, H, W, 2)`, (dx, dy) in pixels, from frame t to t+1.
         "backward_flow": `(B, T-1, H, W, 2)`, from frame t+1 to t.
@@ -101,7 +106,7 @@ class SpatialTemporalDPN(GroupedModel):
 
         # === Layers ===
         merge, split = MergeFrames(name="merge_frames"), SplitFrames(name="split_frames")
-        # On a coarse grid the flow counts in its pixels: averaged over a cell, and divided.
+        # On a coarse grid the flow is in units of its cells: averaged over a cell, and divided.
         coarse = Guide(pairwise_stride, pairwise_stride, name="coarse_flow")
         link = DynamicNodeLink(frames, link_threshold / pairwise_stride, name="link")
         window = (frames, *standardize_window(config["local_conv"]["window"], 2))
@@ -117,7 +122,7 @@ class SpatialTemporalDPN(GroupedModel):
 
         # === Functional model ===
         def field(unary: Tensor, guide: Tensor, clip: Tensor, *flows: Tensor) -> dict[str, Tensor]:
-            """Logits at each head, from the terms on the grid and the model's inputs."""
+            """Return the logits at each head, from the grid's terms and the model's inputs."""
             links = [split((coarse(merge(flow)), flow)) for flow in flows]
 
             def linked(x: Tensor) -> Tensor:  # (B, T, h, w, C) to (B, T, h, w, K, C)
@@ -142,7 +147,7 @@ class SpatialTemporalDPN(GroupedModel):
             return {head: on_frames(x, clip) for head, x in heads.items()}
 
         def on_frames(x: Tensor, clip: Tensor) -> Tensor:
-            """From the grid to those of the clip's frames that are asked for."""
+            """Upsample logits to the frames of the clip that `output_frames` selects."""
             if output_frames == "center":
                 return to_image((center(x), center(clip)))
             return split((to_image((merge(x), merge(clip))), x))
@@ -156,7 +161,7 @@ class SpatialTemporalDPN(GroupedModel):
         super().__init__(inputs if flows else clip, heads, config)
         self._clip, self._terms, self._field = (clip, *flows), terms, field
 
-    # Constants of other networks, arguments here.
+    # Constants in other networks, arguments here.
     @property
     def clip_frames(self) -> int:  # type: ignore[override]
         """How many frames the network spans."""
@@ -173,10 +178,10 @@ class SpatialTemporalDPN(GroupedModel):
     def triple_penalty_sign(self, inputs: Any) -> int:
         """Return whether b12's penalty is larger (1) or smaller (-1) where a label is present.
 
-        `context_kernels` weigh b12's penalties: where the sign is -1, read them negated.
+        `context_kernels` weight b12's penalties: negate them where the sign is -1.
 
         Args:
-            inputs: what the network takes, a batch.
+            inputs: a batch of the network's inputs.
 
         Returns:
             1, -1, or 0 where it depends on the position.
@@ -191,13 +196,13 @@ class SpatialTemporalDPN(GroupedModel):
         context_window: int | tuple[int, int] | None = 7,
         **arguments: Any,
     ) -> Self:
-        """Return a network that starts from a trained one for images.
+        """Return a network for clips, initialised with a trained one for images.
 
         Args:
             dpn: a `DPN`.
             frames: K, as in the constructor.
             context_window: window of b13's filters; None keeps the other network's.
-            **arguments: of the constructor, instead of those of `dpn`.
+            **arguments: constructor arguments that replace those of `dpn`.
 
         Returns:
             `SpatialTemporalDPN` whose weights are those of `dpn`, see `start_from`.
@@ -220,8 +225,8 @@ class SpatialTemporalDPN(GroupedModel):
     def start_from(self, other: keras.Model) -> None:
         """Take over the weights of a trained network for images, or of one for clips.
 
-        b13's filters of a network for images look at the center frame as they did, cut to or filled
-        up with zeros to the window here, and begin to look at the other frames from zero.
+        b13's filters of a network for images become those of the center frame, cropped or padded
+        with zeros to this window; the filters of the other frames start at zero.
 
         Args:
             other: a `DPN` with the same backbone, classes, mixtures and pairwise part; or a
@@ -250,16 +255,16 @@ class SpatialTemporalDPN(GroupedModel):
 
     @renamed_argument("stage", "heads")
     def split(self, heads: str | Sequence[str] = "final") -> tuple[keras.Model, keras.Model]:
-        """Return two models that together are this one: videos need each unary term only once.
+        """Return this network as two models, so that a video needs each unary term only once.
 
         Args:
             heads: one of `head_names`, or several.
 
         Returns:
-            A model from frames `(B, T, H, W, 3)` to the unary term `(B, T, h, w, L)` and the guide
-            `(B, T, h, w, 3)`, frame by frame; and one from a list of these two, the frames and,
-            where neighbours are linked by it, forward and backward flow, to the head's logits, or
-            to a list of several heads'.
+            A model from frames `(B, T, H, W, 3)` to the unary term `(B, T, h, w, L)` and the
+            guidance image `(B, T, h, w, 3)` of each frame; and one from a list of these two, the
+            frames and, if it links them, forward and backward flow, to the head's logits, or to a
+            list of the logits of several heads.
 
         Raises:
             ValueError: if the network has no such head.
@@ -284,9 +289,9 @@ def _dpn_defaults() -> dict[str, Any]:
 
 
 def _resized(kernel: np.ndarray, axis: int, size: int) -> np.ndarray:
-    """Cuts an axis of a filter to another size, or fills it up with zeros, about its centre."""
+    """Crop an axis of a filter to another size, or pad it with zeros, around its centre."""
     missing = size - kernel.shape[axis]
-    # Where padding "same" has the centre, see IdentityContexts.
+    # The centre as of padding "same", see IdentityContexts.
     before = (size - 1) // 2 - (kernel.shape[axis] - 1) // 2
     if missing >= 0:
         padding = [(0, 0)] * kernel.ndim
@@ -297,7 +302,7 @@ def _resized(kernel: np.ndarray, axis: int, size: int) -> np.ndarray:
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class MergeFrames(layers.Layer):
-    """Frames as a batch of images: `(B, T, ...)` to `(B T, ...)`."""
+    """Reshape frames to a batch of images: `(B, T, ...)` to `(B T, ...)`."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -311,7 +316,7 @@ class MergeFrames(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class SplitFrames(layers.Layer):
-    """A batch of images as the clips it was before: `(B T, ...)` with `(B, T, ...)`."""
+    """Reshape a batch of images to clips: `(B T, ...)` to `(B, T, ...)`, given those."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -327,7 +332,7 @@ class SplitFrames(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class StackNeighbors(layers.Layer):
-    """Linked frames as images of many channels: `(B, T, h, w, K, L)` to `(B T, h, w, K L)`."""
+    """Stack linked frames as channels: `(B, T, h, w, K, L)` to `(B T, h, w, K L)`."""
 
     def call(self, x: Tensor) -> Tensor:
         batch, time, height, width, _, _ = ops.shape(x)
@@ -340,7 +345,7 @@ class StackNeighbors(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class MiddleFrame(layers.Layer):
-    """The center frame of each clip: `(B, T, ...)` to `(B, ...)`."""
+    """Select the center frame of each clip: `(B, T, ...)` to `(B, ...)`."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)

@@ -1,4 +1,4 @@
-"""What the networks here have in common: heads, presets, checked arguments."""
+"""Base of the networks: heads, presets, checked arguments."""
 
 import difflib
 import inspect
@@ -23,7 +23,7 @@ class _Presets:
     """`Network.presets`: the included presets of a class, `PresetInfo` by name."""
 
     def __get__(self, instance: object, network: type[keras.Model]) -> dict[str, PresetInfo]:
-        names = {network.__name__, *(kind.__name__ for kind in network.__subclasses__())}
+        names = {network.__name__, *(subclass.__name__ for subclass in network.__subclasses__())}
         return {name: info for name, info in available().items() if info.network in names}
 
 
@@ -31,11 +31,11 @@ class StagedModel(keras.Model):
     """A functional network with heads: logits after each of its parts; the last is its output.
 
     Args:
-        image: the network's input, `(B, H, W, 3)`; a network for clips takes what it declares.
+        image: the network's input, `(B, H, W, 3)`; a network for clips has its own inputs.
         heads: logits `(B, H, W, L)` by the head's name, in the order of training; among them
             "final", the network's output.
         config: the constructor's arguments, for `get_config`; all but `name` and `input_shape`,
-            which Keras has itself, become attributes.
+            which Keras defines, become attributes.
 
     Attributes:
         clip_frames: how many frames a network for clips spans; None for images.
@@ -53,7 +53,7 @@ class StagedModel(keras.Model):
     passes_on_to: type[Any] | None = None
     """The network whose arguments the constructor takes as `**arguments`."""
     deprecated_arguments: Mapping[str, str] = {}
-    """Names that the constructor still takes, and what replaces them."""
+    """Deprecated arguments of the constructor, and their replacements."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         check_arguments(cls, kwargs)
@@ -101,26 +101,26 @@ class StagedModel(keras.Model):
     # === Weights ===
 
     def start_from(self, other: keras.Model) -> None:
-        """Take over the weights of a trained network with the same layers.
+        """Copy the weights of a trained network with the same layers.
 
         Args:
-            other: the network; its layers and this one's go together by their names.
+            other: the network; layers correspond by name.
 
         Raises:
-            ValueError: if a layer is in one of the two only, or has weights of other shapes.
+            ValueError: if only one of the two has a layer, or its weights have other shapes.
         """
         values = self._weights_from(_weighted_layers(other))
         own = _weighted_layers(self)
         if values.keys() != own.keys():
             raise ValueError(
                 "Invalid value for argument `other`: expected a network with the same layers, but "
-                f"{', '.join(sorted(values.keys() ^ own.keys()))} is in one of the two only."
+                f"only one of the two has {', '.join(sorted(values.keys() ^ own.keys()))}."
             )
         for name, layer in own.items():
             if [np.shape(value) for value in values[name]] != [w.shape for w in layer.weights]:
                 raise ValueError(
                     f"Invalid value for argument `other`: its layer {name} has weights of other "
-                    "shapes than here; give both networks the same arguments."
+                    "shapes; build both networks with the same arguments."
                 )
         for name, layer in own.items():
             layer.set_weights(values[name])
@@ -128,13 +128,13 @@ class StagedModel(keras.Model):
     def _weights_from(
         self, layers: Mapping[str, keras.layers.Layer]
     ) -> dict[str, list[np.ndarray]]:
-        """Return what each layer here takes over from another network's layers, by name."""
+        """Return the weights to copy from another network's layers, by layer name."""
         return {name: layer.get_weights() for name, layer in layers.items()}
 
-    # === What it has learned about pairs of labels ===
+    # === Learned relations between labels ===
 
     def context_kernels(self) -> np.ndarray | None:
-        """Return the filters that rate the labels around each label, by frame.
+        """Return the label contexts: by frame, the filters that rate the labels around each label.
 
         Returns:
             float64 `(frames, n, n, L, L K)`, in order of time, as `viz.context_maps` and
@@ -144,21 +144,20 @@ class StagedModel(keras.Model):
         return None
 
     def affinity_model(self, relation: str) -> keras.Model:
-        """Return a model of the logits that one relation gives pairs of labels.
+        """Return a model of one relation's logits for pairs of labels.
 
         Args:
             relation: one of `affinity_relations`.
 
         Returns:
             `keras.Model` from images to two tensors: bool `(E,)`, which edges exist, and logits
-            `(B, E, L, L)` of the first and the second node's labels, as `viz.label_affinity` takes
-            them.
+            `(B, E, L, L)` of the labels of the first and second node, for `viz.label_affinity`.
 
         Raises:
             ValueError: if the network has no such relation.
         """
         check_one_of("relation", relation, self.affinity_relations)
-        raise NotImplementedError  # a network with relations brings its own
+        raise NotImplementedError  # networks with relations override this method
 
     # === Presets ===
 
@@ -171,7 +170,7 @@ class StagedModel(keras.Model):
         load_weights: bool = True,
         **overrides: Any,
     ) -> Self:
-        """A trained network of this class; see `keras_dpn.models.from_preset`.
+        """Return a trained network of this class; see `keras_dpn.models.from_preset`.
 
         Raises:
             ValueError: for a preset of another class, and as `keras_dpn.models.from_preset`.
@@ -191,11 +190,11 @@ class StagedModel(keras.Model):
         Args:
             directory: a new or empty directory, written whole or not at all.
             classes: `keras_dpn.Classes`, names and colours of the labels.
-            card: `keras_dpn.presets.Card`, what else is to be known of the network.
+            card: `keras_dpn.presets.Card`, the network's training, scores and license.
             weights_dtype: "float32", or "float16" for files of half the size.
 
         Raises:
-            ValueError: for a directory that holds something, and values out of these ranges.
+            ValueError: for a directory that isn't empty, and values out of these ranges.
         """
         write_preset(self, directory, classes=classes, card=card, weights_dtype=weights_dtype)
 
@@ -244,10 +243,10 @@ def traits(model: Any) -> ModelTraits:
     """Return the heads of a model, and whether it takes clips and flow.
 
     Args:
-        model: any `keras.Model`, not of `keras_dpn.models` alone.
+        model: any `keras.Model`, also of other libraries.
 
     Returns:
-        `ModelTraits`; without heads for a model of another library.
+        `ModelTraits`, without heads for a model of another library.
 
     Example:
 
@@ -267,11 +266,11 @@ def check_arguments(cls: type[Any], arguments: Collection[str]) -> None:
     """Raise TypeError unless the constructor of a class has all of these arguments.
 
     Args:
-        cls: the class; if its constructor passes any argument on, all are right.
+        cls: the class; all names are valid if its constructor takes any argument.
         arguments: names.
 
     Raises:
-        TypeError: with the nearest name, for the first that is wrong.
+        TypeError: for the first unknown name; the message suggests the nearest one.
     """
     known = argument_names(cls)
     if known is None:
@@ -289,7 +288,8 @@ def argument_names(cls: type[Any]) -> list[str] | None:
     """Return the names of a network's constructor arguments; None if it takes any.
 
     Args:
-        cls: the class; where its constructor passes arguments on, to that of `cls.passes_on_to`.
+        cls: the class; arguments that its constructor passes on are those of
+            `cls.passes_on_to`.
     """
     _, *parameters = inspect.signature(cls.__init__).parameters.values()
     names = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]

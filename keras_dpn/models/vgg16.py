@@ -1,4 +1,4 @@
-"""The VGG16 trunk that every network here grows on, as a dense feature extractor."""
+"""The VGG16 backbone of all networks, as a dense feature extractor."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from keras_dpn.deprecation import warn_renamed
 from keras_dpn.layers import Dropout
 from keras_dpn.ops.checks import check_channels_last
 from keras_dpn.typing import Shape, Tensor
@@ -20,7 +21,7 @@ _MEAN_BGR = (104.00699, 116.66877, 122.67892)
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class Preprocess(layers.Layer):
-    """VGG16's input: RGB 0-255 of any number type to mean-free blue, green, red.
+    """VGG16's preprocessing: RGB 0-255 of any dtype to BGR minus ImageNet's mean colour.
 
     Input shape:
         `(B, H, W, 3)`, RGB, 0-255.
@@ -29,7 +30,7 @@ class Preprocess(layers.Layer):
         `(B, H, W, 3)`, BGR minus ImageNet's mean colour, in the compute dtype.
 
     Raises:
-        ValueError: for other shapes, and for images without a pixel.
+        ValueError: for other shapes, and for empty images.
 
     Example:
 
@@ -57,7 +58,7 @@ class Preprocess(layers.Layer):
             )
 
 
-def vgg16_trunk(
+def vgg16_backbone(
     x: Tensor,
     *,
     width: float = 1.0,
@@ -71,37 +72,37 @@ def vgg16_trunk(
     average_pool: bool = False,
     dropout: float = 0.5,
 ) -> dict[str, Tensor]:
-    """VGG16's layers on `x`, with its fully connected layers as convolutions.
+    """Apply VGG16's layers to `x`, its fully connected layers as convolutions.
 
     Layers are named after DPN's Table 1(b): `b1_conv1` ... `b8_conv3`, the pools `b2_pool`,
     `b4_pool`, `b6_pool` (and `b7_pool`, `b8_pool` where kept), `b9` (fc6) and `b10` (fc7). The
-    dropout after b10 belongs to the classifier, which may normalise the features before it.
+    dropout after b10 belongs to the classifier, which may normalise the features first.
 
     Args:
         x: tensor of shape `(B, H, W, 3)`, preprocessed.
         width: factor on all numbers of channels; 1.0 is VGG16.
-        strides: stride of the pool after each of the five blocks; None leaves the pool out.
+        strides: stride of the pool after each of the five blocks; None removes the pool.
         pool_size: window of the pools that halve; those with stride 1 are 3x3.
         centered_pools: whether the windows of the pools that halve are centred on pixels 0, 2, 4,
-            ... at even sizes too, as Caffe's with a padding of 1; needs a `pool_size` of 3. A side
-            of n pixels becomes n // 2 + 1, so that no pixel lies beyond the last centre.
+            ... for even sizes too, as Caffe's with a padding of 1; needs a `pool_size` of 3. A side
+            of n pixels becomes n // 2 + 1, so that no pixel is beyond the last centre.
         dilations: dilation of each block's convolutions.
         fc6_kernel: kernel size of b9.
         fc6_dilation: dilation of b9.
         fc_width: channels of b9 and b10, before `width`.
         average_pool: whether a 3x3 average pool with stride 1 precedes b9 (DeepLab-LargeFOV). As in
-            Caffe it divides by 9 at the border too, where a part of the window sees zeros.
+            Caffe it divides by 9 at the border too, where the window contains zeros.
         dropout: rate after b9.
 
     Returns:
         Dictionary from layer name to its output, in the order of the network; the last is the
-        trunk's output. Every entry can serve as a tap.
+        backbone's output.
 
     Raises:
-        ValueError: if a setting is not given for all five blocks, or `centered_pools` with another
-            `pool_size` than 3.
+        ValueError: if an argument doesn't cover all five blocks, or for `centered_pools` with
+            another `pool_size` than 3.
     """
-    check_channels_last("vgg16_trunk")
+    check_channels_last("vgg16_backbone")
     if len(strides) != len(BLOCKS) or len(dilations) != len(BLOCKS):
         raise ValueError(
             "Invalid values for arguments `strides` and `dilations`: expected one for each of "
@@ -130,6 +131,12 @@ def vgg16_trunk(
     return maps
 
 
+def vgg16_trunk(*args: Any, **kwargs: Any) -> dict[str, Tensor]:
+    """Deprecated, see `vgg16_backbone`."""
+    warn_renamed("vgg16_trunk", "vgg16_backbone")
+    return vgg16_backbone(*args, **kwargs)
+
+
 def vgg16_blocks(
     x: Tensor,
     *,
@@ -139,16 +146,16 @@ def vgg16_blocks(
     centered_pools: bool = False,
     dilations: Sequence[int] = (1, 1, 1, 1, 1),
 ) -> dict[str, Tensor]:
-    """VGG16's convolutions and pools on `x`, or the first blocks of them; see `vgg16_trunk`.
+    """Apply VGG16's convolutions and pools, or its first blocks, to `x`; see `vgg16_backbone`.
 
     Args:
         x: tensor of shape `(B, H, W, 3)`, preprocessed.
         width: factor on all numbers of channels.
-        strides: stride of the pool after each block, and with it how many of the five blocks there
-            are; None leaves a pool out.
+        strides: stride of the pool after each block, for as many of the five blocks as are to be
+            built; None removes a pool.
         pool_size: window of the pools that halve.
-        centered_pools: as of `vgg16_trunk`.
-        dilations: of the blocks' convolutions, at least as many.
+        centered_pools: as in `vgg16_backbone`.
+        dilations: of the blocks' convolutions, at least as many as `strides`.
 
     Returns:
         Dictionary from layer name to its output, in the order of the network.
@@ -177,7 +184,7 @@ def vgg16_blocks(
             padding = "same"
             if centered_pools and stride > 1:
                 x = layers.ZeroPadding2D(((1, stride), (1, stride)), name=f"{pool}_pad")(x)
-                padding = "valid"  # after a ReLU zeros change no maximum
+                padding = "valid"  # after a ReLU, zeros don't change a maximum
             add(layers.MaxPooling2D(window, stride, padding=padding, name=pool))
     return maps
 
@@ -185,7 +192,7 @@ def vgg16_blocks(
 def vgg16_conv(
     name: str, channels: int, kernel: int, dilation: int = 1, *, width: float = 1.0
 ) -> layers.Conv2D:
-    """A convolution as VGG16's: as large as its input, with a ReLU; `width` times the channels."""
+    """Return one of VGG16's convolutions, with "same" padding and ReLU, `width` times as wide."""
     return layers.Conv2D(
         max(1, round(channels * width)),
         kernel,

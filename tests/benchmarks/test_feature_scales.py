@@ -50,5 +50,5 @@ def test_mistakes(options, message, tmp_path):
 def test_other_networks_are_refused(small_scenes):
     image = keras.Input((None, None, 3))
     model = keras.Model(image, keras.layers.Conv2D(2, 1, name="b10")(image))
-    with pytest.raises(ValueError, match="VGG16 trunk"):
+    with pytest.raises(ValueError, match="VGG16 backbone"):
         feature_norms(model, small_scenes, "val", 1)

@@ -97,8 +97,8 @@ class PiecewiseCRFAdapter(Adapter):
         settings = cast(PiecewiseTrainConfig, config)
         if stage.name == JOINT:
             return model.learner(objective=settings.joint_objective, ignore_label=ignore_label)
-        pieces = None if stage.name == TOGETHER else (stage.name,)
-        return model.learner(pieces, objective=settings.objective, ignore_label=ignore_label)
+        potentials = None if stage.name == TOGETHER else (stage.name,)
+        return model.learner(potentials, objective=settings.objective, ignore_label=ignore_label)
 
     def describe_size(self, config: TrainConfig, num_classes: int) -> str:
         settings = cast(PiecewiseTrainConfig, config)

@@ -284,7 +284,7 @@ def test_learned_kernel_refuses_unknown_sizes():
         (
             layers.LocalConv3D(3, kernel="learned"),
             ((1, 2, 4, 4, 3, 2), (1, 2, 4, 4, 3, 3)),
-            "kernel='learned' has one filter a position: expects frames that are not linked",
+            "kernel='learned' has one filter per position: expects frames that are not linked",
         ),
     ],
 )

@@ -84,9 +84,9 @@ def test_heads_are_mean_field_of_their_potentials(model, image, potentials):
     outputs = keras.Model(model.input, outputs).predict_on_batch(image)
     relations = potentials["relations"]
     for head, found in zip(heads, outputs, strict=True):
-        pieces = model.pieces if head in ("field", "final") else head.split("+")
-        names = [name for name in relations if name in pieces]
-        nodes = potentials["unary"].reshape(2, 48, LABELS) * ("unary" in pieces)
+        chosen = model.potentials if head in ("field", "final") else head.split("+")
+        names = [name for name in relations if name in chosen]
+        nodes = potentials["unary"].reshape(2, 48, LABELS) * ("unary" in chosen)
         if names:
             edges = np.concatenate([relations[name][0] for name in names])
             pairwise = np.concatenate([relations[name][2] for name in names], axis=1)

@@ -44,7 +44,7 @@ def loss_of(learner, potentials):
     """The objective. On JAX of all networks' potentials: it compiles those of each learner anew."""
     image, labels = batch()
     if keras.backend.backend() == "jax":
-        relations = {n: r for n, r in potentials["relations"].items() if n in learner.pieces}
+        relations = {n: r for n, r in potentials["relations"].items() if n in learner.potentials}
         potentials = {**potentials, "relations": relations}
     else:
         potentials = learner(image)
@@ -66,9 +66,9 @@ def test_piecewise_is_a_mean_of_each_potential(model, potentials):
         total = ops.piecewise_loss(labels, None, edges, pairwise, IGNORE, exist)
         count = (counted[:, to_numpy(edges)].all(axis=-1) & to_numpy(exist)).sum()
         expected[name] = np.sum(total) / count
-    for pieces in (("unary",), ("above",), ("unary", "surrounding"), None):
-        learner = model.learner(pieces, ignore_label=IGNORE)
-        chosen = [expected[name] for name in pieces or expected]
+    for names in (("unary",), ("above",), ("unary", "surrounding"), None):
+        learner = model.learner(names, ignore_label=IGNORE)
+        chosen = [expected[name] for name in names or expected]
         assert_close(loss_of(learner, potentials), sum(chosen), rtol=1e-4)
 
 
@@ -97,7 +97,7 @@ def test_a_batch_without_a_node_that_counts(model, potentials):
 
 
 @TENSORFLOW
-def test_only_the_pieces_networks_are_there(model):
+def test_only_the_chosen_networks_are_there(model):
     learner = model.learner(("above",))
     assert {weight.path.split("_")[0] for weight in learner.weights} == {"above"}
     expected = model.head_model("above")(batch()[0])
@@ -131,8 +131,8 @@ def test_one_after_another_is_together(optimizer):
     order = ((None,), (("above",), ("unary",), ("surrounding",)))
     for model, turns in zip(models, order, strict=True):
         model.set_weights(start)
-        for pieces in turns:
-            learner = model.learner(pieces, ignore_label=IGNORE)
+        for names in turns:
+            learner = model.learner(names, ignore_label=IGNORE)
             learner.compile(keras.optimizers.get(optimizer), run_eagerly=True)
             for step in range(2):
                 learner.train_on_batch(*batch(step))
@@ -214,14 +214,14 @@ def test_the_loss_is_shared_by_the_devices(model, potentials, monkeypatch):
     ("arguments", "message"),
     [
         (
-            {"pieces": ("below",)},
-            r"`pieces`: expected some of \['unary', .*, received \('below',\)",
+            {"potentials": ("below",)},
+            r"`potentials`: expected some of \['unary', .*, received \('below',\)",
         ),
-        ({"pieces": ()}, "`pieces`: expected some of"),
+        ({"potentials": ()}, "`potentials`: expected some of"),
         ({"objective": "likelihood"}, "`objective`: expected one of .*'piecewise'.* 'likelihood'"),
         (
-            {"pieces": ("above",), "objective": "mean_field"},
-            "`pieces`: expected all with objective 'mean_field', received",
+            {"potentials": ("above",), "objective": "mean_field"},
+            "`potentials`: expected all with objective 'mean_field', received",
         ),
     ],
 )
@@ -235,3 +235,11 @@ def test_refuses_labels_of_another_size(model, potentials):
     learner = model.learner(("unary",))
     with pytest.raises(ValueError, match=r"`y_true`: expected shape \(2, 23, 30\)"):
         learner.compute_loss(y=np.zeros((2, 6, 8), int), y_pred=potentials)
+
+
+def test_potentials_were_called_pieces(model):
+    with pytest.warns(DeprecationWarning, match="`pieces` .* Use `potentials` instead"):
+        assert model.pieces == model.potentials
+    with pytest.warns(DeprecationWarning, match="`pieces=` .* Use `potentials=` instead"):
+        learner = model.learner(pieces=("above",))
+    assert learner.potentials == ("above",)

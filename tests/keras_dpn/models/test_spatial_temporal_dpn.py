@@ -506,7 +506,7 @@ def test_takes_uint8():
             "`local_conv.window`: expected an integer or 2 integers",
         ),
         ({"pairwise_stride": 3}, "`pairwise_stride`: expected 1, 2, 4 or 8, received 3"),
-        ({"local_conv": {"kernel": "learned"}}, "kernel='learned' has one filter a position"),
+        ({"local_conv": {"kernel": "learned"}}, "kernel='learned' has one filter per position"),
         ({"input_shape": (3, 9, 9, 3)}, r"`input_shape`: expected \(height, width, 3\), received"),
     ],
 )

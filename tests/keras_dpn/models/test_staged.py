@@ -106,7 +106,7 @@ def test_start_from_takes_the_weights_over():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layer": "b2"}, "`other`: .* same layers, but b1, b2 is in one of the two only"),
+        ({"layer": "b2"}, "`other`: .* same layers, but only one of the two has b1, b2"),
         ({"width": 3}, "`other`: its layer b1 has weights of other shapes"),
     ],
 )

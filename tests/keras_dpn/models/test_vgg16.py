@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dpn.models import Preprocess, vgg16_trunk
+from keras_dpn.models import Preprocess, vgg16_backbone, vgg16_trunk
 from tests.keras_dpn.support import (
     assert_close,
     random,
@@ -18,25 +18,25 @@ CONVOLUTIONS = [
 ]
 
 
-def trunk(**settings):
+def backbone(**settings):
     def build():
         image = keras.Input((None, None, 3))
-        return keras.Model(image, vgg16_trunk(image, **settings))
+        return keras.Model(image, vgg16_backbone(image, **settings))
 
     return without_values(build)
 
 
 def test_layers_follow_the_table():
-    model = trunk()
+    model = backbone()
     expected = [*CONVOLUTIONS, "b9", "b9_dropout", "b10"]
     for before, pool in [("b3_conv1", "b2_pool"), ("b5_conv1", "b4_pool"), ("b7_conv1", "b6_pool")]:
         expected.insert(expected.index(before), pool)
-    assert list(model.output) == expected  # every layer is a tap
+    assert list(model.output) == expected
     assert [layer.name for layer in model.layers[1:]] == expected
 
 
 def test_kept_pools_and_average_pool():
-    model = trunk(strides=(2, 2, 2, 1, 1), average_pool=True)
+    model = backbone(strides=(2, 2, 2, 1, 1), average_pool=True)
     names = list(model.output)
     assert names.index("b7_pool") == names.index("b7_conv3") + 1
     assert names[names.index("b8_conv3") + 1 :][:3] == ["b8_pool", "b8_average", "b9"]
@@ -47,7 +47,7 @@ def test_kept_pools_and_average_pool():
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 9, 12])
 def test_centered_pools_look_around_every_second_pixel(size):
     image = keras.Input((None, None, 3))
-    maps = vgg16_trunk(image, width=0.001, fc6_kernel=1, pool_size=3, centered_pools=True)
+    maps = vgg16_backbone(image, width=0.001, fc6_kernel=1, pool_size=3, centered_pools=True)
     model = keras.Model(image, [maps["b1_conv2"], maps["b2_pool"]])
     x, pooled = (to_numpy(y)[0, ..., 0] for y in model(random(1, size, size, 3)))
     assert pooled.shape == (size // 2 + 1,) * 2
@@ -58,7 +58,7 @@ def test_centered_pools_look_around_every_second_pixel(size):
 
 def test_average_pool_divides_by_9_at_the_border_too():
     image = keras.Input((None, None, 3))
-    maps = vgg16_trunk(image, width=0.001, strides=(None,) * 5, fc6_kernel=1, average_pool=True)
+    maps = vgg16_backbone(image, width=0.001, strides=(None,) * 5, fc6_kernel=1, average_pool=True)
     model = keras.Model(image, [maps["b8_conv3"], maps["b8_average"]])
     x, averaged = (to_numpy(y)[0, ..., 0] for y in model(random(1, 4, 5, 3)))
     padded = np.pad(x, 1)
@@ -68,7 +68,7 @@ def test_average_pool_divides_by_9_at_the_border_too():
 
 @pytest.mark.parametrize("pool_size", [2, 3])
 def test_pools_of_stride_1_are_3x3(pool_size):
-    model = trunk(strides=(2, 2, 2, 1, 1), pool_size=pool_size)
+    model = backbone(strides=(2, 2, 2, 1, 1), pool_size=pool_size)
     pools = [model.get_layer(f"b{i}_pool") for i in (2, 4, 6, 7, 8)]
     assert [pool.pool_size[0] for pool in pools] == [pool_size] * 3 + [3, 3]
     assert [pool.strides[0] for pool in pools] == [2, 2, 2, 1, 1]
@@ -76,7 +76,7 @@ def test_pools_of_stride_1_are_3x3(pool_size):
 
 def test_dilations_and_fc6():
     settings = {"dilations": (1, 1, 1, 2, 4), "fc6_kernel": 4, "fc6_dilation": 8}
-    default, own = trunk(), trunk(**settings)
+    default, own = backbone(), backbone(**settings)
     for name in CONVOLUTIONS:
         assert default.get_layer(name).dilation_rate[0] == (2 if name.startswith("b8") else 1)
         factor = {"b7": 2, "b8": 4}.get(name[:2], 1)
@@ -87,7 +87,7 @@ def test_dilations_and_fc6():
 
 @pytest.mark.parametrize(("width", "channels"), [(0.125, (8, 64, 128)), (0.001, (1, 1, 1))])
 def test_width_and_dropout(width, channels):
-    model = trunk(width=width, fc_width=1024, fc6_kernel=1, dropout=0.2)
+    model = backbone(width=width, fc_width=1024, fc6_kernel=1, dropout=0.2)
     names = ("b1_conv1", "b8_conv3", "b10")
     assert tuple(model.get_layer(name).filters for name in names) == channels
     assert model.get_layer("b9_dropout").rate == 0.2
@@ -95,14 +95,14 @@ def test_width_and_dropout(width, channels):
 
 @pytest.mark.parametrize(("strides", "factor"), [((2, 2, 2, None, None), 8), ((2,) * 5, 32)])
 def test_output_stride(strides, factor):
-    model = trunk(strides=strides, fc6_kernel=1)
+    model = backbone(strides=strides, fc6_kernel=1)
     shape = model.compute_output_shape((1, 100, 1, 3))["b10"]
     assert shape[1:3] == (-(-100 // factor), 1)
 
 
 def test_convolutions_are_keras_applications_vgg16s_in_order():
     theirs = weight_shapes(lambda: keras.applications.VGG16(weights=None, include_top=False))
-    ours = weight_shapes(trunk)
+    ours = weight_shapes(backbone)
     assert list(theirs.values()) == list(ours.values())[: len(theirs)]
     assert [path.split("/")[-2] for path in ours if path.endswith("kernel")][:13] == CONVOLUTIONS
 
@@ -110,18 +110,20 @@ def test_convolutions_are_keras_applications_vgg16s_in_order():
 @pytest.mark.parametrize("settings", [{"strides": (2, 2, 2)}, {"dilations": (1,) * 6}])
 def test_refuses_settings(settings):
     with pytest.raises(ValueError, match="`strides` and `dilations`: expected one for each of 5"):
-        trunk(**settings)
+        backbone(**settings)
 
 
 def test_centered_pools_are_3x3():
     with pytest.raises(ValueError, match="`pool_size`: expected 3 with `centered_pools`, rec.* 2"):
-        trunk(centered_pools=True)
+        backbone(centered_pools=True)
 
 
 def test_refuses_channels_first(monkeypatch):
     monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
-    with pytest.raises(ValueError, match="vgg16_trunk supports the image data format 'channels_la"):
-        trunk()
+    with pytest.raises(
+        ValueError, match="vgg16_backbone supports the image data format 'channels_la"
+    ):
+        backbone()
 
 
 def test_preprocess_layer():
@@ -156,3 +158,10 @@ def test_preprocess_rounds_after_the_mean(policy):
 def test_preprocess_refuses_other_channels():
     with pytest.raises(ValueError, match=r"shape \(B, H, W, 3\) .*received shape \(1, 3, 4, 5\)"):
         Preprocess()(np.zeros((1, 3, 4, 5), "float32"))
+
+
+def test_vgg16_backbone_was_called_vgg16_trunk():
+    image = keras.Input((32, 32, 3))
+    with pytest.warns(DeprecationWarning, match="`vgg16_trunk` .* Use `vgg16_backbone` instead"):
+        maps = without_values(lambda: vgg16_trunk(image, width=0.001, fc6_kernel=1))
+    assert list(maps)[-1] == "b10"

@@ -258,7 +258,7 @@ def test_stages_have_their_objectives():
     for name, settings in {"above": config, "pieces": together, "joint": together}.items():
         (stage,) = (stage for stage in settings.stages if stage.name == name)
         learner = adapter(settings).learner(settings, model, stage, ignore_label=7)
-        found[name] = (learner.pieces, learner.objective, learner.ignore_label)
+        found[name] = (learner.potentials, learner.objective, learner.ignore_label)
     assert found == {
         "above": (("above",), "piecewise", 7),
         "pieces": (("unary", "above"), "pseudo_likelihood", 7),
