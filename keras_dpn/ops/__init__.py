@@ -1,4 +1,4 @@
-"""The mathematics of the layers: stateless functions on tensors, written with keras.ops."""
+"""Stateless functions on tensors, written with keras.ops: the mathematics of the layers."""
 
 from keras_dpn.ops.block_min_pool import block_min_pool
 from keras_dpn.ops.box_filter import box_second_moment, box_sum

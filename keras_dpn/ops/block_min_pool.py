@@ -7,13 +7,13 @@ from keras_dpn.typing import Tensor
 
 
 def block_min_pool(x: Tensor, block_size: int) -> Tensor:
-    """Minimum over blocks of `block_size` neighbouring channels.
+    """Return the minimum over blocks of `block_size` neighbouring channels.
 
     In the Deep Parsing Network the K channels of one label are the penalties of its K mixture
-    components, and the smallest of them is the component that holds (ICCV 2015, sec. 3.2, b14).
+    components, of which the smallest applies (ICCV 2015, sec. 3.2, b14).
 
     Args:
-        x: tensor of shape `(..., L * K)`; the K channels of a label lie side by side.
+        x: tensor of shape `(..., L * K)`; the K channels of a label are adjacent.
         block_size: K, a divisor of the number of channels.
 
     Returns:

@@ -1,8 +1,9 @@
 """Window sums along any axes, at a cost that does not grow with the window.
 
-The sum along one axis is a product with a banded matrix of zeros and ones. Long axes are cut into
-blocks, so that a block of outputs needs two neighbouring blocks of inputs only. Unlike differences
-of running sums, such a product adds each window up by itself: it is as exact as a direct sum.
+The sum along one axis is a product with a banded matrix of zeros and ones. Long axes are divided
+into blocks, so that a block of outputs needs only two neighbouring blocks of inputs. Unlike
+differences of cumulative sums, such a product sums each window separately and is as exact as a
+direct sum.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,13 +16,13 @@ from keras_dpn.ops.checks import standardize_spacing, standardize_window
 from keras_dpn.ops.matmul import matmul, matmul_is_rounded
 from keras_dpn.typing import Tensor
 
-# Outputs a block, for axes of known and of unknown size. Shorter blocks cost less for small windows
-# and more for large ones, longer ones pad more (measured on 2 cores at 512x512).
+# Outputs per block, for axes of known and of unknown size. Shorter blocks are faster for small
+# windows and slower for large ones, longer ones pad more (measured on 2 cores at 512x512).
 _BLOCK_KNOWN, _BLOCK_UNKNOWN = 192, 128
 
 
 def box_sum(x: Tensor, window: int | Sequence[int], axes: int | Sequence[int]) -> Tensor:
-    """Sum of `x` over a window around every position.
+    """Return the sum of `x` over a window around each position.
 
     Args:
         x: tensor of any rank; summed in float32.
@@ -54,7 +55,7 @@ def box_second_moment(
     axes: int | Sequence[int],
     spacing: float | Sequence[float] = 1.0,
 ) -> Tensor:
-    """Sum of `x` times the squared distance from the window's centre.
+    """Return the sum of `x` times the squared distance from the window's centre.
 
     `out(j) = sum_z |j - z|^2 x(z)` over the same window as `box_sum`.
 
@@ -104,12 +105,12 @@ def _standardize(
 
 
 def _filter_axis(x: Tensor, weights: np.ndarray, axis: int) -> Tensor:
-    """Correlate one axis with `weights`, whose element i belongs to the offset i - len // 2."""
+    """Correlate one axis with `weights`, whose element i has the offset i - len // 2."""
     before, after = len(weights) // 2, len(weights) - 1 - len(weights) // 2
     length = x.shape[axis]
     if length == 0:
         return x
-    if length is not None:  # offsets that leave the axis from every position add nothing
+    if length is not None:  # offsets that leave the axis at every position add nothing
         first, last = max(0, before - (length - 1)), min(len(weights), before + length)
         weights, before, after = weights[first:last], before - first, last - 1 - before
     if len(weights) == 1:
@@ -129,7 +130,7 @@ def _filter_axis(x: Tensor, weights: np.ndarray, axis: int) -> Tensor:
 def _filter_known_length(
     x: Tensor, weights: np.ndarray, before: int, after: int, length: int
 ) -> Tensor:
-    """One product a block of outputs, with just the inputs that its windows reach."""
+    """Compute each block of outputs by one product with the inputs in its windows."""
     blocks = []
     for start in range(0, length, _BLOCK_KNOWN):
         stop = min(start + _BLOCK_KNOWN, length)
@@ -142,7 +143,7 @@ def _filter_known_length(
 def _filter_unknown_length(
     x: Tensor, weights: np.ndarray, before: int, after: int, length: Tensor
 ) -> Tensor:
-    """Pad to whole blocks; each block of outputs needs its own inputs and the next block's."""
+    """Pad to whole blocks; a block of outputs needs the inputs of two successive blocks."""
     block = max(_BLOCK_UNKNOWN, before + after)
     num_blocks = (length + block - 1) // block
     missing = (num_blocks + 1) * block - length - before
@@ -155,14 +156,14 @@ def _filter_unknown_length(
 
 
 def _filter_by_shifts(x: Tensor, weights: np.ndarray, before: int, after: int) -> Tensor:
-    """Sum by shifted adds, for devices whose matrix products round their inputs."""
+    """Add up shifted inputs, for devices whose matrix products round their inputs."""
     length = ops.shape(x)[1]
     x = ops.pad(x, ((0, 0), (before, after), (0, 0)))
     return sum(float(w) * x[:, i : i + length] for i, w in enumerate(weights))
 
 
 def _band(weights: np.ndarray, before: int, rows: int, columns: int) -> np.ndarray:
-    """Matrix with `weights[c - r + before]` at row r, column c, and 0 outside of the weights."""
+    """Return a matrix with `weights[c - r + before]` at row r, column c, and 0 elsewhere."""
     index = np.arange(columns)[None, :] - np.arange(rows)[:, None] + before
     inside = (index >= 0) & (index < len(weights))
     return np.where(inside, weights[np.clip(index, 0, len(weights) - 1)], 0).astype("float32")

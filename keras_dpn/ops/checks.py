@@ -1,4 +1,4 @@
-"""Checks of arguments that several functions and layers share."""
+"""Argument checks shared by functions and layers."""
 
 import numbers
 import operator
@@ -33,7 +33,7 @@ def standardize_window(window: Any, num_axes: int, name: str = "window") -> tupl
     """Return `window` as a tuple of `num_axes` integers >= 1; raise ValueError if it is not.
 
     Args:
-        window: an integer for all axes, or a sequence with one an axis.
+        window: an integer for all axes, or a sequence with one per axis.
         num_axes: number of axes that the window spans.
         name: of the argument, for the message.
     """
@@ -41,7 +41,7 @@ def standardize_window(window: Any, num_axes: int, name: str = "window") -> tupl
     if len(sizes) != num_axes:
         raise ValueError(
             f"Invalid value for argument `{name}`: expected an integer or {num_axes} integers, "
-            f"one an axis, received {window!r}."
+            f"one per axis, received {window!r}."
         )
     return tuple(check_positive_int(name, size) for size in sizes)
 
@@ -51,7 +51,7 @@ def standardize_spacing(spacing: Any, num_axes: int, name: str = "spacing") -> t
     steps = (spacing,) * num_axes if not isinstance(spacing, (tuple, list)) else tuple(spacing)
     is_step = [isinstance(step, numbers.Real) and 0 < float(step) < float("inf") for step in steps]
     if len(steps) != num_axes or not all(is_step):
-        several = f" or {num_axes}, one an axis" if num_axes > 1 else ""
+        several = f" or {num_axes}, one per axis" if num_axes > 1 else ""
         raise ValueError(
             f"Invalid value for argument `{name}`: expected a positive number{several}, received "
             f"{spacing!r}."
@@ -93,7 +93,7 @@ def check_channels_last(layer_name: str) -> None:
 
 
 def known_values(x: Tensor, dtype: str) -> np.ndarray | None:
-    """Return a tensor as a NumPy array, or None while a graph is being made."""
+    """Return a tensor as a NumPy array, or None while a graph is being built."""
     try:
         return np.asarray(x, dtype)
     except (NotImplementedError, TypeError, ValueError):

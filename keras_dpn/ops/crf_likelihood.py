@@ -1,4 +1,4 @@
-"""Losses of conditional random fields on a list of edges that need no inference."""
+"""Losses of conditional random fields on a list of edges, computed without inference."""
 
 from keras import ops
 
@@ -15,7 +15,7 @@ def piecewise_loss(
     ignore: IgnoreLabel = None,
     exist: Tensor | None = None,
 ) -> Tensor:
-    """Minus the piecewise log-likelihood of a labelling: each potential is normalised by itself.
+    """Return minus the piecewise log-likelihood of a labelling: each potential has its normaliser.
 
         -sum_p ln softmax(unary_p)(y_p) - sum_(p, q) ln softmax(theta_pq)(y_p, y_q)
 
@@ -26,18 +26,18 @@ def piecewise_loss(
         labels: integers `(B, N)`, 0 to L-1 or `ignore`. In a compiled step, where no error can be
             raised, the node of another label does not count.
         unary: logits `(B, N, L)`, or None. All sizes but L may be unknown.
-        edges: integers `(E, 2)`, numbers of the nodes that each edge leads from and to, or None.
+        edges: integers `(E, 2)`, indices of the nodes that each edge leads from and to, or None.
         pairwise: finite logits `(B, E, L, L)`, theta, with the first node's label in rows; or None.
         ignore: label of nodes that don't count, nor their edges; a tuple of several; None if all
-            do.
-        exist: bool `(E,)` or `(B, E)`, which edges there are; None if all.
+            count.
+        exist: bool `(E,)` or `(B, E)`, which edges exist; None if all.
 
     Returns:
         float32 `(B,)`, the sum over an image's terms.
 
     Raises:
         ValueError: without any potential, if shapes do not fit, a label is out of range or a
-            fraction, or an edge leads to a node that does not exist (where the edges' numbers are
+            fraction, or an edge leads to a node that does not exist (if the edges' values are
             known).
 
     Example:
@@ -67,20 +67,20 @@ def pseudo_likelihood_loss(
     ignore: IgnoreLabel = None,
     exist: Tensor | None = None,
 ) -> Tensor:
-    """Minus the pseudo-log-likelihood of a labelling: each node given the labels of all others.
+    """Return minus the pseudo-log-likelihood of a labelling: each node given all other labels.
 
         -sum_p ln softmax(unary_p + sum_(p, q) theta_pq(., y_q) + sum_(q, p) theta_qp(y_q, .))(y_p)
 
-    (Lin et al., arXiv:1504.01013, appendix, eq. 15). Unlike the piecewise loss it weighs the
-    potentials against each other, but sees the true labels of the neighbours.
+    (Lin et al., arXiv:1504.01013, appendix, eq. 15). Unlike the piecewise loss it trains the
+    sum of the potentials, but conditions on the true labels of the neighbours.
 
     Args:
         labels: as in `piecewise_loss`.
         unary: logits `(B, N, L)`. All sizes but L may be unknown.
         edges: as in `piecewise_loss`.
         pairwise: as in `piecewise_loss`.
-        ignore: label of nodes that don't count; their neighbours do, without the edges to them; a
-            tuple of several; None if all do.
+        ignore: label of nodes that don't count, nor their edges; their neighbours count. A tuple of
+            several; None if all count.
         exist: as in `piecewise_loss`.
 
     Returns:
@@ -88,7 +88,7 @@ def pseudo_likelihood_loss(
 
     Raises:
         ValueError: if shapes do not fit, a label is out of range or a fraction, or an edge leads to
-            a node that does not exist (where the edges' numbers are known).
+            a node that does not exist (if the edges' values are known).
 
     Example:
 
@@ -103,7 +103,7 @@ def pseudo_likelihood_loss(
 def unary_losses(
     labels: Tensor, unary: Tensor, ignore: IgnoreLabel = None
 ) -> tuple[Tensor, Tensor]:
-    """The unary terms of the piecewise loss, one a node.
+    """Return the unary terms of the piecewise loss, one per node.
 
     Args:
         labels: as in `piecewise_loss`.
@@ -127,7 +127,7 @@ def pairwise_losses(
     ignore: IgnoreLabel = None,
     exist: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The pairwise terms of the piecewise loss, one an edge.
+    """Return the pairwise terms of the piecewise loss, one per edge.
 
     Args:
         labels: as in `piecewise_loss`.
@@ -163,7 +163,7 @@ def conditional_losses(
     ignore: IgnoreLabel = None,
     exist: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The terms of the pseudo-likelihood, one a node.
+    """Return the terms of the pseudo-likelihood, one per node.
 
     Args:
         labels: as in `pseudo_likelihood_loss`.
@@ -199,7 +199,7 @@ def _cross_entropy(labels: Tensor, logits: Tensor, counted: Tensor) -> tuple[Ten
 
 
 def _read_labels(labels: Tensor, unary_shape: Shape, ignore: IgnoreLabel) -> tuple[Tensor, Tensor]:
-    """Return labels as int32 and which count; ValueError unless (B, N) for unary (B, N, L)."""
+    """Return labels (B, N) as int32 and which count; raise ValueError for another shape."""
     labels = ops.convert_to_tensor(labels)
     sizes = zip(labels.shape, unary_shape[:-1], strict=False)
     fits = len(unary_shape) == 3 and len(labels.shape) == 2

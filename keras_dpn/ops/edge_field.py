@@ -14,26 +14,25 @@ ORDERS = ("parallel", "sequential")
 
 
 def edge_messages(marginals: Tensor, edges: Tensor, pairwise: Tensor) -> Tensor:
-    """What the marginals of its neighbours say for each label of each node.
+    """Return the mean-field messages to each node, given the marginals of its neighbours.
 
         m_i(u) = sum_(i, j) sum_v theta_ij(u, v) q_j(v) + sum_(j, i) sum_v theta_ji(v, u) q_j(v)
 
-    over the edges that begin, and those that end, at i: the messages of mean field. Nowhere is
-    there an array of all pairs of nodes.
+    over the edges that begin, and those that end, at i. No array of all pairs of nodes is created.
 
     Args:
         marginals: `(B, N, L)`, q, of L labels at N nodes. All sizes but L may be unknown.
-        edges: integers `(E, 2)`, the numbers of the nodes that each edge leads from and to. A pair
+        edges: integers `(E, 2)`, indices of the nodes that each edge leads from and to. A pair
             of nodes may have several edges, also in both directions.
-        pairwise: `(B, E, L, L)`, theta: finite logits (minus what it costs) of the first node's
-            label, in rows, and the second's; 0 where an edge does not count.
+        pairwise: `(B, E, L, L)`, theta: finite logits (minus the cost) of the first node's label,
+            in rows, and the second's; 0 for edges that don't count.
 
     Returns:
-        float32 `(B, N, L)`, logits; 0 at a node without an edge.
+        float32 `(B, N, L)`, logits; 0 at nodes without edges.
 
     Raises:
-        ValueError: if the shapes do not fit, or an edge leads to a node that does not exist (where
-            the edges' numbers are known).
+        ValueError: if the shapes do not fit, or an edge leads to a node that does not exist (if
+            the edges' values are known).
 
     Example:
 
@@ -63,27 +62,27 @@ def edge_mean_field(
     damping: float = 0.0,
     order: Literal["parallel", "sequential"] = "parallel",
 ) -> Tensor:
-    """Mean field on a graph with any pairwise potentials.
+    """Run mean field on a graph with any pairwise potentials.
 
-    Each update gives a node the logits `unary + edge_messages`, up to a constant those that lower
-    the free energy most while the other nodes keep theirs. It starts with softmax(unary).
+    Each update sets the logits of a node to `unary + edge_messages`, which minimises the free
+    energy while the other nodes are fixed. The initial marginals are softmax(unary).
 
     Args:
         unary: `(B, N, L)`, logits of each node alone. All sizes but L may be unknown.
         edges: integers `(E, 2)`, as in `edge_messages`.
         pairwise: `(B, E, L, L)`, as in `edge_messages`.
-        num_iterations: integer >= 0, how often each node is updated.
-        damping: from 0 to below 1, the share of its old logits that a node keeps in an update.
-            Updates of all nodes at once can swing to and fro; some damping ends that.
+        num_iterations: integer >= 0, number of updates of each node.
+        damping: from 0 to below 1, the fraction of its old logits that a node keeps in an update.
+            Parallel updates may oscillate; damping prevents it.
         order: "parallel", all nodes at once; or "sequential", one after the other in the order of
-            their numbers, each with the new marginals of those before it: the free energy never
-            rises, but an iteration costs N times as much.
+            their indices, each with the updated marginals of those before it: the free energy never
+            increases, but an iteration costs N times as much.
 
     Returns:
         float32 `(B, N, L)`, logits whose softmax are the marginals.
 
     Raises:
-        ValueError: as `edge_messages`, and if a number is out of its range or the order is another.
+        ValueError: as `edge_messages`, for numbers out of their range and an unknown order.
 
     Example:
 
@@ -117,7 +116,7 @@ def edge_mean_field(
 
 
 def edge_energy(labels: Tensor, unary: Tensor, edges: Tensor, pairwise: Tensor) -> Tensor:
-    """The energy of a labelling; the field's probability of it is `exp(-E) / Z`.
+    """Return the energy of a labelling, whose probability is `exp(-E) / Z`.
 
         E(y) = -sum_i unary_i(y_i) - sum_(i, j) theta_ij(y_i, y_j)
 
@@ -145,11 +144,11 @@ def edge_energy(labels: Tensor, unary: Tensor, edges: Tensor, pairwise: Tensor) 
 
 
 def edge_free_energy(marginals: Tensor, unary: Tensor, edges: Tensor, pairwise: Tensor) -> Tensor:
-    """The free energy of independent marginals: their expected energy minus their entropy.
+    """Return the free energy of independent marginals: expected energy minus entropy.
 
         F(q) = sum_y q(y) E(y) + sum_i sum_u q_i(u) ln q_i(u),  q(y) = prod_i q_i(y_i)
 
-    It is what mean field lowers, and never less than -ln Z.
+    Mean field minimises it; it is an upper bound of -ln Z.
 
     Args:
         marginals: `(B, N, L)`, q; the sum over L is 1.
@@ -165,7 +164,7 @@ def edge_free_energy(marginals: Tensor, unary: Tensor, edges: Tensor, pairwise: 
 
     Example:
 
-    >>> even = keras.ops.array([[[0.5, 0.5]]])  # one node, nothing known of it
+    >>> even = keras.ops.array([[[0.5, 0.5]]])  # one node, uniform
     >>> no_edge = np.zeros((0, 2), "int32"), keras.ops.zeros((1, 0, 2, 2))
     >>> edge_free_energy(even, keras.ops.zeros((1, 1, 2)), *no_edge)  # -ln 2
     [-0.6931472]
@@ -177,7 +176,7 @@ def edge_free_energy(marginals: Tensor, unary: Tensor, edges: Tensor, pairwise: 
 
 
 def _expected_energy(marginals: Tensor, unary: Tensor, edges: Tensor, pairwise: Tensor) -> Tensor:
-    # Each edge sends a message to both of its ends, so that half of them is its share.
+    # Each edge sends a message to both of its ends: half of their sum is the edge's energy.
     logits = _float32(unary) + 0.5 * edge_messages(marginals, edges, pairwise)
     return -ops.sum(marginals * logits, axis=(1, 2))
 
@@ -193,11 +192,11 @@ def check_damping(damping: float) -> float:
 
 
 def standardize_edges(edges: Tensor, num_nodes: int | None = None) -> Tensor:
-    """Return `edges` as int32 `(E, 2)`; raise ValueError unless they are edges of so many nodes.
+    """Return `edges` as int32 `(E, 2)`; raise ValueError unless they are edges of N nodes.
 
     Args:
-        edges: what was given.
-        num_nodes: N, or None where that is unknown.
+        edges: the argument.
+        num_nodes: N, or None if unknown.
     """
     edges = ops.convert_to_tensor(edges)
     if len(edges.shape) != 2 or edges.shape[1] != 2 or not backend.is_int_dtype(edges.dtype):
@@ -217,7 +216,7 @@ def standardize_edges(edges: Tensor, num_nodes: int | None = None) -> Tensor:
 
 
 def check_pairwise(shape: Shape, edges: Tensor, nodes_shape: Shape) -> None:
-    """Raise ValueError unless a shape is `(B, E, L, L)` for the edges and something at the nodes.
+    """Raise ValueError unless a shape is `(B, E, L, L)` and fits the edges and the nodes.
 
     Args:
         shape: of the pairwise logits.

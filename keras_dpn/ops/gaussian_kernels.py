@@ -1,4 +1,4 @@
-"""Sums over an image's points with Gaussian weights: exact, within a window, or by the lattice."""
+"""Gaussian-weighted sums over an image's points: exact, within a window, or by the lattice."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -21,7 +21,7 @@ def gaussian_kernel(
     filter: Literal["permutohedral", "window", "exact"] = "permutohedral",
     window: int | Sequence[int] | None = None,
 ) -> "_WindowKernel | _Flat":
-    """The kernel `k(i, j) = exp(-||f_i - f_j||^2 / 2)` between all points of an image.
+    """Return the kernel `k(i, j) = exp(-||f_i - f_j||^2 / 2)` between all points of an image.
 
     Args:
         features: `(B, *S, d)`, float32, each divided by its standard deviation.
@@ -29,7 +29,7 @@ def gaussian_kernel(
             `permutohedral_filter`; "window", the pairs within a window around each point, exactly,
             at a cost that grows with the window and memory that does not; or "exact", all pairs,
             at a cost and memory that grow with the square of the number of points.
-        window: integer or one an axis, for the filter "window".
+        window: integer or one per axis, for the filter "window".
 
     Returns:
         An object with `filter(x)`: `sum_j k(i, j) x_j` for x of shape `(B, *S, C)`.
@@ -49,7 +49,7 @@ def normalized(
     normalization: Literal["symmetric", "row", "none"],
     scale: float | Tensor = 1.0,
 ) -> "_Scaled | _WindowKernel | _Flat":
-    """The kernel divided by its row sums n_i = sum_j k(i, j).
+    """Return the kernel divided by its row sums n_i = sum_j k(i, j).
 
     Args:
         kernel: from `gaussian_kernel`.
@@ -71,7 +71,7 @@ def normalized(
 
 
 class _Scaled:
-    """A kernel between two factors for each point."""
+    """A kernel multiplied by two factors for each point."""
 
     def __init__(self, kernel: Any, before: Tensor, after: Tensor) -> None:
         self.kernel, self.before, self.after = kernel, before, after
@@ -81,7 +81,7 @@ class _Scaled:
 
 
 class _Kernel:
-    """A kernel whose factors stand outside of it."""
+    """A kernel whose factors are applied before and after it."""
 
     def scaled(self, before: Tensor, after: Tensor) -> _Scaled:
         return _Scaled(self, before, after)
@@ -107,7 +107,7 @@ class _ExactKernel(_Kernel):
 
 
 class _Flat:
-    """A kernel over (B, N, C), used on (B, *S, C)."""
+    """A kernel over (B, N, C), applied to (B, *S, C)."""
 
     def __init__(self, kernel: Any) -> None:
         self.kernel = kernel

@@ -1,4 +1,4 @@
-"""Means of a feature map's regions, brought back to its size (ParseNet, sec. 3.1 and 3.2)."""
+"""Means of the regions of a feature map, repeated to its size (ParseNet, sec. 3.1 and 3.2)."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from keras_dpn.typing import Shape, Tensor
 def global_context(
     x: Tensor, grid: int | Sequence[int] = 1, valid: Tensor | None = None, unpool: bool = True
 ) -> Tensor:
-    """Mean feature of the whole image, or of each region of a grid, at every position of the map.
+    """Return the mean feature of the image, or of each region of a grid, at each position.
 
-    Position (y, x) of a map H x W lies in region `(floor(y grid / H), floor(x grid / W))`.
+    Position (y, x) of a map H x W is in region `(floor(y grid / H), floor(x grid / W))`.
 
     Args:
-        x: tensor of shape `(B, H, W, C)` of any number type; sizes may be unknown.
-        grid: regions along either side, integer >= 1, or several such numbers, whose means are
-            concatenated: `(1, 2, 4)` is a pyramid.
+        x: tensor of shape `(B, H, W, C)` of any dtype; sizes may be unknown.
+        grid: number of regions along each side, integer >= 1, or several such numbers, whose means
+            are concatenated: `(1, 2, 4)` is a pyramid.
         valid: None, or a tensor `(B, H, W)` or `(B, H, W, 1)` of 0 and 1 or booleans: only valid
             positions count. A region without any has mean 0.
-        unpool: whether each position gets the mean of its region.
+        unpool: whether to repeat the mean of each region at its positions.
 
     Returns:
         Tensor of the dtype of `x` (float32 for integers), summed in float32: `(B, H, W, C * grids)`
@@ -50,7 +50,7 @@ def global_context(
     counted = ops.ones_like(wide[..., :1])  # (B, H, W, 1)
     if valid is not None:
         valid = ops.cast(ops.reshape(valid, ops.shape(counted)), "bool")
-        wide = ops.where(valid, wide, 0.0)  # not a product: padding may hold infinities
+        wide = ops.where(valid, wide, 0.0)  # not a product: padding may contain infinities
         counted = ops.cast(valid, "float32")
     size, means = ops.shape(x)[1:3], []
     for g in grids:
@@ -97,13 +97,13 @@ def check_shapes(x: Shape, valid: Shape | None) -> None:
 
 
 def output_dtype(dtype: Any) -> str:
-    """The dtype of the means of `dtype`."""
+    """Return the dtype of the means of values of `dtype`."""
     dtype = backend.standardize_dtype(dtype)
     return dtype if backend.is_float_dtype(dtype) else "float32"
 
 
 def _region_sums(x: Tensor, grid: int) -> Tensor:
-    """Sum of each region, (B, grid, grid, C)."""
+    """Return the sum of each region, (B, grid, grid, C)."""
     for axis in (1, 2):
         bounds = _bounds(ops.shape(x)[axis], grid)
         before = (slice(None),) * axis
@@ -116,7 +116,7 @@ def _region_sums(x: Tensor, grid: int) -> Tensor:
 
 
 def _unpooled(x: Tensor, size: Sequence[Any]) -> Tensor:
-    """Each region's value at each of its positions: (B, grid, grid, C) to (B, *size, C)."""
+    """Repeat each region's value at its positions: (B, grid, grid, C) to (B, *size, C)."""
     for axis in (2, 1):
         grid, shape, parts = x.shape[axis], ops.shape(x), []
         for i, (first, last) in enumerate(itertools.pairwise(_bounds(size[axis - 1], grid))):
@@ -127,5 +127,5 @@ def _unpooled(x: Tensor, size: Sequence[Any]) -> Tensor:
 
 
 def _bounds(size: Any, grid: int) -> list[Any]:
-    """Where each region of an axis begins, and the end: floor(position grid / size) is constant."""
+    """Return the boundaries of an axis's regions, where floor(position grid / size) is constant."""
     return [(i * size + grid - 1) // grid for i in range(grid + 1)]

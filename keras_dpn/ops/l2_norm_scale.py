@@ -1,4 +1,4 @@
-"""Unit length, then a factor a channel, at few passes over memory (ParseNet, sec. 3.3)."""
+"""L2 normalisation and a factor per channel, in few passes over memory (ParseNet, sec. 3.3)."""
 
 import math
 import operator
@@ -16,17 +16,17 @@ _LARGEST_FLOAT16 = 65504.0
 def l2_norm_scale(
     x: Tensor, scale: Tensor, axis: int | Sequence[int] = -1, epsilon: float = 1e-10
 ) -> Tensor:
-    """Scale vectors to unit length, then each of their components by its own factor.
+    """Scale vectors to unit length, then each component by a factor.
 
     `y_c = scale_c x_c / sqrt(sum_c x_c^2 + epsilon)` at every position (ParseNet, ICLR 2016, eq. 1
-    to 3). Its gradient (eq. 4 to 6) keeps the input and one number a position, and reads what it
-    needs with as few passes over memory as the backend's operations allow.
+    to 3). Its gradient (eq. 4 to 6) keeps the input and one number per position, and makes as few
+    passes over memory as the backend's operations allow.
 
     Args:
         x: float tensor of any rank; squares are summed in float32.
         scale: tensor with the sizes of the axes `axis`, in the order that they have in `x`.
-        axis: integer or sequence of distinct integers, the axes along which a vector lies. Their
-            sizes must be known.
+        axis: integer or sequence of distinct integers, the axes that the vectors span. Their sizes
+            must be known.
         epsilon: positive number, added to the sum of squares, so that a zero vector stays zero.
 
     Returns:
@@ -100,9 +100,9 @@ def check_axis(axis: int | Sequence[int]) -> tuple[int, ...]:
 def _weighted_sums(
     x: Tensor, scale: Tensor, inverse: Tensor, axes: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Sum of x * scale over `axes`, and of x * inverse over the others; what is summed stays as 1.
+    """Return sums of x * scale over `axes` and of x * inverse over the others, with axes kept.
 
-    Products of matrices and vectors read x once each, without writing what they sum.
+    Matrix-vector products read x once each and don't store the products.
     """
     rank = len(x.shape)
     if matmul_is_rounded() or axes != tuple(range(rank - len(axes), rank)):
@@ -116,9 +116,9 @@ def _weighted_sums(
 
 
 def _narrow(gradient: Tensor, dtype: Any) -> Tensor:
-    """Cast; where float16 overflows, as at zero vectors, to its largest number.
+    """Cast, saturating where float16 overflows, as at zero vectors.
 
-    An infinite gradient becomes NaN in the ReLU before this layer, which multiplies it with 0.
+    An infinite gradient would become NaN in a preceding ReLU, which multiplies it by 0.
     """
     if backend.standardize_dtype(dtype) == "float16":
         gradient = ops.clip(gradient, -_LARGEST_FLOAT16, _LARGEST_FLOAT16)

@@ -1,4 +1,4 @@
-"""Label maps: which pixels count, and which labels are none of the classes."""
+"""Label maps: which pixels count, and which labels are out of range."""
 
 import operator
 from typing import Any
@@ -11,7 +11,7 @@ from keras_dpn.typing import IgnoreLabel, Tensor
 
 
 def standardize_ignore_label(ignore_label: Any) -> int | tuple[int, ...] | None:
-    """Return an integer, a tuple of integers or None; raise ValueError if it is something else."""
+    """Return an integer, a tuple of integers or None; raise ValueError for anything else."""
     if ignore_label is None:
         return None
     several = isinstance(ignore_label, (tuple, list, set, frozenset))
@@ -35,7 +35,7 @@ def ignore_labels(ignore_label: IgnoreLabel) -> tuple[int, ...]:
 def read_labels(
     labels: Tensor, num_classes: int, ignore_label: IgnoreLabel, name: str = "y_true"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Tell the pixels that count from those that are ignored and those whose label is no class.
+    """Find the pixels that count, and those whose label is out of range.
 
     Args:
         labels: tensor of any shape and dtype.
@@ -49,8 +49,8 @@ def read_labels(
         whole numbers 0 ... L-1 nor an ignore label.
 
     Raises:
-        ValueError: if a label is out of range, where labels are known. While a step is compiled
-            they are not; such a pixel does not count then.
+        ValueError: if a label is out of range, if labels are known. In a compiled step they are
+            not; such a pixel does not count then.
     """
     labels = ops.cast(labels, "float32")
     ignored = ops.zeros_like(labels, dtype="bool")
@@ -65,7 +65,7 @@ def read_labels(
 
 
 def range_message(name: str, wrong: np.ndarray, num_classes: int | None) -> str:
-    """Return the words of an error about values `wrong`, a NumPy array, that are no classes."""
+    """Return the message for values `wrong`, a NumPy array, that are out of range."""
     classes = "from 0 up" if num_classes is None else f"0 ... {num_classes - 1}"
     return (
         f"Invalid value for argument `{name}`: expected integers {classes}, received {wrong[0]:g} "

@@ -25,7 +25,7 @@ def local_conv(
     position_weight: float | Tensor = 0.0,
     spacing: float | Sequence[float] = 1.0,
 ) -> Tensor:
-    """Sum a window of `p` around every position j, weighted by the kernel between j and z.
+    """Sum `p` over a window around each position j, weighted by the kernel between j and z.
 
     `out_j = sum_z k(j, z) p_z` for z in the window around j, with the distance (PAPERS eq. 3)
 
@@ -34,7 +34,7 @@ def local_conv(
     * `squared_distance`, k = d: the local convolution of group b12 (ICCV 2015, eq. 8). The square
       is expanded, `sum_z ||f_j - f_z||^2 p_z = ||f_j||^2 S[p] - 2 f_j . S[f p] + S[||f||^2 p]`
       with S the window's sum, so that its cost does not depend on the window.
-    * `gaussian`, k = exp(-d): the kernel of a dense CRF, cut off at the window. Its cost grows
+    * `gaussian`, k = exp(-d): the kernel of a dense CRF, truncated at the window. Its cost grows
       with the number of positions in the window, its memory does not.
 
     Args:
@@ -45,8 +45,8 @@ def local_conv(
         kernel: "squared_distance" or "gaussian".
         color_weight: number or scalar tensor.
         position_weight: number or scalar tensor.
-        spacing: distance from one position to the next, in the unit in which positions shall be
-            compared: one number, or one for each axis of S (volumes of thick slices).
+        spacing: distance from one position to the next, in the unit in which positions are
+            compared: one number, or one per axis of S (volumes of thick slices).
 
     Returns:
         float32 tensor of shape `(B, *S, L)`. Positions outside of the image count as 0.
@@ -89,14 +89,14 @@ def linked_local_conv(
     position_weight: float | Tensor = 0.0,
     spacing: float | Sequence[float] = 1.0,
 ) -> Tensor:
-    """`local_conv` over space and time, on each frame's neighbours along the optical flow.
+    """Apply `local_conv` over space and time, to each frame's neighbours along the optical flow.
 
-    `out_j = sum_z k(j, z) p_z` for z in a window of each of the K frames that were laid over j's
-    own, their colours compared with j's in its own frame. Neighbours in time are pixels that the
-    flow links, not those at the same place (journal version of the Deep Parsing Network, sec. 3).
+    `out_j = sum_z k(j, z) p_z` for z in a window of each of the K frames that are linked to j's
+    frame; their colours are compared with j's. Neighbours in time are the pixels that the flow
+    links, not those at the same position (journal version of the Deep Parsing Network, sec. 3).
 
     Args:
-        p: tensor of shape `(B, T, H, W, K, L)`, from `link_frames`; what has no neighbour is 0.
+        p: tensor of shape `(B, T, H, W, K, L)`, from `link_frames`; 0 without a neighbour.
         features: tensor of shape `(B, T, H, W, K, F)`, linked in the same way.
         window: three integers >= 1, (K, height, width), as in `local_conv`; K is odd.
         kernel: as in `local_conv`. The cost of "squared_distance" depends on K alone.
@@ -108,7 +108,7 @@ def linked_local_conv(
         float32 tensor of shape `(B, T, H, W, L)`.
 
     Raises:
-        ValueError: as `local_conv`, and if K is not the window's.
+        ValueError: as `local_conv`, and if K differs from the window's.
 
     Example:
 
@@ -151,7 +151,7 @@ def linked_local_conv(
 def check_linked_shapes(
     p_shape: Shape, features_shape: Shape, window: int | Sequence[int]
 ) -> tuple[int, ...]:
-    """Return the window (K, height, width); ValueError unless the shapes of linked frames fit."""
+    """Return the window (K, height, width); raise ValueError unless the linked frames fit."""
     window = standardize_window(window, 3)
     shapes = f"{tuple(p_shape)} and {tuple(features_shape)}"
     if len(p_shape) != 6 or len(features_shape) != 6:
@@ -207,10 +207,10 @@ def _channels(features: Tensor) -> list[Tensor]:
 
 
 def _centre(features: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """The middle of the features' range over `axes`, as the origin of all features.
+    """Return the middle of the features' range over `axes`, as the origin of all features.
 
-    Differences do not change with the origin; numbers near zero keep the expansion exact, and
-    the middle of the range makes an image of one colour exactly zero.
+    Differences don't depend on the origin; values near zero keep the expansion exact, and the
+    middle of the range makes an image of one colour exactly zero.
     """
     low = ops.min(features, axis=axes, keepdims=True)
     high = ops.max(features, axis=axes, keepdims=True)
@@ -220,7 +220,7 @@ def _centre(features: Tensor, axes: tuple[int, ...]) -> Tensor:
 def _squared_distance(
     here: Tensor, p: Tensor, products: Sequence[Tensor], squares: Tensor, window: Sequence[int]
 ) -> Tensor:
-    """Sum of ||f_j - f_z||^2 p_z over z by window sums, from p, f p for each channel, ||f||^2 p."""
+    """Return the sum of ||f_j - f_z||^2 p_z by window sums of p, f p and ||f||^2 p."""
     axes = _spatial_axes(here)
     here_squares = ops.sum(ops.square(here), axis=-1, keepdims=True)
     out = here_squares * box_sum(p, window, axes) + box_sum(squares, window, axes)
@@ -237,15 +237,15 @@ def _linked_squared_distance(
     window: Sequence[int],
     color_weight: float | Tensor,
 ) -> Tensor:
-    """`_squared_distance` over K frames: their sum comes first, then the window's.
+    """Apply `_squared_distance` to K frames: first the sum over frames, then over the window.
 
-    The sums over frames and over terms are products with a small matrix at every position.
+    The sums over frames and terms are products with a small matrix at each position.
 
     Args:
         p: `(B T, H, W, K, L)`.
         total: its sum over K.
         features: `(B T, H, W, K, F)`.
-        in_time: `(K, 1)`, what the time between frames adds to the distance.
+        in_time: `(K, 1)`, the contribution of time to the distance.
         window: height and width.
         color_weight: number or scalar tensor.
     """
@@ -270,11 +270,11 @@ def _gaussian(
     position_weight: float | Tensor,
     spacing: Sequence[float],
 ) -> Tensor:
-    """Sum of exp(-d(j, z)) p_z over z, one offset of the window after the other.
+    """Return the sum of exp(-d(j, z)) p_z over z, one offset of the window after the other.
 
-    The distances are those between the features `here` of j and `there` of z.
+    The distances are between the features `here` of j and `there` of z.
 
-    The gradient runs through the offsets once more, so that no offset's kernel is kept.
+    The gradient recomputes the offsets, so that no offset's kernel is stored.
     """
     starts = np.array(list(itertools.product(*(range(m) for m in window))), "int32")
     squares = np.square((starts - [m // 2 for m in window]) * spacing).sum(axis=1)
@@ -354,11 +354,11 @@ def _add_at(x: Tensor, start: Tensor, update: Tensor) -> Tensor:
 
 
 def window_patches(x: Tensor, window: Sequence[int]) -> Tensor:
-    """All positions of the window around each position, zero outside.
+    """Return the values at all positions of the window around each position, zero outside.
 
     Args:
         x: tensor of shape `(B, *S, C)`, S of known size.
-        window: one integer an axis of S.
+        window: one integer per axis of S.
 
     Returns:
         Tensor of shape `(B, *S, offsets, C)`, the offsets in row-major order.

@@ -7,10 +7,10 @@ from keras_dpn.typing import Tensor
 
 
 def matmul(a: Tensor, x: Tensor) -> Tensor:
-    """`keras.ops.matmul`, on JAX in full float32 on every device.
+    """Return `keras.ops.matmul`, on JAX in full float32 on every device.
 
-    A GPU computes float32 products as TF32 unless told otherwise, which keeps 11 bits of each
-    number. TensorFlow has that as one setting for the whole process: see `matmul_is_rounded`.
+    By default a GPU computes float32 products as TF32, which keeps 11 bits of each number. In
+    TensorFlow this is a setting of the whole process: see `matmul_is_rounded`.
     """
     if keras.backend.backend() == "jax":
         import jax.numpy as jnp
@@ -20,14 +20,14 @@ def matmul(a: Tensor, x: Tensor) -> Tensor:
 
 
 def small_matmul(a: Tensor, x: Tensor) -> Tensor:
-    """`matmul` of many small matrices, in full float32 on TensorFlow's GPUs too."""
+    """Return `matmul` of many small matrices, in full float32 on TensorFlow's GPUs too."""
     if matmul_is_rounded():
         return ops.sum(a[..., None] * x[..., None, :, :], axis=-2)
     return matmul(a, x)
 
 
 def matmul_is_rounded() -> bool:
-    """Whether TensorFlow computes float32 products as TF32."""
+    """Return whether TensorFlow computes float32 products as TF32."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf

@@ -10,16 +10,16 @@ from keras_dpn.typing import Tensor
 def mean_field_update(
     unary: Tensor, logits: Tensor, pairwise: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Update all marginals at once, given the present ones.
+    """Update all marginals in parallel, given the current ones.
 
-        ln q_i^u <- -Phi_i^u - (what the others' marginals cost u at i)
+        ln q_i^u <- -Phi_i^u - (the cost of u at i, given the other marginals)
 
     up to a constant: PAPERS eq. (6), which the Deep Parsing Network's b12-b15 compute with its
     triple penalty and label contexts (eq. 9) and fully connected CRFs with Gaussian kernels.
 
     Args:
         unary: `(B, *S, L)`, -Phi, for example a network's logits.
-        logits: `(B, *S, L)`, whose softmax are the present marginals.
+        logits: `(B, *S, L)`, whose softmax are the current marginals.
         pairwise: function from marginals `(B, *S, L)` to their penalties `(B, *S, L)`.
 
     Returns:

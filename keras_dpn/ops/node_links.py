@@ -12,21 +12,21 @@ from keras_dpn.typing import Shape, Tensor
 def link_frames(
     x: Tensor, flows: Sequence[Tensor] | None = None, frames: int = 3, threshold: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Lay each frame's neighbours in time over it, each pixel's along the optical flow.
+    """Align the neighbouring frames of each frame with it, pixel by pixel along the optical flow.
 
     The neighbour of a pixel in the next frame is the one that the flow leads to,
-    `j = i + flow_{t->t+1}(i)`, and not the one at the same place (journal version of the Deep
-    Parsing Network, eq. 2). Neighbours further away are found by a chain of such steps. A link
-    counts while every step of it leads back (`flow_validity`): a neighbour that is covered, or out
-    of the image, or beyond the clip's ends, is 0 and has validity 0.
+    `j = i + flow_{t->t+1}(i)`, not the one at the same position (journal version of the Deep
+    Parsing Network, eq. 2). Neighbours further away are found by chaining such steps. A link is
+    valid if the backward flow leads back at each step (`flow_validity`): a neighbour that is
+    occluded, outside of the image or beyond the ends of the clip is 0 and has validity 0.
 
     Args:
-        x: tensor of shape `(B, T, H, W, C)`, T frames of one kind: colours, probabilities. All
+        x: tensor of shape `(B, T, H, W, C)`, T frames of colours, probabilities or others. All
             sizes but C may be unknown.
         flows: pair of `(B, T-1, H, W, 2)` flows, (dx, dy) in pixels: forward, from frame t to t+1,
-            and backward, from t+1 to t. None links each pixel to those at the same place.
-        frames: odd integer K, how many frames are laid over each other; 3: t-1, t, t+1.
-        threshold: pixels, of `flow_validity`.
+            and backward, from t+1 to t. None links each pixel to those at the same position.
+        frames: odd integer K, the number of frames that are aligned; 3: t-1, t, t+1.
+        threshold: in pixels, as in `flow_validity`.
 
     Returns:
         Pair of the neighbours, `(B, T, H, W, K, C)` of x's dtype (float32 for integers), in order
@@ -68,7 +68,7 @@ def link_frames(
 
 
 def check_frames(frames: int) -> int:
-    """Return `frames` as an int; raise ValueError unless one of them is in the middle."""
+    """Return `frames` as an int; raise ValueError unless it is odd."""
     frames = check_positive_int("frames", frames)
     if frames % 2 == 0:
         raise ValueError(
@@ -88,7 +88,7 @@ def check_clip_flow(name: str, flow: Tensor, frames_shape: Shape) -> None:
 def _chain(
     x: Tensor, flow: Tensor, reverse_flow: Tensor, radius: int, threshold: float, direction: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """Neighbours and validity 1 to `radius` steps on (direction 1) or back (-1).
+    """Return neighbours and validity 1 to `radius` steps forward (direction 1) or back (-1).
 
     Each is `(B, T, H, W, ...)`.
     """
@@ -106,25 +106,25 @@ def _chain(
             )
             valid = valid * warp(step_valid, flow, interpolation="nearest")
             flow = flow + warp(step_flow, flow)
-            # A chain may end between the pixels that a step is valid for.
+            # A chain may end between pixels of which only some have a valid step.
             valid = valid * ops.expand_dims(ops.cast(leads_inside(flow), "float32"), -1)
     return links
 
 
 def _shifted(x: Tensor, step: int, direction: int) -> tuple[Tensor, Tensor]:
-    """Neighbours `step` frames on (direction 1) or back (-1), at the same place."""
+    """Return neighbours `step` frames forward (direction 1) or back (-1), at the same position."""
     neighbor = _ahead(x, step, direction)
     valid = ops.ones_like(neighbor[..., :1], dtype="float32")
     return _pad_time(neighbor, x, direction), _pad_time(valid, x, direction)
 
 
 def _ahead(x: Tensor, steps: int, direction: int) -> Tensor:
-    """What lies some frames on (direction 1) or back (-1), of all frames that have it."""
+    """Return the frames some steps forward (direction 1) or back (-1), where they exist."""
     return x[:, steps:] if direction == 1 else x[:, :-steps]
 
 
 def _pad_time(link: Tensor, x: Tensor, direction: int) -> Tensor:
-    """Zeros for the frames that have no such neighbour, the last ones (1) or the first (-1)."""
+    """Pad with zeros for frames without such a neighbour, the last ones (1) or the first (-1)."""
     missing = ops.shape(x)[1] - ops.shape(link)[1]
     padding = (0, missing) if direction == 1 else (missing, 0)
     return ops.pad(link, [(0, 0), padding, (0, 0), (0, 0), (0, 0)])

@@ -1,4 +1,4 @@
-"""Gaussian filtering in feature space by the permutohedral lattice, in plain tensor operations."""
+"""Gaussian filtering in feature space by the permutohedral lattice, in tensor operations."""
 
 import copy
 import functools
@@ -11,11 +11,11 @@ from keras import ops
 
 from keras_dpn.typing import Tensor
 
-# A sparse-dense product runs on one core: groups of columns run side by side. Narrow groups cost
-# more a column, and above 31 TensorFlow's product takes a path that is four times slower.
+# A sparse-dense product runs on one core: groups of columns run in parallel. Narrow groups cost
+# more per column, and above 31 columns TensorFlow's product is four times slower.
 _MAX_COLUMNS = 12
 MAX_DIMENSION = 6
-_MAX_FEATURE = 1e8  # times d + 1 it still fits 32 bits
+_MAX_FEATURE = 1e8  # times d + 1 it still fits into 32 bits
 
 
 def permutohedral_filter(x: Tensor, features: Tensor) -> Tensor:
@@ -27,19 +27,19 @@ def permutohedral_filter(x: Tensor, features: Tensor) -> Tensor:
 
     by the permutohedral lattice (Adams, Baek and Davis 2010), as the fully connected CRF of
     Krähenbühl and Koltun (2011) does: each point spreads its values over the vertices of the
-    simplex around it (splat), the values are blurred along the lattice's directions, and each
-    point reads them back (slice). The sum includes j = i.
+    simplex around it (splat), the values are blurred along the lattice's directions, and
+    each point interpolates them (slice). The sum includes j = i.
 
-    Where points are dense the error is some per cent. Where they are sparse in many dimensions, the
-    lattice lacks vertices for the blur to pass through, and sums come out too small, down to a
-    third: divide by the filter of ones, as a CRF does.
+    For dense points the error is a few percent. For sparse points in many dimensions the lattice
+    lacks vertices to blur across, and the sums are too small, down to a third: divide by the filter
+    of ones, as a CRF does.
 
     Gradients flow to `x`, not to `features`.
 
     Args:
         x: `(B, N, C)`, float32.
-        features: `(B, N, d)`, d from 1 to 6, each divided by its standard deviation. Values beyond
-            +-1e8 count as +-1e8.
+        features: `(B, N, d)`, d from 1 to 6, each divided by its standard deviation. Values are
+            clipped to +-1e8.
 
     Returns:
         `(B, N, C)`, float32.
@@ -65,17 +65,17 @@ def permutohedral_filter(x: Tensor, features: Tensor) -> Tensor:
 
 
 def permutohedral_lattice(features: Tensor) -> "_TensorFlowLattice | _StaticLattice":
-    """The lattice around points, to filter several times with; see `permutohedral_filter`.
+    """Return the lattice of points, to filter with it several times; see `permutohedral_filter`.
 
-    On TensorFlow the lattice holds the vertices that occur. On JAX, where shapes are static, it
-    has room for as many as could occur, B N (d + 1), so it can be built under `jit`.
+    On TensorFlow the lattice contains the vertices that occur. On JAX, where shapes are static, it
+    has space for the largest possible number, B N (d + 1), so it can be built under `jit`.
 
     Args:
         features: `(B, N, d)`, d from 1 to 6, each divided by its standard deviation.
 
     Returns:
         An object with `filter(x)`, the sum over all points, and `scaled(before, after)`, a lattice
-        that multiplies each point's values before and after it filters.
+        that multiplies each point's values before and after filtering.
     """
     features = ops.stop_gradient(ops.convert_to_tensor(features))
     if len(features.shape) != 3 or not 1 <= (features.shape[-1] or 0) <= MAX_DIMENSION:
@@ -89,7 +89,7 @@ def permutohedral_lattice(features: Tensor) -> "_TensorFlowLattice | _StaticLatt
 
 
 def _simplex(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The lattice's simplex around each point.
+    """Return the simplex of the lattice around each point.
 
     The lattice A*_d is Z^(d+1) projected along (1, ..., 1). The vertices around a point are its
     coordinates rounded, plus one in the k coordinates of the largest remainders, k = 0...d.
@@ -103,18 +103,18 @@ def _simplex(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     elevated = _elevate(ops.clip(ops.cast(features, "float32"), -_MAX_FEATURE, _MAX_FEATURE))
     rounded = ops.round(elevated * float(np.float32(1 / (d + 1))))
     remainders, order = ops.top_k(elevated - rounded * (d + 1), d + 1)
-    # Very large features have no fractions left, and remainders that are rounding errors.
+    # Very large features have no fractional digits; their remainders are rounding errors.
     remainders = ops.clip(remainders / (d + 1), -0.5, 0.5)
     lasts = ops.concatenate([1 + remainders[..., -1:], remainders[..., :-1]], axis=-1)
     return ops.cast(rounded, "int32"), order, lasts - remainders
 
 
 def _elevate(features: Tensor) -> Tensor:
-    """Coordinates (B, N, d+1) of the features in the plane whose sum is zero, in units of 1/(d+1).
+    """Return coordinates (B, N, d+1) in the plane of zero sum, in units of 1/(d+1).
 
-    The scale gives the blur, with the splatting and slicing, the standard deviation 1 (Adams et al.
-    2010, sec. 3.1). Points on the border between simplices create vertices or not with a rounding
-    error, so the order of operations is the reference code's.
+    The scale makes the standard deviation of splat, blur and slice together 1 (Adams et al. 2010,
+    sec. 3.1). For points on the border between simplices a rounding error decides which vertices
+    exist, so the order of operations is that of the reference code.
     """
     d = features.shape[-1]
     total, columns = 0.0, []
@@ -127,21 +127,21 @@ def _elevate(features: Tensor) -> Tensor:
 
 
 def _self_weight(d: int) -> float:
-    """Makes the weight of a single point on itself about 1 (Adams et al.'s reference code)."""
+    """Return the factor that makes a point's weight on itself about 1 (Adams et al.'s code)."""
     return 1 / (1 + 2.0**-d)
 
 
 class _Lattice:
-    """What both lattices share: `before` and `after`, weights (B N, d+1) of points on vertices.
+    """Base of both lattices, with weights `before` and `after` (B N, d+1) of points on vertices.
 
-    A point's values are multiplied with `before` to splat them, and with `after` to slice.
+    A point's values are multiplied by `before` to splat them, and by `after` to slice.
     """
 
     before: Tensor
     after: Tensor
 
     def scaled(self, before: Tensor, after: Tensor) -> Self:
-        """A lattice for `after * filter(before * x)`; both (B, N, 1)."""
+        """Return a lattice for `after * filter(before * x)`; both (B, N, 1)."""
         scaled = copy.copy(self)
         scaled.before = self.before * ops.reshape(before, (-1, 1))
         scaled.after = self.after * ops.reshape(after, (-1, 1))
@@ -149,7 +149,7 @@ class _Lattice:
 
 
 class _TensorFlowLattice(_Lattice):
-    """Splat, blur and slice as products with sparse matrices over the vertices that occur."""
+    """Splat, blur and slice by products with sparse matrices over the vertices that occur."""
 
     def __init__(self, features: Tensor) -> None:
         self.d = features.shape[-1]
@@ -157,15 +157,15 @@ class _TensorFlowLattice(_Lattice):
         self.before, self.after = weights, weights * _self_weight(self.d)  # (B N, d+1)
 
     def filter(self, x: Tensor) -> Tensor:
-        """Sum (B, N, C) over all points of the same image, with Gaussian weights."""
+        """Return the sum (B, N, C) over all points of the same image, with Gaussian weights."""
         channels = x.shape[-1]
         run = _compiled_filter(self.d, channels)
         flat = ops.reshape(ops.cast(x, "float32"), (-1, channels))
         return ops.reshape(run(flat, self.before, self.after, self.matrices), ops.shape(x))
 
 
-# Compiled apart, so that a CRF's iterations are not traced one by one, and calls that are not part
-# of a graph run on all cores.
+# Compiled separately, so that a CRF's iterations aren't traced one by one, and eager calls run on
+# all cores.
 @functools.cache
 def _compiled_build(d: int) -> Callable[..., Any]:
     import tensorflow as tf
@@ -185,32 +185,33 @@ def _compiled_filter(d: int, channels: int) -> Callable[..., Any]:
 
 
 def _build(features: Tensor) -> tuple[Any, Tensor]:
-    """The sparse matrices of a lattice around features (B, N, d), and its weights (B N, d+1).
+    """Return the sparse matrices of the lattice of features (B, N, d), and weights (B N, d+1).
 
-    A matrix is the places of its entries (n, 2), int32, and their values (n,).
+    A matrix is the positions of its entries (n, 2), int32, and their values (n,).
 
     Returns:
-        The places in the splatting's matrix (points, vertices), the blur's matrices along each
-        direction, the number of vertices; and the weights of the points on their vertices.
+        The positions of the splatting matrix's entries (points, vertices), the blur's matrices
+        along each direction, the number of vertices; and the weights of the points on their
+        vertices.
     """
     import tensorflow as tf
 
     d = features.shape[-1]
     rounded, order, weights = _simplex(features)
     keys, steps = _pack(tf.cast(rounded, "int64"), order)
-    found, vertex = tf.unique(tf.reshape(keys, [-1]))
+    ordered_keys, vertex = tf.unique(tf.reshape(keys, [-1]))
     # Vertices in the order of their keys: the blur then reads and writes memory in order.
-    by_key = tf.argsort(found)
-    found, count = tf.gather(found, by_key), tf.size(found)
+    by_key = tf.argsort(ordered_keys)
+    ordered_keys, count = tf.gather(ordered_keys, by_key), tf.size(ordered_keys)
     vertex = tf.gather(tf.scatter_nd(by_key[:, None], tf.range(count), [count]), vertex)
     weights = tf.reshape(weights, [-1, d + 1])
     point = tf.repeat(tf.range(tf.shape(weights)[0]), d + 1)
-    blur = tuple(_blur_matrix(found, step) for step in tf.unstack(steps))
+    blur = tuple(_blur_matrix(ordered_keys, step) for step in tf.unstack(steps))
     return (tf.stack([point, vertex], axis=1), blur, count), weights
 
 
 def _filter(x: Tensor, before: Tensor, after: Tensor, matrices: Any) -> Tensor:
-    """Splat, blur and slice (B N, C)."""
+    """Splat, blur and slice values (B N, C)."""
     import tensorflow as tf
 
     splat, blur, count = matrices
@@ -228,7 +229,7 @@ def _filter(x: Tensor, before: Tensor, after: Tensor, matrices: Any) -> Tensor:
 
     @tf.custom_gradient
     def run_with_gradient(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        # The products' own gradients go to their matrices too, and keep what they were multiplied
+        # The gradients of the products would include their matrices, and store what was multiplied
         # with. The blur's matrices are symmetric.
         def gradient(upstream: Tensor) -> Tensor:
             return run(upstream, after, before, blur[::-1])
@@ -239,7 +240,7 @@ def _filter(x: Tensor, before: Tensor, after: Tensor, matrices: Any) -> Tensor:
 
 
 def _columns(x: Tensor) -> list[Tensor]:
-    """Split the columns into the fewest groups of about equal size."""
+    """Split the columns into as few groups of about equal size as possible."""
     import tensorflow as tf
 
     count = -(-x.shape[-1] // _MAX_COLUMNS)
@@ -249,7 +250,7 @@ def _columns(x: Tensor) -> list[Tensor]:
 def _product(
     entries: Tensor, values: Tensor, shape: Sequence[Tensor], x: Tensor, adjoint: bool = False
 ) -> Tensor:
-    """A sparse matrix, or its transpose, times a dense one."""
+    """Return the product of a sparse matrix, or its transpose, and a dense one."""
     import tensorflow as tf
 
     return tf.raw_ops.SparseTensorDenseMatMul(
@@ -262,17 +263,17 @@ def _product(
 
 
 def _pack(rounded: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-    """One integer a vertex, and the steps by which it changes along the d+1 directions.
+    """Return one integer key per vertex, and its steps along the d+1 directions.
 
     A vertex is a class of integer coordinates (z_0 ... z_d) + (t, ..., t). The key is a number with
-    the digits z_i - z_d, image by image; where these are too many for 64 bits, it is a hash. Either
-    is linear in z.
+    the digits z_i - z_d, image by image; if these don't fit into 64 bits, it is a hash. Both are
+    linear in z.
     """
     import tensorflow as tf
 
     d = rounded.shape[-1] - 1
     digits = rounded[..., :d] - rounded[..., d:]
-    # A vertex is up to one off its point in each digit, and a neighbour one more.
+    # A vertex differs from its point by at most one in each digit, and a neighbour by two.
     extents = tf.reduce_max(digits, axis=[0, 1]) - tf.reduce_min(digits, axis=[0, 1]) + 5
     strides = tf.math.cumprod(extents, exclusive=True, reverse=True)
     image_stride = tf.reduce_prod(extents)
@@ -288,15 +289,15 @@ def _pack(rounded: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
     return tf.concat([base, base + ups], axis=-1), steps
 
 
-def _blur_matrix(found: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-    """(1/2, 1, 1/2) along one direction, for vertices with sorted keys."""
+def _blur_matrix(ordered_keys: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the blur (1/2, 1, 1/2) along one direction, for vertices with sorted keys."""
     import tensorflow as tf
 
-    count = tf.size(found)
+    count = tf.size(ordered_keys)
     own = tf.range(count)
-    after = tf.minimum(tf.searchsorted(found, found + step), count - 1)
-    exists = tf.equal(tf.gather(found, after), found + step)
-    # A vertex that has none before it keeps -1; those without one after it write to the end.
+    after = tf.minimum(tf.searchsorted(ordered_keys, ordered_keys + step), count - 1)
+    exists = tf.equal(tf.gather(ordered_keys, after), ordered_keys + step)
+    # A vertex without a predecessor keeps -1; those without a successor write to the end.
     before = tf.tensor_scatter_nd_update(
         tf.fill([count + 1], -1), tf.where(exists, after, count)[:, None], own
     )[:-1]
@@ -309,32 +310,32 @@ def _blur_matrix(found: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _StaticLattice(_Lattice):
-    """The same with gathers and sums of segments, in arrays of fixed size.
+    """Splat, blur and slice by gathers and segment sums, in arrays of fixed size.
 
-    Vertices are known by two 32-bit hashes, since JAX has no 64-bit integers by default.
+    Vertices are identified by two 32-bit hashes, as JAX has no 64-bit integers by default.
     """
 
     def __init__(self, features: Tensor) -> None:
         d = features.shape[-1]
         rounded, order, weights = _simplex(features)
         keys, steps = _hash(rounded, order)
-        self.vertex, found = _unique(keys)
+        self.vertex, ordered_keys = _unique(keys)
         self.vertex = ops.reshape(self.vertex, (-1, d + 1))  # (B N, d+1)
-        pairs = list(zip(found, steps, strict=True))
-        # (d+1, n): the neighbours of every vertex along every direction, on either side.
-        self.left = _find(found, [key - step[:, None] for key, step in pairs])
-        self.right = _find(found, [key + step[:, None] for key, step in pairs])
+        pairs = list(zip(ordered_keys, steps, strict=True))
+        # (d+1, n): the neighbours of each vertex along each direction, on either side.
+        self.left = _find(ordered_keys, [key - step[:, None] for key, step in pairs])
+        self.right = _find(ordered_keys, [key + step[:, None] for key, step in pairs])
         self.before = ops.reshape(weights, (-1, d + 1))
         self.after = self.before * _self_weight(d)
 
     def filter(self, x: Tensor) -> Tensor:
-        """Sum (B, N, C) over all points of the same image, with Gaussian weights."""
+        """Return the sum (B, N, C) over all points of the same image, with Gaussian weights."""
         flat = ops.reshape(ops.cast(x, "float32"), (-1, x.shape[-1]))  # (B N, C)
         corners = self.vertex.shape[-1]
         spread = ops.concatenate([flat * self.before[:, k, None] for k in range(corners)])
         to = ops.reshape(ops.transpose(self.vertex), (-1,))
         values = ops.segment_sum(spread, to, num_segments=ops.shape(to)[0])
-        nothing = ops.zeros_like(values[:1])  # what missing neighbours hold
+        nothing = ops.zeros_like(values[:1])  # the value of missing neighbours
         for j in range(corners):
             padded = ops.concatenate([values, nothing])
             sides = ops.take(padded, self.left[j], axis=0) + ops.take(padded, self.right[j], axis=0)
@@ -347,13 +348,13 @@ class _StaticLattice(_Lattice):
 
 
 def _hash(rounded: Tensor, order: Tensor) -> tuple[Any, Any]:
-    """Two hashes of each vertex (B N (d+1),) and their steps along the directions; as `_pack`."""
+    """Return two hashes of each vertex (B N (d+1),) and their steps, as `_pack`."""
     d = rounded.shape[-1] - 1
     constants = np.random.default_rng(0).integers(-(2**31), 2**31 - 1, (2, d + 1)) | 1
     images = ops.arange(ops.shape(rounded)[0], dtype="int32")[:, None, None]
     keys, steps = [], []
     for *strides, image_stride in constants:
-        last = (-sum(strides) + 2**31) % 2**32 - 2**31  # as 32-bit arithmetic has it
+        last = (-sum(strides) + 2**31) % 2**32 - 2**31  # modulo 2**32
         step = ops.convert_to_tensor(np.array([*strides, last], "int32"))
         base = ops.sum(rounded * step, axis=-1, keepdims=True) + images * int(image_stride)
         ups = ops.cumsum(ops.take(step, order[..., :-1]), axis=-1)
@@ -363,14 +364,14 @@ def _hash(rounded: Tensor, order: Tensor) -> tuple[Any, Any]:
 
 
 def _unique(keys: Any) -> tuple[Tensor, list[Tensor]]:
-    """Number equal pairs of keys alike.
+    """Give equal pairs of keys the same index.
 
     Returns:
-        index: (n,), each pair's number.
-        found: two arrays (n,), the pairs in order, behind them the largest integers.
+        index: (n,), the index of each pair.
+        keys: two arrays (n,), the distinct pairs in order, padded with the largest integers.
     """
     by_key = ops.argsort(keys[1])
-    by_key = ops.take(by_key, ops.argsort(ops.take(keys[0], by_key)))  # stable: by both
+    by_key = ops.take(by_key, ops.argsort(ops.take(keys[0], by_key)))  # stable: sorted by both
     ordered = [ops.take(key, by_key) for key in keys]
     differs = sum(ops.cast(key[1:] != key[:-1], "int32") for key in ordered)
     number = ops.cumsum(ops.cast(differs > 0, "int32"))
@@ -378,28 +379,30 @@ def _unique(keys: Any) -> tuple[Tensor, list[Tensor]]:
     size = ops.shape(number)
     index = ops.scatter(by_key[:, None], number, size)
     used = ops.arange(size[0]) <= number[-1]
-    found = [
+    distinct = [
         ops.where(used, ops.segment_max(key, number, num_segments=size[0]), 2**31 - 1)
         for key in ordered
     ]
-    return index, found
+    return index, distinct
 
 
-def _find(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Where each wanted pair of keys stands among the n found ones, or n where it does not."""
-    size = ops.shape(found[0])[0]
+def _find(ordered_keys: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Return the position of each wanted pair among the n sorted ones; n if it is missing."""
+    size = ops.shape(ordered_keys[0])[0]
     low = ops.zeros_like(wanted[0])
     high = low + size
 
     def halve(_: Tensor, bounds: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         low, high = bounds
         middle = (low + high) // 2
-        first, second = (ops.take(key, ops.minimum(middle, size - 1)) for key in found)
+        first, second = (ops.take(key, ops.minimum(middle, size - 1)) for key in ordered_keys)
         below = (first < wanted[0]) | ((first == wanted[0]) & (second < wanted[1]))
         below = below & (middle < high)
         return ops.where(below, middle + 1, low), ops.where(below, high, middle)
 
     low, _ = ops.fori_loop(0, 32, halve, (low, high))
     at = ops.minimum(low, size - 1)
-    equal = (ops.take(found[0], at) == wanted[0]) & (ops.take(found[1], at) == wanted[1])
+    equal = (ops.take(ordered_keys[0], at) == wanted[0]) & (
+        ops.take(ordered_keys[1], at) == wanted[1]
+    )
     return ops.where(equal, at, size)

@@ -1,4 +1,4 @@
-"""Edges of a graph on a feature map: every cell with the cells in a box beside it."""
+"""Edges of a graph on a feature map: from each cell to the cells in a box next to it."""
 
 import math
 import numbers
@@ -20,18 +20,18 @@ RELATIONS = {
 }
 """Boxes (top, left, bottom, right) around a cell, in units of the map's shorter side."""
 
-_SLACK = 1e-4  # of a cell: 0.7 * 10 is less than 7
+_SLACK = 1e-4  # of a cell, for rounding errors: 0.7 * 10 is less than 7
 
 
 def box_neighbors(
     height: int | Tensor, width: int | Tensor, box: str | Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """The cells of a feature map that lie in a box beside each cell.
+    """Return the cells of a feature map that are in a box next to each cell.
 
     Lin et al., Efficient piecewise training of deep structured models (arXiv:1504.01013), Fig. 3:
-    a node of the graph is connected to all others in its range box. A cell lies in the box if its
-    centre does, the border included; but a box that begins at the cell's own row or column leaves
-    that out, so that what is beside isn't above.
+    a node of the graph is connected to all others in its range box. A cell is in the box if its
+    centre is, including the border; but a box that begins at the cell's own row or column excludes
+    that, so that cells to the side aren't above.
 
     Args:
         height: rows of the map, integer or scalar tensor.
@@ -41,13 +41,13 @@ def box_neighbors(
 
     Returns:
         Pair of int32 `(N, K)`: the neighbours of each of the N = height * width cells, all in
-        row-major order; and bool `(N, K)`: which of them there are. What would lie outside of the
-        map is the cell itself and doesn't count.
+        row-major order; and bool `(N, K)`: which of them exist. A neighbour outside of the map is
+        replaced by the cell itself and doesn't exist.
 
     Raises:
-        ValueError: for an unknown relation and a box whose ends are the wrong way round; where
-            sizes are integers, for a box smaller than a cell, and one so far away that no cell of
-            the map has another in it.
+        ValueError: for an unknown relation and a box whose ends are in the wrong order; if sizes
+            are integers, for a box smaller than a cell, and one so far away that it contains no
+            other cell of the map.
 
     Example:
 
@@ -71,7 +71,7 @@ def box_neighbors(
 
 
 def count_neighbors(height: int, width: int, box: str | Sequence[float]) -> int:
-    """K, how many neighbours `box_neighbors` gives each cell, with those that are not there.
+    """Return K, the number of neighbours per cell in `box_neighbors`, existing or not.
 
     Args:
         height: rows of the map, integer.
@@ -83,7 +83,7 @@ def count_neighbors(height: int, width: int, box: str | Sequence[float]) -> int:
 
     Example:
 
-    >>> count_neighbors(14, 18, "surrounding")  # the cell itself is one that isn't there
+    >>> count_neighbors(14, 18, "surrounding")  # including the cell itself, which doesn't exist
     25
     """
     return math.prod(after - first for first, after in _box_offsets(height, width, box))
@@ -92,7 +92,7 @@ def count_neighbors(height: int, width: int, box: str | Sequence[float]) -> int:
 def sample_neighbors(
     neighbors: Tensor, exist: Tensor, count: int, seed: int | keras.random.SeedGenerator | None
 ) -> tuple[Tensor, Tensor]:
-    """Draws at most so many of each cell's neighbours, without replacement.
+    """Sample at most `count` of each cell's neighbours, without replacement.
 
     Args:
         neighbors: int32 `(N, K)` from `box_neighbors`.
@@ -101,7 +101,7 @@ def sample_neighbors(
         seed: integer or `keras.random.SeedGenerator`.
 
     Returns:
-        Pair `(N, min(M, K))` of the neighbours drawn, and which of them there are.
+        Pair `(N, min(M, K))` of the sampled neighbours, and which of them exist.
 
     Raises:
         ValueError: for a count below 1.
@@ -126,23 +126,22 @@ def box_edges(
     count: int | None = None,
     seed: int | keras.random.SeedGenerator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The edges from each cell of a feature map to the cells in a box beside it, as a list.
+    """Return the edges from each cell of a feature map to the cells in a box next to it.
 
-    An edge (p, q) leads from a cell to the neighbour in its box: in relation "above" q lies above
-    p. Whichever of the two comes first, the order tells them apart: (p, q) of "above" is (q, p) of
-    "below".
+    An edge (p, q) leads from a cell to the neighbour in its box: in relation "above" q is above
+    p. (p, q) of "above" is (q, p) of "below".
 
     Args:
         height: rows of the map, integer or scalar tensor.
         width: its columns.
         box: as in `box_neighbors`.
-        count: M, at most so many edges from each cell, drawn at random; None for all.
-        seed: integer or `keras.random.SeedGenerator`, for the draw.
+        count: M, the largest number of edges from each cell, sampled at random; None for all.
+        seed: integer or `keras.random.SeedGenerator`, for the sampling.
 
     Returns:
         Pair of int32 `(E, 2)`, the edges' two cells in row-major order of the map, and bool `(E,)`,
-        which of them there are. The K edges of a cell lie one after the other, E = N * K, with K
-        the box's cells or M; an edge that isn't there leads from a cell to itself.
+        which of them exist. The K edges of a cell are consecutive, E = N * K, with K the number of
+        cells in the box or M; an edge that doesn't exist leads from a cell to itself.
 
     Raises:
         ValueError: as `box_neighbors` and `sample_neighbors`.
@@ -164,7 +163,7 @@ def box_edges(
 
 
 def standardize_box(box: str | Sequence[float]) -> tuple[float, ...]:
-    """Return the box (top, left, bottom, right) of a relation; ValueError if it isn't one."""
+    """Return the box (top, left, bottom, right) of a relation; raise ValueError if unknown."""
     if isinstance(box, str):
         return RELATIONS[check_one_of("relation", box, tuple(RELATIONS))]
     sides = tuple(box) if isinstance(box, (tuple, list)) else ()
@@ -184,7 +183,7 @@ def standardize_box(box: str | Sequence[float]) -> tuple[float, ...]:
 def _box_offsets(
     height: int | Tensor, width: int | Tensor, box: str | Sequence[float]
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """Offsets of rows and of columns to the cells in a box, each (first, after the last)."""
+    """Return the offsets of rows and columns to the cells in a box, each (first, end)."""
     top, left, bottom, right = standardize_box(box)
     known = isinstance(height, int) and isinstance(width, int)
     side = min(height, width) if known else ops.minimum(height, width)
@@ -195,7 +194,7 @@ def _box_offsets(
 
 
 def _offsets(low: float, high: float, side: int | Tensor) -> tuple[Any, Any]:
-    """The first offset in cells from `low` to `high` sides, and the one after the last."""
+    """Return the first offset in cells from `low` to `high` sides, and the end."""
     if isinstance(side, int):
         first, last = math.ceil(low * side - _SLACK), math.floor(high * side + _SLACK)
     else:
@@ -223,8 +222,8 @@ def _check_offsets(
         )
     if _holds_no_other(_within(rows, height), _within(columns, width)):
         raise ValueError(
-            "Invalid value for argument `box`: expected one that holds another cell of the map, "
-            f"received {box!r}, which gives a map of {height}x{width} no edges."
+            "Invalid value for argument `box`: expected one that contains another cell of the map, "
+            f"received {box!r}, without any edge on a map of {height}x{width}."
         )
 
 
@@ -234,7 +233,7 @@ def _holds_no_other(rows: tuple[Any, Any], columns: tuple[Any, Any]) -> bool:
 
 
 def _within(offsets: tuple[Any, Any], size: int | Tensor) -> tuple[Any, Any]:
-    """Those of the offsets that lead from some cell of an axis to another."""
+    """Return the offsets that lead from some cell of an axis to another."""
     first, after = offsets
     if all(isinstance(n, int) for n in (first, after, size)):
         first = max(first, 1 - size)

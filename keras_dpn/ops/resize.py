@@ -14,18 +14,18 @@ from keras_dpn.typing import Tensor
 def resize(x: Tensor, size: Sequence[int | Tensor], align_corners: bool = False) -> Tensor:
     """Resize the two spatial axes of `x` by bilinear interpolation, without antialiasing.
 
-    `keras.ops.image.resize` fails in `fit` and `export` where sizes are unknown (keras 3.15.1);
-    this one does not, and it knows both conventions:
+    `keras.ops.image.resize` fails in `fit` and `export` with unknown sizes (keras 3.15.1); this
+    function doesn't, and it supports both conventions:
 
-    * half-pixel centres: output i looks at `(i + 0.5) * in / out - 0.5`, the corners of the two
+    * half-pixel centres: output i samples `(i + 0.5) * in / out - 0.5`, the corners of the two
       images' areas coincide (TensorFlow 2, OpenCV, Pillow);
-    * aligned corners: output i looks at `i * (in - 1) / (out - 1)`, the centres of the corner
+    * aligned corners: output i samples `i * (in - 1) / (out - 1)`, the centres of the corner
       pixels coincide (`interp` of Caffe, used by the published DeepLab and DPN networks).
 
     Args:
         x: tensor of shape `(B, H, W, C)`; batch and sizes may be unknown.
         size: `(height, width)`, integers or scalar integer tensors.
-        align_corners: which of the two conventions.
+        align_corners: whether to align the centres of the corner pixels.
 
     Returns:
         float32 tensor of shape `(B, height, width, C)`.
@@ -51,7 +51,7 @@ def resize(x: Tensor, size: Sequence[int | Tensor], align_corners: bool = False)
 
 
 def check_size(size: Any) -> tuple[Any, ...]:
-    """Return `(height, width)`, unless its length or one of its integers is wrong: ValueError."""
+    """Return `(height, width)`; raise ValueError if its length or an integer is wrong."""
     if not isinstance(size, (tuple, list)) or len(size) != 2:
         raise ValueError(
             f"Invalid value for argument `size`: expected (height, width), received {size}."
@@ -85,7 +85,7 @@ def _resize_portable(x: Tensor, size: Sequence[int | Tensor], align_corners: boo
 def _interpolation_matrix(
     size_in: int | Tensor, size_out: int | Tensor, align_corners: bool
 ) -> Tensor:
-    """(size_out, size_in) matrix of bilinear weights: a triangle around each sampled position."""
+    """Return the (size_out, size_in) matrix of bilinear weights."""
     target = ops.cast(ops.arange(size_out), "float32")
     scale_in, scale_out = ops.cast(size_in, "float32"), ops.cast(size_out, "float32")
     if align_corners:

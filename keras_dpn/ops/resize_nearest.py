@@ -9,13 +9,13 @@ from keras_dpn.typing import Tensor
 
 
 def resize_nearest(x: Tensor, size: Sequence[int | Tensor]) -> Tensor:
-    """Resize the two axes behind the batch: each cell takes the value at its centre.
+    """Resize the two spatial axes by nearest neighbour: each cell takes the value at its centre.
 
-    With half-pixel centres: output i looks at `floor((i + 0.5) * in / out)`. Enlarges feature maps,
-    and samples a label map at the cells of one.
+    With half-pixel centres, output i samples `floor((i + 0.5) * in / out)`. It upsamples feature
+    maps, and samples a label map at the cells of one.
 
     Args:
-        x: tensor of shape `(B, H, W, ...)`, of any number type; batch and sizes may be unknown.
+        x: tensor of shape `(B, H, W, ...)`, of any dtype; batch and sizes may be unknown.
         size: `(height, width)`, integers or scalar integer tensors.
 
     Returns:

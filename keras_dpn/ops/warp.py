@@ -1,4 +1,4 @@
-"""Backward warping by optical flow, and which of its links can be trusted."""
+"""Backward warping by optical flow, and the validity of the flow."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -9,7 +9,7 @@ from keras import backend, ops
 from keras_dpn.ops.checks import check_one_of, known_values
 from keras_dpn.typing import Shape, Tensor
 
-# Pixels: flow of a pixel that has no partner in the other frame. It leads out of every image.
+# In pixels: the flow of a pixel without a counterpart in the other frame; it leaves every image.
 INVALID_FLOW = 1e6
 
 BOUNDARIES = ("zero", "clamp")
@@ -22,19 +22,18 @@ def warp(
     boundary: Literal["zero", "clamp"] = "zero",
     interpolation: Literal["bilinear", "nearest"] = "bilinear",
 ) -> Tensor:
-    """Look an image up where the flow leads: `out(x) = image(x + flow(x))`.
+    """Sample an image along the flow: `out(x) = image(x + flow(x))`.
 
-    With the flow from one frame to the next, the warped next frame lies on the first. This is
-    OpenCV's convention: `cv2.remap(image, x + dx, y + dy)`. TensorFlow Addons'
+    With the flow from one frame to the next, the warped next frame is aligned with the first. This
+    is OpenCV's convention: `cv2.remap(image, x + dx, y + dy)`. TensorFlow Addons'
     `dense_image_warp(image, f)` is `warp(image, -f[..., ::-1], "clamp")`.
 
     Args:
         image: tensor of shape `(..., H, W, C)`, any number of channels and of leading axes.
         flow: float tensor of shape `(..., H, W, 2)`, (dx, dy) in pixels, dx to the right and dy
             down; its leading axes are the image's. All sizes may be unknown.
-        boundary: what lies beyond the image, "zero" or "clamp", its nearest pixel.
-        interpolation: "bilinear", or "nearest" for label maps, half-way between two pixels that of
-            the even index.
+        boundary: values outside of the image: "zero", or "clamp", those of the nearest pixel.
+        interpolation: "bilinear", or "nearest" for label maps, with ties to the even index.
 
     Returns:
         Tensor of the shape of `image`, and of its dtype; bilinear of integers is float32. Positions
@@ -43,8 +42,8 @@ def warp(
 
     Raises:
         ValueError: for shapes that do not fit, a flow of integers, an unknown boundary or
-            interpolation, and NaN in a flow whose numbers are known when it is called. Inside of
-            a graph NaN leads out of the image.
+            interpolation, and NaN in a flow with known values. In a graph NaN leads out of the
+            image.
 
     Example:
 
@@ -69,15 +68,16 @@ def warp(
 
 
 def flow_validity(flow: Tensor, reverse_flow: Tensor, threshold: float = 1.0) -> Tensor:
-    """Which links a flow can be trusted with: 1 where it leads back to where it came from.
+    """Return the validity of a flow: 1 where the reverse flow leads back to the pixel.
 
-    A pixel that is covered in the other frame, or leaves the image, has no partner there: its
-    target's own flow leads elsewhere (forward-backward consistency).
+    A pixel that is occluded in the other frame, or leaves the image, has no counterpart there: the
+    reverse flow of its target leads elsewhere (forward-backward consistency).
 
     Args:
         flow: float tensor of shape `(..., H, W, 2)`, (dx, dy) in pixels, from one frame to another.
         reverse_flow: of the same shape, from that other frame to the first.
-        threshold: largest distance between a pixel and where its target's flow leads, in pixels.
+        threshold: largest distance between a pixel and the end of the flow forth and back, in
+            pixels.
 
     Returns:
         float32 tensor of shape `(..., H, W, 1)`: 1 where the target is inside of the image and
@@ -113,20 +113,20 @@ def check_threshold(threshold: float) -> float:
 
 
 def leads_inside(flow: Tensor) -> Tensor:
-    """Whether the flow of each pixel leads into the image: `(..., H, W)`, bool."""
+    """Return whether the flow of each pixel leads into the image: `(..., H, W)`, bool."""
     x, y = _positions(flow)
     height, width = (ops.cast(size, "float32") for size in ops.shape(flow)[-3:-1])
     return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
 
 def check_flow(name: str, flow: Tensor, shape: Shape | None = None, of: str = "`image`") -> None:
-    """Raise ValueError unless `flow` is an optical flow that fits what it moves.
+    """Raise ValueError unless `flow` is an optical flow that fits the tensor that it moves.
 
     Args:
         name: of the argument, for messages.
         flow: tensor, also a symbolic one.
-        shape: `(..., H, W, C)` of what it moves, if anything.
-        of: what that is, for messages.
+        shape: `(..., H, W, C)` of the tensor that it moves, or None.
+        of: name of that tensor, for messages.
     """
     received = tuple(flow.shape)
     expected = f"Invalid value for argument `{name}`: expected a flow (..., height, width, 2)"
@@ -152,7 +152,7 @@ def _fits(flow_shape: Shape, shape: Shape) -> bool:
 
 
 def _positions(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the flow leads: x and y, each `(..., H, W)`."""
+    """Return the targets of the flow: x and y, each `(..., H, W)`."""
     height, width = ops.shape(flow)[-3:-1]
     x = ops.cast(ops.arange(width), "float32") + flow[..., 0]
     y = ops.expand_dims(ops.cast(ops.arange(height), "float32"), -1) + flow[..., 1]
@@ -160,7 +160,7 @@ def _positions(flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _targets(flow: Tensor, boundary: Literal["zero", "clamp"]) -> tuple[Tensor, ...]:
-    """Where the flow leads, but no further out of the image than just beyond its last pixels."""
+    """Return the targets of the flow, clipped to just outside of the image."""
     beyond = 1 if boundary == "zero" else 0
     sizes = reversed(ops.shape(flow)[-3:-1])
     return tuple(
@@ -187,7 +187,7 @@ def _bilinear(image: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _pixels(image: Tensor) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """A function of rows and columns `(..., H, W)` to the image's pixels and whether they exist."""
+    """Return a function of rows and columns `(..., H, W)` to pixels and whether they exist."""
     *batch, height, width, channels = ops.shape(image)
     count = 1
     for size in batch:
@@ -200,7 +200,7 @@ def _pixels(image: Tensor) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         row, column = ops.clip(row, 0, height - 1), ops.clip(column, 0, width - 1)
         index = first + row * width + column
-        # JAX loses the axes of what it takes from a tensor without elements.
+        # JAX drops axes when it gathers from an empty tensor.
         return ops.reshape(ops.take(pixels, index, axis=0), (*ops.shape(index), channels)), inside
 
     return pixel

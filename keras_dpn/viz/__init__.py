@@ -1,4 +1,4 @@
-"""Pictures of label maps, of what the pairwise terms have learned, and of a training run."""
+"""Visualisation of label maps, of learned pairwise terms, and of training runs."""
 
 from keras_dpn.viz.contexts import (
     compatibility_matrix,
@@ -7,7 +7,7 @@ from keras_dpn.viz.contexts import (
     label_affinity,
     strongest_contexts,
 )
-from keras_dpn.viz.pictures import (
+from keras_dpn.viz.images import (
     IGNORE_COLOR,
     colorize,
     draw_edges,

@@ -1,19 +1,19 @@
-"""What the pairwise terms have learned: label compatibilities and contexts as arrays."""
+"""Label compatibilities and label contexts of trained pairwise terms, as arrays."""
 
 import numpy as np
 
 
 def compatibility_matrix(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:
-    """The penalty that b13 and b14 give label u (row) where label v (column) fills the window.
+    """Return the penalty of b13 and b14 for label u (row) if label v (column) fills the window.
 
     Each b13 filter is summed over its window (Fig. 4a of the paper, Fig. 6a of its journal
-    version), and the smallest of a label's K sums counts: with v everywhere in the window, that is
-    what b14's minimum answers. Low means that u is likely beside v. An amount added to a whole
-    column changes no prediction, since the softmax runs over u: compare within columns.
+    version), and the result is the smallest of a label's K sums: b14's output if v fills the
+    window. Low means that u is likely next to v. A constant added to a column changes no
+    prediction, as the softmax is over u: compare within columns.
 
     Args:
-        b13_kernel: (n, n, L, L*K), a label's K filters side by side. It weighs what b12 gives; if
-            b12's scalar a is negative, pass the kernel with its sign changed.
+        b13_kernel: (n, n, L, L*K), with a label's K filters adjacent. It weights b12's output; if
+            b12's scalar a is negative, negate the kernel.
         mixtures: K.
 
     Returns:
@@ -31,21 +31,21 @@ def compatibility_matrix(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:
 
 
 def frame_kernels(b13_kernel: np.ndarray, frames: int) -> np.ndarray:
-    """Filters that look at the labels of several frames, taken apart by frame.
+    """Split filters over the labels of several frames by frame.
 
-    In `models.SpatialTemporalDPN` b13 looks at each frame's linked neighbours t-1, t, t+1, their
-    labels behind each other. What it has learned about a frame is its part of the filters, which
-    `context_maps` and `compatibility_matrix` take as they take a b13 that looks at one picture.
+    In `models.SpatialTemporalDPN` b13's input are each frame's linked neighbours t-1, t, t+1, their
+    labels concatenated. `context_maps` and `compatibility_matrix` take the filters of one frame as
+    those of a network for images.
 
     Args:
         b13_kernel: (n, n, frames*L, L*K).
-        frames: how many there are; 1 for `models.DPN`.
+        frames: number of frames; 1 for `models.DPN`.
 
     Returns:
-        float64 (frames, n, n, L, L*K), in order of time, the frame itself in the middle.
+        float64 (frames, n, n, L, L*K), in order of time, with the frame itself in the middle.
 
     Raises:
-        ValueError: if the kernel is not of so many frames.
+        ValueError: if the kernel doesn't have this number of frames.
 
     Example:
     >>> frame_kernels(np.ones((7, 7, 3 * 11, 55)), frames=3).shape
@@ -62,11 +62,11 @@ def frame_kernels(b13_kernel: np.ndarray, frames: int) -> np.ndarray:
 
 
 def context_maps(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:
-    """Where around label u label v tends to lie: penalties (L, L, n, n), low is likely.
+    """Return where label v tends to be around label u: penalties (L, L, n, n), low is likely.
 
-    `maps[u, v, y, x]` is the penalty b13 and b14 give u when v alone is seen at that position of
-    the window (middle: n // 2), less its mean over u: what all labels share drops out of the
-    softmax, so only the difference counts. Of the K mixtures the smallest answers, as in b14.
+    `maps[u, v, y, x]` is the penalty of b13 and b14 for u if v is at that position of the window
+    (middle: n // 2), minus its mean over u, which doesn't affect the softmax. It is the smallest of
+    the K mixtures, as in b14.
 
     Args and Raises as in `compatibility_matrix`.
 
@@ -82,14 +82,14 @@ def context_maps(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:
 
 
 def label_affinity(pairwise: np.ndarray, exist: np.ndarray | None = None) -> np.ndarray:
-    """How much more a potential likes two labels together than either of them: (L, L).
+    """Return how strongly a potential associates two labels: (L, L).
 
-    The mean of its logits over edges, less the means of rows and columns: what only says that a
-    label is frequent drops out. Rows are the first node's label, columns its neighbour's.
+    The mean of its logits over edges, minus the means of rows and columns, which only express that
+    a label is frequent. Rows are the first node's label, columns its neighbour's.
 
     Args:
         pairwise: (..., E, L, L), logits of `layers.PairwisePotential`, of one or many images.
-        exist: bool (E,) or of the leading axes (..., E), which edges there are; None if all.
+        exist: bool (E,) or of the leading axes (..., E), which edges exist; None if all.
 
     Returns:
         float64 (L, L), high is likely.
@@ -98,7 +98,7 @@ def label_affinity(pairwise: np.ndarray, exist: np.ndarray | None = None) -> np.
         ValueError: for other shapes, and without an edge.
 
     Example:
-    >>> logits = np.array([[[3.0, 5.0], [0.0, 0.0]]])  # label 1 beside label 0, of one edge
+    >>> logits = np.array([[[3.0, 5.0], [0.0, 0.0]]])  # label 1 next to label 0, of one edge
     >>> label_affinity(logits).tolist()
     [[-0.5, 0.5], [0.5, -0.5]]
     """
@@ -119,15 +119,15 @@ def label_affinity(pairwise: np.ndarray, exist: np.ndarray | None = None) -> np.
 
 
 def strongest_contexts(maps: np.ndarray, count: int, per_label: int = 2) -> list[tuple[int, int]]:
-    """The (u, v) whose maps are lowest in a tenth of the window, at most `per_label` for each u.
+    """Return the (u, v) whose maps are lowest in a tenth of the window, `per_label` for each u.
 
-    A label's own map is left out: nearly always it says that more of the same is around it. So is
+    A label's map of itself is excluded, as nearly always it favours more of the same label; so is
     the pixel itself, the middle of the window.
 
     Args:
         maps: (L, L, n, n) from `context_maps`, or (frames, L, L, n, n), whose window spans frames.
-        count: at most so many pairs.
-        per_label: at most so many of them with the same u.
+        count: largest number of pairs.
+        per_label: largest number of pairs with the same u.
     """
     around = without_middle(maps)
     lowest = np.nanquantile(around, 0.1, axis=(0, 3, 4))  # a single low position would be noise
@@ -141,7 +141,7 @@ def strongest_contexts(maps: np.ndarray, count: int, per_label: int = 2) -> list
 
 
 def without_middle(maps: np.ndarray) -> np.ndarray:
-    """Context maps with NaN at the pixel itself, unless a frame's window is nothing else.
+    """Return context maps with NaN at the pixel itself, unless the window is a single pixel.
 
     (L, L, n, n) or (frames, L, L, n, n) to (frames, L, L, n, n).
     """
@@ -153,12 +153,12 @@ def without_middle(maps: np.ndarray) -> np.ndarray:
 
 
 def by_frame(array: np.ndarray, axes: int) -> np.ndarray:
-    """What has so many axes as an array of one frame; what has one more of several, as it is."""
+    """Add the axis of frames to an array of one frame; return that of several unchanged."""
     return np.reshape(array, (-1, *np.shape(array)[-axes:]))
 
 
 def _split_mixtures(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:
-    """(n, n, v, u*K) to float64 (n, n, v, u, K)."""
+    """Reshape (n, n, v, u*K) to float64 (n, n, v, u, K)."""
     kernel = np.asarray(b13_kernel, "float64")
     if kernel.ndim != 4 or mixtures < 1 or kernel.shape[3] != kernel.shape[2] * mixtures:
         raise ValueError(

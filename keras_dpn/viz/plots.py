@@ -1,7 +1,7 @@
-"""Plots of what a run learned, of how it went and of what its units see, as Matplotlib figures.
+"""Plots of learned terms, training runs, scores and receptive fields, as Matplotlib figures.
 
 Matplotlib is imported where it is used, so that the library itself needs only Keras and NumPy;
-`figure_png` writes a figure.
+`figure_png` returns a figure as PNG.
 """
 
 import io
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from keras_dpn.viz.contexts import by_frame, strongest_contexts, without_middle
-from keras_dpn.viz.pictures import INK
+from keras_dpn.viz.images import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,12 +36,12 @@ CURVES: tuple[tuple[str, Literal["-", "--"], str], ...] = (
 
 
 def plot_compatibility(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
-    """The label compatibilities as a matrix: blue where the column's label makes the row's likely.
+    """Plot label compatibilities: blue where the column's label makes the row's likely.
 
     Args:
-        matrix: (L, L) from `compatibility_matrix`, or (frames, L, L), one beside the other in order
-            of time. Each column is shown less its mean. The colours span what lies off the
-            diagonal; a label's own surroundings may exceed them.
+        matrix: (L, L) from `compatibility_matrix`, or (frames, L, L), drawn next to each other in
+            order of time. Each column is drawn minus its mean. The colour scale covers the values
+            off the diagonal; those on the diagonal may exceed it.
         names: the L classes.
     """
     matrix = _by_frame(matrix, names, "matrix", axes=2)
@@ -49,11 +49,11 @@ def plot_compatibility(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
     limit = np.abs(centred[:, ~np.eye(len(names), dtype=bool)]).max(initial=0.0) or 1.0
     figure, grid = _matrix_figure(names, len(matrix))
     for axes, shown, moment in zip(grid, centred, _moments(len(matrix)), strict=True):
-        picture = axes.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        plotted = axes.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit)
         axes.set_title(moment, fontsize=10, color=INK)
         axes.set_xlabel("label that fills its surroundings")
     grid[0].set_ylabel("label")
-    bar = figure.colorbar(picture, ax=list(grid), shrink=0.8, ticks=[-limit, 0, limit])
+    bar = figure.colorbar(plotted, ax=list(grid), shrink=0.8, ticks=[-limit, 0, limit])
     bar.ax.set_yticklabels(["likely", "as the\nmean label", "unlikely"])
     bar.outline.set_visible(False)
     return figure
@@ -62,22 +62,22 @@ def plot_compatibility(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
 def plot_label_affinity(
     matrix: np.ndarray, names: Sequence[str], relation: str | None = None
 ) -> "Figure":
-    """Which label a potential likes beside which: blue where it likes the two together.
+    """Plot which labels a potential associates: blue where two labels go together.
 
     Args:
         matrix: (L, L) from `label_affinity`, high is likely: the node's label in rows, that of its
-            neighbour in columns. The colours span what lies off the diagonal; a label beside itself
-            may exceed them.
+            neighbour in columns. The colour scale covers the values off the diagonal; those on the
+            diagonal may exceed it.
         names: the L classes.
-        relation: of the potential, as in `layers.RangeBoxGraph`: where the neighbour lies.
+        relation: the potential's, as in `layers.RangeBoxGraph`: the position of the neighbour.
     """
     matrix = _check_square(matrix, names, "matrix")
     limit = np.abs(matrix[~np.eye(len(names), dtype=bool)]).max(initial=0.0) or 1.0
     figure, (axes,) = _matrix_figure(names)
-    picture = axes.imshow(matrix, cmap="RdBu", vmin=-limit, vmax=limit)
+    plotted = axes.imshow(matrix, cmap="RdBu", vmin=-limit, vmax=limit)
     axes.set_ylabel("label")
     axes.set_xlabel(NEIGHBORS.get(relation or "", "label of its neighbour"))
-    bar = figure.colorbar(picture, ax=axes, shrink=0.8, ticks=[-limit, 0, limit])
+    bar = figure.colorbar(plotted, ax=axes, shrink=0.8, ticks=[-limit, 0, limit])
     bar.ax.set_yticklabels(["unlikely", "neutral", "likely"])
     bar.outline.set_visible(False)
     return figure
@@ -89,17 +89,17 @@ def plot_contexts(
     pairs: Sequence[tuple[int, int]] | None = None,
     columns: int | None = None,
 ) -> "Figure":
-    """Contexts as the paper's Fig. 4b: 'A : B' shows in blue where B lies around A, the cross.
+    """Plot contexts as in the paper's Fig. 4b: 'A : B' is blue where B is likely around A.
 
-    Those of several frames lie side by side (Fig. 7b of its journal version): where B lies around
-    A in the frame before, in A's own, and in the next one, where the cross is the pixel linked to
-    A.
+    The cross marks A. Several frames are drawn side by side (Fig. 7b of its journal version): where
+    B is likely around A in the previous frame, in A's frame and in the next one; in the others the
+    cross is the pixel linked to A.
 
     Args:
         maps: (L, L, n, n) from `context_maps`, or (frames, L, L, n, n).
         names: the L classes.
         pairs: (A, B) to draw; by default the twelve strongest.
-        columns: pairs in a row; by default as many as fit a page.
+        columns: pairs per row; by default as many as fit on a page.
     """
     maps = _by_frame(maps, names, "maps", axes=4)
     frames, n = len(maps), maps.shape[-1]
@@ -112,25 +112,25 @@ def plot_contexts(
     grid = grid.reshape(rows * columns, -1)[:, :frames]
     maps = without_middle(maps)
     limit = max((np.nanmax(np.abs(maps[:, u, v])) for u, v in pairs), default=0.0) or 1.0
-    picture = None
+    plotted = None
     for axes in figure.axes:
         axes.set_axis_off()
     for panels, (u, v) in zip(grid, pairs, strict=False):
         titles = _moments(frames)
         titles[frames // 2] = f"{names[u]} : {names[v]}\n{titles[frames // 2]}".strip()
         for axes, shown, title in zip(panels, maps[:, u, v], titles, strict=True):
-            picture = axes.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            plotted = axes.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit)
             axes.plot(n // 2, n // 2, marker="+", color=INK, markersize=9, markeredgewidth=1.4)
             axes.set_title(title, fontsize=_title_size(title), color=INK, pad=4)
-    if picture is not None:
-        bar = figure.colorbar(picture, ax=figure.axes, shrink=min(0.9, 1.6 / rows), aspect=12)
+    if plotted is not None:
+        bar = figure.colorbar(plotted, ax=figure.axes, shrink=min(0.9, 1.6 / rows), aspect=12)
         bar.set_ticks([-limit, 0, limit], labels=["likely", "neutral", "unlikely"])
         bar.outline.set_visible(False)
     return figure
 
 
 def plot_confusion(confusion: np.ndarray, names: Sequence[str]) -> "Figure":
-    """A confusion matrix in per cent of each true class; classes without pixels stay grey.
+    """Plot a confusion matrix in percent of each true class; classes without pixels are grey.
 
     Args:
         confusion: counts (L, L), truth in rows, predictions in columns.
@@ -141,7 +141,7 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str]) -> "Figure":
     share = np.divide(confusion, totals, out=np.full_like(confusion, np.nan), where=totals > 0)
     figure, (axes,) = _matrix_figure(names)
     axes.set_facecolor("#dddddd")
-    picture = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
+    plotted = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
     axes.set_xlabel("predicted")
     axes.set_ylabel("truth")
     for (row, column), value in np.ndenumerate(100 * share):
@@ -150,17 +150,17 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str]) -> "Figure":
             axes.text(
                 column, row, f"{value:.0f}", ha="center", va="center", color=color, fontsize=8
             )
-    bar = figure.colorbar(picture, ax=axes, shrink=0.8)
+    bar = figure.colorbar(plotted, ax=axes, shrink=0.8)
     bar.set_label("% of the true class")
     bar.outline.set_visible(False)
     return figure
 
 
 def plot_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
-    """Loss and mean IoU over a run's epochs, training and validation, with its stages marked.
+    """Plot loss and mean IoU over a run's epochs, training and validation, with its stages.
 
     Args:
-        history: one mapping an epoch, in order: "stage", "epoch" (from 1 in each stage; 0 for the
+        history: one mapping per epoch, in order: "stage", "epoch" (from 1 in each stage; 0 for the
             values before it) and any of "loss", "val_loss", "miou", "val_miou".
 
     Raises:
@@ -180,14 +180,14 @@ def plot_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
                 axes.axvspan(start, stop, color="#f2f4f7", zorder=0, linewidth=0)
         _draw_curves(upper, rows, start, ("loss", "val_loss"), 1)
         _draw_curves(lower, rows, start, ("miou", "val_miou"), 100)
-        # Neighbouring names take turns on two lines: short stages leave no room for one line.
-        place: dict[str, Any] = {
+        # Names alternate between two lines, as short stages leave no room on one.
+        style: dict[str, Any] = {
             "xycoords": ("data", "axes fraction"),
             "textcoords": "offset points",
         }
         shift = (0, 4 + 12 * (order % 2))
         upper.annotate(
-            stage, ((start + stop) / 2, 1), xytext=shift, ha="center", fontsize=9, **place
+            stage, ((start + stop) / 2, 1), xytext=shift, ha="center", fontsize=9, **style
         )
         start = stop
     upper.set_ylabel("loss")
@@ -203,13 +203,13 @@ def plot_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
 def plot_trimap(
     curves: Mapping[str, Sequence[float | None]], around: Literal["void", "boundary"] = "void"
 ) -> "Figure":
-    """Mean IoU in bands around the void or the class boundaries, against the bands' width.
+    """Plot mean IoU in bands around void or class boundaries, against the width of the bands.
 
-    "final" and "final+crf" share a colour: dashed without what follows the plus, solid with it.
+    "final" and "final+crf" have the same colour, dashed without the CRF and solid with it.
 
     Args:
         curves: by name the mean IoU, 0 ... 1, at widths of 1, 2, ... pixels; None without a pixel.
-        around: what the bands lie around, as in `metrics.trimap_distance`.
+        around: "void" or "boundary", as in `metrics.trimap_distance`.
 
     Raises:
         ValueError: if no curve has a value.
@@ -217,7 +217,7 @@ def plot_trimap(
     if all(value is None for values in curves.values() for value in values):
         raise ValueError(
             "Invalid value for argument `curves`: expected a mean IoU at one width at least, "
-            f"received none: no pixel lies near the {around}. Labels without void pixels have "
+            f"received none: no pixel is near the {around}. Labels without void pixels have "
             'bands around the class boundaries only ("boundary").'
         )
     figure = _figure(7.0, 4.2)
@@ -231,8 +231,8 @@ def plot_trimap(
         percent = 100 * np.array(values, "float64")
         axes.plot(np.arange(1, len(values) + 1), percent, dash, color=color, label=name)
     _strip(axes)
-    place = {"void": "the void", "boundary": "the class boundaries"}[around]
-    axes.set_xlabel(f"width of the band around {place}, pixels")
+    center = {"void": "the void", "boundary": "the class boundaries"}[around]
+    axes.set_xlabel(f"width of the band around {center}, pixels")
     axes.set_ylabel("mean IoU, %")
     axes.set_xlim(left=0)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
@@ -240,12 +240,12 @@ def plot_trimap(
 
 
 def plot_crf_search(settings: Sequence[tuple[Sequence[float], float]], baseline: float) -> "Figure":
-    """Mean IoU by the parameters of a dense CRF's bilateral kernel: a heat map for each weight.
+    """Plot mean IoU by the parameters of a dense CRF's bilateral kernel, a heat map per weight.
 
-    The best setting is framed; settings that were not tried stay grey.
+    The best setting is framed; settings that were not tried are grey.
 
     Args:
-        settings: ((w1, sigma_alpha, sigma_beta), mean IoU in 0 ... 1) for each that was tried.
+        settings: ((w1, sigma_alpha, sigma_beta), mean IoU in 0 ... 1) for each setting.
         baseline: mean IoU without the CRF.
 
     Raises:
@@ -267,19 +267,19 @@ def plot_crf_search(settings: Sequence[tuple[Sequence[float], float]], baseline:
         axes.set_axis_off()
     for axes, weight in zip(grid, weights, strict=False):
         shown = [[tried.get((weight, a, b), np.nan) for b in betas] for a in alphas]
-        picture = axes.imshow(shown, cmap="Blues", origin="lower", aspect="auto", **limits)
+        plotted = axes.imshow(shown, cmap="Blues", origin="lower", aspect="auto", **limits)
         axes.set_title(f"w1 = {weight:g}", fontsize=9, color=INK)
         _label_search(axes, alphas, betas)
     weight, alpha, beta = best = max(tried, key=tried.__getitem__)
     frame = {"marker": "s", "markersize": 15, "fillstyle": "none", "markeredgewidth": 2}
-    place = betas.index(beta), alphas.index(alpha)
-    grid[weights.index(weight)].plot(*place, color=COLORS[1], **frame)
+    best_cell = betas.index(beta), alphas.index(alpha)
+    grid[weights.index(weight)].plot(*best_cell, color=COLORS[1], **frame)
     figure.suptitle(
         f"mean IoU, {tried[best]:.2f}% at w1 {weight:g}, sigma_alpha {alpha:g}, sigma_beta {beta:g}"
         f"\n{100 * baseline:.2f}% without the CRF",
         fontsize=9,
     )
-    bar = figure.colorbar(picture, ax=list(grid), shrink=0.8)
+    bar = figure.colorbar(plotted, ax=list(grid), shrink=0.8)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
     return figure
@@ -293,7 +293,7 @@ def plot_receptive_field(
     unit: tuple[float, float],
     title: str,
 ) -> "Figure":
-    """What a unit sees of an image: its theoretical field as a frame, and how much it changes.
+    """Plot a unit's theoretical receptive field as a frame, and its discrepancy map.
 
     Args:
         image: uint8 (H, W, 3).
@@ -301,7 +301,7 @@ def plot_receptive_field(
         stride: pixels from one of its cells to the next.
         box: top, left, bottom and right of the theoretical field within the image.
         unit: row and column of the unit's middle in the image, in pixels.
-        title: stands above the pictures.
+        title: title of the figure.
     """
     height, width = image.shape[:2]
     wide = width > 1.5 * height
@@ -320,8 +320,8 @@ def plot_receptive_field(
     panels[0].set_title("frame: theoretical field", fontsize=9, color=INK)
     panels[1].set_title("change under a patch of noise", fontsize=9, color=INK)
     rows, columns = (n * stride for n in discrepancy.shape)
-    place = {"extent": (-0.5, columns - 0.5, rows - 0.5, -0.5), "interpolation": "nearest"}
-    shown = panels[1].imshow(discrepancy, cmap="magma", vmin=0, alpha=0.8, **place)
+    position = {"extent": (-0.5, columns - 0.5, rows - 0.5, -0.5), "interpolation": "nearest"}
+    shown = panels[1].imshow(discrepancy, cmap="magma", vmin=0, alpha=0.8, **position)
     panels[1].set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     bar = figure.colorbar(shown, ax=list(panels), shrink=0.8)
     bar.set_label("change of the unit", fontsize=8)
@@ -332,13 +332,13 @@ def plot_receptive_field(
 
 
 def plot_feature_scales(scales: Mapping[str, Sequence[float]]) -> "Figure":
-    """Lengths of feature vectors by layer, on a logarithmic scale: median, and from 25 to 75%.
+    """Plot lengths of feature vectors by layer, on a logarithmic scale: median and quartiles.
 
     Args:
         scales: by layer, in the order of the network, lower quartile, median and upper quartile.
 
     Raises:
-        ValueError: without a layer, or where nothing is above 0: a logarithm shows no zero.
+        ValueError: without a layer, or if no length is above 0, as the scale is logarithmic.
     """
     if not scales or not max(max(values) for values in scales.values()) > 0:
         raise ValueError(
@@ -347,9 +347,9 @@ def plot_feature_scales(scales: Mapping[str, Sequence[float]]) -> "Figure":
         )
     figure = _figure(7.0, 0.45 * len(scales) + 1.2)
     axes = figure.subplots()
-    for place, (low, middle, high) in enumerate(scales.values()):
-        axes.plot([low, high], [place, place], color=COLORS[0], linewidth=7, alpha=0.4)
-        axes.plot(middle, place, "o", color=COLORS[0], markersize=7)
+    for row, (low, middle, high) in enumerate(scales.values()):
+        axes.plot([low, high], [row, row], color=COLORS[0], linewidth=7, alpha=0.4)
+        axes.plot(middle, row, "o", color=COLORS[0], markersize=7)
         label: dict[str, Any] = {
             "xytext": (0, 7),
             "textcoords": "offset points",
@@ -357,7 +357,7 @@ def plot_feature_scales(scales: Mapping[str, Sequence[float]]) -> "Figure":
             "fontsize": 8,
         }
         text = f"{middle:.0f}" if middle >= 100 else f"{middle:.3g}"
-        axes.annotate(text, (middle, place), **label)
+        axes.annotate(text, (middle, row), **label)
     axes.set_xscale("log")
     axes.set_yticks(range(len(scales)), list(scales))
     axes.set_ylim(len(scales) - 0.5, -0.7)
@@ -368,7 +368,7 @@ def plot_feature_scales(scales: Mapping[str, Sequence[float]]) -> "Figure":
 
 
 def figure_png(figure: "Figure", dpi: int = 144) -> bytes:
-    """A figure as PNG bytes."""
+    """Return a figure as PNG bytes."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=dpi)
     return stream.getvalue()
@@ -387,29 +387,29 @@ def _draw_curves(
     keys: tuple[str, str],
     factor: float,
 ) -> None:
-    """One stage's training and validation values over the epochs since the run's start."""
+    """Plot one stage's training and validation values over the epochs since the run's start."""
     for key, (color, dash, _) in zip(keys, CURVES, strict=True):
         known = [row for row in rows if row.get(key) is not None and np.isfinite(row[key])]
         epochs = [start + row["epoch"] for row in known]
         values = [factor * row[key] for row in known]
-        if known:  # an empty line that is not clipped would upset the layout
+        if known:  # an empty line that isn't clipped would distort the layout
             axes.plot(epochs, values, dash, color=color, marker="o", markersize=3.5, clip_on=False)
     _strip(axes)
 
 
 def _strip(axes: "Axes") -> None:
-    """Leave of the frame what a curve needs: two axes, and lines across."""
+    """Reduce the frame to two axes, and add horizontal lines."""
     axes.grid(axis="y", color="#e4e4e4")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.12)
 
 
 def _label_search(axes: "Axes", alphas: Sequence[float], betas: Sequence[float]) -> None:
-    """The parameters beside one heat map of a search, and grey where there is none."""
+    """Label the parameters of one heat map of a search; grey out missing settings."""
     axes.set_facecolor("#dddddd")
     axes.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas], rotation=90)
     axes.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
-    axes.set_xlabel("sigma_beta, steps of 0 to 255", fontsize=8)
+    axes.set_xlabel("sigma_beta, intensity levels", fontsize=8)
     axes.set_ylabel("sigma_alpha, pixels", fontsize=8)
     axes.label_outer()
     axes.tick_params(length=0, labelsize=8)
@@ -432,9 +432,9 @@ def _legend_lines() -> list["Line2D"]:
 
 
 def _matrix_figure(names: Sequence[str], count: int = 1) -> tuple["Figure", np.ndarray]:
-    """Axes for so many matrices side by side, with the names below each and left of the first."""
+    """Return axes for matrices side by side, with the names below each and left of the first."""
     side = max(2.0, (0.42 if count == 1 else 0.3) * len(names))
-    text = 0.09 * max(len(name) for name in names)  # inches, the names beside the matrix
+    text = 0.09 * max(len(name) for name in names)  # inches, the names next to the matrix
     figure = _figure(count * side + text + 1.8, side + 0.7 * text + 0.8)
     grid = figure.subplots(1, count, squeeze=False, sharey=True)[0]
     for axes in grid:
@@ -446,7 +446,7 @@ def _matrix_figure(names: Sequence[str], count: int = 1) -> tuple["Figure", np.n
 
 
 def _moments(frames: int) -> list[str]:
-    """Titles for what belongs to each of the frames around one at the time t; one needs none."""
+    """Return titles for the frames around one at time t; none for a single frame."""
     if frames == 1:
         return [""]
     steps = range(-(frames // 2), frames // 2 + 1)
@@ -466,7 +466,7 @@ def _title_size(title: str) -> float:
 
 
 def _by_frame(array: np.ndarray, names: Sequence[str], argument: str, axes: int) -> np.ndarray:
-    """Arrays (L, L, ...) of so many axes, one for each frame."""
+    """Return one array (L, L, ...) with `axes` axes for each frame."""
     array = by_frame(array, axes)
     _check_square(array[0], names, argument)
     return array

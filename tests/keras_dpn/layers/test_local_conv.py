@@ -232,8 +232,8 @@ def test_keeps_arguments_as_given():
         ({"window": 0}, "`window`: expected an integer of at least 1, received 0"),
         ({"window": (3, 3, 3)}, "`window`: expected an integer or 2 integers"),
         ({"kernel": "box"}, r"`kernel`: expected one of \['gaussian', .*received 'box'"),
-        ({"spacing": (1, 2, 3)}, "`spacing`: expected a positive number or 2, one an axis"),
-        ({"spacing": -1}, "`spacing`: expected a positive number or 2, one an axis, received -1"),
+        ({"spacing": (1, 2, 3)}, "`spacing`: expected a positive number or 2, one per axis"),
+        ({"spacing": -1}, "`spacing`: expected a positive number or 2, one per axis, received -1"),
     ],
 )
 def test_refuses_arguments(settings, message):

@@ -44,7 +44,9 @@ def test_spacing(spacing):
     "spacing", [0, -1.0, (1.0,), (1, 2, 3), (1, 0), float("nan"), float("inf"), None, "12", ()]
 )
 def test_spacing_refuses(spacing):
-    with pytest.raises(ValueError, match="`spacing`: expected a positive number or 2, one an axis"):
+    with pytest.raises(
+        ValueError, match="`spacing`: expected a positive number or 2, one per axis"
+    ):
         standardize_spacing(spacing, 2)
 
 

@@ -148,7 +148,7 @@ def test_window_patches():
         ((1, 4, 4, 2), (1, 4, 4, 3), {"window": (3,)}, "`window`: expected an integer or 2"),
         ((1, 4, 4, 2), (1, 4, 4, 3), {"kernel": "learned"}, r"`kernel`: .*received 'learned'"),
         ((1, 4, 4, 2), (1, 4, 4, 3), {"spacing": 0}, "`spacing`: expected a positive number or 2"),
-        ((1, 4, 4, 2), (1, 4, 4, 3), {"spacing": (1, 1, 1)}, "`spacing`: .*one an axis, received"),
+        ((1, 4, 4, 2), (1, 4, 4, 3), {"spacing": (1, 1, 1)}, "`spacing`: .*one per axis, received"),
     ],
 )
 def test_errors(p, features, settings, message):

@@ -135,8 +135,8 @@ def test_a_list_of_edges():
         ((4, 4), (0.3, 0, 0.1, 1), "`box`: expected top <= bottom and left <= right"),
         ((4, 4), "surrounding", "`box`: .*larger than a cell, received 'surrounding' .* 4x4"),
         ((3, 30), "above", "`box`: .*larger than a cell"),
-        ((4, 6), (-3, -1, -2, 1), "`box`: .*holds another cell .* a map of 4x6 no edges"),
-        ((1, 1), (-2, -2, 2, 2), "`box`: .*a map of 1x1 no edges"),
+        ((4, 6), (-3, -1, -2, 1), "`box`: .*contains another cell .* any edge on a map of 4x6"),
+        ((1, 1), (-2, -2, 2, 2), "`box`: .*any edge on a map of 1x1"),
     ],
 )
 def test_boxes_that_are_refused(size, box, message):

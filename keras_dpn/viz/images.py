@@ -1,4 +1,4 @@
-"""Label maps as pictures: colours, overlays, legends, pictures side by side. Needs Pillow."""
+"""Label maps as images: colours, overlays, legends, images side by side. Needs Pillow."""
 
 import functools
 import io
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 Colors = Sequence[Sequence[int]]
 
-IGNORE_COLOR = (224, 224, 192)  # what PASCAL VOC's palette gives to void
+IGNORE_COLOR = (224, 224, 192)  # the colour of void in PASCAL VOC's palette
 INK = "#222222"
 NODE_COLOR, EDGE_COLOR = "#D55E00", "#0072B2"
 
 
 def colorize(labels: np.ndarray, colors: Colors, ignore: int | None = 255) -> np.ndarray:
-    """Paints a label map: each class in its colour, ignored pixels in `IGNORE_COLOR`.
+    """Colour a label map: each class in its colour, ignored pixels in `IGNORE_COLOR`.
 
     Args:
         labels: integers (H, W), 0 to L-1 or `ignore`.
         colors: one (red, green, blue), 0-255, for each of the L classes.
-        ignore: value of pixels without a class; None if there are none.
+        ignore: label of pixels without a class; None if there are none.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
-        ValueError: if `labels` is not (H, W) integers, or holds a value that has no colour.
+        ValueError: if `labels` is not (H, W) integers, or contains a value without a colour.
 
     Example:
     >>> colorize(np.array([[0, 1]]), [(255, 0, 0), (0, 0, 255)]).tolist()
@@ -47,7 +47,7 @@ def overlay(
     ignore: int | None = 255,
     alpha: float = 0.5,
 ) -> np.ndarray:
-    """Lays the colours of a label map over its image; ignored pixels show the image alone.
+    """Blend the colours of a label map over its image; ignored pixels show the image.
 
     Args:
         image: (H, W, 3), 0-255.
@@ -63,47 +63,47 @@ def overlay(
         ValueError: as `colorize`, and for an image of another size or an alpha outside 0..1.
     """
     image = np.asarray(image)
-    painted = colorize(labels, colors, ignore)
-    _check_same_size(image, painted)
+    colored = colorize(labels, colors, ignore)
+    _check_same_size(image, colored)
     if not 0 <= alpha <= 1:
         raise ValueError(
             "Invalid value for argument `alpha`: expected 0 (the image) to 1 (the label map), "
             f"received {alpha}."
         )
-    mixed = _to_uint8((1 - alpha) * image + alpha * painted)
+    mixed = _to_uint8((1 - alpha) * image + alpha * colored)
     if ignore is None:
         return mixed
     return np.where(np.asarray(labels)[..., None] == ignore, _to_uint8(image), mixed)
 
 
 def label_png(labels: np.ndarray, colors: Colors, ignore: int | None = 255) -> bytes:
-    """A label map as a palette PNG: the pixel values are the labels, a viewer shows the colours.
+    """Return a label map as a palette PNG: its values are the labels, viewers show the colours.
 
     Args and Raises as in `colorize`.
     """
     from PIL import Image
 
     labels = _check_labels(labels, colors, ignore)
-    picture = Image.fromarray(labels.astype("uint8"))
-    picture.putpalette(_palette(colors, ignore).tobytes())
-    return _png(picture)
+    canvas = Image.fromarray(labels.astype("uint8"))
+    canvas.putpalette(_palette(colors, ignore).tobytes())
+    return _png(canvas)
 
 
 def image_png(image: np.ndarray) -> bytes:
-    """An image (H, W, 3), 0-255, as PNG bytes."""
+    """Return an image (H, W, 3), 0-255, as PNG bytes."""
     from PIL import Image
 
     return _png(Image.fromarray(_to_uint8(image)))
 
 
 def legend(names: Sequence[str], colors: Colors, width: int = 640, size: int = 15) -> np.ndarray:
-    """Colour swatches with the classes' names, in rows that fit the width.
+    """Draw colour swatches with the classes' names, in rows that fit the width.
 
     Args:
         names: the L classes.
         colors: as in `colorize`.
-        width: of the picture, in pixels; a single longer name makes it wider.
-        size: of the letters, in pixels.
+        width: width of the legend in pixels; a longer name makes it wider.
+        size: font size in pixels.
 
     Returns:
         uint8 (height, width or more, 3), on white.
@@ -124,23 +124,23 @@ def legend(names: Sequence[str], colors: Colors, width: int = 640, size: int = 1
     columns = (width - size) // cell
     rows = -(-len(names) // columns)
     line = round(1.6 * size)
-    picture = Image.new("RGB", (width, rows * line + size), "white")
-    draw = ImageDraw.Draw(picture)
+    canvas = Image.new("RGB", (width, rows * line + size), "white")
+    draw = ImageDraw.Draw(canvas)
     for i, (name, color) in enumerate(zip(names, colors, strict=True)):
         x, y = size // 2 + i % columns * cell, size // 2 + i // columns * line
         draw.rectangle((x, y + 3, x + size, y + 3 + size), fill=tuple(color), outline="#777777")
         draw.text((x + size + 6, y + 3 + size / 2), name, fill=INK, font=font, anchor="lm")
-    return np.asarray(picture)
+    return np.asarray(canvas)
 
 
 def side_by_side(
     images: Sequence[np.ndarray], titles: Sequence[str], columns: int | None = None
 ) -> np.ndarray:
-    """Puts images next to each other on white, each under its title.
+    """Arrange images next to each other on white, each under its title.
 
     Args:
         images: (H, W, 3), 0-255; sizes may differ.
-        titles: one for each image; a title wider than its column is set smaller, then cut.
+        titles: one for each image; a title wider than its column is made smaller, then truncated.
         columns: images in a row; all by default.
 
     Returns:
@@ -180,10 +180,10 @@ def labelled_frame(
     colors: Colors,
     ignore: int | None = 255,
 ) -> np.ndarray:
-    """An image, its label colours beside it and a legend below, at a size for a screen.
+    """Draw an image next to its label map, with a legend below, at a size for a screen.
 
-    Frames of one size give pictures of one size, as a film needs: both parts are shrunk to at most
-    960x720, and enlarged, by a whole factor, where they are narrower than 320 pixels.
+    Frames of one size give images of one size, as videos need: both parts are downsampled to at
+    most 960x720, and upsampled by an integer factor if they are narrower than 320 pixels.
 
     Args:
         image: (H, W, 3), 0-255.
@@ -205,15 +205,15 @@ def labelled_frame(
     """
     from PIL import Image
 
-    image, painted = np.asarray(image), colorize(labels, colors, ignore)
-    _check_same_size(image, painted)
-    height, width = painted.shape[:2]
+    image, colored = np.asarray(image), colorize(labels, colors, ignore)
+    _check_same_size(image, colored)
+    height, width = colored.shape[:2]
     scale = min(960 / width, 720 / height, max(1, math.ceil(320 / width)))
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
     smooth, exact = Image.Resampling.BICUBIC, Image.Resampling.NEAREST
     parts = [
         np.asarray(Image.fromarray(pixels).resize(size, resampling))
-        for pixels, resampling in ((_to_uint8(image), smooth), (painted, exact))
+        for pixels, resampling in ((_to_uint8(image), smooth), (colored, exact))
     ]
     sheet = side_by_side(parts, ("input", "labels"))
     return stack([sheet, _legend_of_width(tuple(names), tuple(map(tuple, colors)), sheet.shape[1])])
@@ -223,12 +223,12 @@ def labelled_frame(
 def _legend_of_width(
     names: tuple[str, ...], colors: tuple[tuple[int, ...], ...], width: int
 ) -> np.ndarray:
-    """The same for all frames of a film."""
+    """Return the legend, the same for all frames of a video."""
     return legend(names, colors, width, size=int(np.clip(width / 75, 13, 20)))
 
 
 def stack(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Puts images under each other on white: uint8 (sum of heights, largest width, 3)."""
+    """Stack images vertically on white: uint8 (sum of heights, largest width, 3)."""
     width = max(image.shape[1] for image in images)
     padded = [
         np.pad(_to_uint8(i), ((0, 0), (0, width - i.shape[1]), (0, 0)), constant_values=255)
@@ -240,12 +240,12 @@ def stack(images: Sequence[np.ndarray]) -> np.ndarray:
 def draw_edges(
     image: np.ndarray, node: int, neighbors: Sequence[int], map_size: tuple[int, int]
 ) -> np.ndarray:
-    """Draws the edges of one node of a feature map's graph on an image.
+    """Draw the edges of one node of a feature map's graph on an image.
 
     Args:
-        image: (H, W, 3), 0-255, what the map (h, w) was made from.
-        node: number of its cell, in row-major order of the map.
-        neighbors: numbers of the cells at the other ends, for example
+        image: (H, W, 3), 0-255, of the map (h, w).
+        node: index of its cell, in row-major order of the map.
+        neighbors: indices of the cells at the other ends, for example
             `edges[exist & (edges[:, 0] == node), 1]` of `ops.box_edges`.
         map_size: (h, w).
 
@@ -253,28 +253,31 @@ def draw_edges(
         uint8 (H, W, 3): lines from the middle of the node's cell, the large dot, to the others'.
 
     Raises:
-        ValueError: if a number is not one of the map's h * w cells.
+        ValueError: if an index is not one of the map's h * w cells.
     """
     from PIL import Image, ImageDraw
 
     cells = np.array([node, *neighbors], dtype=int)
     _check_cells(cells, map_size)
     image = _to_uint8(image)
-    fine = 4  # Pillow's lines have steps: draw larger, then shrink
+    fine = 4  # Pillow's lines are aliased: draw larger, then downsample
     cell = fine * np.divide(image.shape[:2], map_size)  # height, width
     y, x = (np.stack(np.unravel_index(cells, map_size), -1) + 0.5).T * cell[:, None]
     unit = max(0.06 * cell.min(), 0.6 * fine)
     drawing = Image.new("RGBA", (fine * image.shape[1], fine * image.shape[0]))
     draw = ImageDraw.Draw(drawing)
-    for color, more in (("white", unit), (EDGE_COLOR, 0)):  # a white seam shows on any image
+    for color, more in (
+        ("white", unit),
+        (EDGE_COLOR, 0),
+    ):  # a white outline is visible on any image
         for end in zip(x[1:], y[1:], strict=True):
             draw.line([(x[0], y[0]), end], fill=color, width=round(unit + more))
             draw.circle(end, 2 * unit + more / 2, fill=color)
     draw.circle((x[0], y[0]), 4.5 * unit, fill="white")
     draw.circle((x[0], y[0]), 4 * unit, fill=NODE_COLOR)
     drawing = drawing.resize(image.shape[1::-1], Image.Resampling.BOX)
-    picture = Image.fromarray(image).convert("RGBA")
-    return np.asarray(Image.alpha_composite(picture, drawing).convert("RGB"))
+    base = Image.fromarray(image).convert("RGBA")
+    return np.asarray(Image.alpha_composite(base, drawing).convert("RGB"))
 
 
 def _check_cells(cells: np.ndarray, map_size: tuple[int, int]) -> None:
@@ -305,16 +308,16 @@ def _check_labels(labels: np.ndarray, colors: Colors, ignore: int | None) -> np.
     return labels
 
 
-def _check_same_size(image: np.ndarray, painted: np.ndarray) -> None:
-    if image.shape != painted.shape:
+def _check_same_size(image: np.ndarray, colored: np.ndarray) -> None:
+    if image.shape != colored.shape:
         raise ValueError(
             "Invalid value for argument `image`: expected the labels' height and width and 3 "
-            f"channels {painted.shape}, received {image.shape}."
+            f"channels {colored.shape}, received {image.shape}."
         )
 
 
 def _palette(colors: Colors, ignore: int | None) -> np.ndarray:
-    """uint8 (256, 3): the classes' colours and that of the ignore label."""
+    """Return uint8 (256, 3): the classes' colours and that of the ignore label."""
     table = np.asarray(colors)
     if table.ndim != 2 or table.shape[1] != 3 or not 1 <= len(table) <= 256:
         raise ValueError(
@@ -334,7 +337,7 @@ def _to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def _fitted(title: str, width: int, size: int) -> tuple[str, "FreeTypeFont"]:
-    """The title and a font in which it fits the width: smaller letters first, then fewer."""
+    """Return the title and a font in which it fits the width: first smaller, then truncated."""
     while size > 9 and _font(size).getlength(title) > width:
         size -= 1
     font = _font(size)
@@ -346,14 +349,14 @@ def _fitted(title: str, width: int, size: int) -> tuple[str, "FreeTypeFont"]:
 
 
 def _font(size: int) -> "FreeTypeFont":
-    """Matplotlib's own font: on every machine the same, and it has more than Latin letters."""
+    """Return Matplotlib's font: the same on every machine, with more than Latin letters."""
     from matplotlib import get_data_path
     from PIL import ImageFont
 
     return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
 
 
-def _png(picture: "Image.Image") -> bytes:
+def _png(image: "Image.Image") -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, "PNG")
+    image.save(stream, "PNG")
     return stream.getvalue()

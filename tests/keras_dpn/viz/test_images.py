@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_dpn import viz
-from keras_dpn.viz.pictures import _fitted
+from keras_dpn.viz.images import _fitted
 
 COLORS = ((255, 0, 0), (0, 0, 255))
 
