@@ -33,7 +33,7 @@ import tensorflow as tf
 import tyro
 from PIL import Image
 
-from keras_dpn.client import Answer, Client, ServingError
+from keras_dpn.client import Client, Prediction, ServingError
 from keras_dpn.export import export
 from keras_dpn.models import DPN
 from training.data.generated.scenes import ScenesDataset
@@ -244,9 +244,9 @@ def mutated(files: Sequence[bytes], rng: np.random.Generator) -> bytes:
     return bytes(content)
 
 
-def kind_of(answer: Answer | Exception) -> str:
+def kind_of(answer: Prediction | Exception) -> str:
     """What became of a fuzzed input."""
-    if isinstance(answer, Answer):
+    if isinstance(answer, Prediction):
         return "answered"
     refused = isinstance(answer, ServingError) and answer.status == "INVALID_ARGUMENT"
     return "refused" if refused else f"failed ({answer})"

@@ -1,4 +1,4 @@
-"""Client: the labels of images, clips and videos from a served model."""
+"""Client: predictions of a served model for images, clips and videos."""
 
 import collections
 import dataclasses
@@ -14,10 +14,16 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from keras_dpn.client.answers import OUTPUTS, OUTPUTS_OF_CLIPS, Answer, Output, answer_of
 from keras_dpn.client.errors import ServingError
 from keras_dpn.client.inputs import Image, check, checked_clip, encoded
-from keras_dpn.client.transports import Grpc, Question, Rest, Transport
+from keras_dpn.client.predictions import (
+    OUTPUTS,
+    OUTPUTS_OF_CLIPS,
+    Output,
+    Prediction,
+    prediction_of,
+)
+from keras_dpn.client.transports import Grpc, Request, Rest, Transport
 from keras_dpn.client.video import Clip, Flow, clips
 from keras_dpn.deprecation import renamed_argument
 
@@ -27,25 +33,24 @@ T = TypeVar("T")
 
 
 class Client:
-    """Ask a served model for the labels of images, clips and videos.
+    """Request predictions for images, clips and videos from a served model.
 
-    Requests that find no server, or one too busy, are repeated after 0.1 s, 0.2 s, 0.4 s and so on
-    up to 5 s, each less a random part, so that many clients don't come back at once. Answering a
-    image changes nothing on the server, so one that timed out is repeated too. What the server
-    refuses is not. Threads may share a client.
+    If the server is unreachable, too busy or too slow, requests are repeated after 0.1 s, 0.2 s,
+    0.4 s and so on up to 5 s, each shortened by a random amount, so that many clients don't return
+    at once. Requests that the server refuses are not repeated. A client is thread-safe.
 
     Args:
         address: "http://host:8501" (or https) for REST, "grpc://host:8500" (or grpcs, over TLS) for
-            gRPC, whose answers are smaller: REST sends labels as text, and all of the outputs.
-        model: its name on the server.
-        version: its number, or its label on the server; the newest if not given.
-        outputs: what answers shall hold: "labels", "probabilities", "overlay", "label_png",
-            "classes", "stages". All but the first only if the model was exported with them.
-        timeout: seconds that one attempt may take.
-        deadline: seconds that an image may take, with all attempts and the waits between.
-        attempts: the most there are.
-        certificate: over TLS, a PEM file of the certificates to trust instead of those that are
-            installed: a server's own, or its issuer's.
+            gRPC, whose responses are smaller: REST sends labels as text, and all of the outputs.
+        model: name of the model on the server.
+        version: number of the version, or its label on the server; the newest by default.
+        outputs: the outputs to request: "labels", "probabilities", "overlay", "label_png",
+            "classes", "stages". All but the first require a model that was exported with them.
+        timeout: timeout of one attempt in seconds.
+        deadline: timeout of an image in seconds, with all attempts and the waits between.
+        attempts: largest number of attempts.
+        certificate: over TLS, a PEM file of the certificates to trust instead of the system's: the
+            server's, or its issuer's.
 
     Raises:
         ValueError: for an argument out of its range.
@@ -78,8 +83,8 @@ class Client:
         self._transport = _transport(address, model, version, certificate)
 
     @renamed_argument("picture", "image")
-    def predict(self, image: Image) -> Answer:
-        """Ask for the labels of one image.
+    def predict(self, image: Image) -> Prediction:
+        """Return the prediction for one image.
 
         Args:
             image: the path of a JPEG, PNG, GIF or BMP file; the bytes of one; or uint8 RGB
@@ -87,59 +92,60 @@ class Client:
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: for an array of another kind.
-            ServingError: the server can't be reached in time, or refuses. The message begins with
-                the file's name.
+            ValueError: for an array of another shape or dtype.
+            ServingError: the server can't be reached in time, or refuses the request. The message
+                begins with the file's name.
         """
         name, data = encoded(image)
-        # `sizes` always: a server that joins requests pads them to the largest image.
-        asked = ["sizes", *(x for output in self.outputs for x in OUTPUTS[output])]
-        return self._asked(name, Question("serving_default", {"image_bytes": data}, asked))
+        # `sizes` always: a server that batches requests pads them to the largest image.
+        outputs = ["sizes", *(x for output in self.outputs for x in OUTPUTS[output])]
+        return self._request(name, Request("serving_default", {"image_bytes": data}, outputs))
 
     @renamed_argument("pictures", "images")
     def predict_many(
         self, images: Iterable[Image], parallel: int = 4
-    ) -> Iterator[Answer | Exception]:
-        """Ask for the labels of many images, a few at a time.
+    ) -> Iterator[Prediction | Exception]:
+        """Yield the predictions for many images, with several requests in parallel.
 
         Args:
-            images: as for `predict`. They are taken, and read, as answers are fetched.
-            parallel: the most requests under way at once.
+            images: as for `predict`. They are read while predictions are consumed.
+            parallel: largest number of requests in flight.
 
         Yields:
-            For each image, in the order given, its answer or the exception that `predict` would
-            have raised: one bad image doesn't stop the others.
+            For each image, in order, its prediction or the exception of `predict`: an invalid
+            image doesn't stop the others.
 
         Raises:
             ValueError: for a `parallel` below 1.
 
         Example:
-            >>> for path, found in zip(paths, client.predict_many(paths)):  # doctest: +SKIP
-            ...     print(path, found if isinstance(found, Exception) else found.labels.shape)
+            >>> for path, result in zip(paths, client.predict_many(paths)):  # doctest: +SKIP
+            ...     print(path, result if isinstance(result, Exception) else result.labels.shape)
         """
         check(parallel >= 1, "parallel", "an integer of at least 1", parallel)
-        return self._answers(self.predict, iter(images), parallel)
+        return self._in_parallel(self.predict, iter(images), parallel)
 
     def predict_clip(
         self,
         frames: np.ndarray,
         forward_flow: np.ndarray | None = None,
         backward_flow: np.ndarray | None = None,
-    ) -> Answer:
-        """Ask a `keras_dpn.models.SpatialTemporalDPN` for one clip.
+    ) -> Prediction:
+        """Return the prediction of a `keras_dpn.models.SpatialTemporalDPN` for one clip.
 
         Args:
-            frames: uint8 RGB (T, H, W, 3); T is odd for a network that labels the middle one.
+            frames: uint8 RGB (T, H, W, 3); T is odd for a network that predicts the
+                center frame.
             forward_flow: (T-1, H, W, 2), (dx, dy) in pixels, from frame t to t+1, for a network
-                that links its frames by optical flow. Without the two it takes pixels at the same
-                place for neighbours.
+                that links its frames by optical flow. Without both flows, it links pixels
+                at the same position.
             backward_flow: of the same shape, from frame t+1 to t.
 
         Returns:
-            An `Answer` with those of the outputs that clips have: labels, probabilities, stages.
+            A `Prediction` with the outputs that clips have: labels, probabilities, stages.
 
         Raises:
-            ValueError: for arrays of another kind, and where none of the outputs is of a clip.
+            ValueError: for arrays of another shape or dtype, and if clips have none of the outputs.
             ServingError: as `predict`.
 
         Example:
@@ -156,23 +162,23 @@ class Client:
         length: int = 3,
         flow: Flow | None = None,
         parallel: int = 4,
-    ) -> Iterator[Answer | Exception]:
-        """Ask a `keras_dpn.models.SpatialTemporalDPN` for each frame of a video.
+    ) -> Iterator[Prediction | Exception]:
+        """Yield the predictions of a `keras_dpn.models.SpatialTemporalDPN` for a video's frames.
 
-        Each is sent with the frames around it. Beyond the video's ends lie copies of its first and
-        last frame.
+        Each frame is sent with the frames around it; the video is padded with copies of its first
+        and last frame.
 
         Args:
-            frames: uint8 RGB (H, W, 3), all of one size. They are taken as answers are fetched.
-            length: of a clip, odd: as many frames as the network was trained on.
+            frames: uint8 RGB (H, W, 3), all of one size. They are read while predictions are
+                consumed.
+            length: frames of a clip, odd: as many as the network was trained on.
             flow: function from two frames to the optical flow from the first to the second,
-                (H, W, 2), for a network that links its frames by it; called once each way. None:
-                pixels at the same place are neighbours.
-            parallel: the most requests under way at once.
+                (H, W, 2), for a network that links its frames by flow; called once in each
+                direction. None links pixels at the same position.
+            parallel: largest number of requests in flight.
 
         Yields:
-            For each frame, in order, its answer or the exception that `predict_clip` would have
-            raised.
+            For each frame, in order, its prediction or the exception of `predict_clip`.
 
         Raises:
             ValueError: for a `parallel` below 1, a `length` that isn't odd, and frames and flows
@@ -183,17 +189,17 @@ class Client:
             >>> def flow(first, second):  # doctest: +SKIP
             ...     grey = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (first, second)]
             ...     return dis.calc(*grey, None)
-            >>> for answer in client.predict_video(frames, flow=flow):  # doctest: +SKIP
-            ...     print(answer.labels.shape)
+            >>> for prediction in client.predict_video(frames, flow=flow):  # doctest: +SKIP
+            ...     print(prediction.labels.shape)
         """
         check(parallel >= 1, "parallel", "an integer of at least 1", parallel)
         check(length >= 1 and length % 2 == 1, "length", "an odd integer", length)
-        return self._answers(self._predict_middle, clips(frames, length, flow), parallel)
+        return self._in_parallel(self._predict_center, clips(frames, length, flow), parallel)
 
     def versions(self) -> dict[int, str]:
         """Return the state of each version of the model on the server.
 
-        "AVAILABLE" is one that answers.
+        A version that is "AVAILABLE" accepts requests.
 
         Raises:
             ServingError: the server can't be reached in time, or has no such model.
@@ -210,10 +216,10 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _answers(
-        self, predict: Callable[[Any], Answer], items: Iterator[Any], parallel: int
-    ) -> Iterator[Answer | Exception]:
-        def ask(item: Any) -> Answer | Exception:
+    def _in_parallel(
+        self, predict: Callable[[Any], Prediction], items: Iterator[Any], parallel: int
+    ) -> Iterator[Prediction | Exception]:
+        def call(item: Any) -> Prediction | Exception:
             try:
                 return predict(item)
             except (ServingError, OSError, ValueError) as error:
@@ -222,44 +228,44 @@ class Client:
         with ThreadPoolExecutor(parallel) as executor:
             # Twice as many as run, so that a slow one doesn't leave the others idle.
             first = itertools.islice(items, 2 * parallel)
-            waiting = collections.deque(executor.submit(ask, item) for item in first)
+            waiting = collections.deque(executor.submit(call, item) for item in first)
             try:
                 while waiting:
                     yield waiting.popleft().result()
                     waiting.extend(
-                        executor.submit(ask, item) for item in itertools.islice(items, 1)
+                        executor.submit(call, item) for item in itertools.islice(items, 1)
                     )
-            finally:  # also where nobody wants the rest
+            finally:  # also if the caller stops early
                 executor.shutdown(wait=False, cancel_futures=True)
 
-    def _predict_clip(self, inputs: Clip) -> Answer:
-        asked = [x for name in OUTPUTS_OF_CLIPS if name in self.outputs for x in OUTPUTS[name]]
-        check(bool(asked), "outputs", f"one of {list(OUTPUTS_OF_CLIPS)} for clips", self.outputs)
+    def _predict_clip(self, inputs: Clip) -> Prediction:
+        outputs = [x for name in OUTPUTS_OF_CLIPS if name in self.outputs for x in OUTPUTS[name]]
+        check(bool(outputs), "outputs", f"one of {list(OUTPUTS_OF_CLIPS)} for clips", self.outputs)
         inputs = checked_clip(inputs)
         signature = "clip" if len(inputs) == 1 else "clip_with_flow"
         name = f"a clip of shape {inputs['frames'].shape}"
-        return self._asked(name, Question(signature, inputs, asked))
+        return self._request(name, Request(signature, inputs, outputs))
 
-    def _predict_middle(self, inputs: Clip) -> Answer:
-        """The answer for the middle frame, also where the network labels all."""
-        answer, length = self._predict_clip(inputs), len(inputs["frames"])
+    def _predict_center(self, inputs: Clip) -> Prediction:
+        """Return the prediction for the center frame, also if the network predicts all frames."""
+        prediction, length = self._predict_clip(inputs), len(inputs["frames"])
         ranks = {"labels": 2, "probabilities": 3, "stage_labels": 3, "stage_confidences": 3}
-        found = {name: getattr(answer, name) for name in ranks}
-        middle = {
+        maps = {name: getattr(prediction, name) for name in ranks}
+        center = {
             name: x.take(length // 2, axis=1 if name.startswith("stage") else 0)
-            for name, x in found.items()
+            for name, x in maps.items()
             if x is not None and x.ndim > ranks[name]
         }
-        return dataclasses.replace(answer, **middle)
+        return dataclasses.replace(prediction, **center)
 
-    def _asked(self, name: str, question: Question) -> Answer:
-        def ask(seconds: float) -> Answer:
-            return answer_of(self._transport.predict(question, seconds))
+    def _request(self, name: str, request: Request) -> Prediction:
+        def call(seconds: float) -> Prediction:
+            return prediction_of(self._transport.predict(request, seconds))
 
-        return self._repeated(name, ask)
+        return self._repeated(name, call)
 
     def _repeated(self, name: str, call: Callable[[float], T]) -> T:
-        """Calls with the seconds that are left, again where that may help."""
+        """Call with the remaining seconds, and repeat after errors that may be temporary."""
         end = time.monotonic() + self.deadline
         attempt = 0
         while True:
@@ -288,7 +294,7 @@ def _transport(
     check(bool(model), "model", "the model's name on the server", model)
     secure = parts.scheme in ("https", "grpcs")
     usable = certificate is None or secure
-    check(usable, "certificate", "None but with grpcs and https", certificate)
+    check(usable, "certificate", "None except with grpcs and https", certificate)
     trusted = None if certificate is None else Path(certificate)
     if parts.scheme.startswith("grpc"):
         return Grpc(parts.netloc, model, version, secure, trusted)

@@ -1,14 +1,13 @@
-"""What goes wrong between a client and a server."""
+"""The error of a client's request to a server."""
 
 
 class ServingError(Exception):
-    """A server that can't be reached, gives no answer, or refuses.
+    """An unreachable server, no response, or a refused request.
 
     Attributes:
-        status: gRPC's name for what happened, over REST too. Among them: "INVALID_ARGUMENT", the
-            image can't be answered; "NOT_FOUND", no such model or version; "UNAVAILABLE" and
-            "DEADLINE_EXCEEDED", the same request may succeed later; "UNKNOWN", what came isn't an
-            answer of TensorFlow Serving.
+        status: gRPC's status name, over REST too. Among them: "INVALID_ARGUMENT", the input is
+            invalid; "NOT_FOUND", no such model or version; "UNAVAILABLE" and "DEADLINE_EXCEEDED",
+            the same request may succeed later; "UNKNOWN", the response isn't TensorFlow Serving's.
     """
 
     def __init__(self, message: str, status: str) -> None:

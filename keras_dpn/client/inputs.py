@@ -1,4 +1,4 @@
-"""What is sent to a server: images as the bytes of files, clips as arrays."""
+"""The inputs of a served model: images as the bytes of files, clips as arrays."""
 
 import os
 import struct
@@ -14,7 +14,7 @@ Image = str | os.PathLike[str] | bytes | np.ndarray
 
 
 def check(fits: bool, name: str, expected: str, received: Any) -> None:
-    """Raise ValueError, with what was expected of an argument, unless it fits."""
+    """Raise ValueError unless an argument is as expected."""
     if not fits:
         raise ValueError(
             f"Invalid value for argument `{name}`: expected {expected}, received {received}."
@@ -35,7 +35,7 @@ def encoded(image: Image) -> tuple[str, bytes]:
 
 
 def checked_clip(inputs: Clip) -> Clip:
-    """Return a clip's arrays, flow as float32; ValueError for arrays of other shapes or types."""
+    """Return a clip's arrays, flow as float32; raise ValueError for other shapes or types."""
     frames = np.asarray(inputs["frames"])
     fits = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3 and frames.size
     received = f"an array of shape {frames.shape} and type {frames.dtype}"
@@ -49,9 +49,11 @@ def checked_clip(inputs: Clip) -> Clip:
 
 
 def _png(image: np.ndarray) -> bytes:
-    """uint8 RGB (H, W, 3) as a PNG file, without Pillow."""
+    """Encode uint8 RGB (H, W, 3) as a PNG file, without Pillow."""
     height, width, _ = image.shape
-    rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each row begins with its filter, 0: none
+    rows = np.zeros(
+        (height, 1 + 3 * width), np.uint8
+    )  # each row begins with its filter type, 0: none
     rows[:, 1:] = image.reshape(height, -1)
 
     def chunk(kind: bytes, content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's gRPC messages, as far as a client needs them, without TensorFlow.
+"""The TensorFlow Serving gRPC messages that a client needs, without TensorFlow.
 
 Names and numbers of the fields are those of tensorflow_serving/apis (model.proto, predict.proto,
 get_model_status.proto) and tensorflow/core/framework (tensor.proto, tensor_shape.proto,
@@ -42,7 +42,7 @@ _MESSAGES = {
     "GetModelStatusResponse": ["repeated ModelVersionStatus model_version_status = 1"],
 }
 STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
-# Of types.proto: where the values of each type lie, and NumPy's name for it.
+# Of types.proto: the field with the values of each type, and NumPy's name for it.
 _STRING = 7
 _DTYPES: dict[int, tuple[str, Any]] = {
     1: ("float_val", np.float32),
@@ -64,7 +64,7 @@ def _field(text: str) -> descriptor_pb2.FieldDescriptorProto:
 
 
 def _classes() -> dict[str, Any]:
-    """A class for each message, in a pool of their own: TensorFlow's may be in the default one."""
+    """Create a class for each message, in a separate pool: TensorFlow's are in the default one."""
     file = descriptor_pb2.FileDescriptorProto(
         name="keras_dpn/client.proto", package=_PACKAGE, syntax="proto3"
     )
@@ -88,14 +88,14 @@ GetModelStatusResponse = _CLASSES["GetModelStatusResponse"]
 
 
 def string_tensor(values: Sequence[bytes]) -> Any:
-    """A `Tensor` of strings (B,)."""
+    """Return a `Tensor` of strings (B,)."""
     tensor = Tensor(dtype=_STRING, string_val=values)
     tensor.tensor_shape.dim.add(size=len(values))
     return tensor
 
 
 def array_tensor(array: np.ndarray) -> Any:
-    """A `Tensor` of float32, int32 or uint8."""
+    """Return a `Tensor` of float32, int32 or uint8."""
     dtype = next(n for n, (_, known) in _DTYPES.items() if known == array.dtype)
     tensor = Tensor(dtype=dtype, tensor_content=array.tobytes())
     for size in array.shape:
@@ -104,11 +104,11 @@ def array_tensor(array: np.ndarray) -> Any:
 
 
 def to_array(tensor: Any) -> np.ndarray:
-    """A `Tensor` as an array, strings as objects.
+    """Return a `Tensor` as an array, strings as objects.
 
     Raises:
-        ValueError: for another type than float32, int32, uint8 and strings, and where the values
-            don't fill the shape.
+        ValueError: for another type than float32, int32, uint8 and strings, and if the values
+            don't fit the shape.
     """
     if tensor.dtype not in _DTYPES:
         raise ValueError(f"expected a tensor of types {list(_DTYPES)}, received {tensor.dtype}")

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's two protocols, REST and gRPC: one request, one answer or ServingError."""
+"""TensorFlow Serving's two protocols, REST and gRPC; errors are ServingErrors."""
 
 import base64
 import dataclasses
@@ -24,9 +24,9 @@ _DTYPES = {
     "stage_labels": "uint8",
     "stage_confidences": "uint8",
 }
-_CONNECTIONS = 64  # kept open by REST
+_CONNECTIONS = 64  # connections kept open by REST
 _CHUNK = 2**20
-# What the other HTTP codes mean is UNKNOWN. 429 and 502 come from what stands before the server.
+# Other HTTP codes are UNKNOWN. 429 and 502 come from a proxy in front of the server.
 _STATUS_OF_CODE = {
     400: "INVALID_ARGUMENT",
     404: "NOT_FOUND",
@@ -35,14 +35,14 @@ _STATUS_OF_CODE = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
-# In this order: the first is one of the second's kind, all are of the last's.
+# In this order: the first is a subclass of the second, and all are of the last.
 _STATUS_OF_ERROR = (
     (urllib3.exceptions.NewConnectionError, "UNAVAILABLE"),
     (urllib3.exceptions.TimeoutError, "DEADLINE_EXCEEDED"),
     (urllib3.exceptions.ProtocolError, "UNAVAILABLE"),
     (urllib3.exceptions.HTTPError, "UNKNOWN"),
 )
-# No limit on messages, and no minute's wait before a server that has come back is found.
+# No limit on messages, and no wait of a minute before reconnecting to a restarted server.
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -51,22 +51,22 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
 
-# What TensorFlow's messages say of the graph: {{function_node f}}, [[{{node x}}]], [Op:f].
+# The parts of TensorFlow's messages about the graph: {{function_node f}}, [[{{node x}}]], [Op:f].
 _TRACE = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*?\]", re.DOTALL)
 
-# Of one image or clip: arrays without the batch's axis, bytes for names that end in "_bytes", and
-# the classes' names.
+# The outputs for one image or clip: arrays without the batch's axis, bytes for names that end in
+# "_bytes", and the classes' names.
 Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
-    """What a signature is asked of one image or clip.
+class Request:
+    """A request for one image or clip.
 
     Attributes:
-        signature: its name.
-        inputs: bytes and arrays by their names.
-        outputs: the names of those wanted.
+        signature: name of the signature.
+        inputs: bytes and arrays by name.
+        outputs: names of the requested outputs.
     """
 
     signature: str
@@ -75,26 +75,26 @@ class Question:
 
 
 class Transport(Protocol):
-    """A served model behind one of the protocols. Threads may share it."""
+    """A connection to a served model by one of the protocols; thread-safe."""
 
-    def predict(self, question: Question, timeout: float) -> Row:
-        """The outputs asked for, in at most `timeout` seconds."""
+    def predict(self, request: Request, timeout: float) -> Row:
+        """Return the requested outputs, in at most `timeout` seconds."""
 
     def versions(self, timeout: float) -> dict[int, str]:
-        """The state of each version that the server knows."""
+        """Return the state of each version on the server."""
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
 
 
 class Rest:
-    """TensorFlow Serving's REST.
+    """TensorFlow Serving's REST protocol.
 
     Args:
-        address: "http://host:port" or with https, and a path where a proxy asks for one.
-        model: its name.
+        address: "http://host:port" or with https, and a path if a proxy requires one.
+        model: name of the model.
         version: a number, a label, or None for the newest.
-        certificate: PEM file of those to trust instead of the system's.
+        certificate: PEM file of the certificates to trust instead of the system's.
     """
 
     def __init__(
@@ -105,16 +105,16 @@ class Rest:
         trusted = None if certificate is None else str(certificate)
         self._pool = urllib3.PoolManager(maxsize=_CONNECTIONS, retries=False, ca_certs=trusted)
 
-    def predict(self, question: Question, timeout: float) -> Row:
-        instance = {name: _json_value(value) for name, value in question.inputs.items()}
-        body = json.dumps({"signature_name": question.signature, "instances": [instance]})
-        answer = self._request("POST", self._predict, body, timeout)
-        return _checked(lambda: _json_row(answer["predictions"][0], question.outputs))
+    def predict(self, request: Request, timeout: float) -> Row:
+        instance = {name: _json_value(value) for name, value in request.inputs.items()}
+        body = json.dumps({"signature_name": request.signature, "instances": [instance]})
+        response = self._request("POST", self._predict, body, timeout)
+        return _checked(lambda: _json_row(response["predictions"][0], request.outputs))
 
     def versions(self, timeout: float) -> dict[int, str]:
-        answer = self._request("GET", self._model, None, timeout)
-        found = _checked(lambda: answer["model_version_status"])
-        return _checked(lambda: {int(each["version"]): each["state"] for each in found})
+        response = self._request("GET", self._model, None, timeout)
+        states = _checked(lambda: response["model_version_status"])
+        return _checked(lambda: {int(each["version"]): each["state"] for each in states})
 
     def close(self) -> None:
         self._pool.clear()
@@ -143,14 +143,14 @@ class Rest:
 
 
 class Grpc:
-    """TensorFlow Serving's gRPC: smaller answers, and only the outputs that one asks for.
+    """TensorFlow Serving's gRPC protocol: smaller responses, with only the requested outputs.
 
     Args:
         target: "host:port".
-        model: its name.
+        model: name of the model.
         version: as for `Rest`.
-        secure: whether over TLS.
-        certificate: as for `Rest`; gRPC brings its own list in place of the system's.
+        secure: whether to use TLS.
+        certificate: as for `Rest`; by default gRPC trusts its own list instead of the system's.
     """
 
     def __init__(
@@ -172,32 +172,32 @@ class Grpc:
         self._predict = self._method("PredictionService/Predict", messages.PredictResponse)
         self._status = self._method("ModelService/GetModelStatus", messages.GetModelStatusResponse)
 
-    def predict(self, question: Question, timeout: float) -> Row:
-        spec = messages.ModelSpec(name=self._name, signature_name=question.signature)
+    def predict(self, request: Request, timeout: float) -> Row:
+        spec = messages.ModelSpec(name=self._name, signature_name=request.signature)
         if isinstance(self._version, int):
             spec.version.value = self._version
         elif self._version is not None:
             spec.version_label = self._version
-        request = messages.PredictRequest(model_spec=spec, output_filter=question.outputs)
-        for name, value in question.inputs.items():
-            request.inputs.add(key=name, value=_message_value(value))
-        answer = self._call(self._predict, request, timeout)
-        found = {x.key: x.value for x in answer.outputs}
-        return _checked(lambda: _message_row(found, question.outputs))
+        message = messages.PredictRequest(model_spec=spec, output_filter=request.outputs)
+        for name, value in request.inputs.items():
+            message.inputs.add(key=name, value=_message_value(value))
+        response = self._call(self._predict, message, timeout)
+        outputs = {x.key: x.value for x in response.outputs}
+        return _checked(lambda: _message_row(outputs, request.outputs))
 
     def versions(self, timeout: float) -> dict[int, str]:
         request = messages.GetModelStatusRequest(model_spec=messages.ModelSpec(name=self._name))
-        found = self._call(self._status, request, timeout).model_version_status
-        return {each.version: messages.STATES.get(each.state, "UNKNOWN") for each in found}
+        states = self._call(self._status, request, timeout).model_version_status
+        return {each.version: messages.STATES.get(each.state, "UNKNOWN") for each in states}
 
     def close(self) -> None:
         self._channel.close()
 
-    def _method(self, name: str, answer: Any) -> Callable[..., Any]:
+    def _method(self, name: str, response: Any) -> Callable[..., Any]:
         return self._channel.unary_unary(
             f"/tensorflow.serving.{name}",
             request_serializer=lambda request: request.SerializeToString(),
-            response_deserializer=answer.FromString,
+            response_deserializer=response.FromString,
         )
 
     def _call(self, method: Callable[..., Any], request: Any, timeout: float) -> Any:
@@ -215,18 +215,18 @@ def _version_path(version: int | str | None) -> str:
 
 
 def _read(response: urllib3.BaseHTTPResponse, end: float) -> bytes:
-    """The whole body. urllib3's timeout is for each piece; a slow server sends many."""
+    """Read the whole body by the deadline; urllib3's timeout applies to each chunk."""
     chunks = []
     while chunk := response.read1(_CHUNK):
         chunks.append(chunk)
         if time.monotonic() > end:
             response.close()
-            raise urllib3.exceptions.TimeoutError("the answer takes too long")
+            raise urllib3.exceptions.TimeoutError("the response takes too long")
     return b"".join(chunks)
 
 
 def _error_of(content: bytes) -> str:
-    """The text of TensorFlow Serving's error, nothing where it's another server's."""
+    """Return the text of TensorFlow Serving's error, or "" for that of another server."""
     try:
         return _without_trace(json.loads(content)["error"])
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -234,7 +234,7 @@ def _error_of(content: bytes) -> str:
 
 
 def _without_trace(message: str) -> str:
-    """TensorFlow's message without the nodes of the graph, in one line."""
+    """Return TensorFlow's message without the nodes of the graph, in one line."""
     return " ".join(_TRACE.sub(" ", message).split())
 
 
@@ -243,16 +243,16 @@ def _json_value(value: bytes | np.ndarray) -> Any:
 
 
 def _message_value(value: bytes | np.ndarray) -> Any:
-    """A batch of one."""
+    """Return a batch of one."""
     if isinstance(value, bytes):
         return messages.string_tensor([value])
     return messages.array_tensor(value[None])
 
 
-def _json_row(found: Mapping[str, Any], outputs: Sequence[str]) -> Row:
+def _json_row(available: Mapping[str, Any], outputs: Sequence[str]) -> Row:
     row: Row = {}
     for name in outputs:
-        value = _output(found, name)
+        value = _output(available, name)
         if name.endswith("_bytes"):
             row[name] = base64.b64decode(value["b64"])
         else:
@@ -260,29 +260,29 @@ def _json_row(found: Mapping[str, Any], outputs: Sequence[str]) -> Row:
     return row
 
 
-def _message_row(found: Mapping[str, Any], outputs: Sequence[str]) -> Row:
+def _message_row(available: Mapping[str, Any], outputs: Sequence[str]) -> Row:
     row: Row = {}
     for name in outputs:
-        row[name] = messages.to_array(_output(found, name))[0]
+        row[name] = messages.to_array(_output(available, name))[0]
         if name == "class_names":
             row[name] = [value.decode() for value in row[name]]
     return row
 
 
-def _output(found: Mapping[str, Any], name: str) -> Any:
-    if name not in found:
+def _output(available: Mapping[str, Any], name: str) -> Any:
+    if name not in available:
         raise ServingError(
-            f"the model gives no {name!r}, but {sorted(found)}; what it gives is chosen when it is "
-            "exported (`outputs`)",
+            f"the model has no output {name!r}, only {sorted(available)}; choose its outputs "
+            "when you export it (`outputs`)",
             "INVALID_ARGUMENT",
         )
-    return found[name]
+    return available[name]
 
 
 def _checked(read: Callable[[], Any]) -> Any:
-    """What `read` gets from an answer; ServingError where the answer isn't as it should be."""
+    """Return the result of `read`; raise ServingError for an unexpected response."""
     try:
         return read()
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        message = f"expected an answer of TensorFlow Serving, received another: {error!r}"
+        message = f"expected a response of TensorFlow Serving, received another: {error!r}"
         raise ServingError(message, "UNKNOWN") from error

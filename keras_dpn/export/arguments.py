@@ -1,4 +1,4 @@
-"""The arguments of the exports: checked against the model, brought to one form."""
+"""Check and standardise the arguments of the exports."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,7 +41,7 @@ def check_model(model: keras.Model) -> None:
 
 
 def standardize_image_size(model: keras.Model, image_size: int | tuple[int, int] | None) -> Any:
-    """Return the size that a model sees: as given, or its own if it was built for one."""
+    """Return the input size of a model: as given, or the one that it was built for."""
     own = tuple(frame_shape(model)[-3:-1])
     if None in own:
         if own != (None, None):
@@ -101,7 +101,7 @@ def _standardize_size(size: Any) -> Any:
 
 
 def standardize_classes(classes: Mapping[str, Any] | None, count: int) -> dict[str, Any] | None:
-    """Return the classes with an ignore label; ValueError unless they fit the model."""
+    """Return the classes with an ignore label; raise ValueError unless they fit the model."""
     if classes is None:
         return None
     names, colors = (list(classes.get(key, ())) for key in ("names", "colors"))
@@ -116,7 +116,7 @@ def standardize_classes(classes: Mapping[str, Any] | None, count: int) -> dict[s
 def standardize_outputs(
     outputs: Sequence[str], classes: Mapping[str, Any] | None, model: keras.Model
 ) -> tuple[str, ...]:
-    """Return the outputs as a tuple; ValueError for one that the model or classes can't give."""
+    """Return the outputs as a tuple; raise ValueError for unavailable ones."""
     for name in outputs:
         check_one_of("outputs", name, OUTPUTS)
         if classes is None and name in ("overlay", "classes"):

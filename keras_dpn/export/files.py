@@ -19,8 +19,8 @@ if keras.backend.backend() == "tensorflow":
 
 QUANTIZATIONS = ("float16", "dynamic", "int8")
 OPSET = 18
-# What stays in float32 next to 8-bit convolutions and pools: at 8 bits the distances of colours and
-# the logarithms of probabilities lose a third of the mean IoU.
+# These stay in float32 next to 8-bit convolutions and pools: 8-bit colour distances and
+# log-probabilities would cost a third of the mean IoU.
 _FLOAT_OPERATIONS = [
     *(
         "ADD",
@@ -50,23 +50,24 @@ def export_litert(
 ) -> Path:
     """Write a model as a LiteRT file for phones and small computers.
 
-    It takes `image`, uint8 RGB (1, H, W, 3), and gives `labels`, uint8 (1, H, W), and
-    `probabilities`, float32 (1, H, W, L). Only LiteRT's built-in operations are used: no TensorFlow
-    is needed on the device.
+    It takes `image`, uint8 RGB (1, H, W, 3), and returns `labels`, uint8 (1, H, W), and
+    `probabilities`, float32 (1, H, W, L). Only LiteRT's built-in operations are used; the device
+    doesn't need TensorFlow.
 
     The file of a `models.SpatialTemporalDPN` takes `frames`, (1, T, H, W, 3), and `forward_flow`
-    and `backward_flow`, float32 (1, T-1, H, W, 2), if it links by them. T is the network's own
-    number of frames; any, one for a single image, if it doesn't link by flow and no `image_size`
-    is given. `labels` and `probabilities` are (1, H, W, ...), or (1, T, H, W, ...) of all frames.
+    and `backward_flow`, float32 (1, T-1, H, W, 2), if it links frames by
+    flow. T is the network's number of frames; without linking by flow and without `image_size` it
+    is any number, such as 1 for a single image. `labels` and `probabilities` are (1, H, W, ...), or
+    (1, T, H, W, ...) if the network predicts all frames.
 
     Args:
-        model: as in `keras_dpn.export.export`. LiteRT lacks what a fully connected CRF with the
-            permutohedral lattice needs (hashing); a CRF with `filter="window"` goes.
+        model: as in `keras_dpn.export.export`. LiteRT lacks the hashing of the permutohedral
+            lattice; use a fully connected CRF with `filter="window"` instead.
         path: the file, ending in ".tflite".
-        quantization: None, float32; "float16", weights of half the size; "dynamic", weights of 8
-            bits, features as they come; "int8", features of 8 bits too, whose ranges are measured
-            on `representative`. Operations without an 8-bit form stay in float32.
-        representative: images as the device will see them, uint8 (H, W, 3); a hundred do. Of
+        quantization: None, float32; "float16", weights of half the size; "dynamic", 8-bit
+            weights and float features; "int8", 8-bit features too, whose ranges are calibrated on
+            `representative`. Operations without an 8-bit form stay in float32.
+        representative: images like those on the device, uint8 (H, W, 3), about a hundred. For
             clips the frames (T, H, W, 3), or a dictionary of these and the flows.
         image_size: height and width of the images; any if not given.
 
@@ -91,7 +92,7 @@ def export_litert(
             f"quantization={quantization!r}."
         )
     function = _function(model, standardize_image_size(model, image_size), batch=1)
-    # By way of a SavedModel: the file has its signature, with the names of inputs and outputs.
+    # Via a SavedModel, whose signature names the inputs and outputs in the file.
     with tempfile.TemporaryDirectory() as temporary:
         archive = keras.export.ExportArchive()
         archive.add_endpoint("serve", function.python_function, function.input_signature)
@@ -106,7 +107,9 @@ def export_litert(
             content = _convert(converter)
             tf.lite.Interpreter(model_content=content).allocate_tensors()
         except Exception as error:  # the converter's errors are of several private classes
-            raise ValueError(f"{path}: LiteRT can't hold this model: {_reason(error)}") from error
+            raise ValueError(
+                f"{path}: LiteRT doesn't support this model: {_reason(error)}"
+            ) from error
     return _write(path, content)
 
 
@@ -158,7 +161,7 @@ def export_onnx(
     import tf2onnx
 
     path = _checked_path(model, path, ".onnx", "export_onnx")
-    # Of known sizes tf2onnx (1.17) makes factors, whose rounding may cost a row or column.
+    # tf2onnx (1.17) turns known sizes into factors, whose rounding may lose a row or column.
     function = _function(model, None, batch=None)
     try:
         found, _ = tf2onnx.convert.from_function(
@@ -172,9 +175,9 @@ def export_onnx(
             ):
                 if size is not None:
                     dim.dim_value = size
-        onnx.checker.check_model(found)  # tf2onnx passes on what it doesn't know
-    except Exception as error:  # tf2onnx raises all kinds
-        raise ValueError(f"{path}: ONNX can't hold this model: {_reason(error)}") from error
+        onnx.checker.check_model(found)  # tf2onnx passes on unknown operations
+    except Exception as error:  # tf2onnx raises many types
+        raise ValueError(f"{path}: ONNX doesn't support this model: {_reason(error)}") from error
     return _write(path, found.SerializeToString())
 
 
@@ -191,9 +194,9 @@ def _checked_path(model: keras.Model, path: str | Path, suffix: str, name: str) 
 
 
 def _function(model: keras.Model, image_size: tuple[int, int] | None, batch: int | None) -> Any:
-    """The model as a function from named uint8 tensors to labels and probabilities.
+    """Return the model as a function from named uint8 tensors to labels and probabilities.
 
-    Of images of any size where `image_size` is None, whatever the model was built for.
+    Without `image_size` it takes images of any size, whatever the model was built for.
     """
     size = image_size or (None, None)
     clip_frames, needs_flow = traits(model).clip_frames, traits(model).needs_flow
@@ -219,7 +222,7 @@ def _function(model: keras.Model, image_size: tuple[int, int] | None, batch: int
 
 
 def _reason(error: Exception) -> str:
-    """The lines of a converter's message that name operations, or its last one."""
+    """Return the lines of a converter's message that name operations, or its last line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if "ops:" in line.lower() or "not supported" in line.lower()]
     return "; ".join(named or lines[-1:])

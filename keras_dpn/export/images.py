@@ -1,7 +1,7 @@
 """Images in a served graph: encoded bytes to pixels in bounded memory, label maps to PNGs.
 
 Every function here works on tensors alone, eagerly and in `tf.function`, so that a SavedModel needs
-nothing but TensorFlow's own operations. What is wrong with an image is InvalidArgumentError.
+only TensorFlow's operations. Invalid images raise InvalidArgumentError.
 """
 
 import struct
@@ -18,8 +18,8 @@ if keras.backend.backend() == "tensorflow":
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
-_HEADER = 64  # bytes, more than any of these fixed headers
-# Of a GIF before its first frame, and of blocks (255 bytes) in each of these and in the frame.
+_HEADER = 64  # bytes, more than any of these headers
+# Largest number of extensions before a GIF's first frame, and of blocks (255 bytes) in each.
 _MAX_EXTENSIONS = 16
 _MAX_BLOCKS = 100_000
 
@@ -29,13 +29,13 @@ def encoded_size(data: Tensor, max_pixels: int) -> Tensor:
 
     Args:
         data: scalar string tensor: the bytes of a JPEG, PNG, GIF or BMP file.
-        max_pixels: integer, the most that an image may have.
+        max_pixels: integer, the largest number of pixels of an image.
 
     Returns:
         int32 tensor (2,).
 
     Raises:
-        InvalidArgumentError: if the bytes begin none of these formats, or height times width is
+        InvalidArgumentError: if the bytes aren't of one of these formats, or height times width is
             not 1 to `max_pixels`.
 
     Example:
@@ -49,7 +49,7 @@ def encoded_size(data: Tensor, max_pixels: int) -> Tensor:
 
 
 def check_size(size: Tensor, max_pixels: int) -> Tensor:
-    """Return an image's height and width (2,), or InvalidArgumentError as `encoded_size`."""
+    """Return an image's height and width (2,); raise as `encoded_size`."""
     height, width = tf.unstack(tf.cast(size, "int64"))
     message = [
         f"expected an image of 1 to {max_pixels} pixels, received one of ",
@@ -62,12 +62,12 @@ def check_size(size: Tensor, max_pixels: int) -> Tensor:
 
 
 def decode_image(data: Tensor) -> Tensor:
-    """Return the pixels of an encoded image whose size `encoded_size` has allowed.
+    """Return the pixels of an encoded image, after `encoded_size` has checked its size.
 
-    Grey, palette and CMYK become RGB, 16 bits a channel 8 (the higher ones); PNGs with an alpha
-    channel lie on black; of a GIF it is the first frame. A rotation in EXIF is not applied: labels
-    are for the pixels as the file has them. JPEGs are decoded with the accurate transform, bit for
-    bit as Pillow does.
+    Grey, palette and CMYK images are converted to RGB, 16-bit channels to their upper 8 bits; PNGs
+    with an alpha channel are composited on black; of a GIF it is the first frame. An EXIF rotation
+    is not applied: labels are for the pixels as stored. JPEGs are decoded with the accurate
+    transform, bit by bit as in Pillow.
 
     Args:
         data: scalar string tensor.
@@ -76,7 +76,7 @@ def decode_image(data: Tensor) -> Tensor:
         uint8 tensor (H, W, 3).
 
     Raises:
-        InvalidArgumentError: if the bytes are none of these formats, truncated or broken.
+        InvalidArgumentError: if the bytes aren't of one of these formats, truncated or broken.
     """
     decoders = [_decode_jpeg, _decode_png, _decode_gif, _decode_bmp]
     pixels = tf.switch_case(_format(data), [lambda f=f: f(data) for f in decoders])
@@ -88,8 +88,8 @@ def label_png(labels: Tensor, colors: Sequence[Sequence[int]] | None = None) -> 
 
     Args:
         labels: uint8 tensor (H, W).
-        colors: one (red, green, blue), 0-255, a class: a palette, so that viewers show them.
-            Without, the PNG is grey.
+        colors: one (red, green, blue), 0-255, per class, as the palette, so that viewers show
+            them. Without it the PNG is grey.
 
     Returns:
         Scalar string tensor.
@@ -97,8 +97,8 @@ def label_png(labels: Tensor, colors: Sequence[Sequence[int]] | None = None) -> 
     grey = tf.io.encode_png(labels[..., None])
     if colors is None:
         return grey
-    # From grey to palette: another colour type in the header (byte 25) and a PLTE chunk after it.
-    # A CRC changes with one byte by the same bits, whatever the other bytes are.
+    # From grey to palette: change the header's colour type (byte 25) and insert a PLTE chunk.
+    # Changing one byte changes a CRC by the same bits, whatever the other bytes are.
     change = zlib.crc32(bytes(17)) ^ zlib.crc32(bytes(13) + b"\3" + bytes(3))
     crc = tf.bitwise.bitwise_xor(
         tf.io.decode_raw(tf.strings.substr(grey, 29, 4), "uint8"),
@@ -118,12 +118,12 @@ def label_png(labels: Tensor, colors: Sequence[Sequence[int]] | None = None) -> 
 
 
 def overlay_png(image: Tensor, labels: Tensor, colors: Sequence[Sequence[int]]) -> Tensor:
-    """Return half the image, half its labels' colours, as PNG bytes.
+    """Return the image blended half and half with its labels' colours, as PNG bytes.
 
     Args:
         image: tensor (H, W, 3), 0-255.
         labels: uint8 tensor (H, W).
-        colors: one (red, green, blue), 0-255, a class.
+        colors: one (red, green, blue), 0-255, per class.
 
     Returns:
         Scalar string tensor.
@@ -134,7 +134,7 @@ def overlay_png(image: Tensor, labels: Tensor, colors: Sequence[Sequence[int]]) 
 
 
 def checked(condition: Tensor, message: Sequence[Any], value: Any) -> Any:
-    """The value, or InvalidArgumentError with the message's parts joined.
+    """Return the value; raise InvalidArgumentError with the message unless a condition holds.
 
     Args:
         condition: scalar boolean tensor.
@@ -147,18 +147,18 @@ def checked(condition: Tensor, message: Sequence[Any], value: Any) -> Any:
 
 
 def _format(data: Tensor) -> Tensor:
-    """Index of an image's format in `FORMATS`; InvalidArgumentError if it is none of them."""
+    """Return the index of an image's format in `FORMATS`; raise InvalidArgumentError if unknown."""
     begins = [tf.strings.substr(data, 0, len(magic)) == magic for magic in _MAGIC]
     message = [
         f"expected the bytes of an image ({', '.join(FORMATS)}), received ",
         tf.strings.as_string(tf.strings.length(data)),
-        " bytes that begin none",
+        " bytes of another format",
     ]
     return checked(tf.reduce_any(begins), message, tf.argmax(begins, output_type="int32"))
 
 
 def _integer(data: Tensor, position: int, dtype: str, big_endian: bool = False) -> Tensor:
-    """A number of a header, 0 where the bytes end before it."""
+    """Return a number in a header, 0 if the bytes end before it."""
     header = tf.strings.join([tf.strings.substr(data, 0, _HEADER), bytes(_HEADER)])
     size = tf.as_dtype(dtype).size
     number = tf.io.decode_raw(
@@ -178,7 +178,7 @@ def _png_size(data: Tensor) -> Tensor:
 def _bmp_size(data: Tensor) -> Tensor:
     height, width = (_integer(data, at, "int32") for at in (22, 18))
     bits = _integer(data, 28, "uint16")
-    # TensorFlow would take a palette's indices for greys.
+    # TensorFlow would read a palette's indices as grey values.
     known = (_integer(data, 14, "int32") >= 40) & ((bits == 24) | (bits == 32))
     message = ["expected a BMP of 24 or 32 bits, received one of ", tf.strings.as_string(bits)]
     return checked(known, message, tf.stack([tf.abs(height), width]))  # upside down if negative
@@ -191,9 +191,9 @@ def _gif_size(data: Tensor) -> Tensor:
 
 
 def _first_frame(data: Tensor) -> tuple[Tensor, Tensor]:
-    """A GIF cut behind its first frame, and that frame's height and width.
+    """Return a GIF truncated after its first frame, and that frame's height and width.
 
-    A small file may hold thousands of large frames, and TensorFlow decodes them all.
+    A small file may contain thousands of large frames, and TensorFlow decodes them all.
     """
     stream = tf.concat([tf.io.decode_raw(data, "uint8"), tf.zeros([_HEADER], "uint8")], axis=0)
     end = tf.strings.length(data)
@@ -234,7 +234,7 @@ def _decode_jpeg(data: Tensor) -> Tensor:
 
 
 def _decode_png(data: Tensor) -> Tensor:
-    """A transparent PNG on black; colour types 4 and 6 have an alpha channel."""
+    """Composite a transparent PNG on black; colour types 4 and 6 have an alpha channel."""
 
     def on_black() -> Tensor:
         pixels = tf.cast(tf.io.decode_png(data, channels=4), "uint16")
@@ -253,7 +253,7 @@ def _decode_bmp(data: Tensor) -> Tensor:
 
 
 def _to_string(values: Tensor) -> Tensor:
-    """Numbers 0-255 as the bytes of a string; TensorFlow has no opposite of `decode_raw`."""
+    """Return numbers 0-255 as the bytes of a string; TensorFlow has no inverse of `decode_raw`."""
     return tf.strings.reduce_join(
         tf.gather(tf.constant([bytes([i]) for i in range(256)]), tf.cast(values, "int32"))
     )

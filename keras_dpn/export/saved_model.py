@@ -47,64 +47,63 @@ def export(
     """Write `<directory>/<version>/` as TensorFlow Serving reads it.
 
     The version appears under its number only when it is complete, so that a server that watches
-    `directory` never loads half of one; a failure leaves nothing. Neither Keras nor this library
-    is needed to serve it. The signatures:
+    `directory` never loads an incomplete one; a failure leaves no files. Serving needs neither
+    Keras nor this library. The signatures:
 
     * `serving_default` takes `image_bytes`, strings (B,): JPEG, PNG, GIF (its first frame) or BMP
-      files. Grey, palette and CMYK become RGB, 16 bits a channel 8; PNGs with an alpha channel lie
-      on black; a rotation in EXIF is not applied.
+      files. Grey, palette and CMYK images are converted to RGB, 16-bit channels to 8 bits; PNGs
+      with an alpha channel are composited on black; an EXIF rotation is not applied.
     * `image` takes `image`, uint8 RGB (B, H, W, 3).
-    * of a `models.SpatialTemporalDPN` these two take each image for a clip of one frame, and
-      `clip` takes `frames`, uint8 RGB (B, T, H, W, 3) for any T, odd if the model labels the middle
-      one; a network that links its frames by optical flow takes pixels at the same place for
-      neighbours there, as if nothing moved. `clip_with_flow` takes the flow too: `forward_flow` and
-      `backward_flow`, float32 (B, T-1, H, W, 2), as the model does.
+    * for a `models.SpatialTemporalDPN` these two treat each image as a clip of one frame. `clip`
+      takes `frames`, uint8 RGB (B, T, H, W, 3) for any T, odd if the model predicts the center
+      frame; a network that links frames by optical flow links pixels at the same position instead,
+      as if nothing moved. `clip_with_flow` takes the flow too: `forward_flow` and `backward_flow`,
+      float32 (B, T-1, H, W, 2), as the model does.
 
-    They give `labels`, uint8 (B, H, W), or (B, T, H, W) for a model that labels all frames; and
-    for images `sizes`, int32 (B, 2), height and width of each. Images of several sizes may come
-    in one batch: each gets the answer that it gets alone, `labels` has the size of the tallest and
-    the widest, and lies at 255 below and to the right of smaller images. What can't be answered,
-    bytes that are no image, too many pixels, an even number of frames, is INVALID_ARGUMENT, in
-    memory that `max_pixels` bounds.
+    They return `labels`, uint8 (B, H, W), or (B, T, H, W) for a model that predicts all frames; and
+    for images `sizes`, int32 (B, 2), height and width of each. A batch may contain images of
+    several sizes: each gets the same prediction as by itself; `labels` has the largest height and
+    width, and is 255 below and to the right of smaller images. Invalid requests, such as bytes
+    that are no image, too many pixels or an even number of frames, fail with INVALID_ARGUMENT, in
+    memory bounded by `max_pixels`.
 
     Args:
-        model: takes RGB images 0-255 and gives logits `(B, H, W, L)`, or a
+        model: takes RGB images 0-255 and returns logits `(B, H, W, L)`, or a
             `models.SpatialTemporalDPN`.
-        directory: the model's directory; made if it doesn't exist.
-        version: the number; one more than the highest there if not given.
-        keep: how many older versions stay, the newest of them; all if not given. The others are
-            removed when the new version is there.
-        description: what `model.json` in the version's directory shall hold next to the name, the
-            signatures and the other arguments here: scores, the recipe. Values as JSON has them.
+        directory: the model's directory; created if it doesn't exist.
+        version: the version number; by default one more than the highest existing one.
+        keep: how many of the newest older versions to keep; all by default. The others are removed
+            once the new version is complete.
+        description: JSON values to add to `model.json` in the version's directory, such as scores
+            or the recipe; it also contains the name, the signatures and the other arguments.
         classes: "names", L strings; "colors", L times (red, green, blue), 0-255; and "ignore", the
             ignore label, 255 if not given. For `model.json` and some of the outputs.
-        outputs: what images' answers hold, next to `sizes`: "labels", always; "probabilities",
-            float32 (B, H, W, L); "overlay", `overlay_bytes`, PNGs (B,) of the image under its
-            labels' colours; "label_png", `label_png_bytes`, PNGs (B,) whose values are the labels,
-            with the classes' colours as palette if these are given; "classes", `class_names`,
-            strings (B, L), and `class_colors`, uint8 (B, L, 3); "stages", of a network of
-            `keras_dpn.models`: `stage_labels`, uint8 (B, S, H, W), labels at each of its S
-            `head_names`, and `stage_confidences`, uint8 (B, S, H, W), their probabilities in
-            percent. Answers to clips hold the first two and the last.
-        image_size: what the model sees of an image. None: the image as it is. n: one whose
-            longer side is above n pixels is downsampled to that. `(height, width)`: each is resized
-            to this, and the graph has this fixed size. Probabilities are resized back. A model that
-            was built for one size has that.
-        max_pixels: the most that an image may have. The answer to a batch may have 16 times as
-            many.
-        precision: "float16" or "bfloat16": the model's weights and features are of this type, as
-            far as its layers allow. A network of `keras_dpn.models`, not of another library.
+        outputs: the outputs for images, next to `sizes`: "labels", always; "probabilities",
+            float32 (B, H, W, L); "overlay", `overlay_bytes`, PNGs (B,) of the image blended
+            with its labels' colours; "label_png", `label_png_bytes`, PNGs (B,) whose values are the
+            labels, with the classes' colours as palette if these are given; "classes",
+            `class_names`, strings (B, L), and `class_colors`, uint8 (B, L, 3); "stages", for
+            networks of `keras_dpn.models`: `stage_labels`, uint8 (B, S, H, W), labels at each of
+            its S `head_names`, and `stage_confidences`, uint8 (B, S, H, W), their probabilities in
+            percent. Clips have the first two and the last.
+        image_size: input size of the model. None: the image's size. n: images with a longer side
+            than n pixels are downsampled to n. `(height, width)`: images are resized to this
+            size, and the graph has this fixed size. Probabilities are resized back. A model that
+            was built for one size has that size.
+        max_pixels: largest number of pixels of an image. The response to a batch may have 16 times
+            as many.
+        precision: "float16" or "bfloat16", the dtype of weights and features in layers that allow
+            it; for networks of `keras_dpn.models` only.
         jit_compile: whether XLA compiles the model, again for each new size.
         warmup: height and width of the images in the requests that TensorFlow Serving runs before
-            it calls the version ready, less where `max_pixels` asks for it; None for no such
-            requests.
+            the version is ready, smaller if `max_pixels` requires it; None for no such requests.
 
     Returns:
         The path of the new version.
 
     Raises:
-        ValueError: Keras runs on another backend than TensorFlow; the model is not one from
-            images to logits of 1 to 256 classes; the version exists; the description is not
+        ValueError: Keras runs on another backend than TensorFlow; the model doesn't map images to
+            logits of 1 to 256 classes; the version exists; the description is not
             JSON; an argument is out of its range.
         OSError: The directory cannot be written.
 
@@ -139,7 +138,7 @@ def export(
         "versions": _versions(),
         **(description or {}),
     }
-    _to_json(facts)  # before anything is written
+    _to_json(facts)  # before any file is written
     if precision is not None:
         model = in_half_precision(model, precision)
     served = signatures(
@@ -190,12 +189,12 @@ def _to_json(facts: Mapping[str, Any]) -> str:
 def _write_saved_model(
     served: Mapping[str, tuple[Callable[..., Any], list[Any]]], path: Path
 ) -> dict[str, Any]:
-    """Write the signatures and return what each takes and gives, for `model.json`."""
+    """Write the signatures and return their inputs and outputs for `model.json`."""
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()
     for name, (function, specs) in served.items():
-        # Keras and TensorFlow would each trace it again.
+        # Without it Keras and TensorFlow would each trace it again.
         traced = tf.function(function, specs, autograph=False).get_concrete_function()
         archive.add_endpoint(name, _calling(traced), specs)
     archive.write_out(str(path), verbose=False)
@@ -206,7 +205,7 @@ def _write_saved_model(
 
 
 def _calling(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A Python function: a concrete one can't be an endpoint."""
+    """Return a Python function, as a concrete one can't be an endpoint."""
     return lambda *inputs: function(*inputs)
 
 
@@ -219,7 +218,7 @@ def _version_numbers(directory: Path) -> list[int]:
 
 
 def _remove_old_versions(newest: Path, keep: int) -> None:
-    """Under another name first: a server never sees half a version go either."""
+    """Remove a version after renaming it, so that a server never sees an incomplete one."""
     directory = newest.parent
     older = [n for n in _version_numbers(directory) if n < int(newest.name)]
     for number in older[: len(older) - keep]:

@@ -1,4 +1,4 @@
-"""What a served model computes: from bytes, arrays and clips to label maps and PNGs."""
+"""The signatures of a served model: from bytes, arrays and clips to label maps and PNGs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 OUTPUTS = ("labels", "probabilities", "overlay", "label_png", "classes", "stages")
-# The answer to a batch, padded to one size, has at most this many times an image's most pixels.
+# The response to a batch, padded to one size, has at most this many times `max_pixels`.
 MAX_BATCH = 16
 IGNORE = 255
-# Maps of an image's size: what lies below and to the right of smaller images.
+# Maps of an image's size, and their values below and to the right of smaller images.
 _PADDING = {
     "labels": IGNORE,
     "probabilities": 0,
@@ -50,7 +50,7 @@ def signatures(
         classes: None, or "names" and "colors" of the classes.
         image_size: None, images stay as they are; n, those with a longer side than n
             pixels are downsampled to n; `(height, width)`, all are resized to this.
-        max_pixels: the most that an image may have.
+        max_pixels: largest number of pixels of an image.
         jit_compile: whether XLA compiles the model.
 
     Returns:
@@ -70,7 +70,7 @@ def signatures(
 
 
 class _ImageSignatures:
-    """Signatures that answer images; each gets the answer that it gets alone."""
+    """Signatures for images, each of which gets the same prediction as by itself."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class _ImageSignatures:
         return self._answer(sizes, lambda start, stop: image[start:stop])
 
     def _answer(self, sizes: Tensor, load: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
-        """Images of one size together, as far as they have no more than `max_pixels`."""
+        """Predict images of one size together, up to `max_pixels` at a time."""
         batch = tf.shape(sizes)[0]
         sizes = checked(batch > 0, ["expected at least one image, received none"], sizes)
         tallest, widest = tf.unstack(tf.reduce_max(sizes, axis=0))
@@ -166,7 +166,7 @@ class _ImageSignatures:
         return found
 
     def _answer_alike(self, images: Tensor) -> dict[str, Tensor]:
-        """The answer to images of one size (B, H, W, 3)."""
+        """Return the outputs for images of one size (B, H, W, 3)."""
         answer = _answer(self._scores(images), self.outputs)
         labels = answer["labels"]
         colors: Any = self.classes["colors"] if self.classes else None
@@ -184,7 +184,7 @@ class _ImageSignatures:
         return answer
 
     def _scores(self, images: Tensor) -> list[Tensor]:
-        """Logits at each head; if the model sees another size, logs of resized probabilities."""
+        """Return logits at each head; for a fixed input size, the log of resized probabilities."""
         if self.image_size is None:
             return self.logits(images)
         size = tf.shape(images)[1:3]
@@ -241,12 +241,12 @@ def _checked_clip(frames: Tensor, needs_middle: bool, max_pixels: int) -> Tensor
 
 
 def _head_names(model: keras.Model, outputs: Sequence[str]) -> tuple[str, ...]:
-    """The heads that answers hold, the last of them the model's output."""
+    """Return the heads in the outputs, the last of them the model's output."""
     return traits(model).head_names if "stages" in outputs else ("final",)
 
 
 def _network(model: keras.Model, outputs: Sequence[str]) -> Callable[..., list[Tensor]]:
-    """A function from a model's inputs to a list of logits, one for each of `_head_names`."""
+    """Return a function from a model's inputs to the logits at each of `_head_names`."""
     if "stages" not in outputs:
         return lambda inputs: [model(inputs, training=False)]
     heads = [model.head_model(name).output for name in _head_names(model, outputs)]
@@ -255,7 +255,7 @@ def _network(model: keras.Model, outputs: Sequence[str]) -> Callable[..., list[T
 
 
 def _still(model: keras.Model, network: Callable[..., Any]) -> Callable[[Tensor], list[Tensor]]:
-    """A network for clips as one for images, each of them a clip of one frame."""
+    """Return a network for clips as one for images, each of them a clip of one frame."""
     needs_flow, labels_all = traits(model).needs_flow, _labels_all_frames(model)
 
     def call(images: Tensor) -> list[Tensor]:
@@ -270,14 +270,14 @@ def _still(model: keras.Model, network: Callable[..., Any]) -> Callable[[Tensor]
 
 
 def _labels_all_frames(model: keras.Model) -> bool:
-    """Whether a network for clips gives the logits of all frames (B, T, H, W, L), or of one."""
+    """Return whether a network for clips returns the logits of all frames (B, T, H, W, L)."""
     return len(model.output_shape) == 5
 
 
 def _traced(
     function: Callable[..., Sequence[Tensor]], specs: list[Any], jit_compile: bool
 ) -> Callable[..., list[Tensor]]:
-    """The function as one graph, however many signatures call it, with a list of float32 logits."""
+    """Return the function as one graph for all signatures, with a list of float32 logits."""
 
     def call(*inputs: Tensor) -> list[Tensor]:
         return [tf.cast(x, "float32") for x in function(*inputs)]
@@ -287,7 +287,7 @@ def _traced(
 
 
 def _answer(heads: Sequence[Tensor], outputs: Sequence[str]) -> dict[str, Tensor]:
-    """The maps asked for, of logits at each head (B, ..., H, W, L)."""
+    """Return the requested maps of logits at each head (B, ..., H, W, L)."""
     answer = {"labels": _labels(heads[-1])}
     if "probabilities" in outputs:
         answer["probabilities"] = tf.nn.softmax(heads[-1])
@@ -302,12 +302,12 @@ def _labels(logits: Tensor) -> Tensor:
 
 
 def _confidences(logits: Tensor) -> Tensor:
-    """The likeliest label's probability in percent, rounded: uint8."""
+    """Return the most probable label's probability in percent, rounded: uint8."""
     return tf.cast(tf.round(100 * tf.reduce_max(tf.nn.softmax(logits), axis=-1)), "uint8")
 
 
 def _padded(name: str, x: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """Maps (B, h, w), (B, h, w, L) or (B, S, h, w) with rows below and columns to the right."""
+    """Pad maps (B, h, w), (B, h, w, L) or (B, S, h, w) at the bottom and the right."""
     rows = 2 if name in _HEAD_MAPS else 1
     shape = tf.shape(x)
     missing = [[0, 0]] * x.shape.rank
@@ -317,7 +317,7 @@ def _padded(name: str, x: Tensor, height: Tensor, width: Tensor) -> Tensor:
 
 
 def _tiled_classes(classes: Mapping[str, Any], batch: Tensor) -> dict[str, Tensor]:
-    """Names and colours, for each image again: servers split answers along the batch."""
+    """Repeat names and colours for each image: servers split responses along the batch."""
     names, colors = tf.constant([classes["names"]]), tf.constant([classes["colors"]], "uint8")
     return {
         "class_names": tf.tile(names, tf.stack([batch, 1])),

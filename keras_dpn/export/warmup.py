@@ -1,4 +1,4 @@
-"""Requests that TensorFlow Serving runs before it calls a model ready."""
+"""Warmup requests that TensorFlow Serving runs before a model is ready."""
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,12 +19,12 @@ def write_warmup(
 ) -> None:
     """Write `assets.extra/tf_serving_warmup_requests` into a SavedModel.
 
-    TensorFlow Serving's own messages come with a package that needs the whole of TensorFlow next to
-    `tensorflow-cpu`; the few fields of a PredictionLog are written by hand here.
+    The package with TensorFlow Serving's messages requires TensorFlow in addition to
+    `tensorflow-cpu`, so the few fields of a PredictionLog are encoded here.
 
     Args:
         path: directory of the SavedModel.
-        name: the model's.
+        name: the model's name.
         requests: pairs of a signature's name and its input arrays or tensors by name.
     """
     file = Path(path) / FILE
@@ -37,12 +37,12 @@ def write_warmup(
 def warmup_requests(
     specs: Mapping[str, Sequence[Any]], size: Sequence[int], frames: int
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """A request of grey images for each signature.
+    """Yield a request of grey images for each signature.
 
     Args:
         specs: `tf.TensorSpec`s of each signature by its name.
         size: height and width of the images.
-        frames: of a clip.
+        frames: number of frames of a clip.
 
     Yields:
         Pairs of a signature's name and its inputs by name.
@@ -56,7 +56,7 @@ def warmup_requests(
 
 
 def _example(spec: Any, size: Sequence[int], frames: int) -> np.ndarray:
-    """An array for an input, its unknown sizes filled in."""
+    """Return an array for an input, with values for its unknown sizes."""
     *time, height, width, _ = spec.shape[1:]
     count = frames - 1 if spec.name.endswith("flow") else frames
     known = [count for _ in time] + [height or size[0], width or size[1]]
@@ -65,7 +65,7 @@ def _example(spec: Any, size: Sequence[int], frames: int) -> np.ndarray:
 
 
 def _prediction_log(name: str, signature: str, inputs: Mapping[str, np.ndarray]) -> bytes:
-    """PredictionLog.predict_log.request: a model spec and a map from names to TensorProtos."""
+    """Encode PredictionLog.predict_log.request: a model spec, a map from names to TensorProtos."""
     spec = _field(1, name.encode()) + _field(3, signature.encode())
     request = _field(1, spec)
     for key, value in inputs.items():
@@ -75,7 +75,7 @@ def _prediction_log(name: str, signature: str, inputs: Mapping[str, np.ndarray])
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field of protocol buffers that has a length: its number with type 2, length, content."""
+    """Encode a length-delimited field of protocol buffers: number with type 2, length, content."""
     length, digits = len(content), []
     while length > 127:
         digits.append(length % 128 + 128)

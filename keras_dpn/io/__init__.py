@@ -4,7 +4,7 @@ from typing import Any
 
 from keras_dpn.deprecation import warn_renamed
 
-# In this module, so that to tell a video from an image needs neither.
+# In this module, so that telling videos from images needs neither.
 VIDEO_SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"}
 IMAGE_SUFFIXES = {
     *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),

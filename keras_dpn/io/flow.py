@@ -1,7 +1,7 @@
 """Optical flow between two frames: OpenCV's dense inverse search (DIS).
 
 A flow is float32 (H, W, 2) = (dx, dy) in pixels, as in OpenCV: the pixel at (x, y) of the
-first frame is found at (x + dx, y + dy) of the second.
+first frame is at (x + dx, y + dy) in the second.
 """
 
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ _SMALLEST_SIDE = 32
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """How flow is computed.
+    """Settings of the optical flow.
 
     Args:
-        preset: of OpenCV's DIS (Kroeger et al., 2016): "ultrafast", "fast" or "medium", which is
-            finer and refined variationally for longer.
+        preset: of OpenCV's DIS (Kroeger et al., 2016): "ultrafast", "fast" or "medium", which
+            works at a finer scale with more variational refinement.
 
     Raises:
         ValueError: on another preset.
@@ -54,7 +54,7 @@ def dis_flow(
     Args:
         first: uint8 (H, W, 3) RGB.
         second: uint8 (H, W, 3) RGB, of the same size.
-        settings: how it is computed; `FlowSettings()` by default.
+        settings: settings of the flow; `FlowSettings()` by default.
 
     Returns:
         float32 (H, W, 2), (dx, dy) in pixels.
@@ -72,10 +72,10 @@ def dis_flow(
     check_frames(first, second)
     settings = settings or FlowSettings()
     height, width = first.shape[:2]
-    # A new object each time, at a few percent of the cost: after a small frame it would keep that
-    # frame's scales and compute another flow for the next one (OpenCV 5.0.0).
+    # A new object each time, at a few percent of the cost: one that has seen a small frame keeps
+    # its scales and computes another flow for the next frame (OpenCV 5.0.0).
     dis = cv2.DISOpticalFlow.create(_PRESETS[settings.preset])
-    # OpenCV's stubs don't know None, which says that there is no flow to begin from.
+    # OpenCV's stubs don't allow None, which means that there is no initial flow.
     flow = dis.calc(_grey(first), _grey(second), None)  # type: ignore[call-overload]
     return flow[:height, :width]
 

@@ -18,12 +18,12 @@ def read_image(path: Path | BinaryIO) -> np.ndarray:
     """Read an image as 8-bit RGB, upright.
 
     The EXIF rotation is applied; 16-bit channels are scaled to 8 bits; grey, palette, CMYK and
-    other colour spaces are converted; transparent pixels are composited on black, since what
-    lies under them is arbitrary. Of an animation it is the first frame.
+    other colour spaces are converted; transparent pixels are composited on black, since their
+    colour is arbitrary. Of an animation it is the first frame.
 
     Args:
         path: a file in any format that Pillow reads: JPEG, PNG, BMP, GIF, TIFF, WebP...; or its
-            content as a binary stream, which messages call by its `str`.
+            content as a binary stream, whose `str` messages show.
 
     Returns:
         uint8 (H, W, 3).

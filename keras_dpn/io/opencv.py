@@ -1,4 +1,4 @@
-"""OpenCV without its messages: errors are raised."""
+"""OpenCV without log messages: errors are raised."""
 
 import os
 

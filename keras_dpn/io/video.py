@@ -20,10 +20,10 @@ __all__ = ["ImageSequence", "VideoError", "VideoReader", "VideoWriter", "natural
 DEFAULT_FPS = 25.0  # if a container names no rate, or an implausible one
 SENSIBLE_FPS = (0.1, 480.0)
 
-# OpenCV doesn't tell the end of a file from a broken frame: N failures in a row are the end. They
-# take 5 us each there.
+# OpenCV doesn't distinguish the end of a file from a broken frame: N failures in a row are the end.
+# At the end each takes 5 us.
 PATIENCE = 1000
-# Matroska knows a length in seconds only, often that of the sound: up to N less is no truncation.
+# Matroska stores only a duration, often that of the sound: up to N frames less is no truncation.
 ESTIMATED_COUNT = {".mkv", ".webm"}
 ESTIMATE_SECONDS = 1.0
 
@@ -36,8 +36,8 @@ class VideoReader:
     """The frames of a video file, one after another, in constant memory.
 
     It can be iterated over any number of times. A frame that can't be decoded is skipped and
-    listed; frames that a decoder repaired, as most do with small errors, can't be told from intact
-    ones.
+    listed; frames that the decoder repaired, as most do for small errors, can't be distinguished
+    from intact ones.
 
     Args:
         path: a file in any container and codec that OpenCV's FFmpeg reads.
@@ -45,8 +45,8 @@ class VideoReader:
     Attributes:
         path: the file.
         fps: frames per second, `DEFAULT_FPS` if the file names no rate between 0.1 and 480.
-        fps_known: whether the file names it.
-        frame_count: as the container says; 0 if it doesn't.
+        fps_known: whether the file has such a rate.
+        frame_count: as in the container; 0 if it doesn't have it.
         size: (height, width) of the first frame, upright; frames of another size count as broken.
         index: of the frame that the iteration yielded last, counting broken ones; -1 before.
         broken: indices of the frames that could not be decoded so far.
@@ -93,13 +93,13 @@ class VideoReader:
         self.truncated = self.index + 1 < self.frame_count - slack
 
     def read(self, index: int) -> np.ndarray:
-        """Return the frame of an index: uint8 RGB (H, W, 3).
+        """Return one frame by its index: uint8 RGB (H, W, 3).
 
-        Exact for every codec: all frames before it are decoded. A step forwards costs only the
-        frames in between; a step back decodes from the start.
+        It is exact for every codec, as all frames before it are decoded. Seeking forward decodes
+        only the frames in between; seeking back decodes from the start.
 
         Raises:
-            VideoError: naming file and frame, if it doesn't exist or is broken.
+            VideoError: if the frame doesn't exist or is broken; the message names file and frame.
         """
         if self._cursor is None or index < self._last[0]:
             self._cursor, self._last = self._grabbed(), (-1, None)
@@ -121,11 +121,11 @@ class VideoReader:
         self.truncated = False
 
     def _open(self) -> cv2.VideoCapture:
-        # An absolute path, since FFmpeg takes what precedes a colon for a protocol.
+        # An absolute path, since FFmpeg reads the part before a colon as a protocol.
         capture = cv2.VideoCapture(os.path.abspath(self.path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise VideoError(
-                f"{self.path}: can't be read as a video. It is none, its codec is unknown to "
+                f"{self.path}: can't be read as a video. It is no video, its codec is unknown to "
                 "OpenCV, or it was truncated before its end, where mp4 files keep their index. "
                 "Convert it with another program."
             )
@@ -176,7 +176,7 @@ class ImageSequence:
         self.frame_count = len(self.files)
         first = next((p for p in map(_read, self.files) if p is not None), None)
         if first is None:
-            raise VideoError(f"{path}: expected images, found none that can be read.")
+            raise VideoError(f"{path}: expected images, received none that can be read.")
         self.size: tuple[int, int] = first.shape[:2]
         self.index: int = -1
         self.broken: list[int] = []

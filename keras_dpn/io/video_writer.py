@@ -12,8 +12,9 @@ import numpy as np
 from keras_dpn.files import atomic_file
 from keras_dpn.io.opencv import cv2
 
-# VP9 plays in browsers, notebooks, editors and players. MPEG-4 takes a thirtieth of the time at
-# 360x960 (2 instead of 75 ms per frame), but plays in few of those; it is for OpenCV without VP9.
+# Browsers, notebooks, editors and players support VP9. MPEG-4 is thirty times as fast at 360x960
+# (2 instead of 75 ms per frame), but few of them support it; it is the fallback for OpenCV without
+# VP9.
 CODECS = ("vp09", "mp4v")
 QUEUE = 8  # frames that wait for the encoder
 
@@ -25,10 +26,10 @@ class _NoFramesError(Exception):
 class VideoWriter:
     """Writes frames to an mp4 file; a context manager.
 
-    The file appears under its name when the context ends, also by an exception or Ctrl-C: with the
-    frames written so far, playable. Until then it has a temporary name in the same directory.
-    Frames are encoded in a thread. Odd heights and widths are padded by one row or column at the
-    bottom and right, a copy of the last one, since the codecs subsample colours by two.
+    The file appears under its name when the context ends, also through an exception or Ctrl-C, with
+    the frames written so far. Until then it has a temporary name in the same directory.
+    A thread encodes the frames. Odd heights and widths are padded at the bottom and right with a
+    copy of the last row or column, since the codecs subsample colours by two.
 
     Args:
         path: the file, NAME.mp4.

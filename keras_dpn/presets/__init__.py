@@ -1,4 +1,4 @@
-"""Trained networks: those that come with the package, and how to find and write others."""
+"""Presets, trained networks: those in the package, and functions to find and write others."""
 
 from keras_dpn.presets.files import Card, write_preset
 from keras_dpn.presets.source import PresetInfo, available, find

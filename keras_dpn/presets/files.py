@@ -1,4 +1,4 @@
-"""The files of a preset: written whole or not at all, and checked before they are read."""
+"""The files of a preset: written atomically, and verified before they are read."""
 
 import hashlib
 import json
@@ -22,15 +22,15 @@ METADATA, CLASSES, CARD = "metadata.json", "classes.json", "README.md"
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a preset says of its network.
+    """The description of a preset's network.
 
     Args:
-        description: a line on what it labels and what it was trained on.
+        description: its classes and training data in one line.
         miou: mean IoU in percent on the validation split, if known.
-        size: the shorter side, in pixels, of the images that it was trained on; larger and smaller
-            ones are resized to it before the network sees them. None: no size in particular.
+        size: the shorter side, in pixels, of the images that it was trained on; others are resized
+            to it first. None for any size.
         lowest_confidence: the lowest mean confidence, 0 to 1, of a validation image; images below
-            it look like nothing that the network was trained on.
+            it are unlike the training images.
         text: the model card, Markdown: data, command, scores per class, weaknesses, licence.
     """
 
@@ -49,17 +49,17 @@ def write_preset(
     card: Card | None = None,
     weights_dtype: str = "float32",
 ) -> None:
-    """Write a preset's directory, whole or not at all.
+    """Write a preset's directory atomically.
 
     Args:
         model: a network of `keras_dpn.models`.
         directory: a new or empty directory.
         classes: names and colours of the model's classes.
-        card: what else is known of the model.
+        card: the model's description, scores and text.
         weights_dtype: "float32", or "float16" for files of half the size.
 
     Raises:
-        ValueError: for a directory that holds something, another number of classes than the
+        ValueError: for a directory that isn't empty, another number of classes than the
             model's, another dtype, or weights beyond the range of float16.
     """
     card = card or Card()
@@ -75,11 +75,13 @@ def write_preset(
         )
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ValueError(f"{directory}: expected a new or an empty directory, it holds something.")
+        raise ValueError(
+            f"{directory}: expected a new or an empty directory, received one with files."
+        )
     with atomic_directory(directory) as partial:
         keras.saving.save_model(model, str(partial), zipped=False)
-        if (partial / "assets").is_dir():  # keras 3.15.1 makes it where the path is absolute
-            (partial / "assets").rmdir()  # empty: no network here has any
+        if (partial / "assets").is_dir():  # keras 3.15.1 creates it if the path is absolute
+            (partial / "assets").rmdir()  # empty: no network has assets
         if weights_dtype != "float32":
             _narrow(partial / WEIGHTS, weights_dtype)
         if classes is not None:
@@ -90,10 +92,10 @@ def write_preset(
 
 
 def read_metadata(directory: Path) -> dict[str, Any]:
-    """Return what `metadata.json` says.
+    """Return the content of `metadata.json`.
 
     Raises:
-        ValueError: where the directory is no preset, or a file of it is damaged.
+        ValueError: if the directory is no preset, or one of its files is damaged.
     """
     metadata = read_json(directory / METADATA)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("sha256"), dict):
@@ -119,13 +121,13 @@ def check_files(directory: Path, metadata: dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; ValueError names a file that is none."""
+    """Return the content of a JSON file; raise ValueError with its name if it is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file.") from None
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: expected JSON, found {error}.") from None
+        raise ValueError(f"{path}: expected JSON, received {error}.") from None
 
 
 def sha256(path: Path) -> str:
@@ -141,7 +143,7 @@ def _metadata(
     del facts["text"]
     names = sorted(path.name for path in directory.iterdir() if path.name != METADATA)
     return {
-        **read_json(directory / METADATA),  # Keras's own: its version and the date
+        **read_json(directory / METADATA),  # written by Keras: its version and the date
         "keras_dpn_version": __version__,
         "date_saved": datetime.now(UTC).strftime("%Y-%m-%d@%H:%M:%S"),
         "network": type(model).__name__,
@@ -153,7 +155,7 @@ def _metadata(
 
 
 def _narrow(path: Path, dtype: str) -> None:
-    """Rewrite a weights file with its floats in another type."""
+    """Rewrite a weights file with its floats in another dtype."""
     source, target = path, path.with_suffix(".narrow")
     with h5py.File(source, "r") as old, h5py.File(target, "w") as new:
 
@@ -163,7 +165,7 @@ def _narrow(path: Path, dtype: str) -> None:
             else:
                 value = item[()]
                 if value.dtype == np.float32:
-                    with np.errstate(over="ignore"):  # refused below
+                    with np.errstate(over="ignore"):  # raises below
                         value = value.astype(dtype)
                     if not np.isfinite(value).all():
                         raise ValueError(

@@ -1,4 +1,4 @@
-"""Presets by name, directory, training run or address: which there are, and where they are."""
+"""Find presets by name, directory, training run or address."""
 
 import difflib
 import re
@@ -18,22 +18,22 @@ from keras_dpn.presets.files import (
     read_metadata,
 )
 
-_INCLUDED = Path(__file__).parent  # a directory for each
+_INCLUDED = Path(__file__).parent  # with a directory per preset
 _HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
-RUN_MODEL = "model.keras"  # of a training run's directory, beside its classes.json
+RUN_MODEL = "model.keras"  # in a training run's directory, next to classes.json
 
 
 @dataclass(frozen=True)
 class PresetInfo:
-    """What a preset is, without loading it.
+    """A summary of a preset, without its weights.
 
     Attributes:
         name: as `from_preset` takes it.
         network: name of its class in `keras_dpn.models`.
-        description: what it labels and what it was trained on.
-        parameters: how many weights it has.
-        classes: names of its classes; empty where the preset doesn't say.
-        miou: mean IoU in percent on its validation split; None where it isn't known.
+        description: its classes and training data in one line.
+        parameters: number of weights.
+        classes: names of its classes; empty if the preset doesn't name them.
+        miou: mean IoU in percent on its validation split; None if unknown.
     """
 
     name: str
@@ -58,7 +58,7 @@ def available() -> dict[str, PresetInfo]:
 
 
 def is_directory(source: str | Path) -> bool:
-    """Whether a source of weights is a preset or a run rather than a file."""
+    """Return whether a source of weights is a preset or a run rather than a file."""
     text = str(source)
     return text in available() or text.startswith("hf://") or Path(source).is_dir()
 
@@ -69,11 +69,11 @@ def find(source: str | Path) -> Path:
     Args:
         source: the name of an included preset, a preset's directory, the directory of a finished
             training run, or `hf://org/name[@revision]` on the Hugging Face Hub (needs
-            huggingface_hub). A local directory never touches the network.
+            huggingface_hub). A local directory is never looked up online.
 
     Raises:
         ValueError: for an unknown name, and a directory that is neither.
-        OSError: where a download fails.
+        OSError: if a download fails.
     """
     text = str(source)
     if text.startswith("hf://"):
@@ -86,7 +86,7 @@ def find(source: str | Path) -> Path:
     if directory.is_dir():
         raise ValueError(
             f"{directory}: expected a preset ({CONFIG}, {WEIGHTS}, {METADATA}) or a finished "
-            f"training run ({RUN_MODEL}), found neither."
+            f"training run ({RUN_MODEL}), received neither."
         )
     near = difflib.get_close_matches(text, available(), 1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -97,13 +97,13 @@ def find(source: str | Path) -> Path:
 
 
 def weights_file(directory: Path) -> Path:
-    """Return the file with the weights of a preset, checked, or of a run.
+    """Return the file with the weights of a preset, after verifying it, or of a run.
 
     Args:
-        directory: as of `find`.
+        directory: the result of `find`.
 
     Raises:
-        ValueError: where a file of the preset is damaged.
+        ValueError: if a file of the preset is damaged.
     """
     if not (directory / METADATA).is_file():
         return directory / RUN_MODEL
@@ -112,10 +112,10 @@ def weights_file(directory: Path) -> Path:
 
 
 def read_classes(directory: Path) -> Classes | None:
-    """Return the classes that a preset or a run names; None where it names none.
+    """Return the classes of a preset or a run; None if it doesn't name them.
 
     Raises:
-        ValueError: naming the file, where it doesn't hold classes.
+        ValueError: for a file without valid classes; the message names it.
     """
     path = directory / CLASSES
     if not path.is_file():
@@ -158,7 +158,7 @@ def _download(address: str) -> Path:
         path = huggingface_hub.snapshot_download(
             match["repo"], revision=match["revision"], allow_patterns=files
         )
-    except Exception as error:  # of many kinds: no network, no such repository, no permission
+    except Exception as error:  # of many types: no network, no such repository, no permission
         raise OSError(
             f"{address}: the download failed: {error}. Check the name and the connection, or give "
             "a local directory."

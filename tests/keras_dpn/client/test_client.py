@@ -13,7 +13,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_dpn.client import Client, ServingError, client, video
+import keras_dpn.client
+from keras_dpn.client import Client, Prediction, ServingError, client, video
 from keras_dpn.export import export
 from keras_dpn.ops.warp import INVALID_FLOW
 from tests.keras_dpn.export.test_saved_model import CLASSES, COLORS, encoded, pictures, small_model
@@ -301,7 +302,7 @@ def test_answers_of_another_server(peer, monkeypatch):
         rest = served._transport
         for answer in ({}, [], {"predictions": [{"sizes": [1, 1], "labels": "no"}]}):
             monkeypatch.setattr(rest, "_request", lambda *_, answer=answer: answer)
-            with pytest.raises(ServingError, match="UNKNOWN: expected an answer of TensorFlow"):
+            with pytest.raises(ServingError, match="UNKNOWN: expected a response of TensorFlow"):
                 served.predict(b"")
 
 
@@ -336,6 +337,8 @@ def test_old_names_of_arguments_work(peer):
     image = np.zeros((4, 5, 3), "uint8")
     with Client(peer.rest, "street") as served:
         expected = served.predict(image).labels
+        with pytest.warns(DeprecationWarning, match="`keras_dpn.client.Answer` .* Use `keras_dpn."):
+            assert keras_dpn.client.Answer is Prediction
         with pytest.warns(DeprecationWarning, match="`picture=` .* Use `image=`"):
             np.testing.assert_array_equal(served.predict(picture=image).labels, expected)
         with pytest.warns(DeprecationWarning, match="`pictures=` .* Use `images=`"):

@@ -92,9 +92,9 @@ def png_of(width, height):
 GIF_FRAME = FILES["gif"].index(b"\x2c", 13 + 3 * 256)
 HUGE = "1 to 10000 pixels, received one of 20000 x 20000"
 BAD = {
-    "empty": (b"", "received 0 bytes that begin none"),
-    "text": (b"plain text", "received 10 bytes that begin none"),
-    "tiff": (encoded(RGB, "TIFF"), "begin none"),
+    "empty": (b"", "received 0 bytes of another format"),
+    "text": (b"plain text", "received 10 bytes of another format"),
+    "tiff": (encoded(RGB, "TIFF"), "of another format"),
     "huge png": (png_of(20000, 20000), HUGE),
     "empty png": (png_of(0, 5), "received one of 0 x 5"),
     "negative png": (png_of(2**32 - 1, 5), "received one of -1 x 5"),

@@ -1,4 +1,4 @@
-"""What a model's answer holds, and how it is read from a transport's row."""
+"""Predictions of a served model, read from the rows of a transport."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ import numpy as np
 from keras_dpn.client.transports import Row
 
 Output = Literal["labels", "probabilities", "overlay", "label_png", "classes", "stages"]
-# The outputs of a signature that hold each of these.
+# By a client's output, the outputs of the signature that contain it.
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "labels": ("labels",),
     "probabilities": ("probabilities",),
@@ -21,19 +21,19 @@ OUTPUTS_OF_CLIPS = ("labels", "probabilities", "stages")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a model predicts of an image or a clip; None for what was not requested.
+class Prediction:
+    """A model's prediction for an image or a clip; None for outputs that weren't requested.
 
     Attributes:
-        labels: uint8 (H, W), of a clip those of its middle frame; or (T, H, W), if the network
-            labels all frames.
+        labels: uint8 (H, W), for a clip those of its center frame; or (T, H, W), if the network
+            predicts all frames.
         probabilities: float32 (H, W, L), or (T, H, W, L).
-        overlay: a PNG file: half the image, half its labels' colours.
+        overlay: a PNG file of the image blended with its labels' colours.
         label_png: a PNG file whose values are the labels, shown in the classes' colours.
         class_names: L names.
         class_colors: uint8 (L, 3), red, green, blue.
         stage_labels: uint8 (S, H, W), or (S, T, H, W), the labels at each of the network's heads;
-            `model.json` has their names under "stages".
+            their names are in `model.json` under "stages".
         stage_confidences: uint8, of the same shape, the probabilities of these labels in percent.
     """
 
@@ -47,15 +47,15 @@ class Answer:
     stage_confidences: np.ndarray | None = None
 
 
-def answer_of(row: Row) -> Answer:
-    """Return a row as an answer, an image's maps cut to its own size."""
+def prediction_of(row: Row) -> Prediction:
+    """Return the prediction of a row, with maps cropped to the size of the image."""
     maps = {name: row[name] for name in ("labels", "probabilities") if name in row}
     stages = {name: row[name] for name in OUTPUTS["stages"] if name in row}
     if "sizes" in row:
         height, width = row["sizes"]
         maps = {name: x[:height, :width] for name, x in maps.items()}
         stages = {name: x[:, :height, :width] for name, x in stages.items()}
-    return Answer(
+    return Prediction(
         **maps,
         **stages,
         overlay=row.get("overlay_bytes"),
