@@ -1,4 +1,4 @@
-"""Whole images and videos in, class probabilities out."""
+"""Class probabilities of whole images and videos."""
 
 from keras_dpn.inference.precision import in_precision
 from keras_dpn.inference.predictor import Predictor, predict_labels, predict_probabilities

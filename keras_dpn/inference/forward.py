@@ -1,4 +1,4 @@
-"""From images to probabilities at each head: one pass per scale, flip and network."""
+"""Probabilities of images at each head: one forward pass per scale, flip and network."""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -13,23 +13,23 @@ from keras_dpn.models import traits
 from keras_dpn.probabilities import softmax
 
 Forward = Callable[[np.ndarray], list[np.ndarray]]
-# Models made of the users', whose outputs are the probabilities of one or several heads. Kept
-# here, not on the model: Keras would take an attribute for a sublayer and save it.
+# Models built from the users', whose outputs are the probabilities at one or several heads. Stored
+# here, as Keras would save an attribute of the model as a sublayer.
 _MODELS: weakref.WeakKeyDictionary[keras.Model, dict[Any, Any]] = weakref.WeakKeyDictionary()
 
 
 def check_heads(model: keras.Model, heads: Sequence[str] | Literal["all"]) -> tuple[str, ...]:
-    """Return the names of the heads that are wanted, all of the model's for "all".
+    """Return the names of the requested heads, all of the model's for "all".
 
     Raises:
-        ValueError: for a model without heads, and for names that it doesn't know or that repeat.
+        ValueError: for a model without heads, and for unknown or repeated names.
     """
     known = traits(model).head_names
     if not known:
         raise ValueError(
             "Invalid value for argument `model`: expected a model with heads such as "
             f"`models.DPN`, received {type(model).__name__} '{model.name}'. Leave `heads` out for "
-            "its one output."
+            "its single output."
         )
     names = known if heads == "all" else tuple(heads)
     if not names or not all(map(model.has_head, names)) or len(set(names)) < len(names):
@@ -41,7 +41,7 @@ def check_heads(model: keras.Model, heads: Sequence[str] | Literal["all"]) -> tu
 
 
 def forward_function(model: keras.Model, heads: tuple[str, ...] | None) -> Forward:
-    """Return a function from a batch to its probabilities at each head, or at the output."""
+    """Return a function from a batch to its probabilities at each head, or of the output."""
     if heads is None and not is_functional(model):
         return lambda batch: [softmax(np.asarray(model.predict_on_batch(batch), "float32"))]
     network = _probability_model(model, heads)
@@ -49,7 +49,7 @@ def forward_function(model: keras.Model, heads: tuple[str, ...] | None) -> Forwa
 
 
 def _probability_model(model: keras.Model, heads: tuple[str, ...] | None) -> keras.Model:
-    """A model with the softmax in its graph: NumPy's takes as long as a small network."""
+    """Return a model with the softmax in its graph: NumPy's takes as long as a small network."""
     cache = _MODELS.setdefault(model, {})
     if heads not in cache:
         outputs = model.outputs
@@ -64,7 +64,7 @@ def _probability_model(model: keras.Model, heads: tuple[str, ...] | None) -> ker
 def split_model(
     model: keras.Model, heads: tuple[str, ...] | None
 ) -> tuple[keras.Model, keras.Model]:
-    """Return the parts of a network for clips, see `SpatialTemporalDPN.split`; built once."""
+    """Return the parts of a network for clips, see `SpatialTemporalDPN.split`; they are cached."""
     cache = _MODELS.setdefault(model, {})
     names = heads or ("final",)
     if ("split", *names) not in cache:
@@ -88,7 +88,7 @@ def mean_of_views(
 
 
 def _forward_one(forward: Forward, image: np.ndarray) -> list[np.ndarray]:
-    """Probabilities (H, W, L) of one image at each head."""
+    """Return probabilities (H, W, L) of one image at each head."""
     maps = forward(np.ascontiguousarray(image[None]))
     for probabilities in maps:
         if np.ndim(probabilities) != 4 or probabilities.shape[:3] != (1, *image.shape[:2]):

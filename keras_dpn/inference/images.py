@@ -1,10 +1,10 @@
-"""Images as arrays: checked, resized."""
+"""Check and resize images as arrays."""
 
 import numpy as np
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
-    """Return the image as an array; ValueError unless it is one RGB image with finite values."""
+    """Return the image as an array; raise ValueError unless it is one RGB image, all finite."""
     image = np.asarray(image)
     expected = "Invalid value for argument `image`: expected one RGB image (height, width, 3)"
     if image.ndim != 3 or image.shape[-1] != 3:
@@ -20,7 +20,7 @@ def check_image(image: np.ndarray) -> np.ndarray:
 
 
 def resize(array: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize (H, W, C) bilinearly, antialiased where it gets smaller: float32.
+    """Resize (H, W, C) bilinearly, antialiased if it gets smaller: float32.
 
     Centres of pixels are at half coordinates.
     """

@@ -1,4 +1,4 @@
-"""Trained networks with what is needed to use them: from presets and training runs."""
+"""Load trained networks with their classes from presets and training runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from keras_dpn.presets.source import RUN_MODEL, find, read_classes
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, or several that are averaged, and what is known of them.
+    """A trained network, or several to average, with classes and description.
 
     Attributes:
         models: the networks.
         classes: names, colours and ignore label of their classes.
         size: shorter side of the images that they were trained on, in pixels; None for any.
-        lowest_confidence: mean confidence of the least sure validation image; None if not known.
-        description: a line on the network.
+        lowest_confidence: lowest mean confidence of a validation image; None if unknown.
+        description: the network in one line.
     """
 
     models: tuple[keras.Model, ...]
@@ -41,12 +41,12 @@ def load_trained(sources: Sequence[str | Path], precision: str = "float32") -> T
         precision: name of the dtype policy to compute in.
 
     Returns:
-        The networks; the first one's size and confidence.
+        The networks, with the size and confidence of the first.
 
     Raises:
-        ValueError: without a source, for one that isn't found, that is damaged or doesn't name its
+        ValueError: without a source, for one that doesn't exist, is damaged or doesn't name its
             classes, and if their classes differ.
-        OSError: where a download fails.
+        OSError: if a download fails.
     """
     if not sources:
         raise ValueError("Expected a preset or a training run, received none.")

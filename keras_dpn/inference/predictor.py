@@ -29,34 +29,34 @@ from keras_dpn.typing import Models
 class Predictor:
     """Predict the class probabilities of whole images and videos of any size.
 
-    An image is resized to each of the scales (bilinear, antialiased), the logits become
-    probabilities, and these are resized back and averaged, over several networks too. With tiles,
-    an image of more than tile x tile pixels is cut into overlapping squares of that side or less,
-    so that the memory of a forward pass does not grow with the image. A network that sees no
-    further than 3/8 of the overlap then predicts as on the whole image (with `horizontal_flip` if
-    the image's width is a multiple of its stride); what looks further, such as ParseNet's global
-    context, sees the tile only.
+    An image is resized to each of the scales (bilinear, antialiased); the probabilities at each
+    scale are resized back and averaged, also over several networks. With tiles, an image of more
+    than tile x tile pixels is divided into overlapping squares of at most that side, so that the
+    memory of a forward pass does not grow with the image. A network whose receptive field reaches
+    no further than 3/8 of the overlap then predicts the same as on the whole image (with
+    `horizontal_flip` if the image's width is a multiple of its stride); global operations, such as
+    ParseNet's global context, cover only the tile.
 
     Args:
         models: takes RGB images (B, H, W, 3) with values 0-255, returns logits (B, H, W, L). Or
             several, whose probabilities are averaged. Or one network for clips, such as
-            `models.SpatialTemporalDPN`, which takes the frames of a video as they are.
-        settings: scales, flip and tiles.
-        heads: names of the networks' outputs after their parts, in this order, such as ("unary",
-            "final"); "all" for all that they have; None: their output alone, as "final".
+            `models.SpatialTemporalDPN`, which takes the frames of a video unscaled.
+        settings: scales, horizontal flip and tiles.
+        heads: names of heads, in their order, such as ("unary", "final"); "all" for all heads;
+            None for the networks' output only, as "final".
         crf: keyword arguments of `crf.refine`, such as {"num_iterations": 5}; each head is then
-            followed by "HEAD+crf", what a fully connected CRF makes of it.
+            followed by "HEAD+crf", its prediction refined by a fully connected CRF.
 
     Attributes:
-        heads: the names of what is predicted, those of the CRF included, in order.
-        settings: as given, with the tile that the memory allows.
+        heads: names of the predictions, including those of the CRF, in order.
+        settings: as given, with the tile that fits into the memory.
         crf: as given.
         clip_frames: how many frames a network for clips spans; None for images.
-        needs_flow: whether it needs the optical flow between them.
+        needs_flow: whether it needs the optical flow between the frames.
 
     Raises:
-        ValueError: without a model, for an unknown head, a budget of memory that is too small, and
-            for a network for clips with other settings than the default or next to others.
+        ValueError: without a model, for an unknown head, too small a memory, and for a network for
+            clips with settings other than the defaults or together with other networks.
 
     Example:
 
@@ -99,8 +99,8 @@ class Predictor:
                 settings = replace(settings, tile=tile, memory_gib=None)
         elif len(self.models) > 1 or not settings.is_plain:
             raise ValueError(
-                "A network for clips predicts frames as they are, by itself: leave out other "
-                "models, scales, the horizontal flip and tiles."
+                "A network for clips doesn't support other models, scales, the horizontal flip "
+                "and tiles: leave them out."
             )
         self.settings = settings
 
@@ -114,8 +114,8 @@ class Predictor:
             float32 (H, W, L) by the head's name; each pixel's values sum to 1.
 
         Raises:
-            ValueError: if the image is not (H, W, 3) with pixels in it, holds neither uint8 nor
-                finite floats, a model's output is not (1, H, W, L), or the network is for clips.
+            ValueError: if the image is not (H, W, 3) or empty, is neither uint8 nor finite floats,
+                a model's output is not (1, H, W, L), or the network is for clips.
         """
         image = check_image(image)
         maps = stitch(self._tiles(image), image.shape[:2])
@@ -124,7 +124,7 @@ class Predictor:
     def labels(self, image: np.ndarray) -> np.ndarray:
         """Return the most probable class of every pixel at the last head.
 
-        With tiles and without a CRF, the probabilities of the whole image never exist at once.
+        With tiles and without a CRF, it never stores the probabilities of the whole image.
 
         Args:
             image: as in `probabilities`.
@@ -141,8 +141,8 @@ class Predictor:
     def images(self, images: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         """Yield `probabilities` of one image after another, of any sizes.
 
-        While a network works on an image, a thread takes the next two from `images`: a generator
-        that reads and decodes them costs no time then. `images` may have no end.
+        While a network processes an image, a thread prefetches the next two from `images`, so that
+        a generator may read and decode them at no cost. `images` may be infinite.
         """
         remaining = iter(images)
         with ThreadPoolExecutor(1) as reader:
@@ -156,19 +156,19 @@ class Predictor:
     ) -> Iterator[dict[str, np.ndarray]]:
         """Yield the class probabilities of a video's frames, in constant memory.
 
-        A network for images sees each frame by itself. A network for clips sees each with its
-        neighbours, its unary term runs once per frame; before the first frame and after the last
-        are copies of them, to which no flow leads.
+        A network for images processes each frame separately. A network for clips processes each
+        frame with its neighbours and computes the unary term once per frame; the video is padded
+        with copies of its first and last frame, which no flow links.
 
         Args:
-            frames: uint8 or float (H, W, 3), RGB, 0-255; an iterator will do. For a network for
-                clips all of one size.
+            frames: uint8 or float (H, W, 3), RGB, 0-255; an iterator is fine. For a network
+                for clips all of one size.
             flow: function from two frames to the flow from the first to the second, float
                 (H, W, 2), (dx, dy) in pixels; or pairs of the flow from each frame to the next and
-                back again. Networks with `needs_flow` need it, others don't use it.
+                back. Networks with `needs_flow` need it, others ignore it.
 
         Yields:
-            As `probabilities`, for each frame in order, `clip_frames` // 2 frames behind.
+            As `probabilities`, for each frame in order, with a delay of `clip_frames` // 2 frames.
 
         Raises:
             ValueError: without the flow that the network needs, on flow or frames of other sizes,
@@ -192,11 +192,11 @@ class Predictor:
             yield self._refined(frame, [softmax(x) for x in logits])
 
     def clip(self, frames: Sequence[np.ndarray], flow: Flow | None = None) -> dict[str, np.ndarray]:
-        """Return the class probabilities of a clip's middle frame.
+        """Return the class probabilities of a clip's center frame.
 
         Args:
             frames: an odd number of them, as in `video`.
-            flow: as in `video`; `zip(forward_flow, backward_flow)` where a clip has both as arrays.
+            flow: as in `video`; `zip(forward_flow, backward_flow)` for a clip with both as arrays.
 
         Raises:
             ValueError: for an even number of frames, and as `video`.
@@ -204,7 +204,7 @@ class Predictor:
         if len(frames) % 2 == 0:
             raise ValueError(
                 "Invalid value for argument `frames`: expected an odd number of them, so that one "
-                f"is in the middle, received {len(frames)}."
+                f"is in the center, received {len(frames)}."
             )
         return next(itertools.islice(self.video(frames, flow), len(frames) // 2, None))
 
@@ -214,7 +214,7 @@ class Predictor:
         return tuple(name for head in heads for name in (head, f"{head}+crf"))
 
     def _refined(self, image: np.ndarray, maps: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """The maps of the heads by their names, each followed by what the CRF makes of it."""
+        """Return the maps of the heads by name, each followed by its refinement by the CRF."""
         if self.crf is not None:
             maps = [p for found in maps for p in (found, refine(image, found, **self.crf))]
         return dict(zip(self.heads, maps, strict=True))
@@ -222,7 +222,7 @@ class Predictor:
     def _tiles(self, image: np.ndarray) -> Iterator[Tile]:
         if self.clip_frames is not None:
             raise ValueError(
-                "The network is for clips: use `video`, or `clip` for the middle one of some "
+                "The network is for clips: use `video`, or `clip` for the center one of some "
                 "frames."
             )
         settings = self.settings
@@ -245,7 +245,7 @@ def predict_probabilities(
     """Return the class probabilities of every pixel of one image, float32 (H, W, L).
 
     Args:
-        model: as in `Predictor`, as all that follow.
+        model: as in `Predictor`; so are the other arguments.
         image: (H, W, 3), uint8 or float, RGB, 0-255.
         scales: factors for height and width.
         horizontal_flip: average with the prediction on the flipped image.

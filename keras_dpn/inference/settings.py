@@ -1,4 +1,4 @@
-"""How a network is applied to whole images."""
+"""Settings for the inference on whole images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from keras_dpn.inference.tiles import OVERLAP, check_overlap, check_tile
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceSettings:
-    """How a `Predictor` applies its networks to an image.
+    """Settings of a `Predictor`.
 
     Args:
-        scales: factors for the image's height and width; the probabilities of all are averaged.
+        scales: factors for the image's height and width; the probabilities are averaged.
         horizontal_flip: average with the prediction on the horizontally flipped image.
-        tile: side of the tiles in pixels into which larger images are cut, a multiple of 32 of at
-            least twice the overlap; None for the whole image at once, whatever its size.
+        tile: side in pixels of the tiles that larger images are divided into, a multiple of 32 of
+            at least twice the overlap; None for whole images of any size.
         overlap: pixels that neighbouring tiles share, a multiple of 32 from 32 up.
-        memory_gib: instead of `tile`, GiB that one forward pass may take next to the weights, the
-            image and the result; the largest tile that fits is chosen, see
+        memory_gib: instead of `tile`, the memory of one forward pass in GiB, without the weights,
+            the image and the result; the predictor uses the largest tile that fits, see
             `tiles.side_for_memory`.
 
     Raises:
@@ -52,7 +52,7 @@ class InferenceSettings:
         if self.tile is not None and self.memory_gib is not None:
             raise ValueError(
                 "Invalid values for arguments `tile` and `memory_gib`: expected at most one of "
-                f"them, as the memory chooses the tile; received {self.tile} and {self.memory_gib}."
+                f"them; received {self.tile} and {self.memory_gib}."
             )
         if self.memory_gib is not None and not 0 < self.memory_gib < float("inf"):
             raise ValueError(
@@ -62,5 +62,5 @@ class InferenceSettings:
 
     @property
     def is_plain(self) -> bool:
-        """Whether an image is seen once, whole, as it is."""
+        """Whether an image takes a single forward pass at its own size."""
         return self.scales == (1.0,) and not self.horizontal_flip and self.tile is None

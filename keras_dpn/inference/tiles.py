@@ -1,4 +1,4 @@
-"""Images that don't fit into memory: predicted tile by tile, blended, in a budget of memory."""
+"""Tiled inference: predict large images tile by tile in limited memory, and blend the tiles."""
 
 import math
 from collections import deque
@@ -13,15 +13,15 @@ from keras_dpn.layers import MeanFieldCRF
 Tile = tuple[slice, slice, list[np.ndarray]]
 
 OVERLAP = 256  # pixels that neighbouring tiles share; DeepLab-LargeFOV's fc6 reaches 96
-# Tiles begin at multiples of it: the largest stride of a network here, so that a tile's cells are
-# cells of the whole image.
+# Tiles begin at multiples of the networks' largest stride, so that a tile's cells are cells of the
+# whole image.
 STRIDE = 32
-# What a pass takes, in units of the network's largest map: 1.3 to 3.5 were measured
-# (benchmarks/inference.py). A fully connected CRF counts as a map of three times its labels and
-# what its lattice takes for a pixel's six vertices, their coordinates and neighbours.
+# The memory of a forward pass, in units of the network's largest map: 1.3 to 3.5 were measured
+# (benchmarks/inference.py). A fully connected CRF counts as a map of three times its labels, plus
+# its lattice's memory for six vertices per pixel, their coordinates and neighbours.
 _MAPS = 4
 _CRF_LABELS, _CRF_LATTICE = 3, 128
-_COPIES = 3  # of a tile and its probabilities, in NumPy
+_COPIES = 3  # copies of a tile and of its probabilities in NumPy
 
 
 def predict_tiles(
@@ -32,24 +32,23 @@ def predict_tiles(
 ) -> Iterator[Tile]:
     """Apply a function to overlapping tiles of an image and yield its blended maps.
 
-    Where two tiles overlap, the outer three eighths of either only show it the surroundings of the
-    rest, and in the quarter between their maps go over from one to the other. Memory does not grow
-    with the image, but for a strip of the overlap's height: only what is still to be blended is
-    kept.
+    Where two tiles overlap, the outer three eighths of each only serve as context, and the maps are
+    blended linearly in the quarter between. Memory does not grow with the image, except for a strip
+    of the overlap's height: only values that are still to be blended are kept.
 
     Args:
         predict: from an array (h, w, C) to maps (h, w, any), one or more, floats.
         image: (H, W, C).
-        tile: side of the tiles in pixels, a multiple of 32 of at least twice the overlap; smaller
-            ones will do where the image is not so much larger. Images of no more than tile x tile
-            pixels, whatever their shape, are predicted as a whole, and all are with None.
+        tile: side of the tiles in pixels, a multiple of 32 of at least twice the overlap; images
+            that are only a little larger get smaller tiles. Images of at most tile x tile pixels,
+            whatever their shape, are predicted as a whole, as are all with None.
         overlap: pixels that neighbouring tiles share, a multiple of 32 from 32 up.
 
     Yields:
         Rows and columns, slices of the image, and the maps there. They cover the image once.
 
     Raises:
-        ValueError: if tile or overlap is none of those.
+        ValueError: if tile or overlap is invalid.
 
     Example:
 
@@ -64,7 +63,9 @@ def predict_tiles(
         yield slice(0, height), slice(0, width), predict(image)
         return
     spans = _spans(width, tile, overlap)
-    above: deque[list[np.ndarray]] = deque()  # of each piece of the row above, what it shares
+    above: deque[list[np.ndarray]] = (
+        deque()
+    )  # of each tile of the row above, the rows that it shares
     for top, bottom in _spans(height, tile, overlap):
         is_last = bottom == height
         weights = _ramp(bottom - top, overlap, top > 0, not is_last)[:, None, None]
@@ -83,10 +84,10 @@ def predict_tiles(
 
 
 def stitch(parts: Iterable[Tile], size: tuple[int, int]) -> list[np.ndarray]:
-    """Return whole maps from their parts.
+    """Assemble whole maps from the tiles of an image.
 
     Args:
-        parts: of an image, as `predict_tiles` yields them.
+        parts: the parts of an image that `predict_tiles` yields.
         size: the image's height and width.
 
     Returns:
@@ -108,15 +109,15 @@ def side_for_memory(
     scales: Sequence[float] = (1.0,),
     overlap: int = OVERLAP,
 ) -> int:
-    """The side of the largest tiles that a model can look at within a budget of memory.
+    """Return the side of the largest tiles that a model can process in limited memory.
 
-    The budget is for one pass: what the network and the probabilities of a tile take, next to the
-    weights, the image, the result, and the probabilities of a strip of the overlap's height. It is
-    reckoned from the network's largest map and errs on the side of caution.
+    The limit is for one forward pass: it covers the network's maps and the probabilities of a tile,
+    without the weights, the image, the result, and the probabilities of a strip of the overlap's
+    height. It is a conservative estimate from the network's largest map.
 
     Args:
-        model: a functional model of images, or several, which take their turns.
-        memory: in bytes.
+        model: a functional model of images, or several, which run one after the other.
+        memory: the limit in bytes.
         scales: factors at which each tile is predicted.
         overlap: pixels that neighbouring tiles share.
 
@@ -124,7 +125,7 @@ def side_for_memory(
         A multiple of 32, for `predict_tiles`.
 
     Raises:
-        ValueError: if the budget is too small for tiles of twice the overlap, or a model is not
+        ValueError: if the limit is too small for tiles of twice the overlap, or a model is not
             functional.
 
     Example:
@@ -146,7 +147,7 @@ def side_for_memory(
 
 
 def bytes_per_pixel(model: keras.Model) -> float:
-    """What a pass of a functional model is reckoned to take for each pixel of its image.
+    """Estimate the memory of a forward pass per pixel of the image, in bytes.
 
     Args:
         model: a functional model of images.
@@ -171,7 +172,7 @@ def _row(
     spans: Sequence[tuple[int, int]],
     overlap: int,
 ) -> Iterator[tuple[slice, list[np.ndarray]]]:
-    """A band's columns and the maps there, each a tile without what the next one shares."""
+    """Yield the columns of a band and the maps there, tile by tile without the next one's share."""
     shared: list[np.ndarray] = []
     for left, right in spans:
         is_last = right == band.shape[1]
@@ -186,7 +187,7 @@ def _row(
 
 
 def _spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
-    """First and last pixel (exclusive) of an axis's tiles, about alike, none longer than `tile`."""
+    """Return the first and last pixel (exclusive) of an axis's tiles, of about equal length."""
     if length <= tile:
         return [(0, length)]
     step = (length - overlap) / math.ceil((length - overlap) / (tile - overlap))
@@ -196,7 +197,7 @@ def _spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
 
 
 def _ramp(length: int, overlap: int, has_before: bool, has_after: bool) -> np.ndarray:
-    """A tile's weights along an axis; those of two neighbours sum to 1 where they overlap."""
+    """Return a tile's weights along an axis; those of two neighbours sum to 1 in the overlap."""
     weights = np.ones(length, "float32")
     rising = (np.arange(overlap, dtype="float32") + 0.5) / overlap
     rising = np.clip(4 * rising - 1.5, 0, 1)  # from 3/8 to 5/8
@@ -208,7 +209,7 @@ def _ramp(length: int, overlap: int, has_before: bool, has_after: bool) -> np.nd
 
 
 def _map_bytes(model: keras.Model, inputs: Sequence[keras.KerasTensor]) -> Iterator[float]:
-    """What every map in a model's graph takes, and in the models within it, for such inputs."""
+    """Yield the size of each map in a model's graph, and in the models within it."""
     nodes = graph_nodes(model.outputs)
     tensors = [x for node in nodes for x in node.output_tensors]
     specs = keras.Function(model.inputs, tensors).compute_output_spec(list(inputs))
@@ -225,7 +226,7 @@ def _map_bytes(model: keras.Model, inputs: Sequence[keras.KerasTensor]) -> Itera
 
 
 def check_tile(tile: int, overlap: int) -> int:
-    """Return the side of the tiles; ValueError if it does not fit the overlap."""
+    """Return the side of the tiles; raise ValueError if it does not fit the overlap."""
     if tile != int(tile) or tile % STRIDE or tile < 2 * overlap:
         raise ValueError(
             f"Invalid value for argument `tile`: expected a multiple of {STRIDE} of at least twice "
@@ -235,7 +236,7 @@ def check_tile(tile: int, overlap: int) -> int:
 
 
 def check_overlap(overlap: int) -> int:
-    """Return the overlap; ValueError unless it is a multiple of the stride."""
+    """Return the overlap; raise ValueError unless it is a multiple of the stride."""
     if overlap != int(overlap) or overlap % STRIDE or overlap < STRIDE:
         raise ValueError(
             f"Invalid value for argument `overlap`: expected a multiple of {STRIDE} from {STRIDE} "

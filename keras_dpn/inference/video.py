@@ -1,4 +1,4 @@
-"""Networks for clips over whole videos: each frame in a window of its neighbours."""
+"""Inference of networks for clips on whole videos: each frame in a window of its neighbours."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,28 +24,28 @@ def clip_logits(
     """Yield the logits of each frame of a video, in constant memory.
 
     Args:
-        terms: from frames to unary term and guide, as of `SpatialTemporalDPN.split`.
-        field: from those and the frames to logits at one or several heads.
+        terms: model from frames to unary term and guidance image, see `SpatialTemporalDPN.split`.
+        field: model from those and the frames to logits at one or several heads.
         frames: (H, W, 3), all of one size.
-        flow: as in `Predictor.video`; None where the field doesn't take it.
+        flow: as in `Predictor.video`; None if the field doesn't take it.
         length: frames of a window, odd.
 
     Yields:
         (H, W, L) for each head.
 
     Raises:
-        ValueError: on frames or flow of another size, and fewer flows than frames.
+        ValueError: for frames or flow of another size, and fewer flows than frames.
     """
     for window in _windows(terms, frames, flow, length):
         outputs = keras.tree.flatten(field.predict_on_batch(window))
-        # A network that labels all frames gives (1, T, H, W, L).
+        # A network that predicts all frames returns (1, T, H, W, L).
         yield [np.asarray(x[0] if x.ndim == 4 else x[0, length // 2]) for x in outputs]
 
 
 def _windows(
     terms: keras.Model, frames: Iterable[np.ndarray], flow: Flow | None, length: int
 ) -> Iterator[list[np.ndarray]]:
-    """What the field takes to label each frame: the window around it, as a batch of one."""
+    """Yield the inputs of the field for each frame: the window around it, as a batch of one."""
     window: deque[tuple[np.ndarray, ...]] = deque(maxlen=length)
     links: deque[list[np.ndarray]] = deque(maxlen=length - 1)
     pairs = None if flow is None or callable(flow) else iter(flow)
@@ -75,7 +75,7 @@ def _windows(
 def _with_terms(
     terms: keras.Model, frames: Iterable[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Each frame with its unary term and guide."""
+    """Yield each frame with its unary term and guidance image."""
     size = None
     for frame in frames:
         size = size or frame.shape
@@ -89,9 +89,9 @@ def _with_terms(
 
 
 def _padded(items: Iterable[T], count: int) -> Iterator[tuple[T, bool]]:
-    """The items, with `count` copies of the first before and of the last after them.
+    """Yield the items, padded with `count` copies of the first and of the last.
 
-    With each comes whether it has no link to the one before it, as one of the two is such a copy.
+    Each comes with whether it has no link to the one before it, as one of the two is a copy.
     """
     last: T | None = None
     for item in items:
@@ -112,6 +112,6 @@ def _checked_flow(flow: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 def _stacked_links(
     links: Iterable[Sequence[np.ndarray]], size: tuple[int, int]
 ) -> list[np.ndarray]:
-    """Forward and backward flow of a clip, each (1, T-1, H, W, 2)."""
+    """Return forward and backward flow of a clip, each (1, T-1, H, W, 2)."""
     steps = np.reshape(np.array([*links], "float32"), (-1, 2, *size, 2))
     return [steps[None, :, 0], steps[None, :, 1]]

@@ -1,4 +1,4 @@
-"""Receptive fields: what a unit can see in theory, and what it sees by experiment."""
+"""Theoretical and effective receptive fields of a network's units."""
 
 from keras_dpn.receptive_field.discrepancy import discrepancy_map, effective_field
 from keras_dpn.receptive_field.field import Field

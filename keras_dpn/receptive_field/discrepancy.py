@@ -1,4 +1,4 @@
-"""Effective receptive fields: cover the image with noise, patch by patch, and watch a unit."""
+"""Effective receptive fields, measured by covering parts of the image with noise."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -26,23 +26,24 @@ def discrepancy_map(
 ) -> np.ndarray:
     """Return how much a unit changes when a patch of noise covers each part of an image.
 
-    The experiment of Zhou et al., "Object Detectors Emerge in Deep Scene CNNs" (ICLR 2015), with
-    which ParseNet shows that networks see about a quarter of what they could (sec. 3.1).
+    This is the experiment of Zhou et al., "Object Detectors Emerge in Deep Scene CNNs" (ICLR 2015),
+    with which ParseNet shows that the effective field is about a quarter of the theoretical one
+    (sec. 3.1).
 
     Args:
         model: a functional model of one image `(B, H, W, C)`.
         layer: name of one of its layers, whose output is `(B, h, w, channels)`.
-        image: `(H, W, C)`, as the model takes it.
+        image: `(H, W, C)`, an input of the model.
         unit: row and column of a cell of the layer's map.
-        channel: the unit's channel; None for the length of the change of all channels together.
+        channel: the unit's channel; None for the norm of the change of all channels.
         patch: side of the patch in pixels. Its noise is uniform between the image's smallest and
             largest value, and the same at all positions.
         stride: pixels from one position to the next, per axis.
-        batch_size: images at a time.
-        within: top, left, bottom and right of the part of the image to try, as `Field.box` gives
-            them; outside of it nothing counts as changed. None: the whole image.
+        batch_size: images per batch.
+        within: top, left, bottom and right of the part of the image to test, as `Field.box`
+            returns them; outside of it the change is 0. None for the whole image.
         seed: of the noise.
-        progress: takes the list of batches and yields them, for example to draw a progress bar.
+        progress: function that takes the list of batches and yields them, for a progress bar.
 
     Returns:
         float32 `(ceil(H / stride), ceil(W / stride))`, from 0 up: the change for a patch around the
@@ -75,20 +76,21 @@ def discrepancy_map(
 def effective_field(
     discrepancy: np.ndarray, box: tuple[int, int, int, int], stride: int, threshold: float = 0.1
 ) -> tuple[np.ndarray, float]:
-    """Return what a unit does see, and its fraction of what the unit could see.
+    """Return a unit's effective field, and its fraction of the theoretical field.
 
     Args:
         discrepancy: from `discrepancy_map`.
         box: top, left, bottom and right of the theoretical field within the image.
         stride: as for `discrepancy_map`.
-        threshold: fraction of the largest change, 0 to below 1, above which a position is seen.
+        threshold: fraction of the largest change, 0 to below 1, above which a position is in the
+            field.
 
     Returns:
-        A boolean array like `discrepancy`, and the fraction of the box's pixels that are seen.
+        A boolean array like `discrepancy`, and the fraction of the box's pixels in the field.
 
     Raises:
-        ValueError: for a threshold out of its range, a box without a pixel, and a dead unit, which
-            never changed.
+        ValueError: for a threshold out of its range, an empty box, and a dead unit, which never
+            changes.
 
     Example:
 
@@ -105,7 +107,9 @@ def effective_field(
     if bottom <= top or right <= left:
         raise ValueError(f"Invalid value for argument `box`: no pixel is in {box}.")
     if not np.max(discrepancy) > 0:
-        raise ValueError("The unit never changed: it is dead, or looks at no pixel of the image.")
+        raise ValueError(
+            "The unit never changed: it is dead, or has no pixel of the image in its field."
+        )
     seen = discrepancy > threshold * np.max(discrepancy)
     pixels = np.kron(seen, np.ones((stride, stride), bool))[top:bottom, left:right]
     return seen, float(pixels.mean())
@@ -149,7 +153,7 @@ def _touches(position: tuple[int, int], patch: int, box: tuple[int, int, int, in
 
 
 def _covered(image: np.ndarray, noise: np.ndarray, position: tuple[int, int]) -> np.ndarray:
-    """Return the image with noise around a position, cut where the image ends."""
+    """Return the image with noise around a position, cropped at the image's border."""
     covered, patch = image.copy(), len(noise)
     starts = [index - patch // 2 for index in position]
     target, source = [], []

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-Span = tuple[float, float]  # first and last index along an axis, either of them perhaps infinite
+Span = tuple[float, float]  # first and last index along an axis, possibly infinite
 
 EVERYTHING: Span = (-np.inf, np.inf)
 
@@ -13,9 +13,9 @@ class Field(NamedTuple):
     """The pixels that can change a unit: a rectangle that may reach beyond the image.
 
     Attributes:
-        rows: indices of the first and the last row; infinite where it is the whole image.
+        rows: indices of the first and the last row; infinite if it is the whole image.
         columns: likewise.
-        unlimited: the layers that make it the whole image, each with the reason.
+        unlimited: the layers that make it the whole image, with the reasons.
     """
 
     rows: Span
@@ -24,7 +24,7 @@ class Field(NamedTuple):
 
     @property
     def size(self) -> tuple[float, float]:
-        """Height and width in pixels."""
+        """The height and width in pixels."""
         (top, bottom), (left, right) = self.rows, self.columns
         return bottom - top + 1, right - left + 1
 

@@ -1,4 +1,4 @@
-"""What each type of layer looks at in its input: windows, strides, dilations."""
+"""The span of a layer's input that its outputs depend on: windows, strides, dilations."""
 
 import functools
 from typing import Any
@@ -27,7 +27,7 @@ GLOBAL = (
     layers.GlobalMaxPooling2D,
     layers.Flatten,
 )
-# Each cell of their maps looks at the same cell of their inputs alone.
+# Each cell of their outputs depends only on the same cell of their inputs.
 _POINTWISE = (
     BlockMinPool,
     Preprocess,
@@ -54,7 +54,7 @@ _POINTWISE = (
     layers.SpatialDropout2D,
     layers.Subtract,
 )
-# As long as their axis is the channels'.
+# Likewise if their axis is the channels'.
 _CHANNELWISE = (
     L2NormScale,
     layers.Concatenate,
@@ -62,7 +62,7 @@ _CHANNELWISE = (
     layers.Softmax,
     layers.UnitNormalization,
 )
-# Those of `keras.ops`, by the names that their calls have in a graph.
+# Operations of `keras.ops`, by their names in a graph.
 _POINTWISE_OPERATIONS = {
     *("Absolute", "Add", "Cast", "Clip", "Divide", "Elu", "Exp", "Gelu", "Log", "LogSigmoid"),
     *("Maximum", "Minimum", "Multiply", "Negative", "Power", "Relu", "Sigmoid", "Silu"),
@@ -75,9 +75,9 @@ _CHANNELWISE_OPERATIONS = {"Concatenate", "LogSoftmax", "Softmax"}
 def looks_at(
     layer: Any, axis: int, first: float, last: float, n_in: int, n_out: int
 ) -> Span | None:
-    """Return first and last index of a layer's input that its outputs first ... last look at.
+    """Return first and last index of a layer's input that its outputs first ... last depend on.
 
-    Register types of layers of your own with `looks_at.register`.
+    Register other types of layers with `looks_at.register`.
 
     Args:
         layer: the layer, or another operation of a graph.
@@ -88,7 +88,7 @@ def looks_at(
         n_out: the output's.
 
     Returns:
-        Two numbers; or None if the layer's type is unknown or it looks at the whole axis.
+        Two numbers; or None if the layer's type is unknown or it depends on the whole axis.
     """
     if isinstance(layer, layers.Layer):
         pointwise, channelwise = isinstance(layer, _POINTWISE), isinstance(layer, _CHANNELWISE)
@@ -97,7 +97,7 @@ def looks_at(
         pointwise, channelwise = name in _POINTWISE_OPERATIONS, name in _CHANNELWISE_OPERATIONS
     if not (pointwise or channelwise and _last_axis(layer)):
         return None
-    return (0, 0) if n_in == 1 else (first, last)  # a single cell is there for all of them
+    return (0, 0) if n_in == 1 else (first, last)  # a single cell is broadcast to all of them
 
 
 def _last_axis(layer: Any) -> bool:
@@ -123,7 +123,7 @@ def _(layer: Any, axis: int, first: float, last: float, n_in: int, n_out: int) -
 def _window(
     first: float, last: float, reach: int, stride: int, padding: str, n_in: int, n_out: int
 ) -> Span:
-    """Return what a convolution looks at whose last tap is `reach` behind its first."""
+    """Return the span of a convolution whose last kernel element is `reach` after its first."""
     missing = max((n_out - 1) * stride + reach + 1 - n_in, 0) if padding == "same" else 0
     return first * stride - missing // 2, last * stride - missing // 2 + reach
 
@@ -154,7 +154,9 @@ def _(
 
 @looks_at.register
 def _(layer: Resize, axis: int, first: float, last: float, n_in: int, n_out: int) -> Span | None:
-    upsampled = n_in * layer.factor if layer.factor else n_out  # before it is cut to a reference
+    upsampled = (
+        n_in * layer.factor if layer.factor else n_out
+    )  # before it is cropped to a reference
     if layer.align_corners:
         scale = (n_in - 1) / max(upsampled - 1, 1)
         return np.floor(first * scale), np.ceil(last * scale)
@@ -162,7 +164,7 @@ def _(layer: Resize, axis: int, first: float, last: float, n_in: int, n_out: int
 
 
 def _bilinear(first: float, last: float, scale: float) -> Span:
-    """With half-pixel centres: outputs are `scale` of an input's distance apart."""
+    """Return the span of a resize with half-pixel centres; outputs are `scale` inputs apart."""
     return np.floor((first + 0.5) * scale - 0.5), np.ceil((last + 0.5) * scale - 0.5)
 
 

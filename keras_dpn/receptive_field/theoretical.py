@@ -1,4 +1,4 @@
-"""Theoretical receptive fields: walk the graph back from a unit, layer by layer."""
+"""Theoretical receptive fields: trace the graph back from a unit, layer by layer."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -25,13 +25,13 @@ def map_size(model: keras.Model, layer: str, image_size: tuple[int, int]) -> tup
 
     Args:
         model: a functional model of one image `(B, H, W, C)`.
-        layer: name of one of its layers, whose output is `(B, h, w, channels)`. Where it is called
+        layer: name of one of its layers, whose output is `(B, h, w, channels)`. If it is called
             more than once, the last call counts.
         image_size: height and width of the image.
 
     Raises:
-        ValueError: if the model takes something else, has no such layer, or the layer's output is
-            no map or its size is unknown.
+        ValueError: if the model has other inputs or no such layer, or the layer's output is no map
+            or of unknown size.
 
     Example:
 
@@ -51,13 +51,13 @@ def map_size(model: keras.Model, layer: str, image_size: tuple[int, int]) -> tup
 def theoretical_field(
     model: keras.Model, layer: str, unit: tuple[int, int], image_size: tuple[int, int]
 ) -> Field:
-    """Return the pixels that a unit is connected to by windows, strides and dilations below it.
+    """Return the pixels that a unit depends on, given the windows, strides and dilations below it.
 
-    The graph is walked back from the layer. Global layers, and layers of an unknown type, make the
+    The graph is traced back from the layer. Global layers, and layers of an unknown type, make the
     field the whole image. Padding counts as if the image continued there.
 
     Args:
-        model: a functional model of one image `(B, H, W, C)`; models within it are walked too.
+        model: a functional model of one image `(B, H, W, C)`; models within it are traced too.
         layer: name of one of its layers, whose output is `(B, h, w, channels)`.
         unit: row and column of a cell of the layer's map.
         image_size: height and width of the image.
@@ -85,7 +85,7 @@ def theoretical_field(
 
 
 def output_of(model: keras.Model, layer: str) -> Tensor:
-    """Return the output tensor of a layer; ValueError unless it is a map of a model of images."""
+    """Return the output map of a layer; raise ValueError if it or the model is unsuitable."""
     check_channels_last("receptive_field")
     if not getattr(model, "inputs", None) or len(model.inputs) != 1:
         raise ValueError(
@@ -111,7 +111,7 @@ def output_of(model: keras.Model, layer: str) -> Tensor:
 
 
 def check_unit(unit: Sequence[int], size: Size) -> tuple[int, ...]:
-    """Return row and column as a tuple; ValueError unless they are in a map of this size."""
+    """Return row and column as a tuple; raise ValueError unless they are in the map."""
     inside = len(unit) == 2 and all(0 <= i < n for i, n in zip(unit, size, strict=True))
     if not inside:
         raise ValueError(
@@ -128,14 +128,14 @@ def _walk_back(
     input_sizes: Sequence[Size | None],
     unlimited: dict[str, None],
 ) -> list[Any]:
-    """Return what the outputs' spans look at in each of a graph's inputs; None for nothing.
+    """Return the spans of a graph's inputs that the outputs' spans depend on; None for none.
 
     Args:
         inputs: the graph's input tensors.
         spans: (rows, columns) in each output, by the tensor's id.
         outputs: its output tensors.
         input_sizes: height and width of each input.
-        unlimited: receives the layers that look at the whole image.
+        unlimited: receives the layers that depend on the whole image.
     """
     nodes = graph_nodes(outputs)
     tensors = [tensor for node in nodes for tensor in node.output_tensors]
@@ -149,7 +149,7 @@ def _walk_back(
 def _sizes(
     inputs: Sequence[Tensor], tensors: Sequence[Tensor], input_sizes: Sequence[Size | None]
 ) -> dict[int, Size | None]:
-    """Height and width of each tensor that is a map of known size, by its id; else None."""
+    """Return height and width of each tensor that is a map of known size, by its id, or None."""
     known = [
         keras.KerasTensor((1, *size, *x.shape[3:]), dtype=x.dtype) if size else x
         for x, size in zip(inputs, input_sizes, strict=True)
@@ -169,7 +169,7 @@ def _looked_at(
     sizes: Mapping[int, Size | None],
     unlimited: dict[str, None],
 ) -> list[tuple[Tensor, Area]]:
-    """Each of a call's input tensors that it looks at, with (rows, columns) in it."""
+    """Yield the input tensors that a call depends on, with the (rows, columns) in them."""
     layer, inputs = node.operation, node.input_tensors
     seen = {id(tensor): spans[id(tensor)] for tensor in node.output_tensors if id(tensor) in spans}
     if not seen or not inputs:
@@ -184,7 +184,7 @@ def _looked_at(
         return [(tensor, span) for tensor, span in pairs if span is not None]
     span = functools.reduce(_union, seen.values())
     if isinstance(layer, (Resize, Interp)):
-        inputs = inputs[:1]  # of a reference it takes the size alone
+        inputs = inputs[:1]  # only the size of a reference matters
     return [(x, _input_span(layer, span, sizes[id(x)], node, sizes, unlimited)) for x in inputs]
 
 
@@ -196,7 +196,7 @@ def _input_span(
     sizes: Mapping[int, Size | None],
     unlimited: dict[str, None],
 ) -> Area:
-    """What a layer's (rows, columns) look at in one of its inputs."""
+    """Return the span of one of a layer's inputs that its (rows, columns) depend on."""
     output_size = sizes[id(node.output_tensors[0])]
     if input_size and output_size:
         found = [
@@ -207,7 +207,7 @@ def _input_span(
         if len(known) == len(found):
             return tuple((float(first), float(last)) for first, last in known)
     whole = isinstance(layer, GLOBAL)
-    reason = "looks at the whole image" if whole else "is of an unknown type"
+    reason = "depends on the whole image" if whole else "is of an unknown type"
     unlimited[f"{layer.name} ({type(layer).__name__}) {reason}"] = None
     return EVERYTHING, EVERYTHING
 

@@ -76,10 +76,10 @@ def test_global_layers_see_the_whole_image_and_say_so():
     model = without_values(lambda: ParseNet(3, width=0.02))
     field = theoretical_field(model, "b11_resize", (5, 5), (40, 50))
     assert field.box((40, 50)) == (0, 0, 40, 50) and field.size == (np.inf, np.inf)
-    assert field.unlimited == ("pool6 (GlobalContext) looks at the whole image",)
+    assert field.unlimited == ("pool6 (GlobalContext) depends on the whole image",)
     logits = MeanFieldCRF(name="crf")((model.output, model.input))
     field = theoretical_field(keras.Model(model.input, logits), "crf", (2, 2), (40, 50))
-    assert "crf (MeanFieldCRF) looks at the whole image" in field.unlimited
+    assert "crf (MeanFieldCRF) depends on the whole image" in field.unlimited
 
 
 def test_unknown_types_see_the_whole_image_and_say_so():

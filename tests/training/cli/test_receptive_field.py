@@ -63,7 +63,7 @@ def test_a_run_with_a_layer_that_sees_the_whole_image(finished_run, image, tmp_p
     found = json.loads((tmp_path / "all" / "all.json").read_text())
     assert found["theoretical_size"] is None and found["box"] == [0, 0, 24, 32]
     printed = capsys.readouterr().out
-    assert "note: all (GlobalAveragePooling2D) looks at the whole image" in printed
+    assert "note: all (GlobalAveragePooling2D) depends on the whole image" in printed
     assert "in theory the whole image" in printed
 
 
