@@ -1,1 +1,1 @@
-"""Analyses of a trained network: its CRF's settings, its receptive field."""
+"""Analyses of a trained network: settings of its CRF, receptive fields."""

@@ -22,7 +22,7 @@ def cache_predictions(
     source: Path,
     load: Callable[[], Predict],
 ) -> list[Path]:
-    """Write the probabilities of images of a split, where they aren't written yet.
+    """Write the probabilities of images of a split, unless they exist already.
 
     Args:
         dataset: the images and their labels.
@@ -42,7 +42,7 @@ def cache_predictions(
     if split not in ("train", "val"):
         raise ValueError(
             f"Invalid value for argument `split`: expected 'train' or 'val', received {split!r}; "
-            "a split that chooses settings is none to test on."
+            "settings must not be chosen on a split to test on."
         )
     if num_images < 1:
         raise ValueError(
@@ -51,7 +51,7 @@ def cache_predictions(
     examples = dataset.examples(split)
     if not examples:
         raise ValueError(f"The split '{split}' of {dataset.name} has no images.")
-    load = functools.cache(load)  # not at all where every prediction is there
+    load = functools.cache(load)  # only if a prediction is missing
     network = hashlib.sha256(source.read_bytes()).digest()
     files = []
     count = min(num_images, len(examples))

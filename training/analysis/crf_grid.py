@@ -1,4 +1,4 @@
-"""Grids of a CRF's settings: where a search starts, and how it becomes finer."""
+"""Grids of a CRF's settings for a coarse-to-fine search."""
 
 import itertools
 import math
@@ -18,7 +18,7 @@ GRIDS = {
 
 
 def starting_axes(grid: str, *axes: Sequence[float]) -> list[list[float]]:
-    """Return the values of w1, sigma_alpha and sigma_beta to start with, ascending.
+    """Return the initial values of w1, sigma_alpha and sigma_beta, ascending.
 
     Args:
         grid: one of GRIDS.
@@ -42,7 +42,7 @@ def coarse_to_fine(axes: Axes, rounds: int, scores: Mapping[Setting, float]) -> 
     Args:
         axes: ascending values of each parameter.
         rounds: number of finer grids.
-        scores: must hold the score of each setting when the next one is taken.
+        scores: must contain the score of each setting before the next one is requested.
     """
     for _ in range(rounds + 1):
         grid = [(w1, alpha, beta) for w1, alpha, beta in itertools.product(*axes)]
@@ -58,9 +58,10 @@ def count_settings(axes: Axes, rounds: int) -> int:
 
 
 def finer(axis: Sequence[float], value: float) -> Sequence[float]:
-    """Return a value, and those half way to its neighbours on a logarithmic scale.
+    """Return a value, and those halfway to its neighbours on a logarithmic scale.
 
-    Beyond the end of an axis it goes as far as to the other side; a single value stays alone.
+    At the end of an axis the step outwards equals the one inwards; a single value has no
+    neighbours.
 
     Example:
     >>> finer((5, 10, 20), 10), finer((30, 60, 120), 120)

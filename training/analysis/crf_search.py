@@ -26,7 +26,7 @@ from .crf_grid import Axes, Setting, coarse_to_fine, count_settings
 
 @dataclass(frozen=True)
 class SettingScores:
-    """What the cached predictions score with a CRF.
+    """The scores of the cached predictions with a CRF.
 
     Args:
         miou: mean IoU.
@@ -55,12 +55,12 @@ class SettingScores:
 
 @dataclass(frozen=True)
 class SearchConditions:
-    """What scores depend on apart from the setting. Only scores of equal conditions are compared.
+    """The conditions of a search. Only scores of equal conditions are compared.
 
     Args:
         dataset: name of the dataset.
         split: of the images.
-        stage: of training whose network predicts; None: the final one.
+        stage: stage of training whose network predicts; None: the final one.
         num_images: number of images.
         predictions: a digest of networks, images and labels.
         fixed: the CRF's other settings, keyword arguments of `crf.refine`.
@@ -90,9 +90,9 @@ class SearchRecord:
     """The scores of a search so far.
 
     Args:
-        conditions: of all of them.
-        baseline: without a CRF.
-        settings: with one, in the order of the search.
+        conditions: of all scores.
+        baseline: score without a CRF.
+        settings: scores with a CRF, in the order of the search.
     """
 
     conditions: SearchConditions
@@ -149,7 +149,7 @@ def search_run(
         work_dir: directory of the run; receives the files, and the network's predictions.
         dataset: the images and their labels.
         split: "train" or "val".
-        stage: of training whose best network predicts at its head; None: the final network.
+        stage: stage of training whose best network predicts at its head; None: the final network.
         num_images: as in `cache_predictions`.
         axes: values of w1, sigma_alpha and sigma_beta, from `crf_grid.starting_axes`.
         rounds: number of finer grids.
@@ -249,5 +249,5 @@ def _confusion(
 def _scores(confusion: np.ndarray, bilateral: Setting | None = None) -> SettingScores:
     miou = metrics.scores(confusion)["miou"]
     if miou is None:
-        raise ValueError("None of the images has a labelled pixel: nothing to choose settings by.")
+        raise ValueError("Expected at least one labelled pixel in the images, received none.")
     return SettingScores(miou, confusion.tolist(), bilateral)

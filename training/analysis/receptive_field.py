@@ -1,4 +1,4 @@
-"""Measure what a unit of a network sees of an image, in theory and in fact (ParseNet, 3.1)."""
+"""Measure the theoretical and the effective receptive field of a unit (ParseNet, 3.1)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ Box = tuple[int, int, int, int]  # top, left, bottom, right
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """How the effective field is measured.
+    """Settings of the experiment that measures the effective field.
 
     Args:
         unit: row and column of the unit's cell; the middle one of the map by default.
         channel: as in `discrepancy_map`.
         patch: side of the patch of noise, in pixels.
         stride: pixels from one position of the patch to the next.
-        batch_size: images at a time.
+        batch_size: images per batch.
         threshold: as in `effective_field`.
         seed: of the noise.
     """
@@ -58,10 +58,10 @@ class Measurement:
         theoretical_size: height and width of the theoretical field; None for an unlimited one.
         unlimited: why it is unlimited, layer by layer.
         box: the theoretical field within the image.
-        effective_fraction: of the box's pixels, those that the unit sees.
-        effective_box: the smallest one around all that it sees, in the theoretical one.
-        changes: float32 (rows, columns), of the unit, by position of the patch.
-        experiment: how it was measured.
+        effective_fraction: fraction of the box's pixels in the effective field.
+        effective_box: the smallest box around the effective field.
+        changes: float32 (rows, columns), change of the unit by position of the patch.
+        experiment: settings of the measurement.
     """
 
     layer: str
@@ -114,15 +114,15 @@ class Measurement:
             height, width = self.theoretical_size
             theory = f"{height}x{width} pixels, {inside} of them in the image"
         fraction = f"{100 * self.effective_fraction:.0f}%"
-        return f"{self.layer}: in theory {theory}; in fact {fraction} of that"
+        return f"{self.layer}: theoretical field {theory}; effective field {fraction} of that"
 
     def save(self, path: Path, image: np.ndarray, /, **sources: str) -> None:
         """Draw the fields over the image, and write the numbers as JSON next to the plot.
 
         Args:
             path: PNG file to write.
-            image: that the fields were measured on.
-            **sources: what else the JSON file says.
+            image: the image that the fields were measured on.
+            **sources: further values for the JSON file.
         """
         figure = viz.plot_receptive_field(
             image, self.changes, self.experiment.stride, self.box, self.center, self.describe()
@@ -140,7 +140,7 @@ def measure(
         model: a functional model of images.
         image: uint8 (H, W, 3).
         layer: name of one of its layers.
-        experiment: which unit, and how.
+        experiment: the unit and the settings.
 
     Raises:
         ValueError: as `theoretical_field`, `discrepancy_map` and `effective_field`.
@@ -187,7 +187,7 @@ def load_network(path: Path) -> keras.Model:
     """Load the model of a run, or any from a .keras file.
 
     Raises:
-        ValueError: naming another file.
+        ValueError: for another file.
     """
     if path.is_dir():
         return load_model(path)
@@ -201,7 +201,7 @@ def _with_progress(batches: list[Any]) -> Iterable[Any]:
 
 
 def _box_around(seen: np.ndarray, box: Box, stride: int) -> Box:
-    """Return the smallest rectangle around all that is seen, within a box."""
+    """Return the smallest rectangle around the effective field, within a box."""
     rows, columns = (np.flatnonzero(seen.any(axis)) for axis in (1, 0))
     return (
         max(int(rows[0]) * stride, box[0]),

@@ -1,1 +1,1 @@
-"""What can be set about a training run, as plain data: nothing here imports Keras."""
+"""The configuration of a training run as plain data: nothing here imports Keras."""

@@ -1,4 +1,4 @@
-"""The settings of a fully connected CRF, in a run's configuration and in files of their own."""
+"""The settings of a fully connected CRF, in a run's configuration and in separate files."""
 
 import math
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ class CRFConfig:
     spatial: tuple[float, float] | None = (3.0, 3.0)
     """Weight, standard deviation in pixels."""
     compatibility: Literal["potts", "matrix", "matrix_per_kernel"] = "potts"
-    """Cost of two labels next to each other: alike for all, a matrix, or one per kernel."""
+    """Cost of two labels next to each other: equal for all, a matrix, or a matrix per kernel."""
     filter: Literal["permutohedral", "window", "exact"] = "permutohedral"
-    """How the kernels are applied: all pairs by a lattice, those in a window, or all pairs."""
+    """Filtering: all pairs by a lattice, the pairs in a window, or all pairs exactly."""
     normalization: Literal["symmetric", "row", "none"] = "symmetric"
     """How the kernels are normalised by their sums."""
     trainable_weights_of: tuple[Literal["weights", "compatibility", "bandwidths"], ...] = ()
-    """What training changes."""
+    """The parameters to train."""
     inference_iterations: int | None = None
     """Mean-field updates outside of training, instead of num_iterations."""
     window: int | None = None
@@ -50,7 +50,7 @@ def read_crf(path: Path) -> dict[str, Any]:
     """
     settings = read_json(path)
     if not isinstance(settings, dict):
-        raise ValueError(f"{path}: expected a JSON object, found {type(settings).__name__}.")
+        raise ValueError(f"{path}: expected a JSON object, received {type(settings).__name__}.")
     try:
         check_crf(settings)
     except ValueError as error:
@@ -61,8 +61,8 @@ def read_crf(path: Path) -> dict[str, Any]:
 def check_crf(settings: Mapping[str, Any]) -> None:
     """Raise a ValueError that names the setting which is unknown or has a wrong value.
 
-    It refuses what no CRF can have. `MeanFieldCRF` itself refuses settings that don't fit each
-    other.
+    It refuses settings that are invalid by themselves; `MeanFieldCRF` refuses those that don't fit
+    each other.
     """
     known = [field.name for field in fields(CRFConfig)]
     if unknown := [name for name in settings if name not in known]:

@@ -1,6 +1,6 @@
-"""The names of the datasets: the one place where they are listed.
+"""The names of the datasets.
 
-`training.data.registry` says which class reads each of them.
+`training.data.registry` maps them to the classes that read them.
 """
 
 from typing import Literal, get_args

@@ -1,4 +1,4 @@
-"""What can be set about a training run: plain data, which imports neither Keras nor TensorFlow."""
+"""The configuration of a training run: plain data without Keras and TensorFlow."""
 
 import re
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ import tyro
 from .datasets import DatasetName
 
 CONFIG_VERSION = 5
-"""Raised where a field is renamed, dropped, or new with a default that changes old runs."""
+"""Increased if a field is renamed, removed, or added with a default that changes old runs."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training images are varied.
+    """The augmentation of training images.
 
     Raises:
         ValueError: for values outside the ranges of the fields.
@@ -55,7 +55,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images a run sees and how they are varied."""
+    """The dataset and augmentation of a run."""
 
     dataset: DatasetName = "folder"
     """The dataset, by the name of its reader."""
@@ -68,7 +68,7 @@ class DataConfig:
     batch_size: int = 4
     """Images per step, over all devices."""
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(crop=(320, 320)))
-    """How training images are varied."""
+    """Augmentation of training images."""
     cache: bool = True
     """Keep decoded images in memory: 4 bytes per pixel."""
 
@@ -78,12 +78,12 @@ class LossConfig:
     """The loss of a stage."""
 
     reduction: Literal["mean", "sum"] = "mean"
-    """How the cross-entropy of the labeled pixels of all images of a step becomes one number.
+    """Reduction of the cross-entropy over the labelled pixels of all images of a step.
 
-    A sum is the mean times the number of pixels: it needs a learning rate as many times smaller.
+    A sum is the mean times the number of pixels: divide the learning rate by that number.
     """
     class_weight_power: float = 0.0
-    """Exponent of the median-frequency class weights; 0 weighs all pixels alike.
+    """Exponent of the median-frequency class weights; 0 weights all pixels equally.
 
     The weights apply to the cross-entropy and the focal loss. Dice, Jaccard, Tversky and
     Lovász-softmax count each class once, however many pixels it has.
@@ -109,12 +109,12 @@ class LossConfig:
     lovasz: float = 0.0
     """Weight of the Lovász-softmax loss, added to the cross-entropy."""
     lovasz_stride: int = 1
-    """Every N-th pixel per axis enters the Lovász-softmax loss.
+    """Use every N-th pixel per axis in the Lovász-softmax loss.
 
     With 1 the loss takes a CPU about as long as the rest of a step; with 2 a quarter of that.
     """
     subsampled: bool = False
-    """Compare labels and logits only at the cells of the network's own grid (DeepLab: every 8th
+    """Compare labels and logits only at the cells of the network's grid (DeepLab: every 8th
     pixel per axis)."""
     unary: float = 0.0
     """Weight of a second loss on the unary term, in stages that train more than the unary term."""
@@ -131,7 +131,7 @@ class StageConfig:
     layer_rates: dict[str, float] = field(default_factory=dict)
     """Factors on the learning rate, by regular expressions that match whole layer names."""
     schedule: Literal["poly", "cosine", "step", "exponential", "constant"] = "poly"
-    """How the learning rate changes over the stage."""
+    """Schedule of the learning rate over the stage."""
     power: float = 0.9
     """Exponent of the poly schedule, (1 - step / steps) ** power."""
     step_epochs: int = 2
@@ -168,15 +168,15 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage of training is, whatever its settings.
+    """A stage of training, independent of its settings.
 
     Args:
-        name: of the stage.
+        name: name of the stage.
         head: the network's output that the loss compares, one of its heads.
         trainable: regular expression that matches the whole names of the layers to train.
-        group: a stage that does at once what several do one after the other. Its parts see the
-            images that it would see, in the same order, and a part need not beat the weights that
-            another part has left.
+        group: name of a stage that trains together what several stages, its parts, train one after
+            the other. The parts see the same images in the same order, and a part need not improve
+            on the weights of another part.
     """
 
     name: str
@@ -196,7 +196,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What every run has: data, weights, seed.
+    """The configuration of every run: data, weights, seed.
 
     A network's subclass names the network and its stages in order, and has the fields `model`, the
     network's arguments, and for each stage a StageConfig of the stage's name.
@@ -244,7 +244,7 @@ class TrainConfig:
         return False
 
     def summary(self) -> list[str]:
-        """Return the network in a few words each: size, parts, precision."""
+        """Return short descriptions of the network: size, parts, precision."""
         return [*self.model.summary(), self.precision]
 
     def check(self) -> None:
@@ -258,7 +258,7 @@ class TrainConfig:
 
 
 def _problems(config: StageConfig, option: str) -> Iterator[str]:
-    """Yield what is wrong with the settings of a stage."""
+    """Yield the errors in the settings of a stage."""
     if config.accumulate < 1:
         yield f"expected {option}.accumulate from 1 up, received {config.accumulate}"
     if config.ema_momentum is not None and not 0 < config.ema_momentum < 1:

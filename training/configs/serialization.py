@@ -22,8 +22,8 @@ def to_json(config: TrainConfig) -> dict[str, Any]:
 def from_json(values: Mapping[str, Any], source: str | Path = "config.json") -> TrainConfig:
     """Return the configuration that `to_json` wrote, in this version or in one that it upgrades.
 
-    A field that the file lacks has its default, as in the run that wrote it: fields of the same
-    version came later, and by default they change nothing.
+    Missing fields have their defaults: they were added to the same version, with defaults that
+    change nothing.
 
     Raises:
         ValueError: names the file and the field if one is unknown, missing without a default or of
@@ -46,7 +46,7 @@ def upgrade(values: Mapping[str, Any], source: str | Path = "config.json") -> di
     version = values.get("version") if isinstance(values, Mapping) else None
     if version not in (4, CONFIG_VERSION):
         raise ValueError(
-            f"{source}: expected a configuration of version {CONFIG_VERSION}, found version "
+            f"{source}: expected a configuration of version {CONFIG_VERSION}, received version "
             f"{version!r}; write it again with the command that made it."
         )
     copied = copy.deepcopy(dict(values))
@@ -69,7 +69,7 @@ _MODEL_4 = {
     },
     "contexts": {"context_window": "window", "mixtures": "mixtures", "context_noise": "noise"},
 }
-"""What the fields of DPN's groups were called in version 4, where they had no group."""
+"""The names of version 4 for the fields of DPN's groups."""
 _FCN_4 = {"taps": "skips"}
 
 
@@ -89,7 +89,7 @@ def _from_version_4(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def renamed_fields(config: type[TrainConfig]) -> dict[str, str]:
-    """Return what a network's fields were called in version 4, and are called now, with dots.
+    """Return the dotted names of a network's renamed fields: in version 4, and now.
 
     Example:
     >>> from .networks import DPNTrainConfig

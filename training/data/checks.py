@@ -1,4 +1,4 @@
-"""Read a whole dataset and find every issue in it, before training does."""
+"""Read a whole dataset and find all issues before training."""
 
 import os
 from collections import defaultdict
@@ -35,7 +35,7 @@ IssueType = Literal[
 
 @dataclass(frozen=True)
 class DatasetIssue:
-    """One thing that is wrong with a dataset.
+    """An issue of a dataset.
 
     Args:
         type: "missing" file; "unreadable" file; "labels" of no class; "size" of an image differs
@@ -52,7 +52,7 @@ class DatasetIssue:
 
     @property
     def is_warning(self) -> bool:
-        """Whether training is possible all the same: a split lacks a class or examples."""
+        """Whether training is possible despite the issue: a split lacks a class or examples."""
         return self.type in ("unseen", "incomplete")
 
     def __str__(self) -> str:
@@ -73,11 +73,11 @@ class DatasetScan:
 
     @property
     def errors(self) -> list[DatasetIssue]:
-        """The issues that training can't ignore."""
+        """The issues that prevent training."""
         return [issue for issue in self.issues if not issue.is_warning]
 
     def pixel_counts(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the pixels of each class, and all pixels of the images that show it.
+        """Return the pixels of each class, and all pixels of the images that contain it.
 
         Args:
             split: one of the dataset's.
@@ -173,7 +173,7 @@ def _pool(workers: int | None) -> ThreadPoolExecutor:
 
 
 def _check_lists(dataset: Dataset) -> list[DatasetIssue]:
-    """Return the issues of the lists themselves."""
+    """Return the issues of the splits' lists."""
     lists = {**dataset.splits, **dataset.unlabelled}
     issues = [
         DatasetIssue("empty", split, "the split has no examples.")
@@ -260,8 +260,8 @@ def _check_sizes(dataset: Dataset) -> list[DatasetIssue]:
 
 
 def class_table(dataset: Dataset, scan: DatasetScan) -> Table:
-    """Return each class's fraction of the pixels, and the images that show it, by split."""
-    table = Table(title=f"{dataset.name}: fraction of pixels (images that show it)")
+    """Return each class's fraction of the pixels, and the images that contain it, by split."""
+    table = Table(title=f"{dataset.name}: fraction of pixels (images that contain it)")
     table.add_column("class")
     for split, rows in scan.counts.items():
         table.add_column(f"{split}, {len(rows)}", justify="right")

@@ -25,7 +25,7 @@ def contact_sheet(
     Args:
         dataset: where the images come from.
         split: one of the dataset's.
-        augmentation: how the images are varied.
+        augmentation: the augmentation of the images.
         rows: rows of the sheet.
         columns: image and label pairs per row.
         seed: the training run's seed.

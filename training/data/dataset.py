@@ -1,4 +1,4 @@
-"""What a dataset is: classes, named splits of examples, and a way to read one."""
+"""Base classes of datasets: classes, named splits of examples, and reading of an example."""
 
 import json
 from abc import ABC, abstractmethod
@@ -50,7 +50,7 @@ class Dataset(ABC):
         name: a short name for messages.
         classes: the `Classes`.
         splits: the examples of each split, in order. They are listed, not read: files may be
-            missing or broken (`keras-dpn check-data` finds out).
+            missing or broken (`keras-dpn check-data` checks them).
         unlabelled: images whose labels are not public, by split; their examples have no label.
         unavailable: by split, why its examples are not available.
         expected_size: by split, how many examples the complete dataset has.
@@ -113,7 +113,7 @@ def read_classes(path: Path) -> Classes:
     """Read `classes.json` of a dataset of files.
 
     Raises:
-        ValueError: naming the file, if it is missing or doesn't hold `Classes`.
+        ValueError: naming the file, if it is missing or doesn't contain `Classes`.
     """
     try:
         return Classes.from_json(json.loads(path.read_text(encoding="utf-8-sig")))

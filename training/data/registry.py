@@ -1,4 +1,4 @@
-"""The datasets by name, and what tells the directory of one from those of others."""
+"""The datasets by name, and the files that identify their directories."""
 
 import importlib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known about a dataset before anything of it is imported.
+    """A description of a dataset, before its module is imported.
 
     Args:
         name: its name on the command line and in configurations.
@@ -91,12 +91,12 @@ def load_dataset(
             "camvid", "voc", "cityscapes", "pascal_context", "sift_flow", "coco" or
             "coco_panoptic", each in the layout in which it is published; "folder" (`images/`,
             `labels/`, `splits/`, `classes.json`) or "clips" (the same with `clips/`); or "shards",
-            what `keras-dpn pack` made of one of these. "moving_scenes", "camvid" and "clips" are
+            written by `keras-dpn pack` from one of these. "moving_scenes", "camvid" and "clips" are
             each a `ClipDataset`.
         data_dir: directory of the dataset, of shards also an address such as gs://bucket/shards;
             None for generated ones.
-        seed: which images are generated; the others ignore it.
-        flow_dir: where "camvid" and "clips" keep the flow that they compute; None: nowhere.
+        seed: seed of generated images; the others ignore it.
+        flow_dir: directory of the flow cache of "camvid" and "clips"; None: no cache.
 
     Raises:
         ValueError: on an unknown name, a missing directory, one of another dataset, or a broken

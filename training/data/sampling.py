@@ -1,4 +1,4 @@
-"""Labeled images read into memory, each with the clip around it where a network takes clips."""
+"""Labelled images in memory, with the clips around them for networks that take clips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def read_samples(
         dataset: the dataset.
         split: one of the dataset's.
         count: at most this many samples.
-        clip_frames: length of the clips to read around the images; None reads images alone.
+        clip_frames: length of the clips to read around the images; None reads only images.
         names: of the samples to read, instead of evenly spaced ones.
 
     Raises:

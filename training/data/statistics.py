@@ -1,4 +1,4 @@
-"""How often each class occurs, and the loss weights that follow from it."""
+"""Class frequencies, and the loss weights computed from them."""
 
 import numpy as np
 
@@ -13,12 +13,12 @@ def median_frequency_weights(
 ) -> np.ndarray:
     """Return loss weights that balance rare and frequent classes (Eigen and Fergus, 2015).
 
-    A class's frequency is its fraction of the pixels of the images that show it; its weight is the
-    median of the frequencies divided by its own.
+    A class's frequency is its fraction of the pixels of the images that contain it; its weight is
+    the median of the frequencies divided by its own.
 
     Args:
         counts: pixels of each class.
-        where_present: pixels of the images that show the class.
+        where_present: pixels of the images that contain the class.
         cap: the largest weight; extreme ones make training unstable.
         power: exponent of the weights before the cap; 0.5 is the square root, 0 makes all 1.
 

@@ -1,4 +1,4 @@
-"""A web page that labels an image or a video dropped on it."""
+"""A web page that segments an image or a video dropped on it."""
 
 import html
 import os
@@ -49,7 +49,7 @@ def serving(
         model: a preset, the directory of a training run, or an exported model.
         host: address to listen on.
         port: where to listen; 0 for any that is free.
-        examples: folder of images to choose from; None: generated scenes, if the model knows their
+        examples: folder of images to choose from; None: generated scenes, if the model has their
             classes.
         max_megabytes: larger files are refused.
         max_pixels: larger images are downsampled to at most N pixels.
@@ -63,7 +63,7 @@ def serving(
         choices = find_examples(network.classes, examples, scratch / "shown" / "examples")
         predictor = FilePredictor(network, scratch / "shown" / "videos", max_pixels)
         gradio = _gradio(scratch / "gradio")
-        # These files are served from their places, and no others of the folder of examples.
+        # Only these files of the folder of examples are served.
         gradio.set_static_paths([scratch / "shown", *(example.thumbnail for example in choices)])
         page = make_page(predictor, choices, _name(Path(model)))
         _, address, _ = page.launch(
@@ -177,10 +177,10 @@ def make_page(
 
 
 def _describe(model: Model) -> str:
-    """Return what the model labels and which classes it knows."""
+    """Return a description of the model and its classes."""
     about = f"{html.escape(model.description)}. " if model.description else ""
     names = ", ".join(html.escape(name) for name in model.classes.names)
-    return f"{about}It knows {len(model.classes.names)} classes: {names}."
+    return f"{about}It has {len(model.classes.names)} classes: {names}."
 
 
 def _name(model: Path) -> str:

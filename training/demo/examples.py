@@ -1,4 +1,4 @@
-"""Images that a visitor of the demo can choose."""
+"""Example images of the demo."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ..data.generated.scenes import CLASSES, ScenesDataset
 
 SCENES = 5
 VIDEO_FRAMES, VIDEO_FPS = 12, 6.0
-VIDEO_NOISE = 0.3  # a network for images isn't robust to more
+VIDEO_NOISE = 0.3  # more noise is too much for a network for images
 MAX_EXAMPLES = 24
 
 
@@ -38,8 +38,8 @@ def find_examples(classes: Classes, folder: Path | None, scratch: Path) -> list[
     Args:
         classes: the model's.
         folder: images of the user's, the first 24 in order of their names; None: generated
-            scenes and a video of one, if the model knows their classes.
-        scratch: directory for what is generated.
+            scenes and a video of one, if the model has their classes.
+        scratch: directory for generated files.
 
     Raises:
         ValueError: for a folder without images.
@@ -52,7 +52,7 @@ def find_examples(classes: Classes, folder: Path | None, scratch: Path) -> list[
 def _list_folder(folder: Path) -> list[DemoExample]:
     files = [p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
-        raise ValueError(f"{folder}: expected a folder with images, found none in it.")
+        raise ValueError(f"{folder}: expected a folder with images, received one without.")
     return [DemoExample(file) for file in sorted(files, key=natural_order)[:MAX_EXAMPLES]]
 
 

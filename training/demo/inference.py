@@ -23,7 +23,7 @@ from ..utils.files import read_json, write_json
 from .served_model import Model
 from .viewer import message, prediction_value
 
-# Images of more pixels are not even decoded: these take 150 MB.
+# Larger images are not decoded: these take 150 MB.
 MAX_DECODED_PIXELS = 50_000_000
 # Of a video: at most N frames, each of at most N pixels.
 MAX_FRAMES = 64
@@ -40,7 +40,7 @@ ProgressCallback = Callable[[tuple[int, int], str], Any]
 
 @dataclass(frozen=True)
 class FileResult:
-    """What the page shows of a file.
+    """The result that the page shows for a file.
 
     Args:
         value: the viewer's value.
@@ -52,13 +52,12 @@ class FileResult:
 
 
 class FilePredictor:
-    """Predicts files with a model; what can't be predicted is a message, not an exception.
+    """Predicts files with a model; errors become messages on the page.
 
     Args:
         model: the model.
         folder: directory for labelled videos, of which the last eight are kept.
-        max_pixels: larger images are downsampled to it, or to the model's own limit if that is
-            lower.
+        max_pixels: larger images are downsampled to it, or to the model's limit if that is lower.
     """
 
     def __init__(self, model: Model, folder: Path, max_pixels: int) -> None:
@@ -67,7 +66,7 @@ class FilePredictor:
         self._videos: list[Path] = []
 
     def predict(self, path: Path, on_progress: ProgressCallback) -> FileResult:
-        """Predict an image, or a video, which is known by its suffix.
+        """Predict an image, or a video, recognised by its suffix.
 
         Args:
             path: the file.
@@ -80,7 +79,7 @@ class FilePredictor:
         except (ValueError, OSError) as error:
             return FileResult(message(str(error).replace(str(path), path.name)))
         except tf.errors.OpError as error:
-            return FileResult(message(f"{path.name}: the model can't label it: {error.message}"))
+            return FileResult(message(f"{path.name}: the model can't predict it: {error.message}"))
 
     def read_frame(self, position: Mapping[str, Any]) -> dict[str, Any]:
         """Return a frame of an earlier video: "video" and "index" of the viewer's value."""
@@ -141,7 +140,7 @@ class FilePredictor:
         return folder / f"{index}.json"
 
     def _new_folder(self) -> Path:
-        """Create a directory for a video, with a name that nobody guesses; remove the oldest."""
+        """Create a directory for a video, with a random name; remove the oldest."""
         folder = self.folder / secrets.token_urlsafe(12)
         folder.mkdir(parents=True)
         self._videos.append(folder)
@@ -170,7 +169,7 @@ def _check_size(path: Path) -> None:
     try:
         with Image.open(path) as image:
             width, height = image.size
-    except Exception:  # read_image says what is wrong
+    except Exception:  # read_image raises the error
         return
     if width * height > MAX_DECODED_PIXELS:
         raise ImageError(

@@ -1,4 +1,4 @@
-"""The model behind the page: labels and confidences at each head.
+"""The model of the page: labels and confidences at each head.
 
 An exported model runs without Keras; presets and training runs go through `Segmenter`.
 """
@@ -26,7 +26,7 @@ class Prediction(NamedTuple):
     Attributes:
         labels: uint8 (S, H, W).
         confidences: uint8 (S, H, W), percent; None if the model doesn't return them.
-        is_unfamiliar: whether the model is less sure than of any validation image.
+        is_unfamiliar: whether the confidence is lower than on any validation image.
     """
 
     labels: np.ndarray
@@ -35,13 +35,13 @@ class Prediction(NamedTuple):
 
 
 class Model(Protocol):
-    """What the page needs of a model.
+    """Interface of a model for the page.
 
     Attributes:
         classes: the model's `Classes`.
         heads: names of its heads.
-        max_pixels: the most that an image may have.
-        description: a line about it, or "".
+        max_pixels: largest number of pixels of an image.
+        description: the model in one line, or "".
     """
 
     classes: Classes
@@ -86,7 +86,7 @@ def _to_prediction(segmentation: Segmentation) -> Prediction:
 
 
 class ServedModel:
-    """An exported model, run from its SavedModel alone.
+    """An exported model, run from its SavedModel only.
 
     Args:
         path: directory of a version, such as saved_models/street/1.
@@ -95,10 +95,10 @@ class ServedModel:
         path: the directory.
         classes: the model's `Classes`.
         heads: names of the heads, only "final" for a model exported without the output "stages".
-        max_pixels: the most that an image may have.
+        max_pixels: largest number of pixels of an image.
 
     Raises:
-        ValueError: if the directory holds no exported model, or one without its classes.
+        ValueError: if the directory contains no exported model, or one without classes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -109,7 +109,7 @@ class ServedModel:
         self.max_pixels = int(facts["max_pixels"])
         self._frames = int(facts.get("frames") or 1)  # of the clips that it takes
         self.description = ""
-        self._loaded = tf.saved_model.load(path)  # its variables go when it goes
+        self._loaded = tf.saved_model.load(path)  # its variables are released with it
 
     def __call__(self, image: np.ndarray) -> Prediction:
         """Predict an image, uint8 RGB (H, W, 3)."""
@@ -129,7 +129,7 @@ class ServedModel:
             )
 
     def _predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Prediction:
-        """Return the prediction of a batch of one; of a clip it may have time before H and W."""
+        """Return the prediction of a batch of one; for a clip it may have time before H and W."""
         batch = {name: tf.constant(x[None]) for name, x in inputs.items()}
         response = self._loaded.signatures[signature](**batch)
         if "stage_labels" in response:
@@ -143,7 +143,7 @@ class ServedModel:
 
 
 def _center(maps: np.ndarray) -> np.ndarray:
-    """Return the maps of a clip's center frame, (S, H, W), also of all its frames' (S, T, H, W)."""
+    """Return the maps of a clip's center frame, (S, H, W), from those or from (S, T, H, W)."""
     return maps if maps.ndim == 3 else maps[:, maps.shape[1] // 2]
 
 

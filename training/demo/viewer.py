@@ -1,4 +1,4 @@
-"""The part of the page that shows an image with its labels, and what is sent to it."""
+"""The viewer of the page, and its values: an image with its labels."""
 
 import base64
 import io
@@ -92,7 +92,7 @@ def prediction_value(
 
 
 def message(text: str) -> dict[str, str]:
-    """Return what the viewer shows instead of an image."""
+    """Return a message for the viewer to show instead of an image."""
     return {"message": text}
 
 

@@ -22,7 +22,7 @@ class Batches:
         self._dataset = dataset
 
     def steps_per_epoch(self, stage: StageConfig) -> int:
-        """Return the steps of an epoch that make whole updates.
+        """Return the number of steps per epoch, a multiple of the steps per update.
 
         Raises:
             ValueError: if there are fewer steps than an update averages.
@@ -37,7 +37,7 @@ class Batches:
         return steps // stage.accumulate * stage.accumulate
 
     def train(self, stage: StageConfig, seed: int, first_epoch: int) -> tf.data.Dataset:
-        """Return the batches of a stage's steps from an epoch on: parts of those of its updates."""
+        """Return the batches of a stage's steps from an epoch on; several make one update."""
         batch_size = self._batch_size(stage)
         batches = train_dataset(
             self._dataset,

@@ -1,4 +1,4 @@
-"""What happens at the end of a batch and of an epoch."""
+"""Callbacks for the end of a batch and of an epoch."""
 
 import logging
 import math
@@ -17,7 +17,7 @@ _SHOWN = ("loss", "miou", "val_loss", "val_miou")  # of an epoch's scores
 
 
 class TrainingDiverged(ValueError):
-    """Raised where the loss or the weights become NaN or infinite.
+    """Raised if the loss or the weights become NaN or infinite.
 
     Args:
         message: what happened, and where.
@@ -34,8 +34,8 @@ class TrainingDiverged(ValueError):
 class StopOnNaN(keras.callbacks.Callback):
     """Raise `TrainingDiverged` at the first batch whose loss is NaN or infinite.
 
-    At the last batch of an epoch it looks at the weights and the optimizer's variables as well: no
-    loss comes after their update, and what they are is validated and stored next.
+    At the last batch of an epoch it also checks the weights and the optimizer's variables: no loss
+    is computed after their update, before they are validated and saved.
 
     Args:
         stage: name of the stage, for the message.
@@ -55,7 +55,7 @@ class StopOnNaN(keras.callbacks.Callback):
             cause = f"{path} is NaN or infinite"
         else:
             return
-        # Of several devices these may be variables that Python's own conversions refuse.
+        # With several devices these may be variables that float() doesn't convert.
         step = int(np.asarray(optimizer.iterations))
         rate = float(np.asarray(optimizer.learning_rate))
         raise TrainingDiverged(
@@ -64,12 +64,12 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 def first_not_finite(variables: Iterable[keras.Variable]) -> str | None:
-    """Return the path of the first of some variables that holds NaN or an infinite value."""
+    """Return the path of the first variable that contains NaN or an infinite value."""
     return next((v.path for v in variables if not np.isfinite(np.asarray(v)).all()), None)
 
 
 class ValidateAverages(keras.callbacks.Callback):
-    """Validate the moving averages of the weights where the optimiser keeps them."""
+    """Validate the moving averages of the weights if the optimiser has them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Steps(keras.callbacks.Callback):
 
 
 class Epochs(keras.callbacks.Callback):
-    """Log the scores of each epoch and the time to the stage's end, and hand the scores on."""
+    """Log the scores of each epoch and the remaining time, and pass the scores on."""
 
     def __init__(
         self, stage: str, first: int, on_end: Callable[[int, dict[str, float], float], None]

@@ -1,4 +1,4 @@
-"""What a resumed run may change: learning rates, schedules and epochs."""
+"""Changes to the configuration of a resumed run: learning rates, schedules and epochs."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -26,8 +26,8 @@ class Change:
 
     Args:
         field: its dotted name, such as "joint.learning_rate".
-        before: its value up to now.
-        after: its value from now on.
+        before: its previous value.
+        after: its new value.
     """
 
     field: str
@@ -39,7 +39,7 @@ class Change:
 
     @property
     def option(self) -> str:
-        """The field as the command line names it."""
+        """The field as an option of the command line."""
         return f"--{self.field.replace('_', '-')}"
 
     @property
@@ -58,19 +58,19 @@ class Change:
 def find_changes(
     earlier: TrainConfig, config: TrainConfig, *, stage: int, epoch: int, source: Path
 ) -> list[Change]:
-    """Return what changes in the configuration of a run that goes on.
+    """Return the changes in the configuration of a resumed run.
 
-    Accepted are the learning rate, its schedule and the epochs of stages that are still to be
-    trained or in training, and how often is validated. A schedule goes on at the step that the run
-    has reached. As many epochs as a stage has done end it there; fewer would leave a configuration
-    that says other than what was trained, and are refused.
+    The learning rate, its schedule and the epochs may change in stages that aren't finished, and
+    the validation interval. A schedule continues at the step that the run has reached. A stage ends
+    if its epochs are set to those completed; fewer are refused, as the configuration would not
+    describe the training.
 
     Args:
-        earlier: the configuration up to now.
-        config: the one to go on with.
-        stage: index of the stage that the run has reached, in `config.stages`.
+        earlier: the previous configuration.
+        config: the new configuration.
+        stage: index of the current stage, in `config.stages`.
         epoch: completed epochs of that stage.
-        source: file of the configuration up to now, for messages.
+        source: file of the previous configuration, for messages.
 
     Raises:
         ValueError: names the fields that may not change, and those that change too late.
@@ -88,11 +88,11 @@ def find_changes(
         if concerned and concerned[-1] < stage:
             name = config.stages[concerned[-1]].name
             raise ValueError(
-                f"{source}: the run is past stage {name}; expected {change.option} as it was, "
-                f"{change.before}, received {change.after}. To train on from there, start another "
+                f"{source}: the run is past stage {name}; expected {change.option} unchanged, "
+                f"{change.before}, received {change.after}. To continue from there, start another "
                 "run with the stage's model as --weights."
             )
-        if concerned:  # else the settings of a stage that is left out
+        if concerned:  # otherwise settings of a skipped stage
             noted.append(change)
     if epoch:
         _check_epochs(config, config.stages[stage].name, epoch, source)
@@ -106,7 +106,7 @@ def _check_fields(changes: list[Change], config: TrainConfig, source: Path) -> N
     if fixed := [change.field for change in changes if change.field not in accepted]:
         raise ValueError(
             f"{source}: the run to resume was configured otherwise in: {', '.join(fixed)}. Give "
-            "these as they were, or start from the file itself; learning rates, schedules, epochs "
+            "them unchanged, or start from the file itself; learning rates, schedules, epochs "
             f"and {_VALIDATION} may change."
         )
 
@@ -122,7 +122,7 @@ def _check_epochs(config: TrainConfig, name: str, done: int, source: Path) -> No
 
 
 def _concerned(change: Change, earlier: TrainConfig, config: TrainConfig) -> list[int]:
-    """Indices of the stages with epochs that a change has to do with."""
+    """Return the indices of the stages with epochs that a change affects."""
     return [
         index
         for index, item in enumerate(config.stages)
@@ -132,7 +132,7 @@ def _concerned(change: Change, earlier: TrainConfig, config: TrainConfig) -> lis
 
 
 def _differences(before: Any, after: Any, path: str = "") -> Iterator[Change]:
-    """The fields of two values in which they differ, where both are of one dataclass."""
+    """Return the fields in which two instances of a dataclass differ."""
     if dataclasses.is_dataclass(before) and type(before) is type(after):
         for item in dataclasses.fields(before):
             name = f"{path}.{item.name}" if path else item.name

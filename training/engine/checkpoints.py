@@ -1,4 +1,4 @@
-"""Checkpoints of a run in progress: weights, optimizer and position, complete or not at all."""
+"""Atomic checkpoints of a run in progress: weights, optimizer and position."""
 
 import shutil
 from pathlib import Path
@@ -16,8 +16,8 @@ _STATE = "state.json"
 class Checkpoints:
     """The newest checkpoint below a directory.
 
-    A checkpoint is written under another name and renamed when it is complete; only then the one
-    before it is removed. A kill or a full disk at any moment leaves one that can be restored.
+    A checkpoint is written under a temporary name and renamed when it is complete; only then the
+    previous one is removed. If the process is killed or the disk is full, one can be restored.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -34,7 +34,7 @@ class Checkpoints:
         Args:
             model: its weights and the states of its random layers.
             optimizer: its variables, or None between stages.
-            state: anything that JSON holds.
+            state: JSON values.
         """
         number = 1 + max((int(path.name) for path in self._complete()), default=0)
         final = self.directory / f"{number:06d}"
@@ -44,7 +44,7 @@ class Checkpoints:
             if optimizer is not None:
                 _save_variables(temporary / _OPTIMIZER, optimizer.variables)
             write_json(temporary / _STATE, state)
-        # Earlier checkpoints, and what a killed process has left under a temporary name.
+        # Earlier checkpoints, and temporary files of killed processes.
         for path in self.directory.iterdir():
             if path.is_dir() and path != final:
                 shutil.rmtree(path)
@@ -73,7 +73,7 @@ class Checkpoints:
         _load_variables(self._latest() / _OPTIMIZER, optimizer.variables)
 
     def _latest(self) -> Path:
-        """Return the newest complete checkpoint, which there must be."""
+        """Return the newest complete checkpoint, which must exist."""
         return self._complete()[-1]
 
     def _complete(self) -> list[Path]:
@@ -83,7 +83,7 @@ class Checkpoints:
 
 
 def _random_states(model: keras.Model) -> list[keras.Variable]:
-    """Return the seeds of dropout and the like, which Keras doesn't save with the weights."""
+    """Return the seeds of layers such as dropout, which Keras doesn't save with the weights."""
     weights = {id(weight) for weight in model.weights}
     return [variable for variable in model.variables if id(variable) not in weights]
 
@@ -96,6 +96,8 @@ def _save_variables(path: Path, variables: list[keras.Variable]) -> None:
 def _load_variables(path: Path, variables: list[keras.Variable]) -> None:
     with np.load(path) as values:
         if len(values) != len(variables):
-            raise ValueError(f"{path}: expected {len(variables)} variables, found {len(values)}.")
+            raise ValueError(
+                f"{path}: expected {len(variables)} variables, received {len(values)}."
+            )
         for i, variable in enumerate(variables):
             variable.assign(values[str(i)])

@@ -28,10 +28,10 @@ def build_loss(
     class_weights: Sequence[float] | np.ndarray | None = None,
     stride: int | None = None,
 ) -> keras.losses.Loss:
-    """Return the loss of logits on label maps; a second one on the unary term is left aside.
+    """Return the loss of logits on label maps, without a second loss on the unary term.
 
     Args:
-        config: what to add up.
+        config: the losses and their weights.
         ignore_label: label of pixels that don't count.
         class_weights: one number per class, or None.
         stride: pixels per axis between those that a subsampled loss compares.
@@ -55,7 +55,7 @@ def build_loss(
     weights, losses = zip(*(term for term in terms if term[0]), strict=True)
     if len(losses) > 1 and config.reduction == "sum":
         raise ValueError(
-            "A sum over the pixels outweighs the means next to it; leave out `reduction`."
+            "A sum over the pixels outweighs the other losses, means; leave out `reduction`."
         )
     loss = losses[0] if len(losses) == 1 else WeightedSum(losses, weights)
     return SubsampledLoss(loss, stride) if config.subsampled and stride else loss
@@ -73,13 +73,12 @@ def check_losses(config: TrainConfig) -> None:
             raise ValueError(f"Stage {stage.name}, {option}: {error}") from None
         if settings.loss.subsampled and not adapter(config).loss_stride(config, stage.head):
             raise ValueError(
-                f"Stage {stage.name} has no grid of its own to compare; leave out "
-                f"{option}.subsampled."
+                f"Stage {stage.name} has no coarser grid to compare; leave out {option}.subsampled."
             )
 
 
 class SubsampledLoss(keras.losses.Loss):
-    """A loss at every N-th pixel per axis: on the grid that the logits were upsampled from."""
+    """A loss at every N-th pixel per axis: on the grid from which the logits are upsampled."""
 
     def __init__(self, loss: keras.losses.Loss, stride: int) -> None:
         super().__init__(name="subsampled_loss")

@@ -1,4 +1,4 @@
-"""What the engine asks of a network: an adapter for each, found by the network's name."""
+"""Adapters that build networks and describe their training, by the network's name."""
 
 from dataclasses import asdict
 from typing import Any, Protocol, cast
@@ -16,18 +16,18 @@ from ..data.pipeline.clips import ClipInputs
 
 
 class NetworkAdapter(Protocol):
-    """How a network is built and trained."""
+    """Interface for building and training a network."""
 
     def build(self, config: TrainConfig, num_classes: int) -> keras.Model:
         """Build the configured network with random weights."""
 
     def load_weights(self, model: keras.Model, source: str) -> str:
-        """Fill the network from a file or preset; return what was done, in a line."""
+        """Load weights from a file or preset; return a message about the result."""
 
     def learner(
         self, config: TrainConfig, model: keras.Model, stage: Stage, ignore_label: int
     ) -> keras.Model | None:
-        """Return the network with a loss of its own for a stage, sharing the weights of `model`.
+        """Return a model with its own loss for a stage that shares the weights of `model`.
 
         None: the stage's configured loss on its head.
         """
@@ -35,12 +35,12 @@ class NetworkAdapter(Protocol):
     def loss_stride(self, config: TrainConfig, head: str) -> int | None:
         """Return the pixels per axis between two cells of the grid that a head upsamples.
 
-        Such a head upsamples with aligned corners, so that at every so many pixels it is the grid
-        itself. None: it has no such grid.
+        Such a head upsamples with aligned corners, so that every N-th pixel is a cell of the grid.
+        None: it has no such grid.
         """
 
     def describe_size(self, config: TrainConfig, num_classes: int) -> str | None:
-        """Return what to know about a run's size before the network is built, if anything."""
+        """Return a message about the network's size before it is built, or None."""
 
 
 class Adapter:
@@ -52,7 +52,7 @@ class Adapter:
 
     def load_weights(self, model: keras.Model, source: str) -> str:
         report = pretrained.load_pretrained(model, source)
-        return f"{report.path}: filled {len(report.filled)} weights, left {report.left}"
+        return f"{report.path}: loaded {len(report.filled)} weights, left {report.left}"
 
     def learner(
         self, config: TrainConfig, model: keras.Model, stage: Stage, ignore_label: int
@@ -82,14 +82,14 @@ class SpatialTemporalDPNAdapter(Adapter):
 
 
 class DeepLabAdapter(Adapter):
-    """A network whose heads upsample a grid of every 8th pixel, but for the CRF's."""
+    """A network whose heads, except the CRF's, upsample a grid of every 8th pixel."""
 
     def loss_stride(self, config: TrainConfig, head: str) -> int | None:
         return None if head == "final" and config.model.crf else 8
 
 
 class PiecewiseCRFAdapter(Adapter):
-    """A field with objectives of its own."""
+    """A conditional random field with its own objectives."""
 
     def learner(
         self, config: TrainConfig, model: keras.Model, stage: Stage, ignore_label: int
@@ -130,7 +130,7 @@ def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
 
 
 def model_arguments(config: TrainConfig) -> dict[str, Any]:
-    """Return the arguments of the network's constructor, but for the number of classes."""
+    """Return the arguments of the network's constructor, except the number of classes."""
     return asdict(config.model)
 
 

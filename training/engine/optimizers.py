@@ -23,7 +23,7 @@ _Mixin: Any = keras.optimizers.Optimizer if TYPE_CHECKING else object
 
 
 class _LayerRates(_Mixin):
-    """Mixin: a factor on the learning rate of each layer.
+    """Mixin for a factor on the learning rate of each layer.
 
     `keras.optimizers.MultiOptimizer` does the same with one optimizer per group, but has no
     learning rate that a callback could log (keras 3.15.1).
@@ -51,9 +51,9 @@ class _LayerRates(_Mixin):
 
 
 class _Accumulation(_Mixin):
-    """Mixin: each update by the mean gradient of several steps.
+    """Mixin for updates by the mean gradient of several steps.
 
-    `iterations`, and with it schedules, counts updates. Keras's own `gradient_accumulation_steps`
+    `iterations`, and therefore schedules, count updates. Keras's own `gradient_accumulation_steps`
     lets schedules count steps, and MirroredStrategy refuses it on CPUs (keras 3.15.1).
     """
 
@@ -72,7 +72,7 @@ class _Accumulation(_Mixin):
     ) -> Tensor:
         if self._accumulate == 1:
             return super().apply(grads, trainable_variables)
-        # The condition encloses what synchronises devices: the other way round is refused.
+        # The condition must enclose the synchronisation of devices, not the other way round.
         replica = tf.distribute.get_replica_context()
         return replica.merge_call(self._add_or_update, args=(grads, trainable_variables))
 
@@ -91,7 +91,7 @@ class _Accumulation(_Mixin):
         )
 
     def _add(self, grads: list[Tensor]) -> None:
-        # Each device has its own sum; they meet in the update.
+        # Each device has its own sum; the update adds them up.
         self._backend_increment_gradient_accumulators(grads, self._sums)
 
     def _update(self, grads: list[Tensor], variables: list[keras.Variable] | None) -> None:
@@ -134,7 +134,7 @@ class LayerRatesAdamW(_Accumulation, _LayerRates, keras.optimizers.AdamW):
 
 
 def is_kernel(variable: keras.Variable) -> bool:
-    """Return whether weight decay applies to a variable: not to biases, nor to a random field's."""
+    """Return whether weight decay applies to a variable: not to biases or a random field's."""
     return variable.name == "kernel"
 
 
@@ -162,17 +162,19 @@ def build_optimizer(
 
 
 def forget_steps(optimizer: keras.optimizers.Optimizer) -> None:
-    """Drop the gradients of steps since the last update of an optimizer of `build_optimizer`.
+    """Discard gradients accumulated since the last update of an optimizer of `build_optimizer`.
 
     In half precision a step whose gradients overflow does not count, so that an epoch may end in
-    the middle of an update; what each device has summed by then is in no checkpoint.
+    the middle of an update; checkpoints don't contain the sums of the devices.
     """
-    getattr(optimizer, "inner_optimizer", optimizer).forget_steps()  # Keras scales losses around it
+    getattr(
+        optimizer, "inner_optimizer", optimizer
+    ).forget_steps()  # Keras wraps it to scale losses
 
 
 @contextmanager
 def averaged_weights(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
-    """Put the moving averages in the place of the weights; without averages, change nothing."""
+    """Replace the weights by their moving averages, if there are any."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if not optimizer.use_ema:
         yield
@@ -191,7 +193,7 @@ def averaged_weights(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
 
 @keras.saving.register_keras_serializable(package="keras_dpn_training")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Another schedule, times a factor that rises from 1 / steps to 1 in the first `steps`."""
+    """Another schedule multiplied by a factor that rises from 1 / steps to 1 in `steps` steps."""
 
     def __init__(self, schedule: Schedule, steps: int) -> None:
         super().__init__()
@@ -208,8 +210,8 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def _schedule(config: StageConfig, updates_per_epoch: int) -> WarmUp:
-    # A constant rate, too: as a number it would be one of the optimizer's variables, and a
-    # checkpoint would bring the old one back.
+    # A constant rate, too: a number would become one of the optimizer's variables, and a
+    # checkpoint would restore the old one.
     return WarmUp(_schedule_after_warm_up(config, updates_per_epoch), max(1, config.warmup_steps))
 
 

@@ -1,4 +1,4 @@
-"""How far a run has come."""
+"""The progress of a run."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass
 class Progress:
-    """How far a run has come: what a checkpoint stores next to the weights."""
+    """The progress of a run, which checkpoints store next to the weights."""
 
     stage: int = 0
     epoch: int = 0
@@ -14,14 +14,14 @@ class Progress:
     best_miou: float | None = None
     """Of the stage's epochs; None before the stage begins."""
     retries: int = 0
-    """Times that the stage went back to its last checkpoint since its learning rate was set."""
+    """How often the stage went back to its last checkpoint since its learning rate was set."""
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def rate_factor(self) -> float:
-        """What the stage's learning rate is multiplied by."""
+        """The factor on the stage's learning rate."""
         return 0.5 ** max(0, self.retries - 1)
 
     def notes(self, kind: str) -> list[dict[str, Any]]:

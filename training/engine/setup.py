@@ -39,7 +39,7 @@ _ISSUES_SHOWN = 5
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A run that is ready to be trained: checked, its network built and filled.
+    """A run that is ready for training: checked, with its network built and loaded.
 
     Args:
         config: the configuration, with absolute paths.
@@ -54,7 +54,7 @@ class TrainingJob:
     trainer: Trainer
 
     def run(self) -> list[dict[str, Any]]:
-        """Train the stages that are still to do, write all files, return each stage's results."""
+        """Train the remaining stages, write all files and return each stage's results."""
         write_json(self.work_dir / workdir.CONFIG, to_json(self.config))
         write_json(self.work_dir / workdir.CLASSES, self.dataset.classes.to_json())
         stages = self.trainer.fit()
@@ -91,7 +91,7 @@ def prepare(
     resume: bool = False,
     devices: str = "all",
 ) -> TrainingJob:
-    """Check all that can be checked before the first step, and build the network.
+    """Check the run as far as possible before the first step, and build the network.
 
     Args:
         config: the run's configuration.
@@ -102,7 +102,7 @@ def prepare(
         devices: as in `choose_devices`.
 
     Raises:
-        ValueError: for settings, data or a directory that can't be trained with or in.
+        ValueError: for settings, data or a directory that don't allow training.
     """
     config = with_absolute_paths(config, data_dir)
     if crf:
@@ -123,9 +123,9 @@ def prepare(
 
 
 def _build(config: TrainConfig, num_classes: int, strategy: tf.distribute.Strategy) -> keras.Model:
-    """Return the network as it is before the first step, from the run's seed."""
+    """Return the network before the first step, from the run's seed."""
     keras.utils.set_random_seed(config.seed)
-    tf.config.experimental.enable_op_determinism()  # a resumed run equals an undisturbed one
+    tf.config.experimental.enable_op_determinism()  # a resumed run equals an uninterrupted one
     keras.config.set_dtype_policy(config.precision)
     if size := adapter(config).describe_size(config, num_classes):
         _LOGGER.info(size)
@@ -137,7 +137,7 @@ def _build(config: TrainConfig, num_classes: int, strategy: tf.distribute.Strate
 
 
 def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConfig:
-    """Return the configuration with absolute paths, which hold in every directory."""
+    """Return the configuration with absolute paths, which are valid in every directory."""
     directory, weights = data_dir or config.data.data_dir, config.weights
     if directory is not None:
         data = dataclasses.replace(config.data, data_dir=absolute(directory))
@@ -191,17 +191,19 @@ def choose_devices(devices: str) -> tf.distribute.Strategy:
 
 
 def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Change]:
-    """Make the directory; refuse one that holds a run, or one that this can't go on with.
+    """Create the directory; refuse one with another run, or one that can't be resumed.
 
     Returns:
-        What changes in the configuration of a run that goes on.
+        The changes in the configuration of a resumed run.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     path = work_dir / workdir.CONFIG
     if not path.exists():
         return []
     if not resume:
-        raise ValueError(f"{work_dir} holds a run already: --resume it, or choose another.")
+        raise ValueError(
+            f"{work_dir} contains a run already: --resume it, or choose another directory."
+        )
     earlier = from_json(read_json(path), path)
     progress = Progress(**(Checkpoints(work_dir / workdir.CHECKPOINTS).state() or {}))
     return find_changes(earlier, config, stage=progress.stage, epoch=progress.epoch, source=path)
@@ -211,7 +213,7 @@ def check_data(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.nd
     """Read all images once; refuse a dataset with errors, naming the first ones.
 
     Returns:
-        Pixels of each class in the training split, and pixels of the images that show it.
+        Pixels of each class in the training split, and pixels of the images that contain it.
     """
     for split in (config.data.train_split, config.data.val_split):
         dataset.examples(split)
@@ -229,7 +231,7 @@ def check_data(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.nd
 
 
 def versions() -> dict[str, str]:
-    """Return what the numbers depend on besides the configuration."""
+    """Return the versions and hardware that the results depend on."""
     return {
         "keras_dpn": keras_dpn.__version__,
         "keras": keras.__version__,

@@ -40,22 +40,22 @@ from .optimizers import averaged_weights, build_optimizer, forget_steps
 from .progress import Progress
 
 _LOGGER = logging.getLogger("keras_dpn")
-RETRIES = 4  # of a stage whose loss becomes NaN: at the same rate, then at 1/2, 1/4 and 1/8 of it
+RETRIES = 4  # of a stage whose loss becomes NaN: at the same rate, then at 1/2, 1/4 and 1/8
 
 
 class Trainer:
     """Train a network stage after stage, each from the best weights of the one before.
 
-    Where the loss becomes NaN or infinite, the stage goes back to its last checkpoint, at most
-    `RETRIES` times: first at the same learning rate, as the cause may not come again, then at half
-    the rate each time. A retried epoch sees the same batches and the same random numbers.
+    If the loss becomes NaN or infinite, the stage goes back to its last checkpoint, at most
+    `RETRIES` times: first at the same learning rate, as the cause may not recur, then at half the
+    rate each time. A retried epoch has the same batches and the same random numbers.
 
     Args:
         config: the run's configuration.
-        model: the config's network, its weights as they are to begin with.
+        model: the config's network, with its initial weights.
         dataset: training and validation images.
         pixel_counts: of the training split, for class weights; see `setup.check_data`.
-        work_dir: where everything is written.
+        work_dir: receives all files.
         strategy: the devices; `model` was built in its scope.
     """
 
@@ -82,8 +82,8 @@ class Trainer:
         """Go back to the last finished epoch, if there is one.
 
         Args:
-            changes: of the configuration, as `changes.find_changes` returns them. They are noted,
-                and a stage whose learning rate changes counts its retries from 0 again.
+            changes: of the configuration, as `changes.find_changes` returns them. They are
+                recorded, and a stage whose learning rate changes counts its retries from 0 again.
         """
         state = self.checkpoints.state()
         if state is None:
@@ -103,7 +103,7 @@ class Trainer:
         self.checkpoints.replace_state(vars(self.progress))
 
     def fit(self) -> list[dict[str, Any]]:
-        """Train all stages that are still to do; return each stage's results."""
+        """Train the remaining stages; return each stage's results."""
         for index, stage in enumerate(self.config.stages):
             if index < self.progress.stage or not self._is_trained(stage):
                 continue
@@ -117,10 +117,10 @@ class Trainer:
         return self.config.stage(stage.name).epochs > 0
 
     def _enter(self, index: int, stage: Stage) -> None:
-        """Begin a stage; weights that come from an earlier one are the first to beat."""
+        """Begin a stage; weights of an earlier stage are the first best weights."""
         if path := first_not_finite(self.model.weights):
             raise ValueError(
-                f"Stage {stage.name}: expected finite weights to begin with, received NaN or "
+                f"Stage {stage.name}: expected finite initial weights, received NaN or "
                 f"infinite values in {path}. Give another file than {self.config.weights} as "
                 "--weights."
             )
@@ -134,7 +134,7 @@ class Trainer:
         self._save(optimizer=None)
 
     def _starts_trained(self, stage: Stage) -> bool:
-        """Return whether a stage starts from trained weights, of a file or of other stages."""
+        """Return whether a stage starts from the trained weights of a file or another stage."""
         done = {result["name"] for result in self.progress.results}
         earlier = {other.group_name for other in self.config.stages if other.name in done}
         return bool(self.config.weights or earlier - {stage.group_name})
@@ -145,7 +145,7 @@ class Trainer:
         return self.config.seed + groups.index(stage.group_name)
 
     def _fit(self, stage: Stage) -> None:
-        """Train the stage's epochs that are still to do, again where they diverge."""
+        """Train the stage's remaining epochs, and retry those that diverge."""
         epochs = self.config.stage(stage.name).epochs
         while self.progress.epoch < epochs:
             try:
@@ -186,7 +186,7 @@ class Trainer:
             )
 
     def _recover(self, stage: Stage, error: TrainingDiverged) -> None:
-        """Go back to the stage's last checkpoint; raise where that has been tried too often."""
+        """Go back to the stage's last checkpoint; raise after too many retries."""
         path = self.checkpoints.latest()
         if self.progress.retries == RETRIES:
             option = f"--{self.config.section(stage.name)}.learning-rate"
@@ -223,7 +223,7 @@ class Trainer:
             self._keep_best(stage, float(logs["miou"]))
 
     def _ready(self, stage: Stage) -> keras.Model:
-        """Return the stage's model with its optimizer as after the last completed epoch."""
+        """Return the stage's model with its optimizer as of the last completed epoch."""
         config = self.config.stage(stage.name)
         rate = config.learning_rate * self.progress.rate_factor
         with self.strategy.scope():

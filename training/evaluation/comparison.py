@@ -23,7 +23,7 @@ class ImageChange:
 
     @property
     def difference(self) -> float:
-        """How much the image gained."""
+        """The gain of the image."""
         return self.second - self.first
 
 
@@ -32,13 +32,12 @@ class Comparison:
     """A prediction against another of the same images, by a paired bootstrap over the images.
 
     Args:
-        first: mIoU of the prediction to compare with.
-        second: mIoU of the other one.
+        first: mIoU of the reference.
+        second: mIoU of the other prediction.
         difference: second minus first.
         interval: of the difference.
-        win_rate: fraction of the resamples in which the second is the better one, those without a
-            difference counting half.
-        images: those that gained most come first; empty where they were not kept.
+        win_rate: fraction of the resamples in which the second is better; ties count half.
+        images: in descending order of gain; empty if they weren't kept.
         seeds: of the training runs whose counts were added up, if there were several.
     """
 
@@ -86,10 +85,10 @@ def compare(
     """Compare two predictions of the same images; their order may differ.
 
     Args:
-        first: the one to compare with.
-        second: the other one.
-        block_size: number of successive images that are drawn together; for the frames of a video,
-            as many as are alike.
+        first: the reference.
+        second: the other prediction.
+        block_size: number of successive images that are resampled together; for the frames of a
+            video, as many as are similar.
         resamples: of the bootstrap.
         confidence: of the interval.
         seed: of the resampling.
@@ -130,7 +129,7 @@ def _paired(first: Counts, second: Counts) -> np.ndarray:
     mismatched = sorted(set(first.names) ^ set(second.names))
     if mismatched:
         raise ValueError(
-            f"{pair} are not of the same images: {mismatched[0]} is in one of them only"
+            f"{pair} are not of the same images: only one of them has {mismatched[0]}"
             f" ({len(mismatched)} such images)."
         )
     confusions = second.confusions[_order(second, first.names)]

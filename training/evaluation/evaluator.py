@@ -28,12 +28,12 @@ Probabilities = Mapping[str, np.ndarray]  # by head
 class Evaluator:
     """Score every head of a predictor in one pass over a split; images of any sizes.
 
-    Networks for clips predict whole videos in order of time, and so do all others where a metric
-    needs it.
+    Networks for clips predict whole videos in order of time; so do other networks if a metric
+    requires it.
 
     Args:
         dataset: the images and their labels.
-        metrics: what is counted; each head is counted by copies of them.
+        metrics: the metrics, of which each head has copies.
         show_progress: whether to show a progress bar on a terminal.
 
     Example:
@@ -62,8 +62,8 @@ class Evaluator:
 
         Raises:
             ValueError: for a split that is unknown or empty, an image that can't be read, labels
-                beyond the classes, a network with another number of classes, and where videos are
-                needed, for a dataset that has none.
+                beyond the classes, a network with another number of classes, and if videos are
+                needed, for a dataset without them.
         """
         examples = self._dataset.examples(split)
         if not examples:
@@ -140,7 +140,7 @@ def evaluate(
         predictor: of the dataset's classes.
         dataset: the images and their labels.
         split: one of the dataset's.
-        settings: what is scored; a network for clips is scored for consistency in any case.
+        settings: the scores to compute; a network for clips always has consistency.
         show_progress: whether to show a progress bar on a terminal.
 
     Raises:
@@ -164,14 +164,14 @@ def evaluate_per_stage(
     precision: str | None = None,
     show_progress: bool = False,
 ) -> Evaluation:
-    """Score the best model of every stage of a training run, each at its own stage's head.
+    """Score the best model of each stage of a training run, at the head of that stage.
 
     Args:
         work_dir: directory of the run.
         dataset: the images and their labels.
         split: one of the dataset's.
-        inference: how the networks are applied.
-        settings: what is scored.
+        inference: settings of the inference.
+        settings: the scores to compute.
         crf: as in `Predictor`.
         precision: dtype policy of the networks; None: as they were trained.
         show_progress: whether to show a progress bar on a terminal.

@@ -1,4 +1,4 @@
-"""What an `Evaluator` counts of a head's predictions: one object per kind of score."""
+"""The metrics of an `Evaluator`: one object per type of score."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from keras_dpn.inference import to_labels
 
 from .results import CalibrationScores, ConsistencyScores, ObjectScores, TrimapScores
 
-TRIMAP_WIDTH = 40  # pixels, of the widest band: DeepLab v1's Fig. 5
+TRIMAP_WIDTH = 40  # width of the widest band in pixels: DeepLab v1's Fig. 5
 
 Outline = Literal["void", "boundary"]
 Link = tuple[np.ndarray, np.ndarray]
@@ -21,13 +21,13 @@ Link = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An image to predict, with the truth about it.
+    """An image to predict, with its ground truth.
 
     Args:
         name: of the example.
         image: uint8 (H, W, 3).
         labels: uint8 (H, W): 0..L-1 or the ignore label; None for a frame without labels.
-        link: for a frame of a video that follows another: the flow from the other to this one, and
+        link: for a frame that follows another in a video: the flow from that frame to this one, and
             back, each float32 (H, W, 2).
     """
 
@@ -100,7 +100,7 @@ class Confusion:
 
 
 class Objects:
-    """Score tags, boxes and boundaries, a class in an image being one object.
+    """Score tags, boxes and boundaries; a class in an image is one object.
 
     Args:
         classes: of the dataset.
@@ -168,7 +168,7 @@ class Calibration:
 
 
 class Trimap:
-    """Score bands of growing width around outlines.
+    """Score bands of increasing width around boundaries.
 
     Args:
         classes: of the dataset.
@@ -198,7 +198,7 @@ class Trimap:
 
 
 class Consistency:
-    """Score how far the labels of neighbouring frames agree along the optical flow."""
+    """Score the agreement of labels in neighbouring frames along the optical flow."""
 
     needs_video = True
 
@@ -216,7 +216,7 @@ class Consistency:
         self._previous = prediction.labels
 
     def result(self) -> Mapping[str, Any]:
-        """Return the consistency; nothing where no frame follows another."""
+        """Return the consistency; nothing if no frame follows another."""
         if not np.ndim(self._agreement):
             return {}
         miou = metrics.scores(self._agreement)["miou"]
@@ -225,11 +225,11 @@ class Consistency:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSettings:
-    """What `evaluate` scores.
+    """The scores that `evaluate` computes.
 
     Args:
-        trimap: score bands of 1 to 40 pixels around the "void" or a "boundary" as well, as
-            `metrics.trimap_distance` finds them; None: leave them out.
+        trimap: also score bands of 1 to 40 pixels around "void" or a "boundary", see
+            `metrics.trimap_distance`; None: don't.
         consistency: score the temporal consistency of videos too; networks for clips always do.
         box_threshold: as `threshold` in `metrics.object_scores`.
         boundary_tolerance: as `tolerance` in `metrics.object_counts`.
@@ -243,7 +243,7 @@ class MetricSettings:
     calibration_bins: int = 15
 
     def metrics(self, classes: Classes) -> list[Metric]:
-        """Return what counts these scores."""
+        """Return the metrics that compute these scores."""
         chosen: list[Metric] = [
             Confusion(classes),
             Objects(
@@ -263,5 +263,5 @@ class MetricSettings:
 def _pixels(
     labels: np.ndarray, prediction: Prediction, classes: Classes
 ) -> tuple[np.ndarray, np.ndarray, int, int | None]:
-    """The first arguments of the functions in `metrics`."""
+    """The common arguments of the functions in `metrics`."""
     return labels, prediction.labels, classes.num_classes, classes.ignore

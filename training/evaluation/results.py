@@ -1,4 +1,4 @@
-"""Results of an evaluation: the scores of each head, and what was counted in each image."""
+"""Results of an evaluation: the scores of each head, and the counts of each image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..rundir.paths import evaluation_file
 from ..utils.files import atomic_file, read_json, write_json
 
 VERSION = 2  # of the JSON files; those of version 1 have no number, and "stages" for "heads"
-# Titles of the scores by their names, as `HeadScores.value` takes them.
+# Titles of the scores by the names that `HeadScores.value` takes.
 SCORES = {
     "miou": "mean IoU",
     "accuracy": "pixel accuracy",
@@ -46,7 +46,7 @@ class ObjectScores:
 
 @dataclass(frozen=True)
 class CalibrationScores:
-    """How far confidences are probabilities, as `metrics.calibration` returns it: by bin."""
+    """Calibration of the confidences by bin, as `metrics.calibration` returns it."""
 
     ece: float | None
     pixels: Sequence[int]
@@ -56,7 +56,7 @@ class CalibrationScores:
 
 @dataclass(frozen=True)
 class TrimapScores:
-    """Scores in bands of growing width around outlines.
+    """Scores in bands of increasing width around boundaries.
 
     Args:
         around: "void" or "boundary", as in `metrics.trimap_distance`.
@@ -73,7 +73,7 @@ class TrimapScores:
 
 @dataclass(frozen=True)
 class ConsistencyScores:
-    """How far labels of neighbouring frames agree along the optical flow.
+    """Agreement of the labels of neighbouring frames along the optical flow.
 
     Args:
         miou: of one frame's labels against its neighbour's.
@@ -94,12 +94,12 @@ _GROUPS = {
 
 @dataclass(frozen=True, kw_only=True)
 class HeadScores:
-    """Scores of one head of a network on a split; each is None where there is nothing to score.
+    """Scores of one head of a network on a split; each is None if there is nothing to score.
 
     Args:
-        name: of the head; "HEAD+crf" with a fully connected CRF behind it; where the model of every
-            stage of training was scored, the stage's.
-        miou: mean IoU, 0 to 1, as the scores that follow.
+        name: of the head; "HEAD+crf" after a fully connected CRF; if the model of each stage of
+            training was scored, the name of the stage.
+        miou: mean IoU, 0 to 1, as the following scores.
         accuracy: pixel accuracy.
         mean_accuracy: mean of the classes' accuracies.
         frequency_weighted_iou: IoU weighted by the classes' pixels.
@@ -107,7 +107,7 @@ class HeadScores:
         confusion: pixels by class, truth in rows.
         objects: scores of objects.
         calibration: of the confidences.
-        trimap: scores along outlines, if they were asked for.
+        trimap: scores along boundaries, if requested.
         consistency: of videos.
         confusions: (images, L, L), the confusion matrix of each image.
         confidences: mean confidence of each image; not stored in files.
@@ -128,7 +128,7 @@ class HeadScores:
     confidences: Sequence[float] = field(default=(), compare=False, repr=False)
 
     def value(self, score: str) -> float | None:
-        """Return one score, such as "miou" or "objects.ta"; None where it is not known."""
+        """Return one score, such as "miou" or "objects.ta"; None if it is unknown."""
         group, _, name = score.rpartition(".")
         if not group:
             return getattr(self, name)
@@ -145,10 +145,10 @@ class HeadScores:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> HeadScores:
-        """Read what `to_json` returned; a stage of results.json holds the same, and more.
+        """Read what `to_json` returned; a stage of results.json contains the same, and more.
 
         Raises:
-            ValueError: where scores are incomplete.
+            ValueError: if scores are incomplete.
         """
         names = {item.name for item in dataclasses.fields(cls)}
         known = {key: value for key, value in values.items() if key in names}
@@ -165,8 +165,8 @@ class Subject:
 
     Args:
         run: the run's directory.
-        stage: its best network after this stage of training; None: as it is at the end.
-        head: the one that was scored; None: the last.
+        stage: the stage of training whose best network was scored; None: the final network.
+        head: the head that was scored; None: the last.
     """
 
     run: Path
@@ -180,20 +180,20 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What networks score on a split of a dataset.
+    """The scores of networks on a split of a dataset.
 
     Args:
         dataset: its name.
         split: its name.
         num_images: images of the split.
-        expected_images: images of the complete split, if that number is known.
+        expected_images: images of the complete split, if known.
         num_models: networks whose probabilities were averaged.
-        settings: of the inference; without the memory, which has chosen the tile.
-        crf: settings of the fully connected CRF behind each head.
+        settings: of the inference, with the tile instead of the memory that determined it.
+        crf: settings of the fully connected CRF after each head.
         precision: dtype policy of the networks; None: as they were trained.
         heads: scores of each head, the last one the network's prediction.
         image_names: of the images that have labels, in the order of `HeadScores.confusions`.
-        subject: the network, where one of a run was scored.
+        subject: the network, if one of a run was scored.
     """
 
     dataset: str = ""
@@ -221,11 +221,11 @@ class Evaluation:
         raise ValueError(f"Expected one of the heads {names}, received {name!r}.")
 
     def select(self, names: Sequence[str]) -> Evaluation:
-        """Return the evaluation of these heads alone."""
+        """Return the evaluation of only these heads."""
         return replace(self, heads=tuple(head for head in self.heads if head.name in names))
 
     def save(self, path: Path) -> None:
-        """Write the scores as JSON, and what was counted in each image next to it, as .npz."""
+        """Write the scores as JSON, and the counts of each image next to it, as .npz."""
         counts = {head.name: head.confusions for head in self.heads}
         if all(confusions is not None for confusions in counts.values()):
             arrays: dict[str, Any] = {"names": np.array(self.image_names), **counts}
@@ -239,11 +239,12 @@ class Evaluation:
 
         Args:
             path: the JSON file.
-            with_counts: also read what was counted in each image, if the .npz file is there;
+            with_counts: also read the counts of each image, if the .npz file exists;
                 `HeadScores.confusions` is None otherwise.
 
         Raises:
-            ValueError: naming the file, where it isn't there, is damaged or of a later version.
+            ValueError: if the file doesn't exist, is damaged or of a later version; the message
+                names it.
         """
         if not path.is_file():
             raise ValueError(f"{path}: no such file; `keras-dpn evaluate` writes it.")
@@ -262,7 +263,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return the scores as JSON values, without those of single images."""
         settings = dataclasses.asdict(self.settings)
-        del settings["memory_gib"]  # it chose the tile
+        del settings["memory_gib"]  # it determined the tile
         return {
             "version": VERSION,
             "dataset": self.dataset,
@@ -321,7 +322,7 @@ class Counts(NamedTuple):
 
 
 def load_counts(source: str, split: str) -> Counts:
-    """Read what was counted in each image, as `Evaluation.save` has written it.
+    """Read the counts of each image that `Evaluation.save` wrote.
 
     Args:
         source: "RUN" or "RUN:HEAD"; RUN is a run's directory or an evaluation's JSON file, HEAD one

@@ -31,9 +31,9 @@ def score_table(evaluation: Evaluation, classes: Sequence[str]) -> Table:
 
 
 def score_definitions(head: HeadScores) -> str:
-    """Return what TA, LA, BA and ECE are, with the parameters of these scores.
+    """Return the definitions of TA, LA, BA and ECE, with the parameters of these scores.
 
-    Empty for scores of an earlier version, which knows none of them.
+    Empty for scores of an earlier version without them.
     """
     objects, calibration = head.objects, head.calibration
     if objects is None or calibration is None:
@@ -48,7 +48,7 @@ def score_definitions(head: HeadScores) -> str:
 def comparison_table(
     title: str, first: str, comparisons: Mapping[str, Comparison], confidence: float
 ) -> Table:
-    """Return a row for each evaluation: its mIoU and how far it differs from the first one's."""
+    """Return a row for each evaluation: its mIoU and the difference from the first."""
     table = Table(Column("evaluation", overflow="fold"), "mIoU, %", title=title)
     for column in ("difference", f"{100 * confidence:g}% interval", "win rate, %"):
         table.add_column(column, justify="right")
@@ -66,7 +66,7 @@ def comparison_table(
 
 
 def change_table(title: str, images: Sequence[ImageChange], count: int) -> Table:
-    """Return the images that gained most, then those that lost most, at most `count` of each."""
+    """Return the images of largest gain, then those of largest loss, at most `count` of each."""
     table = Table("image", "mIoU before, %", "after, %", "change", title=title)
     gained = [image for image in images if image.second > image.first][:count]
     lost = [image for image in images if image.second < image.first][-count:]

@@ -73,7 +73,7 @@ def read_calibration_images(folder: Path) -> list[np.ndarray]:
     """
     files = sorted(p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise ValueError(f"{folder}: expected a folder of images, found none in it.")
+        raise ValueError(f"{folder}: expected a folder of images, received one without.")
     return [read_image(file) for file in files[:CALIBRATION_IMAGES]]
 
 

@@ -15,8 +15,8 @@ from keras_dpn.viz import image_png
 
 from . import Format
 
-# The least fraction of labels that agree with the network's. The graph runs the same operations,
-# but they may be fused otherwise; half precision and 8 bits round.
+# The smallest fraction of labels that must agree with the network's. The graph has the same
+# operations, but they may be fused differently; half precision and 8 bits round.
 AGREEMENT = {"saved_model": 0.999, "litert": 0.999, "litert_float16": 0.999, "onnx": 0.999}
 ROUNDED_AGREEMENT = 0.9
 # Pixels that an image moves from frame to frame of the clip that verifies a network for clips.
@@ -38,14 +38,14 @@ class Expectation:
 def verify_saved_model(
     path: Path, model: keras.Model, image: np.ndarray, *, is_exact: bool
 ) -> Iterator[str]:
-    """Compare a SavedModel with the network that it was made of.
+    """Compare a SavedModel with the network that it was exported from.
 
     Args:
         path: of the SavedModel.
         model: as `keras_dpn.export.export` took it.
         image: uint8 (H, W, 3).
-        is_exact: whether the SavedModel computes the same at the same size. Otherwise the fraction
-            of the labels that agree is found, not judged.
+        is_exact: whether the SavedModel computes the same at the same size. Otherwise the agreement
+            is reported, but not required.
 
     Yields:
         A line for each signature.
@@ -64,7 +64,7 @@ def verify_file(
     image: np.ndarray,
     image_size: tuple[int, int] | None,
 ) -> Iterator[str]:
-    """Compare a LiteRT or ONNX file with the network that it was made of.
+    """Compare a LiteRT or ONNX file with the network that it was exported from.
 
     Args:
         path: of the file.
@@ -89,7 +89,7 @@ def verify_file(
 def compare(
     predict: Predict, expected: Mapping[str, Expectation], path: Path, min_agreement: float
 ) -> Iterator[str]:
-    """Run an export, and say what fraction of its labels is as expected.
+    """Run an export, and report the fraction of its labels that are as expected.
 
     Args:
         predict: runs the export.
@@ -139,13 +139,13 @@ def expectations(model: keras.Model, image: np.ndarray) -> dict[str, Expectation
 
 
 def file_expectation(model: keras.Model, image: np.ndarray) -> Expectation:
-    """Return inputs and labels of a file that holds a network."""
+    """Return inputs and labels of an exported file."""
     inputs = file_inputs(model, image)
     return Expectation(inputs, _labels(model, inputs if len(inputs) > 1 else [*inputs.values()][0]))
 
 
 def file_inputs(model: keras.Model, image: np.ndarray) -> Inputs:
-    """Return what a file takes for an image; a network for clips sees the image move."""
+    """Return the inputs of a file for an image; for a network for clips the image moves."""
     clip_frames = traits(model).clip_frames
     if clip_frames is None:
         return {"image": image[None]}
@@ -196,7 +196,7 @@ def _labels(model: keras.Model, inputs: np.ndarray | Inputs) -> np.ndarray:
 
 
 def _clip(model: keras.Model, frames: np.ndarray, speed: int) -> np.ndarray | Inputs:
-    """Return what a network for clips takes, for frames that move `speed` pixels to the right."""
+    """Return the inputs of a network for clips, of frames that move `speed` pixels to the right."""
     if not traits(model).needs_flow:
         return frames[None]
     flow = np.zeros((1, len(frames) - 1, *frames.shape[1:3], 2), "float32")

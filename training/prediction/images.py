@@ -30,15 +30,15 @@ def predict_images(
     out: Path,
     outputs: Sequence[ImageOutput] = ("labels",),
 ) -> list[Path]:
-    """Label image files and write the results.
+    """Predict image files and write the results.
 
-    While the network predicts one image, threads read the next ones and write the results of those
-    before. Each file is written atomically. Progress is shown on stderr; files that can't be read
-    are logged at the end.
+    While the network predicts one image, threads read the next ones and write the previous results.
+    Each file is written atomically. Progress is shown on stderr; files that can't be read are
+    logged at the end.
 
     Args:
-        segmenter: with all heads if "heads" are to be written.
-        sources: image files by the names that their results get, from `find_sources`.
+        segmenter: with all heads if the outputs include "heads".
+        sources: image files by the names of their results, from `find_sources`.
         out: directory for the results.
         outputs: what to write. "labels" are palette PNGs, "overlays" show the labels' colours over
             the image, "heads" show the label map of each of the network's heads side by side, and
@@ -68,12 +68,12 @@ def predict_images(
 
 @dataclass(frozen=True)
 class _Sample:
-    """An image file and what is known of it so far.
+    """An image file with its content or error.
 
     Args:
-        name: of its results.
+        name: name of its results.
         source: the file.
-        image: uint8 (H, W, 3); None if it can't be read, or is written already.
+        image: uint8 (H, W, 3); None if it can't be read, or has been written.
         error: why it can't be read.
     """
 

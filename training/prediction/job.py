@@ -1,4 +1,4 @@
-"""Predict images and videos with one network or several: what `keras-dpn predict` does."""
+"""Predict images and videos with one network or several: `keras-dpn predict`."""
 
 import json
 from collections.abc import Mapping
@@ -17,21 +17,21 @@ from .video import predict_videos
 
 @dataclass(frozen=True)
 class PredictionJob:
-    """What to predict, with what, and which results to write.
+    """Inputs, models, settings and outputs of a prediction.
 
     Args:
         paths: files, folders or patterns, see `find_sources`.
         models: presets, or directories of training runs; their probabilities are averaged.
         out: directory for the results.
-        settings: how images are predicted.
+        settings: settings of the inference.
         crf: settings of a fully connected CRF that refines each prediction; None: no CRF.
-        precision: what the networks compute in.
-        keep_size: predict images at the size that they have, instead of that of the preset.
+        precision: dtype that the networks compute in.
+        keep_size: predict images at their size, instead of that of the preset.
         heads: also write the labels of each head, side by side.
         probabilities: also write the probabilities.
         overlay: also write the labels' colours over the image, or the video.
-        save_frames: of videos, write a label map per frame instead of a video.
-        image_sequence: take each folder as one video.
+        save_frames: for videos, write a label map per frame instead of a video.
+        image_sequence: treat each folder as one video.
         resume: skip the images that an earlier run has predicted with the same models and settings.
     """
 
@@ -64,12 +64,12 @@ class PredictionJob:
         """Find the files to predict.
 
         Raises:
-            ValueError: as `find_sources`, and for options that don't go with videos, or with images
-                alone.
+            ValueError: as `find_sources`, and for options that videos, or images alone, don't
+                support.
         """
         sources = find_sources(self.paths, self.out, self.image_sequence)
         if self.save_frames and not sources.videos:
-            raise ValueError("--save-frames: goes with videos, and there is none among the paths.")
+            raise ValueError("--save-frames: expected a video among the paths, received none.")
         options = {"--heads": self.heads, "--probabilities": self.probabilities}
         refused = [option for option, is_given in options.items() if is_given]
         if sources.videos and refused:
@@ -82,12 +82,12 @@ class PredictionJob:
 
 @dataclass(frozen=True)
 class PredictionSummary:
-    """What `predict` has done.
+    """The result of `predict`.
 
     Args:
-        num_images: images that were predicted now.
+        num_images: predicted images.
         num_skipped: images that an earlier run had predicted.
-        num_sources: images and videos in all.
+        num_sources: all images and videos.
         unreadable: files that could not be read, or not in full.
     """
 

@@ -1,4 +1,4 @@
-"""The results of `keras-dpn predict` on disk, and how they were made, so that it can resume."""
+"""The results of `keras-dpn predict` on disk, and a manifest of their settings to resume from."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ IMAGE_OUTPUTS: tuple[ImageOutput, ...] = get_args(ImageOutput)
 OUTPUTS = (*IMAGE_OUTPUTS, "videos")
 MANIFEST = "predict.json"
 
-# Folders as version 0.1 called them.
+# Folder names of version 0.1.
 _OLD_FOLDERS = {"heads": "stages"}
 RESULT_FOLDERS = (*OUTPUTS, *_OLD_FOLDERS.values())
 
@@ -28,7 +28,7 @@ def result_file(out: Path, output: str, name: str) -> Path:
 
 
 def write_manifest(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
-    """Write how the images are labelled; to resume, check that it is as before.
+    """Write the manifest of the settings; to resume, check that they haven't changed.
 
     Args:
         out: directory for the results.
@@ -46,8 +46,8 @@ def write_manifest(out: Path, settings: Mapping[str, Any], resume: bool) -> None
     mismatched = [key for key, value in settings.items() if earlier.get(key) != value]
     if mismatched:
         raise ValueError(
-            f"{path}: the images there were labelled with another {', '.join(mismatched)}. Name "
-            "another --out, or leave out --resume to label all of them again."
+            f"{path}: the images there were predicted with another {', '.join(mismatched)}. Name "
+            "another --out, or leave out --resume to predict all of them again."
         )
 
 
@@ -59,7 +59,7 @@ def pending(
     Args:
         sources: image files by the names of their results.
         out: directory for the results, after `write_manifest`.
-        outputs: the results that each image is to have.
+        outputs: the required results of each image.
     """
     since = (out / MANIFEST).stat().st_mtime_ns
 
@@ -76,7 +76,7 @@ def pending(
 
 
 def model_identity(source: str) -> dict[str, Any]:
-    """Return what tells a model's file from another one, without reading it."""
+    """Return what identifies a model's file, without reading it."""
     directory = find(source)
     file = next(f for f in (directory / MODEL, directory / WEIGHTS) if f.is_file())
     facts = file.stat()

@@ -13,7 +13,7 @@ from .manifest import IMAGE_OUTPUTS, RESULT_FOLDERS, result_file
 
 @dataclass(frozen=True)
 class Sources:
-    """Files to predict, by the names that their results get.
+    """Files to predict, by the names of their results.
 
     Args:
         images: image files.
@@ -28,7 +28,7 @@ class Sources:
 
 
 def find_sources(paths: Sequence[Path], out: Path, image_sequence: bool = False) -> Sources:
-    """Find the images and the videos that paths stand for, by names that differ from each other.
+    """Find the images and videos that paths match, by distinct names.
 
     Folders include their subfolders, without the results of an earlier run under `out`. A name is
     the file's path below the folder that all files share, without its suffix, or with it if names
@@ -37,7 +37,7 @@ def find_sources(paths: Sequence[Path], out: Path, image_sequence: bool = False)
     Args:
         paths: files, folders, or patterns with * and ? (** for any depth).
         out: directory for the results.
-        image_sequence: take each folder among the paths as one video, its images as the frames.
+        image_sequence: treat each folder among the paths as one video, its images as the frames.
 
     Raises:
         ValueError: if there is no path, a path doesn't exist, or nothing is found in it; if a
@@ -53,7 +53,7 @@ def find_sources(paths: Sequence[Path], out: Path, image_sequence: bool = False)
         files = sorted(_expand(path, out)) if path not in listed else [path]
         if not files:
             raise ValueError(
-                f"{path}: no image or video found. Give files, folders or quoted patterns."
+                f"{path}: no image or video matches. Give files, folders or quoted patterns."
             )
         listed |= dict.fromkeys(files)
     absolute = list(dict.fromkeys(Path(os.path.abspath(path)) for path in listed))

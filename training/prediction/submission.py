@@ -1,9 +1,9 @@
 """Archives for the evaluation servers of PASCAL VOC 2012 and Cityscapes.
 
-VOC's archive holds results/VOC2012/Segmentation/comp6_test_cls/NAME.png, palette PNG files of the
-21 labels: the competition for training with other data too, such as pretrained weights.
-Cityscapes' holds CITY_SEQUENCE_FRAME_labelIds.png, grey PNG files of its own ids at full size. The
-suffix says whether it is a .zip, .tar, .tgz or .tar.gz; both servers take .zip or .tgz.
+VOC's archive contains results/VOC2012/Segmentation/comp6_test_cls/NAME.png, palette PNG files of
+the 21 labels: the competition for training with other data too, such as pretrained weights.
+Cityscapes' contains CITY_SEQUENCE_FRAME_labelIds.png, grey PNG files of its own ids at full size.
+The suffix says whether it is a .zip, .tar, .tgz or .tar.gz; both servers take .zip or .tgz.
 """
 
 import io
@@ -36,7 +36,7 @@ def submit(predictor: Predictor, dataset: Dataset, split: str, out: Path) -> int
     Args:
         predictor: of the dataset's classes; its last head counts.
         dataset: VOC or Cityscapes.
-        split: "test", or one with labels, to try the server's tools on.
+        split: "test", or one with labels, to test with the server's tools.
         out: the archive, *.zip, *.tar, *.tgz or *.tar.gz.
 
     Returns:
@@ -68,7 +68,7 @@ def _examples(dataset: Dataset, split: str) -> tuple[Example, ...]:
     expected = dataset.expected_size.get(split)
     if not examples or expected and len(examples) != expected:
         raise ValueError(
-            f"{dataset.name} {split}: expected {expected or 'some'} images, found "
+            f"{dataset.name} {split}: expected {expected or 'some'} images, received "
             f"{len(examples)}; unpack the archive that has them in the dataset's directory."
         )
     return examples

@@ -32,7 +32,7 @@ WriteFrame = Callable[[int, np.ndarray, np.ndarray], None]  # index, frame, labe
 
 @dataclass(frozen=True)
 class VideoReport:
-    """What `predict_video` has done; videos/NAME.json holds these fields.
+    """The result of `predict_video`; videos/NAME.json contains these fields.
 
     Args:
         source: the video.
@@ -42,7 +42,7 @@ class VideoReport:
         broken_frames: indices of frames that can't be read.
         truncated: whether the file ends before the frames that it declares.
         fps: frames per second.
-        seconds: how long the prediction took.
+        seconds: duration of the prediction.
         frames_per_second: of the prediction.
         temporal_consistency: the `metrics.scores` of each frame's labels against the next ones,
             along the optical flow (`metrics.temporal_confusion`).
@@ -64,12 +64,12 @@ class VideoReport:
         miou = self.temporal_consistency["miou"]
         consistency = "none, of one frame" if miou is None else f"{100 * miou:.1f}% mIoU"
         return (
-            f"{self.source}: {self.frames} frames labelled in {self.seconds:.0f} s, "
+            f"{self.source}: {self.frames} frames predicted in {self.seconds:.0f} s, "
             f"{self.frames_per_second or 0:.1f} frames/s; temporal consistency {consistency}"
         )
 
     def problems(self) -> list[str]:
-        """Return a line per reason why frames are missing."""
+        """Return a line per cause of missing frames."""
         lines, broken = [], self.broken_frames
         if broken:
             shown = ", ".join(map(str, broken[:8])) + (", ..." if len(broken) > 8 else "")
@@ -79,7 +79,7 @@ class VideoReport:
         if self.truncated:
             lines.append(
                 f"{self.source}: {self.frame_count} frames declared, "
-                f"{self.frames + len(broken)} found; the file is truncated or damaged"
+                f"{self.frames + len(broken)} read; the file is truncated or damaged"
             )
         return lines
 
@@ -96,7 +96,7 @@ def predict_videos(
 
     Args:
         segmenter: as in `predict_video`.
-        sources: video files and folders by the names that their results get.
+        sources: video files and folders by the names of their results.
         out: directory for the results.
         overlay: as in `predict_video`.
         save_frames: as in `predict_video`.
@@ -131,7 +131,7 @@ def predict_video(
     overlay: bool = False,
     save_frames: bool = False,
 ) -> VideoReport:
-    """Predict one video and write the results, and videos/NAME.json about them.
+    """Predict one video and write the results, with a report in videos/NAME.json.
 
     A frame that can't be read is left out. An exception or Ctrl-C leaves playable files with the
     frames predicted so far; "complete" is false in videos/NAME.json then.
@@ -191,7 +191,7 @@ def predict_video(
 
 
 def open_video(source: Path) -> Frames:
-    """Open a video file, or a folder of images; VideoError if it can't be read."""
+    """Open a video file, or a folder of images; raise VideoError if it can't be read."""
     return ImageSequence(source) if source.is_dir() else VideoReader(source)
 
 
@@ -210,16 +210,16 @@ def predict_frames(
     [(1, 10), (2, 20)]
     """
     stream, kept = itertools.tee(frames)
-    # The prediction first: frames are read as the network asks for them.
+    # The prediction first: frames are read when the network requests them.
     for prediction, frame in zip(predict(stream), kept, strict=False):
         yield frame, prediction
 
 
 class DrawnVideo:
-    """A video file that is opened when its first frame is drawn, and so has that frame's size.
+    """A video file that is opened with its first frame, whose size it has.
 
     Args:
-        stack: closes the file; it then is playable, even after an exception.
+        stack: closes the file, which is then playable, even after an exception.
         path: the file.
         fps: frames per second.
     """
@@ -239,7 +239,7 @@ class DrawnVideo:
 def _predict_labels(
     segmenter: Segmenter, video: Frames
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray | int]]:
-    """Yield each frame's index, the frame, its labels and their agreement with the last frame's."""
+    """Yield each frame's index, the frame, its labels and their agreement with the last labels."""
     indexed, neighbours = itertools.tee((video.index, frame) for frame in video)
     pairs = ((a, b) for (_, a), (_, b) in itertools.pairwise(neighbours))
     links: Iterator[Link] = ((dis_flow(a, b), dis_flow(b, a)) for a, b in pairs)
@@ -270,7 +270,7 @@ def _open_writers(
     overlay: bool,
     save_frames: bool,
 ) -> Iterator[WriteFrame]:
-    """Yield the functions to call with every frame and its labels; the stack closes the files."""
+    """Yield the functions to call with each frame and its labels; the stack closes the files."""
     colors, ignore = classes.colors, classes.ignore
 
     def write_map(index: int, frame: np.ndarray, labels: np.ndarray) -> None:

@@ -1,1 +1,1 @@
-"""The parts of a run's report: tables, pictures and contexts as pieces of HTML."""
+"""Reports about runs: sections with tables, images and contexts, rendered as HTML."""

@@ -33,8 +33,8 @@ class AblationRow:
         title: for readers.
         paper: mean IoU in the paper, in %.
         against: the comparison with the reference; None for the reference.
-        files: of the evaluations, by seed.
-        evaluations: what the files hold.
+        files: files of the evaluations, by seed.
+        evaluations: content of the files.
         subject: the first seed's network.
     """
 
@@ -55,7 +55,7 @@ class AblationRow:
 
 @dataclass(frozen=True)
 class Ablation:
-    """What `keras-dpn ablate` has left in a directory; the reference is the first of its rows."""
+    """The results of `keras-dpn ablate` in a directory; the reference is the first of its rows."""
 
     summary: Summary
     rows: Sequence[AblationRow]
@@ -135,7 +135,7 @@ def score_tables(ablation: Ablation) -> Markup:
 
 
 def significance(ablation: Ablation) -> Markup:
-    """Render what a paired bootstrap says about the differences from the reference."""
+    """Render the paired bootstrap of the differences from the reference."""
     rows = {row.title: row.against for row in ablation.rows if row.against}
     first, summary = ablation.rows[0], ablation.summary
     num_images = first.evaluations[0].num_images

@@ -37,7 +37,7 @@ SECTIONS: tuple[Section, ...] = (
 
 @dataclass(frozen=True)
 class Panel:
-    """What a page about several runs says about one of them."""
+    """The data of one run on a page about several."""
 
     summary: str
     sections: Sequence[Markup]
@@ -96,8 +96,8 @@ def images_section(
         predictions: of each sample, by title.
         dataset: theirs.
         titles: as in `ReportContext`.
-        text: what the label maps are.
-        column: what each of them is of, "run" or "row".
+        text: a description of the label maps.
+        column: "run" or "row", whose label maps they are.
     """
     if not samples:
         return Markup("")
@@ -134,7 +134,7 @@ def score_tables(runs: Sequence[Run], names: Sequence[str]) -> Markup:
 
 
 def _last_scores(run: Run) -> dict[str, HeadScores]:
-    """The last stage's scores by split: those of training, and what evaluations have added."""
+    """Return the last stage's scores by split: those of training and of evaluations."""
     found = {run.val_split: run.last_stage.scores}
     for evaluation in run.evaluations:
         found.setdefault(evaluation.split, evaluation.head())
@@ -142,7 +142,7 @@ def _last_scores(run: Run) -> dict[str, HeadScores]:
 
 
 def significance(runs: Sequence[Run], split: str | None, block_size: int) -> Markup:
-    """Render what a paired bootstrap says about the differences in mean IoU from the first run.
+    """Render the paired bootstrap of the differences in mean IoU from the first run.
 
     Args:
         runs: two or more.
@@ -170,7 +170,7 @@ def significance_section(
     block_size: int,
     unknown: Sequence[str] = (),
 ) -> Markup:
-    """Render comparisons with the first run by title, and why others are unknown."""
+    """Render comparisons with the first run by title, and the reasons for missing ones."""
     return render(
         "significance",
         comparisons=comparisons,

@@ -1,4 +1,4 @@
-"""What the sections of a report are made of."""
+"""The context of a report's sections."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,16 @@ from .runs import Run
 
 @dataclass(frozen=True)
 class ReportContext:
-    """A run, its network, and what it is shown on.
+    """A run, its network and samples.
 
     Args:
         run: the finished run.
         dataset: the dataset it was trained on.
         model: its trained network.
         split: where the samples are from.
-        samples: one at least, even where none is to be shown: some sections ask the network about
-            them what it has learned.
+        samples: at least one, even if none is shown: some sections apply the network to them.
         num_images: how many of the samples to show.
-        titles: of the samples by name, where they were chosen by their scores.
+        titles: titles of the samples by name, if they were chosen by their scores.
     """
 
     run: Run
@@ -52,7 +51,7 @@ class Section(Protocol):
 
 
 def sample_title(sample: Sample, titles: Mapping[str, str] | None) -> str:
-    """Return what a sample is called: why it was chosen, or its name."""
+    """Return the title of a sample: why it was chosen, or its name."""
     return titles[sample.name] if titles else sample.name
 
 

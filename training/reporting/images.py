@@ -25,13 +25,13 @@ Predictions = Mapping[str, np.ndarray]  # label maps (H, W) by title
 
 @dataclass(frozen=True)
 class Change:
-    """What changed from one label map to another.
+    """The changes from one label map to another.
 
     Args:
-        image: with the pixels that changed in colors.
+        image: the image with the changed pixels in colours.
         fixed: fraction of the labeled pixels that became right; None without labeled pixels.
         regressed: fraction of the labeled pixels that became wrong.
-        is_empty: whether no pixel did either.
+        is_empty: whether no pixel did.
     """
 
     image: EmbeddedImage
@@ -42,7 +42,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Column:
-    """Images under a title and a note, and what changed from another column."""
+    """Images under a title and a note, and the changes from another column."""
 
     title: str
     note: str
@@ -67,7 +67,7 @@ class ComparisonRow:
 
 
 def model_inputs(model: keras.Model, sample: Sample) -> Any:
-    """Return what a network takes, as a batch of one: the image, or the clip around it."""
+    """Return the input of a network as a batch of one: the image, or the clip around it."""
     if model.clip_frames is None:
         return sample.image[None].astype("float32")
     names = ("frames", "forward_flow", "backward_flow") if model.needs_flow else ("frames",)

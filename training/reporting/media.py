@@ -1,4 +1,4 @@
-"""Images and figures as data URIs, so that a page holds everything it shows."""
+"""Images and figures as data URIs, so that a page is self-contained."""
 
 import base64
 import io

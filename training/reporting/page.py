@@ -52,9 +52,10 @@ def write_report(
     Args:
         work_dirs: directories of finished training runs, or that of one ablation.
         dataset: the dataset they were trained on.
-        split: where the images are from; by default the first of val, test and train on which
+        split: split of the images; by default the first of val, test and train on which
             `keras-dpn evaluate` has scored every image in all runs, else val.
-        num_images: how many images to show; 0 for none, of a dataset that must not be passed on.
+        num_images: how many images to show; 0 for none, of a dataset that must not be
+            redistributed.
         block_size: as in `metrics.paired_bootstrap`, where runs are compared.
         out: the file; by default report.html in the run's directory, comparison.html in that of the
             first of several, or ablation.html.
@@ -104,7 +105,7 @@ def run_page(run: Run, dataset: Dataset, split: str | None, num_images: int) -> 
     """Render the page about one run; arguments as in `write_report`."""
     split, titles = choose([run], split, num_images)
     model = load_model(run.work_dir)
-    count = max(num_images, 1)  # one at least, for what was learned
+    count = max(num_images, 1)  # at least one, for the sections about the network
     names = list(titles) if titles else None
     samples = read_samples(dataset, split, count, model.clip_frames, names)
     context = ReportContext(run, dataset, model, split, samples, num_images, titles)

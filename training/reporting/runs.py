@@ -19,7 +19,7 @@ from ..utils.files import read_json
 SPLITS = ("val", "test", "train")
 # Facts about a stage of training, besides its scores.
 _TRAINING = ("epochs", "steps", "seconds", "parameters_trained")
-# Of stages that are not named after the head that they train.
+# Titles of stages that aren't named after their head.
 _STAGE_TITLES = {"joint": "joint training", "finish": "finishing"}
 
 
@@ -32,7 +32,7 @@ class ScoreColumn:
         values: 0..1 or None, by the keys of `SCORES` and `OTHER_SCORES`.
         iou: of each class, 0..1 or None.
         training: any of "epochs", "steps", "seconds" and "parameters_trained".
-        definitions: what the scores of objects and the calibration error are.
+        definitions: definitions of the scores of objects and the calibration error.
     """
 
     title: str
@@ -61,7 +61,7 @@ class ScoreColumn:
 
 @dataclass(frozen=True)
 class StageResult:
-    """What results.json has of a stage of training: its scores, and what training took."""
+    """A stage of training in results.json: its scores, time and size."""
 
     name: str
     scores: HeadScores
@@ -129,7 +129,7 @@ class Run:
 
     @property
     def val_split(self) -> str:
-        """The split that the stages' scores are of."""
+        """The split of the stages' scores."""
         return self.config["data"]["val_split"]
 
     @property
@@ -149,7 +149,7 @@ class Run:
 
     @functools.cached_property
     def evaluations(self) -> Sequence[Evaluation]:
-        """What `keras-dpn evaluate` has written, in the order of the splits' names."""
+        """The results of `keras-dpn evaluate`, in the order of the splits' names."""
         return [Evaluation.load(path) for path in evaluation_files(self.work_dir).values()]
 
 
@@ -184,7 +184,7 @@ def evaluated_split(runs: Sequence[Run], splits: Sequence[str] = SPLITS) -> str 
 
 
 def head_counts(run: Run, split: str) -> list[Counts]:
-    """Read what `keras-dpn evaluate` counted in each image, by head; without those of a CRF."""
+    """Read the counts of each image from `keras-dpn evaluate`, by head, without those of a CRF."""
     evaluation = Evaluation.load(evaluation_files(run.work_dir)[split])
     return [
         Counts(f"{run.work_dir}:{head.name}", evaluation.image_names, head.confusions)
@@ -220,8 +220,8 @@ def choose_images(first: Counts, last: Counts, num_images: int) -> dict[str, str
     """Choose the best, the worst and the most changed images, in equal parts, each with a title.
 
     Args:
-        first: what was counted in each image before.
-        last: what was counted after; best and worst by this, by the mean IoU of the single image.
+        first: counts of each image before.
+        last: counts after, whose mean IoU per image determines the best and the worst.
         num_images: at most this many.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Plan which runs a sweep takes, and which stages they share.
+"""Plan the runs of a sweep, and the stages that they share.
 
-Rows share a stage where everything that affects it is equal: data, seed, the settings of the stage
-and of those before it, and the network up to the stage's head, layer by layer. Nobody has to state
-that `--model.local-conv.window` doesn't affect the unary term: the networks are compared.
+Rows share a stage if everything that affects it is equal: data, seed, the settings of the stage and
+of those before it, and the network up to the stage's head, layer by layer. As the networks are
+compared, it need not be declared that `--model.local-conv.window` doesn't affect the unary term.
 """
 
 import dataclasses
@@ -59,7 +59,7 @@ class Job:
         run: its directory.
         config: its configuration, without the stages that it shares.
         shared: the network that it continues: equal to its own up to the stage's head.
-        start: if nothing is shared, the network that fills it first, as `--weights` would.
+        start: if no stage is shared, the network that initialises it, as with `--weights`.
     """
 
     run: Path
@@ -69,7 +69,7 @@ class Job:
 
     @property
     def origin(self) -> CheckpointRef | None:
-        """The network that must be trained before."""
+        """The network that must be trained first."""
         return self.shared or self.start
 
 
@@ -92,11 +92,11 @@ def make_plan(
 
     Args:
         sweep: what to compare.
-        seeds: each row has a run for each of them.
+        seeds: the seeds of each row.
         runs: receives a directory for each run, ROW_seedSEED.
-        num_classes: of the data.
-        reuse: networks of rows that need no run, by name and seed. The stages that the run has
-            trained and the row's configuration has count as trained for other rows, too.
+        num_classes: number of classes of the data.
+        reuse: networks of rows that need no run, by name and seed. Their stages count as trained
+            for other rows, too.
     """
     plan = Plan()
     for seed in seeds:
@@ -106,7 +106,7 @@ def make_plan(
 
 
 class _Keys(NamedTuple):
-    """Keys that are equal for what is trained alike: a run's stages, and its final network."""
+    """Keys of a run's stages and final network, equal if they are trained in the same way."""
 
     stages: dict[str, str]
     end: str
@@ -148,7 +148,7 @@ class _Planner:
             self._plan.checkpoints[row.name, self._seed] = self._checkpoint(row)
 
     def _checkpoint(self, row: Row) -> CheckpointRef:
-        """Return the row's network; add a run for it where there is none yet."""
+        """Return the row's network; add a run for it if there is none yet."""
         if row.name in self._reuse:
             return self._reuse[row.name]
         key = self._keys[row.name].of(row)
@@ -178,7 +178,7 @@ class _Planner:
         return [name for name, other in self._keys.items() if other == keys][-1]
 
     def _shared(self, row: Row) -> int:
-        """Return how many of the row's stages, from the first on, need not be trained again.
+        """Return how many of the row's first stages need not be trained again.
 
         At least one remains, and stages with common settings stay together.
         """
@@ -197,7 +197,7 @@ def _keys(config: TrainConfig, num_classes: int, start: str | None) -> _Keys:
     stages = [item.name for item in dataclasses.fields(config) if _is_stage(config, item.name)]
     for name in ("model", "weights", "seed", *stages):
         del settings[name]
-    # Paths, and what is kept in memory, don't affect what is learned.
+    # Paths and caches don't affect what is learned.
     data = {k: v for k, v in settings["data"].items() if k not in ("data_dir", "flow_dir", "cache")}
     arguments = json.dumps(model_arguments(config))
     prints = _fingerprints(config.network, arguments, num_classes)
@@ -219,10 +219,10 @@ def _fingerprints(network: str, arguments: str, num_classes: int) -> dict[str, s
 
     Args:
         network: name of its class.
-        arguments: of its constructor, as JSON.
-        num_classes: of the data.
+        arguments: arguments of its constructor, as JSON.
+        num_classes: number of classes of the data.
     """
-    keras.utils.clear_session()  # the names of layers without one count from 0 again
+    keras.utils.clear_session()  # automatic names of layers count from 0 again
     keras.utils.set_random_seed(0)
     built = getattr(models, network)(num_classes=num_classes, **json.loads(arguments))
     weights = {

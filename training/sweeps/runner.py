@@ -30,7 +30,7 @@ from .table import Summary, summarize
 logger = logging.getLogger("keras_dpn")
 
 Executor = Callable[[Path], int]
-"""Trains the run of a directory with a config.json, or the rest of it; returns the exit code."""
+"""Trains or resumes the run of a directory with a config.json; returns the exit code."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class SubprocessExecutor:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a sweep.
+    """The result of a sweep.
 
     Args:
         summary: the table.
-        num_runs: that were to be trained.
-        failures: what went wrong, by the run's directory.
+        num_runs: number of planned runs.
+        failures: error messages by the run's directory.
     """
 
     summary: Summary
@@ -84,13 +84,13 @@ def run(
     reuse: Mapping[RowKey, CheckpointRef] | None = None,
     block_size: int = 1,
 ) -> Outcome:
-    """Train what is not trained yet, score each row, and write the table after every run.
+    """Train the missing runs, score each row, and write the table after each run.
 
-    A run that fails does not keep the others from being trained.
+    If a run fails, the others are still trained.
 
     Args:
         sweep: the rows.
-        work_dir: receives everything.
+        work_dir: receives all files.
         executor: trains a run.
         seeds: each row is trained with each of them.
         split: the rows are scored on.
@@ -157,7 +157,7 @@ def read_reused(
 
 
 def _with_paths(sweep: Sweep, work_dir: Path, data_dir: Path | None, weights: str | None) -> Sweep:
-    """Return the sweep with configurations that name everything that they need."""
+    """Return the sweep with complete configurations."""
 
     def filled(row: Row) -> Row:
         config = row.config
@@ -218,7 +218,7 @@ def _describe(job: Job) -> str:
 def _train(
     job: Job, failures: Mapping[Path, str], num_classes: int, executor: Executor
 ) -> str | None:
-    """Train a run, or the rest of it; return what went wrong, if anything."""
+    """Train or resume a run; return an error message, or None."""
     if (job.run / RESULTS).exists():
         return None
     if job.origin and job.origin.run in failures:
@@ -234,7 +234,7 @@ def _train(
 
 
 def _write_start(job: Job, shared: CheckpointRef, num_classes: int) -> Path:
-    """Write a run's network with the weights that it shares, its others untrained."""
+    """Write a run's network with the weights that it shares; its others are untrained."""
     path = job.run / "start.keras"
     keras.utils.set_random_seed(job.config.seed)
     model = build_model(job.config, num_classes)

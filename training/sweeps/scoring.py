@@ -1,4 +1,4 @@
-"""Score the rows of a sweep, each network in one pass, unless an evaluation of it is there."""
+"""Score the rows of a sweep, each network in one pass, unless its evaluation exists."""
 
 import json
 from collections import defaultdict
@@ -20,7 +20,7 @@ from .plan import CheckpointRef, RowKey
 
 @dataclass(frozen=True)
 class _Request:
-    """What a row is to be scored by, and the file that receives it."""
+    """The scores of a row to compute, and the file that receives them."""
 
     file: Path
     subject: Subject
@@ -31,7 +31,7 @@ class _Request:
         return self.subject.head or "final"
 
     def is_answered(self, checkpoint: CheckpointRef) -> bool:
-        """Whether the file holds this evaluation, and is newer than the network."""
+        """Return whether the file contains this evaluation, and is newer than the network."""
         if not self.file.exists():
             return False
         evaluation = Evaluation.load(self.file, with_counts=False)
@@ -70,14 +70,14 @@ def _request(row: Row, checkpoint: CheckpointRef, file: Path) -> _Request:
     head = row.output
     if checkpoint.stage:
         head = load_stages(checkpoint.run)[checkpoint.stage].head
-    crf = json.loads(json.dumps(row.crf))  # as files have it: lists for tuples
+    crf = json.loads(json.dumps(row.crf))  # as in files: lists for tuples
     return _Request(file, Subject(checkpoint.run, checkpoint.stage, head), crf)
 
 
 def _evaluate(
     checkpoint: CheckpointRef, requests: list[_Request], sweep: Sweep, split: str
 ) -> None:
-    """Score a network at all heads that rows with the same CRF ask for."""
+    """Score a network at all heads of rows with the same CRF."""
     heads = {request.head for request in requests}
     predictor = Predictor(
         checkpoint.load(),

@@ -1,4 +1,4 @@
-"""The table of a sweep: what its evaluations say, as JSON, as Markdown and for the terminal."""
+"""The table of a sweep's scores, as JSON, as Markdown and for the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .definitions import Sweep
 from .plan import RowKey
 
 ABLATION = "ablation.json"  # as `Summary.save` writes it
-# Columns of the table behind the comparison, and the score of each.
+# Columns of the table after the comparison, and the score of each.
 COLUMNS = {
     "accuracy": "accuracy",
     "mean accuracy": "mean_accuracy",
@@ -29,24 +29,24 @@ COLUMNS = {
     "ECE": "calibration.ece",
     "consistency": "consistency.miou",
 }
-# Those for which a terminal has no room.
+# Columns that don't fit into a terminal.
 _IN_FILES_ALONE = ("accuracy", "mean accuracy", "f.w. IoU", "ECE")
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class RowSummary:
-    """A line of the table.
+    """A row of the table.
 
     Args:
-        name: of the row.
-        title: what the table calls it.
+        name: name of the row.
+        title: its title.
         paper: the mIoU in the paper, in percent.
         miou: by seed.
         evaluations: the JSON file of each seed's evaluation.
-        mean: of each column's score over the seeds; of those that all seeds have.
-        deviation: the sample's standard deviation of the same; None for a single seed.
-        against: the row compared with the reference, the counts of all seeds added up.
+        mean: mean of each column's score over the seeds, if all seeds have it.
+        deviation: standard deviation over the seeds; None for a single seed.
+        against: comparison with the reference, with the counts of all seeds added up.
     """
 
     name: str

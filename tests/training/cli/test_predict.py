@@ -35,8 +35,8 @@ def test_labels_images_and_videos_and_reports_broken_frames(finished_run, tmp_pa
     assert predict(*paths, *options) == 2
     out, err = capsys.readouterr()
     assert f"{tmp_path}/out: labelled 1 images\n" in out
-    assert re.search(r"film: 3 frames labelled in .* temporal consistency \d+.\d% mIoU", out)
-    assert re.search(r"y.mp4: 3 frames labelled in", out)
+    assert re.search(r"film: 3 frames predicted in .* temporal consistency \d+.\d% mIoU", out)
+    assert re.search(r"y.mp4: 3 frames predicted in", out)
     assert "film: 1 frames can't be read and are left out: 2" in err
     assert "z.avi: can't be read as a video" in err
     assert "error: 2 of 4 files could not be read in full." in err

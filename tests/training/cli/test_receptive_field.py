@@ -45,7 +45,7 @@ def test_writes_the_map_and_the_numbers(network, image, tmp_path, capsys):
     assert np.shape(found["changes"]) == (12, 16) and np.max(found["changes"]) > 0
     sees = [max(top, found["effective_box"][0]), min(bottom, found["effective_box"][2])]
     assert sees == [found["effective_box"][0], found["effective_box"][2]]
-    assert "near: in theory 5x5 pixels" in capsys.readouterr().out
+    assert "near: theoretical field 5x5 pixels" in capsys.readouterr().out
 
 
 def test_a_run_with_a_layer_that_sees_the_whole_image(finished_run, image, tmp_path, capsys):
@@ -64,7 +64,7 @@ def test_a_run_with_a_layer_that_sees_the_whole_image(finished_run, image, tmp_p
     assert found["theoretical_size"] is None and found["box"] == [0, 0, 24, 32]
     printed = capsys.readouterr().out
     assert "note: all (GlobalAveragePooling2D) depends on the whole image" in printed
-    assert "in theory the whole image" in printed
+    assert "theoretical field the whole image" in printed
 
 
 def test_mistakes_leave_nothing(network, image, tmp_path, capsys):

@@ -131,7 +131,7 @@ def test_a_run_repeats_from_its_configuration(trained, tmp_path):
 
 
 def test_a_work_dir_is_not_overwritten(trained, pictures):
-    with pytest.raises(ValueError, match="holds a run already: --resume it"):
+    with pytest.raises(ValueError, match="contains a run already: --resume it"):
         train(arguments(pictures, trained, *ONE_EPOCH))
 
 
@@ -139,10 +139,10 @@ def test_a_resumed_run_keeps_its_configuration(trained, pictures):
     other = ["--seed", "3", "--model.contexts.mixtures", "3", "--unary.batch-size", "1"]
     fields = r"seed, model\.contexts\.mixtures, unary\.batch_size"
     with pytest.raises(
-        ValueError, match=rf"configured otherwise in: {fields}. Give these as they were"
+        ValueError, match=rf"configured otherwise in: {fields}. Give them unchanged"
     ):
         train(arguments(pictures, trained, *ALL_STAGES, *other, "--resume"))
-    with pytest.raises(ValueError, match="past stage joint; expected --joint.epochs as it was, 1"):
+    with pytest.raises(ValueError, match="past stage joint; expected --joint.epochs unchanged, 1"):
         train(arguments(pictures, trained, *ALL_STAGES, "--joint.epochs", "2", "--resume"))
 
 

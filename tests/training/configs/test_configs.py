@@ -124,7 +124,7 @@ def test_the_crfs_fields_are_the_layers_arguments():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 99}, "expected a configuration of version 5, found version 99"),
+        ({"version": 99}, "expected a configuration of version 5, received version 99"),
         (
             {"network": "LeNet"},
             "network: expected one of .*'SpatialTemporalDPN'.*, received 'LeNet'",
@@ -174,11 +174,11 @@ def with_loss(**settings):
 @pytest.mark.parametrize(
     ("recipe", "change", "message"),
     [
-        ("dpn/scenes", {"unary": SUBSAMPLED}, "Stage unary has no grid of its own to compare"),
+        ("dpn/scenes", {"unary": SUBSAMPLED}, "Stage unary has no coarser grid to compare"),
         (
             "deeplab/camvid/crf",
             {"joint": SUBSAMPLED},
-            "Stage joint has no grid of its own to compare",
+            "Stage joint has no coarser grid to compare",
         ),
         ("deeplab/camvid", {"multiscale": SUBSAMPLED}, "Stage multiscale needs --model.multiscale"),
         ("deeplab/camvid", {"unary": StageConfig()}, "at least one stage with epochs"),
@@ -215,7 +215,7 @@ def with_loss(**settings):
         (
             "dpn/scenes",
             {"unary": with_loss(focal=1.0, reduction="sum")},
-            "--unary.loss: A sum over the pixels outweighs the means next to it; leave out `reduct",
+            "--unary.loss: A sum over the pixels outweighs the other losses, means; leave out",
         ),
         (
             "piecewise/houses/above",
@@ -352,7 +352,7 @@ def test_defaults_of_version_4_stay():
 
 
 def test_earlier_versions_are_refused():
-    with pytest.raises(ValueError, match="of version 5, found version 3; write it again with"):
+    with pytest.raises(ValueError, match="of version 5, received version 3; write it again with"):
         from_json(to_json(RECIPES["dpn/scenes"]) | {"version": 3})
 
 

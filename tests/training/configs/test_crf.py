@@ -13,7 +13,7 @@ def test_settings_are_read_as_they_are(tmp_path):
     ("text", "message"),
     [
         ("{", r"crf.json: expected JSON"),
-        ("[4, 121, 5]", r"crf.json: expected a JSON object, found list"),
+        ("[4, 121, 5]", r"crf.json: expected a JSON object, received list"),
         ('{"w1": 4}', r"crf.json: unknown fields: w1; expected some of .*bilateral"),
         ('{"bilateral": [4, -121, 5]}', r"crf.json: .*bilateral"),
         ('{"bilateral": [4, 121]}', r"crf.json: .*bilateral"),

@@ -90,7 +90,7 @@ def test_a_published_set_with_ten_issues(tmp_path):
         ("train", "unreadable", "train003.png: can't be read as an image"),
         ("trainaug", "labels", "sbd002.mat: value 255 at x=0, y=0"),
         ("trainaug", "unreadable", "sbd000.mat: a .mat file of MATLAB's version 7.3"),
-        ("trainaug", "unreadable", "sbd001.mat: expected GTcls in it, found LabelMap"),
+        ("trainaug", "unreadable", "sbd001.mat: expected GTcls in it, received LabelMap"),
         ("val", "size", "val000.png: 16x12 pixels, but"),
     ]
     assert [issue[:2] for issue in found] == [issue[:2] for issue in expected]

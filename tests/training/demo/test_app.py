@@ -231,7 +231,7 @@ def downloaded(page):
 
 
 def test_an_example(page, model, scenes):
-    assert "It knows 11 classes: sky, grass, house" in page.locator("body").inner_text()
+    assert "It has 11 classes: sky, grass, house" in page.locator("body").inner_text()
     pick(page, 1)
     image, _ = scenes.read(scenes.splits["demo"][1])
     found = model(image)

@@ -113,14 +113,14 @@ def test_a_finished_stage_may_not_change():
     longer = replace(CONFIG, unary=replace(CONFIG.unary, epochs=8))
     assert [c.field for c in changes(longer, stage=0, epoch=4)] == ["unary.epochs"]
     with pytest.raises(
-        ValueError, match="past stage unary; expected --unary.epochs as it was, 4, received 8"
+        ValueError, match="past stage unary; expected --unary.epochs unchanged, 4, received 8"
     ):
         changes(longer, stage=1)
     with pytest.raises(
-        ValueError, match="past stage triple; expected --triple.epochs as it was, 0"
+        ValueError, match="past stage triple; expected --triple.epochs unchanged, 0"
     ):
         changes(replace(CONFIG, triple=StageConfig(epochs=1)), stage=2, epoch=1)
-    with pytest.raises(ValueError, match="past stage joint; .* --validation-epochs as it was, 1"):
+    with pytest.raises(ValueError, match="past stage joint; .* --validation-epochs unchanged, 1"):
         changes(replace(CONFIG, validation_epochs=2), stage=4)
 
 

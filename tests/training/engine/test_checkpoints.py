@@ -89,5 +89,5 @@ def test_an_optimizer_of_other_variables_is_refused(tmp_path):
     model, optimizer = net()
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(model, keras.optimizers.SGD(), {})
-    with pytest.raises(ValueError, match="expected .* variables, found"):
+    with pytest.raises(ValueError, match="expected .* variables, received"):
         checkpoints.restore_optimizer(optimizer)

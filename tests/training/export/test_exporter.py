@@ -26,5 +26,5 @@ def test_scores_of_all_evaluations_by_split_and_head(tmp_path):
 
 def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ValueError, match="expected a folder of images, found none in it"):
+    with pytest.raises(ValueError, match="expected a folder of images, received one without"):
         read_calibration_images(tmp_path)

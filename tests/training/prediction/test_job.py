@@ -44,7 +44,7 @@ def test_options_for_images_alone_are_refused_for_videos(tmp_path, options, mess
 
 
 def test_frames_without_a_video_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="--save-frames: goes with videos"):
+    with pytest.raises(ValueError, match="--save-frames: expected a video among the paths"):
         run((save(tmp_path / "x.png"),), models=("x",), out=tmp_path, save_frames=True)
 
 

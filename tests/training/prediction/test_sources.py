@@ -58,7 +58,7 @@ def test_find_images_refuses_to_overwrite_an_image(tmp_path):
 @pytest.mark.parametrize("name", ["missing.png", "empty", "*.tiff"])
 def test_find_images_names_what_is_not_there(tmp_path, name):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no image or video found"):
+    with pytest.raises(ValueError, match="no image or video matches"):
         find_images([tmp_path / name], tmp_path / "out")
 
 

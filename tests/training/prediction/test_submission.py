@@ -71,9 +71,9 @@ def test_what_no_server_takes(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="x.rar: expected a name that ends in .zip"):
         submit(predictor, dataset, "test", tmp_path / "x.rar")
     monkeypatch.setattr(VOCDataset, "expected_size", {"test": 1456})
-    with pytest.raises(ValueError, match="voc test: expected 1456 images, found 2; unpack"):
+    with pytest.raises(ValueError, match="voc test: expected 1456 images, received 2; unpack"):
         submit(predictor, dataset, "test", tmp_path / "x.tgz")
-    with pytest.raises(ValueError, match="voc tset: expected some images, found 0"):
+    with pytest.raises(ValueError, match="voc tset: expected some images, received 0"):
         submit(predictor, dataset, "tset", tmp_path / "x.tgz")
     with pytest.raises(ValueError, match=r"one of .*'cityscapes', 'voc'.*, received scenes"):
         submit(predictor, load_dataset("scenes", None), "test", tmp_path / "x.tgz")

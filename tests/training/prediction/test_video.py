@@ -105,7 +105,7 @@ def test_frames_are_numbered_as_in_the_source(segmenter, tmp_path, capsys, messa
     incomplete = predict_videos(segmenter, {"film": source}, out, save_frames=True, overlay=True)
     assert incomplete == [source]
     printed = capsys.readouterr().out
-    assert "film: 3 frames labelled in" in printed
+    assert "film: 3 frames predicted in" in printed
     assert "temporal consistency 100.0% mIoU" in printed
     first, last = messages().splitlines()
     assert "25 frames per second assumed" in first

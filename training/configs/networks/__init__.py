@@ -1,7 +1,7 @@
 """The networks' arguments and stages of training, as plain data: a file for each network.
 
 The fields of a network's class are the arguments of the class of that name in `keras_dpn.models`,
-which explains them at length.
+which explains them in detail.
 """
 
 from pathlib import Path

@@ -17,7 +17,7 @@ class DeepLabConfig:
     multiscale: bool = False
     """Add the scores of branches from the image and the first four pools (MSc)."""
     crf: CRFConfig | None = None
-    """A fully connected CRF behind the network."""
+    """A fully connected CRF after the network."""
     width: float = 1.0
     """Factor on all numbers of channels."""
     dropout: float = 0.5

@@ -72,7 +72,7 @@ class DPNConfig:
     unary_activation: Literal["softmax", "sigmoid"] = "softmax"
     """Activation of the unary term: the author's later code, or the paper's legend."""
     pairwise: Literal["triple", "contexts"] | None = "contexts"
-    """The pairwise part: none, the triple penalty alone, or label contexts behind it."""
+    """The pairwise part: none, only the triple penalty, or label contexts after it."""
     local_conv: LocalConvConfig = field(default_factory=LocalConvConfig)
     """The triple penalty (b12)."""
     contexts: ContextsConfig = field(default_factory=ContextsConfig)

@@ -8,7 +8,7 @@ from ..schema import Stage, StageConfig, TrainConfig
 
 
 def normalization(normalize: bool, init_scale: float) -> str:
-    """Return what a summary says about normalization."""
+    """Return the normalization for a summary."""
     return f"normalised to {init_scale:g}" if normalize else "not normalised"
 
 
@@ -17,11 +17,11 @@ class ParseNetConfig:
     """The network: arguments of `keras_dpn.models.ParseNet`, which explains them."""
 
     fusion: Literal["late", "early"] | None = "late"
-    """How the mean over the image joins the local features; none: fc7 alone."""
+    """Fusion of the mean over the image with the local features; none: fc7 only."""
     normalize: bool = True
-    """Scale fc7 and its mean to a learned length before they meet."""
+    """Scale fc7 and its mean to a learned length before the fusion."""
     init_scale: float = 10.0
-    """That length to begin with."""
+    """Initial value of that length."""
     grid: tuple[int, ...] = (1,)
     """Context over the whole image (1), or over each of NxN regions, of several N at once."""
     combine: Literal["concatenate", "conv"] = "concatenate"

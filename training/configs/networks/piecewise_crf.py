@@ -22,7 +22,7 @@ class PiecewiseCRFConfig:
     scales: tuple[float, ...] = (1.2, 0.8, 0.4)
     """Scales of the image that each potential sees."""
     relations: tuple[Relation, ...] | dict[Relation, Box] = ("surrounding", "above")
-    """Pairwise potentials: names, or for boxes of your own each with top, left, bottom, right."""
+    """Pairwise potentials: names; for other boxes each with top, left, bottom, right."""
     unary: bool = True
     """Have a unary potential."""
     num_blocks: int = 5
@@ -32,19 +32,19 @@ class PiecewiseCRFConfig:
     units: int = 512
     """Units of the first fully connected layer."""
     num_neighbors: int | None = None
-    """Neighbors of each node that are drawn in each step of training; all if not given."""
+    """Neighbors of each node that are sampled in each training step; all by default."""
     seed: int = 0
-    """Seed of these draws."""
+    """Seed of the sampling."""
     num_iterations: int = 2
     """Mean-field updates of the prediction."""
     damping: float = 0.0
     """Fraction of its old logits that a node keeps in an update."""
     crf: CRFConfig | None = None
-    """A fully connected CRF behind the field."""
+    """A fully connected CRF after the field."""
     width: float = 1.0
     """Factor on all numbers of channels and units."""
     checkpointing: bool = False
-    """Compute VGG16's blocks again for the gradients: less memory, more time, the same result."""
+    """Recompute VGG16's blocks for the gradients: less memory, more time, the same result."""
 
     def summary(self) -> Iterator[str]:
         """Yield the network in a few words each."""
@@ -65,10 +65,10 @@ def _potential(name: str) -> Stage:
 class PiecewiseTrainConfig(TrainConfig):
     """Training of PiecewiseCRF: its potentials one by one or together, then all as a field.
 
-    Potentials share no weights, and the piecewise objective is a sum over them: one after the other
-    they learn the same as together, in less memory at a time. The weights are the same after each
-    epoch on one device, if `unary`, `pairwise` and `pieces` are the same, without `clip_norm`; but
-    a stage ends with the best of its epochs, which apart is each potential's own.
+    Potentials share no weights, and the piecewise objective is a sum over them: training them one
+    after the other is equivalent to training them together, and takes less memory. The weights are
+    the same after each epoch on one device, if `unary`, `pairwise` and `pieces` are equal and
+    without `clip_norm`; but a stage ends with its best epoch, which differs between potentials.
     """
 
     network: ClassVar[str] = "PiecewiseCRF"
@@ -86,7 +86,7 @@ class PiecewiseTrainConfig(TrainConfig):
     model: PiecewiseCRFConfig = field(default_factory=PiecewiseCRFConfig)
     """The network."""
     order: Literal["apart", "together"] = "apart"
-    """Train each potential in a stage of its own (unary, pairwise), or all in one (pieces)."""
+    """Train each potential in its own stage (unary, pairwise), or all in one (pieces)."""
     objective: Objective = "piecewise"
     """Objective of the stage pieces; apart it is always piecewise."""
     joint_objective: Objective = "mean_field"
@@ -108,7 +108,7 @@ class PiecewiseTrainConfig(TrainConfig):
 
     @property
     def used_stages(self) -> tuple[str, ...]:
-        """The stages that the model has potentials for and the order asks for."""
+        """Return the stages of the model's potentials in the configured order."""
         potentials = (*("unary",) * self.model.unary, *self.model.relations)
         return (*(potentials if self.order == "apart" else (TOGETHER,)), JOINT)
 
@@ -121,6 +121,5 @@ class PiecewiseTrainConfig(TrainConfig):
         for name in self.used_stages:
             if self.stage(name).epochs and self.stage(name).loss != LossConfig():
                 raise ValueError(
-                    f"Stage {name} has an objective of its own; leave out "
-                    f"--{self.section(name)}.loss."
+                    f"Stage {name} has its own objective; leave out --{self.section(name)}.loss."
                 )

@@ -11,12 +11,12 @@ from .dpn import ContextsConfig, DPNConfig, DPNTrainConfig
 
 @dataclass(frozen=True)
 class ClipDataConfig(DataConfig):
-    """Which clips a run sees and how they are varied."""
+    """The clips of a run and their augmentation."""
 
     dataset: ClipDatasetName = "clips"
     """The dataset, by the name of its reader."""
     flow_dir: str | None = None
-    """Where computed optical flow is kept, also for other runs; WORK_DIR/flow if not given."""
+    """Cache of computed optical flow, also for other runs; WORK_DIR/flow by default."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class SpatialTemporalDPNConfig(DPNConfig):
     frames: int = 3
     """Frames per clip, and of the windows of b12 and b13."""
     linking: Literal["flow", "static"] = "flow"
-    """Neighbors in time lie along the optical flow, or at the same place."""
+    """Link neighbors in time along the optical flow, or at the same position."""
     link_threshold: float = 1.0
-    """How far from itself a pixel may end on its way along the flow and back, in pixels."""
+    """Largest forward-backward error of the flow at which a link counts, in pixels."""
     frame_spacing: float = 10.0
-    """How far apart successive frames count where b12 compares positions, in pixels of the grid."""
+    """Distance of successive frames in b12's comparison of positions, in pixels of the grid."""
 
     def summary(self, frames: str = "") -> Iterator[str]:
         """Yield the network in a few words each."""

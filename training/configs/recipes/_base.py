@@ -1,4 +1,4 @@
-"""What recipes share: datasets, solvers of the papers, and the record that describes a recipe."""
+"""Common parts of the recipes: datasets, the papers' solvers, and the class `Recipe`."""
 
 from dataclasses import dataclass, replace
 
@@ -9,15 +9,15 @@ from ..schema import Augmentation, DataConfig, LossConfig, StageConfig, TrainCon
 
 @dataclass(frozen=True)
 class Recipe:
-    """A typed configuration, and what one wants to know before one starts it.
+    """A typed configuration with a description, scores and cost.
 
     Args:
         config: the configuration.
-        title: what it trains, in a line.
-        cost: how long that takes, and on what.
-        paper_miou: the paper's mean IoU, in percent, on the split that the recipe validates on.
+        title: description in one line.
+        cost: training time and hardware.
+        paper_miou: the paper's mean IoU, in percent, on the recipe's validation split.
         measured_miou: the mean IoU measured here, in percent; docs/RESULTS.md has the conditions.
-        weights: what it starts from, as the command line gives it; None for random weights.
+        weights: initial weights, as an option; None for random weights.
     """
 
     config: TrainConfig
@@ -28,7 +28,7 @@ class Recipe:
     weights: str | None = None
 
     def command(self, name: str) -> str:
-        """Return the command line that starts the recipe of this name."""
+        """Return the command line of the recipe with this name."""
         data = "" if self.config.data.dataset in GENERATED else " --data-dir DATASET"
         weights = f" --weights {self.weights}" if self.weights else ""
         return f"keras-dpn train {name}{data} --work-dir RUN{weights}"
@@ -80,7 +80,7 @@ CAMVID_DPN = DPNTrainConfig(
 
 
 def short_camvid_stage(untrained: str) -> StageConfig:
-    """Return the unary stage in 8 epochs, with a higher rate for the layers that it names."""
+    """Return the unary stage in 8 epochs, with a higher rate for the named layers."""
     return replace(CAMVID_UNARY, epochs=8, layer_rates={untrained: 3.0})
 
 
@@ -89,7 +89,7 @@ def short_camvid_stage(untrained: str) -> StageConfig:
 VOC_DATA = DataConfig(
     dataset="voc",
     train_split="trainaug",
-    # Most of VOC's images fill it: padding would count in their means.
+    # Most of VOC's images fill the crop: padding would affect their means.
     augmentation=Augmentation(crop=(321, 321)),
     cache=False,
 )

@@ -6,12 +6,12 @@
         --weights RUN/stages/1_unary/model.keras
 
 Clips: each image with the one before and the one after it, linked by optical flow, or at the same
-place (dpn-video/camvid/static). Only the pairwise terms are trained; the unary term is that of the
-first run.
+position (dpn-video/camvid/static). Only the pairwise terms are trained; the unary term is that of
+the first run.
 
-Takes and scores: docs/RESULTS.md. The unary term is trained with mild class weights, which thin and
-rare objects need to appear at all; the pairwise terms without, so that the probabilities become
-true to the images again.
+Time and scores: docs/RESULTS.md. The unary term is trained with mild class weights, which thin and
+rare objects need to be predicted at all; the pairwise terms without, so that the probabilities
+become calibrated again.
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ _LINKED = SpatialTemporalDPNTrainConfig(
     model=SpatialTemporalDPNConfig(
         **vars(_MODEL) | {"contexts": replace(_MODEL.contexts, window=7)}
     ),
-    # Clips take five times the memory of images, and no longer to read than a step takes.
+    # Clips take five times the memory of images, and reading them takes no longer than a step.
     data=ClipDataConfig(**vars(CAMVID_DPN.data) | {"cache": False}),
     triple=CAMVID_DPN.triple,
     contexts=CAMVID_DPN.contexts,
@@ -49,7 +49,7 @@ RECIPES = {
     ),
     "dpn-video/camvid/static": Recipe(
         replace(_LINKED, model=replace(_LINKED.model, linking="static")),
-        "spatial-temporal DPN, frames linked at the same place",
+        "spatial-temporal DPN, frames linked at the same position",
         cost="25 minutes on 2 CPU cores",
         measured_miou=64.6,
         weights=UNARY,

@@ -1,10 +1,11 @@
-"""Generated landscapes in which only the whole image tells some classes apart: ParseNet's case.
+"""Generated landscapes in which only the whole image distinguishes some classes, for ParseNet.
 
     keras-dpn train parsenet/context-scenes --work-dir RUN
     keras-dpn train parsenet/context-scenes/local --work-dir RUN2
 
 Small networks with and without global context, each trained from random weights on a CPU in
-minutes. Both see whole images: a crop would leave out what decides. Scores: docs/RESULTS.md.
+minutes. Both are trained on whole images: a crop would remove the relevant part. Scores:
+docs/RESULTS.md.
 """
 
 from dataclasses import replace

@@ -4,9 +4,9 @@
     keras-dpn crf-search RUN
     keras-dpn evaluate RUN --crf RUN/crf.json
 
-with VOC's 10582 training images, of VOC 2012 and SBD (training.data.sets.voc). The CRF comes
-afterwards, its settings searched on 100 validation images, as in the paper. mIoU on VOC's 1449
-validation images without and with it, all numbers paper (Tables 1 and 2):
+with VOC's 10582 training images, of VOC 2012 and SBD (training.data.sets.voc). The CRF
+follows, with settings searched on 100 validation images, as in the paper. mIoU on VOC's 1449
+validation images without and with it, all numbers from the paper (Tables 1 and 2):
 
     recipe                       network                     without  with CRF
     deeplab/voc/4x4              DeepLab                       59.80     63.74
@@ -24,7 +24,7 @@ author's files at twice that.
         --unary.epochs 0 --weights RUN/model.keras
 
 CamVid: the large field of view as in dpn/camvid, which explains the unary stage; and with a CRF
-whose kernel weights and compatibilities are trained with the whole network. Takes and scores:
+whose kernel weights and compatibilities are trained with the whole network. Time and scores:
 docs/RESULTS.md.
 """
 

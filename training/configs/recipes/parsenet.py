@@ -3,7 +3,7 @@
     keras-dpn train parsenet/voc/late-norm --data-dir VOC --work-dir RUN --weights VGG16_FILE
 
 with the 10582 training and 1449 validation images of VOC 2012 and SBD (training.data.sets.voc).
-mIoU on the validation images, all numbers paper:
+mIoU on the validation images, all numbers from the paper:
 
     recipe                      fc7 with   normalised   mIoU
     parsenet/voc/baseline       -                      65.82
@@ -16,13 +16,13 @@ mIoU on the validation images, all numbers paper:
 Table 7 with parsenet/voc/early-norm: --model.combine conv, --model.init-scale 1,
 --model.no-normalize; the pyramid of regions with --model.grid 1 2 4.
 
-From the paper: the poly schedule with power 0.9, momentum 0.9, xavier initialisation of what VGG16
-doesn't fill, and the learning rate. Its 1e-9 is for a loss summed over the pixels; for a mean over
-the 500x500 of an image that is 1e-9 * 250000 = 2.5e-4, which is the rate here; a sum is
---final.loss.reduction sum. Not written are the L2 penalty (here DeepLab's for a mean, 5e-4; beside
-a sum it would count next to nothing), crop (DeepLab's), batch size (8) and number of steps (here 16
-epochs, as many as its 80000 steps are on PASCAL-Context). Where 8 images don't fit in memory,
---data.batch-size 2 --final.accumulate 4 learns from as many at a time.
+From the paper: the poly schedule with power 0.9, momentum 0.9, xavier initialisation of layers
+without VGG16 weights, and the learning rate. Its 1e-9 is for a loss summed over the pixels; for a
+mean over the 500x500 of an image it corresponds to 1e-9 * 250000 = 2.5e-4, the rate here; for a sum
+use --final.loss.reduction sum. The paper doesn't give the L2 penalty (here DeepLab's for a mean,
+5e-4; next to a sum it would be negligible), crop (DeepLab's), batch size (8) and number of steps
+(here 16 epochs, as many as its 80000 steps are on PASCAL-Context). If 8 images don't fit into
+memory, --data.batch-size 2 --final.accumulate 4 is equivalent.
 
     keras-dpn train parsenet/camvid --data-dir CAMVID --work-dir RUN \
         --weights hed_bsds500.weights.h5

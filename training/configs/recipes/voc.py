@@ -4,20 +4,21 @@
     keras-dpn evaluate RUN --per-stage
 
 with the 10582 training and 1449 validation images of VOC 2012 and SBD (training.data.sets.voc).
-mIoU on the validation images, all numbers paper: unary term 62.4, with the triple penalty 64.7,
-label contexts 66.5, joint tuning 67.8. Two networks averaged, at several scales (which is not
-written), scored 74.1 on the test images, and 77.5 after pre-training on COCO:
+mIoU on the validation images, all numbers from the paper: unary term 62.4, with the triple penalty
+    64.7,
+label contexts 66.5, joint tuning 67.8. Two networks averaged, at several scales (which the paper
+doesn't give), scored 74.1 on the test images, and 77.5 after pre-training on COCO:
 
     keras-dpn train dpn/coco --data-dir COCO --work-dir PRE --weights VGG16_FILE
     keras-dpn train dpn/voc --data-dir VOC --work-dir RUN2 --weights PRE/model.keras
     keras-dpn evaluate RUN RUN2 --scales 0.75 1 1.25 --horizontal-flip
     keras-dpn submit RUN RUN2 --out comp6.tgz --scales 0.75 1 1.25
 
-The unary term learns by the solver that its author published later: SGD at 1e-4, a tenth after 6000
-of 9000 steps of 10 images, in whole epochs 6 of 9; images at 0.8 to 1 times their size; with
---unary.loss.ohem-fraction 0.5 only from the harder half of the pixels. The other stages' settings
-are not written; here they are those of dpn/camvid. For training an image takes about 3.4 TFLOP in a
-step, 6e17 in all: an estimated 6 hours of a GPU that does 30 TFLOP a second.
+The unary term is trained with the solver that its author published later: SGD at 1e-4, a tenth
+after 6000 of 9000 steps of 10 images, in whole epochs 6 of 9; images at 0.8 to 1 times their size;
+with --unary.loss.ohem-fraction 0.5 only on the harder half of the pixels. The paper doesn't give
+the other stages' settings; here they are those of dpn/camvid. A training step takes about 3.4 TFLOP
+per image, 6e17 in all: an estimated 6 hours of a GPU at 30 TFLOP per second.
 """
 
 from dataclasses import replace

@@ -22,7 +22,7 @@ Link = tuple[Example, Example]
 
 @dataclass(frozen=True)
 class Clip:
-    """T frames in order of time, T odd, with the labels of the middle one.
+    """T frames in order of time, T odd, with the labels of the center frame.
 
     Args:
         frames: uint8 (T, H, W, 3) RGB.
@@ -40,7 +40,7 @@ class Clip:
 class ClipDataset(Dataset):
     """A dataset whose images are frames of sequences.
 
-    `read` still returns one labelled image, so that everything that takes images works here.
+    `read` still returns one labelled image, so that it also serves as a dataset of images.
 
     Attributes:
         sequences: for each split its sequences, each a tuple of frames in order of time. Frames
@@ -71,7 +71,7 @@ class ClipDataset(Dataset):
             yield self.flow(first, second), self.flow(second, first)
 
     def read_clip(self, example: Example, frames: int, *, flow: bool = True) -> Clip:
-        """Read a labelled frame in the middle of its neighbours.
+        """Read a labelled frame with its neighbours around it.
 
         Beyond the ends of the sequence its first or last frame is repeated, and all flow to and
         from these copies is `INVALID_FLOW`.
@@ -79,7 +79,7 @@ class ClipDataset(Dataset):
         Args:
             example: a labelled frame.
             frames: the clip's length T, odd.
-            flow: whether to read it; if not, the clip has flow (0, H, W, 2).
+            flow: whether to read the flow; if not, the clip has flow (0, H, W, 2).
 
         Raises:
             ValueError: on an even or negative length, an example that is in no sequence, and,
@@ -119,7 +119,7 @@ class ClipDataset(Dataset):
         if frames < 1 or frames % 2 == 0:
             raise ValueError(
                 "Invalid value for argument `frames`: expected an odd number, since a clip has "
-                f"the labels of its middle frame, received {frames}."
+                f"the labels of its center frame, received {frames}."
             )
         if example not in self._positions:
             raise ValueError(f"{self.name}: no sequence has the frame {example.name!r}.")
@@ -137,10 +137,10 @@ class ClipDataset(Dataset):
 
 
 class RecordedClips(ClipDataset):
-    """Clips that a camera recorded: flow is read from files if there are any, else computed.
+    """Clips of recorded videos: flow is read from files if there are any, otherwise computed.
 
     Args:
-        flow: computes and keeps flow; by default one that keeps nothing.
+        flow: computes and caches flow; by default without a cache.
         flow_files: .flo files by pairs of frames, used instead.
     """
 

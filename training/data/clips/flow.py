@@ -24,9 +24,9 @@ _FINEST_STEP = 1 / 64  # pixels
 
 
 class FlowCache:
-    """Compute flow once per pair of frames, and keep it in files.
+    """Compute flow once per pair of frames, and cache it in files.
 
-    An entry is found by a hash of both frames, the settings and OpenCV's version. It is written
+    The key of an entry is a hash of both frames, the settings and OpenCV's version. It is written
     atomically and has a checksum: one that is damaged or truncated is computed again. Several
     threads and processes may share a directory.
 
@@ -36,8 +36,8 @@ class FlowCache:
     directory.
 
     Args:
-        directory: of the entries; created by the first one. None: nothing is kept.
-        settings: how flow is computed; `FlowSettings()` by default.
+        directory: of the entries; created by the first one. None: no cache.
+        settings: settings of the flow; `FlowSettings()` by default.
 
     Raises:
         ValueError: if `directory` is a file.
@@ -52,7 +52,9 @@ class FlowCache:
         self.directory = None if directory is None else Path(directory)
         self.settings = settings or FlowSettings()
         if self.directory and self.directory.exists() and not self.directory.is_dir():
-            raise ValueError(f"{directory}: expected a directory for computed flow, found a file.")
+            raise ValueError(
+                f"{directory}: expected a directory for computed flow, received a file."
+            )
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Return the flow from one frame to another; arguments and result as of `dis_flow`."""
@@ -86,7 +88,9 @@ class FlowCache:
         """
         workers = os.cpu_count() or 1 if workers is None else workers
         if workers < 1:
-            raise ValueError(f"Invalid value for argument `workers`: expected 1 up, got {workers}.")
+            raise ValueError(
+                f"Invalid value for argument `workers`: expected 1 or more, received {workers}."
+            )
         if self.directory is None:
             return
         threads = cv2.getNumThreads()
@@ -143,6 +147,6 @@ def _decode(data: bytes, size: tuple[int, int]) -> np.ndarray:
     data = zlib.decompress(data)
     *found, step = _CACHE_HEADER.unpack_from(data)
     if found != [_CACHE_FORMAT, *size]:
-        raise ValueError(f"Expected a flow of {size}, found {found}.")
+        raise ValueError(f"Expected a flow of {size}, received {found}.")
     rows = np.frombuffer(data, "<i2", offset=_CACHE_HEADER.size).reshape(2, *size)
     return _restore(np.cumsum(rows, axis=-1, dtype="int16"), step)

@@ -16,8 +16,8 @@ from ..dataset import Example, read_classes, read_lines
 from .base import Frames, Link, RecordedClips
 from .flow import FlowCache
 
-# Videos that a dataset keeps open, and the latest frames that it keeps of each: clips overlap, and
-# a step back in a video decodes it from its start.
+# The number of videos that a dataset keeps open, and of the latest frames that it caches of each:
+# clips overlap, and seeking back in a video decodes it from its start.
 _OPEN_VIDEOS, _KEPT_FRAMES = 4, 16
 
 
@@ -28,8 +28,8 @@ class ClipFolder(RecordedClips):
         data_dir: holds
             `clips/`: a directory of images for each sequence, in natural order of their names
             (2.png before 10.png), or a video (.mp4, .avi, .mkv...), whose frames are called
-            000000, 000001... To reach a frame all before it are decoded: for training in random
-            order prefer images.
+            000000, 000001... Reading a frame decodes all before it: prefer images for
+            training in random order.
             `labels/`: SEQUENCE/FRAME.png for some frames: class indices or colours, see
             `read_label`.
             `flow/`: optional, SEQUENCE/FRAME_forward.flo from that frame to the next, and
@@ -37,11 +37,11 @@ class ClipFolder(RecordedClips):
             used instead of computed flow.
             `splits/`: `train.txt`, `val.txt`...: a sequence per line.
             `classes.json`: as for `FolderDataset`.
-        flow: computes and keeps the flow that isn't in files; by default nothing is kept.
+        flow: computes and caches the flow that isn't in files; by default without a cache.
 
     Raises:
         ValueError: if a part is missing or broken, a sequence is listed twice in a split, two
-            frames have one name, or a label map or a flow has no frame.
+            frames have the same name, or a label map or a flow has no frame.
     """
 
     name = "clips"
@@ -144,7 +144,7 @@ def _list_images(folder: Path) -> dict[str, Path]:
     for path in sorted(_visible(folder, *IMAGE_SUFFIXES), key=natural_order):
         if path.stem in images:
             names = f"{images[path.stem].name} and {path.name}"
-            raise ValueError(f"{folder}: two frames of one name, {names}; keep one of them.")
+            raise ValueError(f"{folder}: two frames of the same name, {names}; keep one of them.")
         images[path.stem] = path
     if not images:
         raise ValueError(f"{folder}: expected the frames of a sequence as images; none there.")
@@ -155,7 +155,7 @@ def _frame_names(video: Path) -> list[str]:
     count = VideoReader(video).frame_count
     if count < 1:
         raise ValueError(
-            f"{video}: the file doesn't say how many frames it has; write it again "
+            f"{video}: the file doesn't declare its number of frames; write it again "
             "(ffmpeg -i OLD -c copy NEW), or its frames as images."
         )
     return [f"{index:06d}" for index in range(count)]

@@ -1,4 +1,4 @@
-"""What generated datasets draw with: a canvas, and splits whose images depend on a seed alone."""
+"""Base of the generated datasets: a canvas, and splits whose images depend only on a seed."""
 
 import zlib
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ BASE_SIZE = (96, 128)
 SMALLEST = (48, 64)
 GAP = 3.0  # of background around each object
 
-# Standard deviations of an object's colour from the mean colour of its type: one draw for the grey,
-# one for each channel.
+# Standard deviations of an object's colour from the mean colour of its type: of the brightness, and
+# of each channel.
 _GREY_SPREAD, _COLOR_SPREAD = 10.0, 6.0
 
 # Standard deviations in intensity levels, and sizes in pixels.
@@ -28,7 +28,7 @@ def check_arguments(
     seed: int,
     smallest: tuple[int, int] = SMALLEST,
 ) -> None:
-    """Raise ValueError on arguments that no generated dataset can have."""
+    """Raise ValueError for arguments that are invalid for all generated datasets."""
     if min(sizes.values(), default=0) < 0:
         raise ValueError(f"`sizes`: expected counts from 0 up, received {dict(sizes)}.")
     if size[0] < smallest[0] or size[1] < smallest[1]:
@@ -43,16 +43,16 @@ def length_unit(size: tuple[int, int], base_size: tuple[int, int] = BASE_SIZE) -
 
 
 class Canvas:
-    """One image while it is drawn: flat colours and labels, and which boxes are occupied.
+    """An image being drawn: flat colours and labels, and which boxes are occupied.
 
     Args:
         size: height and width.
-        rng: the source of all randomness. What is drawn in which order decides the image.
+        rng: the source of all randomness; the order of drawing determines the image.
 
     Attributes:
-        colors: the mean colour of what is drawn, by name.
+        colors: mean colours of objects by name.
         texture: the strength of each label's texture, (256,).
-        base_size: the size whose pixel is the unit of lengths.
+        base_size: size of an image whose pixels are the unit of lengths.
     """
 
     colors: ClassVar[Mapping[str, tuple[int, int, int]]]
@@ -143,7 +143,7 @@ class Canvas:
 
     def draw_texture(self) -> np.ndarray:
         """Draw the texture of the labels so far, (H, W), to be added to all channels."""
-        # Two fields are drawn and one is used: the images of a seed stay what they are.
+        # Two fields are drawn and one is used, so that a seed's images don't change.
         noise = self.rng.standard_normal((2, *self.labels.shape), "float32")
         spots = ndimage.gaussian_filter(noise[0], _TEXTURE_SIZE * self.unit)
         return spots * (self.texture[self.labels] / spots.std())
@@ -158,10 +158,10 @@ class GeneratedDataset(Dataset):
         seed: any integer from 0.
 
     Attributes:
-        canvas: what draws an image.
-        default_sizes: of the splits.
-        default_size: of the images.
-        smallest: size of an image.
+        canvas: class that draws an image.
+        default_sizes: default sizes of the splits.
+        default_size: default size of the images.
+        smallest: smallest size of an image.
 
     Raises:
         ValueError: on an image too small, or a negative count or seed.

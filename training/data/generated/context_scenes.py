@@ -60,13 +60,13 @@ _TEXTURE[: len(CLASSES.names)] = 7, 18, 12, 10, 10, 10, 6, 6, 8, 8, 8, 8, 8
 
 
 class ContextScene(Canvas):
-    """One landscape while it is drawn.
+    """A landscape being drawn.
 
     Args:
         size: height and width.
-        rng: the source of all that is random.
-        landmarks: one of GROUNDS and one of POOLS, instead of random ones. They change nothing but
-            their own pixels.
+        rng: the source of all randomness.
+        landmarks: one of GROUNDS and one of POOLS, instead of random ones. They change only their
+            own pixels.
     """
 
     colors = _COLORS
@@ -131,7 +131,7 @@ class ContextScene(Canvas):
         x = self.rng.uniform(w / 2, strip - w / 2)
         x = self.width - 1 - x if right else x
         base = horizon + self.length(0, 3)
-        # A generator for it alone, so that no landmark changes what else is drawn.
+        # A separate generator, so that a landmark doesn't change other objects.
         shared, self.rng = self.rng, np.random.default_rng(self.rng.integers(2**32))
         getattr(self, f"_{name}")(base, x, h, w)
         self.rng = shared
@@ -173,12 +173,12 @@ def _label(name: str) -> int:
 class ContextScenesDataset(GeneratedDataset):
     """Splits of generated landscapes; each depends on (seed, split, index) alone.
 
-    Crops and random scales would cut the landmarks away: train on whole images.
+    Crops and random scales would remove the landmarks: train on whole images.
 
     Args:
         sizes: the number of images in each split.
         size: height and width, at least 48x192. Everything in the image grows with them; 5/8 of
-            the width are between a landmark and what it determines.
+            the width are between a landmark and the region that it determines.
         seed: any integer from 0.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Generated images in which only the order of two parts tells their classes apart.
+"""Generated images in which only the order of two parts distinguishes their classes.
 
 Houses on a meadow, each a roof and a wall with an open storey between them, through which one sees
 the meadow. Both have the house's colour, the same texture and sizes drawn in the same way, and each
@@ -28,7 +28,7 @@ BASE_SIZE = (176, 192)
 SIZES = {"train": 400, "val": 50, "test": 200}
 
 SIGHT = (0.25, 0.1)
-"""How far up or down and to the sides a relation sees a whole house but nothing behind it.
+"""The extent up or down and to the sides in which a relation covers a whole house and no other one.
 
 As fractions of the image's shorter side.
 """
@@ -50,11 +50,11 @@ _TEXTURE[: len(CLASSES.names)] = 7, 18, 14, 10, 10
 
 
 class HousesScene(Canvas):
-    """One image while it is drawn.
+    """An image being drawn.
 
     Args:
         size: height and width.
-        rng: the source of all that is random.
+        rng: the source of all randomness.
         parts: labels of the upper and of the lower part of all houses.
     """
 

@@ -2,8 +2,8 @@
 
 The camera pans over a house, posts with lamps and ponds; cars, balls and balloons cross the image
 at their own pace, occlude each other and what is behind them, leave and return. The confusable
-classes and what tells them apart are those of `scenes`. Noise is drawn again for each frame, so
-that the predictions of a network which sees one frame alone flicker.
+classes and the relations that distinguish them are those of `scenes`. Noise is drawn again for each
+frame, so that the predictions of a network for single frames flicker.
 
     keras-dpn generate moving-scenes --out DIR --num-images 40
 
@@ -35,7 +35,7 @@ _SPEED, _DRIFT = (4.0, 10.0), 0.7
 # blotches of a few pixels as from lossy compression, which no smoothing within a frame removes.
 _FLICKER, _NOISE, _BLOTCHES, _BLOTCH_SIZE = 6.0, 14.0, 10.0, 2.5
 
-_TRANSPARENT = 255  # the label where a layer has nothing
+_TRANSPARENT = 255  # the label of a layer's transparent pixels
 
 
 class MovingScenesDataset(ClipDataset):
@@ -104,7 +104,7 @@ class MovingScenesDataset(ClipDataset):
         """Return the exact flow between any two frames of a sequence, also back in time.
 
         Returns:
-            float32 (H, W, 2), (dx, dy) in pixels: how far the visible surface has moved.
+            float32 (H, W, 2), (dx, dy) in pixels: the motion of the visible surface.
 
         Raises:
             ValueError: if the frames are not of one sequence.
@@ -127,7 +127,7 @@ class MovingScenesDataset(ClipDataset):
 
 @dataclass(frozen=True)
 class _Layer:
-    """An object, cut out: its pixels, and the position of the first one in each frame.
+    """An object as a layer: its pixels, and the position of the first one in each frame.
 
     Args:
         pixels: float32 (h, w, 4), the colours times the opacity, and the opacity, 0 or 1.
@@ -172,14 +172,14 @@ class _Video:
         return front, labels
 
     def flow(self, first: int, second: int) -> np.ndarray:
-        """Return how far each visible layer moves from one frame to another: (H, W, 2)."""
+        """Return the motion of each visible layer from one frame to another: (H, W, 2)."""
         steps = [layer.path[second] - layer.path[first] for layer in self.layers]
         front, _ = self.view(first)
         return np.array(steps, "float32")[front][..., ::-1].copy()  # (dy, dx) to (dx, dy)
 
 
 class _World(Scene):
-    """A sequence while it is drawn: a scene as wide as the camera's pan needs."""
+    """A sequence being drawn: a scene as wide as the camera's pan requires."""
 
     def __init__(self, size: tuple[int, int], frames: int, rng: np.random.Generator) -> None:
         unit = length_unit(size)
@@ -251,7 +251,7 @@ class _World(Scene):
     def _crossing(self, top: float, width: int) -> np.ndarray:
         """Return a path across the image, (T, 2), which re-enters on the other side."""
         speed = self.length(*_SPEED) * self.rng.choice([-1, 1])
-        # So far out that nothing is visible in the frame before or after it changes sides.
+        # So far out that an object isn't visible in the frames before and after it changes sides.
         hidden = width + (_SPEED[1] + 4 * _SHAKE) * self.unit
         period = self.size[1] + 2 * hidden - width
         x = (self.rng.uniform(0, period) + speed * self.time) % period - hidden
@@ -259,7 +259,7 @@ class _World(Scene):
         return np.concatenate([y, x], axis=1) + self.shake
 
     def _cut(self, draw: Callable[[], None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return what a function draws on an empty canvas: its corner, its pixels and labels."""
+        """Return the corner, pixels and labels of what a function draws on an empty canvas."""
         self.image[...] = 0
         self.labels[...] = _TRANSPARENT
         draw()

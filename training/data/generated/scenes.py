@@ -1,9 +1,9 @@
-"""Generated images with classes that only their surroundings tell apart.
+"""Generated images with classes that only their surroundings distinguish.
 
 A scene has a house, a car, posts and objects on grass under a sky. Three pairs of confusable
 classes are drawn by the same code with the same random colours, sizes and textures: a tyre is a
 ball under a car, a lamp is a balloon on a post, a window is a pond in a wall. `RELATIONS` lists
-what gives them away.
+the surroundings that distinguish them.
 
     keras-dpn generate scenes --out DIR --num-images 500
 
@@ -60,7 +60,7 @@ class Relation:
     neighbour: str
 
 
-# What tells each class of a pair from the other: the one has it and the other doesn't.
+# The relations that distinguish the classes of each pair: one has them and the other doesn't.
 RELATIONS = (
     Relation("tyre", "above", "car"),
     Relation("ball", "above", "grass"),
@@ -76,7 +76,7 @@ SIZES = {"train": 800, "val": 100, "test": 200}
 _DISC = (4.0, 7.0)  # radius
 _PANE = (8.0, 13.0)  # side
 
-# Mean colours, near enough to each other that single noisy pixels are often ambiguous.
+# Mean colours, so similar that single noisy pixels are often ambiguous.
 _COLORS = {
     "sky": (140, 178, 222),
     "grass": (100, 140, 78),
@@ -96,7 +96,7 @@ _TEXTURE[[TYRE, BALL, LAMP, BALLOON, WINDOW, POND]] = 12, 12, 10, 10, 12, 12
 
 
 class Scene(Canvas):
-    """One scene while it is drawn."""
+    """A scene being drawn."""
 
     colors = _COLORS
     texture = _TEXTURE

@@ -1,1 +1,1 @@
-"""Readers of label maps as other programs write them."""
+"""Readers of label maps and flow in the formats of other programs."""

@@ -1,7 +1,7 @@
 """Optical flow in Middlebury's .flo files.
 
 A flow is float32 (H, W, 2) = (dx, dy) in pixels, as in OpenCV: the pixel at (x, y) of the first
-frame is found at (x + dx, y + dy) of the second.
+frame is at (x + dx, y + dy) in the second.
 """
 
 import struct
@@ -32,7 +32,7 @@ def read_flo(path: Path) -> np.ndarray:
         float32 (H, W, 2), (dx, dy) in pixels.
 
     Raises:
-        ValueError: if the file is missing, no .flo, truncated or too long, or holds NaN.
+        ValueError: if the file is missing, no .flo, truncated or too long, or contains NaN.
     """
     try:
         data = path.read_bytes()

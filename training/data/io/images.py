@@ -102,7 +102,7 @@ def match_values(
         values: numbers (H, W).
         labels_by_id: the label, 0..255, of each allowed number, 0 or more.
         path: their source, which the message names.
-        ignore: the number that the message calls ignored.
+        ignore: the ignored number, for the message.
 
     Returns:
         uint8 (H, W).

@@ -56,5 +56,5 @@ def _load(path: Path) -> dict[str, Any]:
 def _pick(values: dict[str, Any], name: str, path: Path) -> np.ndarray:
     if name not in values:
         present = ", ".join(key for key in values if not key.startswith("__")) or "nothing"
-        raise ImageError(f"{path}: expected {name} in it, found {present}.")
+        raise ImageError(f"{path}: expected {name} in it, received {present}.")
     return values[name]

@@ -1,4 +1,4 @@
-"""tf.data pipelines for training and evaluation: the same batches whatever runs in parallel."""
+"""Deterministic tf.data pipelines for training and evaluation."""
 
 import numpy as np
 import tensorflow as tf
@@ -42,14 +42,14 @@ def train_dataset(
     """Return the training batches of epochs `first_epoch` .. `epochs` - 1, one after the other.
 
     The order of an epoch depends on (seed, epoch) alone and each augmentation on (seed, epoch,
-    position) alone: a run resumed at an epoch sees what an uninterrupted one would have seen.
+    position) alone: a run resumed at an epoch has the same batches as an uninterrupted one.
     Every epoch has `steps_per_epoch(...)` full batches; give that number to `fit`.
 
     Args:
         dataset: where the examples come from; images may differ in size.
         split: one of the dataset's.
         batch_size: images per batch, over all replicas.
-        augmentation: how the images are varied.
+        augmentation: the augmentation of the images.
         seed: any integer.
         first_epoch: the first epoch, counted from 0.
         epochs: the epoch to stop before.
@@ -76,7 +76,7 @@ def train_dataset(
     flow_channels = clips.flow_channels if clips else 0
 
     def epoch_examples(epoch: tf.Tensor) -> tf.data.Dataset:
-        # Positions are 0 or more, so -1 gives the order a stream of its own.
+        # Positions are 0 or more, so -1 is a separate random stream for the order.
         keys = tf.random.stateless_uniform(
             (total,), _seed(seed, epoch, -1), minval=None, dtype="int64", alg="philox"
         )
@@ -156,7 +156,7 @@ def augment(
     Args:
         image: uint8 or float32 (H, W, 3), 0..255; or a clip's frames and flow, float32 (H, W, C).
         labels: int32 (H, W).
-        augmentation: what to do.
+        augmentation: the settings.
         ignore: the label of padding.
         seed: two integers.
         flow_channels: how many of the last channels are flow.
@@ -175,7 +175,7 @@ def augment(
     jitter = (augmentation.brightness, augmentation.contrast, augmentation.saturation)
     if any(jitter):
         colors, flow = tf.split(image, [image.shape[-1] - flow_channels, flow_channels], axis=-1)
-        # The frames next to each other as one image, so that they change alike.
+        # The frames next to each other as one image, so that they change in the same way.
         row = tf.reshape(colors, (tf.shape(colors)[0], -1, 3))
         row = transforms.random_photometric(row, *jitter, photometric)
         colors = tf.ensure_shape(tf.reshape(row, tf.shape(colors)), colors.shape)

@@ -1,4 +1,4 @@
-"""Functions that read examples, with or without a cache of what they have decoded."""
+"""Functions that read examples, with or without a cache of decoded ones."""
 
 import functools
 from collections import defaultdict
@@ -33,14 +33,14 @@ def read_function(dataset: Dataset, clips: ClipInputs | None) -> ReadFunction:
 def cached_read_function(dataset: Dataset, clips: ClipInputs | None) -> ReadFunction:
     """Return `read_function` with a cache, the same one for all pipelines of a dataset.
 
-    TensorFlow never releases what was given to numpy_function (2.21): a cache per pipeline would
+    TensorFlow never releases functions passed to numpy_function (2.21): a cache per pipeline would
     stay in memory after every stage.
     """
     return _Cache(read_function(dataset, clips))
 
 
 class _Cache:
-    """Decoded examples. Each is decoded once, even if several threads ask at the same time."""
+    """A cache of examples, each decoded once, even if several threads request it at once."""
 
     def __init__(self, read: ReadFunction) -> None:
         self._read = read

@@ -10,11 +10,11 @@ from ..clips.base import Clip
 
 @dataclass(frozen=True)
 class ClipInputs:
-    """What a network for clips takes instead of single images.
+    """The inputs of a network for clips.
 
     Args:
-        frames: the length T of its clips, odd.
-        flow: whether it also takes the flow between the frames.
+        frames: length T of the clips, odd.
+        flow: whether the network also takes the flow between the frames.
     """
 
     frames: int

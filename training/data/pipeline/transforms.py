@@ -1,4 +1,4 @@
-"""Random changes of an image together with its labels, as plain tf functions.
+"""Random augmentations of an image together with its labels, as TensorFlow functions.
 
 Each takes an image, float32 (H, W, 3) in 0..255, its labels, int32 (H, W), and a seed: an integer
 tensor of two. The same seed gives the same result on every device (Philox), inside tf.data and
@@ -10,7 +10,7 @@ flow. Flow moves with the frames, and its (dx, dy) change with their size and di
 
 import tensorflow as tf
 
-# The mean colour of ImageNet, RGB: VGG16's preprocessing maps it to 0, the convolutions' own
+# The mean colour of ImageNet, RGB: VGG16's preprocessing maps it to 0, as the convolutions'
 # padding; black would look like the edge of a dark object.
 PAD_COLOR = (122.67892, 116.66877, 104.00699)
 
@@ -111,7 +111,7 @@ def random_photometric(
     contrast = _uniform(seeds[1], 1 - contrast, 1 + contrast)
     saturation = _uniform(seeds[2], 1 - saturation, 1 + saturation)
     mean = tf.reduce_mean(image, axis=(0, 1))
-    # All at once takes half the time of one after the other: pixel @ mix + offset.
+    # All at once, as pixel @ mix + offset, takes half the time of one after the other.
     grey = tf.tile(tf.constant(LUMA)[:, None], (1, 3))
     mix = saturation * tf.eye(3) + (1 - saturation) * grey
     offset = tf.linalg.matvec(mix, mean * (1 - contrast) + shift, transpose_a=True)

@@ -114,7 +114,7 @@ class CamVidDataset(RecordedClips):
     """CamVid as SegNet's tutorial or as Cambridge ships it, also as clips.
 
     A frame's neighbours are the labelled frames before and after it, in the order of their names,
-    as the videos themselves are seldom at hand: 30 frames (1 s) apart, and 2 (1/15 s) in the part
+    as the videos themselves are rarely available: 30 frames (1 s) apart, and 2 (1/15 s) in the part
     of 0016E5 that is SegNet's `val`. A sequence ends where the names or the list have a gap.
 
     Args:
@@ -123,7 +123,7 @@ class CamVidDataset(RecordedClips):
             in SegNet's lists (`/SegNet/CamVid/train/x.png`), the last two parts count.
             Or, without a list, Cambridge's: `701_StillsRaw_full/NAME.png` and
             `LabeledApproved_full/NAME_L.png`.
-        flow: computes and keeps the flow; by default nothing is kept.
+        flow: computes and caches the flow; by default without a cache.
 
     Raises:
         ValueError: if neither is there, a line of a list is not a pair, or a file of Cambridge's

@@ -152,7 +152,7 @@ def _read_file(path: Path, list_labels: Callable[[dict[str, Any]], dict[str, T]]
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:  # Unicode's errors are ValueErrors too
-        raise ValueError(f"{path}: expected JSON, found {error}.") from None
+        raise ValueError(f"{path}: expected JSON, received {error}.") from None
     try:
         return list_labels(content)
     except (KeyError, TypeError, AttributeError) as error:

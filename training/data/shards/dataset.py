@@ -40,7 +40,7 @@ from ..dataset import Dataset, Example
 INDEX = "index.json"
 VERSION = 1
 
-# What TFRecord puts around each record: its length with a checksum, and behind it another.
+# TFRecord adds to each record its length with a checksum in front, and another checksum after it.
 _HEAD, _TAIL = 12, 4
 
 _IMAGE, _LABELS = "image/encoded", "image/segmentation/class/encoded"
@@ -80,7 +80,7 @@ class Shard:
 
 
 class ShardsDataset(Dataset):
-    """A dataset from its shards: the same images and names in the same order as from its files.
+    """A dataset read from shards: the same images and names in the same order as in its files.
 
     Args:
         data_dir: the shards' directory, or an address such as gs://bucket/shards.
@@ -97,7 +97,7 @@ class ShardsDataset(Dataset):
         try:
             index = json.loads(content)
             if index["version"] != VERSION:
-                raise ValueError(f"expected version {VERSION}, found {index['version']!r}")
+                raise ValueError(f"expected version {VERSION}, received {index['version']!r}")
             self.name = index["dataset"]
             self.classes = Classes.from_json(index["classes"])
             self.expected_size, self.subset_of = index["official"], index["within"]
@@ -198,7 +198,7 @@ def write_index(
 
     Args:
         out: the directory.
-        dataset: what was packed.
+        dataset: the packed dataset.
         shards: all of them, in order.
         splits: for each split the examples' positions among all the shards' records.
     """

@@ -1,6 +1,6 @@
 """Pack a dataset into shards: a few large TFRecord files instead of many small ones.
 
-`dataset.py` says what they hold.
+`dataset.py` describes their content.
 """
 
 import multiprocessing
@@ -14,7 +14,7 @@ from ..dataset import Dataset, Example
 from ..registry import load_dataset
 from .dataset import INDEX, Shard, scan_shard, write_index, write_shard
 
-# The dataset of a process that packs.
+# The dataset of a worker process.
 _dataset: Dataset
 
 
@@ -26,7 +26,7 @@ def pack(
     examples_per_shard: int = 500,
     processes: int | None = None,
 ) -> list[Shard]:
-    """Pack all splits of a dataset; an example that several of them have is packed once.
+    """Pack all splits of a dataset; an example of several splits is packed once.
 
     After an interruption the same call continues: complete shards are kept.
 
@@ -35,7 +35,7 @@ def pack(
         data_dir: the dataset's directory; None for generated ones.
         out: directory for the shards and, when all are complete, the index.
         examples_per_shard: in all shards but the last.
-        processes: how many pack at the same time; one per processor by default.
+        processes: number of processes; one per processor by default.
 
     Returns:
         The shards.
@@ -75,7 +75,7 @@ def pack(
 
 
 def _identity(example: Example) -> Example:
-    """Return what is equal for equal examples of two splits: the index of files doesn't matter."""
+    """Return a key that is equal for equal examples of two splits, whatever their index."""
     return example if example.image is None else replace(example, index=0)
 
 

@@ -1,4 +1,4 @@
-"""The section of what pairwise potentials have learned about pairs of labels."""
+"""The section of label affinities that pairwise potentials have learned."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ class LabelAffinities:
 
 
 def label_affinity(model: keras.Model, relation: str, samples: Sequence[Sample]) -> np.ndarray:
-    """Return how much more a relation likes two labels together than either: (L, L).
+    """Return the label affinity of a relation, (L, L), see `viz.label_affinity`.
 
     Args:
         model: a network with this relation.

@@ -1,4 +1,4 @@
-"""The section of what a network has learned about label contexts."""
+"""The section of label contexts that a network has learned."""
 
 import numpy as np
 from markupsafe import Markup
@@ -12,7 +12,7 @@ from ..rendering import render
 
 
 class LabelContexts:
-    """Which label a network expects where around which, in each frame that it looks at."""
+    """The labels that a network expects around each label, in each frame of its input."""
 
     def applies(self, context: ReportContext) -> bool:
         return context.model.context_kernels() is not None

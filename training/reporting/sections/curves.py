@@ -39,7 +39,7 @@ class TrainingCurves:
 
 
 class ConfusionMatrix:
-    """Which class the last stage predicts where which one is the ground truth."""
+    """Predicted classes of the last stage by true class."""
 
     def applies(self, context: ReportContext) -> bool:
         return bool(context.run.last_stage.scores.confusion)

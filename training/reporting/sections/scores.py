@@ -22,7 +22,7 @@ _TRAINING = {
 
 
 class Facts:
-    """The few numbers that a reader looks for first."""
+    """The most important numbers."""
 
     def applies(self, context: ReportContext) -> bool:
         return True
@@ -49,7 +49,7 @@ class StageScores:
 
 
 class EvaluationScores:
-    """What `keras-dpn evaluate` has written about splits on which nothing was chosen."""
+    """The scores of `keras-dpn evaluate` on other splits."""
 
     def applies(self, context: ReportContext) -> bool:
         return bool(self._evaluations(context.run))
@@ -75,7 +75,7 @@ class EvaluationScores:
 
 
 def facts(run: Run) -> dict[str, str]:
-    """Return the numbers to look for first, by what they are of."""
+    """Return the most important numbers by title."""
     first, last = run.stages[0], run.last_stage
     found = {"mean IoU": f"{percent(last.scores.value('miou'))} %"}
     if last is not first:
@@ -91,7 +91,7 @@ def facts(run: Run) -> dict[str, str]:
 def score_table(
     columns: Sequence[ScoreColumn], names: Sequence[str], *, from_first: bool = False
 ) -> Table:
-    """Return the table of scores, the IoU of each class, and what training took.
+    """Return the table of scores, the IoU of each class, and the cost of training.
 
     Args:
         columns: one per stage, head or run.
@@ -123,7 +123,7 @@ def score_table(
 
 
 def object_table(scores: HeadScores, names: Sequence[str]) -> tuple[str, Table] | None:
-    """Return a head's title, and its TA, LA and BA of each class; None where they are unknown."""
+    """Return a head's title, and its TA, LA and BA of each class; None if unknown."""
     if scores.objects is None:
         return None
     per_class = scores.objects.per_class

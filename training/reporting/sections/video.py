@@ -62,7 +62,7 @@ def video_row(
 
     Args:
         predictor: of images or of clips; its last head is shown.
-        sequence: what the frames are from, around its middle labeled one.
+        sequence: the sequence, shown around its middle labelled frame.
         max_frames: at most this many.
     """
     dataset, is_labeled = sequence.dataset, sequence.is_labeled

@@ -1,4 +1,4 @@
-"""Sweeps: recipes side by side, one file a kind."""
+"""Definitions of ablations, one file per type of network."""
 
 from . import dpn, networks, parsenet, piecewise
 from .base import Row, Sweep

@@ -1,4 +1,4 @@
-"""What a sweep is: configurations side by side, as one table."""
+"""The definition of a sweep: configurations to compare, as one table."""
 
 import re
 from collections.abc import Mapping
@@ -12,29 +12,29 @@ from ...configs.schema import TrainConfig
 Config = TypeVar("Config", bound=TrainConfig)
 
 
-def recipe_of(name: str, kind: type[Config]) -> Config:
-    """Return a recipe's configuration, which must be of the kind that the sweep changes."""
+def recipe_of(name: str, config_class: type[Config]) -> Config:
+    """Return a recipe's configuration, checked to be of the given class."""
     config = RECIPES[name]
-    if not isinstance(config, kind):
-        raise TypeError(f"Recipe {name}: expected a {kind.__name__}, received {config!r}.")
+    if not isinstance(config, config_class):
+        raise TypeError(f"Recipe {name}: expected a {config_class.__name__}, received {config!r}.")
     return config
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: a trained network, or what it was after one of its stages.
+    """A row of the table: a trained network, or the network after one of its stages.
 
     Args:
-        name: letters, digits and underscores; it names the run's directory, too.
-        config: how it is trained.
+        name: letters, digits and underscores; also the name of the run's directory.
+        config: configuration of the training.
         stage: score the best network of this stage, at the stage's head; by default that of the
             last stage, at the network's output.
         output: score the last network at this one of its heads instead (`has_head`).
-        crf: score what a fully connected CRF with these settings, those of `keras_dpn.crf.refine`,
-            makes of the predictions.
-        start: a row before it, whose network fills this one first, as `--weights` would.
-        title: what the table calls it; the name by default.
-        paper: the mIoU in the paper, per cent.
+        crf: score the predictions refined by a fully connected CRF with these settings, see
+            `keras_dpn.crf.refine`.
+        start: an earlier row, whose network initialises this one, as with `--weights`.
+        title: title in the table; the name by default.
+        paper: the mIoU in the paper, in %.
     """
 
     name: str
@@ -54,24 +54,24 @@ class Row:
 
     @property
     def last(self) -> str:
-        """The last stage that the row looks at."""
+        """The last stage that the row depends on."""
         return self.stage or self.stages[-1]
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Configurations to train and compare. What several rows begin with is trained once.
+    """Configurations to train and compare. Stages that several rows share are trained once.
 
     Args:
-        title: of the table.
-        rows: its lines.
-        reference: name of the row with which all others are compared.
+        title: title of the table.
+        rows: its rows.
+        reference: name of the row with which the others are compared.
         consistency: score the temporal consistency of all rows, not only of networks for clips; the
-            data set is then one of clips.
+            dataset must then be one of clips.
 
     Raises:
-        ValueError: on a name that isn't one or is given twice, a start or reference that is no row,
-            and a stage that is not trained.
+        ValueError: for an invalid or repeated name, an unknown start or reference, and a stage that
+            is not trained.
     """
 
     title: str

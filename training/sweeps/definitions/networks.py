@@ -3,7 +3,7 @@
     keras-dpn ablate networks_camvid --work-dir DIR --data-dir CAMVID --weights FILE
     keras-dpn ablate networks_moving_scenes --work-dir DIR --seeds 0 1 2
 
-Successive frames of a video are alike: `--block-size` draws that many of them together (15 of
+Successive frames of a video are similar: `--block-size` resamples that many of them together (15 of
 CamVid's validation frames are a second, 6 moving scenes a sequence).
 """
 
@@ -19,7 +19,7 @@ def _dpn(dataset: str) -> tuple[Row, ...]:
         Row("triple", images, "triple", title="DPN: + triple penalty"),
         Row("contexts", images, "contexts", title="+ label contexts"),
         Row("joint", images, "joint", title="+ joint tuning"),
-        Row("static", static, start="unary", title="spatial-temporal DPN, same place"),
+        Row("static", static, start="unary", title="spatial-temporal DPN, same position"),
         Row("linked", linked, start="unary", title="spatial-temporal DPN, linked by flow"),
     )
 

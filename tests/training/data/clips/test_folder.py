@@ -139,7 +139,7 @@ def test_even_lengths(clips, frames):
     dataset = ClipFolder(clips)
     example = dataset.splits["train"][0]
     for call in (dataset.read_clip, lambda example, n: dataset.fill_flow("train", n)):
-        with pytest.raises(ValueError, match=f"odd number, .*middle frame, received {frames}"):
+        with pytest.raises(ValueError, match=f"odd number, .*center frame, received {frames}"):
             call(example, frames)
 
 

@@ -21,7 +21,7 @@ def test_matrices(dtype, version, tmp_path):
 def test_a_structures_field(tmp_path):
     write_sbd(tmp_path / "x.mat", LABELS)
     np.testing.assert_array_equal(read_mat(tmp_path / "x.mat", "GTcls", "Segmentation"), LABELS)
-    with pytest.raises(ImageError, match="x.mat: expected Labels in it, found Boundaries, Segm"):
+    with pytest.raises(ImageError, match="x.mat: expected Labels in it, received Boundaries, Segm"):
         read_mat(tmp_path / "x.mat", "GTcls", "Labels")
 
 
@@ -36,14 +36,14 @@ def test_what_is_no_label_map(tmp_path):
     )
     for name, message in (
         ("S", "x.mat: expected integers in S, received fractions"),
-        ("T", "x.mat: expected T in it, found S, names, cells, image"),
+        ("T", "x.mat: expected T in it, received S, names, cells, image"),
         ("names", "x.mat: expected names as a matrix of numbers"),
         ("image", r"received float64 of shape \(2, 3, 3\)"),
         ("cells", "received object"),
     ):
         with pytest.raises(ImageError, match=message):
             read_mat(path, name)
-    with pytest.raises(ImageError, match="expected x in it, found nothing"):
+    with pytest.raises(ImageError, match="expected x in it, received nothing"):
         read_mat(path, "S", "x")
 
 
