@@ -225,7 +225,7 @@ def with_loss(**settings):
         (
             "piecewise/houses/above",
             {"pairwise": StageConfig(epochs=1, loss=LossConfig(ohem_fraction=0.5))},
-            "Stage above has an objective of its own; leave out --pairwise.loss",
+            "Stage above has its own objective; leave out --pairwise.loss",
         ),
     ],
 )

