@@ -100,7 +100,7 @@ def _text(
     versions = ", ".join(f"{key} {value}" for key, value in results["versions"].items())
     lines += [
         "",
-        "The heads are the network's outputs after its parts, each labels by itself.",
+        "The heads are the network's outputs after each of its parts; each is a prediction.",
         "",
         "## Training",
         "",
