@@ -2,7 +2,7 @@
 
 Rows share a stage where everything that affects it is equal: data, seed, the settings of the stage
 and of those before it, and the network up to the stage's head, layer by layer. Nobody has to state
-that `--model.triple-window` doesn't affect the unary term: the networks are compared.
+that `--model.local-conv.window` doesn't affect the unary term: the networks are compared.
 """
 
 import dataclasses

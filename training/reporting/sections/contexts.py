@@ -21,8 +21,9 @@ class LabelContexts:
         model, names = context.model, context.dataset.classes.names
         sign = model.triple_penalty_sign(model_inputs(model, context.samples[0]))
         kernels = model.context_kernels() * (sign or 1)
-        maps = np.stack([viz.context_maps(kernel, model.mixtures) for kernel in kernels])
-        matrices = [viz.compatibility_matrix(kernel, model.mixtures) for kernel in kernels]
+        mixtures = kernels.shape[-1] // len(names)
+        maps = np.stack([viz.context_maps(kernel, mixtures) for kernel in kernels])
+        matrices = [viz.compatibility_matrix(kernel, mixtures) for kernel in kernels]
         compatibility = viz.plot_compatibility(np.stack(matrices), names)
         return render(
             "contexts",
