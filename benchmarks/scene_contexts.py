@@ -145,7 +145,8 @@ def main(work_dir: Positional[Path], split: str = "val") -> None:
     sign = model.triple_penalty_sign(model_inputs(model, sample))
     if sign == 0:
         raise ValueError(f"{work_dir}: the sign of the triple penalty depends on the position.")
-    maps = viz.context_maps(sign * kernels[len(kernels) // 2], model.contexts["mixtures"])
+    mixtures = kernels.shape[-1] // dataset.classes.num_classes
+    maps = viz.context_maps(sign * kernels[len(kernels) // 2], mixtures)
     Console().print(relations_table(maps, dataset.classes.names))
     auc = relation_auc(maps, dataset, model.pairwise_stride)
     print(f"area under the ROC curve: {auc:.2f}")

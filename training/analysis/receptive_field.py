@@ -116,7 +116,7 @@ class Measurement:
         fraction = f"{100 * self.effective_fraction:.0f}%"
         return f"{self.layer}: in theory {theory}; in fact {fraction} of that"
 
-    def save(self, path: Path, image: np.ndarray, **sources: str) -> None:
+    def save(self, path: Path, image: np.ndarray, /, **sources: str) -> None:
         """Draw the fields over the image, and write the numbers as JSON next to the plot.
 
         Args:

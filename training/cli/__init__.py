@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 PROGRAM = "keras-dpn"
 GROUPS = ("Data", "Train", "Judge", "Use")
@@ -146,12 +147,18 @@ def _split_verbosity(args: list[str]) -> tuple[list[str], int]:
 def _start_logging(level: int) -> None:
     """Show the messages of the library and of the command on stderr."""
     logger = logging.getLogger("keras_dpn")
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
-        logger.propagate = False
+    for handler in list(logger.handlers):
+        if isinstance(handler, _MessageHandler):  # of an earlier call, with its stderr
+            logger.removeHandler(handler)
+    handler = _MessageHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.propagate = False
     logger.setLevel(level)
+
+
+class _MessageHandler(logging.StreamHandler[TextIO]):
+    """Writes messages to stderr."""
 
 
 def _fail(message: str) -> int:

@@ -9,15 +9,20 @@ them the table, ablation.md and ablation.json, of which `keras-dpn report DIR` m
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
 from ..sweeps.definitions import SWEEPS
 
+if TYPE_CHECKING:
+    SweepName = str
+else:
+    SweepName = Literal[*SWEEPS]  # which mypy can't follow
+
 
 def main(
-    sweep: Positional[Literal[*SWEEPS]],
+    sweep: Positional[SweepName],
     /,
     *,
     work_dir: Path,

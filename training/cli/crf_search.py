@@ -79,8 +79,7 @@ def main(
     record = result.record
     images = f"{record.conditions.num_images} images of {data.split}"
     print(f"{images}: mean IoU {_percent(record.baseline.miou)} without a CRF")
-    weight, alpha, beta = record.best.bilateral
-    setting = f"w1 {weight:g}, sigma_alpha {alpha:g}, sigma_beta {beta:g}"
+    setting = "w1 {:g}, sigma_alpha {:g}, sigma_beta {:g}".format(*record.best.bilateral or ())
     print(f"{_percent(record.best.miou)} at {setting}")
     print(f"written: {', '.join(map(str, result.files))}")
 

@@ -90,10 +90,10 @@ def replace_fields(args: Sequence[str], fields: Mapping[str, str]) -> list[str]:
     replaced = []
     for argument in args:
         option, equals, value = argument.partition("=")
-        new = options.get(_with_dashes(option))
-        if new is not None:
-            _LOGGER.warning("%s is deprecated: use %s", option, new)
-        replaced.append(argument if new is None else new + equals + value)
+        today = options.get(_with_dashes(option))
+        if today is not None:
+            _LOGGER.warning("%s is deprecated: use %s", option, today)
+        replaced.append(argument if today is None else today + equals + value)
     return replaced
 
 

@@ -48,5 +48,7 @@ def main(
     # TensorFlow takes the heads' models for one function that is traced again each time.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     data = run_dataset(first_run(runs), dataset, data_dir)
-    options = {"split": split, "num_images": num_images, "block_size": block_size, "out": out}
-    print(write_report(runs, data, **options))
+    page = write_report(
+        runs, data, split=split, num_images=num_images, block_size=block_size, out=out
+    )
+    print(page)

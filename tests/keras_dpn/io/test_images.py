@@ -115,5 +115,5 @@ def test_pillow_images_become_what_their_files_become(tmp_path, mode):
 
 
 def test_pillow_images_are_named_in_errors():
-    with pytest.raises(ImageError, match="the image: a image of floats"):
+    with pytest.raises(ImageError, match="the image: an image of floats"):
         to_rgb(Image.fromarray(np.zeros((2, 2), "float32")), "the image")

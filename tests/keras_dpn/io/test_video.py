@@ -214,7 +214,7 @@ def test_what_is_no_video_is_named(tmp_path, capfd, content):
 
 def test_an_mp4_cut_off_before_its_index_and_a_film_of_broken_frames_are_named(tmp_path):
     path = cut(write_film(tmp_path / "x.mp4", "mp4v"), 5)
-    with pytest.raises(VideoError, match="cut off before its end"):
+    with pytest.raises(VideoError, match="truncated before its end"):
         VideoReader(path)
     path = spoil(write_film(tmp_path / "y.avi", count=1), 0)
     with pytest.raises(VideoError, match="y.avi: no frame"):

@@ -65,7 +65,7 @@ def test_an_unknown_command_gets_the_nearest_name(capsys):
 def test_an_unknown_recipe_gets_the_nearest_name(capsys):
     name = next(iter(RECIPES))
     assert main(["train", name[:-1], "--work-dir", "nowhere"]) == 2
-    assert f"did you mean '{name}'?" in capsys.readouterr().err
+    assert f"did you mean {name}?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,6 @@ def test_progress_goes_to_stderr_as_much_as_is_wanted(options, expected, monkeyp
         print("result")
 
     monkeypatch.setattr(cli, "run", report)
-    logger = logging.getLogger("keras_dpn")
-    monkeypatch.setattr(logger, "handlers", [])  # capsys's stderr, not that of another test
     assert main(["compare", "a", "b", *options]) == 0
     out, err = capsys.readouterr()
     assert out == "result\n" and err == expected

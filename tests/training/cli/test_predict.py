@@ -1,8 +1,6 @@
-import logging
 import re
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from keras_dpn.inference import predict_probabilities
@@ -10,12 +8,6 @@ from keras_dpn.io.images import read_image
 from keras_dpn.io.video import VideoWriter
 from training.cli import main
 from training.rundir.models import load_classes, load_model
-
-
-@pytest.fixture(autouse=True)
-def no_handlers(monkeypatch):
-    """The command writes its messages to this test's stderr."""
-    monkeypatch.setattr(logging.getLogger("keras_dpn"), "handlers", [])
 
 
 def save(path, size=(10, 8), seed=0):

@@ -197,7 +197,7 @@ def test_in_a_browser(page, browser, tmp_path):
 
 
 def test_a_network_for_clips_needs_clips(clip_run, small_scenes):
-    with pytest.raises(ValueError, match="data set of clips, which scenes is not"):
+    with pytest.raises(ValueError, match="dataset of clips, which scenes is not"):
         write_report(clip_run[:1], small_scenes)
 
 
@@ -268,13 +268,15 @@ def test_no_text_of_the_data_becomes_markup(finished_run, tmp_path, monkeypatch)
         results["config"]["data"]["val_split"] = f"{EVIL}-val"
         (run / "results.json").write_text(json.dumps(results))
         (run / "classes.json").write_text(json.dumps(dataset.classes.to_json()))
-        save_evaluation(run, dataset, names, np.tile(np.diag(range(11)), (3, 1, 1)))
+        confusions = np.tile(np.diag(range(11)), (3, 1, 1))
+        confusions[1:, 2, 1] = 5, 9  # the first is the best, the last the worst
+        save_evaluation(run, dataset, names, confusions)
         runs.append(run)
     for work_dirs in (runs[:1], runs):
         text = write_report(
             work_dirs, dataset, num_images=3, out=tmp_path / "page.html"
         ).read_text()
         assert "<script" not in text and "</script>" not in text
-        for shown in (dataset.classes.names[0], dataset.name, *names[:2]):
+        for shown in (dataset.classes.names[0], dataset.name, names[0], names[2]):
             assert str(escape(shown)) in text
     assert "&lt;script&gt;alert(1) &amp; run" in text

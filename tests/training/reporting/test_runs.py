@@ -3,11 +3,12 @@ import json
 import numpy as np
 import pytest
 
+from training.configs.schema import CONFIG_VERSION
 from training.evaluation.results import Counts, Evaluation, HeadScores
 from training.reporting import runs
 from training.reporting.runs import ScoreColumn
 
-RESULTS = {"config": {}, "versions": {}, "seed": 3, "stages": []}
+RESULTS = {"config": {"version": CONFIG_VERSION}, "versions": {}, "seed": 3, "stages": []}
 
 
 def make_run(path):

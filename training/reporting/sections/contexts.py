@@ -20,7 +20,8 @@ class LabelContexts:
     def render(self, context: ReportContext) -> Markup:
         model, names = context.model, context.dataset.classes.names
         sign = model.triple_penalty_sign(model_inputs(model, context.samples[0]))
-        kernels, mixtures = model.context_kernels() * (sign or 1), model.contexts["mixtures"]
+        kernels = model.context_kernels() * (sign or 1)
+        mixtures = kernels.shape[-1] // len(names)
         maps = np.stack([viz.context_maps(kernel, mixtures) for kernel in kernels])
         matrices = [viz.compatibility_matrix(kernel, mixtures) for kernel in kernels]
         compatibility = viz.plot_compatibility(np.stack(matrices), names)

@@ -80,7 +80,7 @@ def facts(run: Run) -> dict[str, str]:
     found = {"mean IoU": f"{percent(last.scores.value('miou'))} %"}
     if last is not first:
         change = points(last.scores.value("miou"), first.scores.value("miou"))
-        found["percentage points of mean IoU over the first stage"] = change
+        found["percentage points over the first stage"] = change
     found["pixel accuracy"] = f"{percent(last.scores.value('accuracy'))} %"
     if (consistency := last.scores.value(_CONSISTENCY)) is not None:
         found["temporal consistency"] = f"{percent(consistency)} %"

@@ -3,7 +3,7 @@ import struct
 import numpy as np
 import pytest
 
-from keras_dpn.ops import warp
+from keras_dpn.ops.warp import INVALID_FLOW as INVALID_FLOW_OF_NETWORKS
 from training.data.io.flo import INVALID_FLOW, check_flow, read_flo, write_flo
 
 
@@ -85,4 +85,4 @@ def test_check_flow_of_any_size():
 
 
 def test_networks_know_the_same_invalid_flow():
-    assert INVALID_FLOW == warp.INVALID_FLOW
+    assert INVALID_FLOW == INVALID_FLOW_OF_NETWORKS

@@ -101,9 +101,8 @@ def test_damage_is_named(packed):
     with pytest.raises(ValueError, match=rf"{path}: the record of {name} is damaged"):
         shards.read(shards.examples("train")[2])
     shards.read(shards.examples("train")[1])
-    assert any(
-        f.kind == "unreadable" and str(path) in f.message for f in scan_dataset(shards).issues
-    )
+    issues = scan_dataset(shards).issues
+    assert any(issue.type == "unreadable" and str(path) in issue.message for issue in issues)
     with pytest.raises(ValueError, match=f"{path}: damaged"):
         scan_shard(path)
 

@@ -66,13 +66,11 @@ def test_contexts_of_each_frame(drawn, monkeypatch):
     assert not maps[[0, 2]].any() and not matrices[[0, 2]].any()
 
 
-def test_a_sign_that_depends_on_the_position_is_said(drawn):
-    (model := small_model()).get_layer("b12").w_position.assign(-1.0)
-    half = np.zeros_like(IMAGE)
-    half[8:16, :16] = 255  # the right half is of one color: there the position alone decides
-    assert "Read with care" in render(model, half)
-    model.get_layer("b12").w_position.assign(0.0)
-    assert "Read with care" not in render(model, half)
+def test_a_sign_that_depends_on_the_position_is_said(drawn, monkeypatch):
+    model = small_model()
+    assert "Read with care" not in render(model)
+    monkeypatch.setattr(DPN, "triple_penalty_sign", lambda model, inputs: 0)
+    assert "Read with care" in render(model)
 
 
 def test_networks_without_contexts_have_no_section():
