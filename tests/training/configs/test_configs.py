@@ -385,7 +385,7 @@ def test_earlier_versions_are_refused():
             [
                 "width 1.0",
                 "early fusion of context, 1×1 and 2×2",
-                "joined by a 1×1 convolution",
+                "fused by a 1×1 convolution",
                 "not normalised",
             ],
         ),

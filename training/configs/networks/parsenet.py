@@ -38,7 +38,7 @@ class ParseNetConfig:
             grids = " and ".join(f"{n}×{n}" for n in self.grid)
             yield f"{self.fusion} fusion of context, {grids}"
         if self.combine == "conv":
-            yield "joined by a 1×1 convolution"
+            yield "fused by a 1×1 convolution"
         yield normalization(self.normalize, self.init_scale)
 
 
