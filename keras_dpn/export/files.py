@@ -164,21 +164,21 @@ def export_onnx(
     # tf2onnx (1.17) turns known sizes into factors, whose rounding may lose a row or column.
     function = _function(model, None, batch=None)
     try:
-        found, _ = tf2onnx.convert.from_function(
+        onnx_model, _ = tf2onnx.convert.from_function(
             function, input_signature=function.input_signature, opset=OPSET
         )
         known = _function(model, standardize_image_size(model, image_size), batch=None)
         specs = {x.name: x.shape for x in known.input_signature}
-        for tensor in found.graph.input:
+        for tensor in onnx_model.graph.input:
             for dim, size in zip(
                 tensor.type.tensor_type.shape.dim, specs[tensor.name], strict=True
             ):
                 if size is not None:
                     dim.dim_value = size
-        onnx.checker.check_model(found)  # tf2onnx passes on unknown operations
+        onnx.checker.check_model(onnx_model)  # tf2onnx passes on unknown operations
     except Exception as error:  # tf2onnx raises many types
         raise ValueError(f"{path}: ONNX doesn't support this model: {_reason(error)}") from error
-    return _write(path, found.SerializeToString())
+    return _write(path, onnx_model.SerializeToString())
 
 
 def _checked_path(model: keras.Model, path: str | Path, suffix: str, name: str) -> Path:

@@ -168,13 +168,13 @@ def export(
 
 def _versions() -> dict[str, str]:
     names = ("keras-dpn", "keras", "tensorflow", "tensorflow-cpu", "numpy")
-    found = {}
+    versions = {}
     for name in names:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _to_json(facts: Mapping[str, Any]) -> str:

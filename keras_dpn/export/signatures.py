@@ -154,16 +154,16 @@ class _ImageSignatures:
         return answers | {"sizes": sizes}
 
     def _no_answers(self, height: Tensor, width: Tensor) -> dict[str, Tensor]:
-        found = {"labels": tf.zeros(tf.stack([0, height, width]), "uint8")}
+        empty = {"labels": tf.zeros(tf.stack([0, height, width]), "uint8")}
         if "probabilities" in self.outputs:
-            found["probabilities"] = tf.zeros(tf.stack([0, height, width, self.num_classes]))
+            empty["probabilities"] = tf.zeros(tf.stack([0, height, width, self.num_classes]))
         if "stages" in self.outputs:
             nothing = tf.zeros(tf.stack([0, self.num_heads, height, width]), "uint8")
-            found |= dict.fromkeys(_HEAD_MAPS, nothing)
+            empty |= dict.fromkeys(_HEAD_MAPS, nothing)
         for name in ("overlay", "label_png"):
             if name in self.outputs:
-                found[f"{name}_bytes"] = tf.zeros((0,), "string")
-        return found
+                empty[f"{name}_bytes"] = tf.zeros((0,), "string")
+        return empty
 
     def _answer_alike(self, images: Tensor) -> dict[str, Tensor]:
         """Return the outputs for images of one size (B, H, W, 3)."""
@@ -222,10 +222,10 @@ def _clip_signatures(
         nothing_moves = tf.zeros_like(frames[:, 1:, ..., :2], "float32")
         return clip_with_flow(frames, *[nothing_moves] * (len(specs) - 1))
 
-    found = {"clip": (clip, [specs["frames"]])}
+    signatures = {"clip": (clip, [specs["frames"]])}
     if len(specs) > 1:
-        found["clip_with_flow"] = (clip_with_flow, [*specs.values()])
-    return found
+        signatures["clip_with_flow"] = (clip_with_flow, [*specs.values()])
+    return signatures
 
 
 def _checked_clip(frames: Tensor, needs_middle: bool, max_pixels: int) -> Tensor:

@@ -216,7 +216,7 @@ class Predictor:
     def _refined(self, image: np.ndarray, maps: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Return the maps of the heads by name, each followed by its refinement by the CRF."""
         if self.crf is not None:
-            maps = [p for found in maps for p in (found, refine(image, found, **self.crf))]
+            maps = [p for map_ in maps for p in (map_, refine(image, map_, **self.crf))]
         return dict(zip(self.heads, maps, strict=True))
 
     def _tiles(self, image: np.ndarray) -> Iterator[Tile]:

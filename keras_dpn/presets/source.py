@@ -53,8 +53,8 @@ def available() -> dict[str, PresetInfo]:
     >>> available()["dpn_scenes"].network
     'DPN'
     """
-    found = sorted(path.parent for path in _INCLUDED.glob(f"*/{METADATA}"))
-    return {directory.name: _info(directory) for directory in found}
+    directories = sorted(path.parent for path in _INCLUDED.glob(f"*/{METADATA}"))
+    return {directory.name: _info(directory) for directory in directories}
 
 
 def is_directory(source: str | Path) -> bool:

@@ -179,8 +179,8 @@ def _looked_at(
         outer = [id(tensor) for tensor in node.output_tensors]
         within = {a: seen[b] for a, b in zip(inner, outer, strict=True) if b in seen}
         input_sizes = [sizes[id(tensor)] for tensor in inputs]
-        found = _walk_back(layer.inputs, within, layer.outputs, input_sizes, unlimited)
-        pairs = zip(inputs, found, strict=True)
+        inner_spans = _walk_back(layer.inputs, within, layer.outputs, input_sizes, unlimited)
+        pairs = zip(inputs, inner_spans, strict=True)
         return [(tensor, span) for tensor, span in pairs if span is not None]
     span = functools.reduce(_union, seen.values())
     if isinstance(layer, (Resize, Interp)):

@@ -49,7 +49,7 @@ class AblationRow:
     @property
     def column(self) -> ScoreColumn:
         """The means of the last head's scores over the seeds."""
-        columns = [ScoreColumn.of(self.title, found.head()) for found in self.evaluations]
+        columns = [ScoreColumn.of(self.title, evaluation.head()) for evaluation in self.evaluations]
         return ScoreColumn.mean(self.title, columns)
 
 
@@ -152,7 +152,7 @@ def predict(
     ablation: Ablation, dataset: Dataset, names: Sequence[str]
 ) -> tuple[Sequence[Sample], Sequence[Predictions]]:
     """Return the samples of these names, and for each the label maps of all rows' first seeds."""
-    found: Mapping[str, dict[str, np.ndarray]] = {name: {} for name in names}
+    predictions: Mapping[str, dict[str, np.ndarray]] = {name: {} for name in names}
     samples: Sequence[Sample] = ()
     for row in progress(ablation.rows, "images of the rows", len(ablation.rows)):
         evaluation, subject = row.evaluations[0], row.subject
@@ -161,5 +161,5 @@ def predict(
         heads = None if subject.head is None else (subject.head,)
         predictor = Predictor(model, heads=heads, crf=evaluation.crf)
         for sample in samples:
-            found[sample.name][row.title] = predict_labels(predictor, sample)
-    return samples, [found[sample.name] for sample in samples]
+            predictions[sample.name][row.title] = predict_labels(predictor, sample)
+    return samples, [predictions[sample.name] for sample in samples]

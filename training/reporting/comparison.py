@@ -48,7 +48,7 @@ def comparison_page(
     """Render the page about several runs; arguments as in `page.write_report`."""
     evaluated = evaluated_split(runs)
     split, titles = choose(runs, split, num_images)
-    found: list[dict[str, np.ndarray]] = [{} for _ in range(num_images)]
+    label_maps: list[dict[str, np.ndarray]] = [{} for _ in range(num_images)]
     panels: list[tuple[str, Panel]] = []
     shown: Sequence[Sample] = ()
     names = list(titles) if titles else None
@@ -58,7 +58,7 @@ def comparison_page(
         context = ReportContext(run, dataset, model, split, samples, num_images, titles)
         shown = context.shown
         predictor = Predictor(model, heads=(run.last_head,))
-        for predictions, sample in zip(found, shown, strict=False):
+        for predictions, sample in zip(label_maps, shown, strict=False):
             predictions[run.title] = predict_labels(predictor, sample)
         panels.append((run.title, Panel(run.summary, render_sections(SECTIONS, context))))
     sections = [
@@ -66,7 +66,7 @@ def comparison_page(
         significance(runs, evaluated, block_size),
         images_section(
             shown,
-            found[: len(shown)],
+            label_maps[: len(shown)],
             dataset,
             titles,
             text=f"Predictions after the last stage of each run on {split}.",
@@ -116,15 +116,15 @@ def images_section(
 
 def score_tables(runs: Sequence[Run], names: Sequence[str]) -> Markup:
     """Render the scores after the last stage of each run, on each split that all runs share."""
-    found = [_last_columns(run) for run in runs]
+    columns = [_last_columns(run) for run in runs]
     text = (
         "After the last stage of each run, in %, with the difference from the first run in "
         "percentage points."
     )
     tables = []
-    for split in found[0]:
-        if all(split in one for one in found):
-            table = score_table([one[split] for one in found], names, from_first=True)
+    for split in columns[0]:
+        if all(split in one for one in columns):
+            table = score_table([one[split] for one in columns], names, from_first=True)
             title = f"Scores on {split}"
             tables.append(render("score_tables", title=title, text=text, tables=[table]))
     return Markup("\n").join(tables)
@@ -150,14 +150,16 @@ def significance(runs: Sequence[Run], split: str | None, block_size: int) -> Mar
     if split is None:
         return render("significance", split=None)
     first, *others = [head_counts(run, split)[-1]._replace(title=run.title) for run in runs]
-    found: dict[str, Comparison] = {}
+    comparisons: dict[str, Comparison] = {}
     unknown = []
     for other in others:
         try:
-            found[other.title] = compare(first, other, block_size=block_size)
+            comparisons[other.title] = compare(first, other, block_size=block_size)
         except ValueError as error:
             unknown.append(str(error))
-    return significance_section(found, first.title, len(first.names), split, block_size, unknown)
+    return significance_section(
+        comparisons, first.title, len(first.names), split, block_size, unknown
+    )
 
 
 def significance_section(

@@ -92,13 +92,13 @@ def predict_labels(predictor: Predictor, sample: Sample) -> np.ndarray:
 
 def predict_stages(run: Run, samples: Sequence[Sample]) -> Sequence[Predictions]:
     """Return for each sample the label maps of every training stage's best model."""
-    found: list[dict[str, np.ndarray]] = [{} for _ in samples]
+    label_maps: list[dict[str, np.ndarray]] = [{} for _ in samples]
     names = [stage.name for stage in run.stages]
     for name in progress(names, "images of the stages", len(names)):  # one model at a time
         predictor = Predictor(load_model(run.work_dir, name), heads=(run.heads[name],))
-        for predictions, sample in zip(found, samples, strict=True):
+        for predictions, sample in zip(label_maps, samples, strict=True):
             predictions[stage_title(name)] = predict_labels(predictor, sample)
-    return found
+    return label_maps
 
 
 # === Rows ===

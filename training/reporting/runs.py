@@ -176,9 +176,11 @@ def stage_title(name: str) -> str:
 
 def evaluated_split(runs: Sequence[Run], splits: Sequence[str] = SPLITS) -> str | None:
     """Return the first split with scores of each image in all runs; None without one."""
-    found = [evaluation_files(run.work_dir) for run in runs]
+    files_of_runs = [evaluation_files(run.work_dir) for run in runs]
     for split in splits:
-        if all(split in files and files[split].with_suffix(".npz").is_file() for files in found):
+        if all(
+            split in files and files[split].with_suffix(".npz").is_file() for files in files_of_runs
+        ):
             return split
     return None
 
@@ -255,6 +257,6 @@ def _image_scores(counts: Counts) -> dict[str, float]:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    found = list(values)
-    known = [value for value in found if value is not None]
-    return statistics.fmean(known) if len(known) == len(found) else None
+    given = list(values)
+    known = [value for value in given if value is not None]
+    return statistics.fmean(known) if len(known) == len(given) else None

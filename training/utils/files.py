@@ -98,7 +98,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, found {error}.") from None
+        raise ValueError(f"{path}: expected JSON, received {error}.") from None
 
 
 def _temporary_path(path: Path) -> Path:

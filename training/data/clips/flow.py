@@ -145,8 +145,8 @@ def _load(path: Path, size: tuple[int, int]) -> np.ndarray | None:
 
 def _decode(data: bytes, size: tuple[int, int]) -> np.ndarray:
     data = zlib.decompress(data)
-    *found, step = _CACHE_HEADER.unpack_from(data)
-    if found != [_CACHE_FORMAT, *size]:
-        raise ValueError(f"Expected a flow of {size}, received {found}.")
+    *header, step = _CACHE_HEADER.unpack_from(data)
+    if header != [_CACHE_FORMAT, *size]:
+        raise ValueError(f"Expected a flow of {size}, received {header}.")
     rows = np.frombuffer(data, "<i2", offset=_CACHE_HEADER.size).reshape(2, *size)
     return _restore(np.cumsum(rows, axis=-1, dtype="int16"), step)

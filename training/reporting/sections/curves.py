@@ -58,7 +58,11 @@ def _history(run: Run) -> Sequence[dict[str, Any]]:
 
 
 def _with_trimaps(run: Run) -> list[Evaluation]:
-    return [found for found in run.evaluations if any(head.trimap for head in found.heads)]
+    return [
+        evaluation
+        for evaluation in run.evaluations
+        if any(head.trimap for head in evaluation.heads)
+    ]
 
 
 def _render_trimap(evaluation: Evaluation) -> Markup:

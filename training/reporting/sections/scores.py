@@ -71,7 +71,7 @@ class EvaluationScores:
         )
 
     def _evaluations(self, run: Run) -> list[Evaluation]:
-        return [found for found in run.evaluations if found.split != run.val_split]
+        return [evaluation for evaluation in run.evaluations if evaluation.split != run.val_split]
 
 
 def facts(run: Run) -> dict[str, str]:

@@ -36,11 +36,11 @@ def settings(run: Run) -> dict[str, str]:
 
 def differences(runs: Sequence[Run]) -> Table | None:
     """Return the settings and versions in which runs differ; None if they are the same."""
-    found = [_texts(run.config, run.versions) for run in runs]
+    all_texts = [_texts(run.config, run.versions) for run in runs]
     rows = [
         Row(name, values)
-        for name in dict.fromkeys(name for texts in found for name in texts)
-        if len(set(values := [texts.get(name, "–") for texts in found])) > 1
+        for name in dict.fromkeys(name for texts in all_texts for name in texts)
+        if len(set(values := [texts.get(name, "–") for texts in all_texts])) > 1
     ]
     return Table(["", *(run.title for run in runs)], [rows], "config") if rows else None
 

@@ -105,8 +105,8 @@ def predict_frames(
     first = max(0, shown.start - reach)
     seen = sequence.frames[first : shown.stop + reach]
     video = predictor.video(map(sequence.dataset.read_frame, seen), sequence.dataset.links(seen))
-    found = [to_labels(maps[predictor.heads[-1]]) for maps in video]
-    return found[shown.start - first : shown.stop - first]
+    label_maps = [to_labels(maps[predictor.heads[-1]]) for maps in video]
+    return label_maps[shown.start - first : shown.stop - first]
 
 
 def inconsistency(
