@@ -1,5 +1,5 @@
 # make demo   install, train the built-in scenes through all four stages, evaluate, report, export
-# make check  install, check style and types, run the fast tests: within two minutes on two cores
+# make check  install, check style and types, run the tests that are not in tests/slow.txt
 # make test   install, check style and types, run all tests with the docstring examples, the library's on JAX too
 #
 # Needs Python 3.11 to 3.13 and make.   make demo WORK=DIR   make test ARGS="-k crf"   make PYTHON=/path/to/python3.12
