@@ -502,7 +502,7 @@ def test_networks_for_clips_predict_frames_as_they_are_by_themselves():
     assert (Predictor(images).clip_frames, Predictor(images).needs_flow) == (None, False)
     refused = [(clips, s) for s in ({"scales": (0.5,)}, {"horizontal_flip": True}, {"tile": 512})]
     for networks, settings in [*refused, ([clips, images], {}), ([images, clips], {})]:
-        with pytest.raises(ValueError, match="predicts frames as they are, by itself: leave out"):
+        with pytest.raises(ValueError, match="doesn't support other"):
             Predictor(networks, InferenceSettings(**settings))
     for predict in (predictor.probabilities, predictor.labels):
         with pytest.raises(ValueError, match="network is for clips: use `video`, or `clip`"):

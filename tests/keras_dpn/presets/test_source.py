@@ -19,7 +19,13 @@ def test_included_presets_are_whole_and_small():
         assert 0 < info.miou <= 100 and info.parameters > 0
         assert sum(path.stat().st_size for path in directory.iterdir()) < 45e6
         card = (directory / "README.md").read_text()
-        for word in ("## Scores", "## Training", "bad at", "## Licence", f'from_preset("{name}")'):
+        for word in (
+            "## Scores",
+            "## Training",
+            "limitations",
+            "## Licence",
+            f'from_preset("{name}")',
+        ):
             assert word in card, f"{name}: {word}"
 
 

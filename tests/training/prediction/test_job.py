@@ -124,7 +124,7 @@ def test_a_network_for_clips_sees_videos_as_they_are(finished_run, tmp_path):
     write_preset(model, tmp_path / "preset", classes=load_classes(finished_run))
     (tmp_path / "x.mp4").touch()
     for name, options in {"one": {"scales": (0.5, 1.0)}, "two": {"horizontal_flip": True}}.items():
-        with pytest.raises(ValueError, match="A network for clips predicts frames as they are"):
+        with pytest.raises(ValueError, match="A network for clips doesn.t support other models"):
             run(
                 (tmp_path / "x.mp4",),
                 models=(str(tmp_path / "preset"),),
