@@ -63,7 +63,7 @@ def test_quantized_files_are_smaller_and_near(tmp_path):
 def test_what_litert_lacks_is_named(tmp_path):
     crf = {"num_iterations": 1, "bilateral": None}
     lattice = models.DeepLab(num_classes=3, width=0.02, crf=crf)
-    message = "model.tflite: LiteRT can't hold .*SparseTensorDenseMatMul"
+    message = "model.tflite: LiteRT doesn't support .*SparseTensorDenseMatMul"
     with pytest.raises(ValueError, match=message):
         export_litert(lattice, tmp_path / "model.tflite", image_size=(8, 8))
     assert not list(tmp_path.iterdir())

@@ -192,7 +192,7 @@ def test_an_interrupted_run_is_resumed(tiny_run, tmp_path, monkeypatch):
     assert {name: files[name] for name in done} == done
     assert run_it(resume=True, overlay=True).num_images == 8, "none has an overlay"
     with pytest.raises(
-        ValueError, match="labelled with another scales, horizontal_flip. Name another --out"
+        ValueError, match="predicted with another scales, horizontal_flip. Name another --out"
     ):
         run_it(
             resume=True,
