@@ -61,7 +61,7 @@ def test_json_is_read_again_also_that_of_earlier_versions():
 @pytest.mark.parametrize(
     ("names", "second", "message"),
     [
-        (["x", "z"], confusions(3, 2), "a and b are not of the same images: y.*2 such"),
+        (["x", "z"], confusions(3, 2), "a and b are not of the same images: .* has y .2 such"),
         (["x", "y"], np.ones((2, 3, 3), int), "have 2 and 3 classes"),
         (["x", "y"], confusions(3, 2) * [[[1], [2]]], "other true labels.*x"),
     ],

@@ -153,7 +153,7 @@ def test_a_truncated_video_is_reported_and_the_rest_written(
     source = video_of(tmp_path / "film", range(4))
     monkeypatch.setattr(module, "ImageSequence", Short)
     assert predict_videos(segmenter, {"film": source}, tmp_path / "out") == [source]
-    assert "film: 4 frames declared, 2 found" in messages()
+    assert "film: 4 frames declared, 2 read" in messages()
     assert len(list(VideoReader(tmp_path / "out/videos/film.mp4"))) == 2
 
 

@@ -230,7 +230,10 @@ def test_videos_are_decoded_once_in_order(video, monkeypatch):
         (lambda d: write_lists(d, val=["../street"]), r"val.txt: .*received '\.\./street'"),
         (lambda d: write_lists(d, val=["/tmp"]), "val.txt: .*received '/tmp'"),
         (lambda d: save(d / "labels" / "street" / "3.png", grey(0)), "3.png: .*no such frame"),
-        (lambda d: save(d / "clips" / "street" / "9.bmp", grey(0)), "one name, 9.bmp and 9.png"),
+        (
+            lambda d: save(d / "clips" / "street" / "9.bmp", grey(0)),
+            "the same name, 9.bmp and 9.png",
+        ),
         (lambda d: (d / "clips" / "new").mkdir() or write_lists(d, val=["new"]), "new: .*images"),
         (lambda d: (d / "labels").rename(d / "x"), "labels: no such directory"),
         (lambda d: (d / "clips").rename(d / "x"), "clips: no such directory"),
