@@ -38,12 +38,13 @@ class Evaluator:
 
     Example:
 
-    >>> from keras_dpn.models import DPN
+    >>> import keras
     >>> from training.data.generated.scenes import ScenesDataset
     >>> from training.evaluation.metrics import Confusion
     >>> dataset = ScenesDataset({"val": 1}, size=(48, 64))
     >>> evaluator = Evaluator(dataset, [Confusion(dataset.classes)])
-    >>> evaluation = evaluator.run(Predictor(DPN(11, width=0.04)), "val")
+    >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(11, 1)])
+    >>> evaluation = evaluator.run(Predictor(model), "val")
     >>> evaluation.head("final").confusions.shape
     (1, 11, 11)
     """
