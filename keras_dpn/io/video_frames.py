@@ -1,0 +1,64 @@
+"""Decoded frames of a video as RGB images."""
+
+import struct
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+
+
+class RGBConverter:
+    """Converts decoded frames to upright 8-bit RGB, as the program ffmpeg does.
+
+    Depths above 8 bits, ranges and matrices of colours, and the chroma of interlaced frames are
+    those of FFmpeg's filter `scale`. Transparent pixels are composited on black, as in
+    `keras_dpn.io.images.read_image`.
+    """
+
+    def __init__(self) -> None:
+        self._graph: av.filter.Graph | None = None
+        self._configuration: tuple[object, ...] = ()
+
+    def __call__(self, frame: VideoFrame) -> np.ndarray:
+        """Return a new uint8 array (H, W, 3)."""
+        has_alpha = any(component.is_alpha for component in frame.format.components)
+        image = self._convert(frame, "rgba" if has_alpha else "rgb24")
+        if has_alpha:
+            alpha = image[..., 3:].astype("uint16")
+            image = ((image[..., :3] * alpha + 127) // 255).astype("uint8")
+        return _upright(image, frame)
+
+    def _convert(self, frame: VideoFrame, target: str) -> np.ndarray:
+        configuration = (
+            *(frame.width, frame.height, frame.format.name),
+            *(frame.interlaced_frame, frame.colorspace, frame.color_range),
+        )
+        if self._graph is None or configuration != self._configuration:
+            self._graph, self._configuration = _scale_graph(frame, target), configuration
+        self._graph.vpush(frame)
+        return self._graph.vpull().to_ndarray()
+
+
+def _scale_graph(frame: VideoFrame, target: str) -> av.filter.Graph:
+    graph = av.filter.Graph()
+    graph.link_nodes(
+        graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        ),
+        graph.add("scale"),
+        graph.add("format", f"pix_fmts={target}"),
+        graph.add("buffersink"),
+    ).configure()
+    return graph
+
+
+def _upright(image: np.ndarray, frame: VideoFrame) -> np.ndarray:
+    """Turn and flip by the display matrix, in steps of 90 degrees."""
+    side_data = frame.side_data.get("DISPLAYMATRIX")
+    if side_data is None:
+        return image
+    # A pixel (x, y) is shown at (a x + c y, b x + d y).
+    a, b, _, c, d = struct.unpack("=5i", bytes(side_data)[:20])
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        image, a, d = image.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
