@@ -182,7 +182,7 @@ class Segmenter:
             ValueError: naming the file, where it can't be read, and as `Predictor.video`.
         """
         if isinstance(source, (str, Path)):
-            from keras_dpn.io.video import VideoReader  # needs OpenCV
+            from keras_dpn.io.video import VideoReader  # needs PyAV
 
             source = VideoReader(source)
         if self.predictor.needs_flow and flow is None:

@@ -1,6 +1,7 @@
 """Decoded frames of a video as RGB images."""
 
 import struct
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -41,9 +42,10 @@ class RGBConverter:
 
 def _scale_graph(frame: VideoFrame, target: str) -> av.filter.Graph:
     graph = av.filter.Graph()
+    # Any time base will do: a frame goes in and comes out again.
     graph.link_nodes(
         graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
         ),
         graph.add("scale"),
         graph.add("format", f"pix_fmts={target}"),

@@ -77,17 +77,14 @@ class VideoReader:
         self._reset()
         stream, convert = VideoStream(self.path), RGBConverter()
         clock = _Clock(self.fps, stream.time_base if self.fps_known else None, stream.has_jumps)
-        first: np.ndarray | None = None
+        same = Sameness()
         for index, frame in stream.decode():
             self.broken += range(self.index + 1, index)
             self.index = index
             image = convert(frame)
             if image.shape[:2] == self.size:
                 self.time = clock.time(index, frame.pts)
-                if first is None:
-                    first = image.copy()
-                elif self.is_static is not False:
-                    self._is_static = np.array_equal(first, image)
+                self.is_static = same.holds_with(image)
                 yield image
             else:
                 self.broken.append(index)
@@ -122,3 +119,56 @@ class VideoReader:
         self.broken: list[int] = []
         self.truncated = False
         self.is_static = False
+
+
+class _Clock:
+    """Times of frames in seconds from the first one, each above the last.
+
+    Args:
+        fps: frames per second, for frames without a timestamp of their own.
+        time_base: seconds per unit of the timestamps; None to ignore them.
+        has_jumps: whether a long pause is a jump of the timestamps.
+    """
+
+    def __init__(self, fps: float, time_base: Fraction | None, has_jumps: bool) -> None:
+        self._fps, self._time_base, self._has_jumps = fps, time_base, has_jumps
+        self._origin: tuple[float, int] | None = None  # a time and the timestamp there
+        self._last: tuple[int, float] | None = None  # index and time
+
+    def time(self, index: int, pts: int | None) -> float:
+        """Return the time of the next frame."""
+        time, last = 0.0, 0.0
+        if self._last is not None:
+            last = self._last[1]
+            time = last + (index - self._last[0]) / self._fps  # at a constant rate
+        if pts is not None and self._time_base is not None:
+            stamped = time
+            if self._origin is not None:
+                start, first = self._origin
+                stamped = start + float((pts - first) * self._time_base)
+            step = stamped - last
+            has_jumped = step < -JUMP_BACK or (self._has_jumps and step > JUMP_FORWARD)
+            if self._origin is None or has_jumped:
+                self._origin = time, pts
+            elif step > 0:
+                time = stamped
+        self._last = index, time
+        return time
+
+
+class Sameness:
+    """Whether all images are identical, of at least two."""
+
+    def __init__(self) -> None:
+        self._first: np.ndarray | None = None
+        self._differs = False
+
+    def holds_with(self, image: np.ndarray) -> bool:
+        """Take the next image and say whether all are identical so far."""
+        if self._differs:
+            return False
+        if self._first is None:
+            self._first = image.copy()
+            return False
+        self._differs = not np.array_equal(self._first, image)
+        return not self._differs

@@ -136,8 +136,8 @@ class VideoStream:
             with contextlib.suppress(ValueError):
                 hours, minutes, seconds = map(float, stream.metadata["DURATION"].split(":"))
                 return 3600 * hours + 60 * minutes + seconds, 0.0
-        if kind == "avi" and stream.duration:
-            return float(stream.duration * self.time_base), 0.0
+        if kind == "avi" and stream.frames and stream.average_rate:
+            return float(stream.frames / stream.average_rate), 0.0
         if any(name in kind for name in ("matroska", "flv", "asf")) and self._container.duration:
             return self._container.duration / av.time_base, DURATION_SLACK
         return 0.0, 0.0  # nothing declared
