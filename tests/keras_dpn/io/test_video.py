@@ -209,7 +209,7 @@ def test_without_an_encoder_the_writer_says_so(tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "codec"), [("avi", "mjpeg"), ("mp4", "libx264"), ("mkv", "libvpx-vp9")]
+    ("suffix", "codec"), [("avi", "mjpeg"), ("mp4", "mpeg4"), ("mkv", "libvpx-vp9")]
 )
 def test_broken_frames_are_skipped_and_listed(tmp_path, capfd, suffix, codec):
     path = write_film(tmp_path / f"x.{suffix}", codec)
