@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 
 
@@ -57,7 +58,7 @@ def _scale_graph(frame: VideoFrame, target: str) -> av.filter.Graph:
 def _upright(image: np.ndarray, frame: VideoFrame) -> np.ndarray:
     """Turn and flip by the display matrix, in steps of 90 degrees."""
     side_data = frame.side_data.get("DISPLAYMATRIX")
-    if side_data is None:
+    if not isinstance(side_data, SideData):
         return image
     # A pixel (x, y) is shown at (a x + c y, b x + d y).
     a, b, _, c, d = struct.unpack("=5i", bytes(side_data)[:20])

@@ -5,9 +5,10 @@ from __future__ import annotations  # `Packet` is generic in its stub only
 import bisect
 import contextlib
 import itertools
+import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,6 +26,7 @@ SENSIBLE_FPS = (0.1, 480.0)
 # A container that tells its length tells that of its longest stream, often that of the sound: up to
 # N seconds less of video is no truncation.
 DURATION_SLACK = 1.0
+_TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT
 # Packets that a decoder holds back at most: 16 reordered ones, and one in each of its threads.
 _MOST_REORDERED = 64
 # FFmpeg's own decoders of VP8 and VP9 leave out the alpha channel.
@@ -67,7 +69,7 @@ class VideoStream:
         sensible = [r for r in rates if r and SENSIBLE_FPS[0] <= r <= SENSIBLE_FPS[1]]
         self.fps = float(sensible[0]) if sensible else None
         self.time_base = self._stream.time_base or Fraction(1)
-        self.has_jumps = bool(self._container.format.flags & av.format.Flags.ts_discont.value)
+        self.has_jumps = bool(self._container.format.flags & _TS_DISCONT)
         self.found, self.is_truncated = 0, False
         self._frame_threads = frame_threads
         self._has_failed = False
@@ -78,7 +80,7 @@ class VideoStream:
         """Close the file."""
         self._container.close()
 
-    def decode(self) -> Iterator[tuple[int, VideoFrame]]:
+    def decode(self) -> Generator[tuple[int, VideoFrame], None, None]:
         """Yield each frame that isn't broken with its index, in order of presentation.
 
         The index counts broken frames: packets of the file from which no frame came, behind the
@@ -151,15 +153,16 @@ class VideoStream:
 
         Timestamps increase within a run: joined files start again.
         """
-        run, first_key, previous = 0, None, None
+        run, previous = 0, -math.inf
+        first_key: tuple[int, int] | None = None
         packets = self._container.demux(self._stream)
         with contextlib.suppress(av.FFmpegError):  # what can't be read any more is truncated
             for packet in packets:
                 if packet.size == 0:
                     continue  # asks for the decoder's last frames
-                if None not in (previous, packet.dts) and packet.dts < previous:
-                    run += 1
-                previous = packet.dts if packet.dts is not None else previous
+                if packet.dts is not None:
+                    run += packet.dts < previous
+                    previous = packet.dts
                 if first_key is None and packet.is_keyframe:
                     first_key = run, packet.pts or 0
                 # A recording may start between key frames: what precedes the first has no image.
