@@ -11,7 +11,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is fi
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
-from keras.src.utils.naming import reset_uids  # noqa: E402
 
 # JAX compiles each operation of these examples by itself; tests run the same as a whole.
 NETWORKS = re.compile(
@@ -84,8 +83,8 @@ class SlowRecorder:
 @pytest.fixture(autouse=True)
 def fresh_state():
     """Seeds every random generator and undoes what an earlier test left in Keras."""
-    # Not `clear_session`: it also drops TensorFlow's kernels, which every test would build again.
-    reset_uids()
+    # It also drops TensorFlow's kernels: kept, they take all of a machine's memory by the end.
+    keras.utils.clear_session(free_memory=False)
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(0)
 

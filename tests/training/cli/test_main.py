@@ -26,11 +26,15 @@ print("\\n" + json.dumps(found))
 
 
 def measured(*args):
+    """The output, CPU seconds and top-level modules of a command line; the least time of three."""
     command = [sys.executable, "-c", MEASURE, *args]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    text, _, last = result.stdout.rstrip("\n").rpartition("\n")
-    seconds, modules = json.loads(last)
-    return text, seconds, set(modules)
+    tries = []
+    for _ in range(3):
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        text, _, last = result.stdout.rstrip("\n").rpartition("\n")
+        seconds, modules = json.loads(last)
+        tries.append(seconds)
+    return text, min(tries), set(modules)
 
 
 def test_help_lists_every_command_in_its_group_and_imports_nothing():
