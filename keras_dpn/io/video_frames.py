@@ -1,12 +1,17 @@
 """Decoded frames of a video as RGB images."""
 
 import struct
+from collections.abc import Callable
 from fractions import Fraction
 
 import av
 import numpy as np
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+Converter = Callable[[VideoFrame], np.ndarray]
+_COMMON_FORMATS = {"yuv420p", "yuvj420p"}  # of 8 bits
 
 
 class RGBConverter:
@@ -18,27 +23,40 @@ class RGBConverter:
     """
 
     def __init__(self) -> None:
-        self._graph: av.filter.Graph | None = None
-        self._configuration: tuple[object, ...] = ()
+        self._converters: dict[tuple[object, ...], Converter] = {}
 
     def __call__(self, frame: VideoFrame) -> np.ndarray:
         """Return a new uint8 array (H, W, 3)."""
-        has_alpha = any(component.is_alpha for component in frame.format.components)
-        image = self._convert(frame, "rgba" if has_alpha else "rgb24")
-        if has_alpha:
-            alpha = image[..., 3:].astype("uint16")
-            image = ((image[..., :3] * alpha + 127) // 255).astype("uint8")
-        return _upright(image, frame)
-
-    def _convert(self, frame: VideoFrame, target: str) -> np.ndarray:
-        configuration = (
+        kind = (
             *(frame.width, frame.height, frame.format.name),
             *(frame.interlaced_frame, frame.colorspace, frame.color_range),
         )
-        if self._graph is None or configuration != self._configuration:
-            self._graph, self._configuration = _scale_graph(frame, target), configuration
-        self._graph.vpush(frame)
-        return self._graph.vpull().to_ndarray()
+        if kind not in self._converters:
+            self._converters[kind] = _converter(frame)
+        return _upright(self._converters[kind](frame), frame)
+
+
+def _converter(frame: VideoFrame) -> Converter:
+    """Return what converts frames of this one's kind to RGB."""
+    is_even = frame.width % 2 == frame.height % 2 == 0
+    if frame.format.name in _COMMON_FORMATS and is_even and not frame.interlaced_frame:
+        # The values are those of the filter, in 80% of its time.
+        reformatter = VideoReformatter()
+        return lambda frame: reformatter.reformat(frame, format="rgb24").to_ndarray()
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    graph = _scale_graph(frame, "rgba" if has_alpha else "rgb24")
+
+    def convert(frame: VideoFrame) -> np.ndarray:
+        graph.vpush(frame)
+        image = graph.vpull().to_ndarray()
+        return _on_black(image) if has_alpha else image
+
+    return convert
+
+
+def _on_black(image: np.ndarray) -> np.ndarray:
+    alpha = image[..., 3:].astype("uint16")
+    return ((image[..., :3] * alpha + 127) // 255).astype("uint8")
 
 
 def _scale_graph(frame: VideoFrame, target: str) -> av.filter.Graph:
