@@ -183,7 +183,7 @@ class Segmenter:
                 `Predictor.video`.
         """
         if isinstance(source, (str, Path)):
-            from keras_dpn.io.video import VideoReader  # needs OpenCV
+            from keras_dpn.io.video import VideoReader  # needs PyAV
 
             source = VideoReader(source)
         if self.predictor.needs_flow and flow is None:

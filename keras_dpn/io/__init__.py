@@ -1,11 +1,14 @@
-"""Image and video files. Needs Pillow, videos OpenCV."""
+"""Image and video files. Needs Pillow, videos PyAV."""
 
 from typing import Any
 
 from keras_dpn.deprecation import warn_renamed
 
 # In this module, so that telling videos from images needs neither.
-VIDEO_SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"}
+VIDEO_SUFFIXES = {
+    *(".3gp", ".avi", ".dv", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
+    *(".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+}
 IMAGE_SUFFIXES = {
     *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
 }

@@ -1,7 +1,5 @@
 """Video files and folders of images as sequences of frames; `VideoWriter` writes mp4 files."""
 
-import math
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,145 +10,11 @@ import numpy as np
 from keras_dpn.deprecation import warn_renamed
 from keras_dpn.io import IMAGE_SUFFIXES
 from keras_dpn.io.images import ImageError, read_image
-from keras_dpn.io.opencv import cv2
+from keras_dpn.io.video_reader import DEFAULT_FPS, Sameness, VideoReader
+from keras_dpn.io.video_stream import VideoError
 from keras_dpn.io.video_writer import VideoWriter
 
 __all__ = ["ImageSequence", "VideoError", "VideoReader", "VideoWriter", "natural_order"]
-
-DEFAULT_FPS = 25.0  # if a container names no rate, or an implausible one
-SENSIBLE_FPS = (0.1, 480.0)
-
-# OpenCV doesn't distinguish the end of a file from a broken frame: N failures in a row are the end.
-# At the end each takes 5 us.
-PATIENCE = 1000
-# Matroska stores only a duration, often that of the sound: up to N frames less is no truncation.
-ESTIMATED_COUNT = {".mkv", ".webm"}
-ESTIMATE_SECONDS = 1.0
-
-
-class VideoError(ValueError):
-    """A video that can't be read; the message names the file."""
-
-
-class VideoReader:
-    """The frames of a video file, one after another, in constant memory.
-
-    It can be iterated over any number of times. A frame that can't be decoded is skipped and
-    listed; frames that the decoder repaired, as most do for small errors, can't be distinguished
-    from intact ones.
-
-    Args:
-        path: a file in any container and codec that OpenCV's FFmpeg reads.
-
-    Attributes:
-        path: the file.
-        fps: frames per second, `DEFAULT_FPS` if the file names no rate between 0.1 and 480.
-        fps_known: whether the file has such a rate.
-        frame_count: as in the container; 0 if it doesn't have it.
-        size: (height, width) of the first frame, upright; frames of another size count as broken.
-        index: of the frame that the iteration yielded last, counting broken ones; -1 before.
-        broken: indices of the frames that could not be decoded so far.
-        truncated: whether the file ended before `frame_count`; known after the last frame.
-
-    Raises:
-        VideoError: if the file is missing, is no video, has an unknown codec, or no frame can be
-            decoded.
-    """
-
-    index: int
-
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise VideoError(f"{path}: no such file.")
-        capture = self._open()
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        self.fps_known = bool(SENSIBLE_FPS[0] <= fps <= SENSIBLE_FPS[1])
-        self.fps = fps if self.fps_known else DEFAULT_FPS
-        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.frame_count = int(count) if 0 < count < 2**31 else 0
-        capture.release()
-        first = next((frame for _, frame in self._decoded()), None)
-        if first is None:
-            raise VideoError(f"{path}: no frame in it can be decoded.")
-        self.size: tuple[int, int] = first.shape[:2]
-        self._reset()
-        self._cursor: Iterator[tuple[int, cv2.VideoCapture]] | None = None
-        self._last: tuple[int, np.ndarray | None] = (-1, None)  # what `read` returned last
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield uint8 RGB (H, W, 3) in order."""
-        self._reset()
-        for index, frame in self._decoded():
-            self.broken += range(self.index + 1, index)
-            self.index = index
-            if frame.shape[:2] == self.size:
-                yield frame
-            else:
-                self.broken.append(index)
-        estimated = self.path.suffix.lower() in ESTIMATED_COUNT
-        slack = math.ceil(ESTIMATE_SECONDS * self.fps) if estimated else 0
-        self.truncated = self.index + 1 < self.frame_count - slack
-
-    def read(self, index: int) -> np.ndarray:
-        """Return one frame by its index: uint8 RGB (H, W, 3).
-
-        It is exact for every codec, as all frames before it are decoded. Seeking forward decodes
-        only the frames in between; seeking back decodes from the start.
-
-        Raises:
-            VideoError: if the frame doesn't exist or is broken; the message names file and frame.
-        """
-        if self._cursor is None or index < self._last[0]:
-            self._cursor, self._last = self._grabbed(), (-1, None)
-        while self._cursor is not None and self._last[0] < index:
-            step = next(self._cursor, None)
-            if step is None:
-                self._cursor = None
-            else:
-                position, capture = step
-                self._last = position, _retrieved(capture) if position >= index else None
-        position, frame = self._last
-        if position != index or frame is None or frame.shape[:2] != self.size:
-            raise VideoError(f"{self.path}: frame {index} can't be decoded, or there is none.")
-        return frame
-
-    def _reset(self) -> None:
-        self.index = -1
-        self.broken: list[int] = []
-        self.truncated = False
-
-    def _open(self) -> cv2.VideoCapture:
-        # An absolute path, since FFmpeg reads the part before a colon as a protocol.
-        capture = cv2.VideoCapture(os.path.abspath(self.path), cv2.CAP_FFMPEG)
-        if not capture.isOpened():
-            raise VideoError(
-                f"{self.path}: can't be read as a video. It is no video, its codec is unknown to "
-                "OpenCV, or it was truncated before its end, where mp4 files keep their index. "
-                "Convert it with another program."
-            )
-        return capture
-
-    def _grabbed(self) -> Iterator[tuple[int, cv2.VideoCapture]]:
-        """Yield the index of each frame that isn't broken, and the capture positioned at it."""
-        capture = self._open()
-        try:
-            index = failures = 0
-            while failures <= PATIENCE:
-                if capture.grab():
-                    index += failures
-                    yield index, capture
-                    index, failures = index + 1, 0
-                else:
-                    failures += 1
-        finally:
-            capture.release()
-
-    def _decoded(self) -> Iterator[tuple[int, np.ndarray]]:
-        for index, capture in self._grabbed():
-            frame = _retrieved(capture)
-            if frame is not None:
-                yield index, frame
 
 
 class ImageSequence:
@@ -179,23 +43,21 @@ class ImageSequence:
             raise VideoError(f"{path}: expected images, received none that can be read.")
         self.size: tuple[int, int] = first.shape[:2]
         self.index: int = -1
+        self.time = 0.0
         self.broken: list[int] = []
-        self.truncated = False
+        self.truncated = self.is_static = False
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield uint8 RGB (H, W, 3) in order."""
-        self.broken = []
+        self.broken, self.is_static = [], False
+        same = Sameness()
         for index, file in enumerate(self.files):
             self.index, frame = index, _read(file)
             if frame is not None and frame.shape[:2] == self.size:
+                self.time, self.is_static = index / self.fps, same.holds_with(frame)
                 yield frame
             else:
                 self.broken.append(index)
-
-
-def _retrieved(capture: cv2.VideoCapture) -> np.ndarray | None:
-    good, frame = capture.retrieve()
-    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if good else None
 
 
 def _read(file: Path) -> np.ndarray | None:

@@ -1,22 +1,29 @@
 """Write frames to mp4 files."""
 
 import math
-import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream as AVStream
 
 from keras_dpn.files import atomic_file
-from keras_dpn.io.opencv import cv2
 
-# Browsers, notebooks, editors and players support VP9. MPEG-4 is thirty times as fast at 360x960
-# (2 instead of 75 ms per frame), but few of them support it; it is the fallback for OpenCV without
-# VP9.
-CODECS = ("vp09", "mp4v")
+# VP9 plays in browsers, notebooks, editors and players. MPEG-4 plays in few of those; it is for an
+# FFmpeg without VP9.
+ENCODERS = {
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "crf": "24", "b": "0"},
+    "mpeg4": {"qscale": "3"},
+}
 QUEUE = 8  # frames that wait for the encoder
+# Times are written to at least 1/N of a second.
+MIN_TICKS = 60_000
+BT601 = 6  # AVCOL_SPC_SMPTE170M, in which FFmpeg converts RGB by default
 
 
 class _NoFramesError(Exception):
@@ -64,9 +71,14 @@ class VideoWriter:
             )
         self.path, self.fps, self.size = path, fps, tuple(size)
         self.frames = 0
+        rate = Fraction(fps).limit_denominator(1001) or Fraction(1, 1001)
+        # A frame at a constant rate lasts a whole number of ticks.
+        factor = math.ceil(MIN_TICKS / rate.numerator)
+        self._tick, self._step = Fraction(1, rate.numerator * factor), rate.denominator * factor
+        self._last: tuple[int, float] | None = None  # the last frame's time, in ticks and seconds
         with ExitStack() as stack:
             self._temporary = stack.enter_context(atomic_file(path))
-            self._writer = self._open()
+            self._container, self._stream = self._open(rate)
             self._file = stack.pop_all()  # renames or removes the temporary file when it exits
         self._encoder = ThreadPoolExecutor(1, "video encoder")
         self._waiting: deque[Future[None]] = deque()
@@ -77,55 +89,70 @@ class VideoWriter:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def write(self, frame: np.ndarray) -> None:
-        """Append a frame, uint8 RGB (H, W, 3); it may be changed afterwards."""
+    def write(self, frame: np.ndarray, time: float | None = None) -> None:
+        """Append a frame.
+
+        Args:
+            frame: uint8 RGB (H, W, 3); it may be changed afterwards.
+            time: when it is shown, in seconds, above the last frame's; by default 1 / fps after it.
+        """
         if frame.shape != (*self.size, 3) or frame.dtype != np.uint8:
             raise ValueError(
                 f"{self.path}: expected frames of uint8 {(*self.size, 3)}, received {frame.dtype} "
                 f"{frame.shape}."
             )
+        tick = self._tick_at(time)
         height, width = self.size
-        even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        bgr = cv2.cvtColor(even, cv2.COLOR_RGB2BGR)
-        self._waiting.append(self._encoder.submit(self._encode, bgr))
+        even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        self._waiting.append(self._encoder.submit(self._encode, even, tick))
         while len(self._waiting) > QUEUE:
             self._waiting.popleft().result()
+
+    def _tick_at(self, time: float | None) -> int:
+        if self._last is None:
+            tick, time = round((time or 0) / self._tick), time or 0.0
+        else:
+            last_tick, last = self._last
+            time = last + 1 / self.fps if time is None else time
+            if not time > last:
+                raise ValueError(
+                    f"{self.path}: expected times that increase, received {time} after {last}."
+                )
+            tick = max(round(time / self._tick), last_tick + 1)
+        self._last = tick, time
+        return tick
 
     def close(self) -> None:
         """Finish the file and give it its name; without a frame there is no file."""
         self._encoder.shutdown()
-        self._writer.release()
         with suppress(_NoFramesError), self._file:
-            if not self.frames:
-                raise _NoFramesError
-            # OpenCV doesn't report that it can't write, for instance to a full disk.
-            if _frame_count(self._temporary) != self.frames:
-                raise OSError(f"{self.path}: can't be written. Is the disk full?")
+            try:
+                for encoded in self._waiting:
+                    encoded.result()
+                if not self.frames:
+                    raise _NoFramesError
+                self._container.mux(self._stream.encode(None))
+            finally:
+                self._container.close()
 
-    def _encode(self, bgr: np.ndarray) -> None:
-        self._writer.write(bgr)
+    def _encode(self, image: np.ndarray, tick: int) -> None:
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        frame.pts, frame.duration, frame.time_base = tick, self._step, self._tick
+        self._container.mux(self._stream.encode(frame))
         self.frames += 1  # in this thread, where Ctrl-C can't come between the two
 
-    def _open(self) -> cv2.VideoWriter:
-        height, width = (n + n % 2 for n in self.size)
-        for codec in CODECS:
-            writer = cv2.VideoWriter(
-                os.path.abspath(self._temporary),
-                cv2.CAP_FFMPEG,
-                cv2.VideoWriter.fourcc(*codec),
-                self.fps,
-                (width, height),
+    def _open(self, rate: Fraction) -> tuple[OutputContainer, AVStream]:
+        names = [name for name in ENCODERS if name in av.codecs_available]
+        if not names:
+            raise OSError(
+                f"{self.path}: can't be written as a video; FFmpeg has no encoder "
+                f"{' or '.join(ENCODERS)}."
             )
-            if writer.isOpened():
-                return writer
-        raise OSError(
-            f"{self.path}: can't be written as a video of {width}x{height} pixels; OpenCV found no "
-            f"encoder for {' or '.join(CODECS)}, or the folder is not writable."
-        )
-
-
-def _frame_count(path: Path) -> int:
-    capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
-    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else -1
-    capture.release()
-    return count
+        height, width = (n + n % 2 for n in self.size)
+        container = av.open(str(self._temporary.absolute()), "w", format="mp4")
+        stream = container.add_stream(names[0], rate=rate, options=ENCODERS[names[0]])
+        assert isinstance(stream, AVStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = self._tick
+        stream.codec_context.colorspace, stream.codec_context.color_range = BT601, 1
+        return container, stream

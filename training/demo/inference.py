@@ -105,15 +105,22 @@ class FilePredictor:
         classes, note = self.model.classes, self._video_note(reader)
         total = min(reader.frame_count or MAX_FRAMES, MAX_FRAMES)
         video = folder / f"{path.stem}_labelled.mp4"
-        frames = (downsample(frame, self._frame_pixels) for frame in islice(reader, MAX_FRAMES))
+        frames = (
+            (reader.time, downsample(frame, self._frame_pixels))
+            for frame in islice(reader, MAX_FRAMES)
+        )
         count = 0
         with ExitStack() as stack:
             writer = DrawnVideo(stack, video, reader.fps)
-            for frame, prediction in predict_frames(frames, self.model.video):
+            predicted = predict_frames(
+                frames, lambda timed: self.model.video(frame for _, frame in timed)
+            )
+            for (time, frame), prediction in predicted:
                 labels = prediction.labels[-1]
-                writer.write(
-                    viz.labelled_frame(frame, labels, classes.names, classes.colors, classes.ignore)
+                labelled = viz.labelled_frame(
+                    frame, labels, classes.names, classes.colors, classes.ignore
                 )
+                writer.write(labelled, time)
                 name = f"{path.stem}_{count:06}"
                 value = prediction_value(frame, prediction, classes, name, note)
                 write_json(self._frame_file(folder, count), value)

@@ -26,8 +26,9 @@ logger = logging.getLogger("keras_dpn")
 T = TypeVar("T")
 P = TypeVar("P")
 Frames = VideoReader | ImageSequence
+Position = tuple[int, float]  # index of a frame, and its time in seconds
 Link = tuple[np.ndarray, np.ndarray]  # flow from a frame to the next, and back
-WriteFrame = Callable[[int, np.ndarray, np.ndarray], None]  # index, frame, labels
+WriteFrame = Callable[[Position, np.ndarray, np.ndarray], None]  # frame, labels
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class VideoReport:
         frame_count: number of frames that the file declares.
         broken_frames: indices of frames that can't be read.
         truncated: whether the file ends before the frames that it declares.
-        fps: frames per second.
+        fps: frames per second, the mean of a variable rate.
+        is_static: whether all frames are identical.
         seconds: duration of the prediction.
         frames_per_second: of the prediction.
         temporal_consistency: the `metrics.scores` of each frame's labels against the next ones,
@@ -55,6 +57,7 @@ class VideoReport:
     broken_frames: list[int]
     truncated: bool
     fps: float
+    is_static: bool
     seconds: float
     frames_per_second: float | None
     temporal_consistency: dict[str, Any]
@@ -83,6 +86,12 @@ class VideoReport:
             )
         return lines
 
+    def warnings(self) -> list[str]:
+        """Return a line per oddity of the video that leaves out no frame."""
+        if not self.is_static:
+            return []
+        return [f"{self.source}: its {self.frames} frames are identical; is it the right file?"]
+
 
 def predict_videos(
     segmenter: Segmenter,
@@ -105,6 +114,7 @@ def predict_videos(
         The videos that could not be read, or not in full. They are logged at the end.
     """
     problems: dict[Path, list[str]] = {}
+    warnings: list[str] = []
     try:
         for name, source in sources.items():
             try:
@@ -116,8 +126,9 @@ def predict_videos(
             else:
                 print(report.summary())
                 problems[source] = report.problems()
+                warnings += report.warnings()
     finally:
-        for line in itertools.chain.from_iterable(problems.values()):
+        for line in itertools.chain(warnings, *problems.values()):
             logger.warning(line)
     return [source for source, lines in problems.items() if lines]
 
@@ -133,7 +144,8 @@ def predict_video(
 ) -> VideoReport:
     """Predict one video and write the results, with a report in videos/NAME.json.
 
-    A frame that can't be read is left out. An exception or Ctrl-C leaves playable files with the
+    A frame that can't be read is left out. Videos show the others at the times that they have in
+    the source, also where its rate varies. An exception or Ctrl-C leaves playable files with the
     frames predicted so far; "complete" is false in videos/NAME.json then.
 
     Args:
@@ -161,9 +173,9 @@ def predict_video(
             ExitStack() as stack,
         ):
             writers = list(_open_writers(stack, video, classes, out, name, overlay, save_frames))
-            for index, frame, labels, confusion in _predict_labels(segmenter, video):
+            for position, frame, labels, confusion in _predict_labels(segmenter, video):
                 for write in writers:
-                    write(index, frame, labels)
+                    write(position, frame, labels)
                 consistency += confusion
                 written += 1
                 seconds = time.perf_counter() - start
@@ -181,6 +193,7 @@ def predict_video(
             broken_frames=video.broken,
             truncated=video.truncated,
             fps=video.fps,
+            is_static=video.is_static,
             seconds=seconds,
             frames_per_second=written / seconds if seconds else None,
             temporal_consistency=metrics.scores(consistency),
@@ -228,36 +241,36 @@ class DrawnVideo:
         self._stack, self._path, self._fps = stack, path, fps
         self._writer: VideoWriter | None = None
 
-    def write(self, frame: np.ndarray) -> None:
-        """Append a frame, uint8 (H, W, 3)."""
+    def write(self, frame: np.ndarray, time: float | None = None) -> None:
+        """Append a frame, uint8 (H, W, 3), as `VideoWriter.write`."""
         if self._writer is None:
             writer = VideoWriter(self._path, self._fps, frame.shape[:2])
             self._writer = self._stack.enter_context(writer)
-        self._writer.write(frame)
+        self._writer.write(frame, time)
 
 
 def _predict_labels(
     segmenter: Segmenter, video: Frames
-) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray | int]]:
-    """Yield each frame's index, the frame, its labels and their agreement with the last labels."""
-    indexed, neighbours = itertools.tee((video.index, frame) for frame in video)
+) -> Iterator[tuple[Position, np.ndarray, np.ndarray, np.ndarray | int]]:
+    """Yield each position, the frame, its labels, and their agreement with the last frame's."""
+    indexed, neighbours = itertools.tee(((video.index, video.time), frame) for frame in video)
     pairs = ((a, b) for (_, a), (_, b) in itertools.pairwise(neighbours))
     links: Iterator[Link] = ((dis_flow(a, b), dis_flow(b, a)) for a, b in pairs)
     shared: Iterator[Link] | None = None
     if segmenter.predictor.needs_flow and segmenter.size in (None, min(video.size)):
         shared, links = itertools.tee(links)  # the network sees the frames at this size
 
-    def predict(items: Iterator[tuple[int, np.ndarray]]) -> Iterator[Segmentation]:
+    def predict(items: Iterator[tuple[Position, np.ndarray]]) -> Iterator[Segmentation]:
         return segmenter.video((frame for _, frame in items), shared)
 
     previous: np.ndarray | None = None
-    for (index, frame), segmentation in predict_frames(indexed, predict):
+    for (position, frame), segmentation in predict_frames(indexed, predict):
         labels = segmentation.labels
         confusion: np.ndarray | int = 0
         if previous is not None:
             num_classes = segmenter.classes.num_classes
             confusion = metrics.temporal_confusion(previous, labels, *next(links), num_classes)
-        yield index, frame, labels, confusion
+        yield position, frame, labels, confusion
         previous = labels
 
 
@@ -273,19 +286,19 @@ def _open_writers(
     """Yield the functions to call with each frame and its labels; the stack closes the files."""
     colors, ignore = classes.colors, classes.ignore
 
-    def write_map(index: int, frame: np.ndarray, labels: np.ndarray) -> None:
+    def write_map(position: Position, frame: np.ndarray, labels: np.ndarray) -> None:
         content = viz.label_png(labels, colors, ignore)
-        write_bytes(out / "labels" / name / f"{index:06}.png", content)
+        write_bytes(out / "labels" / name / f"{position[0]:06}.png", content)
 
     if save_frames:
         yield write_map
     else:
         side_by_side = DrawnVideo(stack, out / "videos" / f"{name}.mp4", video.fps)
-        yield lambda index, frame, labels: side_by_side.write(
-            viz.labelled_frame(frame, labels, classes.names, colors, ignore)
+        yield lambda position, frame, labels: side_by_side.write(
+            viz.labelled_frame(frame, labels, classes.names, colors, ignore), position[1]
         )
     if overlay:
         overlays = DrawnVideo(stack, out / "overlays" / f"{name}.mp4", video.fps)
-        yield lambda index, frame, labels: overlays.write(
-            viz.overlay(frame, labels, colors, ignore)
+        yield lambda position, frame, labels: overlays.write(
+            viz.overlay(frame, labels, colors, ignore), position[1]
         )

@@ -1,3 +1,4 @@
+import itertools
 import json
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from keras_dpn import viz
 from keras_dpn.classes import Classes
 from keras_dpn.inference import Predictor
 from keras_dpn.io import flow as flow_module
-from keras_dpn.io.video import ImageSequence, VideoReader
+from keras_dpn.io.video import ImageSequence, VideoReader, VideoWriter
 from keras_dpn.models import SpatialTemporalDPN
 from keras_dpn.segmenter import Segmenter
 from training.prediction import video as module
@@ -147,7 +148,7 @@ def test_a_truncated_video_is_reported_and_the_rest_written(
 ):
     class Short(ImageSequence):
         def __iter__(self):
-            yield from list(super().__iter__())[:2]
+            yield from itertools.islice(super().__iter__(), 2)
             self.index, self.truncated = 1, True
 
     source = video_of(tmp_path / "film", range(4))
@@ -163,6 +164,40 @@ def test_a_video_of_one_frame_has_no_consistency(segmenter, tmp_path, capsys):
     assert "temporal consistency none, of one frame" in capsys.readouterr().out
     report = json.loads((tmp_path / "out/videos/film.json").read_text())
     assert report["temporal_consistency"]["miou"] is None
+
+
+def read_times(path):
+    reader, times = VideoReader(path), []
+    for _ in reader:
+        times.append(reader.time)
+    return times
+
+
+def test_videos_keep_the_times_of_the_source(segmenter, tmp_path):
+    times = (0, 0.1, 0.2, 0.9, 1.7)
+    with VideoWriter(tmp_path / "pauses.mp4", 10, (32, 48)) as writer:
+        for index, time in enumerate(times):
+            writer.write(frame(index)[:32], time)
+    report = predict_video(segmenter, tmp_path / "pauses.mp4", tmp_path, "film", overlay=True)
+    assert (report.frames, report.complete, report.problems()) == (5, True, [])
+    for folder in ("videos", "overlays"):
+        assert read_times(tmp_path / folder / "film.mp4") == pytest.approx(times)
+
+
+def test_a_frame_that_is_left_out_shifts_no_other(segmenter, tmp_path):
+    source = video_of(tmp_path / "film", (0, 1, 2, 3))
+    (source / "1.png").write_bytes(b"broken")
+    predict_video(segmenter, source, tmp_path / "out", "film")
+    expected = pytest.approx([0, 0.08, 0.12])
+    assert read_times(tmp_path / "out/videos/film.mp4") == expected
+
+
+def test_identical_frames_get_a_warning(segmenter, tmp_path, messages):
+    source = video_of(tmp_path / "film", [3])
+    (source / "4.png").write_bytes((source / "3.png").read_bytes())
+    assert predict_videos(segmenter, {"film": source}, tmp_path / "out") == []
+    assert "film: its 2 frames are identical; is it the right file?" in messages()
+    assert json.loads((tmp_path / "out/videos/film.json").read_text())["is_static"]
 
 
 def test_a_drawn_video_without_a_frame_is_no_file(tmp_path):

@@ -152,13 +152,7 @@ def _list_images(folder: Path) -> dict[str, Path]:
 
 
 def _frame_names(video: Path) -> list[str]:
-    count = VideoReader(video).frame_count
-    if count < 1:
-        raise ValueError(
-            f"{video}: the file doesn't declare its number of frames; write it again "
-            "(ffmpeg -i OLD -c copy NEW), or its frames as images."
-        )
-    return [f"{index:06d}" for index in range(count)]
+    return [f"{index:06d}" for index in range(VideoReader(video).frame_count)]
 
 
 def _flow_files(folder: Path, sequence: Frames) -> dict[Link, Path]:

@@ -1,11 +1,11 @@
 import json
 import re
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from keras_dpn.io.video import VideoWriter
 from training.data.checks import scan_dataset
 from training.data.clips.flow import FlowCache
 from training.data.clips.folder import ClipFolder
@@ -46,12 +46,9 @@ def clips(tmp_path):
 @pytest.fixture
 def video(clips):
     """Sequence "film", a video of 24 frames that get brighter, with labels on some."""
-    writer = cv2.VideoWriter(
-        str(clips / "clips" / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, SIZE[::-1]
-    )
-    for number in range(24):
-        writer.write(grey(10 * number))
-    writer.release()
+    with VideoWriter(clips / "clips" / "film.mp4", 25, SIZE) as writer:
+        for number in range(24):
+            writer.write(grey(10 * number))
     for number in (0, 2, 3, 20):
         save(clips / "labels" / "film" / f"{number:06d}.png", grey(1)[..., 0])
     write_lists(clips, val=["film"])
