@@ -41,6 +41,8 @@ class VideoReader:
 
     Args:
         path: a file in any container and codec that OpenCV's FFmpeg reads.
+        max_pixels: the most pixels that the file may declare for a frame; None: any number.
+        max_seconds: the longest time that the file may declare; None: any.
 
     Attributes:
         path: the file.
@@ -54,12 +56,18 @@ class VideoReader:
 
     Raises:
         VideoError: if the file is missing, is no video, has an unknown codec, or no frame can be
-            decoded.
+            decoded; and before one is decoded, if it exceeds a limit.
     """
 
     index: int
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        max_pixels: int | None = None,
+        max_seconds: float | None = None,
+    ) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise VideoError(f"{path}: no such file.")
@@ -69,7 +77,19 @@ class VideoReader:
         self.fps = fps if self.fps_known else DEFAULT_FPS
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.frame_count = int(count) if 0 < count < 2**31 else 0
+        height = capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
         capture.release()
+        if max_pixels is not None and height * width > max_pixels:
+            raise VideoError(
+                f"{path}: frames of {width:.0f} x {height:.0f} pixels are too large; at most "
+                f"{max_pixels / 1e6:g} million pixels are allowed."
+            )
+        seconds = self.frame_count / self.fps
+        if max_seconds is not None and seconds > max_seconds:
+            raise VideoError(
+                f"{path}: {seconds:.0f} seconds are too many; at most {max_seconds:g} are allowed."
+            )
         first = next((frame for _, frame in self._decoded()), None)
         if first is None:
             raise VideoError(f"{path}: no frame in it can be decoded.")
