@@ -15,7 +15,7 @@ from PIL import Image
 
 from keras_dpn import viz
 from keras_dpn.io import VIDEO_SUFFIXES
-from keras_dpn.io.images import ImageError, read_image
+from keras_dpn.io.images import FORMATS, ImageError, read_image
 from keras_dpn.io.video import VideoReader
 
 from ..prediction.video import DrawnVideo, predict_frames
@@ -182,7 +182,7 @@ def downsampled_size(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
 def _check_size(path: Path) -> None:
     """Check the size in the header, before anything is decoded."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
     except Exception:  # read_image says what is wrong
         return
