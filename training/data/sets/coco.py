@@ -262,7 +262,29 @@ def _runs(shape: Any, size: tuple[int, int]) -> Any:
         raise ValueError(f"runs for {shape['size']}, the image has {list(size)}")
     counts = shape["counts"]
     if not isinstance(counts, list):
-        return shape
+        counts = _uncompressed(counts.encode("ascii"))
     if any(not isinstance(n, int) or n < 0 for n in counts) or sum(counts) != size[0] * size[1]:
         raise ValueError("runs that don't fill the image")
-    return coco_mask.frPyObjects(shape, *size)
+    return coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size)
+
+
+def _uncompressed(text: bytes) -> list[int]:
+    """Return the lengths of the runs in pycocotools' text, which it decodes without a check.
+
+    Each is the difference to the length two runs before, in groups of five bits, the lowest first;
+    48 + 32 marks that another group follows, and the highest bit of the last is the sign.
+    """
+    counts: list[int] = []
+    number = shift = 0
+    for code in text:
+        number |= (code - 48 & 31) << shift
+        shift += 5
+        if code - 48 & 32:
+            continue
+        if code - 48 & 16:
+            number -= 1 << shift
+        counts.append(number + (counts[-2] if len(counts) > 2 else 0))
+        number = shift = 0
+    if shift:
+        raise ValueError("runs whose text is truncated")
+    return counts

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from keras_dpn.io.images import ImageError
 from training.data.checks import scan_dataset
@@ -55,7 +56,11 @@ def coco(folder, shape, size=(8, 8), name="a.jpg"):
         ({"counts": [64], "size": [9, 9]}, (8, 8), r"runs for \[9, 9\]"),
         ({"counts": [60], "size": [8, 8]}, (8, 8), "don't fill the image"),
         ({"counts": [-1, 65], "size": [8, 8]}, (8, 8), "don't fill the image"),
-        ({"counts": "zzz", "size": [8, 8]}, (8, 8), "can't be drawn"),
+        ({"counts": "P2", "size": [8, 8]}, (8, 8), "don't fill the image"),
+        ({"counts": "oooooooooooooooooooo0", "size": [8, 8]}, (8, 8), "don't fill the image"),
+        ({"counts": "zzz", "size": [8, 8]}, (8, 8), "truncated"),
+        ({"counts": "\x7f", "size": [8, 8]}, (8, 8), "truncated"),
+        ({"counts": "é", "size": [8, 8]}, (8, 8), "can't be drawn"),
         ({"counts": [64]}, (8, 8), "can't be drawn"),
         ({"size": [8, 8]}, (8, 8), "can't be drawn"),
         ("text", (8, 8), "can't be drawn"),
@@ -73,6 +78,14 @@ def test_a_shape_that_cannot_be_drawn_is_listed(tmp_path, shape, size, words):
 def test_a_shape_of_numbers_too_many_or_none_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected COCO's annotations"):
         CocoDataset(coco(tmp_path, [["x", 0, 6, 0, 6, 6]]))
+
+
+def test_compressed_runs_are_read(tmp_path):
+    mask = np.random.default_rng(0).integers(0, 2, (8, 8), "uint8")
+    runs = coco_mask.encode(np.asfortranarray(mask))
+    shape = {"size": [8, 8], "counts": runs["counts"].decode()}
+    dataset = CocoDataset(coco(tmp_path, shape))
+    np.testing.assert_array_equal(dataset.read_labels(dataset.splits["train"][0]), mask)
 
 
 def test_shapes_that_can_be_drawn(tmp_path):
