@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
-MAX_FILES = 100
+MAX_FILES = 1000
 MAX_BYTES = 500 * 2**20
 MAX_AGE = 600.0
 MAX_AT_ONCE = 8

@@ -204,8 +204,9 @@ def predict_video(
             temporal_consistency=metrics.scores(consistency),
         )
         if written:
-            for path in drawn.values() if files else ():
-                files.record(path)
+            if files:
+                for path in drawn.values():
+                    files.record(path)
             write_file(out / "videos" / f"{name}.json", json_bytes(asdict(report)))
     return report
 

@@ -42,6 +42,7 @@ class Outputs:
     ) -> None:
         self.root, self.force = Path(os.path.abspath(root)), force
         self._recognizes = recognizes
+        self._has_warned = False
         key = hashlib.sha256(f"{command}\n{self.root}".encode(errors="surrogateescape"))
         self._record = _state_directory() / f"{key.hexdigest()[:32]}.jsonl"
         self._known: dict[str, list[_Identity]] = {}
@@ -114,7 +115,11 @@ class Outputs:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             descriptor = os.open(self._record, flags, 0o600)
         except OSError as error:
-            logger.debug("%s: not recorded, so that only --force replaces it: %s", path, error)
+            if not self._has_warned:
+                self._has_warned = True
+                logger.warning(
+                    "What is written can't be recorded, later runs need --force: %s", error
+                )
             return
         try:
             os.write(descriptor, line.encode())
@@ -172,7 +177,10 @@ _Identity = tuple[int, int, str]  # bytes, time of the last change in ns, SHA-25
 
 def _state_directory() -> Path:
     base = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "keras-dpn"
+    try:
+        return (Path(base) if base else Path.home() / ".local" / "state") / "keras-dpn"
+    except RuntimeError:  # a user without a home: nothing can be recorded
+        return Path(os.devnull)
 
 
 def _read(record: Path) -> Iterator[tuple[str, _Identity]]:

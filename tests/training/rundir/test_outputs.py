@@ -92,6 +92,16 @@ def test_a_damaged_record_is_read_up_to_the_damage(tmp_path, state):
     Outputs(tmp_path, "predict").check([path])
 
 
+def test_a_user_without_a_home_can_write(tmp_path, monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr("pathlib.Path.home", home)
+    Outputs(tmp_path, "predict").write_bytes(tmp_path / "a.png", b"1")
+    assert (tmp_path / "a.png").read_bytes() == b"1"
+
+
 def test_no_place_for_records_is_no_error(tmp_path, state):
     (state / "keras-dpn").write_text("in the way")
     Outputs(tmp_path, "predict").write_bytes(path := tmp_path / "a.png", b"1")
