@@ -17,10 +17,11 @@ from .manifest import (
     model_identity,
     pending,
     result_file,
+    video_files,
     write_manifest,
 )
 from .sources import Sources, find_sources
-from .video import predict_videos, video_files
+from .video import predict_videos
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,12 @@ def result_file(out: Path, output: str, name: str) -> Path:
     return out / output / f"{name}.{'npz' if output == 'probabilities' else 'png'}"
 
 
+def video_files(out: Path, name: str, *, overlay: bool, save_frames: bool) -> dict[str, Path]:
+    """Return the video files that `predict_video` writes, by the names of their folders."""
+    folders = ([] if save_frames else ["videos"]) + (["overlays"] if overlay else [])
+    return {folder: out / folder / f"{name}.mp4" for folder in folders}
+
+
 def write_manifest(
     out: Path, settings: Mapping[str, Any], resume: bool, files: Outputs | None = None
 ) -> None:

@@ -22,6 +22,7 @@ from keras_dpn.segmenter import Segmenter
 from ..rundir.outputs import Outputs
 from ..utils.files import json_bytes, write_bytes
 from ..utils.progress import progress_bar
+from .manifest import video_files
 
 logger = logging.getLogger("keras_dpn")
 
@@ -209,12 +210,6 @@ def predict_video(
                     files.record(path)
             write_file(out / "videos" / f"{name}.json", json_bytes(asdict(report)))
     return report
-
-
-def video_files(out: Path, name: str, *, overlay: bool, save_frames: bool) -> dict[str, Path]:
-    """Return the video files that `predict_video` writes, by the names of their folders."""
-    folders = ([] if save_frames else ["videos"]) + (["overlays"] if overlay else [])
-    return {folder: out / folder / f"{name}.mp4" for folder in folders}
 
 
 def open_video(source: Path) -> Frames:
