@@ -52,6 +52,7 @@ _CHANNEL_OPTIONS = (
 )
 
 # The parts of TensorFlow's messages about the graph: {{function_node f}}, [[{{node x}}]], [Op:f].
+_MAX_MESSAGE = 2000
 _TRACE = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*?\]", re.DOTALL)
 
 # The outputs for one image or clip: arrays without the batch's axis, bytes for names that end in
@@ -234,7 +235,11 @@ def _error_of(content: bytes) -> str:
 
 
 def _without_trace(message: str) -> str:
-    """Return TensorFlow's message without the nodes of the graph, in one line."""
+    """Return TensorFlow's message without the nodes of the graph, in one line.
+
+    Of a longer message it is the beginning: the time of the search grows with its square.
+    """
+    message = message[:_MAX_MESSAGE]
     return " ".join(_TRACE.sub(" ", message).split())
 
 

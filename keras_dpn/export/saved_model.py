@@ -117,6 +117,8 @@ def export(
     check_positive_int("max_pixels", max_pixels)
     if keep is not None:
         check_positive_int("keep", keep, minimum=0)
+    if version is not None:
+        check_positive_int("version", version, minimum=0)
     classes = standardize_classes(classes, model.output_shape[-1])
     outputs = standardize_outputs(outputs, classes, model)
     image_size = standardize_image_size(model, image_size)
@@ -218,9 +220,16 @@ def _version_numbers(directory: Path) -> list[int]:
 
 
 def _remove_old_versions(newest: Path, keep: int) -> None:
-    """Remove a version after renaming it, so that a server never sees an incomplete one."""
+    """Remove a version after renaming it, so that a server never sees an incomplete one.
+
+    Versions that `export` didn't write stay.
+    """
     directory = newest.parent
-    older = [n for n in _version_numbers(directory) if n < int(newest.name)]
+    older = [
+        number
+        for number in _version_numbers(directory)
+        if number < int(newest.name) and (directory / str(number) / "model.json").is_file()
+    ]
     for number in older[: len(older) - keep]:
         with tempfile.TemporaryDirectory(prefix=".removing-", dir=directory) as temporary:
             shutil.move(directory / str(number), temporary)

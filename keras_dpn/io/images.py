@@ -6,6 +6,11 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
+# Pillow opens by content, and for others, such as EPS, starts a program. JPEG includes MPO.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Of a progressive JPEG: each scan of a few bytes takes a pass over the whole image.
+MAX_SCANS = 100
+
 # Pillow stretches grey PNGs of 2 and 4 bits per pixel to 0..255; indices must not be stretched.
 _STRETCH = {"L;2": 85, "L;4": 17}
 
@@ -22,15 +27,15 @@ def read_image(path: Path | BinaryIO) -> np.ndarray:
     colour is arbitrary. Of an animation it is the first frame.
 
     Args:
-        path: a file in any format that Pillow reads: JPEG, PNG, BMP, GIF, TIFF, WebP...; or its
-            content as a binary stream, whose `str` messages show.
+        path: a file of one of `FORMATS`, whatever its suffix; or its content as a binary stream,
+            whose `str` messages show.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
-        ImageError: if the file is missing, truncated, empty, no image, or of a mode without a
-            defined range (float).
+        ImageError: if the file is missing, truncated, empty, no image, a JPEG of more than
+            `MAX_SCANS` scans, or of a mode without a defined range (float).
     """
     image, _ = open_upright(path)
     return to_rgb(image, path)
@@ -66,7 +71,8 @@ def to_rgb(image: Image.Image, path: object) -> np.ndarray:
 def open_upright(path: Path | BinaryIO) -> tuple[Image.Image, int]:
     """Return the loaded, upright image and the factor by which Pillow stretched its indices."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
+            _check_scans(image)
             stretch = _STRETCH.get(_raw_mode(image), 1)
             image.load()
             upright = ImageOps.exif_transpose(image)
@@ -80,6 +86,32 @@ def open_upright(path: Path | BinaryIO) -> tuple[Image.Image, int]:
     return upright, stretch
 
 
+def open_header(path: Path) -> tuple[int, int]:
+    """Return width and height in an image's header, without decoding it.
+
+    Raises:
+        ImageError: if the file is missing or no image.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.size
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file.") from None
+    except Exception as error:  # as in `open_upright`
+        raise ImageError(f"{path}: can't be read as an image ({error}).") from error
+
+
+def _check_scans(image: ImageFile.ImageFile) -> None:
+    if image.fp is None or not image.info.get("progressive"):
+        return
+    position = image.fp.tell()
+    image.fp.seek(0)
+    scans = image.fp.read().count(b"\xff\xda")
+    image.fp.seek(position)
+    if scans > MAX_SCANS:
+        raise ValueError(f"a JPEG of {scans} scans, more than {MAX_SCANS}")
+
+
 def _raw_mode(image: ImageFile.ImageFile) -> str:
     args = image.tile[0][3] if image.tile else ""
     return args if isinstance(args, str) else ""
@@ -87,10 +119,9 @@ def _raw_mode(image: ImageFile.ImageFile) -> str:
 
 def _narrow(values: np.ndarray, path: object) -> np.ndarray:
     """Convert 16-bit grey to 8 bits, 65535 to 255."""
-    values = values.astype("int64")
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(
             f"{path}: expected grey values 0..65535, received {values.min()}..{values.max()}; "
             "save it with 8 or 16 bits."
         )
-    return ((values + 128) // 257).astype("uint8")
+    return ((values.astype("uint32") + 128) // 257).astype("uint8")

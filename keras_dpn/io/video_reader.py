@@ -21,11 +21,13 @@ class VideoReader:
     """The frames of a video file, one after another, in constant memory.
 
     Frames are what the program ffmpeg makes of the file, upright. The reader can be iterated over
-    any number of times. A frame that can't be decoded is skipped and listed; frames that a decoder
-    repaired, as most do with small errors, can't be told from intact ones.
+    any number of times. A frame that can't be decoded is skipped and listed; frames that the decoder
+    repaired, as most do for small errors, can't be distinguished from intact ones.
 
     Args:
         path: a file in any container and codec that FFmpeg reads.
+        max_pixels: the most pixels that the file may declare for a frame; None: any number.
+        max_seconds: the longest duration that the file may declare; None: any.
 
     Attributes:
         path: the file.
@@ -43,16 +45,23 @@ class VideoReader:
 
     Raises:
         VideoError: if the file is missing, is no video, has an unknown codec, or no frame can be
-            decoded.
+            decoded; and before one is decoded, if it exceeds a limit.
     """
 
     index: int
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        max_pixels: int | None = None,
+        max_seconds: float | None = None,
+    ) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise VideoError(f"{path}: no such file.")
         stream = VideoStream(self.path)
+        _check_limits(stream, max_pixels, max_seconds)
         self.fps_known = stream.fps is not None
         self.fps = stream.fps or DEFAULT_FPS
         frames = stream.decode()
@@ -92,13 +101,13 @@ class VideoReader:
         self.truncated = stream.is_truncated
 
     def read(self, index: int) -> np.ndarray:
-        """Return the frame of an index: uint8 RGB (H, W, 3).
+        """Return one frame by its index: uint8 RGB (H, W, 3).
 
-        Exact for every codec: all frames before it are decoded. A step forwards costs only the
-        frames in between; a step back decodes from the start.
+        It is exact for every codec, as all frames before it are decoded. Seeking forward decodes
+        only the frames in between; seeking back decodes from the start.
 
         Raises:
-            VideoError: naming file and frame, if it doesn't exist or is broken.
+            VideoError: if the frame doesn't exist or is broken; the message names file and frame.
         """
         if self._cursor is None or index < self._last[0]:
             self._cursor, self._last = VideoStream(self.path).decode(), (-1, None)
@@ -119,6 +128,21 @@ class VideoReader:
         self.broken: list[int] = []
         self.truncated = False
         self.is_static = False
+
+
+def _check_limits(stream: VideoStream, max_pixels: int | None, max_seconds: float | None) -> None:
+    height, width = stream.declared_size
+    if max_pixels is not None and height * width > max_pixels:
+        raise VideoError(
+            f"{stream.path}: frames of {width} x {height} pixels are too large; at most "
+            f"{max_pixels / 1e6:g} million pixels are allowed."
+        )
+    seconds = stream.declared_seconds
+    if max_seconds is not None and seconds > max_seconds:
+        raise VideoError(
+            f"{stream.path}: {seconds:.0f} seconds are too many; at most {max_seconds:g} are "
+            "allowed."
+        )
 
 
 class _Clock:

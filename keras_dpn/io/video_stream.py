@@ -49,6 +49,8 @@ class VideoStream:
         codec: its name, as FFmpeg calls it.
         fps: frames per second, the mean of a variable rate; None if the file names no rate within
             `SENSIBLE_FPS`.
+        declared_size: (height, width) of a frame, not turned upright; 0 where unknown.
+        declared_seconds: duration; 0 if unknown.
         time_base: seconds per unit of the frames' `pts`.
         has_jumps: whether timestamps may be discontinuous in this format.
         found: frames that the file holds, broken ones included; known after the last frame.
@@ -69,6 +71,12 @@ class VideoStream:
         sensible = [r for r in rates if r and SENSIBLE_FPS[0] <= r <= SENSIBLE_FPS[1]]
         self.fps = float(sensible[0]) if sensible else None
         self.time_base = self._stream.time_base or Fraction(1)
+        self.declared_size = self._decoder.height, self._decoder.width
+        self.declared_seconds = max(
+            float((self._stream.duration or 0) * self.time_base),
+            (self._container.duration or 0) / av.time_base,
+            (self._stream.frames or 0) / self.fps if self.fps else 0.0,
+        )
         self.has_jumps = bool(self._container.format.flags & _TS_DISCONT)
         self.found, self.is_truncated = 0, False
         self._frame_threads = frame_threads

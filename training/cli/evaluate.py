@@ -30,6 +30,7 @@ def main(
     boundary_tolerance: float = 0.0075,
     calibration_bins: int = 15,
     out: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Score trained networks on one split and print a table, classes by heads.
 
@@ -50,6 +51,7 @@ def main(
         boundary_tolerance: how far a boundary may be off, as a fraction of the image's diagonal.
         calibration_bins: intervals of confidence, for ECE.
         out: JSON file to write; by default evaluation_SPLIT.json in the directory of a single run.
+        force: replace files that are no evaluation of this command.
     """
     from rich.console import Console
 
@@ -59,8 +61,10 @@ def main(
 
     from ..evaluation.evaluator import evaluate, evaluate_per_stage
     from ..evaluation.metrics import MetricSettings
+    from ..evaluation.results import is_evaluation_file
     from ..evaluation.tables import score_table
     from ..rundir.dataset import find_run, source_dataset
+    from ..rundir.outputs import replacing
     from ..rundir.paths import evaluation_file
     from ..utils.files import write_bytes
 
@@ -79,31 +83,33 @@ def main(
         calibration_bins=calibration_bins,
     )
     precision = inference.precision
-    if per_stage:
-        evaluation = evaluate_per_stage(
-            Path(runs[0]),
-            dataset,
-            data.split,
-            inference.settings(),
-            settings,
-            crf=crf,
-            precision=precision,
-            show_progress=True,
-        )
-    else:
-        networks = load_trained(runs, precision).models
-        chosen = None if heads is None else heads or "all"
-        predictor = Predictor(networks, inference.settings(), heads=chosen, crf=crf)
-        evaluation = evaluate(predictor, dataset, data.split, settings, show_progress=True)
-        evaluation = replace(evaluation, precision=precision)
     out = out or evaluation_file(Path(runs[0]), data.split)
-    evaluation.save(out)
-    console = Console()
-    console.print(score_table(evaluation, dataset.classes.names))
-    console.print(f"written: {out}", soft_wrap=True)
-    if trimap:
-        plot = out.with_name(f"{out.stem}_trimap.png")
-        curves = {head.name: head.trimap.miou for head in evaluation.heads if head.trimap}
-        content = viz.figure_png(viz.plot_trimap(curves, trimap_boundary))
-        write_bytes(plot, content)
-        console.print(f"written: {plot}", soft_wrap=True)
+    plot = out.with_name(f"{out.stem}_trimap.png")
+    targets = [out, out.with_suffix(".npz"), *([plot] if trimap else [])]
+    with replacing(*targets, command="evaluate", force=force, recognizes=is_evaluation_file):
+        if per_stage:
+            evaluation = evaluate_per_stage(
+                Path(runs[0]),
+                dataset,
+                data.split,
+                inference.settings(),
+                settings,
+                crf=crf,
+                precision=precision,
+                show_progress=True,
+            )
+        else:
+            networks = load_trained(runs, precision).models
+            chosen = None if heads is None else heads or "all"
+            predictor = Predictor(networks, inference.settings(), heads=chosen, crf=crf)
+            evaluation = evaluate(predictor, dataset, data.split, settings, show_progress=True)
+            evaluation = replace(evaluation, precision=precision)
+        evaluation.save(out)
+        console = Console()
+        console.print(score_table(evaluation, dataset.classes.names))
+        console.print(f"written: {out}", soft_wrap=True)
+        if trimap:
+            curves = {head.name: head.trimap.miou for head in evaluation.heads if head.trimap}
+            content = viz.figure_png(viz.plot_trimap(curves, trimap_boundary))
+            write_bytes(plot, content)
+            console.print(f"written: {plot}", soft_wrap=True)

@@ -28,6 +28,7 @@ def main(
     jit_compile: bool = False,
     calibration_images: Path | None = None,
     verify_with: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Export a trained network for production.
 
@@ -36,7 +37,7 @@ def main(
         out: directory of the exported model, for example saved_models/street.
         formats: saved_model, OUT/VERSION for TensorFlow Serving; litert, OUT/model.tflite for
             phones, or litert_float16, litert_dynamic, litert_int8 with smaller weights; onnx,
-            OUT/model.onnx. Files of an earlier export are replaced.
+            OUT/model.onnx. Files of an earlier export are replaced; versions never are.
         outputs: what the SavedModel returns: labels, probabilities, overlay, label_png, classes,
             stages.
         version: number of the version; by default one more than the highest in OUT.
@@ -51,14 +52,16 @@ def main(
         verify_with: an image: load the exports without Keras and compare what each of them
             predicts for the image with what the network predicts. A network for clips sees the
             image move to the right.
+        force: replace model.tflite and the like even if this command did not write them.
     """
     from keras_dpn.export import export
     from keras_dpn.inference.loading import load_trained
     from keras_dpn.io.images import read_image
     from keras_dpn.presets.source import find
 
-    from ..export.exporter import describe, export_file, read_calibration_images
+    from ..export.exporter import describe, export_file, file_of, read_calibration_images
     from ..export.verification import verify_file, verify_saved_model
+    from ..rundir.outputs import writing
 
     if image_size is not None and longest_side is not None:
         raise ValueError("--image-size and --longest-side: expected one of them at most.")
@@ -68,35 +71,39 @@ def main(
     calibration = None
     if calibration_images is not None:
         calibration = read_calibration_images(calibration_images)
-    trained = load_trained([model])
-    [network], classes = trained.models, trained.classes
-    if "saved_model" in formats:
-        path = export(
-            network,
-            out,
-            version=version,
-            keep=keep_versions,
-            description=describe(find(model)),
-            classes=classes.to_json(),
-            outputs=outputs,
-            image_size=image_size or longest_side,
-            max_pixels=max_pixels,
-            precision=precision,
-            jit_compile=jit_compile,
-        )
-        print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
-        if image is not None:
-            is_exact = precision is None and image_size is None and longest_side is None
-            for line in verify_saved_model(path, network, image, is_exact=is_exact):
-                print(line)
-    for name in formats:
-        if name == "saved_model":
-            continue
-        path = export_file(network, out, name, image_size, calibration)
-        print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
-        if image is not None:
-            for line in verify_file(path, name, network, image, image_size):
-                print(line)
+    targets = [file_of(out, name) for name in formats if name != "saved_model"]
+    with writing(out, "export", force=force) as files:
+        files.check(targets)
+        trained = load_trained([model])
+        [network], classes = trained.models, trained.classes
+        if "saved_model" in formats:
+            path = export(
+                network,
+                out,
+                version=version,
+                keep=keep_versions,
+                description=describe(find(model)),
+                classes=classes.to_json(),
+                outputs=outputs,
+                image_size=image_size or longest_side,
+                max_pixels=max_pixels,
+                precision=precision,
+                jit_compile=jit_compile,
+            )
+            print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
+            if image is not None:
+                is_exact = precision is None and image_size is None and longest_side is None
+                for line in verify_saved_model(path, network, image, is_exact=is_exact):
+                    print(line)
+        for name in formats:
+            if name == "saved_model":
+                continue
+            path = export_file(network, out, name, image_size, calibration)
+            files.record(path)
+            print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
+            if image is not None:
+                for line in verify_file(path, name, network, image, image_size):
+                    print(line)
 
 
 def _megabytes(path: Path) -> float:

@@ -20,6 +20,7 @@ def main(
     out: Path,
     num_images: int | None = None,
     seed: int = 0,
+    force: bool = False,
 ) -> None:
     """Write a generated dataset as files.
 
@@ -29,9 +30,11 @@ def main(
         num_images: how many training images, by default 500, or for moving-scenes how many training
             sequences, by default 40; val and test get a quarter as many each.
         seed: which images; the same seed gives the same files.
+        force: write into a directory that holds a dataset of others, and replace its files.
     """
-    from ..data.generated.writers import write_clips, write_dataset
+    from ..data.generated.writers import FOLDERS, write_clips, write_dataset
     from ..data.registry import DATASETS
+    from ..rundir.outputs import writing
 
     info = DATASETS[dataset.replace("-", "_")]
     count = num_images if num_images is not None else 40 if info.has_clips else 500
@@ -41,9 +44,13 @@ def main(
         )
     quarter = -(-count // 4)
     data = info.load_class()({"train": count, "val": quarter, "test": quarter}, seed=seed)
-    if info.has_clips:
-        write_clips(data, out)
-    else:
-        write_dataset(data, out)
+    with writing(out, "generate", force=force) as files:
+        files.check([out / "classes.json"])
+        for folder in FOLDERS:
+            files.check(path for path in (out / folder).rglob("*") if not path.is_dir())
+        if info.has_clips:
+            write_clips(data, out, files.write_bytes)
+        else:
+            write_dataset(data, out, files.write_bytes)
     unit = "sequences" if info.has_clips else "images"
     print(f"{out}: {count} training, {quarter} validation and {quarter} test {unit}")

@@ -3,7 +3,8 @@
     keras-dpn pack voc --data-dir VOC --out SHARDS
     keras-dpn train dpn/voc --data.dataset shards --data-dir SHARDS --work-dir RUN
 
-After an interruption the same command continues: complete shards are kept.
+After an interruption the same command continues: complete shards are kept. No file is ever
+replaced: a directory that holds a packed dataset, or other shards, is refused.
 """
 
 from pathlib import Path
@@ -31,9 +32,11 @@ def main(
         processes: how many pack at the same time; by default one per processor.
     """
     from ..data.shards.writer import pack
+    from ..rundir.lock import lock_directory
 
-    shards = pack(
-        dataset, data_dir, out, examples_per_shard=examples_per_shard, processes=processes
-    )
+    with lock_directory(out):
+        shards = pack(
+            dataset, data_dir, out, examples_per_shard=examples_per_shard, processes=processes
+        )
     examples, size = sum(len(s.records) for s in shards), sum(s.bytes for s in shards)
     print(f"{out}: {examples} examples in {len(shards)} shards, {size / 2**20:.0f} MiB")

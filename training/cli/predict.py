@@ -33,6 +33,7 @@ def main(
     save_frames: bool = False,
     image_sequence: bool = False,
     resume: bool = False,
+    force: bool = False,
 ) -> None:
     """Label images and videos.
 
@@ -54,6 +55,7 @@ def main(
         image_sequence: take each folder as one video, its images in the order of their names.
         resume: skip the images that an earlier run has labelled, with the same models and
             settings.
+        force: also replace files that no earlier run has written, such as a dataset's labels.
     """
     from dataclasses import replace
 
@@ -75,6 +77,7 @@ def main(
         save_frames=save_frames,
         image_sequence=image_sequence,
         resume=resume,
+        force=force,
     )
     summary = predict(job)
     if summary.num_images or summary.num_skipped:

@@ -26,6 +26,7 @@ def main(
     batch_size: int = 8,
     threshold: float = 0.1,
     seed: int = 0,
+    force: bool = False,
 ) -> None:
     """Measure what a unit of a network sees of an image, and write LAYER.png and LAYER.json.
 
@@ -41,10 +42,12 @@ def main(
         batch_size: images at a time.
         threshold: fraction of the largest change above which a position counts as seen.
         seed: of the noise.
+        force: replace files that this command did not write.
     """
     from keras_dpn.io.images import read_image
 
     from ..analysis.receptive_field import Experiment, load_network, measure
+    from ..rundir.outputs import replacing
 
     experiment = Experiment(
         unit=unit,
@@ -55,10 +58,11 @@ def main(
         threshold=threshold,
         seed=seed,
     )
-    network, pixels = load_network(model), read_image(image)
-    measurement = measure(network, pixels, layer, experiment)
     plot = out / f"{layer}.png"
-    measurement.save(plot, pixels, model=str(model), image=str(image))
+    with replacing(plot, plot.with_suffix(".json"), command="receptive-field", force=force):
+        network, pixels = load_network(model), read_image(image)
+        measurement = measure(network, pixels, layer, experiment)
+        measurement.save(plot, pixels, model=str(model), image=str(image))
     for reason in measurement.unlimited:
         print(f"note: {reason}")
     print(measurement.describe())

@@ -26,6 +26,7 @@ def main(
     num_images: int = 6,
     block_size: int = 1,
     out: Path | None = None,
+    force: bool = False,
 ) -> None:
     """Write one self-contained HTML page about a finished training run, several, or a sweep.
 
@@ -39,6 +40,7 @@ def main(
         block_size: to compare runs, resample blocks of N successive images, as `keras-dpn compare`.
         out: file to write; by default report.html in the directory of the run, comparison.html in
             that of the first of several, or ablation.html.
+        force: replace a file that is no report of this command.
     """
     import logging
 
@@ -49,6 +51,12 @@ def main(
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     data = run_dataset(first_run(runs), dataset, data_dir)
     page = write_report(
-        runs, data, split=split, num_images=num_images, block_size=block_size, out=out
+        runs,
+        data,
+        split=split,
+        num_images=num_images,
+        block_size=block_size,
+        out=out,
+        force=force,
     )
     print(page)

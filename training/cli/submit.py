@@ -20,6 +20,7 @@ def main(
     out: Path,
     data: Dataset = DatasetOptions(split="test"),
     inference: Inference = InferenceOptions(),
+    force: bool = False,
 ) -> None:
     """Label a test set and write the archive that its evaluation server takes.
 
@@ -29,16 +30,19 @@ def main(
         out: the archive to write: *.zip, *.tar, *.tgz or *.tar.gz; both servers take .zip and .tgz.
         data: the dataset, voc or cityscapes; the split val tries the server's own tools.
         inference: how images are labelled.
+        force: replace a file that this command did not write.
     """
     from keras_dpn.inference import Predictor
     from keras_dpn.inference.loading import load_trained
 
     from ..prediction.submission import submit
     from ..rundir.dataset import source_dataset
+    from ..rundir.outputs import replacing
 
     crf = inference.crf_settings()
-    dataset = source_dataset(runs, data.dataset, data.data_dir)
-    networks = load_trained(runs, inference.precision).models
-    predictor = Predictor(networks, inference.settings(), crf=crf)
-    count = submit(predictor, dataset, data.split, out)
+    with replacing(out, command="submit", force=force):
+        dataset = source_dataset(runs, data.dataset, data.data_dir)
+        networks = load_trained(runs, inference.precision).models
+        predictor = Predictor(networks, inference.settings(), crf=crf)
+        count = submit(predictor, dataset, data.split, out)
     print(f"{out}: labels of {count} images")

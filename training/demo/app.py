@@ -13,10 +13,16 @@ from . import MAX_PIXELS
 from .examples import DemoExample, find_examples
 from .inference import MAX_DECODED_PIXELS, FilePredictor
 from .served_model import Model, open_model
-from .viewer import viewer
+from .uploads import UploadLimit, Uploads
+from .viewer import message, viewer
 
 if TYPE_CHECKING:
     import gradio
+
+# Files that wait to be labelled, one after another; more visitors are asked to try again.
+MAX_QUEUE = 20
+# Of an upload: the form around the file.
+_FORM_BYTES = 2**16
 
 EXPLANATION = (
     "Each pixel of an image gets a class. Point at one to see which, and how sure the model is; "
@@ -43,7 +49,9 @@ def serving(
 ) -> Iterator[str]:
     """Serve the page as long as the context lasts, and yield its address.
 
-    All files that it writes are in one temporary directory, which is removed at the end.
+    All files that it writes are in one temporary directory, which is removed at the end. Nothing
+    outside of it is removed, and visitors can have no other files labelled than what they upload
+    and the examples. The uploads are limited in number, bytes and age, see `uploads`.
 
     Args:
         model: a preset, the directory of a training run, or an exported model.
@@ -65,11 +73,15 @@ def serving(
         gradio = _gradio(scratch / "gradio")
         # Only these files of the folder of examples are served.
         gradio.set_static_paths([scratch / "shown", *(example.thumbnail for example in choices)])
-        page = make_page(predictor, choices, _name(Path(model)))
+        uploads = Uploads(scratch / "gradio")
+        page = make_page(predictor, choices, _name(Path(model)), uploads)
+        max_bytes = round(max_megabytes * 2**20)
+        limit = (UploadLimit, (), {"uploads": uploads, "max_bytes": max_bytes + _FORM_BYTES})
         _, address, _ = page.launch(
             server_name=host,
             server_port=port or None,
-            max_file_size=round(max_megabytes * 2**20),
+            max_file_size=max_bytes,
+            app_kwargs={"middleware": [limit]},
             prevent_thread_lock=True,
             quiet=True,
             share=False,
@@ -114,7 +126,7 @@ def _gradio(folder: Path) -> ModuleType:
 
 
 def make_page(
-    predictor: FilePredictor, examples: Sequence[DemoExample], name: str
+    predictor: FilePredictor, examples: Sequence[DemoExample], name: str, uploads: Uploads
 ) -> "gradio.Blocks":
     """Return the page: an area to drop files on, examples, and the viewer.
 
@@ -122,6 +134,7 @@ def make_page(
         predictor: predicts the files.
         examples: to choose from.
         name: the model's.
+        uploads: the files that visitors upload.
     """
     import gradio
 
@@ -159,10 +172,13 @@ def make_page(
             return result.value, gradio.Video(result.video, visible=result.video is not None)
 
         def on_file(file: str, progress: gradio.Progress = gradio.Progress()) -> tuple[Any, ...]:  # noqa: B008
+            # A request may name any file that the page serves, such as an example.
+            if not uploads.owns(Path(file)):
+                return None, message("This file is no upload."), gradio.Video(None, visible=False)
             try:
                 return None, *predict(Path(file), progress)
             finally:
-                Path(file).unlink(missing_ok=True)
+                uploads.remove(Path(file))
 
         def on_example(
             event: gradio.SelectData,
@@ -173,7 +189,7 @@ def make_page(
         # The dropped file is cleared from the area, for the next one.
         dropped.upload(on_file, dropped, [dropped, shown, video], api_visibility="private")
         gallery.select(on_example, None, [shown, video], api_visibility="private")
-    return page
+    return page.queue(max_size=MAX_QUEUE)
 
 
 def _describe(model: Model) -> str:

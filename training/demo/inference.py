@@ -15,7 +15,7 @@ from PIL import Image
 
 from keras_dpn import viz
 from keras_dpn.io import VIDEO_SUFFIXES
-from keras_dpn.io.images import ImageError, read_image
+from keras_dpn.io.images import FORMATS, ImageError, read_image
 from keras_dpn.io.video import VideoReader
 
 from ..prediction.video import DrawnVideo, predict_frames
@@ -28,6 +28,11 @@ MAX_DECODED_PIXELS = 50_000_000
 # Of a video: at most N frames, each of at most N pixels.
 MAX_FRAMES = 64
 MAX_FRAME_PIXELS = 320 * 240
+# Of a video, before anything is decoded: larger frames, or more seconds, are refused.
+MAX_DECODED_FRAME_PIXELS = 10_000_000
+MAX_VIDEO_SECONDS = 600.0
+# Memory of narrow images grows with their length: 22 kB per pixel of a single row.
+MAX_SIDE = 16_384
 KEPT_VIDEOS = 8
 
 UNFAMILIAR = (
@@ -83,10 +88,16 @@ class FilePredictor:
 
     def read_frame(self, position: Mapping[str, Any]) -> dict[str, Any]:
         """Return a frame of an earlier video: "video" and "index" of the viewer's value."""
-        video, index = str(position["video"]), int(position["index"])
+        try:
+            video, index = str(position["video"]), int(position["index"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return message("There is no such frame.")
         if video not in {path.name for path in self._videos}:
             return message("This video is gone: drop it again.")
-        return read_json(self._frame_file(self.folder / video, index))
+        try:
+            return read_json(self._frame_file(self.folder / video, index))
+        except FileNotFoundError:
+            return message("There is no such frame.")
 
     def _predict_image(self, path: Path) -> dict[str, Any]:
         _check_size(path)
@@ -101,7 +112,10 @@ class FilePredictor:
         return prediction_value(image, prediction, self.model.classes, path.stem, " ".join(notes))
 
     def _predict_video(self, path: Path, on_progress: ProgressCallback) -> FileResult:
-        reader, folder = VideoReader(path), self._new_folder()
+        reader = VideoReader(
+            path, max_pixels=MAX_DECODED_FRAME_PIXELS, max_seconds=MAX_VIDEO_SECONDS
+        )
+        folder = self._new_folder()
         classes, note = self.model.classes, self._video_note(reader)
         total = min(reader.frame_count or MAX_FRAMES, MAX_FRAMES)
         video = folder / f"{path.stem}_labelled.mp4"
@@ -166,15 +180,15 @@ def downsample(image: np.ndarray, max_pixels: int) -> np.ndarray:
 
 
 def downsampled_size(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
-    """Return height and width, or smaller ones of at most N pixels."""
-    factor = min(1.0, (max_pixels / (size[0] * size[1])) ** 0.5)
+    """Return height and width, or smaller ones of at most N pixels and 16384 per axis."""
+    factor = min(1.0, (max_pixels / (size[0] * size[1])) ** 0.5, MAX_SIDE / max(size))
     return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
 
 
 def _check_size(path: Path) -> None:
     """Check the size in the header, before anything is decoded."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
     except Exception:  # read_image raises the error
         return

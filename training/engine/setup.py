@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import platform
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ..data.dataset import Dataset
 from ..data.shards.dataset import absolute
 from ..rundir import paths as workdir
 from ..rundir.dataset import open_dataset
+from ..rundir.lock import LOCK, FileLock
 from ..utils.files import atomic_file, read_json, write_json
 from .changes import Change, find_changes
 from .checkpoints import Checkpoints
@@ -46,15 +48,21 @@ class TrainingJob:
         work_dir: receives the configuration, checkpoints, logs, results and models.
         dataset: training and validation images.
         trainer: of the network, at the run's last completed epoch if it is resumed.
+        lock: of the directory, released at the end.
     """
 
     config: TrainConfig
     work_dir: Path
     dataset: Dataset
     trainer: Trainer
+    lock: FileLock
 
     def run(self) -> list[dict[str, Any]]:
         """Train the remaining stages, write all files and return each stage's results."""
+        with self.lock:
+            return self._run()
+
+    def _run(self) -> list[dict[str, Any]]:
         write_json(self.work_dir / workdir.CONFIG, to_json(self.config))
         write_json(self.work_dir / workdir.CLASSES, self.dataset.classes.to_json())
         stages = self.trainer.fit()
@@ -110,16 +118,20 @@ def prepare(
     check_config(config)
     dataset = open_dataset(config, work_dir)
     strategy = choose_devices(devices)
-    changes = check_work_dir(work_dir, config, resume)
-    _LOGGER.info("%s: %s", config.network, "; ".join(config.summary()))
-    _LOGGER.debug(json.dumps(to_json(config), indent=2))
-    pixel_counts = check_data(dataset, config)
-    fill_flow(dataset, config)
-    model = _build(config, dataset.classes.num_classes, strategy)
-    trainer = Trainer(config, model, dataset, pixel_counts, work_dir, strategy)
-    if resume:
-        trainer.resume(changes)
-    return TrainingJob(config, work_dir, dataset, trainer)
+    with ExitStack() as stack:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        lock = stack.enter_context(FileLock(work_dir / LOCK, work_dir))
+        changes = check_work_dir(work_dir, config, resume)
+        _LOGGER.info("%s: %s", config.network, "; ".join(config.summary()))
+        _LOGGER.debug(json.dumps(to_json(config), indent=2))
+        pixel_counts = check_data(dataset, config)
+        fill_flow(dataset, config)
+        model = _build(config, dataset.classes.num_classes, strategy)
+        trainer = Trainer(config, model, dataset, pixel_counts, work_dir, strategy)
+        if resume:
+            trainer.resume(changes)
+        stack.pop_all()  # the job releases the lock
+    return TrainingJob(config, work_dir, dataset, trainer, lock)
 
 
 def _build(config: TrainConfig, num_classes: int, strategy: tf.distribute.Strategy) -> keras.Model:
@@ -195,10 +207,22 @@ def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Ch
 
     Returns:
         The changes in the configuration of a resumed run.
+
+    Raises:
+        ValueError: for a directory with a run, unless it is resumed, or with other files that a
+            run would replace; and as `find_changes`.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     path = work_dir / workdir.CONFIG
     if not path.exists():
+        # Flow is computed before the configuration is written, into files named by their content.
+        names = set(workdir.WRITTEN_BY_TRAINING) - {workdir.FLOW}
+        foreign = sorted(name for name in names if os.path.lexists(work_dir / name))
+        if foreign:
+            raise ValueError(
+                f"{work_dir / foreign[0]}: would be replaced, and no training run has written it; "
+                "choose another --work-dir."
+            )
         return []
     if not resume:
         raise ValueError(

@@ -313,6 +313,20 @@ class Evaluation:
         )
 
 
+def is_evaluation_file(path: Path) -> bool:
+    """Return whether a file is one that `keras-dpn evaluate` writes, by its content.
+
+    Args:
+        path: OUT.json; or OUT.npz or OUT_trimap.png next to one.
+    """
+    file = path.with_name(f"{path.stem.removesuffix('_trimap')}.json")
+    try:
+        Evaluation.load(path if path.suffix == ".json" else file, with_counts=False)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        return False
+    return True
+
+
 class Counts(NamedTuple):
     """The confusion matrices of one prediction's images."""
 

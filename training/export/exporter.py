@@ -43,7 +43,7 @@ def export_file(
         calibration_images: for litert_int8, uint8 (H, W, 3) each.
     """
     if format == "onnx":
-        return export_onnx(model, out / "model.onnx", image_size=image_size)
+        return export_onnx(model, file_of(out, format), image_size=image_size)
     quantization = QUANTIZATIONS[format]
     representative = None
     if calibration_images is not None and quantization == "int8":
@@ -58,11 +58,17 @@ def export_file(
         ]
     return export_litert(
         model,
-        out / f"{format.replace('litert', 'model')}.tflite",
+        file_of(out, format),
         quantization=quantization,
         representative=representative,
         image_size=image_size,
     )
+
+
+def file_of(out: Path, format: Format) -> Path:
+    """Return the file that `export_file` writes."""
+    name = "model.onnx" if format == "onnx" else f"{format.replace('litert', 'model')}.tflite"
+    return out / name
 
 
 def read_calibration_images(folder: Path) -> list[np.ndarray]:

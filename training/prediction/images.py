@@ -2,7 +2,7 @@
 
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from keras_dpn.models.heads import head_of
 from keras_dpn.segmentation import Segmentation
 from keras_dpn.segmenter import Segmenter
 
+from ..rundir.outputs import Outputs
 from ..utils.files import write_bytes
 from ..utils.progress import progress
 from ..utils.threads import prefetch_map
@@ -29,6 +30,7 @@ def predict_images(
     sources: Mapping[str, Path],
     out: Path,
     outputs: Sequence[ImageOutput] = ("labels",),
+    files: Outputs | None = None,
 ) -> list[Path]:
     """Predict image files and write the results.
 
@@ -43,6 +45,8 @@ def predict_images(
         outputs: what to write. "labels" are palette PNGs, "overlays" show the labels' colours over
             the image, "heads" show the label map of each of the network's heads side by side, and
             "probabilities" are (H, W, L), float16, compressed, key "probabilities".
+        files: writes and records the results, and refuses to replace files of others; None: any
+            file is replaced.
 
     Returns:
         The files that could not be read. All others are written.
@@ -54,7 +58,13 @@ def predict_images(
     needs_probabilities = bool({"heads", "probabilities"} & set(outputs))
     samples = prefetch_map(_read, sources.items())
     predicted = (_predict(segmenter, sample, needs_probabilities) for sample in samples)
-    write = partial(_write_results, classes=segmenter.classes, out=out, outputs=outputs)
+    write = partial(
+        _write_results,
+        classes=segmenter.classes,
+        out=out,
+        outputs=outputs,
+        write=files.write_bytes if files else write_bytes,
+    )
     errors: dict[Path, ImageError] = {}
     try:
         for sample in progress(prefetch_map(write, predicted), "predicting", len(sources)):
@@ -117,12 +127,13 @@ def _write_results(
     classes: Classes,
     out: Path,
     outputs: Sequence[ImageOutput],
+    write: Callable[[Path, bytes], None],
 ) -> _Sample:
     sample, prediction = item
     if prediction is not None:
         for output in outputs:
             content = _encode(prediction, classes, output)
-            write_bytes(result_file(out, output, sample.name), content)
+            write(result_file(out, output, sample.name), content)
     return sample
 
 

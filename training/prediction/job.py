@@ -1,7 +1,7 @@
 """Predict images and videos with one network or several: `keras-dpn predict`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,8 +9,17 @@ from typing import Any, Literal
 from keras_dpn.inference import InferenceSettings
 from keras_dpn.segmenter import Segmenter
 
+from ..rundir.outputs import Outputs, writing
 from .images import predict_images
-from .manifest import ImageOutput, model_identity, pending, write_manifest
+from .manifest import (
+    MANIFEST,
+    ImageOutput,
+    model_identity,
+    pending,
+    result_file,
+    video_files,
+    write_manifest,
+)
 from .sources import Sources, find_sources
 from .video import predict_videos
 
@@ -33,6 +42,7 @@ class PredictionJob:
         save_frames: for videos, write a label map per frame instead of a video.
         image_sequence: treat each folder as one video.
         resume: skip the images that an earlier run has predicted with the same models and settings.
+        force: replace files that no earlier run has written.
     """
 
     paths: tuple[Path, ...]
@@ -48,6 +58,7 @@ class PredictionJob:
     save_frames: bool = False
     image_sequence: bool = False
     resume: bool = False
+    force: bool = False
 
     @property
     def image_outputs(self) -> tuple[ImageOutput, ...]:
@@ -79,6 +90,24 @@ class PredictionJob:
             )
         return sources
 
+    def result_files(self, sources: Sources) -> Iterator[Path]:
+        """Yield the files that this job writes; of label maps per frame, those that exist."""
+        is_resumed = self.resume and (self.out / MANIFEST).is_file()
+        if sources.images and not is_resumed:
+            yield self.out / MANIFEST
+        images = sources.images
+        if is_resumed:
+            images = pending(images, self.out, self.image_outputs)
+        for name in images:
+            yield from (result_file(self.out, output, name) for output in self.image_outputs)
+        for name in sources.videos:
+            yield self.out / "videos" / f"{name}.json"
+            yield from video_files(
+                self.out, name, overlay=self.overlay, save_frames=self.save_frames
+            ).values()
+            if self.save_frames:
+                yield from (self.out / "labels" / name).glob("*.png")
+
 
 @dataclass(frozen=True)
 class PredictionSummary:
@@ -101,10 +130,18 @@ def predict(job: PredictionJob) -> PredictionSummary:
     """Run a job. Prints a line about each video; progress and warnings go to stderr.
 
     Raises:
-        ValueError: as `PredictionJob.find_sources`, `Segmenter.from_preset` and `write_manifest`.
+        ValueError: as `PredictionJob.find_sources`, `Segmenter.from_preset` and `write_manifest`;
+            if a result would replace a file that no earlier run wrote, and if another process
+            writes to the same directory.
         OSError: if a result can't be written.
     """
     sources = job.find_sources()
+    with writing(job.out, "predict", force=job.force) as files:
+        files.check(job.result_files(sources))
+        return _predict(job, sources, files)
+
+
+def _predict(job: PredictionJob, sources: Sources, files: Outputs) -> PredictionSummary:
     segmenter = Segmenter.from_preset(
         job.models,
         scales=job.settings.scales,
@@ -119,10 +156,10 @@ def predict(job: PredictionJob) -> PredictionSummary:
     images: Mapping[str, Path] = sources.images
     unreadable: list[Path] = []
     if images:
-        write_manifest(job.out, _manifest(job, segmenter), job.resume)
+        write_manifest(job.out, _manifest(job, segmenter), job.resume, files)
         if job.resume:
             images = pending(images, job.out, job.image_outputs)
-        unreadable += predict_images(segmenter, images, job.out, job.image_outputs)
+        unreadable += predict_images(segmenter, images, job.out, job.image_outputs, files)
     num_images = len(images) - len(unreadable)
     if sources.videos:
         unreadable += predict_videos(
@@ -131,6 +168,7 @@ def predict(job: PredictionJob) -> PredictionSummary:
             job.out,
             overlay=job.overlay,
             save_frames=job.save_frames,
+            files=files,
         )
     return PredictionSummary(
         num_images, len(sources.images) - len(images), len(sources), tuple(unreadable)

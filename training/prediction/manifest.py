@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from keras_dpn.presets.files import WEIGHTS
 from keras_dpn.presets.source import find
 
+from ..rundir.outputs import Outputs
 from ..rundir.paths import MODEL
 from ..utils.files import read_json, write_json
 
@@ -27,20 +28,29 @@ def result_file(out: Path, output: str, name: str) -> Path:
     return out / output / f"{name}.{'npz' if output == 'probabilities' else 'png'}"
 
 
-def write_manifest(out: Path, settings: Mapping[str, Any], resume: bool) -> None:
+def video_files(out: Path, name: str, *, overlay: bool, save_frames: bool) -> dict[str, Path]:
+    """Return the video files that `predict_video` writes, by the names of their folders."""
+    folders = ([] if save_frames else ["videos"]) + (["overlays"] if overlay else [])
+    return {folder: out / folder / f"{name}.mp4" for folder in folders}
+
+
+def write_manifest(
+    out: Path, settings: Mapping[str, Any], resume: bool, files: Outputs | None = None
+) -> None:
     """Write the manifest of the settings; to resume, check that they haven't changed.
 
     Args:
         out: directory for the results.
         settings: everything that the labels depend on, as JSON values.
         resume: whether the results of earlier runs are kept.
+        files: records the manifest, and refuses to replace a file of others.
 
     Raises:
         ValueError: if results are to be kept that were predicted with other settings.
     """
     path = out / MANIFEST
     if not (resume and path.exists()):
-        write_json(path, settings)
+        (files.write_json if files else write_json)(path, settings)
         return
     earlier = read_json(path)
     mismatched = [key for key, value in settings.items() if earlier.get(key) != value]

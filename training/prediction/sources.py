@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def find_sources(paths: Sequence[Path], out: Path, image_sequence: bool = False)
 
     Raises:
         ValueError: if there is no path, a path doesn't exist, or nothing is found in it; if a
-            result would overwrite its source; with `image_sequence`, if no path is a folder.
+            result would overwrite a source; with `image_sequence`, if no path is a folder.
     """
     if not paths:
         raise ValueError("No image or video given: name files, folders or quoted patterns.")
@@ -60,19 +60,20 @@ def find_sources(paths: Sequence[Path], out: Path, image_sequence: bool = False)
     root = Path(os.path.commonpath([path.parent for path in absolute]))
     images = [path for path in absolute if not _is_video(path)]
     videos = [path for path in absolute if _is_video(path)]
-    return Sources(
-        _name(images, root, lambda name: [result_file(out, o, name) for o in IMAGE_OUTPUTS]),
-        _name(videos, root, lambda name: _video_results(name, out)),
+    named_images, named_videos = _name(images, root), _name(videos, root)
+    results = {name: [result_file(out, o, name) for o in IMAGE_OUTPUTS] for name in named_images}
+    _check_results(results, named_images, absolute)
+    _check_results(
+        {name: _video_results(name, out) for name in named_videos}, named_videos, absolute
     )
+    return Sources(named_images, named_videos)
 
 
 def _is_video(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def _name(
-    sources: Sequence[Path], root: Path, results: Callable[[str], list[Path]]
-) -> dict[str, Path]:
+def _name(sources: Sequence[Path], root: Path) -> dict[str, Path]:
     relative = [path.relative_to(root) for path in sources]
     names = [
         str(path if source.is_dir() else path.with_suffix(""))
@@ -80,10 +81,27 @@ def _name(
     ]
     if len(set(names)) < len(names):
         names = [str(path) for path in relative]
-    for source, name in zip(sources, names, strict=True):
-        if any(result.resolve() == source.resolve() for result in results(name)):
-            raise ValueError(f"{source}: the result would overwrite it. Name another --out.")
     return dict(zip(names, sources, strict=True))
+
+
+def _check_results(
+    results: Mapping[str, Sequence[Path]], named: Mapping[str, Path], sources: Sequence[Path]
+) -> None:
+    """Refuse results that would overwrite any of the sources, by links and by case too."""
+    files = {_identity(source): source for source in sources}
+    for name, paths in results.items():
+        for path in paths:
+            source = files.get(_identity(path)) if path.exists() else None
+            if source is not None:
+                of = "" if source == named[name] else f" of {named[name]}"
+                raise ValueError(
+                    f"{source}: the result{of} would overwrite it. Name another --out."
+                )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino
 
 
 def _video_results(name: str, out: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,8 +19,10 @@ from keras_dpn.io.video import ImageSequence, VideoError, VideoReader, VideoWrit
 from keras_dpn.segmentation import Segmentation
 from keras_dpn.segmenter import Segmenter
 
-from ..utils.files import write_bytes, write_json
+from ..rundir.outputs import Outputs
+from ..utils.files import json_bytes, write_bytes
 from ..utils.progress import progress_bar
+from .manifest import video_files
 
 logger = logging.getLogger("keras_dpn")
 
@@ -100,6 +103,7 @@ def predict_videos(
     *,
     overlay: bool = False,
     save_frames: bool = False,
+    files: Outputs | None = None,
 ) -> list[Path]:
     """Predict videos, one after another, and print a line about each.
 
@@ -109,6 +113,7 @@ def predict_videos(
         out: directory for the results.
         overlay: as in `predict_video`.
         save_frames: as in `predict_video`.
+        files: as in `predict_video`.
 
     Returns:
         The videos that could not be read, or not in full. They are logged at the end.
@@ -119,7 +124,13 @@ def predict_videos(
         for name, source in sources.items():
             try:
                 report = predict_video(
-                    segmenter, source, out, name, overlay=overlay, save_frames=save_frames
+                    segmenter,
+                    source,
+                    out,
+                    name,
+                    overlay=overlay,
+                    save_frames=save_frames,
+                    files=files,
                 )
             except VideoError as error:
                 problems[source] = [f"skipped: {error}"]
@@ -141,6 +152,7 @@ def predict_video(
     *,
     overlay: bool = False,
     save_frames: bool = False,
+    files: Outputs | None = None,
 ) -> VideoReport:
     """Predict one video and write the results, with a report in videos/NAME.json.
 
@@ -156,6 +168,8 @@ def predict_video(
         overlay: also write overlays/NAME.mp4, the labels' colours over the video, at its size.
         save_frames: write label maps labels/NAME/000123.png by the index of the frame, instead of
             videos/NAME.mp4, which shows the video and its labels side by side.
+        files: writes and records the results, and refuses to replace files of others; None: any
+            file is replaced.
 
     Raises:
         ValueError: if the source can't be read at all, and as `Segmenter.video`.
@@ -165,6 +179,10 @@ def predict_video(
     if not video.fps_known:
         logger.info("%s: no usable frame rate, %g frames per second assumed", source, video.fps)
     classes = segmenter.classes
+    write_file = files.write_bytes if files else write_bytes
+    drawn = video_files(out, name, overlay=overlay, save_frames=save_frames)
+    if files:
+        files.check(drawn.values())
     consistency = np.zeros((classes.num_classes,) * 2, "int64")
     written, complete, seconds, start = 0, False, 0.0, time.perf_counter()
     try:
@@ -172,7 +190,8 @@ def predict_video(
             progress_bar(source.name, video.frame_count or None, "frames") as bar,
             ExitStack() as stack,
         ):
-            writers = list(_open_writers(stack, video, classes, out, name, overlay, save_frames))
+            maps = out / "labels" / name if save_frames else None
+            writers = list(_open_writers(stack, video, classes, drawn, maps, write_file))
             for position, frame, labels, confusion in _predict_labels(segmenter, video):
                 for write in writers:
                     write(position, frame, labels)
@@ -199,7 +218,10 @@ def predict_video(
             temporal_consistency=metrics.scores(consistency),
         )
         if written:
-            write_json(out / "videos" / f"{name}.json", asdict(report))
+            if files:
+                for path in drawn.values():
+                    files.record(path)
+            write_file(out / "videos" / f"{name}.json", json_bytes(asdict(report)))
     return report
 
 
@@ -278,27 +300,34 @@ def _open_writers(
     stack: ExitStack,
     video: Frames,
     classes: Classes,
-    out: Path,
-    name: str,
-    overlay: bool,
-    save_frames: bool,
+    drawn: Mapping[str, Path],
+    maps: Path | None,
+    write_file: Callable[[Path, bytes], None],
 ) -> Iterator[WriteFrame]:
-    """Yield the functions to call with each frame and its labels; the stack closes the files."""
+    """Yield the functions to call with each frame and its labels; the stack closes the files.
+
+    Args:
+        stack: closes the video files.
+        video: the frames.
+        classes: of the labels.
+        drawn: the video files, from `video_files`.
+        maps: directory for a label map per frame; None: there are none.
+        write_file: writes one of them.
+    """
     colors, ignore = classes.colors, classes.ignore
 
-    def write_map(position: Position, frame: np.ndarray, labels: np.ndarray) -> None:
-        content = viz.label_png(labels, colors, ignore)
-        write_bytes(out / "labels" / name / f"{position[0]:06}.png", content)
+    def write_map(folder: Path, position: Position, frame: np.ndarray, labels: np.ndarray) -> None:
+        write_file(folder / f"{position[0]:06}.png", viz.label_png(labels, colors, ignore))
 
-    if save_frames:
-        yield write_map
-    else:
-        side_by_side = DrawnVideo(stack, out / "videos" / f"{name}.mp4", video.fps)
+    if maps is not None:
+        yield partial(write_map, maps)
+    if "videos" in drawn:
+        side_by_side = DrawnVideo(stack, drawn["videos"], video.fps)
         yield lambda position, frame, labels: side_by_side.write(
             viz.labelled_frame(frame, labels, classes.names, colors, ignore), position[1]
         )
-    if overlay:
-        overlays = DrawnVideo(stack, out / "overlays" / f"{name}.mp4", video.fps)
+    if "overlays" in drawn:
+        overlays = DrawnVideo(stack, drawn["overlays"], video.fps)
         yield lambda position, frame, labels: overlays.write(
             viz.overlay(frame, labels, colors, ignore), position[1]
         )

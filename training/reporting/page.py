@@ -8,6 +8,7 @@ from markupsafe import Markup
 from ..data.dataset import Dataset
 from ..data.sampling import read_samples
 from ..rundir.models import load_classes, load_model
+from ..rundir.outputs import replacing
 from ..utils.files import write_bytes
 from .ablation import ablation_page, is_ablation, read_ablation
 from .comparison import comparison_page
@@ -46,6 +47,7 @@ def write_report(
     num_images: int = 6,
     block_size: int = 1,
     out: Path | None = None,
+    force: bool = False,
 ) -> Path:
     """Write a page from the results, history, evaluations and models of runs.
 
@@ -59,33 +61,52 @@ def write_report(
         block_size: as in `metrics.paired_bootstrap`, where runs are compared.
         out: the file; by default report.html in the run's directory, comparison.html in that of the
             first of several, or ablation.html.
+        force: replace a file that is no page of this function.
 
     Returns:
         The page's path.
 
     Raises:
         ValueError: if a run has no results or other classes, or the split no images; if the
-            network takes clips and the dataset has none; and for an ablation with a split or block.
+            network takes clips and the dataset has none; for an ablation with a split or block;
+            and if the page would replace a file of others.
     """
     if num_images < 0:
         raise ValueError(f"`num_images`: expected 0 or more, received {num_images}.")
+    out = out or default_page(work_dirs)
+    with replacing(out, command="report", force=force, recognizes=is_page):
+        content = _render(work_dirs, dataset, split, num_images, block_size)
+        write_bytes(out, content.encode())
+    return out
+
+
+def default_page(work_dirs: Sequence[Path]) -> Path:
+    """Return the file that a report is written to by default."""
+    if is_ablation(work_dirs):
+        return work_dirs[0] / "ablation.html"
+    return work_dirs[0] / ("report.html" if len(work_dirs) == 1 else "comparison.html")
+
+
+def is_page(path: Path) -> bool:
+    """Return whether a file is a page that `write_report` has written, by its first bytes."""
+    with path.open("rb") as stream:
+        return b'<meta name="generator" content="keras-dpn report">' in stream.read(1000)
+
+
+def _render(
+    work_dirs: Sequence[Path], dataset: Dataset, split: str | None, num_images: int, block_size: int
+) -> Markup:
     if is_ablation(work_dirs):
         if split is not None or block_size != 1:
             raise ValueError(
                 f"{work_dirs[0]}: an ablation has its own split and block size; leave them out."
             )
-        content, name = ablation_page(work_dirs[0], dataset, num_images), "ablation.html"
-    else:
-        runs = read_runs(work_dirs)
-        _check_classes(work_dirs, dataset)
-        if len(runs) == 1:
-            content, name = run_page(runs[0], dataset, split, num_images), "report.html"
-        else:
-            content = comparison_page(runs, dataset, split, num_images, block_size)
-            name = "comparison.html"
-    out = out or work_dirs[0] / name
-    write_bytes(out, content.encode())
-    return out
+        return ablation_page(work_dirs[0], dataset, num_images)
+    runs = read_runs(work_dirs)
+    _check_classes(work_dirs, dataset)
+    if len(runs) == 1:
+        return run_page(runs[0], dataset, split, num_images)
+    return comparison_page(runs, dataset, split, num_images, block_size)
 
 
 def first_run(work_dirs: Sequence[Path]) -> Path:

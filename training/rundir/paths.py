@@ -19,6 +19,9 @@ LOGS = "logs"
 CRF = "crf.json"
 CRF_SEARCH = "crf_search"
 
+WRITTEN_BY_TRAINING = (CONFIG, CLASSES, RESULTS, HISTORY, MODEL, CHECKPOINTS, STAGES, FLOW, LOGS)
+"""The names that a training run gives to its files and directories."""
+
 
 def load_config(work_dir: Path) -> dict[str, Any]:
     """Read the configuration of a run, as JSON values."""

@@ -86,7 +86,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, values: Any) -> None:
     """Write JSON atomically."""
-    write_bytes(path, (json.dumps(values, indent=2) + "\n").encode())
+    write_bytes(path, json_bytes(values))
+
+
+def json_bytes(values: Any) -> bytes:
+    """Return JSON as `write_json` writes it."""
+    return (json.dumps(values, indent=2) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:

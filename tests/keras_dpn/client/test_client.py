@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import typing
 
 import keras
@@ -15,6 +16,7 @@ from PIL import Image
 
 import keras_dpn.client
 from keras_dpn.client import Client, Prediction, ServingError, client, video
+from keras_dpn.client.transports import _error_of
 from keras_dpn.export import export
 from keras_dpn.ops.warp import INVALID_FLOW
 from tests.keras_dpn.export.test_saved_model import CLASSES, COLORS, encoded, pictures, small_model
@@ -304,6 +306,15 @@ def test_answers_of_another_server(peer, monkeypatch):
             monkeypatch.setattr(rest, "_request", lambda *_, answer=answer: answer)
             with pytest.raises(ServingError, match="UNKNOWN: expected a response of TensorFlow"):
                 served.predict(b"")
+
+
+@pytest.mark.parametrize("text", ["[", "{", "[Op:"])
+def test_a_long_message_is_cut_before_it_is_searched(text):
+    """The time of the search grows with the square of the length: minutes for this one."""
+    start = time.monotonic()
+    message = _error_of(json.dumps({"error": "no memory " + text * 120_000}).encode())
+    assert message.startswith("no memory") and len(message) <= 2000
+    assert time.monotonic() - start < 10
 
 
 def test_a_batching_servers_padding_is_cut(peer, monkeypatch):

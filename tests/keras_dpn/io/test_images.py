@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_dpn.io.images import ImageError, read_image, to_rgb
+from keras_dpn.io.images import ImageError, open_header, read_image, to_rgb
 from tests.keras_dpn.io.samples import png, save
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 3), "uint8")
@@ -117,3 +117,36 @@ def test_pillow_images_become_what_their_files_become(tmp_path, mode):
 def test_pillow_images_are_named_in_errors():
     with pytest.raises(ImageError, match="the image: an image of floats"):
         to_rgb(Image.fromarray(np.zeros((2, 2), "float32")), "the image")
+
+
+def test_only_the_formats_of_images_are_opened(tmp_path):
+    """Pillow would start Ghostscript for an EPS, whatever its suffix."""
+    header = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+    (path := tmp_path / "a.png").write_text(header)
+    with pytest.raises(ImageError, match=r"a.png: can't be read as an image"):
+        read_image(path)
+    for name in ("a.pcx", "a.tga", "a.ico"):
+        Image.new("RGB", (16, 16)).save(tmp_path / name)
+        with pytest.raises(ImageError, match=f"{name}: can't be read as an image"):
+            read_image(tmp_path / name)
+
+
+def test_scans_of_a_progressive_jpeg_are_limited(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (64, 64), (9, 200, 30)).save(path, progressive=True)
+    content = path.read_bytes()
+    assert read_image(path).shape == (64, 64, 3)
+    start = content.rindex(b"\xff\xda")
+    path.write_bytes(content[:-2] + content[start:-2] * 200 + content[-2:])
+    with pytest.raises(ImageError, match=r"a.jpg: can't be read .* scans, more than 100"):
+        read_image(path)
+
+
+def test_open_header(tmp_path):
+    Image.new("L", (3, 2)).save(tmp_path / "a.png")
+    assert open_header(tmp_path / "a.png") == (3, 2)
+    with pytest.raises(ImageError, match=r"b.png: no such file"):
+        open_header(tmp_path / "b.png")
+    (tmp_path / "b.png").write_bytes(b"x")
+    with pytest.raises(ImageError, match=r"b.png: can't be read as an image"):
+        open_header(tmp_path / "b.png")

@@ -411,6 +411,76 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     assert_fails_whole(small_model(), tmp_path, "expected a preset .* or a finished training run")
 
 
+def test_a_key_beyond_the_tensors_is_no_tensor(tmp_path):
+    """Ten digits must not become as many names."""
+    path = write_keras3(tmp_path / "hed.h5", fake_tensors(), vgg_layout, names=True)
+    with h5py.File(path, "a") as file:
+        file["layers/conv2d_1/vars/99999999999"] = np.ones(3, "float32")
+    assert_fails_whole(small_model(), path, "block1_conv2/kernel is missing")
+
+
+@pytest.mark.parametrize("layer", ["block3_conv1", "fc1"])
+def test_a_declared_shape_is_compared_before_it_is_read(tmp_path, layer):
+    path = write_legacy(tmp_path / "vgg.h5", fake_tensors())
+    with h5py.File(path, "a") as file:
+        del file[f"{layer}/{layer}_W_1:0"]
+        shape = (10**6, 10**6) if layer == "fc1" else (3, 3, 10**5, 10**6)
+        file.create_dataset(f"{layer}/{layer}_W_1:0", shape, "float32", chunks=True)
+    assert path.stat().st_size < 2**20
+    assert_fails_whole(small_model(), path, rf"{layer}/kernel .* received \(\d")
+
+
+@pytest.mark.parametrize("kind", ["external link", "soft link", "virtual", "external"])
+def test_numbers_of_other_files_are_not_read(tmp_path, kind):
+    """They would leave the machine with the model."""
+    path, other = write_legacy(tmp_path / "vgg.h5", fake_tensors()), tmp_path / "other.h5"
+    name = "block1_conv1/block1_conv1_b_1:0"
+    with h5py.File(path, "a") as file, h5py.File(other, "w") as secret:
+        value = file[name][()]
+        secret["x"] = value
+        del file[name]
+        if kind == "external link":
+            file[name] = h5py.ExternalLink(str(other), "x")
+        elif kind == "soft link":
+            file["elsewhere"] = value
+            file[name] = h5py.SoftLink("/elsewhere")
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout(value.shape, "float32")
+            layout[:] = h5py.VirtualSource(str(other), "x", value.shape)
+            file.create_virtual_dataset(name, layout)
+        else:
+            (raw := tmp_path / "raw").write_bytes(value.tobytes())
+            file.create_dataset(
+                name, value.shape, "float32", external=[(str(raw), 0, value.nbytes)]
+            )
+    assert_fails_whole(small_model(), path, "block1_conv1_b_1:0 in it, found a link to others")
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path):
+    path = tmp_path / "vgg.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.h5", bytes(2**25))
+    assert_fails_whole(small_model(), path, "model.h5 inside would take 33554432 bytes")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.h5", np.random.default_rng(0).bytes(2**12))
+    content = bytearray(path.read_bytes())
+    content[60:90] = bytes(30)
+    path.write_bytes(content)
+    assert_fails_whole(small_model(), path, "vgg.whl: expected an undamaged")
+
+
+def test_lists_of_names_that_are_none_are_refused(tmp_path):
+    path = write_legacy(tmp_path / "vgg.h5", fake_tensors())
+    with h5py.File(path, "a") as file:
+        file.attrs["layer_names"] = 3
+    assert_fails_whole(small_model(), path, "vgg.h5: expected an undamaged")
+    path = write_legacy(tmp_path / "vgg.h5", fake_tensors())
+    with h5py.File(path, "a") as file:
+        del file["block1_conv1/block1_conv1_W_1:0"]
+        file.create_group("block1_conv1/block1_conv1_W_1:0")
+    assert_fails_whole(small_model(), path, "expected floating-point numbers in .*block1_conv1")
+
+
 def test_a_model_without_a_trunk_is_refused(tmp_path):
     path = write_legacy(tmp_path / "vgg.h5", fake_tensors())
     other = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 3, name="b1_conv1")])

@@ -44,3 +44,15 @@ def test_each_evaluation_is_compared_with_the_first(runs, capsys):
 def test_a_single_evaluation_is_refused(runs, capsys):
     assert main(["compare", str(runs / "a")]) == 2
     assert "two evaluations or more to compare, received 1" in capsys.readouterr().err
+
+
+def test_only_an_own_file_is_replaced(runs, capsys):
+    out = runs / "out.json"
+    options = [str(runs / "a"), str(runs / "b"), "--resamples", "10", "--out", str(out)]
+    assert main(["compare", *options]) == main(["compare", *options]) == 0
+    out.write_text('{"precious": 1}')
+    assert main(["compare", *options]) == 2
+    assert f"{out}: would be replaced" in capsys.readouterr().err
+    assert json.loads(out.read_text()) == {"precious": 1}
+    assert main(["compare", *options, "--force"]) == 0
+    assert "compared" in json.loads(out.read_text())

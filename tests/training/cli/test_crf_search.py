@@ -62,3 +62,14 @@ def test_mistakes_are_found_before_the_network_predicts(finished_run, wrong, cap
     assert main(["crf-search", str(finished_run), *wrong]) == 2
     assert "error: " in capsys.readouterr().err
     assert not (finished_run / "crf_search").exists()
+
+
+def test_settings_written_by_hand_are_kept(work_dir, capsys):
+    search(work_dir)
+    search(work_dir, "--rounds", "1")  # over its own results
+    (work_dir / "crf.json").write_text('{"num_iterations": 3}')
+    assert main(["crf-search", str(work_dir)]) == 2
+    assert "crf.json: would be replaced" in capsys.readouterr().err
+    assert (work_dir / "crf.json").read_text() == '{"num_iterations": 3}'
+    search(work_dir, "--force")
+    assert "bilateral" in json.loads((work_dir / "crf.json").read_text())

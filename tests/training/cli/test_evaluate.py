@@ -10,7 +10,7 @@ from keras_dpn.presets.files import write_preset
 from training.cli import main
 from training.data.generated.writers import write_dataset
 from training.evaluation.evaluator import evaluate
-from training.evaluation.results import Evaluation
+from training.evaluation.results import Evaluation, is_evaluation_file
 from training.rundir import dataset
 from training.rundir.models import load_model
 from training.rundir.paths import RESULTS
@@ -145,3 +145,23 @@ def test_a_missing_run_is_one_line_and_exit_code_2(tmp_path, capsys):
     assert f"a directory, or hf://org/name, received '{tmp_path / 'none'}'" in (
         capsys.readouterr().err
     )
+
+
+def test_only_evaluations_are_replaced(run, tmp_path, capsys):
+    out = tmp_path / "scores.json"
+    for name in ("scores.json", "scores.npz", "scores_trimap.png"):
+        (tmp_path / name).write_text("[1]")
+        options = ["--out", str(out), "--trimap", "--trimap-boundary", "boundary"]
+        assert main(["evaluate", str(run), *options]) == 2
+        assert f"{name}: would be replaced" in capsys.readouterr().err
+        assert (tmp_path / name).read_text() == "[1]"
+        (tmp_path / name).unlink()
+
+
+def test_evaluations_are_known_by_their_content(tmp_path):
+    Evaluation(heads=()).save(tmp_path / "a.json")
+    assert is_evaluation_file(tmp_path / "a.json") and is_evaluation_file(tmp_path / "a.npz")
+    for content in ("{}", "[]", "3", '{"heads": 3}', '{"version": 99, "heads": []}', "x"):
+        (tmp_path / "b.json").write_text(content)
+        assert not is_evaluation_file(tmp_path / "b.json")
+        assert not is_evaluation_file(tmp_path / "b_trimap.png")

@@ -23,6 +23,7 @@ from training.engine.callbacks import TrainingDiverged
 from training.engine.checkpoints import Checkpoints
 from training.engine.trainer import Trainer
 from training.rundir import paths as workdir
+from training.rundir.lock import LOCK, lock_directory
 from training.rundir.models import load_model
 
 REPOSITORY = Path(__file__).parents[3]
@@ -326,6 +327,23 @@ def test_an_unwritable_work_dir_is_named(pictures, tmp_path):
     (tmp_path / "w").write_text("a file, not a directory")
     with pytest.raises(OSError, match="w'"):
         train(arguments(pictures, tmp_path / "w"))
+
+
+def test_a_second_run_in_a_directory_ends(pictures, tmp_path, capsys):
+    with lock_directory(tmp_path / "w"):
+        assert cli.main(["train", *arguments(pictures, tmp_path / "w")]) == 2
+        assert f"w: in use by process {os.getpid()} on" in capsys.readouterr().err
+        assert [path.name for path in (tmp_path / "w").iterdir()] == [LOCK]
+
+
+@pytest.mark.parametrize("name", ["model.keras", "results.json", "checkpoints", "logs"])
+def test_files_of_others_are_not_replaced(pictures, tmp_path, name):
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / name).write_text("precious")
+    with pytest.raises(ValueError, match=f"w/{name}: would be replaced, and no training run"):
+        train(arguments(pictures, tmp_path / "w"))
+    assert [path.name for path in (tmp_path / "w").iterdir()] == [name]
+    assert (tmp_path / "w" / name).read_text() == "precious"
 
 
 def test_missing_weights_leave_nothing(pictures, tmp_path):

@@ -2,6 +2,8 @@ import base64
 import json
 import os
 import re
+import urllib.error
+import urllib.request
 import zlib
 from pathlib import Path
 
@@ -13,10 +15,12 @@ from keras_dpn import models
 from keras_dpn.export import export
 from keras_dpn.inference import Predictor
 from keras_dpn.io.flow import dis_flow
-from keras_dpn.io.video import VideoReader
+from keras_dpn.io.video import VideoReader, VideoWriter
+from keras_dpn.io.video_stream import VideoStream
 from keras_dpn.segmenter import Segmenter
 from training.data.generated.scenes import CLASSES, ScenesDataset
 from training.demo import app as demo
+from training.demo import inference
 from training.demo.inference import FilePredictor
 from training.demo.served_model import Prediction, open_model
 
@@ -185,6 +189,93 @@ def test_options_out_of_range_are_named(wrong):
     serving = demo.serving(str(COMMITTED), **wrong)
     with pytest.raises(ValueError, match=f"--{option}: expected"), serving:
         pass
+
+
+def post(address, data):
+    """Send a file's path, as a visitor's program may, and return what the page answers."""
+    values = {"fn_index": 0, "data": [data], "session_hash": "visitor", "event_data": None}
+    request = urllib.request.Request(
+        f"{address}gradio_api/queue/join",
+        json.dumps(values).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        urllib.request.urlopen(request, timeout=30).close()
+        queue = f"{address}gradio_api/queue/data?session_hash=visitor"
+        with urllib.request.urlopen(queue, timeout=30) as answers:
+            for line in answers:
+                if b"process_completed" in line:
+                    return line.decode()
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+    raise AssertionError("no answer")
+
+
+def test_a_visitor_removes_and_labels_no_file_of_the_owner(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "open_model", lambda *_: FakeModel())
+    (folder := tmp_path / "examples").mkdir()
+    Image.new("RGB", (8, 8)).save(photo := folder / "photo.png")
+    Image.new("RGB", (8, 8)).save(other := tmp_path / "other.png")
+    with demo.serving(str(COMMITTED), examples=folder) as address:
+        shown = Path(os.environ["GRADIO_TEMP_DIR"]).parent / "shown"
+        shown.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(shown / "frame.png")
+        for path in (photo, other, shown / "frame.png", folder):
+            data = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+            assert '"maps"' not in post(address, data)
+            assert path.exists()
+    assert photo.is_file() and other.is_file()
+
+
+def test_uploads_and_the_queue_are_limited(monkeypatch):
+    monkeypatch.setattr(demo, "open_model", lambda *_: FakeModel())
+    pages = []
+    make_page = demo.make_page
+    monkeypatch.setattr(demo, "make_page", lambda *a: pages.append(make_page(*a)) or pages[0])
+    with demo.serving(str(COMMITTED), max_megabytes=0.1) as address:
+        assert pages[0]._queue.max_size == demo.MAX_QUEUE
+        request = urllib.request.Request(
+            f"{address}gradio_api/upload", bytes(2**20), {"Content-Type": "multipart/form-data"}
+        )
+        with pytest.raises((urllib.error.HTTPError, ConnectionError, urllib.error.URLError)) as e:
+            urllib.request.urlopen(request, timeout=30)
+        assert getattr(e.value, "code", 413) == 413
+        assert not [*Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*.png")]
+
+
+@pytest.mark.parametrize("index", [None, "x", 1e400, [], 99, -1])
+def test_a_frame_that_does_not_exist_is_a_message(tmp_path, index):
+    predictor = FilePredictor(FakeModel(), tmp_path, max_pixels=5000)
+    folder = predictor._new_folder()
+    assert list(predictor.read_frame({"video": folder.name, "index": index})) == ["message"]
+    assert list(predictor.read_frame({})) == ["message"]
+
+
+@pytest.mark.parametrize(
+    ("size", "frames", "fps", "words"),
+    [
+        ((64, 48), 3, 0.1, "30 seconds are too many; at most 20 are allowed"),
+        ((160, 96), 3, 10, "frames of 160 x 96 pixels are too large"),
+    ],
+    ids=["long", "large"],
+)
+def test_videos_are_limited_before_a_frame_is_decoded(
+    predictor, tmp_path, monkeypatch, size, frames, fps, words
+):
+    monkeypatch.setattr(inference, "MAX_DECODED_FRAME_PIXELS", 10_000)
+    monkeypatch.setattr(inference, "MAX_VIDEO_SECONDS", 20)
+    with VideoWriter(tmp_path / "a.mp4", fps, size[::-1]) as writer:
+        for _ in range(frames):
+            writer.write(np.zeros((*size[::-1], 3), "uint8"))
+    monkeypatch.setattr(VideoStream, "decode", None)
+    value = predictor.predict(tmp_path / "a.mp4", no_progress).value
+    assert words in value["message"]
+
+
+@pytest.mark.parametrize("size", [(1, 100_000), (100_000, 1), (20_000, 16)])
+def test_the_length_of_a_narrow_image_is_limited(size):
+    height, width = inference.downsampled_size(size, 10**6)
+    assert max(height, width) <= inference.MAX_SIDE and min(height, width) >= 1
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from keras_dpn.presets.files import Card, write_preset
 from keras_dpn.segmenter import Segmenter
 from training.prediction.job import PredictionJob, predict
 from training.rundir.models import load_classes, load_model
+from training.rundir.outputs import writing
 
 
 def save(path, size=(10, 8), seed=0):
@@ -198,3 +199,67 @@ def test_an_interrupted_run_is_resumed(tiny_run, tmp_path, monkeypatch):
             resume=True,
             settings=InferenceSettings(scales=(0.5,), horizontal_flip=True, memory_gib=4.0),
         )
+
+
+def test_ground_truth_is_not_replaced(tiny_run, tmp_path):
+    """`predict mydata/images --out mydata` would put its labels where the dataset has its own."""
+    save(tmp_path / "images/a.png"), save(tmp_path / "images/b.png", seed=1)
+    truth = save(tmp_path / "labels/b.png", seed=2)
+    before = truth.read_bytes()
+    run_it = functools.partial(run, (tmp_path / "images",), models=(tiny_run[0],), out=tmp_path)
+    for options in ({}, {"resume": True}):
+        with pytest.raises(ValueError, match=r"labels/b.png: would be replaced, .* --force"):
+            run_it(**options)
+    assert truth.read_bytes() == before
+    assert not (tmp_path / "labels/a.png").exists() and not (tmp_path / "predict.json").exists()
+    run_it(force=True)
+    assert truth.read_bytes() != before
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "labels").iterdir()}
+    assert run_it(resume=True).num_skipped == 2
+    run_it()
+    assert all(path.stat().st_mtime_ns > time for path, time in times.items())
+    truth.write_bytes(before)
+    with pytest.raises(ValueError, match=r"labels/b.png: would be replaced"):
+        run_it()
+
+
+def test_other_files_are_not_replaced(tmp_path):
+    """They are found before the model is loaded."""
+    image, film = save(tmp_path / "x.png"), tmp_path / "film"
+    save(film / "0.png")
+    options = {"models": ("none",), "overlay": True}
+    sequence = {"image_sequence": True, **options}
+    for number, (path, name, chosen) in enumerate(
+        [
+            (image, "predict.json", options),
+            (image, "overlays/x.png", options),
+            (film, "videos/film.mp4", sequence),
+            (film, "videos/film.json", sequence),
+            (film, "overlays/film.mp4", sequence),
+            (film, "labels/film/000007.png", {"save_frames": True, **sequence}),
+        ]
+    ):
+        out = tmp_path / str(number)
+        (file := out / name).parent.mkdir(parents=True)
+        file.write_text("precious")
+        with pytest.raises(ValueError, match=f"{name}: would be replaced"):
+            run((path,), out=out, **chosen)
+        assert file.read_text() == "precious"
+
+
+def test_one_run_at_a_time_writes_to_a_directory(tmp_path):
+    path = save(tmp_path / "x.png")
+    with writing(tmp_path / "out", "predict"), pytest.raises(ValueError, match="out: in use by"):
+        run((path,), models=("none",), out=tmp_path / "out")
+
+
+def test_frames_and_videos_are_own_files(tiny_run, tmp_path):
+    save(tmp_path / "film/0.png"), save(tmp_path / "film/1.png", seed=1)
+    options = {"models": (tiny_run[0],), "out": tmp_path / "out", "image_sequence": True}
+    for save_frames in (False, False, True, True):
+        run((tmp_path / "film",), **options, overlay=True, save_frames=save_frames)
+    frame = tmp_path / "out/labels/film/000001.png"
+    frame.write_bytes(b"corrected")
+    with pytest.raises(ValueError, match=r"000001.png: would be replaced"):
+        run((tmp_path / "film",), **options, save_frames=True)
+    assert frame.read_bytes() == b"corrected"

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -115,3 +117,16 @@ def test_results_of_version_0_1_are_left_out(tmp_path):
 def test_nothing_is_no_source(tmp_path):
     with pytest.raises(ValueError, match="No image or video given"):
         find_sources([], tmp_path)
+
+
+def test_a_result_does_not_overwrite_another_source(tmp_path):
+    first, second = save(tmp_path / "b/a.jpg"), save(tmp_path / "b/labels/a.png")
+    message = f"{second}: the result of {first} would overwrite it. Name another --out"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        find_sources([first, second], tmp_path / "b")
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    with pytest.raises(ValueError, match="would overwrite it"):
+        find_sources([first, second], tmp_path / "link")
+    video = touch(tmp_path / "c/a.mp4")
+    with pytest.raises(ValueError, match="would overwrite it"):
+        find_sources([video, touch(tmp_path / "c/videos/a.mp4")], tmp_path / "c")

@@ -62,11 +62,24 @@ def write_flo(path: Path, flow: np.ndarray) -> None:
     Raises:
         ValueError: on another shape, integers or NaN.
     """
-    flow = check_flow(flow, None, path)
+    write_bytes(path, flo_bytes(flow, path))
+
+
+def flo_bytes(flow: np.ndarray, source: object = "flow") -> bytes:
+    """Return a flow in Middlebury's format.
+
+    Args:
+        flow: as in `write_flo`.
+        source: the file that a message names.
+
+    Raises:
+        ValueError: as `write_flo`.
+    """
+    flow = check_flow(flow, None, source)
     height, width = flow.shape[:2]
     unknown = (np.abs(flow) >= INVALID_FLOW).any(axis=-1, keepdims=True)
     pixels = np.where(unknown, np.float32(10 * _UNKNOWN), flow).astype("<f4")
-    write_bytes(path, _HEADER.pack(_MAGIC, width, height) + pixels.tobytes())
+    return _HEADER.pack(_MAGIC, width, height) + pixels.tobytes()
 
 
 def check_flow(flow: np.ndarray, size: tuple[int, int] | None, source: object) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -45,8 +45,11 @@ def read_label(path: Path, classes: Classes) -> np.ndarray:
     return match_labels(_indices(image, stretch, path), classes, path)
 
 
-def read_indices(path: Path) -> np.ndarray:
+def read_indices(path: Path | BinaryIO) -> np.ndarray:
     """Read the numbers of a grey or palette map unchanged, for `match_values`.
+
+    Args:
+        path: a file, or its content as in `read_image`.
 
     Returns:
         uint8, int64 or, of a map of floats, float32 (H, W).
@@ -166,7 +169,7 @@ def size_message(image: Path, pixels: np.ndarray, label: Path, labels: np.ndarra
     return f"{label}: {label_w}x{label_h} pixels, but {image} has {w}x{h}; they must agree."
 
 
-def _open_map(path: Path) -> tuple[Image.Image, int]:
+def _open_map(path: Path | BinaryIO) -> tuple[Image.Image, int]:
     """Open a file whose values must be exact; as `open_upright`."""
     image, stretch = open_upright(path)
     if image.format == "JPEG":
@@ -178,7 +181,7 @@ def _has_colors(image: Image.Image) -> bool:
     return image.mode in ("RGB", "RGBA")
 
 
-def _indices(image: Image.Image, stretch: int, path: Path) -> np.ndarray:
+def _indices(image: Image.Image, stretch: int, path: object) -> np.ndarray:
     if image.mode not in ("1", "L", "P", "F") and not image.mode.startswith("I"):
         raise ImageError(
             f"{path}: expected a label map in grey, palette or RGB, received mode {image.mode}."

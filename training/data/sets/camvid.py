@@ -201,13 +201,18 @@ def _read_list(path: Path) -> tuple[Example, ...]:
             raise ValueError(
                 f"{path}, line {number}: expected an image and a label map, received {line!r}."
             )
-        image, label = (path.parent / _relative(entry) for entry in pair)
+        try:
+            image, label = (path.parent / _relative(entry) for entry in pair)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
         examples.append(Example(image.stem, image, label, len(examples)))
     return tuple(examples)
 
 
 def _relative(entry: str) -> Path:
     path = Path(entry)
+    if ".." in path.parts:
+        raise ValueError(f"expected a file of the dataset's directory, received {entry!r}.")
     return Path(*path.parts[-2:]) if path.is_absolute() else path
 
 

@@ -14,6 +14,7 @@ pixels, by the areas in COCO's files. Objects of COCO's other categories are bac
 """
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from keras_dpn.io.images import ImageError
+from keras_dpn.io.images import ImageError, open_header
 
 from ..dataset import Example
 from ..io.images import Color, match_colors, read_colors
@@ -30,6 +31,8 @@ from .base import FileDataset
 from .voc import CLASSES
 
 MIN_PIXELS = 1000
+# Label maps of up to N pixels are drawn even if the image is smaller, or missing.
+_MIN_LIMIT = 2**22
 
 T = TypeVar("T")
 
@@ -83,6 +86,7 @@ class CocoDataset(FileDataset):
 
     def read_labels(self, example: Example) -> np.ndarray:
         size, objects = self._objects[example.image_file.name]
+        _check_size(size, example)
         labels = np.zeros(size, "uint8")
         for item in sorted(objects, key=lambda item: item.is_crowd):
             inside = _draw(item, size, example)
@@ -155,8 +159,15 @@ def _read_file(path: Path, list_labels: Callable[[dict[str, Any]], dict[str, T]]
         raise ValueError(f"{path}: expected JSON, received {error}.") from None
     try:
         return list_labels(content)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: expected COCO's annotations; {error!r}.") from error
+
+
+def _file_name(name: Any) -> str:
+    """Return a file's name; ValueError if it has a directory, which could be any."""
+    if not isinstance(name, str) or Path(name).name != name or "\\" in name:
+        raise ValueError(f"expected the name of a file without its directory, received {name!r}")
+    return name
 
 
 def _list_objects(content: dict[str, Any]) -> dict[str, tuple[tuple[int, int], list[_Object]]]:
@@ -177,7 +188,7 @@ def _list_objects(content: dict[str, Any]) -> dict[str, tuple[tuple[int, int], l
             item = _Object(label, bool(annotation["iscrowd"]), shape)
             objects[annotation["image_id"]].append(item)
     return {
-        image["file_name"]: ((image["height"], image["width"]), objects[image["id"]])
+        _file_name(image["file_name"]): ((image["height"], image["width"]), objects[image["id"]])
         for image in content["images"]
         if image["id"] in objects
     }
@@ -194,7 +205,7 @@ def _list_segments(content: dict[str, Any]) -> dict[str, dict[Color, int]]:
             colors[_color(segment["id"])] = CLASSES.ignore if segment["iscrowd"] else label
             pixels += segment["area"] if label and not segment["iscrowd"] else 0
         if pixels >= MIN_PIXELS:
-            maps[annotation["file_name"]] = colors
+            maps[_file_name(annotation["file_name"])] = colors
     return maps
 
 
@@ -209,16 +220,71 @@ def _color(segment: int) -> Color:
     return segment & 255, segment >> 8 & 255, segment >> 16
 
 
+def _check_size(size: tuple[Any, Any], example: Example) -> None:
+    """Check what the annotations say against the image's header, before memory is taken."""
+    if any(not isinstance(side, int) or side < 1 for side in size):
+        raise ImageError(
+            f"{example.label_file}: image {example.name} has the height and width {size}; expected "
+            "positive integers."
+        )
+    limit = _MIN_LIMIT
+    if example.image_file.is_file():
+        limit = max(limit, 4 * math.prod(open_header(example.image_file)))
+    if math.prod(size) > limit:
+        raise ImageError(
+            f"{example.label_file}: image {example.name} has {size[1]}x{size[0]} pixels there, "
+            f"more than {example.image_file}; they must agree."
+        )
+
+
 def _draw(item: _Object, size: tuple[int, int], example: Example) -> np.ndarray:
     """Return the pixels of an object, bool (H, W)."""
-    shape = item.shape
+    try:
+        mask = coco_mask.decode(_runs(item.shape, size)).astype(bool)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise ImageError(
+            f"{example.label_file}: image {example.name} has an object whose shape can't be drawn "
+            f"({error})."
+        ) from error
+    return mask
+
+
+def _runs(shape: Any, size: tuple[int, int]) -> Any:
+    """Return the runs of an object for pycocotools, which takes any number without a check."""
     if isinstance(shape, list):
-        if not shape or any(len(polygon) < 6 or len(polygon) % 2 for polygon in shape):
-            raise ImageError(
-                f"{example.label_file}: image {example.name} has a polygon that isn't at least "
-                "three points of two numbers each."
-            )
-        shape = coco_mask.merge(coco_mask.frPyObjects(shape, *size))
-    elif isinstance(shape["counts"], list):
-        shape = coco_mask.frPyObjects(shape, *size)
-    return coco_mask.decode(shape).astype(bool)
+        if not shape or any(p.ndim != 1 or len(p) < 6 or len(p) % 2 for p in shape):
+            raise ValueError("a polygon that isn't at least three points of two numbers each")
+        # Further out, the time and the memory of drawing grow with the distance.
+        if not all((np.abs(polygon) <= 2 * max(size)).all() for polygon in shape):
+            raise ValueError("a polygon with a number that is far outside of the image")
+        return coco_mask.merge(coco_mask.frPyObjects(shape, *size))
+    if tuple(shape["size"]) != size:
+        raise ValueError(f"runs for {shape['size']}, the image has {list(size)}")
+    counts = shape["counts"]
+    if not isinstance(counts, list):
+        counts = _uncompressed(counts.encode("ascii"))
+    if any(not isinstance(n, int) or n < 0 for n in counts) or sum(counts) != size[0] * size[1]:
+        raise ValueError("runs that don't fill the image")
+    return coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size)
+
+
+def _uncompressed(text: bytes) -> list[int]:
+    """Return the lengths of the runs in pycocotools' text, which it decodes without a check.
+
+    Each is the difference to the length two runs before, in groups of five bits, the lowest first;
+    48 + 32 marks that another group follows, and the highest bit of the last is the sign.
+    """
+    counts: list[int] = []
+    number = shift = 0
+    for code in text:
+        number |= (code - 48 & 31) << shift
+        shift += 5
+        if code - 48 & 32:
+            continue
+        if code - 48 & 16:
+            number -= 1 << shift
+        counts.append(number + (counts[-2] if len(counts) > 2 else 0))
+        number = shift = 0
+    if shift:
+        raise ValueError("runs whose text is truncated")
+    return counts

@@ -28,14 +28,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from PIL import Image
 
 from keras_dpn.classes import Classes
-from keras_dpn.io.images import read_image
+from keras_dpn.io.images import ImageError, read_image
 from keras_dpn.viz import image_png, label_png
 
 from ...utils.files import atomic_file, write_json
 from ..dataset import Dataset, Example
+from ..io.images import match_labels, read_indices
 
 INDEX = "index.json"
 VERSION = 1
@@ -101,13 +103,15 @@ class ShardsDataset(Dataset):
             self.name = index["dataset"]
             self.classes = Classes.from_json(index["classes"])
             self.expected_size, self.subset_of = index["official"], index["within"]
+            if not isinstance(self.expected_size, dict) or not isinstance(self.subset_of, dict):
+                raise TypeError("expected dictionaries in `official` and `within`")
             shards = [_shard_from_json(values) for values in index["shards"]]
             self._positions = [(shard.file, record) for shard in shards for record in shard.records]
             self.splits = {
                 split: tuple(Example(self._positions[i][1].name, index=i) for i in listed)
                 for split, listed in index["splits"].items()
             }
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(
                 f"{path}: expected an index that `keras-dpn pack` wrote ({error})."
             ) from error
@@ -115,11 +119,29 @@ class ShardsDataset(Dataset):
 
     def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
         features = self._features(example)
-        image = _NamedBytes(_content(features, _IMAGE), f"{self._root}: {example.name}")
-        return read_image(image), _decode_labels(_content(features, _LABELS))
+        image, labels = self._stream(features, _IMAGE, example), self._labels(features, example)
+        pixels = read_image(image)
+        if pixels.shape[:2] != labels.shape:
+            (height, width), (label_height, label_width) = pixels.shape[:2], labels.shape
+            raise ImageError(
+                f"{image}: {width}x{height} pixels, its label map {label_width}x{label_height}; "
+                "they must agree."
+            )
+        return pixels, labels
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return _decode_labels(_content(self._features(example), _LABELS))
+        return self._labels(self._features(example), example)
+
+    def _labels(self, features: Any, example: Example) -> np.ndarray:
+        stream = self._stream(features, _LABELS, example)
+        return match_labels(read_indices(stream), self.classes, str(stream))
+
+    def _stream(self, features: Any, key: str, example: Example) -> "_NamedBytes":
+        name = f"{self._root}: {example.name}"
+        try:
+            return _NamedBytes(_content(features, key), name)
+        except IndexError:
+            raise ImageError(f"{name}: its record has no {key!r}.") from None
 
     def _features(self, example: Example) -> Any:
         file, record = self._positions[example.index]
@@ -129,7 +151,10 @@ class ShardsDataset(Dataset):
             raise ValueError(
                 f"{path}: the record of {record.name} is damaged; copy or pack this shard again."
             )
-        return tf.train.Example.FromString(content).features.feature
+        try:
+            return tf.train.Example.FromString(content).features.feature
+        except DecodeError as error:
+            raise ImageError(f"{path}: the record of {record.name}: {error}.") from error
 
     def _check_lengths(self, shards: Sequence[Shard]) -> None:
         wrong = []
@@ -263,10 +288,6 @@ def _content(features: Any, key: str) -> bytes:
     return features[key].bytes_list.value[0]
 
 
-def _decode_labels(content: bytes) -> np.ndarray:
-    return np.array(Image.open(io.BytesIO(content)))
-
-
 def _read(path: str, offset: int = 0, length: int = -1) -> bytes:
     try:
         with tf.io.gfile.GFile(path, "rb") as stream:
@@ -279,5 +300,16 @@ def _read(path: str, offset: int = 0, length: int = -1) -> bytes:
 
 
 def _shard_from_json(values: dict[str, Any]) -> Shard:
+    """Return a shard of the index; ValueError or TypeError for one that `pack` doesn't write."""
     records = tuple(Record(*record) for record in values["records"])
-    return Shard(values["file"], values["bytes"], values["sha256"], records)
+    shard = Shard(values["file"], values["bytes"], values["sha256"], records)
+    if Path(shard.file).name != shard.file or "\\" in shard.file:
+        raise ValueError(f"expected a shard's name without a directory, received {shard.file!r}")
+    for record in records:
+        numbers = (shard.bytes, record.offset, record.length, record.crc32)
+        is_integer = all(isinstance(number, int) for number in numbers)
+        if not is_integer or not isinstance(record.name, str):
+            raise TypeError(f"expected name, offset, length and checksum, received {[*record]}")
+        if not 0 <= record.offset <= record.offset + record.length <= shard.bytes:
+            raise ValueError(f"{record.name!r} is beyond the {shard.bytes} bytes of {shard.file}")
+    return shard

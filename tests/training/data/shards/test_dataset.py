@@ -1,6 +1,8 @@
 """A data set in shards against the same in files."""
 
+import io
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +10,17 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from keras_dpn.classes import Classes
+from keras_dpn.io.images import ImageError
 from training.configs.schema import Augmentation
 from training.data.checks import scan_dataset
+from training.data.generated.scenes import ScenesDataset
 from training.data.pipeline.batches import train_dataset
 from training.data.registry import load_dataset
 from training.data.sets.folder import FolderDataset
 from training.data.shards.dataset import (
+    Record,
+    Shard,
     ShardsDataset,
     absolute,
     scan_shard,
@@ -124,3 +131,83 @@ def test_the_index_is_named(packed):
     (packed / "index.json").unlink()
     with pytest.raises(ValueError, match="index.json: no such file"):
         ShardsDataset(packed)
+
+
+def hostile(packed, change):
+    """Change the index of the shards, as somebody else may."""
+    index = json.loads((packed / "index.json").read_text())
+    change(index)
+    (packed / "index.json").write_text(json.dumps(index))
+    return packed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index["shards"][0].update(file="../train.tfrecord"),
+        lambda index: index["shards"][0].update(file="a\\b"),
+        lambda index: index["shards"][0].update(file=3),
+        lambda index: index["shards"][0].update(bytes="9"),
+        lambda index: index["shards"][0]["records"][0].__setitem__(2, 2**40),
+        lambda index: index["shards"][0]["records"][0].__setitem__(2, -1),
+        lambda index: index["shards"][0]["records"][0].__setitem__(1, -1),
+        lambda index: index["shards"][0]["records"][0].__setitem__(1, 12.5),
+        lambda index: index["shards"][0]["records"][0].__setitem__(0, None),
+        lambda index: index.update(official="x"),
+        lambda index: index.update(within=["x"]),
+        lambda index: index.update(shards={"file": 1}),
+        lambda index: index.update(splits=[0]),
+    ],
+)
+def test_an_index_that_pack_did_not_write_is_refused(packed, change):
+    with pytest.raises(ValueError, match=r"index.json: expected an index that"):
+        ShardsDataset(hostile(packed, change))
+
+
+def png(array):
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (png(np.full((4, 6), 7, "uint8")), "value 7 at x=0, y=0"),
+        (png(np.zeros((4, 6, 3), "uint8")), "expected a map in grey or palette"),
+        (png(np.zeros((4, 5), "uint8")), "6x4 pixels, its label map 5x4"),
+        (png(np.zeros((4, 6), "uint8"))[:40], "can't be read as an image"),
+        (None, "has no 'image/segmentation/class/encoded'"),
+        (b"", "can't be read as an image"),
+    ],
+    ids=["value", "colour", "size", "truncated", "missing", "empty"],
+)
+def test_labels_of_a_record_are_checked(tmp_path, labels, words):
+    values = {"image/filename": b"x", "image/encoded": png(np.zeros((4, 6, 3), "uint8"))}
+    values |= {} if labels is None else {"image/segmentation/class/encoded": labels}
+    features = {
+        key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        for key, value in values.items()
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
+        writer.write(example.SerializeToString())
+    generated = ScenesDataset({"train": 1})
+    generated.classes = Classes(("a", "b"), ((1, 1, 1), (2, 2, 2)))
+    write_index(tmp_path, generated, [scan_shard(tmp_path / "a.tfrecord")], {"train": [0]})
+    dataset = ShardsDataset(tmp_path)
+    with pytest.raises(ImageError, match=words):
+        dataset.read(dataset.examples("train")[0])
+    [issue] = scan_dataset(dataset).errors
+    assert words.replace("\\", "") in issue.message
+
+
+def test_a_broken_record_is_named(tmp_path):
+    with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
+        writer.write(b"\xff no record")
+    record = Record("x", 12, 11, zlib.crc32(b"\xff no record"))
+    shard = Shard("a.tfrecord", (tmp_path / "a.tfrecord").stat().st_size, "", (record,))
+    write_index(tmp_path, ScenesDataset({"train": 1}), [shard], {"train": [0]})
+    dataset = ShardsDataset(tmp_path)
+    with pytest.raises(ImageError, match=r"a.tfrecord: the record of x: "):
+        dataset.read(dataset.examples("train")[0])
