@@ -442,10 +442,7 @@ def _find(found: Sequence[Tensor], wanted: Sequence[Tensor], used: Tensor) -> Te
         below = below & (middle < high)
         return ops.where(below, middle + 1, low), ops.where(below, high, middle)
 
-    # As many steps as n has binary digits.
-    steps = ops.sum(
-        ops.cast(size >= ops.convert_to_tensor(2 ** np.arange(31, dtype="int32")), "int32")
-    )
+    steps = size.bit_length() if isinstance(size, int) else 32
     low, _ = ops.fori_loop(0, steps, halve, (low, high))
     at = ops.minimum(low, size - 1)
     equal = (ops.take(found[0], at) == wanted[0]) & (ops.take(found[1], at) == wanted[1])
