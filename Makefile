@@ -1,6 +1,6 @@
 # make demo   install, train the built-in scenes through all four stages, evaluate, report, export
-# make check  install, check the style and run the fast tests: within two minutes on two cores
-# make test   install, check the style, run all tests with the docstring examples, the library's on JAX too
+# make check  install, check style and types, run the fast tests: within two minutes on two cores
+# make test   install, check style and types, run all tests with the docstring examples, the library's on JAX too
 #
 # Needs Python 3.11 to 3.13 and make.   make demo WORK=DIR   make test ARGS="-k crf"   make PYTHON=/path/to/python3.12
 
@@ -11,11 +11,12 @@ EXPORT := saved_models/demo
 VENV := .venv
 PY := $(VENV)/bin/python
 DPN := $(VENV)/bin/keras-dpn
+LIBRARY := tests/keras_dpn keras_dpn
 INSTALLED := $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: demo check test test-tensorflow test-jax lint format install clean
+.PHONY: demo check test test-library test-command test-jax lint format install clean
 .DEFAULT_GOAL := test
 
 install: $(INSTALLED)
@@ -60,24 +61,28 @@ FAST := -m "not slow" --durations=5 --durations-min=1
 check: $(INSTALLED)
 	@log=$$(mktemp); \
 	{ $(MAKE) --no-print-directory lint && \
-	  KERAS_BACKEND=tensorflow $(PY) -m pytest $(FAST) --ignore=tests/keras_dpn --ignore=keras_dpn; } >"$$log" 2>&1 & rest=$$!; \
-	KERAS_BACKEND=tensorflow $(PY) -m pytest $(FAST) tests/keras_dpn keras_dpn; library=$$?; \
+	  KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY:%=--ignore=%) $(FAST); } >"$$log" 2>&1 & rest=$$!; \
+	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY) $(FAST); library=$$?; \
 	wait $$rest; rest=$$?; cat "$$log"; rm -f "$$log"; exit $$((library || rest))
 
-# Either suite keeps one core busy: side by side, one's output after the other's.
+# Two halves of about the same length, one on each of two cores: the library on TensorFlow; the rest, and the library on
+# JAX. The second half's output comes after the first's.
 test: lint
-	@log=$$(mktemp); $(MAKE) --no-print-directory test-jax >"$$log" 2>&1 & jax=$$!; \
-	$(MAKE) --no-print-directory test-tensorflow; tensorflow=$$?; \
-	wait $$jax; jax=$$?; cat "$$log"; rm -f "$$log"; exit $$((tensorflow || jax))
+	@log=$$(mktemp); $(MAKE) --no-print-directory -k test-command test-jax >"$$log" 2>&1 & rest=$$!; \
+	$(MAKE) --no-print-directory test-library; library=$$?; \
+	wait $$rest; rest=$$?; cat "$$log"; rm -f "$$log"; exit $$((library || rest))
 
-test-tensorflow: $(INSTALLED)
-	KERAS_BACKEND=tensorflow $(PY) -m pytest $(ARGS)
+test-library: $(INSTALLED)
+	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY) $(ARGS)
+
+test-command: $(INSTALLED)
+	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY:%=--ignore=%) $(ARGS)
 
 # A GPU without TensorFlow is used through JAX: layers, models and losses must run there too. Its compiler takes most
 # of the time; these settings, which the pinned jaxlib knows, save three quarters of that.
 test-jax: $(INSTALLED)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false \
-	  KERAS_BACKEND=jax $(PY) -m pytest tests/keras_dpn keras_dpn $(ARGS)
+	  KERAS_BACKEND=jax $(PY) -m pytest $(LIBRARY) $(ARGS)
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check

@@ -84,8 +84,10 @@ class SlowRecorder:
 @pytest.fixture(autouse=True)
 def fresh_state():
     """Seeds every random generator and undoes what an earlier test left in Keras."""
-    # Not `clear_session`: it also drops TensorFlow's kernels, which every test would build again.
-    reset_uids()
+    if keras.backend.backend() == "tensorflow":
+        reset_uids()  # `clear_session` also drops kernels, which every test would build again
+    else:
+        keras.utils.clear_session(free_memory=False)
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(0)
 

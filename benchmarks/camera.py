@@ -257,6 +257,6 @@ def main(
 
 
 if __name__ == "__main__":
-    from training.cli import run
+    import tyro
 
-    run(main)
+    tyro.cli(main)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tyro
 from keras import ops
 from rich.console import Console
 from rich.table import Table
@@ -21,7 +22,6 @@ from tyro.conf import Positional
 from keras_dpn import viz
 from keras_dpn.models import ParseNet
 from keras_dpn.models.pretrained import load_pretrained
-from training.cli import run
 from training.data.dataset import Dataset
 from training.data.registry import load_dataset
 from training.data.sampling import read_samples
@@ -142,4 +142,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    tyro.cli(main)

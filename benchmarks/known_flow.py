@@ -11,6 +11,7 @@ consecutive frames, their truth, and each network's labels.
 from pathlib import Path
 
 import numpy as np
+import tyro
 from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
@@ -18,7 +19,6 @@ from tyro.conf import Positional
 from benchmarks.camera import FilmedPhotographs
 from keras_dpn import viz
 from keras_dpn.inference import Predictor, to_labels
-from training.cli import run
 from training.evaluation.evaluator import evaluate
 from training.evaluation.metrics import MetricSettings
 from training.rundir.dataset import run_dataset
@@ -75,4 +75,4 @@ def draw_strip(films: FilmedPhotographs, rows: dict[str, list[np.ndarray]]) -> n
 
 
 if __name__ == "__main__":
-    run(main)
+    tyro.cli(main)

@@ -11,7 +11,6 @@ from keras_dpn.inference import Predictor
 from ..data.dataset import Dataset
 from ..data.sampling import Sample, read_samples
 from ..evaluation.comparison import Comparison, compare
-from ..evaluation.results import HeadScores
 from ..rundir.models import load_model
 from ..utils.progress import progress
 from .context import ReportContext, Section, render_sections, sample_title
@@ -117,7 +116,7 @@ def images_section(
 
 def score_tables(runs: Sequence[Run], names: Sequence[str]) -> Markup:
     """Render the scores after the last stage of each run, on each split that all runs share."""
-    found = [_last_scores(run) for run in runs]
+    found = [_last_columns(run) for run in runs]
     text = (
         "After the last stage of each run, in %, with the difference from the first run in "
         "percentage points."
@@ -125,19 +124,18 @@ def score_tables(runs: Sequence[Run], names: Sequence[str]) -> Markup:
     tables = []
     for split in found[0]:
         if all(split in one for one in found):
-            pairs = zip(runs, found, strict=True)
-            columns = [ScoreColumn.of(run.title, one[split]) for run, one in pairs]
-            table = score_table(columns, names, from_first=True)
+            table = score_table([one[split] for one in found], names, from_first=True)
             title = f"Scores on {split}"
             tables.append(render("score_tables", title=title, text=text, tables=[table]))
     return Markup("\n").join(tables)
 
 
-def _last_scores(run: Run) -> dict[str, HeadScores]:
-    """The last stage's scores by split: those of training, and what evaluations have added."""
-    found = {run.val_split: run.last_stage.scores}
+def _last_columns(run: Run) -> dict[str, ScoreColumn]:
+    """Return the last stage's column by split: that of training, and those of evaluations."""
+    last = run.last_stage
+    found = {run.val_split: ScoreColumn.of(run.title, last.scores, last.training)}
     for evaluation in run.evaluations:
-        found.setdefault(evaluation.split, evaluation.head())
+        found.setdefault(evaluation.split, ScoreColumn.of(run.title, evaluation.head()))
     return found
 
 

@@ -16,7 +16,7 @@ def evaluated(work_dir, right, pixels=10):
     head = HeadScores(name="final", confusions=confusions, **scores)
     evaluation = Evaluation(split="test", heads=(head,), image_names=tuple("abcd"))
     evaluation.save(work_dir / "evaluation_test.json")
-    stage = StageResult("joint", head, {})
+    stage = StageResult("joint", head, {"epochs": 1234})
     config = {"data": {"val_split": "val"}}
     return Run(work_dir, work_dir.name, config, {}, 0, (stage,))
 
@@ -46,3 +46,5 @@ def test_scores_are_shown_of_splits_that_all_share(tmp_path):
     text = comparison.score_tables(runs, ("road", "tree"))
     assert text.count("<h2>") == 1 and "Scores on val" in text
     assert "<th>a</th><th>b</th>" in text and "±0.0" in text
+    assert "<th>epochs</th><td>1,234</td><td>1,234</td>" in text
+    assert both.count("epochs") == 1  # of the split that training has scored
