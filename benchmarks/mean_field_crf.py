@@ -1,4 +1,4 @@
-"""MeanFieldCRF beside pydensecrf: marginals, time, batches, memory and a training step.
+"""MeanFieldCRF beside pydensecrf: marginals, time, batches, memory, a training step, and XLA.
 
     pip install pydensecrf2
     python -m benchmarks.mean_field_crf --pictures DIR [--repeats 5]
@@ -60,9 +60,9 @@ def pydensecrf(image: np.ndarray, probabilities: np.ndarray, setting) -> np.ndar
     return marginals.transpose(1, 2, 0)
 
 
-def compiled(**settings):
+def compiled(xla=False, **settings):
     layer = MeanFieldCRF(num_iterations=ITERATIONS, **settings)
-    return tf.function(lambda logits, image: tf.nn.softmax(layer((logits, image))))
+    return tf.function(lambda logits, image: tf.nn.softmax(layer((logits, image))), jit_compile=xla)
 
 
 def seconds(function) -> float:
@@ -125,6 +125,19 @@ def batch(pictures: Path, name: str, repeats: int) -> None:
         )
 
 
+def xla(pictures: Path, name: str, repeats: int) -> None:
+    """A layer that XLA compiles, as Keras does by itself on a GPU, beside sparse products."""
+    image, logits = (array[:240, :320] for array in read(pictures, name))
+    inputs = tf.constant(logits)[None], tf.constant(image)[None]
+    for jit_compile in (False, True):
+        crf = compiled(xla=jit_compile)
+        first = seconds(lambda crf=crf: crf(*inputs).numpy())
+        taken = statistics.median(
+            seconds(lambda crf=crf: crf(*inputs).numpy()) for _ in range(repeats)
+        )
+        print(f"240x320x21, jit_compile={jit_compile}: {first:.1f} s at first, then {taken:.2f} s")
+
+
 def _large(height: int, width: int, labels: int, queue) -> None:
     rows, columns = np.mgrid[:height, :width]
     texture = np.random.default_rng(0).integers(0, 30, (height, width, 3))
@@ -179,6 +192,7 @@ def main(pictures: Path, repeats: int = 5) -> None:
             compare(pictures, name, setting, repeats)
     batch(pictures, names[0], repeats)
     training_step(pictures, names[0], repeats)
+    xla(pictures, names[0], repeats)
     memory()
 
 

@@ -1,8 +1,12 @@
-"""The graph of a functional model: the calls of layers that lead from its inputs to its outputs."""
+"""The graph of a functional model, and models for inputs of many sizes."""
 
 from collections.abc import Iterable
 from graphlib import TopologicalSorter
-from typing import Any
+from typing import Any, TypeVar
+
+import keras
+
+Model = TypeVar("Model", bound=keras.Model)
 
 
 def graph_nodes(outputs: Iterable[Any]) -> list[Any]:
@@ -41,3 +45,16 @@ def is_functional(model: Any) -> bool:
         return len(model.inputs) == len(model.outputs) == 1
     except (AttributeError, ValueError):  # a subclass of keras.Model; a Sequential that isn't built
         return False
+
+
+def for_any_size(model: Model) -> Model:
+    """Keep XLA from compiling a model for inputs of many sizes; return the model.
+
+    On a GPU Keras compiles with XLA by itself (`jit_compile="auto"`), anew for each size, which
+    takes seconds and memory, where TensorFlow has one graph for all sizes. Padding to a few sizes
+    would spare the compilation but change what networks see at the image's border. On JAX nothing
+    changes: without `jit` it would compile each operation anew for each size.
+    """
+    if keras.backend.backend() == "tensorflow":
+        model.jit_compile = False
+    return model

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_dpn.graph import is_functional
+from keras_dpn.graph import for_any_size, is_functional
 from keras_dpn.inference.images import resize
 from keras_dpn.models import traits
 from keras_dpn.probabilities import softmax
@@ -43,6 +43,8 @@ def check_heads(model: keras.Model, heads: Sequence[str] | Literal["all"]) -> tu
 def forward_function(model: keras.Model, heads: tuple[str, ...] | None) -> Forward:
     """Return a function from a batch to its probabilities at each head, or of the output."""
     if heads is None and not is_functional(model):
+        if not model.compiled:  # else it keeps what it was compiled with
+            for_any_size(model)
         return lambda batch: [softmax(np.asarray(model.predict_on_batch(batch), "float32"))]
     network = _probability_model(model, heads)
     return lambda batch: keras.tree.flatten(network.predict_on_batch(batch))
@@ -57,7 +59,8 @@ def _probability_model(model: keras.Model, heads: tuple[str, ...] | None) -> ker
             names = check_heads(model, heads)
             outputs = [model.head_model(name).outputs[0] for name in names]
         logits = [keras.ops.cast(x, "float32") for x in outputs]
-        cache[heads] = keras.Model(model.inputs[0], [keras.ops.softmax(x) for x in logits])
+        probabilities = [keras.ops.softmax(x) for x in logits]
+        cache[heads] = for_any_size(keras.Model(model.inputs[0], probabilities))
     return cache[heads]
 
 
@@ -68,7 +71,8 @@ def split_model(
     cache = _MODELS.setdefault(model, {})
     names = heads or ("final",)
     if ("split", *names) not in cache:
-        cache["split", *names] = model.split(names)
+        terms, field = model.split(names)
+        cache["split", *names] = for_any_size(terms), for_any_size(field)
     return cache["split", *names]
 
 

@@ -21,8 +21,8 @@ class VideoReader:
     """The frames of a video file, one after another, in constant memory.
 
     Frames are what the program ffmpeg makes of the file, upright. The reader can be iterated over
-    any number of times. A frame that can't be decoded is skipped and listed; frames that the decoder
-    repaired, as most do for small errors, can't be distinguished from intact ones.
+    any number of times. A frame that can't be decoded is skipped and listed; frames that the
+    decoder repaired, as most do for small errors, can't be distinguished from intact ones.
 
     Args:
         path: a file in any container and codec that FFmpeg reads.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from keras import backend, ops
+from keras import ops
 
 from keras_dpn.ops.box_filter import box_second_moment, box_sum
 from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
@@ -279,9 +279,10 @@ def _gaussian(
     starts = np.array(list(itertools.product(*(range(m) for m in window))), "int32")
     squares = np.square((starts - [m // 2 for m in window]) * spacing).sum(axis=1)
     squares = ops.convert_to_tensor(squares, "float32")
+    mirrored = ops.convert_to_tensor(np.pad(starts[::-1], ((0, 0), (1, 1))))
     starts = ops.convert_to_tensor(np.pad(starts, ((0, 0), (1, 1))))
     padding = [(0, 0), *((m // 2, m - 1 - m // 2) for m in window), (0, 0)]
-    crop = tuple(slice(m // 2, m // 2 + n) for m, n in zip(window, ops.shape(p)[1:-1], strict=True))
+    mirrored_padding = [(after, before) for before, after in padding]
 
     def kernel(
         i: Tensor,
@@ -294,6 +295,11 @@ def _gaussian(
         distance = ops.sum(ops.square(difference), axis=-1, keepdims=True)  # (B, *S, 1)
         weight = ops.exp(-color_weight * distance - position_weight * squares[i])
         return weight, distance, difference
+
+    def move(update: Tensor, i: Tensor) -> Tensor:
+        # A slice of what is padded for all offsets: XLA has no padding by an offset computed in
+        # the loop, and a slice update would put an operation of XLA's own into exported graphs.
+        return ops.slice(ops.pad(update, mirrored_padding), mirrored[i], ops.shape(update))
 
     @ops.custom_gradient
     def filtered(
@@ -319,38 +325,22 @@ def _gaussian(
                 d_distance = -weight * ops.sum(upstream * p_there, axis=-1, keepdims=True)
                 d_difference = 2 * color_weight * d_distance * difference
                 return (
-                    _add_at(d_p, starts[i], weight * upstream),
+                    d_p + move(weight * upstream, i),
                     d_here + d_difference,
-                    _add_at(d_there, starts[i], -d_difference),
+                    d_there - move(d_difference, i),
                     d_color + ops.sum(d_distance * distance),
                     d_position + ops.sum(d_distance) * squares[i],
                 )
 
             zero = ops.zeros((), "float32")
-            zeros = (ops.zeros_like(p_padded), ops.zeros_like(here), ops.zeros_like(there))
-            d_p, d_here, d_there, d_color, d_position = ops.fori_loop(
-                0, starts.shape[0], add_gradients, (*zeros, zero, zero)
-            )
-            inside = (slice(None), *crop)
-            return d_p[inside], d_here, d_there[inside], d_color, d_position
+            zeros = (ops.zeros_like(p), ops.zeros_like(here), ops.zeros_like(here))
+            return ops.fori_loop(0, starts.shape[0], add_gradients, (*zeros, zero, zero))
 
         return ops.fori_loop(0, starts.shape[0], add_offset, ops.zeros_like(p)), gradient
 
     # The cast reads variables, as the arguments of tf.custom_gradient must be tensors.
     scalars = (ops.cast(w, "float32") for w in (color_weight, position_weight))
     return filtered(p, here, there, *scalars)
-
-
-def _add_at(x: Tensor, start: Tensor, update: Tensor) -> Tensor:
-    if backend.backend() == "tensorflow":
-        # Keras's slice_update would put one of XLA's own operations into exported graphs.
-        import tensorflow as tf
-
-        rest = tf.shape(x) - tf.shape(update) - start
-        moved = tf.pad(update, tf.stack([start, rest], axis=1))
-        return x + tf.ensure_shape(moved, x.shape)
-    there = ops.slice(x, start, ops.shape(update))
-    return ops.slice_update(x, start, there + update)
 
 
 def window_patches(x: Tensor, window: Sequence[int]) -> Tensor:

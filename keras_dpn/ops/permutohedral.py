@@ -67,8 +67,8 @@ def permutohedral_filter(x: Tensor, features: Tensor) -> Tensor:
 def permutohedral_lattice(features: Tensor) -> "_TensorFlowLattice | _StaticLattice":
     """Return the lattice of points, to filter with it several times; see `permutohedral_filter`.
 
-    On TensorFlow the lattice contains the vertices that occur. On JAX, where shapes are static, it
-    has space for the largest possible number, B N (d + 1), so it can be built under `jit`.
+    On TensorFlow the lattice contains the vertices that occur. On JAX and in functions that XLA
+    compiles, where shapes are static, it has space for as many as could occur, B N (d + 1).
 
     Args:
         features: `(B, N, d)`, d from 1 to 6, each divided by its standard deviation.
@@ -84,8 +84,20 @@ def permutohedral_lattice(features: Tensor) -> "_TensorFlowLattice | _StaticLatt
             f"{MAX_DIMENSION}, received {tuple(features.shape)}. For more dimensions use exact "
             "kernels (filter='window' or 'exact' of MeanFieldCRF)."
         )
-    tensorflow = keras.backend.backend() == "tensorflow"
-    return (_TensorFlowLattice if tensorflow else _StaticLattice)(features)
+    sparse = keras.backend.backend() == "tensorflow" and not _is_compiled_by_xla()
+    return (_TensorFlowLattice if sparse else _StaticLattice)(features)
+
+
+def _is_compiled_by_xla() -> bool:
+    """Whether TensorFlow traces a function that XLA compiles, or one that such a function calls."""
+    import tensorflow as tf
+
+    # TensorFlow has no public name for this; Keras 2 asked the same of it.
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+    return not tf.executing_eagerly() and bool(
+        GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+    )
 
 
 def _simplex(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -312,39 +324,60 @@ def _blur_matrix(ordered_keys: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
 class _StaticLattice(_Lattice):
     """Splat, blur and slice by gathers and segment sums, in arrays of fixed size.
 
-    Vertices are identified by two 32-bit hashes, as JAX has no 64-bit integers by default.
+    Vertices are identified by two 32-bit hashes, since JAX has no 64-bit integers by default. Loops and
+    few operations keep it quick to compile: a CRF filters some twenty times.
     """
 
     def __init__(self, features: Tensor) -> None:
         d = features.shape[-1]
+        self.corners = d + 1
         rounded, order, weights = _simplex(features)
         keys, steps = _hash(rounded, order)
-        self.vertex, ordered_keys = _unique(keys)
-        self.vertex = ops.reshape(self.vertex, (-1, d + 1))  # (B N, d+1)
-        pairs = list(zip(ordered_keys, steps, strict=True))
-        # (d+1, n): the neighbours of each vertex along each direction, on either side.
-        self.left = _find(ordered_keys, [key - step[:, None] for key, step in pairs])
-        self.right = _find(ordered_keys, [key + step[:, None] for key, step in pairs])
+        vertex, found, used = _unique(keys)
+        self.vertex = ops.reshape(vertex, (-1, d + 1))  # (B N, d+1)
+        # (d+1, n+1): the neighbours of every vertex along every direction, on either side; n where
+        # there is none.
+        pairs = zip(found, steps, strict=True)
+        self.right = _find(found, [key + step[:, None] for key, step in pairs], used)
+        self.left = _inverse(self.right)
         self.before = ops.reshape(weights, (-1, d + 1))
         self.after = self.before * _self_weight(d)
 
     def filter(self, x: Tensor) -> Tensor:
         """Return the sum (B, N, C) over all points of the same image, with Gaussian weights."""
+        before, after = ops.stop_gradient(self.before), ops.stop_gradient(self.after)
+        last = self.corners - 1
+
+        @ops.custom_gradient
+        def run(flat: Tensor) -> tuple[Tensor, Any]:
+            # The gradient of a gather would be a scatter for each direction. The blur along one is
+            # symmetric: its gradient is a gather again.
+            def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
+                upstream = args[0] if upstream is None else upstream
+                return self._run(upstream, after, before, lambda i: last - i)
+
+            return self._run(flat, before, after, lambda i: i), gradient
+
         flat = ops.reshape(ops.cast(x, "float32"), (-1, x.shape[-1]))  # (B N, C)
-        corners = self.vertex.shape[-1]
-        spread = ops.concatenate([flat * self.before[:, k, None] for k in range(corners)])
-        to = ops.reshape(ops.transpose(self.vertex), (-1,))
-        values = ops.segment_sum(spread, to, num_segments=ops.shape(to)[0])
-        nothing = ops.zeros_like(values[:1])  # the value of missing neighbours
-        for j in range(corners):
-            padded = ops.concatenate([values, nothing])
-            sides = ops.take(padded, self.left[j], axis=0) + ops.take(padded, self.right[j], axis=0)
-            values = values + 0.5 * sides
-        out = sum(
-            self.after[:, k, None] * ops.take(values, self.vertex[:, k], axis=0)
-            for k in range(corners)
+        return ops.reshape(run(flat), ops.shape(x))
+
+    def _run(
+        self, flat: Tensor, before: Tensor, after: Tensor, direction: Callable[[Any], Any]
+    ) -> Tensor:
+        """Splat, blur along the i-th direction for each i, and slice (B N, C)."""
+        spread = ops.expand_dims(flat, 1) * ops.expand_dims(before, -1)  # (B N, d+1, C)
+        values = ops.segment_sum(
+            ops.reshape(spread, (-1, flat.shape[-1])),
+            ops.reshape(self.vertex, (-1,)),
+            num_segments=ops.shape(self.left)[1],  # the last one holds nothing
         )
-        return ops.reshape(out, ops.shape(x))
+
+        def blur(i: Any, values: Tensor) -> Tensor:
+            left, right = self.left[direction(i)], self.right[direction(i)]
+            return values + 0.5 * (ops.take(values, left, axis=0) + ops.take(values, right, axis=0))
+
+        values = ops.fori_loop(0, self.corners, blur, values)
+        return ops.sum(ops.expand_dims(after, -1) * ops.take(values, self.vertex, axis=0), axis=1)
 
 
 def _hash(rounded: Tensor, order: Tensor) -> tuple[Any, Any]:
@@ -363,12 +396,13 @@ def _hash(rounded: Tensor, order: Tensor) -> tuple[Any, Any]:
     return keys, steps
 
 
-def _unique(keys: Any) -> tuple[Tensor, list[Tensor]]:
+def _unique(keys: Any) -> tuple[Tensor, list[Tensor], Tensor]:
     """Give equal pairs of keys the same index.
 
     Returns:
         index: (n,), the index of each pair.
-        keys: two arrays (n,), the distinct pairs in order, padded with the largest integers.
+        found: two arrays (n,), the pairs in order, behind them the largest integers.
+        used: bool (n,), which of them are pairs.
     """
     by_key = ops.argsort(keys[1])
     by_key = ops.take(by_key, ops.argsort(ops.take(keys[0], by_key)))  # stable: sorted by both
@@ -383,12 +417,21 @@ def _unique(keys: Any) -> tuple[Tensor, list[Tensor]]:
         ops.where(used, ops.segment_max(key, number, num_segments=size[0]), 2**31 - 1)
         for key in ordered
     ]
-    return index, distinct
+    return index, found, used
 
 
-def _find(ordered_keys: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Return the position of each wanted pair among the n sorted ones; n if it is missing."""
-    size = ops.shape(ordered_keys[0])[0]
+def _find(found: Sequence[Tensor], wanted: Sequence[Tensor], used: Tensor) -> Tensor:
+    """Return the position of each wanted pair among the n found ones, n if it is missing.
+
+    Args:
+        found: two arrays (n,), pairs in order.
+        wanted: two arrays (m, n).
+        used: bool (n,), which of the wanted pairs count.
+
+    Returns:
+        int32 (m, n+1), the last column n.
+    """
+    size = ops.shape(found[0])[0]
     low = ops.zeros_like(wanted[0])
     high = low + size
 
@@ -400,9 +443,19 @@ def _find(ordered_keys: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
         below = below & (middle < high)
         return ops.where(below, middle + 1, low), ops.where(below, high, middle)
 
-    low, _ = ops.fori_loop(0, 32, halve, (low, high))
+    steps = size.bit_length() if isinstance(size, int) else 32
+    low, _ = ops.fori_loop(0, steps, halve, (low, high))
     at = ops.minimum(low, size - 1)
-    equal = (ops.take(ordered_keys[0], at) == wanted[0]) & (
-        ops.take(ordered_keys[1], at) == wanted[1]
-    )
-    return ops.where(equal, at, size)
+    equal = (ops.take(found[0], at) == wanted[0]) & (ops.take(found[1], at) == wanted[1])
+    return ops.pad(ops.where(equal & used, at, size), [(0, 0), (0, 1)], constant_values=size)
+
+
+def _inverse(right: Tensor) -> Tensor:
+    """Return the left neighbours (m, n+1) of the vertices, given the right ones; n for none."""
+    rows, columns = ops.shape(right)
+    places = ops.reshape(right + columns * ops.arange(rows, dtype="int32")[:, None], (-1, 1))
+    numbers = ops.broadcast_to(ops.arange(columns, dtype="int32") + 1, (rows, columns))
+    numbers = ops.where(right == columns - 1, 0, numbers)
+    left = ops.scatter(places, ops.reshape(numbers, (-1,)), (rows * columns,))
+    left = ops.reshape(left, (rows, columns))
+    return ops.where(left == 0, columns, left) - 1
