@@ -324,8 +324,8 @@ def _blur_matrix(ordered_keys: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
 class _StaticLattice(_Lattice):
     """Splat, blur and slice by gathers and segment sums, in arrays of fixed size.
 
-    Vertices are identified by two 32-bit hashes, since JAX has no 64-bit integers by default. Loops and
-    few operations keep it quick to compile: a CRF filters some twenty times.
+    Vertices are identified by two 32-bit hashes, since JAX has no 64-bit integers by default.
+    Loops and few operations keep it quick to compile: a CRF filters some twenty times.
     """
 
     def __init__(self, features: Tensor) -> None:
@@ -413,7 +413,7 @@ def _unique(keys: Any) -> tuple[Tensor, list[Tensor], Tensor]:
     size = ops.shape(number)
     index = ops.scatter(by_key[:, None], number, size)
     used = ops.arange(size[0]) <= number[-1]
-    distinct = [
+    found = [
         ops.where(used, ops.segment_max(key, number, num_segments=size[0]), 2**31 - 1)
         for key in ordered
     ]
@@ -438,7 +438,7 @@ def _find(found: Sequence[Tensor], wanted: Sequence[Tensor], used: Tensor) -> Te
     def halve(_: Tensor, bounds: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         low, high = bounds
         middle = (low + high) // 2
-        first, second = (ops.take(key, ops.minimum(middle, size - 1)) for key in ordered_keys)
+        first, second = (ops.take(key, ops.minimum(middle, size - 1)) for key in found)
         below = (first < wanted[0]) | ((first == wanted[0]) & (second < wanted[1]))
         below = below & (middle < high)
         return ops.where(below, middle + 1, low), ops.where(below, high, middle)
