@@ -457,3 +457,25 @@ def test_a_stage_needs_something_to_learn(start):
     training = start(replace(CONFIG, unary=replace(CONFIG.unary, freeze=".*")))
     with pytest.raises(ValueError, match=r"unary has nothing to train: .*--unary.freeze .* '\.\*'"):
         training.fit()
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("validation_epochs", [1, 2])
+def test_a_stage_ends_when_its_patience_does(start, monkeypatch, validation_epochs):
+    """Also if it is stopped in between; at a rate of 0 no validation is better than the first."""
+    still = StageConfig(
+        epochs=9, learning_rate=1e-40, optimizer="sgd", schedule="constant", patience=2
+    )
+    config = replace(CONFIG, unary=still, validation_epochs=validation_epochs)
+    undisturbed = start(config, name="undisturbed")
+    undisturbed.fit()
+    epochs = 3 * validation_epochs
+    assert undisturbed.progress.results[0]["epochs"] == epochs
+    assert undisturbed.progress.results[0]["steps"] == 3 * epochs
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, "_end_epoch", epochs)
+        start(config).fit()
+    training = resume(start, config)
+    training.fit()
+    assert training.progress.history == undisturbed.progress.history
+    assert training.progress.results[0]["epochs"] == epochs
