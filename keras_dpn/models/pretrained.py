@@ -363,25 +363,19 @@ def _backbone_values(
             )
         is_dense = _leaf(name) in _DENSE
         shape = getattr(file[tensor], "shape", None)  # before memory is taken
-        if shape and (
-            math.prod(shape) > _MAX_NUMBERS if is_dense else shape != tuple(variable.shape)
-        ):
+        is_large = shape is not None and math.prod(shape) > _MAX_NUMBERS
+        value = None
+        if is_dense and not is_large:
+            value = _as_convolution(_leaf(name), _read(file, tensor, path), variable.shape)
+            value = _sample(value, variable.shape)
+            shape = value.shape
+        if shape is not None and shape != tuple(variable.shape):
             raise ValueError(
                 f"{path}: expected {stored}/{variable.name} for layer {name} of shape "
                 f"{tuple(variable.shape)}, received {shape}. VGG16's weights fit models of "
-                "width=1.0, a checkpoint those with the same trunk."
-            )
-        value = _read(file, tensor, path)
-        if is_dense:
-            value = _as_convolution(_leaf(name), value, variable.shape)
-            value = _sample(value, variable.shape)
-        if value.shape != tuple(variable.shape):
-            raise ValueError(
-                f"{path}: expected {stored}/{variable.name} for layer {name} of shape "
-                f"{tuple(variable.shape)}, received {value.shape}. VGG16's weights fit models of "
                 "width=1.0, a checkpoint those with the same backbone."
             )
-        values.append(value)
+        values.append(_read(file, tensor, path) if value is None else value)
     return values
 
 
