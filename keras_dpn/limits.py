@@ -4,6 +4,8 @@
 MAX_PIXELS = 100_000_000
 # Networks pad narrow images: one of a single row takes as much memory as one of about 64 rows.
 MIN_SIDE = 64
+# With the sides padded: up to so many, an image is measured by its own pixels.
+SMALL = 2**16
 
 
 def padded_pixels(height: int, width: int) -> int:
@@ -18,17 +20,17 @@ def padded_pixels(height: int, width: int) -> int:
 
 
 def fits(height: int, width: int, max_pixels: int) -> bool:
-    """Return whether an image has at most N pixels, with its sides as in `padded_pixels`.
+    """Return whether an image has at most N pixels, also with its sides as in `padded_pixels`.
 
-    Images of up to 64 x 64 are measured by their own pixels.
+    Images of up to 65,536 padded pixels are measured by their own pixels.
 
     Example:
 
-    >>> fits(10, 10, 100), fits(10, 11, 100), fits(1, 100, 4096)
+    >>> fits(10, 10, 100), fits(10, 11, 100), fits(1, 100_000, 4_000_000)
     (True, False, False)
     """
     padded = padded_pixels(height, width)
-    return height * width <= max_pixels and padded <= max(max_pixels, MIN_SIDE**2)
+    return height * width <= max_pixels and padded <= max(max_pixels, SMALL)
 
 
 def size_error(height: int, width: int, max_pixels: int) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from keras_dpn.limits import MIN_SIDE
+from keras_dpn.limits import MIN_SIDE, SMALL
 from keras_dpn.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
@@ -56,14 +56,14 @@ def check_size(size: Tensor, max_pixels: int) -> Tensor:
 
     Raises:
         InvalidArgumentError: if height times width is not 1 to `max_pixels`, or with sides below
-            64 counted as 64, more than that or 64 x 64.
+            64 counted as 64, more than that and more than 65,536.
     """
     height, width = tf.unstack(tf.cast(size, "int64"))
     received = [tf.strings.as_string(width), " x ", tf.strings.as_string(height)]
     message = [f"expected an image of 1 to {max_pixels} pixels, received one of ", *received]
     fits = (height >= 1) & (width >= 1) & (height * width <= max_pixels)
     size = checked(fits, message, size)
-    limit = max(max_pixels, MIN_SIDE**2)
+    limit = max(max_pixels, SMALL)
     message = [f"expected an image of at most {limit} pixels, with sides below {MIN_SIDE} counted "]
     message += [f"as {MIN_SIDE}, received one of ", *received]
     return checked(padded_pixels(size) <= limit, message, size)

@@ -91,7 +91,7 @@ def export(
             size, and the graph has this fixed size. Probabilities are resized back. A model that
             was built for one size has that size.
         max_pixels: largest number of pixels of an image. Networks pad narrow images: with sides
-            below 64 counted as 64, it may have as many, or 64 x 64. The response to a batch may
+            below 64 counted as 64, it may have as many, or 65,536. The response to a batch may
             have 16 times as many.
         precision: "float16" or "bfloat16", the dtype of weights and features in layers that allow
             it; for networks of `keras_dpn.models` only.

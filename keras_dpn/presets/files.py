@@ -1,6 +1,5 @@
 """The files of a preset: written atomically, and verified before they are read."""
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_dpn.classes import Classes
+from keras_dpn.download import file_digest
 from keras_dpn.files import atomic_directory
 from keras_dpn.version import __version__
 
@@ -112,7 +112,7 @@ def check_files(directory: Path, metadata: dict[str, Any]) -> None:
         path = directory / name
         if Path(name).name != name or not path.is_file():
             raise ValueError(f"{path}: the preset lacks this file. Download or copy it again.")
-        received = sha256(path)
+        received = file_digest(path)
         if received != expected:
             raise ValueError(
                 f"{path}: expected SHA-256 {expected}, received {received}; the file is damaged or "
@@ -126,14 +126,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, received {error}.") from None
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _metadata(
@@ -150,7 +144,7 @@ def _metadata(
         "parameters": int(model.count_params()),
         "weights_dtype": weights_dtype,
         **facts,
-        "sha256": {name: sha256(directory / name) for name in names},
+        "sha256": {name: file_digest(directory / name) for name in names},
     }
 
 

@@ -17,7 +17,7 @@ from keras_dpn import viz
 from keras_dpn.io import VIDEO_SUFFIXES
 from keras_dpn.io.images import read_image
 from keras_dpn.io.video import VideoReader
-from keras_dpn.limits import MIN_SIDE
+from keras_dpn.limits import MIN_SIDE, SMALL
 
 from ..prediction.video import DrawnVideo, predict_frames
 from ..utils.files import read_json, write_json
@@ -184,7 +184,7 @@ def downsampled_size(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
 
     Of narrow images sides below 64 count as 64, as for the served model.
     """
-    longest = min(MAX_SIDE, max(max_pixels, MIN_SIDE**2) // MIN_SIDE)
+    longest = min(MAX_SIDE, max(max_pixels, SMALL) // MIN_SIDE)
     factor = min(1.0, (max_pixels / (size[0] * size[1])) ** 0.5, longest / max(size))
     return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
 

@@ -144,7 +144,7 @@ def _build(config: TrainConfig, num_classes: int, strategy: tf.distribute.Strate
     with strategy.scope():
         model = build_model(config, num_classes)
         if config.weights:
-            _LOGGER.info(adapter(config).load_weights(model, config.weights))
+            _LOGGER.info(adapter(config).load_weights(model, config.weights, config.weights_sha256))
     return model
 
 

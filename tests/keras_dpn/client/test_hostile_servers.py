@@ -74,7 +74,7 @@ def row(**outputs):
         lambda: drip(b"", b"HTTP/1.1 200 " + 1000 * b"O"),
         lambda: drip(OK, b"X: " + 1000 * b"a"),
         lambda: drip(b"", itertools.cycle(b"HTTP/1.1 100 Continue\r\n\r\n")),
-        lambda: itertools.chain(*itertools.repeat([b"HTTP/1.1 100 Continue\r\n\r\n"])),
+        lambda: itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n"),
         lambda: drip(CHUNKED, 1000 * b"0"),
         lambda: drip(OK + b"\r\n", 1000 * b" "),
         lambda: drip(OK + b"Content-Length: 1000\r\n\r\n", 1000 * b" "),
