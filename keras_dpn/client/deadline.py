@@ -15,9 +15,9 @@ _current = threading.local()
 
 
 class Deadline:
-    """Shut down the connection of this thread's request when the time is over.
+    """Shut down the socket of this thread's request when the time is over.
 
-    The read that waits then ends with an error, as if the server had closed the connection.
+    The read that waits then ends as if the server had closed the connection.
 
     Args:
         seconds: time limit of the block.
@@ -28,7 +28,7 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.expired = False
-        self._connection: Any = None
+        self._socket: socket.socket | None = None
         self._lock = threading.Lock()
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
@@ -42,42 +42,43 @@ class Deadline:
         self._timer.cancel()
         _current.deadline = None
         with self._lock:  # the connection may serve another request from now on
-            self._connection = None
+            self._socket = None
 
-    def watch(self, connection: Any) -> None:
-        """Take over the connection that the request uses."""
+    def watch(self, connected: socket.socket | None) -> None:
+        """Take over the socket that the request uses."""
         with self._lock:
-            self._connection = connection
+            self._socket = connected
             if self.expired:
-                _shut_down(connection)
+                self._shut_down()
 
     def _expire(self) -> None:
         with self._lock:
             self.expired = True
-            if self._connection is not None:
-                _shut_down(self._connection)
+            self._shut_down()
 
-
-def _shut_down(connection: Any) -> None:
-    with suppress(OSError, AttributeError):  # not connected yet, or no longer
-        connection.sock.shutdown(socket.SHUT_RDWR)
+    def _shut_down(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # the server has done so already
+                # SSLSocket's own method would pull the rug from under the read.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class _Watched:
-    """Connections that the request's deadline can shut down, while they connect and after."""
+    """Connections whose sockets the request's deadline can shut down."""
+
+    sock: Any
 
     def connect(self) -> None:
-        self._watch()
         super().connect()  # type: ignore[misc]
         self._watch()
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        self._watch()
+        self._watch()  # the socket of an earlier request
         super().request(*args, **kwargs)  # type: ignore[misc]
 
     def _watch(self) -> None:
         if (deadline := getattr(_current, "deadline", None)) is not None:
-            deadline.watch(self)
+            deadline.watch(self.sock)
 
 
 class _HTTPConnection(_Watched, urllib3.connection.HTTPConnection):

@@ -156,7 +156,7 @@ ODD_OUTPUTS = [
     {"sizes": [1, 1.5]},
     {"sizes": [500, 500]},
     {"probabilities": [[0.5, 0.5]]},
-    {"probabilities": [[[1], [1], [1]]], "sizes": [1, 2], "labels": [[1, 1]]},
+    {"probabilities": [[[1]]]},
     {"overlay_bytes": {"b64": "%%%"}},
     {"overlay_bytes": "x"},
     {"class_names": 5},
