@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_dpn.graph import graph_nodes, is_functional
 from keras_dpn.layers import MeanFieldCRF
-from keras_dpn.limits import padded_pixels
+from keras_dpn.limits import fits
 
 Tile = tuple[slice, slice, list[np.ndarray]]
 
@@ -42,7 +42,7 @@ def predict_tiles(
         image: (H, W, C).
         tile: side of the tiles in pixels, a multiple of 32 of at least twice the overlap; images
             that are only a little larger get smaller tiles. Images of at most tile x tile pixels,
-            with sides below 64 counted as 64, are predicted as a whole, as are all with None.
+            as `limits.fits` counts them, are predicted as a whole, as are all with None.
         overlap: pixels that neighbouring tiles share, a multiple of 32 from 32 up.
 
     Yields:
@@ -60,7 +60,7 @@ def predict_tiles(
     """
     overlap = check_overlap(overlap)
     height, width = image.shape[:2]
-    if tile is None or padded_pixels(height, width) <= check_tile(tile, overlap) ** 2:
+    if tile is None or fits(height, width, check_tile(tile, overlap) ** 2):
         yield slice(0, height), slice(0, width), predict(image)
         return
     spans = _spans(width, tile, overlap)

@@ -128,7 +128,7 @@ def test_bad_requests_are_invalid_arguments(served, images, message):
 
 
 def test_arrays_are_checked_too(served):
-    for shape in ((1, 0, 5, 3), (1, 40, 40, 3), (0, 5, 5, 3)):
+    for shape in ((1, 0, 5, 3), (1, 40, 40, 3), (0, 5, 5, 3), (1, 1, 1025, 3)):
         with pytest.raises(tf.errors.InvalidArgumentError, match="expected"):
             served["image"](tf.constant(np.zeros(shape, "uint8")))
 
