@@ -117,7 +117,7 @@ def plot_contexts(
         axes.set_axis_off()
     for panels, (u, v) in zip(grid, pairs, strict=False):
         titles = _moments(frames)
-        titles[frames // 2] = f"{names[u]} : {names[v]}\n{titles[frames // 2]}".strip()
+        titles[frames // 2] = _as_text(f"{names[u]} : {names[v]}\n{titles[frames // 2]}".strip())
         for axes, shown, title in zip(panels, maps[:, u, v], titles, strict=True):
             plotted = axes.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit)
             axes.plot(n // 2, n // 2, marker="+", color=INK, markersize=9, markeredgewidth=1.4)
@@ -187,7 +187,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
         }
         shift = (0, 4 + 12 * (order % 2))
         upper.annotate(
-            stage, ((start + stop) / 2, 1), xytext=shift, ha="center", fontsize=9, **style
+            _as_text(stage), ((start + stop) / 2, 1), xytext=shift, ha="center", fontsize=9, **style
         )
         start = stop
     upper.set_ylabel("loss")
@@ -229,7 +229,7 @@ def plot_trimap(
         dash = "--" if pairs and not plus else "-"
         color = COLORS[stages.index(stage) % len(COLORS)]
         percent = 100 * np.array(values, "float64")
-        axes.plot(np.arange(1, len(values) + 1), percent, dash, color=color, label=name)
+        axes.plot(np.arange(1, len(values) + 1), percent, dash, color=color, label=_as_text(name))
     _strip(axes)
     center = {"void": "the void", "boundary": "the class boundaries"}[around]
     axes.set_xlabel(f"width of the band around {center}, pixels")
@@ -359,7 +359,7 @@ def plot_feature_scales(scales: Mapping[str, Sequence[float]]) -> "Figure":
         text = f"{middle:.0f}" if middle >= 100 else f"{middle:.3g}"
         axes.annotate(text, (middle, row), **label)
     axes.set_xscale("log")
-    axes.set_yticks(range(len(scales)), list(scales))
+    axes.set_yticks(range(len(scales)), [*map(_as_text, scales)])
     axes.set_ylim(len(scales) - 0.5, -0.7)
     axes.set_xlabel("L2 norm of the feature vector: median, and the middle half of all positions")
     axes.grid(axis="x", color="#e4e4e4")
@@ -437,12 +437,18 @@ def _matrix_figure(names: Sequence[str], count: int = 1) -> tuple["Figure", np.n
     text = 0.09 * max(len(name) for name in names)  # inches, the names next to the matrix
     figure = _figure(count * side + text + 1.8, side + 0.7 * text + 0.8)
     grid = figure.subplots(1, count, squeeze=False, sharey=True)[0]
+    names = [*map(_as_text, names)]
     for axes in grid:
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0, labelsize=9)
         axes.spines[:].set_visible(False)
     return figure, grid
+
+
+def _as_text(name: str) -> str:
+    """Return a name that Matplotlib doesn't take for a formula."""
+    return name.replace("$", r"\$")
 
 
 def _moments(frames: int) -> list[str]:

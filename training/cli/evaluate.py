@@ -53,8 +53,6 @@ def main(
         out: JSON file to write; by default evaluation_SPLIT.json in the directory of a single run.
         force: replace files that are no evaluation of this command.
     """
-    from rich.console import Console
-
     from keras_dpn import viz
     from keras_dpn.inference import Predictor
     from keras_dpn.inference.loading import load_trained
@@ -66,6 +64,7 @@ def main(
     from ..rundir.dataset import find_run, source_dataset
     from ..rundir.outputs import replacing
     from ..rundir.paths import evaluation_file
+    from ..utils.console import console
     from ..utils.files import write_bytes
 
     is_one_run = find_run(runs) is not None and len(runs) == 1
@@ -105,11 +104,11 @@ def main(
             evaluation = evaluate(predictor, dataset, data.split, settings, show_progress=True)
             evaluation = replace(evaluation, precision=precision)
         evaluation.save(out)
-        console = Console()
-        console.print(score_table(evaluation, dataset.classes.names))
-        console.print(f"written: {out}", soft_wrap=True)
+        output = console()
+        output.print(score_table(evaluation, dataset.classes.names))
+        output.print(f"written: {out}", soft_wrap=True)
         if trimap:
             curves = {head.name: head.trimap.miou for head in evaluation.heads if head.trimap}
             content = viz.figure_png(viz.plot_trimap(curves, trimap_boundary))
             write_bytes(plot, content)
-            console.print(f"written: {plot}", soft_wrap=True)
+            output.print(f"written: {plot}", soft_wrap=True)

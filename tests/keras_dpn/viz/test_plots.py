@@ -74,6 +74,22 @@ def test_plots_draw_within_their_edges(name):
         assert pixels.min() < 100, "nothing was drawn"
 
 
+def test_names_are_no_formulas():
+    names = ["$x^2_{$", "5 $ to 10 $", r"\$\frac$"]
+    counts = np.eye(3)
+    figures = [
+        viz.plot_confusion(counts, names),
+        viz.plot_compatibility(counts, names),
+        viz.plot_label_affinity(counts, names),
+        viz.plot_contexts(np.zeros((3, 3, 3, 3)), names, pairs=[(0, 1)]),
+        viz.plot_curves([{"stage": names[0], "epoch": 1, "loss": 1.0}]),
+        viz.plot_trimap({names[0]: [0.5]}),
+        viz.plot_feature_scales({names[0]: (1.0, 2.0, 3.0)}),
+    ]
+    for figure in figures:
+        viz.figure_png(figure, dpi=20)
+
+
 def test_plot_compatibility_shows_each_column_less_its_mean():
     matrix = np.array([[0.0, 10.0, 5.0], [2.0, 12.0, 5.0], [4.0, 14.0, 5.0]])
     shown = viz.plot_compatibility(matrix, NAMES).axes[0].images[0].get_array()
