@@ -225,6 +225,12 @@ def test_a_visitor_removes_and_labels_no_file_of_the_owner(tmp_path, monkeypatch
             data = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
             assert '"maps"' not in post(address, data)
             assert path.exists()
+        with urllib.request.urlopen(f"{address}config", timeout=30) as response:
+            config = response.read().decode()
+        assert "photo" in config and str(tmp_path) not in config  # the title, without its path
+        request = urllib.request.Request(f"{address}config", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(request, timeout=30)
     assert photo.is_file() and other.is_file()
 
 
