@@ -1,5 +1,6 @@
-"""Models from files of any origin: what is wrong with a file is a ValueError that names it."""
+"""Models from files of any origin, and their weights as the bytes of a file."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,21 @@ def load_model(path: str | Path) -> keras.Model:
         if not isinstance(model, keras.Model):
             raise TypeError(f"received a {type(model).__name__}")
     return model
+
+
+def weights_bytes(model: keras.Model) -> bytes:
+    """Return the content of a `.weights.h5` file, written in memory.
+
+    HDF5 ends the process with a segmentation fault where it can't write to a disk that is full.
+    """
+    content = _WeightsFile()
+    model.save_weights(content)
+    return content.getvalue()
+
+
+class _WeightsFile(io.BytesIO):
+    def __str__(self) -> str:
+        return "model.weights.h5"  # Keras knows the format by the end of the name
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The files of a preset: written atomically, and verified before they are read."""
 
+import io
 import json
-import os
+import zipfile
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,9 +80,7 @@ def write_preset(
             f"{directory}: expected a new or an empty directory, received one with files."
         )
     with atomic_directory(directory) as partial:
-        keras.saving.save_model(model, str(partial), zipped=False)
-        if (partial / "assets").is_dir():  # keras 3.15.1 creates it if the path is absolute
-            (partial / "assets").rmdir()  # empty: no network has assets
+        _write_model(model, partial)
         if weights_dtype != "float32":
             _narrow(partial / WEIGHTS, weights_dtype)
         if classes is not None:
@@ -148,10 +147,23 @@ def _metadata(
     }
 
 
+def _write_model(model: keras.Model, directory: Path) -> None:
+    """Write the files that `keras.saving.load_model` reads from a directory.
+
+    They are those inside of a `.keras` file, whose weights Keras writes in memory: HDF5 ends the
+    process with a segmentation fault where it can't write to a disk that is full.
+    """
+    archive = directory / "model.keras"
+    model.save(archive)
+    with zipfile.ZipFile(archive) as members:
+        members.extractall(directory)
+    archive.unlink()
+
+
 def _narrow(path: Path, dtype: str) -> None:
     """Rewrite a weights file with its floats in another dtype."""
-    source, target = path, path.with_suffix(".narrow")
-    with h5py.File(source, "r") as old, h5py.File(target, "w") as new:
+    target = io.BytesIO()
+    with h5py.File(path, "r") as old, h5py.File(target, "w") as new:
 
         def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
             if isinstance(item, h5py.Group):
@@ -173,7 +185,7 @@ def _narrow(path: Path, dtype: str) -> None:
         old.visititems(copy)
         for key, attribute in old.attrs.items():
             new.attrs[key] = attribute
-    os.replace(target, source)
+    path.write_bytes(target.getvalue())
 
 
 def _write_json(path: Path, values: Any) -> None:
