@@ -45,7 +45,7 @@ def main(
         split: the rows are scored on.
         reuse: rows that have a run already, each for its own seed, as ROW=RUN or ROW=RUN:STAGE.
         block_size: resample blocks of N successive images, as `keras-dpn compare`.
-        devices: all, or cpu:2, as for `keras-dpn train`.
+        devices: all, gpu:0,2 or cpu:2, as for `keras-dpn train`.
     """
     from ..sweeps.runner import SubprocessExecutor, read_reused, run
     from ..sweeps.table import table
