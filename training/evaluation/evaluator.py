@@ -19,7 +19,8 @@ from ..utils.files import read_json
 from ..utils.progress import progress
 from ..utils.threads import prefetch_map
 from .metrics import Metric, MetricSettings, Prediction, Sample
-from .results import Evaluation, HeadScores
+from .results import Evaluation
+from .scores import HeadScores
 
 T = TypeVar("T")
 Probabilities = Mapping[str, np.ndarray]  # by head
