@@ -194,7 +194,7 @@ class Segmenter:
         if isinstance(source, (str, Path)):
             from keras_dpn.io.video import VideoReader  # needs PyAV
 
-            source = VideoReader(source)
+            source = VideoReader(source, max_pixels=self.max_pixels)
         if self.predictor.needs_flow and flow is None:
             from keras_dpn.io.flow import dis_flow as flow  # needs OpenCV
         frames, kept = tee(source)

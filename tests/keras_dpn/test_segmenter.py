@@ -6,6 +6,7 @@ from PIL import Image
 import keras_dpn
 from keras_dpn import Classes, Segmenter
 from keras_dpn.inference import InferenceSettings
+from keras_dpn.io.video import VideoWriter
 from keras_dpn.models import DPN, SpatialTemporalDPN
 from keras_dpn.models.staged import StagedModel
 from keras_dpn.segmentation import Segmentation
@@ -215,6 +216,10 @@ def test_pixels_are_limited(tmp_path):
             call(np.zeros((2000, 1, 3), "uint8"))
     with pytest.raises(ValueError, match="`image`: 1 x 2000 pixels are too many"):
         next(segmenter.video([np.zeros((2000, 1, 3), "uint8")]))
+    with VideoWriter(video := tmp_path / "a.mp4", 5.0, (300, 400)) as writer:
+        writer.write(np.zeros((300, 400, 3), "uint8"))
+    with pytest.raises(ValueError, match="a.mp4: frames of 400 x 300 pixels are too large"):
+        segmenter(video)
     larger = Segmenter(RedModel(), CLASSES, InferenceSettings(max_pixels=130_000))
     assert larger(tmp_path / "narrow.png").labels.shape == (2000, 1)
 

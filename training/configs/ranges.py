@@ -4,10 +4,7 @@ import math
 import operator
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .schema import StageConfig
+from typing import Any
 
 _FROM_0 = (
     *("learning_rate", "power", "momentum", "weight_decay", "warmup_steps"),
@@ -16,11 +13,11 @@ _FROM_0 = (
 _FROM_1 = ("epochs", "accumulate", "batch_size", "step_epochs")
 
 
-def problems(config: "StageConfig", option: str) -> Iterator[str]:
+def problems(config: Any, option: str) -> Iterator[str]:
     """Yield the errors in the settings of a stage that is trained; the engine checks its losses.
 
     Args:
-        config: the settings.
+        config: a `StageConfig`, whose module imports this one.
         option: their name on the command line, for messages.
     """
 
