@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -98,7 +99,7 @@ def _fetch(address: str, file: IO[bytes], max_bytes: int, max_seconds: float) ->
     """Write the file's bytes and return their SHA-256."""
     end, digest = time.monotonic() + max_seconds, hashlib.sha256()
     try:
-        with urllib.request.build_opener(_OnlyHTTPS).open(address, timeout=_TIMEOUT) as response:
+        with _open(address, max_seconds) as response:
             length = response.headers.get("Content-Length")
             declared = int(length) if length is not None and length.isdecimal() else None
             bar, received = keras.utils.Progbar(declared), 0
@@ -119,6 +120,31 @@ def _fetch(address: str, file: IO[bytes], max_bytes: int, max_seconds: float) ->
     except (OSError, HTTPException, ValueError) as error:
         raise OSError(f"{address}: the download failed: {error}") from error
     return digest.hexdigest()
+
+
+def _open(address: str, seconds: float) -> Any:
+    """Return the response of a server that begins to answer in time.
+
+    urllib's own limit is for each read: a server could send a byte of the headers now and then.
+    """
+    answer: list[Any] = []
+
+    def work() -> None:
+        try:
+            opener = urllib.request.build_opener(_OnlyHTTPS)
+            answer.append(opener.open(address, timeout=_TIMEOUT))
+        except Exception as error:
+            answer.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    response = (
+        answer[0] if answer else OSError(f"expected at most {seconds:g} seconds, it takes longer")
+    )
+    if isinstance(response, Exception):
+        raise response
+    return response
 
 
 class _OnlyHTTPS(urllib.request.HTTPRedirectHandler):

@@ -98,9 +98,10 @@ class Rest:
                     raise urllib3.exceptions.TimeoutError
             except urllib3.exceptions.HTTPError as error:
                 status = next(name for kind, name in _STATUS_OF_ERROR if isinstance(error, kind))
+                reason = without_trace(str(error))
                 if deadline.expired:
-                    status, error = "DEADLINE_EXCEEDED", TimeoutError("the response takes too long")
-                raise ServingError(f"{url}: {without_trace(str(error))}", status) from error
+                    status, reason = "DEADLINE_EXCEEDED", "the response takes too long"
+                raise ServingError(f"{url}: {reason}", status) from error
             except ValueError as error:  # of http.client, which urllib3 passes on
                 raise ServingError(f"{url}: {without_trace(str(error))}", "UNKNOWN") from error
         if response.status != 200:

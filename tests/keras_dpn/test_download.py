@@ -73,6 +73,14 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             pass
 
+    def dripheaders(self):
+        try:
+            while True:
+                self.wfile.write(b"H")
+                time.sleep(0.05)
+        except OSError:
+            pass
+
     def drip(self):
         self.answer()
         try:
@@ -156,6 +164,7 @@ def test_redirections_within_https_are_followed(address, tmp_path):
         ("huge", "expected at most 100000 bytes"),
         ("endless", "expected at most 100000 bytes"),
         ("drip", "expected at most 0.2 seconds"),
+        ("dripheaders", "expected at most 0.2 seconds"),
     ],
 )
 def test_what_is_no_whole_file_leaves_none(address, tmp_path, name, message):
