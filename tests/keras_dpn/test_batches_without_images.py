@@ -21,7 +21,7 @@ CALLS = {
         lambda: ops.edge_mean_field(zeros(0, 3, 2), EDGES, zeros(0, 2, 2, 2), 2),
         (0, 3, 2),
     ),
-    "global_context": (lambda: ops.global_context(zeros(*MAP), grid=2), (0, 2, 2, 2)),
+    "global_context": (lambda: ops.global_context(zeros(*MAP), grid=2), MAP),
     "l2_norm_scale": (lambda: ops.l2_norm_scale(zeros(*MAP), zeros(2)), MAP),
     "local_conv": (lambda: ops.local_conv(zeros(*MAP), zeros(*IMAGE), 3), MAP),
     "gaussian": (lambda: ops.local_conv(zeros(*MAP), zeros(*IMAGE), 3, kernel="gaussian"), MAP),
