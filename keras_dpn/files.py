@@ -117,8 +117,8 @@ def _explaining(path: Path, temporary: Path, needed: int | None) -> Iterator[Non
         needs = f"{needed}" if needed is not None else f"more than {written}"
         raise OSError(
             errno.ENOSPC,
-            f"The disk is full: {needs} bytes are needed, {free + written} are free. What was "
-            "there before is complete; free some space and run the command again",
+            f"No space left on device: {needs} bytes are needed, {free + written} are free. What "
+            "was there before is complete; free some space and run the command again",
             str(path),
         ) from error
 

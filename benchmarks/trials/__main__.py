@@ -7,7 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ import tyro
 
 from . import Outcome, __doc__, disk, fuzz, kill, soak
 
-TRIALS: dict[str, Callable[[Path, int, float], list[Outcome]]] = {
+TRIALS: dict[str, Callable[[Path, int, float], Iterable[Outcome]]] = {
     "kill": kill.run,
     "disk": disk.run,
     "fuzz": fuzz.run,

@@ -73,7 +73,9 @@ def _write(disk: Path) -> list[str]:
         [] if done.returncode == 0 else [f"exit code {done.returncode}: {done.stderr[-300:]}"]
     )
     for line in done.stdout.splitlines():
-        named = "The disk is full" in line and "bytes are needed" in line and str(disk) in line
+        named = (
+            "No space left on device" in line and "bytes are needed" in line and str(disk) in line
+        )
         if not named and line not in ("NO ERROR checkpoint", "NO ERROR preset"):  # which may fit
             problems.append(line)
     return problems

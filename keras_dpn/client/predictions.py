@@ -72,7 +72,7 @@ def prediction_of(row: Row, frames: tuple[int, ...] | None = None) -> Prediction
             name: x[(slice(None),) * _OTHER_AXES[name][0] + (slice(height), slice(width))]
             for name, x in maps.items()
         }
-        expected = {(height, width)}
+        expected: set[tuple[int, ...]] = {(height, width)}
     else:
         expected = {frames[1:3], frames[:3]}
     shapes = {name: x.shape for name, x in maps.items()}

@@ -18,7 +18,8 @@ def check_image(image: np.ndarray, max_pixels: int | None = None) -> np.ndarray:
         raise ValueError(f"{expected}, received shape {image.shape}.{hint}")
     if 0 in image.shape:
         raise ValueError(f"{expected} with at least one pixel, received shape {image.shape}.")
-    if max_pixels is not None and (message := size_error(*image.shape[:2], max_pixels)):
+    height, width = image.shape[:2]
+    if max_pixels is not None and (message := size_error(height, width, max_pixels)):
         raise ValueError(f"Invalid value for argument `image`: {message}")
     if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
         raise ValueError(f"{expected} of uint8 or floats from 0 to 255, received {image.dtype}.")

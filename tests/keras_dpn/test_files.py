@@ -103,7 +103,7 @@ def test_links_are_not_followed(tmp_path, monkeypatch):
 def test_a_full_disk_names_the_file_and_what_it_needs(tmp_path, error, atomic):
     (old := tmp_path / "old").write_text("1")
     for needed, said in ((None, "more than 4"), (123, "123")):
-        message = rf"The disk is full: {said} bytes are needed, \d+ are free\. .*: '.*new'"
+        message = rf"No space left on device: {said} bytes are needed, \d+ are free\. .*: '.*new'"
         with pytest.raises(OSError, match=message) as raised, atomic(tmp_path / "new", needed) as t:
             half = t if atomic is atomic_file else t / "x"
             half.write_text("half")
