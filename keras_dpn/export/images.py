@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from keras_dpn.limits import MIN_SIDE, SMALL
 from keras_dpn.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
@@ -18,6 +19,8 @@ if keras.backend.backend() == "tensorflow":
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
+# Of a JPEG: each scan of a few bytes takes a pass over the whole image.
+MAX_SCANS = 100
 _HEADER = 64  # bytes, more than any of these headers
 # Largest number of extensions before a GIF's first frame, and of blocks (255 bytes) in each.
 _MAX_EXTENSIONS = 16
@@ -35,8 +38,8 @@ def encoded_size(data: Tensor, max_pixels: int) -> Tensor:
         int32 tensor (2,).
 
     Raises:
-        InvalidArgumentError: if the bytes aren't of one of these formats, or height times width is
-            not 1 to `max_pixels`.
+        InvalidArgumentError: if the bytes aren't of one of these formats, or of a JPEG of more than
+            `MAX_SCANS` scans; and as `check_size`.
 
     Example:
         >>> png = tf.io.encode_png(tf.zeros((2, 3, 3), "uint8"))  # doctest: +SKIP
@@ -49,16 +52,26 @@ def encoded_size(data: Tensor, max_pixels: int) -> Tensor:
 
 
 def check_size(size: Tensor, max_pixels: int) -> Tensor:
-    """Return an image's height and width (2,); raise as `encoded_size`."""
+    """Return an image's height and width (2,).
+
+    Raises:
+        InvalidArgumentError: if height times width is not 1 to `max_pixels`, or with sides below
+            64 counted as 64, more than that and more than 65,536.
+    """
     height, width = tf.unstack(tf.cast(size, "int64"))
-    message = [
-        f"expected an image of 1 to {max_pixels} pixels, received one of ",
-        tf.strings.as_string(width),
-        " x ",
-        tf.strings.as_string(height),
-    ]
+    received = [tf.strings.as_string(width), " x ", tf.strings.as_string(height)]
+    message = [f"expected an image of 1 to {max_pixels} pixels, received one of ", *received]
     fits = (height >= 1) & (width >= 1) & (height * width <= max_pixels)
-    return checked(fits, message, size)
+    size = checked(fits, message, size)
+    limit = max(max_pixels, SMALL)
+    message = [f"expected an image of at most {limit} pixels, with sides below {MIN_SIDE} counted "]
+    message += [f"as {MIN_SIDE}, received one of ", *received]
+    return checked(padded_pixels(size) <= limit, message, size)
+
+
+def padded_pixels(size: Tensor) -> Tensor:
+    """Return the pixels of an image (2,), with sides below 64 counted as 64: int64."""
+    return tf.reduce_prod(tf.maximum(tf.cast(size, "int64"), MIN_SIDE))
 
 
 def decode_image(data: Tensor) -> Tensor:
@@ -168,7 +181,12 @@ def _integer(data: Tensor, position: int, dtype: str, big_endian: bool = False) 
 
 
 def _jpeg_size(data: Tensor) -> Tensor:
-    return tf.image.extract_jpeg_shape(data)[:2]
+    content = tf.io.decode_raw(data, "uint8")
+    is_scan = (content[:-1] == 0xFF) & (content[1:] == 0xDA)
+    scans = tf.reduce_sum(tf.cast(is_scan, "int32"))
+    message = [f"expected a JPEG of at most {MAX_SCANS} scans, received one of "]
+    message.append(tf.strings.as_string(scans))
+    return checked(scans <= MAX_SCANS, message, tf.image.extract_jpeg_shape(data)[:2])
 
 
 def _png_size(data: Tensor) -> Tensor:
@@ -187,7 +205,8 @@ def _bmp_size(data: Tensor) -> Tensor:
 def _gif_size(data: Tensor) -> Tensor:
     _, frame = _first_frame(data)
     canvas = tf.stack([_integer(data, at, "uint16") for at in (8, 6)])
-    return tf.maximum(canvas, frame)
+    message = ["expected a GIF whose first frame is no larger than its canvas"]
+    return checked(tf.reduce_all(frame <= canvas), message, canvas)
 
 
 def _first_frame(data: Tensor) -> tuple[Tensor, Tensor]:

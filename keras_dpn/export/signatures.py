@@ -12,7 +12,9 @@ from keras_dpn.export.images import (
     encoded_size,
     label_png,
     overlay_png,
+    padded_pixels,
 )
+from keras_dpn.limits import MIN_SIDE, SMALL
 from keras_dpn.models import traits
 from keras_dpn.typing import Tensor
 
@@ -123,7 +125,8 @@ class _ImageSignatures:
         )
         fits = tf.cast(batch, "int64") * area <= MAX_BATCH * self.max_pixels
         batch, tallest, widest = checked(fits, [message], (batch, tallest, widest))
-        together = tf.cast(tf.maximum(self.max_pixels // area, 1), "int32")
+        most = tf.reduce_max(tf.map_fn(padded_pixels, sizes, fn_output_signature="int64"))
+        together = tf.cast(tf.maximum(max(self.max_pixels, SMALL) // most, 1), "int32")
         together = tf.where(tf.reduce_all(sizes == sizes[:1]), together, 1)
 
         def step(start: Tensor, answers: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -231,9 +234,10 @@ def _clip_signatures(
 def _checked_clip(frames: Tensor, needs_middle: bool, max_pixels: int) -> Tensor:
     batch, time, height, width, _ = tf.unstack(tf.shape(frames, "int64"))
     fits = (batch * time * height * width > 0) & (height * width <= max_pixels)
-    fits &= batch * time * height * width <= MAX_BATCH * max_pixels
+    most, padded = max(max_pixels, SMALL), padded_pixels(tf.stack([height, width]))
+    fits &= (padded <= most) & (batch * time * padded <= MAX_BATCH * most)
     message = f"expected clips of frames of 1 to {max_pixels} pixels, and {MAX_BATCH} times as many"
-    frames = checked(fits, [f"{message} in all"], frames)
+    frames = checked(fits, [f"{message} in all, with sides below {MIN_SIDE} as {MIN_SIDE}"], frames)
     if not needs_middle:
         return frames
     parts = ["expected clips of an odd number of frames, received ", tf.strings.as_string(time)]

@@ -6,6 +6,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
+from keras_dpn.limits import MAX_PIXELS, size_error
+
 # Pillow opens by content, and for others, such as EPS, starts a program. JPEG includes MPO.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # Of a progressive JPEG: each scan of a few bytes takes a pass over the whole image.
@@ -19,7 +21,7 @@ class ImageError(ValueError):
     """An image or label map that can't be read or doesn't match; the message names the file."""
 
 
-def read_image(path: Path | BinaryIO) -> np.ndarray:
+def read_image(path: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read an image as 8-bit RGB, upright.
 
     The EXIF rotation is applied; 16-bit channels are scaled to 8 bits; grey, palette, CMYK and
@@ -29,15 +31,17 @@ def read_image(path: Path | BinaryIO) -> np.ndarray:
     Args:
         path: a file of one of `FORMATS`, whatever its suffix; or its content as a binary stream,
             whose `str` messages show.
+        max_pixels: largest number of pixels, which the header is asked for; sides below 64 count
+            as 64. Pillow refuses more than 178,956,970 by itself.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
         ImageError: if the file is missing, truncated, empty, no image, a JPEG of more than
-            `MAX_SCANS` scans, or of a mode without a defined range (float).
+            `MAX_SCANS` scans, too large, or of a mode without a defined range (float).
     """
-    image, _ = open_upright(path)
+    image, _ = open_upright(path, max_pixels)
     return to_rgb(image, path)
 
 
@@ -68,10 +72,12 @@ def to_rgb(image: Image.Image, path: object) -> np.ndarray:
     return np.asarray(image.convert("RGB")).copy()
 
 
-def open_upright(path: Path | BinaryIO) -> tuple[Image.Image, int]:
+def open_upright(path: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, int]:
     """Return the loaded, upright image and the factor by which Pillow stretched its indices."""
     try:
         with Image.open(path, formats=FORMATS) as image:
+            if message := size_error(image.height, image.width, max_pixels):
+                raise ImageError(f"{path}: {message}")
             _check_scans(image)
             stretch = _STRETCH.get(_raw_mode(image), 1)
             image.load()
@@ -79,6 +85,8 @@ def open_upright(path: Path | BinaryIO) -> tuple[Image.Image, int]:
             upright.format = image.format
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file.") from None
+    except ImageError:
+        raise
     except Exception as error:  # Pillow's decoders raise many types on broken files
         raise ImageError(f"{path}: can't be read as an image ({error}).") from error
     if 0 in upright.size:
@@ -124,4 +132,7 @@ def _narrow(values: np.ndarray, path: object) -> np.ndarray:
             f"{path}: expected grey values 0..65535, received {values.min()}..{values.max()}; "
             "save it with 8 or 16 bits."
         )
-    return ((values.astype("uint32") + 128) // 257).astype("uint8")
+    narrow = values.astype("uint32")
+    narrow += 128
+    narrow //= 257
+    return narrow.astype("uint8")

@@ -40,7 +40,8 @@ class Arguments:
     there on; as many epochs as a stage has completed end it. Everything else must be as it was.
     """
     devices: str = "all"
-    """all: every GPU, or the CPU; cpu:2: two logical devices on the CPU."""
+    """all: every GPU, or the CPU without one; gpu: every GPU; gpu:0,2: these; cpu: none; cpu:2: two
+    logical devices on the CPU."""
 
 
 def parse(args: Sequence[str]) -> None:

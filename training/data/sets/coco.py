@@ -155,7 +155,7 @@ def _read_file(path: Path, list_labels: Callable[[dict[str, Any]], dict[str, T]]
     """Return what a function extracts from a file of annotations."""
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:  # Unicode's errors are ValueErrors too
+    except (ValueError, RecursionError) as error:  # Unicode's errors are ValueErrors too
         raise ValueError(f"{path}: expected JSON, received {error}.") from None
     try:
         return list_labels(content)
