@@ -14,7 +14,6 @@ LONG = {
     "keras_dpn/models/pretrained.py",
     "keras_dpn/models/spatial_temporal_dpn.py",
     "keras_dpn/ops/local_conv.py",
-    "keras_dpn/ops/permutohedral.py",
     "keras_dpn/viz/images.py",
     "keras_dpn/viz/plots.py",
     "training/engine/trainer.py",
