@@ -1,0 +1,97 @@
+"""Docstrings are written in Keras's Markdown: turn what reStructuredText reads differently.
+
+* `code` in single backticks is literal, and may stand next to a letter.
+* A paragraph indented by four spaces is code.
+* `*`, `|` and a final `_` are characters, not markup.
+* Sections of prose (Returns, Input shape, ...) become fields like the Args, and keep their colons.
+
+It runs before `sphinx.ext.napoleon`, which reads the other sections.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.util.inspect import safe_getattr, stringify_signature
+
+PROSE = re.compile(r"(Returns|Yields|Input shape|Output shape|Shapes|References|Keys):$")
+SECTION = re.compile(r"[A-Z][a-z]+( [a-z]+)?:$")
+CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)(?=(\w)?)")
+
+
+def to_rst(lines: list[str]) -> list[str]:
+    """Return a docstring's lines as reStructuredText with Google's sections."""
+    return [line for block in blocks(lines) for line in convert(block)]
+
+
+def blocks(lines: list[str]) -> Iterator[tuple[list[str], bool]]:
+    """Yield the paragraphs with the blank lines after them, and whether each is in a section."""
+    block: list[str] = []
+    in_section = False
+    for line in [*lines, None]:
+        starts = line is None or (block and not block[-1].strip() and line.strip())
+        if starts or (line is not None and SECTION.match(line) and block):
+            yield block, in_section
+            block = []
+        if line is not None:
+            if SECTION.match(line):
+                in_section = line != "Example:"
+            elif line.strip() and not line.startswith(" "):
+                in_section = False
+            block.append(line)
+
+
+def convert(paragraph: tuple[list[str], bool]) -> list[str]:
+    """Return one paragraph as reStructuredText."""
+    block, in_section = paragraph
+    if block and PROSE.match(block[0]):
+        return [f":{block[0]}", *prose(block[1:])]
+    first = next((line for line in block if line.strip()), "")
+    if first.lstrip().startswith(">>>"):
+        return block
+    if first.startswith("    ") and not in_section and not first.lstrip().startswith("* "):
+        return ["::", "", *block]
+    return prose(block)
+
+
+def prose(block: list[str]) -> list[str]:
+    """Return lines of text with Markdown's code spans and no accidental markup."""
+    text = "\n".join(block)
+    parts = re.split(r"(``[^`]+``|`[^`]+`)", text)
+    parts[::2] = [escaped(part) for part in parts[::2]]
+    text = "".join(parts)
+    return CODE.sub(lambda m: f"``{m[1]}``" + ("\\ " if m[2] else ""), text).split("\n")
+
+
+def escaped(text: str) -> str:
+    """Return text with the characters that start or end markup escaped, but bullets kept."""
+    text = re.sub(r"(?<=\w)_(?!\w)", r"\\_", text)
+    return re.sub(r"(?<!^)(?<!\n)(?<![ *]{4})(?<!\n {4})[*|](?!\*?\w+:)", r"\\\g<0>", text)
+
+
+def process_docstring(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Convert a docstring in place."""
+    lines[:] = to_rst(lines)
+
+
+def process_signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: Any
+) -> tuple[str, Any] | None:
+    """Show the signature of `__init__`: Keras's classes have a `__new__` that takes anything."""
+    if what != "class" or "__init__" not in {n for c in obj.__mro__[:-1] for n in vars(c)}:
+        return None
+    parameters = inspect.signature(safe_getattr(obj, "__init__"))
+    kept = [p for p in parameters.parameters.values() if p.name != "self"]
+    bare = parameters.replace(parameters=kept, return_annotation=inspect.Signature.empty)
+    return stringify_signature(bare, unqualified_typehints=True), None
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect to autodoc, before napoleon."""
+    app.connect("autodoc-process-docstring", process_docstring, priority=100)
+    app.connect("autodoc-process-signature", process_signature)
+    return {"parallel_read_safe": True}
