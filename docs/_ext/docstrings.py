@@ -2,6 +2,7 @@
 
 * `code` in single backticks is literal, and may stand next to a letter.
 * A paragraph indented by four spaces is code.
+* A table has lines of `|`.
 * `*`, `|` and a final `_` are characters, not markup.
 * Sections of prose (Returns, Input shape, ...) become fields like the Args, and keep their colons.
 
@@ -10,13 +11,14 @@ It runs before `sphinx.ext.napoleon`, which reads the other sections.
 
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.util.inspect import safe_getattr, stringify_signature
 
-PROSE = re.compile(r"(Returns|Yields|Input shape|Output shape|Shapes|References|Keys):$")
+PROSE = re.compile(r"(Returns|Yields|Input shape|Output shape|Shapes|References):$")
 SECTION = re.compile(r"[A-Z][a-z]+( [a-z]+)?:$")
 CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)(?=(\w)?)")
 
@@ -46,14 +48,38 @@ def blocks(lines: list[str]) -> Iterator[tuple[list[str], bool]]:
 def convert(paragraph: tuple[list[str], bool]) -> list[str]:
     """Return one paragraph as reStructuredText."""
     block, in_section = paragraph
+    if block and block[0] == "Keys:":  # of a dictionary, as the attributes of an object
+        return ["Attributes:", *prose(block[1:])]
     if block and PROSE.match(block[0]):
-        return [f":{block[0]}", *prose(block[1:])]
+        content = textwrap.dedent("\n".join(block[1:])).split("\n")
+        return [f":{block[0]}", *(f"    {line}".rstrip() for line in prose(content))]
+    if block and block[0] == "Example:":
+        return [
+            "",
+            ".. rubric:: Example",
+            "",
+            *textwrap.dedent("\n".join(block[1:])).split("\n"),
+            "",
+        ]
+    if block and block[0].startswith("| "):
+        return table(block)
     first = next((line for line in block if line.strip()), "")
     if first.lstrip().startswith(">>>"):
         return block
     if first.startswith("    ") and not in_section and not first.lstrip().startswith("* "):
         return ["::", "", *block]
     return prose(block)
+
+
+def table(block: list[str]) -> list[str]:
+    """Return a Markdown table as a list-table."""
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in block[:1] + block[2:]:
+        cells = prose([cell.strip() for cell in row.strip().strip("|").split("|")])
+        lines += [
+            f"   {'  ' if i else '* '}- {cell}" for i, cell in enumerate(cells) if row.strip()
+        ]
+    return [*lines, ""]
 
 
 def prose(block: list[str]) -> list[str]:
@@ -67,8 +93,9 @@ def prose(block: list[str]) -> list[str]:
 
 def escaped(text: str) -> str:
     """Return text with the characters that start or end markup escaped, but bullets kept."""
-    text = re.sub(r"(?<=\w)_(?!\w)", r"\\_", text)
-    return re.sub(r"(?<!^)(?<!\n)(?<![ *]{4})(?<!\n {4})[*|](?!\*?\w+:)", r"\\\g<0>", text)
+    text = re.sub(r"(?<=\w)_(?!\w)", r"\_", text).replace("|", r"\|")
+    # Not "* ", which begins a line, nor "*name:", which napoleon reads.
+    return re.sub(r"(?m)\*(?!\*?\w+:)(?<!^\*)(?<!^ {4}\*)", r"\*", text)
 
 
 def process_docstring(
