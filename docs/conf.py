@@ -32,6 +32,7 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 highlight_language = "none"
 python_maximum_signature_line_length = 80
+python_display_short_literal_types = True
 
 # Markdown. Headings down to the third level are targets of links: PAGE.md#a-heading.
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
@@ -40,9 +41,10 @@ myst_heading_anchors = 3
 # Docstrings. A method without one of its own is not listed.
 autodoc_default_options = {
     "members": True,
-    "inherited-members": "Functional, Model, Layer, Loss, Metric, Operation, KerasSaveable",
-    "exclude-members": "from_config",
-    "show-inheritance": False,
+    "inherited-members": True,  # but see `skip_member` in docstrings.py
+    # Parts of how models are built, and deprecated names.
+    "exclude-members": "from_config, passes_on_to, deprecated_arguments, updated_config, "
+    "stage_names, stage_model, has_stage",
 }
 autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"

@@ -32,6 +32,7 @@ PYTHON = {
     **{name: f"functions.html#{name}" for name in ("property", "object")},
     **{name: f"functions.html#func-{name}" for name in ("str", "dict", "list", "tuple", "set")},
     **{name: f"functions.html#{name}" for name in ("int", "float", "bool")},
+    "os.PathLike": "os.html#os.PathLike",
     "bytes": "functions.html#func-bytes",
     "None": "constants.html#None",
     **{
@@ -53,7 +54,7 @@ def external_address(name: str) -> str | None:
         return f"https://numpy.org/doc/stable/reference/generated/{name}.html"
     if name in ("numpy.typing.ArrayLike", "ArrayLike"):
         return "https://numpy.org/doc/stable/reference/typing.html#numpy.typing.ArrayLike"
-    if name == "matplotlib.figure.Figure":
+    if name in ("matplotlib.figure.Figure", "Figure"):
         return "https://matplotlib.org/stable/api/figure_api.html#matplotlib.figure.Figure"
     return None
 

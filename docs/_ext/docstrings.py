@@ -102,14 +102,21 @@ def process_docstring(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
     """Convert a docstring in place."""
-    lines[:] = to_rst(lines)
+    # Napoleon would read the beginning of an attribute's first line, up to a colon, as its type.
+    before = [""] if what in ("attribute", "data", "property") else []
+    lines[:] = before + to_rst(lines)
 
 
 def process_signature(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: Any
 ) -> tuple[str, Any] | None:
     """Show the signature of `__init__`: Keras's classes have a `__new__` that takes anything."""
-    if what != "class" or "__init__" not in {n for c in obj.__mro__[:-1] for n in vars(c)}:
+    if what != "class" or signature is None:
+        return None
+    if issubclass(obj, dict):  # a TypedDict is described by its keys
+        return "", None
+    owners = [c for c in obj.__mro__ if "__init__" in vars(c)]
+    if not owners[0].__module__.startswith("keras_dpn"):
         return None
     parameters = inspect.signature(safe_getattr(obj, "__init__"))
     kept = [p for p in parameters.parameters.values() if p.name != "self"]
@@ -117,8 +124,20 @@ def process_signature(
     return stringify_signature(bare, unqualified_typehints=True), None
 
 
+def skip_member(
+    app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any
+) -> bool | None:
+    """Leave out the methods and properties that a class has from Keras or Python."""
+    function = getattr(obj, "fget", None) or getattr(obj, "func", None) or obj
+    if not callable(function):
+        return None
+    module = getattr(function, "__module__", None) or ""
+    return None if module.startswith("keras_dpn") else True
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect to autodoc, before napoleon."""
     app.connect("autodoc-process-docstring", process_docstring, priority=100)
     app.connect("autodoc-process-signature", process_signature)
+    app.connect("autodoc-skip-member", skip_member)
     return {"parallel_read_safe": True}
