@@ -1,7 +1,8 @@
 """The pages of the site: their code runs, their commands exist, the reference is complete."""
 
-import contextlib
+import functools
 import importlib
+import inspect
 import re
 import shlex
 import sys
@@ -21,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 # Their code has tests of its own.
 TESTED = {"docs/coming_from_pydensecrf.md", "CONTRIBUTING.md"}
-# Requests to a server, and a model that nobody exported; both have tests of their own.
-NEEDS_MORE = ("keras_dpn.client", "saved_models/")
+# Requests to a server, and an exported network for clips: tests of the client and of export.
+NEEDS_MORE = ("keras_dpn.client", "clip_with_flow")
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text("utf-8")
     for path in [ROOT / "README.md", *ROOT.glob("saved_models/*.md"), *DOCS.rglob("*.md")]
@@ -49,23 +50,26 @@ def directory(tmp_path, monkeypatch):
     """A directory with the files that the pages name, for files that they write."""
     monkeypatch.chdir(tmp_path)
     image = np.random.default_rng(0).integers(0, 255, (24, 32, 3), "uint8")
-    Image.fromarray(image).save("scene.png")
+    for name in ("scene.png", "photo.jpg", "street.jpg"):
+        Image.fromarray(image).save(name)
+    Path("saved_models").mkdir()
+    Path("saved_models/NAME").symlink_to(ROOT / "saved_models" / "scenes")
 
 
 @pytest.fixture
 def small_networks(monkeypatch):
     """Networks of a 64th of the width, where the pages build them as large as the papers'."""
-    for network in (keras_dpn.models.DPN, keras_dpn.models.DeepLab, keras_dpn.models.FCN):
+    for name in ("DPN", "DeepLab", "FCN", "ParseNet"):
+        network = getattr(keras_dpn.models, name)
         monkeypatch.setattr(network, "__init__", narrow(network.__init__))
-    monkeypatch.setattr(
-        keras_dpn.models.ParseNet, "__init__", narrow(keras_dpn.models.ParseNet.__init__)
-    )
 
 
 def narrow(init):
+    @functools.wraps(init)
     def __init__(self, *args, width=1.0, **kwargs):
-        init(self, *args, width=min(width, 1 / 64) if width == 1 else width, **kwargs)
+        init(self, *args, width=1 / 64 if width == 1.0 else width, **kwargs)
 
+    __init__.__signature__ = inspect.signature(init)
     return __init__
 
 
@@ -83,8 +87,7 @@ def before(block):
 @pytest.mark.tensorflow_only
 @pytest.mark.parametrize("block", BLOCKS)
 def test_code_runs(block, directory, small_networks):
-    with contextlib.redirect_stdout(None):
-        exec(compile(block, "page", "exec"), {"__name__": "page", **before(block)})
+    exec(compile(block, "page", "exec"), {"__name__": "page", **before(block)})
 
 
 @pytest.mark.tensorflow_only
@@ -200,7 +203,7 @@ def test_every_extra_is_explained():
     assert sorted(explained) == sorted(project["optional-dependencies"])
 
 
-def test_peers_code_is_python():
+def test_all_code_is_python():
     for page in PAGES:
-        for block in code(page, "py"):
+        for block in code(page, "py") + code(page, "python"):
             compile(block, page, "exec")
