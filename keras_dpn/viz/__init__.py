@@ -20,6 +20,7 @@ from keras_dpn.viz.plots import (
     plot_crf_search,
     plot_curves,
     plot_feature_scales,
+    plot_iterations,
     plot_receptive_field,
     plot_trimap,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "plot_crf_search",
     "plot_curves",
     "plot_feature_scales",
+    "plot_iterations",
     "plot_label_affinity",
     "plot_receptive_field",
     "plot_trimap",

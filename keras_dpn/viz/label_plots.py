@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_dpn.viz.contexts import by_frame, strongest_contexts, without_middle
+from keras_dpn.viz.contexts import by_frame, middle_of, strongest_contexts, without_middle
 from keras_dpn.viz.figure import INK, new_figure
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def plot_contexts(
         columns: pairs per row; by default as many as fit on a page.
     """
     maps = _by_frame(maps, names, "maps", axes=4)
-    frames, n = len(maps), maps.shape[-1]
+    frames, middle = len(maps), middle_of(maps.shape[-1])
     pairs = strongest_contexts(maps, 12) if pairs is None else list(pairs)
     columns = min(columns or max(1, min(4, 6 // frames)), max(1, len(pairs)))
     rows = max(1, -(-len(pairs) // columns))
@@ -106,7 +106,7 @@ def plot_contexts(
         titles[frames // 2] = f"{names[u]} : {names[v]}\n{titles[frames // 2]}".strip()
         for axes, shown, title in zip(panels, maps[:, u, v], titles, strict=True):
             plotted = axes.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit)
-            axes.plot(n // 2, n // 2, marker="+", color=INK, markersize=9, markeredgewidth=1.4)
+            axes.plot(middle, middle, marker="+", color=INK, markersize=9, markeredgewidth=1.4)
             axes.set_title(title, fontsize=_title_size(title), color=INK, pad=4)
     if plotted is not None:
         bar = figure.colorbar(plotted, ax=figure.axes, shrink=min(0.9, 1.6 / rows), aspect=12)

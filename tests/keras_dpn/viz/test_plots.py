@@ -55,6 +55,7 @@ def plots():
         "receptive field": lambda: viz.plot_receptive_field(
             np.zeros((30, 50, 3), "uint8"), np.eye(4, 7), 8, (0, 5, 25, 50), (12, 30), "a title"
         ),
+        "iterations": lambda: viz.plot_iterations([1, 2, 5], {"the network": [0.6, 0.62, None]}),
         "feature scales": lambda: viz.plot_feature_scales(SCALES),
         "wide search": lambda: viz.plot_crf_search(
             [((w, 10 * w, w + b), 0.1 * w) for w in range(1, 5) for b in range(5)], 0.58
@@ -142,3 +143,14 @@ def test_plots_refuse_what_does_not_fit():
         viz.plot_contexts(np.zeros((2, 2, 3, 3)), NAMES)
     with pytest.raises(ValueError, match="`history`"):
         viz.plot_curves([])
+
+
+def test_plot_iterations_draws_a_score_per_number():
+    curves = {"the network": [0.5, 0.6], "and a dense CRF": [0.55, 0.61]}
+    lines = viz.plot_iterations([1, 5], curves).axes[0].lines
+    assert [line.get_xydata().tolist() for line in lines] == [
+        [[1, 50], [5, 60]],
+        [[1, pytest.approx(55)], [5, 61]],
+    ]
+    with pytest.raises(ValueError, match="`curves`: expected 1 scores for 'the network'"):
+        viz.plot_iterations([1], curves)
