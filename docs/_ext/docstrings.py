@@ -19,7 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.util.inspect import safe_getattr, stringify_signature
 
 PROSE = re.compile(r"(Returns|Yields|Input shape|Output shape|Shapes|References):$")
-SECTION = re.compile(r"[A-Z][a-z]+( [a-z]+)?:$")
+SECTION = re.compile(r"(Args|Attributes|Example|Keys|Raises):$|" + PROSE.pattern)
 CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)(?=(\w)?)")
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 import keras_dpn
 from training import cli
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # Their code has tests of its own.
 TESTED = {"docs/coming_from_pydensecrf.md", "CONTRIBUTING.md"}
