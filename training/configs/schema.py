@@ -126,6 +126,8 @@ class StageConfig:
 
     epochs: int = 0
     """Passes over the training split; 0 leaves the stage out."""
+    patience: int = 0
+    """Validations without a better mean IoU after which the stage ends; 0: it never ends early."""
     learning_rate: float = 1e-4
     """Learning rate at the start of the schedule, after the warm-up."""
     layer_rates: dict[str, float] = field(default_factory=dict)
@@ -265,6 +267,8 @@ def _problems(config: StageConfig, option: str) -> Iterator[str]:
         yield f"expected {option}.accumulate from 1 up, received {config.accumulate}"
     if config.ema_momentum is not None and not 0 < config.ema_momentum < 1:
         yield f"expected {option}.ema-momentum in (0, 1), received {config.ema_momentum}"
+    if config.patience < 0:
+        yield f"expected {option}.patience from 0 up, received {config.patience}"
     if config.warmup_steps < 0:
         yield f"expected {option}.warmup-steps from 0 up, received {config.warmup_steps}"
     if not 0 < config.decay <= 1:
