@@ -219,7 +219,7 @@ def test_pixels_are_limited(tmp_path):
     with VideoWriter(video := tmp_path / "a.mp4", 5.0, (300, 400)) as writer:
         writer.write(np.zeros((300, 400, 3), "uint8"))
     with pytest.raises(ValueError, match="a.mp4: frames of 400 x 300 pixels are too large"):
-        segmenter(video)
+        next(segmenter(video))
     larger = Segmenter(RedModel(), CLASSES, InferenceSettings(max_pixels=130_000))
     assert larger(tmp_path / "narrow.png").labels.shape == (2000, 1)
 

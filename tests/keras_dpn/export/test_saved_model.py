@@ -263,16 +263,17 @@ def variables(path):
 
 
 def test_versions_count_up_and_old_ones_go(model, tmp_path):
-    (tmp_path / "notes").mkdir()
-    for number in (3, 5):
-        (tmp_path / str(number)).mkdir()
+    for name in ("notes", "2", "3", "5"):
+        (tmp_path / name).mkdir()
+    for number in (3, 5):  # 2 is none of ours
+        (tmp_path / str(number) / "model.json").touch()
     assert export(model, tmp_path, warmup=None).name == "6"
     with pytest.raises(ValueError, match="6 exists. Choose another `version`"):
         export(model, tmp_path, version=6)
     assert export(model, tmp_path, version=4, keep=0, warmup=None).name == "4"
-    assert entries(tmp_path) == ["4", "5", "6", "notes"]
+    assert entries(tmp_path) == ["2", "4", "5", "6", "notes"]
     assert export(model, tmp_path, keep=1, warmup=None).name == "7"
-    assert entries(tmp_path) == ["6", "7", "notes"]
+    assert entries(tmp_path) == ["2", "6", "7", "notes"]
 
 
 def test_other_users_may_read_the_version(model, tmp_path):
