@@ -217,14 +217,14 @@ def _is_video(path: Path) -> bool:
 def _read(source: Any) -> np.ndarray:
     if isinstance(source, np.ndarray):
         return check_image(source)
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     from keras_dpn.io.images import read_image, to_rgb
 
     if isinstance(source, (str, Path)):
         return read_image(Path(source))
     if isinstance(source, Image.Image):
-        return to_rgb(ImageOps.exif_transpose(source), "the image")
+        return to_rgb(source, "the image")
     raise TypeError(
         "Invalid value for argument `source`: expected a path, an array (H, W, 3) or a Pillow "
         f"image, received {type(source).__name__}."
