@@ -14,7 +14,7 @@ from keras_dpn.inference.loading import load_trained
 from keras_dpn.inference.predictor import Predictor
 from keras_dpn.inference.settings import InferenceSettings
 from keras_dpn.inference.video import Flow
-from keras_dpn.io import VIDEO_SUFFIXES
+from keras_dpn.io.formats import is_video
 from keras_dpn.segmentation import Segmentation
 
 
@@ -145,7 +145,7 @@ class Segmenter:
         """
         if isinstance(source, (list, tuple)):
             return [self.image(item) for item in source]
-        if isinstance(source, (str, Path)) and _is_video(Path(source)):
+        if isinstance(source, (str, Path)) and is_video(Path(source)):
             return self.video(source)
         return self.image(source)
 
@@ -208,10 +208,6 @@ class Segmenter:
         factor = self.size / min(image.shape[:2])
         resized = resize(image, *(max(1, round(factor * n)) for n in image.shape[:2]))
         return np.rint(resized).astype("uint8") if image.dtype == np.uint8 else resized
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def _read(source: Any) -> np.ndarray:

@@ -38,7 +38,8 @@ def bytes_at(data: Tensor, position: Tensor | int, count: int) -> Tensor:
     """Return bytes of a file as int32 (count,)."""
     start = tf.clip_by_value(position, 0, tf.strings.length(data))
     part = tf.strings.join([tf.strings.substr(data, start, count), bytes(count)])
-    return tf.cast(tf.io.decode_raw(tf.strings.substr(part, 0, count), "uint8"), "int32")
+    digits = tf.io.decode_raw(tf.strings.substr(part, 0, count), "uint8")
+    return tf.cast(tf.ensure_shape(digits, (count,)), "int32")
 
 
 def integer(data: Tensor, position: Tensor | int, size: int, is_little: Tensor | bool) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from keras_dpn.classes import Classes
-from keras_dpn.io import IMAGE_SUFFIXES
+from keras_dpn.io.formats import is_image
 from keras_dpn.io.video import VideoWriter, natural_order
 
 from ..data.generated.moving_scenes import MovingScenesDataset
@@ -50,7 +50,7 @@ def find_examples(classes: Classes, folder: Path | None, scratch: Path) -> list[
 
 
 def _list_folder(folder: Path) -> list[DemoExample]:
-    files = [p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES]
+    files = [*filter(is_image, folder.glob("*"))]
     if not files:
         raise ValueError(f"{folder}: expected a folder with images, received one without.")
     return [DemoExample(file) for file in sorted(files, key=natural_order)[:MAX_EXAMPLES]]

@@ -31,8 +31,8 @@ def exif(orientation, big_endian=False):
     order = ">" if big_endian else "<"
     head = (b"MM\0*" if big_endian else b"II*\0") + struct.pack(f"{order}IH", 8, 2)
     maker = struct.pack(f"{order}HHI4s", 0x010F, 2, 4, b"abc\0")
-    return b"Exif\0\0" + head + maker + struct.pack(
-        f"{order}HHIHHI", 0x0112, 3, 1, orientation, 0, 0
+    return (
+        b"Exif\0\0" + head + maker + struct.pack(f"{order}HHIHHI", 0x0112, 3, 1, orientation, 0, 0)
     )
 
 
@@ -65,9 +65,12 @@ def bmp(array, masks, header=56):
     facts += struct.pack("<4I", *masks)[: 16 if header >= 56 else 12]
     facts = facts.ljust(max(header, 52), b"\0")
     start = 14 + len(facts)
-    return b"BM" + struct.pack("<IHHI", start + words.nbytes, 0, 0, start) + facts + words[
-        ::-1
-    ].astype("<u4").tobytes()
+    return (
+        b"BM"
+        + struct.pack("<IHHI", start + words.nbytes, 0, 0, start)
+        + facts
+        + words[::-1].astype("<u4").tobytes()
+    )
 
 
 def gif_on_canvas(frame, canvas, corner, **settings):
@@ -119,7 +122,10 @@ def served() -> Iterator[tuple[str, bytes]]:
     palette = rgb.quantize(9)
     yield "PNG with one transparent entry", encode(palette, "PNG", transparency=3)
     yield "PNG with alpha per entry", encode(palette, "PNG", transparency=bytes(range(0, 180, 20)))
-    yield "RGB PNG with a transparent colour", png(few, 2, 8, [(b"tRNS", bytes([0, 1, 0, 2, 0, 3]))])
+    yield (
+        "RGB PNG with a transparent colour",
+        png(few, 2, 8, [(b"tRNS", bytes([0, 1, 0, 2, 0, 3]))]),
+    )
     for depth in (1, 2, 4, 8, 16):
         grey = pixels()[..., 0].astype(int) % 2 ** min(depth, 3) * (257 if depth == 16 else 1)
         key = struct.pack(">H", 257 if depth == 16 else 1)
