@@ -45,7 +45,8 @@ class Classes:
                 raise ValueError(f"`colors`: expected three integers 0..255, received {color}.")
         for color in self.colors:
             if self.colors.count(color) > 1:
-                same = [name for name, c in zip(self.names, self.colors, strict=True) if c == color]
+                pairs = zip(self.names, self.colors, strict=True)
+                same = [name for name, other in pairs if other == color]
                 raise ValueError(
                     f"`colors`: {' and '.join(same)} have the same colour, {color}; give each class "
                     "its own."

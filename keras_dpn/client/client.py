@@ -98,7 +98,7 @@ class Client:
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: for an array of another shape or dtype, and an image that can't be converted.
+            ValueError: for an array of another shape or dtype, or an image that can't be converted.
             ServingError: the server can't be reached in time, or refuses the request. The message
                 begins with the file's name.
         """

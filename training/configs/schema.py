@@ -69,6 +69,9 @@ class DataConfig:
     """Images per step, over all devices."""
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(crop=(320, 320)))
     """Augmentation of training images."""
+    passes_per_epoch: int = 1
+    """Passes over the training split in an epoch, after which a checkpoint is written; stages with
+    `steps` set it for small splits."""
     cache: bool = True
     """Keep decoded images in memory: 4 bytes per pixel."""
 
@@ -122,10 +125,15 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One stage of training; a stage with 0 epochs is left out."""
+    """One stage of training; a stage with 0 epochs and 0 steps is left out."""
 
     epochs: int = 0
-    """Passes over the training split; 0 leaves the stage out."""
+    """Passes over the training split; 0 leaves the stage out, unless it has steps."""
+    steps: int = 0
+    """Smallest number of updates: the stage gets more epochs if the training split is small.
+
+    --STAGE.epochs on the command line sets it to 0, unless both are given.
+    """
     learning_rate: float = 1e-4
     """Learning rate at the start of the schedule, after the warm-up."""
     layer_rates: dict[str, float] = field(default_factory=dict)
@@ -164,6 +172,11 @@ class StageConfig:
     """
     loss: LossConfig = field(default_factory=LossConfig)
     """The loss of the stage."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the stage is not left out."""
+        return bool(self.epochs or self.steps)
 
 
 @dataclass(frozen=True)
@@ -249,7 +262,7 @@ class TrainConfig:
 
     def check(self) -> None:
         """Raise a ValueError for stages that cannot be trained."""
-        chosen = [stage for stage in self.stages if self.stage(stage.name).epochs]
+        chosen = [stage for stage in self.stages if self.stage(stage.name).is_trained]
         if not chosen:
             raise ValueError("Expected at least one stage with epochs, received none.")
         for stage in chosen:
@@ -259,6 +272,9 @@ class TrainConfig:
 
 def _problems(config: StageConfig, option: str) -> Iterator[str]:
     """Yield the errors in the settings of a stage."""
+    if config.epochs < 0 or config.steps < 0:
+        received = f"{config.epochs} and {config.steps}"
+        yield f"expected {option}.epochs and {option}.steps from 0 up, received {received}"
     if config.accumulate < 1:
         yield f"expected {option}.accumulate from 1 up, received {config.accumulate}"
     if config.ema_momentum is not None and not 0 < config.ema_momentum < 1:
