@@ -48,8 +48,8 @@ class Classes:
                 pairs = zip(self.names, self.colors, strict=True)
                 same = [name for name, other in pairs if other == color]
                 raise ValueError(
-                    f"`colors`: {' and '.join(same)} have the same colour, {color}; give each class "
-                    "its own."
+                    f"`colors`: {' and '.join(same)} have the same colour, {color}; give each its "
+                    "own."
                 )
         if not _is_byte(self.ignore) or self.ignore < count:
             raise ValueError(

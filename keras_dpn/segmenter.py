@@ -14,6 +14,7 @@ from keras_dpn.inference.loading import load_trained
 from keras_dpn.inference.predictor import Predictor
 from keras_dpn.inference.settings import InferenceSettings
 from keras_dpn.inference.video import Flow
+from keras_dpn.io.alpha import composite_on_black
 from keras_dpn.io.formats import is_video
 from keras_dpn.segmentation import Segmentation
 
@@ -212,7 +213,8 @@ class Segmenter:
 
 def _read(source: Any) -> np.ndarray:
     if isinstance(source, np.ndarray):
-        return check_image(source)
+        has_alpha = source.ndim == 3 and source.shape[-1] == 4 and source.dtype == np.uint8
+        return check_image(composite_on_black(source) if has_alpha else source)
     from PIL import Image
 
     from keras_dpn.io.images import read_image, to_rgb

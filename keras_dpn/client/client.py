@@ -30,6 +30,7 @@ from keras_dpn.deprecation import renamed_argument
 
 REPEATABLE = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
+_DEFAULT = "serving_default"
 T = TypeVar("T")
 
 
@@ -83,7 +84,7 @@ class Client:
         self.outputs = tuple(outputs)
         self.timeout, self.deadline, self.attempts = timeout, deadline, attempts
         self._transport = _transport(address, model, version, certificate)
-        self._signature = "serving_default"
+        self._signature = _DEFAULT
         if isinstance(self._transport, Rest) and len(set(self.outputs)) == 1:
             # REST returns all outputs of a signature: these have that file alone.
             self._signature = SIGNATURES.get(self.outputs[0], self._signature)
@@ -105,7 +106,15 @@ class Client:
         name, data = encoded(image)
         # `sizes` always: a server that batches requests pads them to the largest image.
         outputs = ["sizes", *(x for output in self.outputs for x in OUTPUTS[output])]
-        return self._request(name, Request(self._signature, {"image_bytes": data}, outputs))
+        request = Request(self._signature, {"image_bytes": data}, outputs)
+        try:
+            return self._request(name, request)
+        except ServingError as error:
+            if self._signature == _DEFAULT or "signature" not in str(error).lower():
+                raise
+        # A model that was exported before it had this signature.
+        self._signature = _DEFAULT
+        return self._request(name, dataclasses.replace(request, signature=_DEFAULT))
 
     @renamed_argument("pictures", "images")
     def predict_many(

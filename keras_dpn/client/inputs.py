@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_dpn.client.video import Clip
+from keras_dpn.io.alpha import composite_on_black
 from keras_dpn.io.formats import HEADER_BYTES, format_of
 
 # Formats of which a served graph decodes every file as `keras_dpn.io.images` does.
@@ -34,6 +35,8 @@ def encoded(image: Image) -> tuple[str, bytes]:
     if isinstance(image, (str, os.PathLike)):
         return str(image), _as_served(str(image), Path(image).read_bytes())
     array = np.asarray(image)
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 4:
+        array = composite_on_black(array)
     fits = array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 3 and array.size > 0
     kind = f"an array of shape {array.shape} and type {array.dtype}"
     check(bool(fits), "image", "a path, bytes, or an array of shape (H, W, 3) and uint8", kind)

@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
+from keras_dpn.io.alpha import composite_on_black
 from keras_dpn.io.formats import file_format
 
 # Pillow opens by content, and for others, such as EPS, starts a program. JPEG includes MPO.
@@ -97,19 +98,6 @@ def to_rgb(image: Image.Image, path: object) -> np.ndarray:
         raise ImageError(
             f"{path}: expected an image in RGB, received mode {image.mode}; save it in RGB."
         ) from error
-
-
-def composite_on_black(rgba: np.ndarray) -> np.ndarray:
-    """Return the colours of an image with alpha channel on black.
-
-    Args:
-        rgba: uint8 (H, W, 4), alpha not premultiplied.
-
-    Returns:
-        uint8 (H, W, 3).
-    """
-    rgba = rgba.astype("uint16")
-    return ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype("uint8")
 
 
 def orientation_of(exif: bytes) -> int:

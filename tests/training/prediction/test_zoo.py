@@ -13,6 +13,7 @@ from PIL import Image
 
 from keras_dpn.classes import Classes
 from keras_dpn.client import Client, ServingError
+from keras_dpn.client.inputs import encoded
 from keras_dpn.export import export
 from keras_dpn.io.images import read_image
 from keras_dpn.segmenter import Segmenter
@@ -105,6 +106,7 @@ def test_all_ways_agree(files, tmp_path):
                 "client, bytes": client.predict(file.read_bytes()).labels,
                 "demo": demo_labels(demo, file),
                 "Pillow": segmenter(Image.open(file)).labels,
+                "array": client.predict(read_image(file)).labels,
             }
             if " served " in file.name:
                 ways["curl"] = curl(peer.rest, file.read_bytes())
@@ -113,6 +115,14 @@ def test_all_ways_agree(files, tmp_path):
                     served._loaded.signatures["serving_default"](tf.constant([file.read_bytes()]))
             for way, found in ways.items():
                 np.testing.assert_array_equal(found, expected, err_msg=f"{way}: {file.name}")
+
+
+def test_arrays_with_alpha_channel_are_composited_too(tmp_path):
+    rgba = np.random.default_rng(0).integers(0, 256, (9, 7, 4), "uint8")
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    segmenter = Segmenter(network(), CLASSES)
+    np.testing.assert_array_equal(segmenter(rgba).labels, segmenter(tmp_path / "a.png").labels)
+    assert encoded(rgba)[1] == encoded(read_image(tmp_path / "a.png"))[1]
 
 
 def test_what_no_way_reads_is_named(tmp_path, messages):
