@@ -135,7 +135,8 @@ class Segmenter:
 
         Args:
             source: path of an image or of a video; an image as an array (H, W, 3), RGB, 0-255,
-                uint8 or float, or as a Pillow image; or a list of these, without videos.
+                uint8 or float, as one with alpha channel (H, W, 4), uint8, or as a Pillow image; or
+                a list of these, without videos. Transparent pixels are composited on black.
 
         Returns:
             `Segmentation`; a list of them for a list; an iterator over the frames for a video.

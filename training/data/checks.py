@@ -4,7 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -73,8 +73,8 @@ class DatasetScan:
 
     issues: list[DatasetIssue]
     counts: dict[str, np.ndarray]
-    ignored: dict[str, np.ndarray] = field(default_factory=dict)
-    names: dict[str, list[str]] = field(default_factory=dict)
+    ignored: dict[str, np.ndarray]
+    names: dict[str, list[str]]
 
     @property
     def errors(self) -> list[DatasetIssue]:
