@@ -14,10 +14,7 @@ LONG = {
     "keras_dpn/models/spatial_temporal_dpn.py",
     "keras_dpn/ops/local_conv.py",
     "keras_dpn/ops/permutohedral.py",
-    "keras_dpn/viz/images.py",
-    "keras_dpn/viz/plots.py",
     "training/engine/trainer.py",
-    "training/evaluation/results.py",
 }
 MODULES = sorted(
     path.relative_to(ROOT).as_posix()

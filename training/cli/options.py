@@ -72,6 +72,6 @@ class InferenceOptions:
         return read_crf(self.crf) if self.crf else None
 
 
-# Options of a group stand beside the others, without the group's name before them.
+# Options of a group are listed like the others, without the group's name before them.
 Dataset = Annotated[DatasetOptions, tyro.conf.arg(name="")]
 Inference = Annotated[InferenceOptions, tyro.conf.arg(name="")]

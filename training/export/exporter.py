@@ -12,7 +12,8 @@ from keras_dpn.io.formats import is_image
 from keras_dpn.io.images import read_image
 from keras_dpn.presets.files import METADATA, read_metadata
 
-from ..evaluation.results import SCORES, Evaluation
+from ..evaluation.results import Evaluation
+from ..evaluation.scores import SCORES
 from ..rundir.paths import evaluation_files, load_config
 from . import Format
 from .verification import file_inputs, resize

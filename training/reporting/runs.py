@@ -11,7 +11,8 @@ from keras_dpn import metrics
 from keras_dpn.models.heads import head_of
 
 from ..configs.serialization import from_json, upgrade
-from ..evaluation.results import OTHER_SCORES, SCORES, Counts, Evaluation, HeadScores
+from ..evaluation.results import Counts, Evaluation
+from ..evaluation.scores import OTHER_SCORES, SCORES, HeadScores
 from ..evaluation.tables import score_definitions
 from ..rundir.paths import RESULTS, evaluation_files, load_stages
 from ..utils.files import read_json

@@ -15,12 +15,7 @@ from ..configs.serialization import to_json, upgrade
 from ..engine.networks import build_model
 from ..engine.setup import check_config, with_absolute_paths
 from ..rundir.dataset import open_dataset
-from ..rundir.paths import (
-    CONFIG,
-    FLOW,
-    RESULTS,
-    load_config,
-)
+from ..rundir.paths import CONFIG, FLOW, RESULTS, load_config
 from ..utils.files import atomic_file, read_json, write_json
 from .definitions import Row, Sweep
 from .plan import CheckpointRef, Job, RowKey, make_plan

@@ -310,6 +310,7 @@ def check_a_run_on_clips(recipe, work_dir, clips, trained_on_frames, *more):
     return [stage["name"] for stage in results]
 
 
+@pytest.mark.usefixtures("eager")
 def test_linked_clips_start_from_a_run_on_pictures(clips, trained_on_frames, tmp_path):
     runs = tmp_path, clips, trained_on_frames
     assert check_a_run_on_clips("dpn-video/camvid", *runs, *NO_JOINT) == ["triple", "contexts"]

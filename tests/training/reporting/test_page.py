@@ -20,7 +20,8 @@ from training.configs.serialization import to_json
 from training.data.generated.moving_scenes import MovingScenesDataset
 from training.data.generated.scenes import CLASSES, ScenesDataset
 from training.engine.networks import build_model
-from training.evaluation.results import Evaluation, HeadScores
+from training.evaluation.results import Evaluation
+from training.evaluation.scores import HeadScores
 from training.reporting import media
 from training.reporting.page import first_run, write_report
 from training.reporting.sections import video

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from training.configs.schema import CONFIG_VERSION
-from training.evaluation.results import Counts, Evaluation, HeadScores
+from training.evaluation.results import Counts, Evaluation
+from training.evaluation.scores import HeadScores
 from training.reporting import runs
 from training.reporting.runs import ScoreColumn
 
