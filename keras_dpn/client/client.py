@@ -6,14 +6,13 @@ import itertools
 import os
 import random
 import time
-import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from keras_dpn.client.connect import connect
 from keras_dpn.client.errors import ServingError
 from keras_dpn.client.inputs import Image, check, checked_clip, encoded
 from keras_dpn.client.predictions import (
@@ -24,7 +23,7 @@ from keras_dpn.client.predictions import (
     Prediction,
     prediction_of,
 )
-from keras_dpn.client.transports import Grpc, Request, Rest, Transport
+from keras_dpn.client.transports import Request, Rest
 from keras_dpn.client.video import Clip, Flow, clips
 from keras_dpn.deprecation import renamed_argument
 
@@ -83,7 +82,7 @@ class Client:
         check(attempts >= 1, "attempts", "an integer of at least 1", attempts)
         self.outputs = tuple(outputs)
         self.timeout, self.deadline, self.attempts = timeout, deadline, attempts
-        self._transport = _transport(address, model, version, certificate)
+        self._transport = connect(address, model, version, certificate)
         self._signature = _DEFAULT
         if isinstance(self._transport, Rest) and len(set(self.outputs)) == 1:
             # REST returns all outputs of a signature: these have that file alone.
@@ -295,22 +294,3 @@ class Client:
                     message = f"{name}: {error.status}{tries}: {error}"
                     raise ServingError(message, error.status) from error
             time.sleep(wait)
-
-
-def _transport(
-    address: str,
-    model: str,
-    version: int | str | None,
-    certificate: str | os.PathLike[str] | None,
-) -> Transport:
-    parts = urllib.parse.urlsplit(address)
-    known = parts.scheme in ("http", "https", "grpc", "grpcs") and bool(parts.netloc)
-    check(known, "address", "http(s)://host:port or grpc(s)://host:port", address)
-    check(bool(model), "model", "the model's name on the server", model)
-    secure = parts.scheme in ("https", "grpcs")
-    usable = certificate is None or secure
-    check(usable, "certificate", "None except with grpcs and https", certificate)
-    trusted = None if certificate is None else Path(certificate)
-    if parts.scheme.startswith("grpc"):
-        return Grpc(parts.netloc, model, version, secure, trusted)
-    return Rest(address, model, version, trusted)
