@@ -17,6 +17,15 @@ if keras.backend.backend() == "tensorflow":
 # Largest number of segments, chunks and blocks that are looked at, so that loops end.
 _MAX_PARTS = 100_000
 _MAX_ENTRIES = 1024  # of an EXIF directory
+# Red, green, blue and alpha of BMP files with masks, those that Pillow reads.
+_HIGH = -(2**24)  # 0xFF000000 as int32
+_BMP_MASKS = (
+    (0xFF0000, 0xFF00, 0xFF, 0),
+    (0xFF0000, 0xFF00, 0xFF, _HIGH),
+    (0xFF, 0xFF00, 0xFF0000, _HIGH),
+    (_HIGH, 0xFF0000, 0xFF00, 0),
+    (_HIGH, 0xFF0000, 0xFF00, 0xFF),
+)
 # Largest number of extensions before a GIF's first frame.
 _MAX_EXTENSIONS = 16
 
@@ -183,13 +192,13 @@ def bmp_channels(data: Tensor) -> Tensor:
     masks = tf.stack([integer(data, at, 4, True) for at in (54, 58, 62, 66)])
     masks = tf.where((header >= 56) | (tf.range(4) < 3), masks, 0)  # older ones have no alpha
     # TensorFlow returns a file's bytes blue, green, red, alpha as red, green, blue, alpha.
-    whole = tf.constant([0xFF0000, 0xFF00, 0xFF, -(2**24)])
+    whole = tf.constant([0xFF0000, 0xFF00, 0xFF, _HIGH])
     matches = masks[:, None] == whole
     channels = tf.where(
         tf.reduce_any(matches, axis=1), tf.argmax(matches, axis=1, output_type="int32"), 4
     )
     has_masks = compression == 3
-    fits = tf.reduce_all(tf.reduce_any(matches[:3], axis=1)) & ((masks[3] == 0) | (channels[3] < 4))
+    fits = tf.reduce_any(tf.reduce_all(masks == _BMP_MASKS, axis=1))
     known = (header >= 40) & tf.where(
         has_masks, (bits == 32) & fits, (compression == 0) & ((bits == 24) | (bits == 32))
     )

@@ -90,14 +90,9 @@ def to_rgb(image: Image.Image, path: object) -> np.ndarray:
     if image.mode == "CMYK":
         inks = 255 - np.asarray(image).astype("int32")
         return (inks[..., :3] * inks[..., 3:] // 255).astype("uint8")
-    try:
-        if image.has_transparency_data:
-            return composite_on_black(np.asarray(image.convert("RGBA")))
-        return np.asarray(image.convert("RGB")).copy()
-    except ValueError as error:
-        raise ImageError(
-            f"{path}: expected an image in RGB, received mode {image.mode}; save it in RGB."
-        ) from error
+    if image.has_transparency_data:
+        return composite_on_black(np.asarray(image.convert("RGBA")))
+    return np.asarray(image.convert("RGB")).copy()
 
 
 def orientation_of(exif: bytes) -> int:

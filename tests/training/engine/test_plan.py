@@ -37,7 +37,7 @@ def test_a_small_folder_gets_as_many_updates_as_camvid():
     """20 images, 5 steps a pass: passes make epochs of 50 steps, each of which is saved."""
     config = plan.resolve_steps(RECIPES["dpn/folder"], Split(20))
     assert config.data.passes_per_epoch == 10
-    assert total_steps(config, Split(20)) == [2000, 100, 300, 400]
+    assert total_steps(config, Split(20)) == [2000, 100, 300, 400, 0]
     assert not any(config.stage(stage.name).steps for stage in config.stages)
     assert plan.resolve_steps(config, Split(20)) is config, "as a run resumed from its config.json"
 
@@ -45,7 +45,7 @@ def test_a_small_folder_gets_as_many_updates_as_camvid():
 def test_a_large_folder_is_passed_over_whole():
     config = plan.resolve_steps(RECIPES["dpn/folder"], Split(40_000))
     assert config.data.passes_per_epoch == 1
-    assert lengths(config) == [4, 1, 1, 1]
+    assert lengths(config) == [4, 1, 1, 1, 0]
 
 
 def test_epochs_count_passes_and_steps_count_updates():
@@ -63,11 +63,11 @@ def test_lengths_on_the_command_line():
     recipe = RECIPES["dpn/folder"]
     assert with_length(recipe, None, None) is recipe
     epochs = with_length(recipe, 3, None)
-    assert lengths(epochs) == [3, 3, 3, 3] and not epochs.unary.steps
+    assert lengths(epochs) == [3, 3, 3, 3, 0] and not epochs.unary.steps
     steps = plan.resolve_steps(with_length(recipe, None, 60), Split(20))
-    assert total_steps(steps, Split(20)) == [100, 100, 100, 100]
+    assert total_steps(steps, Split(20)) == [100, 100, 100, 100, 0]
     both = plan.resolve_steps(with_length(recipe, 7, 60), Split(20))
-    assert total_steps(both, Split(20)) == [100, 100, 100, 100]
+    assert total_steps(both, Split(20)) == [100, 100, 100, 100, 0]
     given = _with_given_epochs(recipe, ["--unary.epochs", "3", "--joint.epochs=0", "--seed", "1"])
     assert (given.unary.steps, given.joint.steps) == (0, 0)
     assert given.triple.steps == recipe.triple.steps

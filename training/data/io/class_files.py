@@ -172,7 +172,7 @@ def _check_values(values: Mapping[int, int], classes: Classes) -> None:
     labels_by_color = {color: label for label, color in enumerate(classes.colors)}
     for value, label in values.items():
         of_color = labels_by_color.get((value, value, value), label)
-        if of_color != label:
+        if of_color != label and label != classes.ignore:
             raise ValueError(
                 f"`values`: {value} and the colour {[value] * 3} of {classes.names[of_color]!r} "
                 "contradict each other in label maps in RGB; change the colour."

@@ -30,7 +30,7 @@ def test_any_number_may_be_ignored(tmp_path):
     path = save(tmp_path, np.array([[0, 1, 2]], "uint8"))
     np.testing.assert_array_equal(read_label(path, classes, values), [[255, 0, 1]])
     assert read(tmp_path, ignore=1).values == {0: 0, 1: 255, 2: 1}
-    with pytest.raises(LabelError, match="value 2 at x=2, y=0; expected 0, 1, 3"):
+    with pytest.raises(LabelError, match="value 2 at x=2, y=0; expected 0..1, 3"):
         read_label(path, classes, {0: 255, 1: 0, 3: 1})
 
 
