@@ -88,7 +88,8 @@ def read_roboflow_classes(path: Path, colors: tuple[tuple[int, int, int], ...]) 
     Raises:
         ValueError: naming the file and the line.
     """
-    names, values = [], {}
+    names: list[str] = []
+    values: dict[int, int] = {}
     lines = [line for line in read_lines(path) if line.strip()]
     for number, row in enumerate(csv.reader(lines), start=1):
         if number == 1:

@@ -45,7 +45,7 @@ class LabelmeDataset(FileDataset):
         self._shapes: dict[Example, tuple[tuple[int, int], list[dict[str, Any]]]] = {}
         self.splits = {}
         for folder in sorted(path for path in data_dir.glob("*") if path.is_dir()):
-            examples = []
+            examples: list[Example] = []
             for file in sorted(folder.rglob("*.json")):
                 example, size, shapes = _read_file(file, data_dir, len(examples))
                 self._shapes[example] = size, shapes
