@@ -134,7 +134,6 @@ class StageConfig:
 
     --STAGE.epochs on the command line sets it to 0, unless both are given.
     """
-    """Passes over the training split; 0 leaves the stage out."""
     patience: int = 0
     """Validations without a better mean IoU after which the stage ends; 0: it never ends early."""
     learning_rate: float = 1e-4
