@@ -1,11 +1,14 @@
 # make demo   install, train the built-in scenes through all four stages, evaluate, report, export
 # make check  install, check style and types, run the tests that are not in tests/slow.txt
 # make test   install, check style and types, run all tests with the docstring examples, the library's on JAX too
+# make trials kill runs, fill disks, break files and label for long, with a seed
 #
 # Needs Python 3.11 to 3.13 and make.   make demo WORK=DIR   make test ARGS="-k crf"   make PYTHON=/path/to/python3.12
 
 WORK ?= runs/demo
 ARGS ?=
+SEED ?= 0
+SCALE ?= 1
 
 EXPORT := saved_models/demo
 VENV := .venv
@@ -16,7 +19,7 @@ INSTALLED := $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: demo check test test-library test-command test-jax lint format install clean
+.PHONY: demo check test test-library test-command test-jax trials lint format install clean
 .DEFAULT_GOAL := test
 
 install: $(INSTALLED)
@@ -83,6 +86,11 @@ test-command: $(INSTALLED)
 test-jax: $(INSTALLED)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false \
 	  KERAS_BACKEND=jax $(PY) -m pytest $(LIBRARY) $(ARGS)
+
+# Kills, full disks, broken files and long use, with a seed; an hour or two, or less:
+# make trials SEED=1 SCALE=0.1
+trials: $(INSTALLED)
+	KERAS_BACKEND=tensorflow $(PY) -m benchmarks.trials --seed $(SEED) --scale $(SCALE)
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check

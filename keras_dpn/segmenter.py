@@ -16,6 +16,7 @@ from keras_dpn.inference.settings import InferenceSettings
 from keras_dpn.inference.video import Flow
 from keras_dpn.io.alpha import composite_on_black
 from keras_dpn.io.formats import is_video
+from keras_dpn.limits import MAX_PIXELS, size_error
 from keras_dpn.segmentation import Segmentation
 
 
@@ -88,6 +89,7 @@ class Segmenter:
         crf: Mapping[str, Any] | None = None,
         precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
         size: int | None | Literal["preset"] = "preset",
+        max_pixels: int = MAX_PIXELS,
     ) -> "Segmenter":
         """Load a trained network.
 
@@ -106,6 +108,7 @@ class Segmenter:
             precision: dtype that the network computes in.
             size: shorter side to which images are resized first; "preset" for the size that the
                 network was trained on, None to keep their size.
+            max_pixels: largest number of pixels of an image, also after it is resized.
 
         Raises:
             ValueError: for an unknown name, damaged files, values out of their ranges.
@@ -118,6 +121,7 @@ class Segmenter:
             horizontal_flip=horizontal_flip,
             tile=tile,
             memory_gib=memory_gib if tile is None else None,
+            max_pixels=max_pixels,
         )
         return cls(
             trained.models,
@@ -129,6 +133,11 @@ class Segmenter:
             lowest_confidence=trained.lowest_confidence,
             description=trained.description,
         )
+
+    @property
+    def max_pixels(self) -> int:
+        """Largest number of pixels of an image, from the settings."""
+        return self.predictor.settings.max_pixels
 
     def __call__(self, source: Any) -> Segmentation | list[Segmentation] | Iterator[Segmentation]:
         """Segment an image, several images, or a video.
@@ -153,7 +162,7 @@ class Segmenter:
 
     def image(self, source: Any) -> Segmentation:
         """Segment one image: a path, an array or a Pillow image, see `__call__`."""
-        image = _read(source)
+        image = _read(source, self.max_pixels)
         maps = self.predictor.probabilities(self._resized(image))
         path = Path(source) if isinstance(source, (str, Path)) else None
         return self._segmentation(image, maps, path)
@@ -164,7 +173,7 @@ class Segmenter:
         Args:
             source: as in `image`.
         """
-        image = _read(source)
+        image = _read(source, self.max_pixels)
         resized = self._resized(image)
         if resized.shape == image.shape:  # tile by tile, without the whole image's probabilities
             return self.predictor.labels(image)
@@ -187,7 +196,7 @@ class Segmenter:
         if isinstance(source, (str, Path)):
             from keras_dpn.io.video import VideoReader  # needs PyAV
 
-            source = VideoReader(source)
+            source = VideoReader(source, max_pixels=self.max_pixels)
         if self.predictor.needs_flow and flow is None:
             from keras_dpn.io.flow import dis_flow as flow  # needs OpenCV
         frames, kept = tee(source)
@@ -204,25 +213,33 @@ class Segmenter:
 
     def _resized(self, image: np.ndarray) -> np.ndarray:
         """Return the image at the size that the network was trained on, in its own dtype."""
-        image = check_image(image)
+        image = check_image(image, self.max_pixels)
         if self.size is None or min(image.shape[:2]) == self.size:
             return image
         factor = self.size / min(image.shape[:2])
-        resized = resize(image, *(max(1, round(factor * n)) for n in image.shape[:2]))
+        height, width = (max(1, round(factor * n)) for n in image.shape[:2])
+        if message := size_error(height, width, self.max_pixels):
+            raise ValueError(
+                f"Invalid value for argument `source`: resized to a shorter side of {self.size}, "
+                f"{message}"
+            )
+        resized = resize(image, height, width)
         return np.rint(resized).astype("uint8") if image.dtype == np.uint8 else resized
 
 
-def _read(source: Any) -> np.ndarray:
+def _read(source: Any, max_pixels: int) -> np.ndarray:
     if isinstance(source, np.ndarray):
         has_alpha = source.ndim == 3 and source.shape[-1] == 4 and source.dtype == np.uint8
-        return check_image(composite_on_black(source) if has_alpha else source)
+        return check_image(composite_on_black(source) if has_alpha else source, max_pixels)
     from PIL import Image
 
     from keras_dpn.io.images import read_image, to_rgb
 
     if isinstance(source, (str, Path)):
-        return read_image(Path(source))
+        return read_image(Path(source), max_pixels)
     if isinstance(source, Image.Image):
+        if message := size_error(source.height, source.width, max_pixels):
+            raise ValueError(f"Invalid value for argument `source`: {message}")
         return to_rgb(source, "the image")
     raise TypeError(
         "Invalid value for argument `source`: expected a path, an array (H, W, 3) or a Pillow "

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from keras_dpn.client.connect import connect
+from keras_dpn.client.connection import connect
 from keras_dpn.client.errors import ServingError
 from keras_dpn.client.inputs import Image, check, checked_clip, encoded
 from keras_dpn.client.predictions import (
@@ -23,7 +23,8 @@ from keras_dpn.client.predictions import (
     Prediction,
     prediction_of,
 )
-from keras_dpn.client.transports import Request, Rest
+from keras_dpn.client.rest import Rest
+from keras_dpn.client.transports import MAX_BYTES, Request, check_response
 from keras_dpn.client.video import Clip, Flow, clips
 from keras_dpn.deprecation import renamed_argument
 
@@ -53,6 +54,8 @@ class Client:
         attempts: largest number of attempts.
         certificate: over TLS, a PEM file of the certificates to trust instead of the system's: the
             server's, or its issuer's.
+        max_bytes: largest response in bytes. Of JSON, a reader may take twenty times as much
+            memory.
 
     Raises:
         ValueError: for an argument out of its range.
@@ -74,15 +77,17 @@ class Client:
         deadline: float = 120.0,
         attempts: int = 5,
         certificate: str | os.PathLike[str] | None = None,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         for output in outputs:
             check(output in OUTPUTS, "outputs", f"some of {list(OUTPUTS)}", outputs)
         for name, value in (("timeout", timeout), ("deadline", deadline)):
             check(value > 0, name, "seconds above 0", value)
-        check(attempts >= 1, "attempts", "an integer of at least 1", attempts)
+        for name, count in (("attempts", attempts), ("max_bytes", max_bytes)):
+            check(count >= 1, name, "an integer of at least 1", count)
         self.outputs = tuple(outputs)
         self.timeout, self.deadline, self.attempts = timeout, deadline, attempts
-        self._transport = connect(address, model, version, certificate)
+        self._transport = connect(address, model, version, certificate, max_bytes)
         self._signature = _DEFAULT
         if isinstance(self._transport, Rest) and len(set(self.outputs)) == 1:
             # REST returns all outputs of a signature: these have that file alone.
@@ -258,7 +263,7 @@ class Client:
         inputs = checked_clip(inputs)
         signature = "clip" if len(inputs) == 1 else "clip_with_flow"
         name = f"a clip of shape {inputs['frames'].shape}"
-        return self._request(name, Request(signature, inputs, outputs))
+        return self._request(name, Request(signature, inputs, outputs), inputs["frames"].shape)
 
     def _predict_center(self, inputs: Clip) -> Prediction:
         """Return the prediction for the center frame, also if the network predicts all frames."""
@@ -272,9 +277,12 @@ class Client:
         }
         return dataclasses.replace(prediction, **center)
 
-    def _request(self, name: str, request: Request) -> Prediction:
+    def _request(
+        self, name: str, request: Request, frames: tuple[int, ...] | None = None
+    ) -> Prediction:
         def call(seconds: float) -> Prediction:
-            return prediction_of(self._transport.predict(request, seconds))
+            row = self._transport.predict(request, seconds)
+            return check_response(lambda: prediction_of(row, frames))
 
         return self._repeated(name, call)
 

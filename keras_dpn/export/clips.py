@@ -7,6 +7,8 @@ import keras
 
 from keras_dpn.export.headers import checked
 from keras_dpn.export.heads import call_heads, head_maps, labels_all_frames, trace
+from keras_dpn.export.images import padded_pixels
+from keras_dpn.limits import MIN_SIDE, SMALL
 from keras_dpn.models import traits
 from keras_dpn.typing import Tensor
 
@@ -62,9 +64,10 @@ def clip_signatures(
 def _checked_clip(frames: Tensor, needs_middle: bool, max_pixels: int) -> Tensor:
     batch, time, height, width, _ = tf.unstack(tf.shape(frames, "int64"))
     fits = (batch * time * height * width > 0) & (height * width <= max_pixels)
-    fits &= batch * time * height * width <= MAX_BATCH * max_pixels
+    most, padded = max(max_pixels, SMALL), padded_pixels(tf.stack([height, width]))
+    fits &= (padded <= most) & (batch * time * padded <= MAX_BATCH * most)
     message = f"expected clips of frames of 1 to {max_pixels} pixels, and {MAX_BATCH} times as many"
-    frames = checked(fits, [f"{message} in all"], frames)
+    frames = checked(fits, [f"{message} in all, with sides below {MIN_SIDE} as {MIN_SIDE}"], frames)
     if not needs_middle:
         return frames
     parts = ["expected clips of an odd number of frames, received ", tf.strings.as_string(time)]

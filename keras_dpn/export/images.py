@@ -20,6 +20,7 @@ from keras_dpn.export.headers import (
     png_parts,
     png_transparent_value,
 )
+from keras_dpn.limits import MIN_SIDE, SMALL
 from keras_dpn.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
@@ -29,6 +30,8 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
 # A JPEG's segment that says: CMYK, inverted.
 _ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
+# Of a JPEG: each scan of a few bytes takes a pass over the whole image.
+MAX_SCANS = 100
 
 
 def encoded_size(data: Tensor, max_pixels: int) -> Tensor:
@@ -42,8 +45,8 @@ def encoded_size(data: Tensor, max_pixels: int) -> Tensor:
         int32 tensor (2,).
 
     Raises:
-        InvalidArgumentError: if the bytes aren't of one of these formats, or height times width is
-            not 1 to `max_pixels`.
+        InvalidArgumentError: if the bytes aren't of one of these formats, or of a JPEG of more than
+            `MAX_SCANS` scans; and as `check_size`.
 
     Example:
         >>> png = tf.io.encode_png(tf.zeros((2, 3, 3), "uint8"))  # doctest: +SKIP
@@ -57,16 +60,26 @@ def encoded_size(data: Tensor, max_pixels: int) -> Tensor:
 
 
 def check_size(size: Tensor, max_pixels: int) -> Tensor:
-    """Return an image's height and width (2,); raise as `encoded_size`."""
+    """Return an image's height and width (2,).
+
+    Raises:
+        InvalidArgumentError: if height times width is not 1 to `max_pixels`, or with sides below
+            64 counted as 64, more than that and more than 65,536.
+    """
     height, width = tf.unstack(tf.cast(size, "int64"))
-    message = [
-        f"expected an image of 1 to {max_pixels} pixels, received one of ",
-        tf.strings.as_string(width),
-        " x ",
-        tf.strings.as_string(height),
-    ]
+    received = [tf.strings.as_string(width), " x ", tf.strings.as_string(height)]
+    message = [f"expected an image of 1 to {max_pixels} pixels, received one of ", *received]
     fits = (height >= 1) & (width >= 1) & (height * width <= max_pixels)
-    return checked(fits, message, size)
+    size = checked(fits, message, size)
+    limit = max(max_pixels, SMALL)
+    message = [f"expected an image of at most {limit} pixels, with sides below {MIN_SIDE} counted "]
+    message += [f"as {MIN_SIDE}, received one of ", *received]
+    return checked(padded_pixels(size) <= limit, message, size)
+
+
+def padded_pixels(size: Tensor) -> Tensor:
+    """Return the pixels of an image (2,), with sides below 64 counted as 64: int64."""
+    return tf.reduce_prod(tf.maximum(tf.cast(size, "int64"), MIN_SIDE))
 
 
 def decode_image(data: Tensor) -> Tensor:
@@ -151,7 +164,12 @@ def _format(data: Tensor) -> Tensor:
 
 
 def _jpeg_size(data: Tensor) -> Tensor:
-    return tf.image.extract_jpeg_shape(data)[:2]
+    content = tf.io.decode_raw(data, "uint8")
+    is_scan = (content[:-1] == 0xFF) & (content[1:] == 0xDA)
+    scans = tf.reduce_sum(tf.cast(is_scan, "int32"))
+    message = [f"expected a JPEG of at most {MAX_SCANS} scans, received one of "]
+    message.append(tf.strings.as_string(scans))
+    return checked(scans <= MAX_SCANS, message, tf.image.extract_jpeg_shape(data)[:2])
 
 
 def _png_size(data: Tensor) -> Tensor:

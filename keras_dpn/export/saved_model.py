@@ -92,8 +92,9 @@ def export(
             than n pixels are downsampled to n. `(height, width)`: images are resized to this
             size, and the graph has this fixed size. Probabilities are resized back. A model that
             was built for one size has that size.
-        max_pixels: largest number of pixels of an image. The response to a batch may have 16 times
-            as many.
+        max_pixels: largest number of pixels of an image. Networks pad narrow images: with sides
+            below 64 counted as 64, it may have as many, or 65,536. The response to a batch may
+            have 16 times as many.
         precision: "float16" or "bfloat16", the dtype of weights and features in layers that allow
             it; for networks of `keras_dpn.models` only.
         jit_compile: whether XLA compiles the model, again for each new size.

@@ -15,7 +15,9 @@ from keras_dpn.export.images import (
     encoded_size,
     label_png,
     overlay_png,
+    padded_pixels,
 )
+from keras_dpn.limits import SMALL
 from keras_dpn.models import traits
 from keras_dpn.typing import Tensor
 
@@ -136,7 +138,8 @@ class _ImageSignatures:
         )
         fits = tf.cast(batch, "int64") * area <= MAX_BATCH * self.max_pixels
         batch, tallest, widest = checked(fits, [message], (batch, tallest, widest))
-        together = tf.cast(tf.maximum(self.max_pixels // area, 1), "int32")
+        most = tf.reduce_max(tf.map_fn(padded_pixels, sizes, fn_output_signature="int64"))
+        together = tf.cast(tf.maximum(max(self.max_pixels, SMALL) // most, 1), "int32")
         together = tf.where(tf.reduce_all(sizes == sizes[:1]), together, 1)
 
         def step(start: Tensor, answers: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -20,6 +20,7 @@ from PIL import Image, ImageFile
 
 from keras_dpn.io.alpha import composite_on_black
 from keras_dpn.io.formats import file_format
+from keras_dpn.limits import MAX_PIXELS, size_error
 
 # Pillow opens by content, and for others, such as EPS, starts a program. JPEG includes MPO.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -44,22 +45,24 @@ class ImageError(ValueError):
     """An image or label map that can't be read or doesn't match; the message names the file."""
 
 
-def read_image(path: Path | BinaryIO) -> np.ndarray:
+def read_image(path: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read an image as 8-bit RGB, upright, by the rules of this module.
 
     Args:
         path: a file of one of `FORMATS`, whatever its suffix; or its content as a binary stream,
             whose `str` messages show.
+        max_pixels: largest number of pixels, which the header is asked for; sides below 64 count
+            as 64. Pillow refuses more than 178,956,970 by itself.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
         ImageError: if the file is missing, truncated, empty, no image, of a format that Pillow
-            can't read, a JPEG of more than `MAX_SCANS` scans, or of a mode without a defined range
-            (float).
+            can't read, a JPEG of more than `MAX_SCANS` scans, too large, or of a mode without a
+            defined range (float).
     """
-    image, _ = open_upright(path)
+    image, _ = open_upright(path, max_pixels)
     return to_rgb(image, path)
 
 
@@ -117,10 +120,12 @@ def orientation_of(exif: bytes) -> int:
     return 1
 
 
-def open_upright(path: Path | BinaryIO) -> tuple[Image.Image, int]:
+def open_upright(path: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, int]:
     """Return the loaded, upright image and the factor by which Pillow stretched its indices."""
     try:
         with Image.open(path, formats=FORMATS) as image:
+            if message := size_error(image.height, image.width, max_pixels):
+                raise ImageError(f"{path}: {message}")
             _check_scans(image)
             return _upright(image, path)
     except ImageError:

@@ -45,7 +45,8 @@ class Arguments:
     """Smallest number of updates of every stage that the recipe trains, instead of the recipe's
     epochs; with --epochs, beside these."""
     devices: str = "all"
-    """all: every GPU, or the CPU; cpu:2: two logical devices on the CPU."""
+    """all: every GPU, or the CPU without one; gpu: every GPU; gpu:0,2: these; cpu: none; cpu:2: two
+    logical devices on the CPU."""
 
 
 def parse(args: Sequence[str]) -> None:

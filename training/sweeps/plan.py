@@ -195,7 +195,7 @@ def _keys(config: TrainConfig, num_classes: int, start: str | None) -> _Keys:
     """Return the keys of a run that starts from the network of another key, or from a file."""
     settings = {**to_json(config), "start": start or Path(config.weights or "").name}
     stages = [item.name for item in dataclasses.fields(config) if _is_stage(config, item.name)]
-    for name in ("model", "weights", "seed", *stages):
+    for name in ("model", "weights", "weights_sha256", "seed", *stages):
         del settings[name]
     # Paths and caches don't affect what is learned.
     data = {k: v for k, v in settings["data"].items() if k not in ("data_dir", "flow_dir", "cache")}

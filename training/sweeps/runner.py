@@ -33,7 +33,7 @@ class SubprocessExecutor:
     """Train each run by `keras-dpn train` in a process of its own, which frees all memory.
 
     Args:
-        devices: as in `engine.setup.choose_devices`.
+        devices: as in `engine.devices.choose_devices`.
     """
 
     devices: str = "all"

@@ -16,7 +16,7 @@ from PIL import Image
 
 import keras_dpn.client
 from keras_dpn.client import Client, Prediction, ServingError, client, video
-from keras_dpn.client.transports import _error_of
+from keras_dpn.client.rest import _error_of
 from keras_dpn.export import export
 from keras_dpn.ops.warp import INVALID_FLOW
 from tests.keras_dpn.export.test_saved_model import CLASSES, COLORS, encoded, pictures, small_model
@@ -379,6 +379,7 @@ def test_wrong_arguments_are_named():
         ({"timeout": 0}, "timeout"),
         ({"deadline": -1}, "deadline"),
         ({"attempts": 0}, "attempts"),
+        ({"max_bytes": 0}, "max_bytes"),
         ({"certificate": "server.pem"}, "certificate"),
     ):
         with pytest.raises(ValueError, match=f"`{name}`: expected .*, received "):

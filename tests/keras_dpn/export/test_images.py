@@ -90,6 +90,14 @@ def png_of(width, height):
     return b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
 
 
+def scans(count):
+    """A progressive JPEG whose last scan is repeated."""
+    content = FILES["progressive"]
+    start = content.rindex(b"\xff\xda")
+    missing = count - content.count(b"\xff\xda")
+    return content[:-2] + content[start:-2] * missing + content[-2:]
+
+
 GIF_FRAME = FILES["gif"].index(b"\x2c", 13 + 3 * 256)
 HUGE = "1 to 10000 pixels, received one of 20000 x 20000"
 BAD = {
@@ -104,7 +112,14 @@ BAD = {
         HUGE,
     ),
     "huge gif": (resized("gif", 6, (20000, 20000), "<HH"), HUGE),
-    "huge frame": (resized("gif", GIF_FRAME + 5, (20000, 20000), "<HH"), HUGE),
+    "huge frame": (resized("gif", GIF_FRAME + 5, (20000, 20000), "<HH"), "larger than its canvas"),
+    "wider frame": (resized("gif", GIF_FRAME + 5, (18, 13), "<HH"), "larger than its canvas"),
+    "many scans": (scans(101), "JPEG of at most 100 scans, received one of 101"),
+    "narrow png": (
+        png_of(1, 1025),
+        "65536 pixels, with sides below 64 counted as 64, received one of 1 x 1025",
+    ),
+    "flat png": (png_of(1025, 1), "counted as 64, received one of 1025 x 1"),
     "huge bmp": (resized("bmp", 18, (20000, -20000), "<ii"), HUGE),
     "least bmp": (resized("bmp", 18, (1, -(2**31)), "<ii"), "1 x -2147483648"),
     "palette bmp": (encoded(RGB.convert("P"), "BMP"), "24 or 32 bits, .*received one of 8 bits"),

@@ -138,7 +138,7 @@ def test_bad_requests_are_invalid_arguments(served, images, message):
 
 
 def test_arrays_are_checked_too(served):
-    for shape in ((1, 0, 5, 3), (1, 40, 40, 3), (0, 5, 5, 3)):
+    for shape in ((1, 0, 5, 3), (1, 40, 40, 3), (0, 5, 5, 3), (1, 1, 1025, 3)):
         with pytest.raises(tf.errors.InvalidArgumentError, match="expected"):
             served["image"](tf.constant(np.zeros(shape, "uint8")))
 
@@ -420,6 +420,9 @@ def test_keras_is_not_needed_to_serve(model, path, tmp_path):
         ({"image_size": (4, 5, 6)}, r"`image_size`: expected None, an integer or"),
         ({"image_size": 0}, "`image_size`"),
         ({"max_pixels": 0}, "`max_pixels`"),
+        ({"version": "../escaped"}, "`version`: expected an integer of at least 0"),
+        ({"version": -1}, "`version`: expected an integer of at least 0"),
+        ({"version": True}, "`version`: expected an integer of at least 0"),
         ({"keep": -1}, "`keep`"),
         ({"precision": "bfloat16"}, "`keras_dpn.models`"),
     ],

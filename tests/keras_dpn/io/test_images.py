@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from keras_dpn.io.images import ImageError, open_header, orientation_of, read_image, to_rgb
 from tests.keras_dpn.io import zoo
@@ -202,6 +202,22 @@ def test_scans_of_a_progressive_jpeg_are_limited(tmp_path):
     path.write_bytes(content[:-2] + content[start:-2] * 200 + content[-2:])
     with pytest.raises(ImageError, match=r"a.jpg: can't be read .* scans, more than 100"):
         read_image(path)
+
+
+def test_pixels_are_limited_before_they_are_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+    for size, limit in (((100, 101), 10_000), ((1, 200_000), 10**7), ((10_001, 10_000), None)):
+        Image.new("1", size).save(path := tmp_path / "a.png")
+        limits = {} if limit is None else {"max_pixels": limit}
+        with pytest.raises(ImageError, match=rf"a.png: {size[0]} x {size[1]} pixels are too many"):
+            read_image(path, **limits)
+
+
+def test_a_larger_limit_reads_the_image(tmp_path):
+    Image.new("1", (1, 2000)).save(path := tmp_path / "a.png")
+    with pytest.raises(ImageError, match="too many; at most 0.1 million are allowed .sides below"):
+        read_image(path, max_pixels=100_000)
+    assert read_image(path, max_pixels=200_000).shape == (2000, 1, 3)
 
 
 def test_open_header(tmp_path):

@@ -44,7 +44,7 @@ def read_classes_json(path: Path) -> LabelledClasses:
             f'{path}: no such file; expected {{"names": [...], "colors": [[r, g, b], ...], '
             '"ignore": 255}.'
         ) from None
-    except ValueError as error:  # JSON's and Unicode's errors are ValueErrors too
+    except (ValueError, RecursionError) as error:  # JSON's and Unicode's are ValueErrors too
         raise ValueError(f"{path}: {error}") from error
 
 

@@ -175,7 +175,7 @@ def read_annotations(path: Path, list_labels: Callable[[dict[str, Any]], T]) -> 
     """
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:  # Unicode's errors are ValueErrors too
+    except (ValueError, RecursionError) as error:  # Unicode's errors are ValueErrors too
         raise ValueError(f"{path}: expected JSON, received {error}.") from None
     return extract(path, content, list_labels)
 

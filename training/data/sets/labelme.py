@@ -95,7 +95,7 @@ def _read_file(
         image = path.parent / str(content["imagePath"]).replace("\\", "/")
         if not all(isinstance(shape["label"], str) and shape["label"] for shape in shapes):
             raise ValueError("a shape without a label")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected labelme's annotations; {error!r}.") from error
     if not image.resolve().is_relative_to(data_dir.resolve()):
         raise ValueError(f"{path}: expected an image in {data_dir}, received {image}.")

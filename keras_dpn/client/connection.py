@@ -1,11 +1,13 @@
-"""Choose the protocol of a server by its address."""
+"""The connection to a served model, by the protocol that its address names."""
 
 import os
 import urllib.parse
 from pathlib import Path
 
+from keras_dpn.client.grpc_transport import Grpc
 from keras_dpn.client.inputs import check
-from keras_dpn.client.transports import Grpc, Rest, Transport
+from keras_dpn.client.rest import Rest
+from keras_dpn.client.transports import Transport
 
 
 def connect(
@@ -13,17 +15,12 @@ def connect(
     model: str,
     version: int | str | None,
     certificate: str | os.PathLike[str] | None,
+    max_bytes: int,
 ) -> Transport:
-    """Return the transport for a server's address.
-
-    Args:
-        address: "http(s)://host:port" or "grpc(s)://host:port".
-        model: name of the model.
-        version: a number, a label, or None for the newest.
-        certificate: PEM file of the certificates to trust instead of the system's; over TLS only.
+    """Return a transport; the arguments are those of `Client`.
 
     Raises:
-        ValueError: for another address, no name, or a certificate without TLS.
+        ValueError: for an argument out of its range.
         OSError: the certificate cannot be read.
     """
     parts = urllib.parse.urlsplit(address)
@@ -35,5 +32,5 @@ def connect(
     check(usable, "certificate", "None except with grpcs and https", certificate)
     trusted = None if certificate is None else Path(certificate)
     if parts.scheme.startswith("grpc"):
-        return Grpc(parts.netloc, model, version, secure, trusted)
-    return Rest(address, model, version, trusted)
+        return Grpc(parts.netloc, model, version, secure, trusted, max_bytes)
+    return Rest(address, model, version, trusted, max_bytes)
