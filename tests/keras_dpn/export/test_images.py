@@ -112,8 +112,7 @@ BAD = {
         HUGE,
     ),
     "huge gif": (resized("gif", 6, (20000, 20000), "<HH"), HUGE),
-    "huge frame": (resized("gif", GIF_FRAME + 5, (20000, 20000), "<HH"), "larger than its canvas"),
-    "wider frame": (resized("gif", GIF_FRAME + 5, (18, 13), "<HH"), "larger than its canvas"),
+    "huge frame": (resized("gif", GIF_FRAME + 5, (20000, 20000), "<HH"), HUGE),
     "many scans": (scans(101), "JPEG of at most 100 scans, received one of 101"),
     "narrow png": (
         png_of(1, 1025),
