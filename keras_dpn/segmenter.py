@@ -39,7 +39,9 @@ class Segmenter:
         lowest_confidence: mean confidence, 0 to 1, below which an image counts as unfamiliar.
 
     Attributes:
-        classes, size, lowest_confidence: as given.
+        classes: as given.
+        size: as given.
+        lowest_confidence: as given.
         predictor: the `Predictor` that runs the network.
         description: the network in one line.
 

@@ -18,7 +18,9 @@ class BackboneArguments(TypedDict, total=False):
     Keys:
         name: "vgg16", Table 1(b) as printed (fc6 7x7, 4096 channels), or "large_fov", DeepLab's
             (fc6 3x3 with dilation 12, 1024 channels), which trains on a CPU.
-        fc6_kernel, fc6_dilation, fc_width: replace the backbone's, if given.
+        fc6_kernel: replaces the backbone's, if given.
+        fc6_dilation: replaces the backbone's, if given.
+        fc_width: replaces the backbone's, if given.
         keep_pools: whether to keep the last two pools of VGG16 as 3x3 with stride 1 (the author's
             later code); Table 1(b) removes them.
         pool_size: window of the first three pools; 2 as printed, 3 in DeepLab's code.

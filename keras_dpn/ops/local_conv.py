@@ -28,7 +28,7 @@ def local_conv(
 ) -> Tensor:
     """Sum `p` over a window around each position j, weighted by the kernel between j and z.
 
-    `out_j = sum_z k(j, z) p_z` for z in the window around j, with the distance (PAPERS eq. 3)
+    `out_j = sum_z k(j, z) p_z` for z in the window around j, with the distance of eq. (3)
 
         d(j, z) = color_weight ||f_j - f_z||^2 + position_weight ||j - z||^2
 

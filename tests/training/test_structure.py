@@ -13,7 +13,6 @@ LONG = {
     "keras_dpn/models/pretrained.py",
     "keras_dpn/models/spatial_temporal_dpn.py",
     "keras_dpn/ops/local_conv.py",
-    "keras_dpn/ops/permutohedral.py",
     "training/engine/trainer.py",
 }
 MODULES = sorted(

@@ -272,7 +272,8 @@ class Trainer:
                 f"{config.freeze!r}."
             )
         optimizer = build_optimizer(config, steps, model.trainable_variables)
-        # Without XLA: validation images may have many sizes, and it would compile each anew.
+        # Without XLA, as Keras itself decides for deterministic operations and several devices. It
+        # would also compile each size of validation images anew.
         model.compile(optimizer, loss, metrics=[metric], jit_compile=False)
         model.optimizer.build(model.trainable_variables)
         return model
