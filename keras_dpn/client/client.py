@@ -114,7 +114,7 @@ class Client:
         try:
             return self._request(name, request)
         except ServingError as error:
-            if self._signature == _DEFAULT or "signature" not in str(error).lower():
+            if request.signature == _DEFAULT or "signature" not in str(error).lower():
                 raise
         # A model that was exported before it had this signature.
         self._signature = _DEFAULT
