@@ -14,7 +14,8 @@ from keras_dpn.inference.loading import load_trained
 from keras_dpn.inference.predictor import Predictor
 from keras_dpn.inference.settings import InferenceSettings
 from keras_dpn.inference.video import Flow
-from keras_dpn.io import VIDEO_SUFFIXES
+from keras_dpn.io.alpha import composite_on_black
+from keras_dpn.io.formats import is_video
 from keras_dpn.limits import MAX_PIXELS, size_error
 from keras_dpn.segmentation import Segmentation
 
@@ -145,7 +146,8 @@ class Segmenter:
 
         Args:
             source: path of an image or of a video; an image as an array (H, W, 3), RGB, 0-255,
-                uint8 or float, or as a Pillow image; or a list of these, without videos.
+                uint8 or float, as one with alpha channel (H, W, 4), uint8, or as a Pillow image; or
+                a list of these, without videos. Transparent pixels are composited on black.
 
         Returns:
             `Segmentation`; a list of them for a list; an iterator over the frames for a video.
@@ -156,7 +158,7 @@ class Segmenter:
         """
         if isinstance(source, (list, tuple)):
             return [self.image(item) for item in source]
-        if isinstance(source, (str, Path)) and _is_video(Path(source)):
+        if isinstance(source, (str, Path)) and is_video(Path(source)):
             return self.video(source)
         return self.image(source)
 
@@ -227,14 +229,11 @@ class Segmenter:
         return np.rint(resized).astype("uint8") if image.dtype == np.uint8 else resized
 
 
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
 def _read(source: Any, max_pixels: int) -> np.ndarray:
     if isinstance(source, np.ndarray):
-        return check_image(source, max_pixels)
-    from PIL import Image, ImageOps
+        has_alpha = source.ndim == 3 and source.shape[-1] == 4 and source.dtype == np.uint8
+        return check_image(composite_on_black(source) if has_alpha else source, max_pixels)
+    from PIL import Image
 
     from keras_dpn.io.images import read_image, to_rgb
 
@@ -243,7 +242,7 @@ def _read(source: Any, max_pixels: int) -> np.ndarray:
     if isinstance(source, Image.Image):
         if message := size_error(source.height, source.width, max_pixels):
             raise ValueError(f"Invalid value for argument `source`: {message}")
-        return to_rgb(ImageOps.exif_transpose(source), "the image")
+        return to_rgb(source, "the image")
     raise TypeError(
         "Invalid value for argument `source`: expected a path, an array (H, W, 3) or a Pillow "
         f"image, received {type(source).__name__}."

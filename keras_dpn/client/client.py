@@ -18,16 +18,19 @@ from keras_dpn.client.inputs import Image, check, checked_clip, encoded
 from keras_dpn.client.predictions import (
     OUTPUTS,
     OUTPUTS_OF_CLIPS,
+    SIGNATURES,
     Output,
     Prediction,
     prediction_of,
 )
+from keras_dpn.client.rest import Rest
 from keras_dpn.client.transports import MAX_BYTES, Request, check_response
 from keras_dpn.client.video import Clip, Flow, clips
 from keras_dpn.deprecation import renamed_argument
 
 REPEATABLE = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
+_DEFAULT = "serving_default"
 T = TypeVar("T")
 
 
@@ -40,7 +43,8 @@ class Client:
 
     Args:
         address: "http://host:8501" (or https) for REST, "grpc://host:8500" (or grpcs, over TLS) for
-            gRPC, whose responses are smaller: REST sends labels as text, and all of the outputs.
+            gRPC, whose responses are smaller: REST sends labels as text, and all of the outputs,
+            unless "overlay" or "label_png" is the only one requested.
         model: name of the model on the server.
         version: number of the version, or its label on the server; the newest by default.
         outputs: the outputs to request: "labels", "probabilities", "overlay", "label_png",
@@ -84,25 +88,37 @@ class Client:
         self.outputs = tuple(outputs)
         self.timeout, self.deadline, self.attempts = timeout, deadline, attempts
         self._transport = connect(address, model, version, certificate, max_bytes)
+        self._signature = _DEFAULT
+        if isinstance(self._transport, Rest) and len(set(self.outputs)) == 1:
+            # REST returns all outputs of a signature: these have that file alone.
+            self._signature = SIGNATURES.get(self.outputs[0], self._signature)
 
     @renamed_argument("picture", "image")
     def predict(self, image: Image) -> Prediction:
         """Return the prediction for one image.
 
         Args:
-            image: the path of a JPEG, PNG, GIF or BMP file; the bytes of one; or uint8 RGB
-                (H, W, 3).
+            image: the path of an image; the bytes of one; or uint8 RGB (H, W, 3). JPEG, PNG and GIF
+                files are sent as they are, others are converted to PNG, which takes Pillow.
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: for an array of another shape or dtype.
+            ValueError: for an array of another shape or dtype, or an image that can't be converted.
             ServingError: the server can't be reached in time, or refuses the request. The message
                 begins with the file's name.
         """
         name, data = encoded(image)
         # `sizes` always: a server that batches requests pads them to the largest image.
         outputs = ["sizes", *(x for output in self.outputs for x in OUTPUTS[output])]
-        return self._request(name, Request("serving_default", {"image_bytes": data}, outputs))
+        request = Request(self._signature, {"image_bytes": data}, outputs)
+        try:
+            return self._request(name, request)
+        except ServingError as error:
+            if request.signature == _DEFAULT or "signature" not in str(error).lower():
+                raise
+        # A model that was exported before it had this signature.
+        self._signature = _DEFAULT
+        return self._request(name, dataclasses.replace(request, signature=_DEFAULT))
 
     @renamed_argument("pictures", "images")
     def predict_many(

@@ -17,6 +17,8 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "classes": ("class_names", "class_colors"),
     "stages": ("stage_labels", "stage_confidences"),
 }
+# Signatures with one output of a client alone, and the sizes.
+SIGNATURES = {"overlay": "overlay", "label_png": "label_png"}
 OUTPUTS_OF_CLIPS = ("labels", "probabilities", "stages")
 # Of each map of an image's size: the axes before those of the image, and behind them.
 _OTHER_AXES = {

@@ -7,7 +7,6 @@ ROOT = Path(__file__).parents[2]
 MAX_LINES = 320
 # Longer modules: one class or algorithm each with its documentation, or one function per figure.
 LONG = {
-    "keras_dpn/export/signatures.py",
     "keras_dpn/layers/mean_field_crf.py",
     "keras_dpn/models/dpn.py",
     "keras_dpn/models/piecewise_crf.py",

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 _FROM_0 = (
-    *("learning_rate", "power", "momentum", "weight_decay", "warmup_steps", "patience"),
+    # A stage with 0 epochs and 0 steps is left out.
+    *("epochs", "steps", "patience"),
+    *("learning_rate", "power", "momentum", "weight_decay", "warmup_steps"),
     *("loss.class_weight_power", "loss.class_weight_cap", "loss.unary"),
 )
-_FROM_1 = ("epochs", "accumulate", "batch_size", "step_epochs")
+_FROM_1 = ("accumulate", "batch_size", "step_epochs")
 
 
 def problems(config: Any, option: str) -> Iterator[str]:

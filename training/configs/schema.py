@@ -69,6 +69,9 @@ class DataConfig:
     """Images per step, over all devices."""
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(crop=(320, 320)))
     """Augmentation of training images."""
+    passes_per_epoch: int = 1
+    """Passes over the training split in an epoch, after which a checkpoint is written; stages with
+    `steps` set it for small splits."""
     cache: bool = True
     """Keep decoded images in memory: 4 bytes per pixel."""
 
@@ -122,10 +125,15 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One stage of training; a stage with 0 epochs is left out."""
+    """One stage of training; a stage with 0 epochs and 0 steps is left out."""
 
     epochs: int = 0
-    """Passes over the training split; 0 leaves the stage out."""
+    """Passes over the training split; 0 leaves the stage out, unless it has steps."""
+    steps: int = 0
+    """Smallest number of updates: the stage gets more epochs if the training split is small.
+
+    --STAGE.epochs on the command line sets it to 0, unless both are given.
+    """
     patience: int = 0
     """Validations without a better mean IoU after which the stage ends; 0: it never ends early."""
     learning_rate: float = 1e-4
@@ -166,6 +174,11 @@ class StageConfig:
     """
     loss: LossConfig = field(default_factory=LossConfig)
     """The loss of the stage."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the stage is not left out."""
+        return bool(self.epochs or self.steps)
 
 
 @dataclass(frozen=True)
@@ -257,13 +270,14 @@ class TrainConfig:
         """Raise a ValueError for stages that cannot be trained, and values out of their ranges."""
         for name, value, minimum in (
             ("data.batch-size", self.data.batch_size, 1),
+            ("data.passes-per-epoch", self.data.passes_per_epoch, 1),
             ("adapt-scales", self.adapt_scales, 0),
             ("seed", self.seed, 0),
             ("validation-epochs", self.validation_epochs, 1),
         ):
             if value < minimum:
                 raise ValueError(f"Expected --{name} from {minimum} up, received {value}.")
-        chosen = [stage for stage in self.stages if self.stage(stage.name).epochs != 0]
+        chosen = [stage for stage in self.stages if self.stage(stage.name).is_trained]
         if not chosen:
             raise ValueError("Expected at least one stage with epochs, received none.")
         for stage in chosen:

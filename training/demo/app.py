@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from keras_dpn.io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
 from . import MAX_PIXELS
 from .examples import DemoExample, find_examples
 from .hosts import HostCheck
@@ -147,7 +149,7 @@ def make_page(
             with gradio.Column(scale=1, min_width=280):
                 dropped = gradio.File(
                     label="An image or a short video",
-                    file_types=["image", "video"],
+                    file_types=["image", "video", *sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES)],
                     height=150,
                     elem_id="drop",
                 )

@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_dpn import viz
-from keras_dpn.io import VIDEO_SUFFIXES
+from keras_dpn.io.formats import is_video
 from keras_dpn.io.images import read_image
 from keras_dpn.io.video import VideoReader
 from keras_dpn.limits import MIN_SIDE, SMALL
@@ -72,14 +72,14 @@ class FilePredictor:
         self._videos: list[Path] = []
 
     def predict(self, path: Path, on_progress: ProgressCallback) -> FileResult:
-        """Predict an image, or a video, recognised by its suffix.
+        """Predict an image, or a video, recognised by its suffix or its content.
 
         Args:
             path: the file.
             on_progress: called with (frames done, frames) and a text.
         """
         try:
-            if path.suffix.lower() in VIDEO_SUFFIXES:
+            if is_video(path):
                 return self._predict_video(path, on_progress)
             return FileResult(self._predict_image(path))
         except (ValueError, OSError) as error:

@@ -33,6 +33,7 @@ from .checkpoints import Checkpoints
 from .devices import choose_devices
 from .losses import check_losses
 from .networks import adapter, build_model
+from .plan import resolve_steps
 from .progress import Progress
 from .trainer import Trainer
 
@@ -118,6 +119,7 @@ def prepare(
         config = with_crf(config, crf)
     check_config(config)
     dataset = open_dataset(config, work_dir)
+    config = resolve_steps(config, dataset)
     strategy = choose_devices(devices)
     with ExitStack() as stack:
         work_dir.mkdir(parents=True, exist_ok=True)

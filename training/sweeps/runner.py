@@ -205,7 +205,7 @@ def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe(job: Job) -> str:
-    stages = [s.name for s in job.config.stages if job.config.stage(s.name).epochs]
+    stages = [s.name for s in job.config.stages if job.config.stage(s.name).is_trained]
     origin = f", from {job.origin}" if job.origin else ""
     return f"{job.run.name}: {', '.join(stages)}{origin}"
 

@@ -104,6 +104,16 @@ def test_images_of_any_sizes_get_the_answers_that_they_get_alone(model, served):
         assert (answer["class_colors"] == COLORS).all()
 
 
+def test_files_have_signatures_of_their_own(served):
+    files = tf.constant([encoded(pictures(5, 8)), encoded(pictures(4, 9))])
+    whole = served["serving_default"](files)
+    for name in ("overlay", "label_png"):
+        alone = served[name](files)
+        assert alone.keys() == {f"{name}_bytes", "sizes"}
+        for output, value in alone.items():
+            np.testing.assert_array_equal(value, whole[output])
+
+
 def test_arrays_get_the_same_answers_as_files(served):
     images = pictures(2, 9, 12)
     files = served["serving_default"](tf.constant([encoded(image) for image in images]))
@@ -293,7 +303,8 @@ def test_model_json(path, tmp_path):
     assert stored["frames"] == 1
     images = {"image": {"dtype": "uint8", "shape": [None, None, None, 3]}}
     files = {"image_bytes": {"dtype": "string", "shape": [None]}}
-    assert stored["signatures"] == {"serving_default": files, "image": images}
+    alone = {"overlay": files, "label_png": files}
+    assert stored["signatures"] == {"serving_default": files, "image": images, **alone}
 
 
 def test_warmup_requests_are_prediction_logs(path, served):
@@ -308,7 +319,8 @@ def test_warmup_requests_are_prediction_logs(path, served):
         requests[request.model_spec.signature_name] = tensors
     assert requests.keys() == served.keys()
     for name, inputs in requests.items():
-        assert served[name](**inputs)["labels"].shape == (1, 31, 31)  # of at most 1000 pixels
+        sizes = served[name](**inputs)["sizes"]
+        np.testing.assert_array_equal(sizes, [[31, 31]])  # of at most 1000 pixels
 
 
 def prediction_log():

@@ -196,7 +196,7 @@ def with_loss(**settings):
         *(
             ("dpn/scenes", {"unary": StageConfig(**{"epochs": 1} | settings)}, f"--unary.{message}")
             for settings, message in (
-                ({"epochs": -1}, "epochs from 1 up, received -1"),
+                ({"epochs": -1}, "epochs from 0 up, received -1"),
                 ({"batch_size": 0}, "batch-size from 1 up, received 0"),
                 ({"step_epochs": 0}, "step-epochs from 1 up, received 0"),
                 ({"learning_rate": float("nan")}, "learning-rate from 0 up, received nan"),

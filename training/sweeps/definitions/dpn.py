@@ -27,7 +27,7 @@ def stages(recipe: DPNTrainConfig, name: str) -> Sweep:
     """Compare the stages one after the other with all at once."""
     settings = [recipe.stage(stage.name) for stage in recipe.stages]
     changes: dict[str, Any] = {
-        stage.name: replace(recipe.stage(stage.name), epochs=0) for stage in recipe.stages
+        stage.name: replace(recipe.stage(stage.name), epochs=0, steps=0) for stage in recipe.stages
     }
     epochs = sum(stage.epochs for stage in settings)
     rates = recipe.unary.layer_rates | recipe.joint.layer_rates
@@ -88,7 +88,9 @@ def contexts(recipe: DPNTrainConfig, name: str) -> Sweep:
 
 
 def _without(recipe: DPNTrainConfig, *stages: str) -> DPNTrainConfig:
-    changes: dict[str, Any] = {name: replace(recipe.stage(name), epochs=0) for name in stages}
+    changes: dict[str, Any] = {
+        name: replace(recipe.stage(name), epochs=0, steps=0) for name in stages
+    }
     return replace(recipe, **changes)
 
 
