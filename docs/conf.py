@@ -44,7 +44,7 @@ autodoc_default_options = {
     "inherited-members": True,  # but see `skip_member` in docstrings.py
     # Parts of how models are built, and deprecated names.
     "exclude-members": "from_config, passes_on_to, deprecated_arguments, updated_config, "
-    "stage_names, stage_model, has_stage",
+    "stage_names, stage_model, has_stage, pieces, hard_ratio",
 }
 autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"

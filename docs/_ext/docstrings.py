@@ -102,7 +102,7 @@ def process_docstring(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
     """Convert a docstring in place."""
-    # Napoleon reads an attribute's first line, up to a colon, as its type: an empty comment has none.
+    # An empty comment: Napoleon reads an attribute's first line, up to a colon, as its type.
     before = ["..", ""] if what in ("attribute", "data", "property") else []
     lines[:] = before + to_rst(lines)
 
