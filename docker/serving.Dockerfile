@@ -5,9 +5,9 @@
 #   docker build -f docker/serving.Dockerfile --build-arg MODEL=street -t street-serving .
 #   docker run --rm -p 8500:8500 -p 8501:8501 street-serving
 #
-# MODEL is a directory of saved_models/; scenes, the demo model, comes with the repository. Use a
-# release of the server at least as new as the TensorFlow in the model's model.json.
-ARG SERVING=latest
+# MODEL is a directory of saved_models/; scenes, the demo model, comes with the repository. Exports
+# were served with this release; others were not tried.
+ARG SERVING=2.20.0
 FROM tensorflow/serving:${SERVING}
 
 ARG MODEL=scenes

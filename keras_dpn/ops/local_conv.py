@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_dpn.ops.box_filter import box_second_moment, box_sum
 from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
+from keras_dpn.ops.extrema import maximum_along, minimum_along
 from keras_dpn.ops.matmul import small_matmul
 from keras_dpn.typing import Shape, Tensor
 
@@ -212,8 +213,8 @@ def _centre(features: Tensor, axes: tuple[int, ...]) -> Tensor:
     Differences don't depend on the origin; values near zero keep the expansion exact, and the
     middle of the range makes an image of one colour exactly zero.
     """
-    low = ops.min(features, axis=axes, keepdims=True)
-    high = ops.max(features, axis=axes, keepdims=True)
+    low = minimum_along(features, axis=axes, keepdims=True)
+    high = maximum_along(features, axis=axes, keepdims=True)
     return ops.stop_gradient((low + high) / 2)
 
 
