@@ -86,7 +86,9 @@ def before(block):
 
 @pytest.mark.tensorflow_only
 @pytest.mark.parametrize("block", BLOCKS)
-def test_code_runs(block, directory, small_networks):
+def test_code_runs(block, directory, small_networks, request):
+    if "fit(" in block or "scales=(" in block:
+        request.getfixturevalue("eager")
     exec(compile(block, "page", "exec"), {"__name__": "page", **before(block)})
 
 
