@@ -21,7 +21,7 @@ from training import cli
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # Their code has tests of its own.
-TESTED = {"docs/coming_from_pydensecrf.md", "CONTRIBUTING.md"}
+TESTED = {"docs/coming_from_pydensecrf.md", "docs/serving.md", "CONTRIBUTING.md"}
 # Requests to a server, and an exported network for clips: tests of the client and of export.
 NEEDS_MORE = ("keras_dpn.client", "clip_with_flow")
 PAGES = {
