@@ -92,6 +92,11 @@ def mean_field(**settings):
     return two_inputs(lambda: layers.MeanFieldCRF(num_iterations=2, **settings), "linear")
 
 
+def parsing_field(**settings):
+    settings = {"window": 4, "context_window": 3, "mixtures": 2, **settings}
+    return two_inputs(lambda: layers.DeepParsingField(**settings), "linear")
+
+
 LEARNED = {
     "compatibility": "matrix_per_kernel",
     "trainable_weights_of": ("weights", "compatibility"),
@@ -112,6 +117,8 @@ LAYERS = {
         two_inputs(lambda: layers.LocalConv2D((2, 3), kernel="gaussian", position_weight=0.1)),
     ),
     "linked local_conv": ((3, 4, 5), linked),
+    "deep parsing field": ((4, 5), parsing_field()),
+    "coarse deep parsing field": ((4, 5), parsing_field(stride=2, num_iterations=2)),
     "edge_mean_field": ((4, 5), edge_field),
     "permutohedral": ((4, 5), mean_field(**LEARNED)),
     "window": ((4, 5), mean_field(filter="window", window=3, **BANDWIDTHS)),
