@@ -14,6 +14,7 @@ from keras_dpn.export.images import (
     overlay_png,
 )
 from keras_dpn.models import traits
+from keras_dpn.ops import two_labels
 from keras_dpn.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
@@ -83,7 +84,7 @@ class _ImageSignatures:
     ) -> None:
         self.outputs, self.classes = outputs, classes
         self.image_size, self.max_pixels = image_size, max_pixels
-        self.num_classes = model.output_shape[-1]
+        self.num_classes = max(2, model.output_shape[-1])
         self.num_heads = len(_head_names(model, outputs))
         size = image_size if isinstance(image_size, tuple) else (None, None)
         spec = tf.TensorSpec((None, *size, 3), "uint8" if image_size is None else "float32")
@@ -280,7 +281,7 @@ def _traced(
     """Return the function as one graph for all signatures, with a list of float32 logits."""
 
     def call(*inputs: Tensor) -> list[Tensor]:
-        return [tf.cast(x, "float32") for x in function(*inputs)]
+        return [two_labels(tf.cast(x, "float32")) for x in function(*inputs)]
 
     traced = tf.function(call, specs, autograph=False, jit_compile=jit_compile or None)
     return traced.get_concrete_function()

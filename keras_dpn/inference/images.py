@@ -3,11 +3,19 @@
 import numpy as np
 
 
-def check_image(image: np.ndarray) -> np.ndarray:
-    """Return the image as an array; raise ValueError unless it is one RGB image, all finite."""
+def check_image(image: np.ndarray, channels: int = 3) -> np.ndarray:
+    """Return the image as an array; raise ValueError unless it is one image, all finite.
+
+    Args:
+        image: (H, W, channels).
+        channels: 3 for RGB.
+    """
     image = np.asarray(image)
-    expected = "Invalid value for argument `image`: expected one RGB image (height, width, 3)"
-    if image.ndim != 3 or image.shape[-1] != 3:
+    kind = "RGB image" if channels == 3 else "image"
+    expected = (
+        f"Invalid value for argument `image`: expected one {kind} (height, width, {channels})"
+    )
+    if image.ndim != 3 or image.shape[-1] != channels:
         hint = " Pass one image at a time, channels last." if image.ndim in (3, 4) else ""
         raise ValueError(f"{expected}, received shape {image.shape}.{hint}")
     if 0 in image.shape:
