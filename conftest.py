@@ -20,7 +20,7 @@ NETWORKS = re.compile(
 
 # Test functions that `make check` leaves out; `make test ARGS=--record-slow` writes the list.
 SLOW = Path(__file__).parent / "tests" / "slow.txt"
-SLOW_SECONDS = 0.5
+SLOW_SECONDS = 0.2
 
 
 def pytest_addoption(parser):

@@ -1,7 +1,7 @@
 """MeanFieldCRF beside pydensecrf: marginals, time, batches, memory, a training step, and XLA.
 
     pip install pydensecrf2
-    python -m benchmarks.mean_field_crf --pictures DIR [--repeats 5]
+    python -m benchmarks.mean_field_crf --pictures DIR [--repeats 5] [--only xla]
 
 DIR holds photographs NAME.png and label maps NAME_labels.png. The unary term is made from the
 label map: blurred, so that its edges are off, with smooth noise for every one of 21 classes. Both
@@ -17,6 +17,8 @@ import resource
 import statistics
 import time
 from pathlib import Path
+from typing import Literal
+from unittest import mock
 
 import keras
 import numpy as np
@@ -26,6 +28,7 @@ from PIL import Image
 from scipy import ndimage
 
 from keras_dpn.layers import MeanFieldCRF
+from keras_dpn.ops import permutohedral
 
 # (w1, sa, sb): the three that circulate with DeepLab's code and pydensecrf's, and two between.
 SETTINGS = ((4, 121, 5), (5, 50, 3), (10, 80, 13), (4, 49, 5), (3, 160, 20))
@@ -125,17 +128,39 @@ def batch(pictures: Path, name: str, repeats: int) -> None:
         )
 
 
+def static(**settings):
+    """The form of the lattice that XLA compiles, without XLA."""
+    with mock.patch.object(permutohedral, "_has_sparse_products", return_value=False):
+        crf = compiled(**settings)
+        return crf.get_concrete_function(
+            tf.TensorSpec((None, None, None, LABELS)), tf.TensorSpec((None, None, None, 3), "uint8")
+        )
+
+
 def xla(pictures: Path, name: str, repeats: int) -> None:
-    """A layer that XLA compiles, as Keras does by itself on a GPU, beside sparse products."""
+    """The lattice's two forms, the static one without XLA and as Keras compiles it on a GPU."""
     image, logits = (array[:240, :320] for array in read(pictures, name))
     inputs = tf.constant(logits)[None], tf.constant(image)[None]
-    for jit_compile in (False, True):
-        crf = compiled(xla=jit_compile)
+    forms = {"sparse products": compiled, "static": static, "static, XLA": lambda: compiled(True)}
+    functions, expected = {form: build() for form, build in forms.items()}, None
+    print("240x320x21           first call   then     ratio   largest difference")
+    for form, crf in functions.items():
         first = seconds(lambda crf=crf: crf(*inputs).numpy())
-        taken = statistics.median(
-            seconds(lambda crf=crf: crf(*inputs).numpy()) for _ in range(repeats)
+        found = crf(*inputs).numpy()
+        expected = found if expected is None else expected
+        functions[form] = crf, first, np.abs(found - expected).max()
+    times = [
+        [seconds(lambda crf=crf: crf(*inputs).numpy()) for crf, _, _ in functions.values()]
+        for _ in range(repeats)
+    ]
+    for i, (form, (_, first, apart)) in enumerate(functions.items()):
+        taken, ratio = (
+            statistics.median(
+                row[i] / divisor for row, divisor in zip(times, divisors, strict=True)
+            )
+            for divisors in ([1] * repeats, [row[0] for row in times])
         )
-        print(f"240x320x21, jit_compile={jit_compile}: {first:.1f} s at first, then {taken:.2f} s")
+        print(f"{form:20} {first:6.1f} s   {taken:6.2f} s   {ratio:.2f}   {apart:.1e}", flush=True)
 
 
 def _large(height: int, width: int, labels: int, queue) -> None:
@@ -184,8 +209,10 @@ def training_step(pictures: Path, name: str, repeats: int, labels: int = 11) -> 
     print(f"training step, 5 iterations, {size}: {taken:.2f} s")
 
 
-def main(pictures: Path, repeats: int = 5) -> None:
+def main(pictures: Path, repeats: int = 5, only: Literal["xla"] | None = None) -> None:
     names = sorted(path.stem for path in pictures.glob("*.png") if "_labels" not in path.stem)
+    if only:
+        return xla(pictures, names[0], repeats)
     print("picture      (w1, sa, sb)    apart    labels equal   pydensecrf   ours     ratio")
     for name in names:
         for setting in SETTINGS:

@@ -230,6 +230,6 @@ def _reason(error: Exception) -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    with atomic_file(path) as temporary:
+    with atomic_file(path, len(content)) as temporary:
         temporary.write_bytes(content)
     return path

@@ -120,7 +120,7 @@ class Predictor:
             ValueError: if the image is not (H, W, 3) or empty, is neither uint8 nor finite floats,
                 a model's output is not (1, H, W, L), or the network is for clips.
         """
-        image = check_image(image, self._channels)
+        image = check_image(image, self.settings.max_pixels, self._channels)
         maps = stitch(self._tiles(image), image.shape[:2])
         return self._refined(image, maps)
 
@@ -137,7 +137,7 @@ class Predictor:
         """
         if self.crf is not None:
             return to_labels(self.probabilities(image)[self.heads[-1]])
-        image = check_image(image, self._channels)
+        image = check_image(image, self.settings.max_pixels, self._channels)
         labelled = ((y, x, [to_labels(maps[-1])]) for y, x, maps in self._tiles(image))
         return stitch(labelled, image.shape[:2])[0]
 
@@ -188,7 +188,8 @@ class Predictor:
         flow = flow if self.needs_flow else None
         (model,) = self.models
         terms, field = split_model(model, self._network_heads)
-        frames, kept = itertools.tee(check_image(frame, self._channels) for frame in frames)
+        checked = (check_image(frame, self.settings.max_pixels, self._channels) for frame in frames)
+        frames, kept = itertools.tee(checked)
         for logits, frame in zip(
             clip_logits(terms, field, frames, flow, self.clip_frames), kept, strict=False
         ):

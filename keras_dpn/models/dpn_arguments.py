@@ -25,7 +25,9 @@ class BackboneArguments(TypedDict, total=False):
             latter, unless given.
         model: a functional Keras model instead of VGG16's convolutions, see `ModelBackbone`.
         preprocessing: how `model` wants its images, see `ModelBackbone`.
-        fc6_kernel, fc6_dilation, fc_width: replace the backbone's, if given.
+        fc6_kernel: replaces the backbone's, if given.
+        fc6_dilation: replaces the backbone's, if given.
+        fc_width: replaces the backbone's, if given.
         keep_pools: whether to keep the last two pools of VGG16 as 3x3 with stride 1 (the author's
             later code); Table 1(b) removes them.
         pool_size: window of VGG16's first three pools; 2 as printed, 3 in DeepLab's code.

@@ -14,7 +14,7 @@ def mean_field_update(
 
         ln q_i^u <- -Phi_i^u - (the cost of u at i, given the other marginals)
 
-    up to a constant: PAPERS eq. (6), which the Deep Parsing Network's b12-b15 compute with its
+    up to a constant (ICCV 2015, eq. 6), which the Deep Parsing Network's b12-b15 compute with its
     triple penalty and label contexts (eq. 9) and fully connected CRFs with Gaussian kernels.
 
     Args:

@@ -26,6 +26,11 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout=layout, facecolor="white")
 
 
+def as_text(name: str) -> str:
+    """Return a name that Matplotlib doesn't take for a formula."""
+    return name.replace("$", r"\$")
+
+
 def hide_frame(axes: "Axes") -> None:
     """Reduce the frame to two axes, and add horizontal lines."""
     axes.grid(axis="y", color="#e4e4e4")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_dpn.viz.contexts import by_frame, middle_of, strongest_contexts, without_middle
-from keras_dpn.viz.figure import INK, new_figure
+from keras_dpn.viz.figure import INK, as_text, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,7 +103,7 @@ def plot_contexts(
         axes.set_axis_off()
     for panels, (u, v) in zip(grid, pairs, strict=False):
         titles = _moments(frames)
-        titles[frames // 2] = f"{names[u]} : {names[v]}\n{titles[frames // 2]}".strip()
+        titles[frames // 2] = as_text(f"{names[u]} : {names[v]}\n{titles[frames // 2]}".strip())
         for axes, shown, title in zip(panels, maps[:, u, v], titles, strict=True):
             plotted = axes.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit)
             axes.plot(middle, middle, marker="+", color=INK, markersize=9, markeredgewidth=1.4)
@@ -148,6 +148,7 @@ def _matrix_figure(names: Sequence[str], count: int = 1) -> tuple["Figure", np.n
     text = 0.09 * max(len(name) for name in names)  # inches, the names next to the matrix
     figure = new_figure(count * side + text + 1.8, side + 0.7 * text + 0.8)
     grid = figure.subplots(1, count, squeeze=False, sharey=True)[0]
+    names = [*map(as_text, names)]
     for axes in grid:
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), names)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from keras_dpn.viz.figure import INK, hide_frame, new_figure
+from keras_dpn.viz.figure import INK, as_text, hide_frame, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
         }
         shift = (0, 4 + 12 * (order % 2))
         upper.annotate(
-            stage, ((start + stop) / 2, 1), xytext=shift, ha="center", fontsize=9, **style
+            as_text(stage), ((start + stop) / 2, 1), xytext=shift, ha="center", fontsize=9, **style
         )
         start = stop
     upper.set_ylabel("loss")
@@ -95,7 +95,7 @@ def plot_trimap(
         dash = "--" if pairs and not plus else "-"
         color = COLORS[stages.index(stage) % len(COLORS)]
         percent = 100 * np.array(values, "float64")
-        axes.plot(np.arange(1, len(values) + 1), percent, dash, color=color, label=name)
+        axes.plot(np.arange(1, len(values) + 1), percent, dash, color=color, label=as_text(name))
     hide_frame(axes)
     center = {"void": "the void", "boundary": "the class boundaries"}[around]
     axes.set_xlabel(f"width of the band around {center}, pixels")
@@ -126,7 +126,13 @@ def plot_iterations(
     figure = new_figure(6.0, 3.8)
     axes = figure.subplots()
     for (name, values), color in zip(curves.items(), itertools.cycle(COLORS), strict=False):
-        axes.plot(num_iterations, 100 * np.array(values, "float64"), "o-", color=color, label=name)
+        axes.plot(
+            num_iterations,
+            100 * np.array(values, "float64"),
+            "o-",
+            color=color,
+            label=as_text(name),
+        )
     hide_frame(axes)
     axes.set_xlabel("mean-field updates")
     axes.set_ylabel("mean IoU, %")
@@ -256,7 +262,7 @@ def plot_feature_scales(scales: Mapping[str, Sequence[float]]) -> "Figure":
         text = f"{middle:.0f}" if middle >= 100 else f"{middle:.3g}"
         axes.annotate(text, (middle, row), **label)
     axes.set_xscale("log")
-    axes.set_yticks(range(len(scales)), list(scales))
+    axes.set_yticks(range(len(scales)), [*map(as_text, scales)])
     axes.set_ylim(len(scales) - 0.5, -0.7)
     axes.set_xlabel("L2 norm of the feature vector: median, and the middle half of all positions")
     axes.grid(axis="x", color="#e4e4e4")

@@ -56,8 +56,6 @@ def main(
         out: JSON file to write; by default evaluation_SPLIT.json in the directory of a single run.
         force: replace files that are no evaluation of this command.
     """
-    from rich.console import Console
-
     from keras_dpn import viz
     from keras_dpn.inference import Predictor
     from keras_dpn.inference.loading import load_trained
@@ -69,6 +67,7 @@ def main(
     from ..rundir.dataset import find_run, source_dataset
     from ..rundir.outputs import replacing
     from ..rundir.paths import evaluation_file
+    from ..utils.console import console
     from ..utils.files import write_bytes
 
     is_one_run = find_run(runs) is not None and len(runs) == 1
@@ -128,14 +127,14 @@ def main(
             evaluation = evaluate(predictor, dataset, data.split, settings, show_progress=True)
             evaluation = replace(evaluation, precision=precision)
         evaluation.save(out)
-        console = Console()
-        console.print(score_table(evaluation, dataset.classes.names))
-        console.print(f"written: {out}", soft_wrap=True)
+        output = console()
+        output.print(score_table(evaluation, dataset.classes.names))
+        output.print(f"written: {out}", soft_wrap=True)
         if trimap:
             curves = {head.name: head.trimap.miou for head in evaluation.heads if head.trimap}
             content = viz.figure_png(viz.plot_trimap(curves, trimap_boundary))
             write_bytes(plot, content)
-            console.print(f"written: {plot}", soft_wrap=True)
+            output.print(f"written: {plot}", soft_wrap=True)
         if num_iterations:
             scores: dict[str, list[float | None]] = {}
             for head in evaluation.heads:
@@ -143,4 +142,4 @@ def main(
                 scores.setdefault(curve, []).append(head.miou)
             figure = viz.plot_iterations(num_iterations, scores)
             write_bytes(iterations_plot, viz.figure_png(figure))
-            console.print(f"written: {iterations_plot}", soft_wrap=True)
+            output.print(f"written: {iterations_plot}", soft_wrap=True)

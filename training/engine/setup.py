@@ -30,8 +30,10 @@ from ..rundir.lock import LOCK, FileLock
 from ..utils.files import atomic_file, read_json, write_json
 from .changes import Change, find_changes
 from .checkpoints import Checkpoints
+from .devices import choose_devices
 from .losses import check_losses
 from .networks import adapter, build_model
+from .plan import resolve_steps
 from .progress import Progress
 from .trainer import Trainer
 
@@ -117,6 +119,7 @@ def prepare(
         config = with_crf(config, crf)
     check_config(config)
     dataset = open_dataset(config, work_dir)
+    config = resolve_steps(config, dataset)
     strategy = choose_devices(devices)
     with ExitStack() as stack:
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -145,7 +148,7 @@ def _build(config: TrainConfig, num_classes: int, strategy: tf.distribute.Strate
     with strategy.scope():
         model = build_model(config, num_classes)
         if config.weights:
-            _LOGGER.info(adapter(config).load_weights(model, config.weights))
+            _LOGGER.info(adapter(config).load_weights(model, config.weights, config.weights_sha256))
     return model
 
 
@@ -199,22 +202,6 @@ def fill_flow(dataset: Dataset, config: TrainConfig) -> None:
     if config.clip_frames and config.needs_flow and isinstance(dataset, RecordedClips):
         for split in (config.data.train_split, config.data.val_split):
             dataset.fill_flow(split, config.clip_frames)
-
-
-def choose_devices(devices: str) -> tf.distribute.Strategy:
-    """Return a strategy for all GPUs ("all"), or for N logical devices on the CPU ("cpu:N")."""
-    kind, _, count = devices.partition(":")
-    if devices != "all" and not (kind == "cpu" and count.isdecimal() and int(count) > 0):
-        raise ValueError(
-            f"Invalid value for argument `devices`: expected all or cpu:N, received {devices!r}."
-        )
-    if devices == "all":
-        gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
-        return tf.distribute.MirroredStrategy(gpus) if gpus else tf.distribute.get_strategy()
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    parts = [tf.config.LogicalDeviceConfiguration()] * int(count)
-    tf.config.set_logical_device_configuration(cpu, parts)
-    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(int(count))])
 
 
 def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Change]:

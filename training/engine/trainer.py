@@ -37,6 +37,7 @@ from .checkpoints import Checkpoints
 from .losses import LossWithUnary, ScoresWithoutUnary, build_loss, with_unary
 from .networks import adapter
 from .optimizers import averaged_weights, build_optimizer, forget_steps
+from .plan import describe_plan
 from .progress import Progress
 
 _LOGGER = logging.getLogger("keras_dpn")
@@ -104,6 +105,16 @@ class Trainer:
 
     def fit(self) -> list[dict[str, Any]]:
         """Train the remaining stages; return each stage's results."""
+        _LOGGER.info(
+            describe_plan(
+                self.config,
+                self.batches,
+                self.model,
+                self.strategy.num_replicas_in_sync,
+                self.progress.stage,
+                self.progress.epoch,
+            )
+        )
         for index, stage in enumerate(self.config.stages):
             if index < self.progress.stage or not self._is_trained(stage):
                 continue
@@ -261,7 +272,8 @@ class Trainer:
                 f"{config.freeze!r}."
             )
         optimizer = build_optimizer(config, steps, model.trainable_variables)
-        # Without XLA: validation images may have many sizes, and it would compile each anew.
+        # Without XLA, as Keras itself decides for deterministic operations and several devices. It
+        # would also compile each size of validation images anew.
         model.compile(optimizer, loss, metrics=[metric], jit_compile=False)
         model.optimizer.build(model.trainable_variables)
         return model

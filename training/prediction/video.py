@@ -114,7 +114,7 @@ def predict_video(
         ValueError: if the source can't be read at all, and as `Segmenter.video`.
         OSError: if a result can't be written.
     """
-    video = open_video(source)
+    video = open_video(source, segmenter.max_pixels)
     if not video.fps_known:
         logger.info("%s: no usable frame rate, %g frames per second assumed", source, video.fps)
     classes = segmenter.classes
@@ -164,9 +164,15 @@ def predict_video(
     return report
 
 
-def open_video(source: Path) -> Frames:
-    """Open a video file, or a folder of images; raise VideoError if it can't be read."""
-    return ImageSequence(source) if source.is_dir() else VideoReader(source)
+def open_video(source: Path, max_pixels: int | None = None) -> Frames:
+    """Open a video file of frames of at most N pixels, or a folder of images.
+
+    Raises:
+        VideoError: if it can't be read.
+    """
+    if source.is_dir():
+        return ImageSequence(source)
+    return VideoReader(source, max_pixels=max_pixels)
 
 
 def predict_frames(

@@ -1,7 +1,6 @@
 import hashlib
 import re
 import zipfile
-from pathlib import Path
 
 import h5py
 import keras
@@ -9,7 +8,8 @@ import numpy as np
 import pytest
 
 from keras_dpn import models
-from keras_dpn.models import PretrainedReport, load_pretrained
+from keras_dpn.download import _record, cache_directory
+from keras_dpn.models import PretrainedReport, load_pretrained, weights_file
 from tests.keras_dpn.support import without_values
 
 WIDTHS = {"b1": 2, "b3": 3, "b5": 4, "b7": 5, "b8": 5}
@@ -503,30 +503,34 @@ def test_only_https_is_fetched(address):
 
 def test_download(tmp_path, monkeypatch):
     tensors = fake_tensors()
-    served = write_legacy(tmp_path / "served.h5", tensors).read_bytes()
+    served = write_legacy(tmp_path / "served.h5", tensors)
+    digest = hashlib.sha256(served.read_bytes()).hexdigest()
     asked = []
 
-    def get_file(fname, origin, cache_dir, cache_subdir, file_hash, hash_algorithm):
-        if "absent" in origin:
-            raise Exception("URL fetch failure: 404")  # what Keras raises
-        asked.append((fname, file_hash, hash_algorithm))
-        path = Path(cache_dir) / cache_subdir / fname
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(served)
-        return str(path)
+    def download(address, directory, *, sha256, max_bytes):
+        asked.append((address, directory, sha256, max_bytes))
+        return served
 
-    monkeypatch.setattr(keras.utils, "get_file", get_file)
-    model = small_model()
-    digest = hashlib.sha256(served).hexdigest()
+    monkeypatch.setattr(weights_file, "download", download)
     address = "https://example.org/a/vgg.h5?download=1"
-    report = load_pretrained(model, address, cache_dir=tmp_path, sha256=digest)
+    model = small_model()
+    report = load_pretrained(model, address, cache_dir=tmp_path, sha256=digest.upper())
     assert_convolutions(model, tensors)
-    assert report.path.parent == tmp_path / "keras_dpn" and report.path.name.endswith("-vgg.h5")
-    load_pretrained(model, "https://example.org/b/vgg.h5", cache_dir=tmp_path)
-    assert asked[0][1:] == (digest, "sha256") and asked[0][0] != asked[1][0]
-    assert_fails_whole(
-        model, "https://example.org/absent.h5", "absent.h5: the download.*404", OSError
-    )
+    assert report.path == served and report.sha256 == digest
+    load_pretrained(model, address)
+    assert asked == [
+        (address, tmp_path / "keras_dpn", digest, 2**31),
+        (address, cache_directory(), None, 2**31),
+    ]
+
+
+def test_a_damaged_download_is_removed_and_a_users_file_is_not(tmp_path):
+    (mine := tmp_path / "mine.h5").write_bytes(b"no weights")
+    (downloaded := tmp_path / "abc-vgg.h5").write_bytes(b"no weights")
+    _record(downloaded).write_text("0000")
+    for path in (mine, downloaded):
+        assert_fails_whole(small_model(), path, "expected an undamaged")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.h5"]
 
 
 @pytest.mark.tensorflow_only

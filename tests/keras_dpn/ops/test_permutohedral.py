@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from keras_dpn import ops
-from keras_dpn.ops.permutohedral import _StaticLattice, permutohedral_lattice
+from keras_dpn.ops.permutohedral import permutohedral_lattice
+from keras_dpn.ops.permutohedral_static import StaticLattice
 from tests.keras_dpn.support import (
     assert_close,
     direct_gaussian,
@@ -45,7 +46,7 @@ def test_equals_the_reference(d):
 def test_static_lattice_equals_the_other(d):
     x, features = random(2, 25, 3), points(25, d, seed=1)
     static, lattice = (
-        _StaticLattice(keras.ops.convert_to_tensor(features)),
+        StaticLattice(keras.ops.convert_to_tensor(features)),
         permutohedral_lattice(features),
     )
     assert type(static) is not type(lattice)

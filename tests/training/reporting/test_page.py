@@ -278,6 +278,7 @@ def test_no_text_of_the_data_becomes_markup(finished_run, tmp_path, monkeypatch)
             work_dirs, dataset, num_images=3, out=tmp_path / "page.html"
         ).read_text()
         assert "<script" not in text and "</script>" not in text
+        assert "Content-Security-Policy\" content=\"default-src 'none'; img-src data:; " in text
         for shown in (dataset.classes.names[0], dataset.name, names[0], names[2]):
             assert str(escape(shown)) in text
     assert "&lt;script&gt;alert(1) &amp; run" in text

@@ -48,6 +48,16 @@ def test_the_split_is_one_that_all_runs_share(tmp_path):
     assert runs.choose([a, b], "train", 6) == ("train", None)
 
 
+def test_a_validation_split_of_another_name_is_found(tmp_path):
+    run = runs.Run.load(make_run(tmp_path / "a"))
+    run.config["data"] = {"val_split": "held-out"}
+    assert runs.choose([run], None, 0) == ("held-out", None)
+    evaluate(run.work_dir, "held-out", ["final"])
+    assert runs.evaluated_split([run]) == "held-out"
+    evaluate(run.work_dir, "train", ["final"])
+    assert runs.evaluated_split([run]) == "train"
+
+
 def test_few_images_are_chosen_once():
     confusions = np.stack([np.diag([n, 10 - n]) + 1 for n in range(5)])
     counts = Counts("x", list("abcde"), confusions)
