@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_dpn.models import traits
+from keras_dpn.ops import two_labels
 from keras_dpn.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
@@ -54,7 +55,7 @@ def trace(
     """Return the function as one graph for all signatures, with a list of float32 logits."""
 
     def call(*inputs: Tensor) -> list[Tensor]:
-        return [tf.cast(x, "float32") for x in function(*inputs)]
+        return [two_labels(tf.cast(x, "float32")) for x in function(*inputs)]
 
     traced = tf.function(call, specs, autograph=False, jit_compile=jit_compile or None)
     return traced.get_concrete_function()

@@ -122,7 +122,7 @@ def export(
         check_positive_int("keep", keep, minimum=0)
     if version is not None:
         check_positive_int("version", version, minimum=0)
-    classes = standardize_classes(classes, model.output_shape[-1])
+    classes = standardize_classes(classes, max(2, model.output_shape[-1]))
     outputs = standardize_outputs(outputs, classes, model)
     image_size = standardize_image_size(model, image_size)
     frames = traits(model).clip_frames or 1

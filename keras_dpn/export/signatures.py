@@ -98,7 +98,7 @@ class _ImageSignatures:
     ) -> None:
         self.outputs, self.classes = outputs, classes
         self.image_size, self.max_pixels = image_size, max_pixels
-        self.num_classes = model.output_shape[-1]
+        self.num_classes = max(2, model.output_shape[-1])
         self.num_heads = len(head_names(model, outputs))
         size = image_size if isinstance(image_size, tuple) else (None, None)
         spec = tf.TensorSpec((None, *size, 3), "uint8" if image_size is None else "float32")

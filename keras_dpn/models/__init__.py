@@ -1,5 +1,6 @@
 """Networks as functional graphs, one file per paper."""
 
+from keras_dpn.models.backbones import ModelBackbone
 from keras_dpn.models.deeplab import DeepLab, field_of_view
 from keras_dpn.models.dpn import DPN
 from keras_dpn.models.fcn import FCN
@@ -18,6 +19,7 @@ __all__ = [
     "FCN",
     "DeepLab",
     "Head",
+    "ModelBackbone",
     "ModelTraits",
     "ParseNet",
     "PiecewiseCRF",

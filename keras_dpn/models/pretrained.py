@@ -10,6 +10,7 @@ import h5py
 import keras
 import numpy as np
 
+from keras_dpn.models.dilation import with_channels
 from keras_dpn.models.weights_file import (
     BACKBONE,
     CONVOLUTIONS,
@@ -69,7 +70,9 @@ def load_pretrained(
     is loaded by its name; those that the checkpoint lacks are left.
 
     If the model has a smaller kernel or fewer channels, fc6 and fc7 are subsampled as in DeepLab:
-    evenly spaced elements (7x7 to 4x4: 0, 2, 4, 6; to 3x3: 0, 3, 6) and channels.
+    evenly spaced elements (7x7 to 4x4: 0, 2, 4, 6; to 3x3: 0, 3, 6) and channels. For images of
+    other than 3 channels, the first convolution gets the mean of its filters over RGB for each,
+    scaled so that their sum stays.
 
     Args:
         model: a model with layers `b1_conv1` ... `b8_conv3` and optionally `b9`, `b10`, or with
@@ -131,8 +134,8 @@ def _weights_by_layer(model: keras.Model, prefix: str = "") -> dict[str, list[ke
 
 
 def _check_backbone(model: keras.Model, weights: Mapping[str, Sequence[keras.Variable]]) -> None:
-    if any(name.endswith("/b1_conv1") for name in weights):
-        return  # in nested models, which may have the first blocks alone
+    if any(name.endswith("/b1_conv1") or _is_other(name) for name in weights):
+        return  # in nested models, which may have the first blocks alone, or be another backbone
     missing = [name for name in CONVOLUTIONS if name not in weights]
     if missing:
         raise ValueError(
@@ -155,7 +158,7 @@ def _values_of(
 ) -> dict[str, list[np.ndarray]]:
     """Return new values for each layer that the file has; none is set before all are known."""
     tensors = tensors_by_layer(file)
-    own = any(_leaf(name) == "b1_conv1" for name in tensors)
+    own = any(_leaf(name) == "b1_conv1" or _is_other(name) for name in tensors)
     if not own:
         _check_not_vgg19(tensors, file, path)
         tensors = {_leaf(name): paths for name, paths in tensors.items()}
@@ -185,6 +188,11 @@ def _keeps_channels(tensors: Mapping[str, Sequence[str]], file: h5py.File) -> bo
     """Return whether the eighth of unnamed convolutions has as many channels as the seventh."""
     shape = file[tensors["block4_conv1"][0]].shape
     return shape[-2:-1] == shape[-1:]
+
+
+def _is_other(name: str) -> bool:
+    """Return whether a layer is one of a backbone that is no VGG16, see `ModelBackbone`."""
+    return name.startswith("backbone/")
 
 
 def _leaf(name: str) -> str:
@@ -238,14 +246,25 @@ def _backbone_values(
             value = _as_convolution(_leaf(name), read_tensor(file, tensor, path), variable.shape)
             value = _sample(value, variable.shape)
             shape = value.shape
-        if shape is not None and shape != tuple(variable.shape):
+        if shape is not None and shape not in _known_shapes(name, variable):
             raise ValueError(
                 f"{path}: expected {stored}/{variable.name} for layer {name} of shape "
                 f"{tuple(variable.shape)}, received {shape}. VGG16's weights fit models of "
                 "width=1.0, a checkpoint those with the same backbone."
             )
-        values.append(read_tensor(file, tensor, path) if value is None else value)
+        if value is None:
+            value = read_tensor(file, tensor, path)
+        if _leaf(name) == "b1_conv1":
+            value = with_channels(value, tuple(variable.shape))
+        values.append(value)
     return values
+
+
+def _known_shapes(name: str, variable: keras.Variable) -> set[tuple[int, ...]]:
+    """Return the shapes in which a file may have a layer's weights: the first ones also of RGB."""
+    shape = tuple(variable.shape)
+    is_first = _leaf(name) == "b1_conv1" and len(shape) == 4
+    return {shape, (*shape[:2], 3, shape[3])} if is_first else {shape}
 
 
 def _same_shapes(

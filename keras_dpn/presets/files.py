@@ -69,9 +69,10 @@ def write_preset(
             "Invalid value for argument `weights_dtype`: expected 'float32' or 'float16', received "
             f"{weights_dtype!r}."
         )
-    if classes is not None and classes.num_classes != model.num_classes:
+    labels = max(2, model.num_classes)  # one class is the second of two labels
+    if classes is not None and classes.num_classes != labels:
         raise ValueError(
-            f"Invalid value for argument `classes`: expected {model.num_classes} as the model has, "
+            f"Invalid value for argument `classes`: expected {labels} as the model has, "
             f"received {classes.num_classes}."
         )
     directory = Path(directory)

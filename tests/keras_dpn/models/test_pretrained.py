@@ -20,9 +20,9 @@ VGG19 = [f"block{b}_conv{i}" for b, n in enumerate((2, 2, 4, 4, 4), 1) for i in 
 FC = 8  # channels of the stored fc6 and fc7
 
 
-def small_model(classes=3, fc_kernel=7, fc_width=FC, width=1, dense=True, extra=False):
-    """The layers of a trunk under our names, with few channels."""
-    x = inputs = keras.Input((None, None, 3))
+def small_model(classes=3, fc_kernel=7, fc_width=FC, width=1, dense=True, extra=False, channels=3):
+    """The layers of a backbone under our names, with few channels."""
+    x = inputs = keras.Input((None, None, channels))
     for name in OURS:
         filters = WIDTHS[name[:2]] * width
         x = keras.layers.Conv2D(filters, 3, padding="same", name=name)(x)
@@ -706,3 +706,23 @@ def test_potential_networks_from_a_network_with_one_trunk(tmp_path):
         np.testing.assert_array_equal(
             found[f"{piece}_block6_scale2/b9/kernel"], stored["b9/kernel"][::3, ::3, :, ::2]
         )
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_first_convolution_for_other_channels(channels, tmp_path):
+    tensors = fake_tensors()
+    path = write_legacy(tmp_path / "vgg16.h5", tensors)
+    model = small_model(channels=channels)
+    load_pretrained(model, path)
+    kernel, bias = model.get_layer("b1_conv1").get_weights()
+    stored, stored_bias = tensors["block1_conv1"]
+    mean = stored.mean(2, keepdims=True) * 3 / channels
+    np.testing.assert_allclose(kernel, np.repeat(mean, channels, 2), rtol=1e-5)
+    np.testing.assert_array_equal(bias, stored_bias)
+    # A checkpoint has its own channels.
+    kernel = np.arange(kernel.size, dtype="float32").reshape(kernel.shape)
+    model.get_layer("b1_conv1").set_weights([kernel, bias])
+    model.save_weights(tmp_path / "own.weights.h5")
+    again = small_model(channels=channels)
+    load_pretrained(again, tmp_path / "own.weights.h5")
+    np.testing.assert_array_equal(again.get_layer("b1_conv1").kernel, kernel)
