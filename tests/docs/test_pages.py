@@ -171,6 +171,18 @@ def test_every_page_is_in_the_navigation():
     assert listed <= pages
 
 
+def test_what_pages_include_is_there():
+    """A section is found by its heading: rename it in the page, too."""
+    includes = 0
+    for page, text in PAGES.items():
+        for file, options in re.findall(r"```\{include\} (\S+)\n(.*?)```", text, re.DOTALL):
+            included = (ROOT / page).parent.joinpath(file).read_text("utf-8")
+            for marker in re.findall(r'^:[a-z-]+: "(.*?)(?:\\n)?"$', options, re.MULTILINE):
+                assert included.count(marker) == 1, f"{page}: {file}: {marker}"
+                includes += 1
+    assert includes > 15
+
+
 COMMANDS = sorted(
     {
         line.split(" #")[0].strip()
