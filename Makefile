@@ -17,6 +17,7 @@ PY := $(VENV)/bin/python
 DPN := $(VENV)/bin/keras-dpn
 SITE := docs/_build/html
 LIBRARY := tests/keras_dpn keras_dpn
+REST := $(filter-out %/keras_dpn %/data %/slow.txt %/__pycache__,$(wildcard tests/*)) training
 INSTALLED := $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL := 3
@@ -66,7 +67,7 @@ FAST := -m "not slow" --durations=5 --durations-min=1
 check: $(INSTALLED)
 	@log=$$(mktemp); \
 	{ $(MAKE) --no-print-directory lint && \
-	  KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY:%=--ignore=%) $(FAST); } >"$$log" 2>&1 & rest=$$!; \
+	  KERAS_BACKEND=tensorflow $(PY) -m pytest $(REST) $(FAST); } >"$$log" 2>&1 & rest=$$!; \
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY) $(FAST); library=$$?; \
 	wait $$rest; rest=$$?; cat "$$log"; rm -f "$$log"; exit $$((library || rest))
 
@@ -81,7 +82,7 @@ test-library: $(INSTALLED)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY) $(ARGS)
 
 test-command: $(INSTALLED)
-	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY:%=--ignore=%) $(ARGS)
+	KERAS_BACKEND=tensorflow $(PY) -m pytest $(REST) $(ARGS)
 
 # A GPU without TensorFlow is used through JAX: layers, models and losses must run there too. Its compiler takes most
 # of the time; these settings, which the pinned jaxlib knows, save three quarters of that.
