@@ -44,13 +44,14 @@ autodoc_default_options = {
     "inherited-members": True,  # but see `skip_member` in docstrings.py
     # Parts of how models are built, and deprecated names.
     "exclude-members": "from_config, passes_on_to, deprecated_arguments, updated_config, "
-    "stage_names, stage_model, has_stage",
+    "stage_names, stage_model, has_stage, pieces, hard_ratio",
 }
 autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"
 autosummary_generate_overwrite = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # it links the values of a Literal
 
 # Every name must lead somewhere. Names of other projects do where `cross_references` knows their
 # address; they have no inventory that could be read without a network.
@@ -58,6 +59,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(map(re.escape, ('keras', 'numpy', 'matplotlib', 'PIL')))})\..*"),
     ("py:.*", r"(collections|typing|pathlib)\..*"),
+    # `looks_at` is also registered for layers that are not public.
+    ("py:class", r"keras_dpn\.models\.(deeplab\.Interp|dpn\.Guide)"),
 ]
 
 # The figures of the gallery are drawn by the code that is shown with them. They have no

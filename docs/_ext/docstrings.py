@@ -102,8 +102,8 @@ def process_docstring(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
     """Convert a docstring in place."""
-    # Napoleon would read the beginning of an attribute's first line, up to a colon, as its type.
-    before = [""] if what in ("attribute", "data", "property") else []
+    # An empty comment: Napoleon reads an attribute's first line, up to a colon, as its type.
+    before = ["..", ""] if what in ("attribute", "data", "property") else []
     lines[:] = before + to_rst(lines)
 
 

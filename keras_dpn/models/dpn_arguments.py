@@ -63,8 +63,9 @@ class LocalConvArguments(TypedDict, total=False):
             width.
         kernel: "squared_distance" or "gaussian".
         gate: False for the plain pairwise term (eq. 3).
-        color_weight, position_weight, scale: initial values of the weights; positions are in pixels
-            of the grid.
+        color_weight: initial value of the weight.
+        position_weight: initial value of the weight; positions are in pixels of the grid.
+        scale: initial value of the weight.
     """
 
     window: int | tuple[int, int]

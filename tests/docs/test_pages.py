@@ -21,7 +21,7 @@ from training import cli
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # Their code has tests of its own.
-TESTED = {"docs/coming_from_pydensecrf.md", "CONTRIBUTING.md"}
+TESTED = {"docs/coming_from_pydensecrf.md", "docs/serving.md", "CONTRIBUTING.md"}
 # Requests to a server, and an exported network for clips: tests of the client and of export.
 NEEDS_MORE = ("keras_dpn.client", "clip_with_flow")
 PAGES = {
@@ -86,7 +86,9 @@ def before(block):
 
 @pytest.mark.tensorflow_only
 @pytest.mark.parametrize("block", BLOCKS)
-def test_code_runs(block, directory, small_networks):
+def test_code_runs(block, directory, small_networks, request):
+    if "fit(" in block or "scales=(" in block:
+        request.getfixturevalue("eager")
     exec(compile(block, "page", "exec"), {"__name__": "page", **before(block)})
 
 
@@ -167,6 +169,18 @@ def test_every_page_is_in_the_navigation():
     pages = {page for page in PAGES if page.startswith("docs/")}
     assert pages - listed == {"docs/index.md"}
     assert listed <= pages
+
+
+def test_what_pages_include_is_there():
+    """A section is found by its heading: rename it in the page, too."""
+    includes = 0
+    for page, text in PAGES.items():
+        for file, options in re.findall(r"```\{include\} (\S+)\n(.*?)```", text, re.DOTALL):
+            included = (ROOT / page).parent.joinpath(file).read_text("utf-8")
+            for marker in re.findall(r'^:[a-z-]+: "(.*?)(?:\\n)?"$', options, re.MULTILINE):
+                assert included.count(marker) == 1, f"{page}: {file}: {marker}"
+                includes += 1
+    assert includes > 15
 
 
 COMMANDS = sorted(
