@@ -42,6 +42,8 @@ def slim(name):
     model = without_values(lambda: build(include_top=False, weights=None))
 
     def slimmer(layer):
+        if isinstance(layer, keras.Sequential):
+            return keras.Sequential([slimmer(x) for x in layer.layers], name=layer.name)
         config = layer.get_config()
         for key in ("filters", "units", "projection_dim", "groups"):
             if key in config:
@@ -50,7 +52,7 @@ def slim(name):
             config["target_shape"] = (1, 1, config["target_shape"][-1] // 8)
         return type(layer).from_config(config)
 
-    return keras.models.clone_model(model, clone_function=slimmer, recursive=True)
+    return keras.models.clone_model(model, clone_function=slimmer)
 
 
 def dpn(model=None, **settings):
@@ -250,15 +252,16 @@ def test_errors():
 def test_families_of_keras_applications(name, tmp_path):
     source = slim(name)
     model = dpn(source, pairwise_stride=4)
-    image = picture(40, 56)
-    for head in model.head_names:
-        logits = run(model.head_model(head), image)
+    # In one go: Keras compiles each of ConvNeXt's convolutions by itself on a CPU.
+    heads = keras.Model(model.input, [model.head_model(head).output for head in model.head_names])
+    for logits in run(heads, picture(40, 56)):
         assert logits.shape == (1, 40, 56, 3) and np.isfinite(logits).all()
     nested = model.get_layer("backbone")
     assert nested.compute_output_shape((1, 64, 96, 3))[-1][1:3] == (8, 12)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert_close(run(loaded, image), logits, rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(loaded.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs))
 
 
 @TENSORFLOW
