@@ -27,7 +27,7 @@ def served(monkeypatch):
 
 def test_serves_until_ctrl_c(served, capsys):
     assert main(["demo", "runs/mine", "--port", "8000", "--max-pixels", "5000"]) == 130
-    assert served == [("runs/mine", "127.0.0.1", 8000, None, 20, 5000)]
+    assert served == [("runs/mine", "127.0.0.1", 8000, None, 20, 5000, ())]
     printed = capsys.readouterr()
     assert printed.out == "http://127.0.0.1:7860/  (Ctrl-C ends it)\n"
     assert printed.err == "stopped\n"

@@ -327,7 +327,7 @@ def test_unknown_fields_and_devices(pictures, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         train(arguments(pictures, tmp_path / "w", "--unary.lerning-rate", "1"))
     assert stopped.value.code == 2
-    with pytest.raises(ValueError, match="expected all or cpu:N, received 'tpu'"):
+    with pytest.raises(ValueError, match="expected all, gpu, .* cpu or cpu:N, received 'tpu'"):
         train(arguments(pictures, tmp_path / "w", "--devices", "tpu"))
 
 
