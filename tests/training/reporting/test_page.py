@@ -60,7 +60,7 @@ def test_page_is_self_contained(page):
     references = re.findall(r'(?:src|href)="([^"]*)"|url\(([^)]*)\)|@import', page)
     assert references
     assert all((a or b).startswith("data:") for a, b in references)
-    assert "http" not in page
+    assert "http:" not in page and "https:" not in page
     assert "<script" not in page
     assert 'name="viewport"' in page
     assert "prefers-color-scheme: dark" in page

@@ -232,6 +232,7 @@ def test_what_does_not_fit_is_refused_first(images, tmp_path):
         run_sweep(images, tmp_path / "a", no_training, split="test")
     with pytest.raises(ValueError, match="--reuse: expected ROW=RUN .* received 'wide=x'"):
         read_reused(["wide=x"], SWEEP, (0,))
-    write_json(tmp_path / "run" / "config.json", {"seed": 4, "triple": {"epochs": 1}})
+    config = {"network": "DPN", "seed": 4, "triple": {"epochs": 1}}
+    write_json(tmp_path / "run" / "config.json", config)
     with pytest.raises(ValueError, match="triple.model.keras: no such file"):
         read_reused([f"small={tmp_path / 'run'}"], SWEEP, (0,))
