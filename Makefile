@@ -1,22 +1,27 @@
 # make demo   install, train the built-in scenes through all four stages, evaluate, report, export
 # make check  install, check style and types, run the tests that are not in tests/slow.txt
+# make docs   install, build the documentation site, docs/_build/html
 # make test   install, check style and types, run all tests with the docstring examples, the library's on JAX too
+# make trials kill runs, fill disks, break files and label for long, with a seed
 #
 # Needs Python 3.11 to 3.13 and make.   make demo WORK=DIR   make test ARGS="-k crf"   make PYTHON=/path/to/python3.12
 
 WORK ?= runs/demo
 ARGS ?=
+SEED ?= 0
+SCALE ?= 1
 
 EXPORT := saved_models/demo
 VENV := .venv
 PY := $(VENV)/bin/python
 DPN := $(VENV)/bin/keras-dpn
+SITE := docs/_build/html
 LIBRARY := tests/keras_dpn keras_dpn
 INSTALLED := $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: demo check test test-library test-command test-jax lint format install clean
+.PHONY: demo check docs test test-library test-command test-jax trials lint format install clean
 .DEFAULT_GOAL := test
 
 install: $(INSTALLED)
@@ -84,6 +89,16 @@ test-jax: $(INSTALLED)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false \
 	  KERAS_BACKEND=jax $(PY) -m pytest $(LIBRARY) $(ARGS)
 
+# Every name and link within the site must lead somewhere: a warning is an error.
+docs: $(INSTALLED)
+	KERAS_BACKEND=tensorflow $(PY) -m sphinx --nitpicky --fail-on-warning --keep-going --quiet -b html docs $(SITE)
+	@echo "site         $(SITE)/index.html"
+
+# Kills, full disks, broken files and long use, with a seed; an hour or two, or less:
+# make trials SEED=1 SCALE=0.1
+trials: $(INSTALLED)
+	KERAS_BACKEND=tensorflow $(PY) -m benchmarks.trials --seed $(SEED) --scale $(SCALE)
+
 lint: $(INSTALLED)
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
@@ -95,5 +110,5 @@ format: $(INSTALLED)
 	$(PY) -m ruff format
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .pytest_cache .ruff_cache build dist docs/_build docs/api/generated
 	find keras_dpn training tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,12 +15,12 @@ import pytest  # noqa: E402
 # JAX compiles each operation of these examples by itself; tests run the same as a whole.
 NETWORKS = re.compile(
     r"keras_dpn/(models/\w+|segmenter|crf|ops/(permutohedral|crf_likelihood|edge_field)"
-    r"|layers/(mean_field_crf|edge_mean_field|dynamic_node_link))\.py"
+    r"|layers/(mean_field_crf|edge_mean_field|dynamic_node_link|deep_parsing_field))\.py"
 )
 
 # Test functions that `make check` leaves out; `make test ARGS=--record-slow` writes the list.
 SLOW = Path(__file__).parent / "tests" / "slow.txt"
-SLOW_SECONDS = 0.5
+SLOW_SECONDS = 0.2
 
 
 def pytest_addoption(parser):

@@ -69,7 +69,7 @@ def _norms_model(model: keras.Model) -> keras.Model:
     missing = [layer for layer in LAYERS.values() if layer not in known]
     if missing or len(model.inputs) != 1:
         raise ValueError(
-            "Expected a network for images with a VGG16 trunk (layers "
+            "Expected a network for images with a VGG16 backbone (layers "
             f"{', '.join(LAYERS.values())}), received {model.name!r}."
         )
     features = {

@@ -43,8 +43,14 @@ class Classes:
         for color in self.colors:
             if len(color) != 3 or not all(_is_byte(value) for value in color):
                 raise ValueError(f"`colors`: expected three integers 0..255, received {color}.")
-        if len(set(self.colors)) < count:
-            raise ValueError("`colors`: two classes have the same colour; give each its own.")
+        for color in self.colors:
+            if self.colors.count(color) > 1:
+                pairs = zip(self.names, self.colors, strict=True)
+                same = [name for name, other in pairs if other == color]
+                raise ValueError(
+                    f"`colors`: {' and '.join(same)} have the same colour, {color}; give each its "
+                    "own."
+                )
         if not _is_byte(self.ignore) or self.ignore < count:
             raise ValueError(
                 f"`ignore`: expected an integer from {count} (the number of classes) to 255, "

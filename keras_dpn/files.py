@@ -1,5 +1,6 @@
 """Files and directories that appear complete under their name, or not at all."""
 
+import errno
 import os
 import shutil
 import uuid
@@ -9,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, needed: int | None = None) -> Iterator[Path]:
     """Yield a temporary path next to `path`; rename it to `path` when the block succeeds.
 
     The bytes are on the disk before the file has its name, so neither an exception nor a power
@@ -19,9 +20,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Args:
         path: file to write; an existing one is replaced when the block ends, and left as it was
             when the block raises.
+        needed: how many bytes it will have, if that is known, for the message about a full disk.
 
     Yields:
-        Path in the same directory that doesn't exist yet and ends in the name of `path`.
+        Path of an empty file in the same directory that ends in the name of `path`. Its name is
+        random, and it is created without following a link.
+
+    Raises:
+        OSError: if the disk is full: names the file, and says how much it needs.
+        FileNotFoundError: if the block writes nothing.
 
     Example:
     >>> import tempfile
@@ -33,9 +40,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_path(path)
+    _create(temporary)
     try:
-        yield temporary
-        _flush(temporary)
+        with _explaining(path, temporary, needed):
+            yield temporary
+            if os.stat(temporary).st_mtime_ns == 0:
+                raise FileNotFoundError(errno.ENOENT, "Nothing was written", str(path))
+            _flush(temporary)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -44,19 +55,21 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_directory(path: Path) -> Iterator[Path]:
+def atomic_directory(path: Path, needed: int | None = None) -> Iterator[Path]:
     """Yield an empty temporary directory next to `path`; rename it when the block succeeds.
 
     As `atomic_file`, for a directory and all that it holds.
 
     Args:
         path: directory to write; it may exist if it is empty.
+        needed: how many bytes it will have, if that is known.
 
     Yields:
         The temporary directory.
 
     Raises:
         FileExistsError: if `path` is a file, or a directory that isn't empty.
+        OSError: if the disk is full, as `atomic_file`.
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise FileExistsError(f"{path}: expected an empty directory, or none.")
@@ -64,9 +77,10 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     temporary = _temporary_path(path)
     temporary.mkdir()
     try:
-        yield temporary
-        for written in [*temporary.rglob("*"), temporary]:
-            _flush(written)
+        with _explaining(path, temporary, needed):
+            yield temporary
+            for written in [*temporary.rglob("*"), temporary]:
+                _flush(written)
         if path.is_dir():
             path.rmdir()  # os.replace doesn't replace a directory on Windows
         os.replace(temporary, path)
@@ -81,11 +95,40 @@ def _temporary_path(path: Path) -> Path:
     return path.with_name(f".{uuid.uuid4().hex}.{path.name}")
 
 
+def _create(path: Path) -> None:
+    """Create an empty file, of the year 1970: writing to it is known by its time."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
+    os.close(os.open(path, flags, 0o666))
+    os.utime(path, (0, 0))
+
+
+@contextmanager
+def _explaining(path: Path, temporary: Path, needed: int | None) -> Iterator[None]:
+    """Turn the errors of a full disk, TensorFlow's too, into an OSError that names the file."""
+    try:
+        yield
+    except Exception as error:
+        full = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+        if getattr(error, "errno", None) not in full and os.strerror(full[0]) not in str(error):
+            raise
+        parts = [temporary, *temporary.rglob("*")] if temporary.is_dir() else [temporary]
+        written = sum(part.lstat().st_size for part in parts if part.is_file())
+        free = shutil.disk_usage(temporary.parent).free
+        needs = f"{needed}" if needed is not None else f"more than {written}"
+        raise OSError(
+            errno.ENOSPC,
+            f"No space left on device: {needs} bytes are needed, {free + written} are free. What "
+            "was there before is complete; free some space and run the command again",
+            str(path),
+        ) from error
+
+
 def _flush(path: Path) -> None:
     """Force a file's bytes, or a directory's entries, to the disk."""
     if os.name == "nt" and path.is_dir():
         return  # Windows opens no directories
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR
+    descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
     try:
         os.fsync(descriptor)
     finally:

@@ -9,6 +9,17 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponential / exponential.sum(axis=-1, keepdims=True)
 
 
+def class_probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities of logits (..., L): their softmax.
+
+    Of one class, (..., 1), those of two labels (..., 2), not the class and the class, whose second
+    is the sigmoid.
+    """
+    if logits.shape[-1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=-1)
+    return softmax(logits)
+
+
 def to_labels(probabilities: np.ndarray) -> np.ndarray:
     """Return the most probable class: (..., L) to uint8 (...), or int32 above 256 classes."""
     dtype = np.uint8 if probabilities.shape[-1] <= 256 else np.int32

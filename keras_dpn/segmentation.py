@@ -153,7 +153,7 @@ class Segmentation:
             content = label_png(self.labels, self.classes.colors, self.classes.ignore)
         else:
             content = image_png(self.overlay())
-        with atomic_file(path) as temporary:
+        with atomic_file(path, len(content)) as temporary:
             temporary.write_bytes(content)
 
     @property

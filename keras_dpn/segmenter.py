@@ -14,7 +14,9 @@ from keras_dpn.inference.loading import load_trained
 from keras_dpn.inference.predictor import Predictor
 from keras_dpn.inference.settings import InferenceSettings
 from keras_dpn.inference.video import Flow
-from keras_dpn.io import VIDEO_SUFFIXES
+from keras_dpn.io.alpha import composite_on_black
+from keras_dpn.io.formats import is_video
+from keras_dpn.limits import MAX_PIXELS, size_error
 from keras_dpn.segmentation import Segmentation
 
 
@@ -37,7 +39,9 @@ class Segmenter:
         lowest_confidence: mean confidence, 0 to 1, below which an image counts as unfamiliar.
 
     Attributes:
-        classes, size, lowest_confidence: as given.
+        classes: as given.
+        size: as given.
+        lowest_confidence: as given.
         predictor: the `Predictor` that runs the network.
         description: the network in one line.
 
@@ -87,6 +91,7 @@ class Segmenter:
         crf: Mapping[str, Any] | None = None,
         precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32",
         size: int | None | Literal["preset"] = "preset",
+        max_pixels: int = MAX_PIXELS,
     ) -> "Segmenter":
         """Load a trained network.
 
@@ -105,6 +110,7 @@ class Segmenter:
             precision: dtype that the network computes in.
             size: shorter side to which images are resized first; "preset" for the size that the
                 network was trained on, None to keep their size.
+            max_pixels: largest number of pixels of an image, also after it is resized.
 
         Raises:
             ValueError: for an unknown name, damaged files, values out of their ranges.
@@ -117,6 +123,7 @@ class Segmenter:
             horizontal_flip=horizontal_flip,
             tile=tile,
             memory_gib=memory_gib if tile is None else None,
+            max_pixels=max_pixels,
         )
         return cls(
             trained.models,
@@ -129,12 +136,18 @@ class Segmenter:
             description=trained.description,
         )
 
+    @property
+    def max_pixels(self) -> int:
+        """Largest number of pixels of an image, from the settings."""
+        return self.predictor.settings.max_pixels
+
     def __call__(self, source: Any) -> Segmentation | list[Segmentation] | Iterator[Segmentation]:
         """Segment an image, several images, or a video.
 
         Args:
             source: path of an image or of a video; an image as an array (H, W, 3), RGB, 0-255,
-                uint8 or float, or as a Pillow image; or a list of these, without videos.
+                uint8 or float, as one with alpha channel (H, W, 4), uint8, or as a Pillow image; or
+                a list of these, without videos. Transparent pixels are composited on black.
 
         Returns:
             `Segmentation`; a list of them for a list; an iterator over the frames for a video.
@@ -145,13 +158,13 @@ class Segmenter:
         """
         if isinstance(source, (list, tuple)):
             return [self.image(item) for item in source]
-        if isinstance(source, (str, Path)) and _is_video(Path(source)):
+        if isinstance(source, (str, Path)) and is_video(Path(source)):
             return self.video(source)
         return self.image(source)
 
     def image(self, source: Any) -> Segmentation:
         """Segment one image: a path, an array or a Pillow image, see `__call__`."""
-        image = _read(source)
+        image = _read(source, self.max_pixels)
         maps = self.predictor.probabilities(self._resized(image))
         path = Path(source) if isinstance(source, (str, Path)) else None
         return self._segmentation(image, maps, path)
@@ -162,7 +175,7 @@ class Segmenter:
         Args:
             source: as in `image`.
         """
-        image = _read(source)
+        image = _read(source, self.max_pixels)
         resized = self._resized(image)
         if resized.shape == image.shape:  # tile by tile, without the whole image's probabilities
             return self.predictor.labels(image)
@@ -185,7 +198,7 @@ class Segmenter:
         if isinstance(source, (str, Path)):
             from keras_dpn.io.video import VideoReader  # needs PyAV
 
-            source = VideoReader(source)
+            source = VideoReader(source, max_pixels=self.max_pixels)
         if self.predictor.needs_flow and flow is None:
             from keras_dpn.io.flow import dis_flow as flow  # needs OpenCV
         frames, kept = tee(source)
@@ -202,29 +215,34 @@ class Segmenter:
 
     def _resized(self, image: np.ndarray) -> np.ndarray:
         """Return the image at the size that the network was trained on, in its own dtype."""
-        image = check_image(image)
+        image = check_image(image, self.max_pixels)
         if self.size is None or min(image.shape[:2]) == self.size:
             return image
         factor = self.size / min(image.shape[:2])
-        resized = resize(image, *(max(1, round(factor * n)) for n in image.shape[:2]))
+        height, width = (max(1, round(factor * n)) for n in image.shape[:2])
+        if message := size_error(height, width, self.max_pixels):
+            raise ValueError(
+                f"Invalid value for argument `source`: resized to a shorter side of {self.size}, "
+                f"{message}"
+            )
+        resized = resize(image, height, width)
         return np.rint(resized).astype("uint8") if image.dtype == np.uint8 else resized
 
 
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
-def _read(source: Any) -> np.ndarray:
+def _read(source: Any, max_pixels: int) -> np.ndarray:
     if isinstance(source, np.ndarray):
-        return check_image(source)
-    from PIL import Image, ImageOps
+        has_alpha = source.ndim == 3 and source.shape[-1] == 4 and source.dtype == np.uint8
+        return check_image(composite_on_black(source) if has_alpha else source, max_pixels)
+    from PIL import Image
 
     from keras_dpn.io.images import read_image, to_rgb
 
     if isinstance(source, (str, Path)):
-        return read_image(Path(source))
+        return read_image(Path(source), max_pixels)
     if isinstance(source, Image.Image):
-        return to_rgb(ImageOps.exif_transpose(source), "the image")
+        if message := size_error(source.height, source.width, max_pixels):
+            raise ValueError(f"Invalid value for argument `source`: {message}")
+        return to_rgb(source, "the image")
     raise TypeError(
         "Invalid value for argument `source`: expected a path, an array (H, W, 3) or a Pillow "
         f"image, received {type(source).__name__}."

@@ -6,29 +6,31 @@ import itertools
 import os
 import random
 import time
-import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from keras_dpn.client.connection import connect
 from keras_dpn.client.errors import ServingError
 from keras_dpn.client.inputs import Image, check, checked_clip, encoded
 from keras_dpn.client.predictions import (
     OUTPUTS,
     OUTPUTS_OF_CLIPS,
+    SIGNATURES,
     Output,
     Prediction,
     prediction_of,
 )
-from keras_dpn.client.transports import Grpc, Request, Rest, Transport
+from keras_dpn.client.rest import Rest
+from keras_dpn.client.transports import MAX_BYTES, Request, check_response
 from keras_dpn.client.video import Clip, Flow, clips
 from keras_dpn.deprecation import renamed_argument
 
 REPEATABLE = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
+_DEFAULT = "serving_default"
 T = TypeVar("T")
 
 
@@ -41,7 +43,8 @@ class Client:
 
     Args:
         address: "http://host:8501" (or https) for REST, "grpc://host:8500" (or grpcs, over TLS) for
-            gRPC, whose responses are smaller: REST sends labels as text, and all of the outputs.
+            gRPC, whose responses are smaller: REST sends labels as text, and all of the outputs,
+            unless "overlay" or "label_png" is the only one requested.
         model: name of the model on the server.
         version: number of the version, or its label on the server; the newest by default.
         outputs: the outputs to request: "labels", "probabilities", "overlay", "label_png",
@@ -51,6 +54,8 @@ class Client:
         attempts: largest number of attempts.
         certificate: over TLS, a PEM file of the certificates to trust instead of the system's: the
             server's, or its issuer's.
+        max_bytes: largest response in bytes. Of JSON, a reader may take twenty times as much
+            memory.
 
     Raises:
         ValueError: for an argument out of its range.
@@ -72,34 +77,48 @@ class Client:
         deadline: float = 120.0,
         attempts: int = 5,
         certificate: str | os.PathLike[str] | None = None,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         for output in outputs:
             check(output in OUTPUTS, "outputs", f"some of {list(OUTPUTS)}", outputs)
         for name, value in (("timeout", timeout), ("deadline", deadline)):
             check(value > 0, name, "seconds above 0", value)
-        check(attempts >= 1, "attempts", "an integer of at least 1", attempts)
+        for name, count in (("attempts", attempts), ("max_bytes", max_bytes)):
+            check(count >= 1, name, "an integer of at least 1", count)
         self.outputs = tuple(outputs)
         self.timeout, self.deadline, self.attempts = timeout, deadline, attempts
-        self._transport = _transport(address, model, version, certificate)
+        self._transport = connect(address, model, version, certificate, max_bytes)
+        self._signature = _DEFAULT
+        if isinstance(self._transport, Rest) and len(set(self.outputs)) == 1:
+            # REST returns all outputs of a signature: these have that file alone.
+            self._signature = SIGNATURES.get(self.outputs[0], self._signature)
 
     @renamed_argument("picture", "image")
     def predict(self, image: Image) -> Prediction:
         """Return the prediction for one image.
 
         Args:
-            image: the path of a JPEG, PNG, GIF or BMP file; the bytes of one; or uint8 RGB
-                (H, W, 3).
+            image: the path of an image; the bytes of one; or uint8 RGB (H, W, 3). JPEG, PNG and GIF
+                files are sent as they are, others are converted to PNG, which takes Pillow.
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: for an array of another shape or dtype.
+            ValueError: for an array of another shape or dtype, or an image that can't be converted.
             ServingError: the server can't be reached in time, or refuses the request. The message
                 begins with the file's name.
         """
         name, data = encoded(image)
         # `sizes` always: a server that batches requests pads them to the largest image.
         outputs = ["sizes", *(x for output in self.outputs for x in OUTPUTS[output])]
-        return self._request(name, Request("serving_default", {"image_bytes": data}, outputs))
+        request = Request(self._signature, {"image_bytes": data}, outputs)
+        try:
+            return self._request(name, request)
+        except ServingError as error:
+            if request.signature == _DEFAULT or "signature" not in str(error).lower():
+                raise
+        # A model that was exported before it had this signature.
+        self._signature = _DEFAULT
+        return self._request(name, dataclasses.replace(request, signature=_DEFAULT))
 
     @renamed_argument("pictures", "images")
     def predict_many(
@@ -244,7 +263,7 @@ class Client:
         inputs = checked_clip(inputs)
         signature = "clip" if len(inputs) == 1 else "clip_with_flow"
         name = f"a clip of shape {inputs['frames'].shape}"
-        return self._request(name, Request(signature, inputs, outputs))
+        return self._request(name, Request(signature, inputs, outputs), inputs["frames"].shape)
 
     def _predict_center(self, inputs: Clip) -> Prediction:
         """Return the prediction for the center frame, also if the network predicts all frames."""
@@ -258,9 +277,12 @@ class Client:
         }
         return dataclasses.replace(prediction, **center)
 
-    def _request(self, name: str, request: Request) -> Prediction:
+    def _request(
+        self, name: str, request: Request, frames: tuple[int, ...] | None = None
+    ) -> Prediction:
         def call(seconds: float) -> Prediction:
-            return prediction_of(self._transport.predict(request, seconds))
+            row = self._transport.predict(request, seconds)
+            return check_response(lambda: prediction_of(row, frames))
 
         return self._repeated(name, call)
 
@@ -280,22 +302,3 @@ class Client:
                     message = f"{name}: {error.status}{tries}: {error}"
                     raise ServingError(message, error.status) from error
             time.sleep(wait)
-
-
-def _transport(
-    address: str,
-    model: str,
-    version: int | str | None,
-    certificate: str | os.PathLike[str] | None,
-) -> Transport:
-    parts = urllib.parse.urlsplit(address)
-    known = parts.scheme in ("http", "https", "grpc", "grpcs") and bool(parts.netloc)
-    check(known, "address", "http(s)://host:port or grpc(s)://host:port", address)
-    check(bool(model), "model", "the model's name on the server", model)
-    secure = parts.scheme in ("https", "grpcs")
-    usable = certificate is None or secure
-    check(usable, "certificate", "None except with grpcs and https", certificate)
-    trusted = None if certificate is None else Path(certificate)
-    if parts.scheme.startswith("grpc"):
-        return Grpc(parts.netloc, model, version, secure, trusted)
-    return Rest(address, model, version, trusted)

@@ -1,5 +1,6 @@
 """The inputs of a served model: images as the bytes of files, clips as arrays."""
 
+import io
 import os
 import struct
 import zlib
@@ -9,6 +10,11 @@ from typing import Any
 import numpy as np
 
 from keras_dpn.client.video import Clip
+from keras_dpn.io.alpha import composite_on_black
+from keras_dpn.io.formats import HEADER_BYTES, format_of
+
+# Formats of which a served graph decodes every file as `keras_dpn.io.images` does.
+SERVED = ("JPEG", "PNG", "GIF")
 
 Image = str | os.PathLike[str] | bytes | np.ndarray
 
@@ -22,12 +28,15 @@ def check(fits: bool, name: str, expected: str, received: Any) -> None:
 
 
 def encoded(image: Image) -> tuple[str, bytes]:
-    """Return an image's name for messages, and the bytes of its file."""
+    """Return an image's name for messages, and the bytes of a file that a server decodes."""
     if isinstance(image, bytes):
-        return f"an image of {len(image)} bytes", image
+        name = f"an image of {len(image)} bytes"
+        return name, _as_served(name, image)
     if isinstance(image, (str, os.PathLike)):
-        return str(image), Path(image).read_bytes()
+        return str(image), _as_served(str(image), Path(image).read_bytes())
     array = np.asarray(image)
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 4:
+        array = composite_on_black(array)
     fits = array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 3 and array.size > 0
     kind = f"an array of shape {array.shape} and type {array.dtype}"
     check(bool(fits), "image", "a path, bytes, or an array of shape (H, W, 3) and uint8", kind)
@@ -46,6 +55,41 @@ def checked_clip(inputs: Clip) -> Clip:
     for name, flow in flows.items():
         check(flow.shape == shape, name, f"an array of shape {shape}", f"one of {flow.shape}")
     return {"frames": frames, **flows}
+
+
+def _as_served(name: str, content: bytes) -> bytes:
+    """Return a file as it is, or as PNG if it is an image that a served graph can't decode.
+
+    Others are left to the server, whose message says what it expects.
+
+    Raises:
+        ValueError: the image can't be converted; without Pillow, of BMP files alone some can be
+            sent as they are.
+    """
+    found = format_of(content[:HEADER_BYTES])
+    if found is None or found.kind != "image" or found.name in SERVED:
+        return content
+    try:
+        from keras_dpn.io.images import read_image
+    except ImportError:
+        if found.name == "BMP":
+            return content
+        raise ValueError(
+            f"{name}: a server takes {', '.join(SERVED)}, received {found.name}. Install Pillow, "
+            "which converts it, or send one of these."
+        ) from None
+    return _png(read_image(_NamedBytes(content, name)))
+
+
+class _NamedBytes(io.BytesIO):
+    """The content of a file for `read_image`, whose messages name it."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self._name = name
+
+    def __str__(self) -> str:
+        return self._name
 
 
 def _png(image: np.ndarray) -> bytes:

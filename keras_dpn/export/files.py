@@ -11,6 +11,7 @@ import numpy as np
 from keras_dpn.export.arguments import check_backend, check_model, standardize_image_size
 from keras_dpn.files import atomic_file
 from keras_dpn.models import traits
+from keras_dpn.ops import two_labels
 from keras_dpn.ops.checks import check_one_of
 from keras_dpn.typing import Tensor
 
@@ -214,7 +215,7 @@ def _function(model: keras.Model, image_size: tuple[int, int] | None, batch: int
     def call(*inputs: Tensor) -> dict[str, Tensor]:
         names = [spec.name for spec in specs]
         given = inputs[0] if len(inputs) == 1 else dict(zip(names, inputs, strict=True))
-        logits = tf.cast(model(given, training=False), "float32")
+        logits = two_labels(tf.cast(model(given, training=False), "float32"))
         labels = tf.cast(tf.argmax(logits, axis=-1, output_type="int32"), "uint8")
         return {"labels": labels, "probabilities": tf.nn.softmax(logits)}
 
@@ -229,6 +230,6 @@ def _reason(error: Exception) -> str:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    with atomic_file(path) as temporary:
+    with atomic_file(path, len(content)) as temporary:
         temporary.write_bytes(content)
     return path

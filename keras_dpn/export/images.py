@@ -7,10 +7,20 @@ only TensorFlow's operations. Invalid images raise InvalidArgumentError.
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 
+from keras_dpn.export.headers import (
+    bmp_channels,
+    checked,
+    first_frame,
+    integer,
+    jpeg_parts,
+    orientation,
+    png_parts,
+    png_transparent_value,
+)
+from keras_dpn.limits import MIN_SIDE, SMALL
 from keras_dpn.typing import Tensor
 
 if keras.backend.backend() == "tensorflow":
@@ -18,14 +28,14 @@ if keras.backend.backend() == "tensorflow":
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
-_HEADER = 64  # bytes, more than any of these headers
-# Largest number of extensions before a GIF's first frame, and of blocks (255 bytes) in each.
-_MAX_EXTENSIONS = 16
-_MAX_BLOCKS = 100_000
+# A JPEG's segment that says: CMYK, inverted.
+_ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
+# Of a JPEG: each scan of a few bytes takes a pass over the whole image.
+MAX_SCANS = 100
 
 
 def encoded_size(data: Tensor, max_pixels: int) -> Tensor:
-    """Return the height and width of an encoded image from its header alone.
+    """Return the height and width of an encoded image, upright, from its header alone.
 
     Args:
         data: scalar string tensor: the bytes of a JPEG, PNG, GIF or BMP file.
@@ -35,8 +45,8 @@ def encoded_size(data: Tensor, max_pixels: int) -> Tensor:
         int32 tensor (2,).
 
     Raises:
-        InvalidArgumentError: if the bytes aren't of one of these formats, or height times width is
-            not 1 to `max_pixels`.
+        InvalidArgumentError: if the bytes aren't of one of these formats, or of a JPEG of more than
+            `MAX_SCANS` scans; and as `check_size`.
 
     Example:
         >>> png = tf.io.encode_png(tf.zeros((2, 3, 3), "uint8"))  # doctest: +SKIP
@@ -45,29 +55,38 @@ def encoded_size(data: Tensor, max_pixels: int) -> Tensor:
     """
     sizes = [_jpeg_size, _png_size, _gif_size, _bmp_size]
     size = tf.switch_case(_format(data), [lambda f=f: f(data) for f in sizes])
-    return check_size(size, max_pixels)
+    size = check_size(size, max_pixels)
+    return tf.where(_orientation(data) > 4, size[::-1], size)
 
 
 def check_size(size: Tensor, max_pixels: int) -> Tensor:
-    """Return an image's height and width (2,); raise as `encoded_size`."""
+    """Return an image's height and width (2,).
+
+    Raises:
+        InvalidArgumentError: if height times width is not 1 to `max_pixels`, or with sides below
+            64 counted as 64, more than that and more than 65,536.
+    """
     height, width = tf.unstack(tf.cast(size, "int64"))
-    message = [
-        f"expected an image of 1 to {max_pixels} pixels, received one of ",
-        tf.strings.as_string(width),
-        " x ",
-        tf.strings.as_string(height),
-    ]
+    received = [tf.strings.as_string(width), " x ", tf.strings.as_string(height)]
+    message = [f"expected an image of 1 to {max_pixels} pixels, received one of ", *received]
     fits = (height >= 1) & (width >= 1) & (height * width <= max_pixels)
-    return checked(fits, message, size)
+    size = checked(fits, message, size)
+    limit = max(max_pixels, SMALL)
+    message = [f"expected an image of at most {limit} pixels, with sides below {MIN_SIDE} counted "]
+    message += [f"as {MIN_SIDE}, received one of ", *received]
+    return checked(padded_pixels(size) <= limit, message, size)
+
+
+def padded_pixels(size: Tensor) -> Tensor:
+    """Return the pixels of an image (2,), with sides below 64 counted as 64: int64."""
+    return tf.reduce_prod(tf.maximum(tf.cast(size, "int64"), MIN_SIDE))
 
 
 def decode_image(data: Tensor) -> Tensor:
     """Return the pixels of an encoded image, after `encoded_size` has checked its size.
 
-    Grey, palette and CMYK images are converted to RGB, 16-bit channels to their upper 8 bits; PNGs
-    with an alpha channel are composited on black; of a GIF it is the first frame. An EXIF rotation
-    is not applied: labels are for the pixels as stored. JPEGs are decoded with the accurate
-    transform, bit by bit as in Pillow.
+    By the rules of `keras_dpn.io.images`, with the same pixels: upright by its EXIF data,
+    transparent pixels on black, the upper 8 bits of 16, of a GIF the first frame on its canvas.
 
     Args:
         data: scalar string tensor.
@@ -80,7 +99,7 @@ def decode_image(data: Tensor) -> Tensor:
     """
     decoders = [_decode_jpeg, _decode_png, _decode_gif, _decode_bmp]
     pixels = tf.switch_case(_format(data), [lambda f=f: f(data) for f in decoders])
-    return tf.ensure_shape(pixels, (None, None, 3))
+    return tf.ensure_shape(_turned(pixels, _orientation(data)), (None, None, 3))
 
 
 def label_png(labels: Tensor, colors: Sequence[Sequence[int]] | None = None) -> Tensor:
@@ -133,19 +152,6 @@ def overlay_png(image: Tensor, labels: Tensor, colors: Sequence[Sequence[int]]) 
     return tf.io.encode_png(tf.cast(mixed, "uint8"))
 
 
-def checked(condition: Tensor, message: Sequence[Any], value: Any) -> Any:
-    """Return the value; raise InvalidArgumentError with the message unless a condition holds.
-
-    Args:
-        condition: scalar boolean tensor.
-        message: strings and scalar string tensors.
-        value: tensor, or several in a tuple.
-    """
-    check = tf.debugging.Assert(condition, [tf.strings.join(message)])
-    with tf.control_dependencies([] if check is None else [check]):
-        return tf.nest.map_structure(tf.identity, value)
-
-
 def _format(data: Tensor) -> Tensor:
     """Return the index of an image's format in `FORMATS`; raise InvalidArgumentError if unknown."""
     begins = [tf.strings.substr(data, 0, len(magic)) == magic for magic in _MAGIC]
@@ -157,99 +163,108 @@ def _format(data: Tensor) -> Tensor:
     return checked(tf.reduce_any(begins), message, tf.argmax(begins, output_type="int32"))
 
 
-def _integer(data: Tensor, position: int, dtype: str, big_endian: bool = False) -> Tensor:
-    """Return a number in a header, 0 if the bytes end before it."""
-    header = tf.strings.join([tf.strings.substr(data, 0, _HEADER), bytes(_HEADER)])
-    size = tf.as_dtype(dtype).size
-    number = tf.io.decode_raw(
-        tf.strings.substr(header, position, size), dtype, little_endian=not big_endian
-    )
-    return tf.cast(number[0], "int32")
-
-
 def _jpeg_size(data: Tensor) -> Tensor:
-    return tf.image.extract_jpeg_shape(data)[:2]
+    content = tf.io.decode_raw(data, "uint8")
+    is_scan = (content[:-1] == 0xFF) & (content[1:] == 0xDA)
+    scans = tf.reduce_sum(tf.cast(is_scan, "int32"))
+    message = [f"expected a JPEG of at most {MAX_SCANS} scans, received one of "]
+    message.append(tf.strings.as_string(scans))
+    return checked(scans <= MAX_SCANS, message, tf.image.extract_jpeg_shape(data)[:2])
 
 
 def _png_size(data: Tensor) -> Tensor:
-    return tf.stack([_integer(data, at, "int32", big_endian=True) for at in (20, 16)])
-
-
-def _bmp_size(data: Tensor) -> Tensor:
-    height, width = (_integer(data, at, "int32") for at in (22, 18))
-    bits = _integer(data, 28, "uint16")
-    # TensorFlow would read a palette's indices as grey values.
-    known = (_integer(data, 14, "int32") >= 40) & ((bits == 24) | (bits == 32))
-    message = ["expected a BMP of 24 or 32 bits, received one of ", tf.strings.as_string(bits)]
-    return checked(known, message, tf.stack([tf.abs(height), width]))  # upside down if negative
+    return tf.stack([integer(data, at, 4, False) for at in (20, 16)])
 
 
 def _gif_size(data: Tensor) -> Tensor:
-    _, frame = _first_frame(data)
-    canvas = tf.stack([_integer(data, at, "uint16") for at in (8, 6)])
-    return tf.maximum(canvas, frame)
+    frame = first_frame(data)
+    canvas = tf.stack([integer(data, at, 2, True) for at in (8, 6)])
+    return tf.maximum(canvas, tf.stack([frame.top + frame.height, frame.left + frame.width]))
 
 
-def _first_frame(data: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a GIF truncated after its first frame, and that frame's height and width.
+def _bmp_size(data: Tensor) -> Tensor:
+    height, width = (integer(data, at, 4, True) for at in (22, 18))
+    with tf.control_dependencies([bmp_channels(data)]):  # which refuses others than it knows
+        return tf.stack([tf.abs(height), width])  # upside down if negative
 
-    A small file may contain thousands of large frames, and TensorFlow decodes them all.
-    """
-    stream = tf.concat([tf.io.decode_raw(data, "uint8"), tf.zeros([_HEADER], "uint8")], axis=0)
-    end = tf.strings.length(data)
 
-    def at(position: Tensor) -> Tensor:
-        return tf.cast(stream[tf.minimum(position, end)], "int32")
+def _upright_as_stored(data: Tensor) -> Tensor:
+    return tf.constant(1)
 
-    def table(flags: Tensor) -> Tensor:  # the length of a colour table
-        return tf.where(flags & 128 > 0, 3 * tf.bitwise.left_shift(2, flags & 7), 0)
 
-    def loop(
-        goes_on: Callable[[Tensor], Tensor],
-        step: Callable[[Tensor], Tensor],
-        position: Tensor,
-        times: int,
-    ) -> Tensor:
-        return tf.while_loop(goes_on, step, (position,), maximum_iterations=times)[0]
+def _jpeg_orientation(data: Tensor) -> Tensor:
+    return orientation(data, jpeg_parts(data)[0])
 
-    def behind_blocks(position: Tensor) -> Tensor:  # each begins with its length, the last is empty
-        return 1 + loop(lambda p: at(p) > 0, lambda p: p + 1 + at(p), position, _MAX_BLOCKS)
 
-    frame = loop(
-        lambda p: at(p) == 0x21,
-        lambda p: behind_blocks(p + 2),
-        13 + table(_integer(data, 10, "uint8")),
-        _MAX_EXTENSIONS,
-    )
-    height, width = (at(frame + n) + 256 * at(frame + n + 1) for n in (7, 5))
-    behind = behind_blocks(frame + 11 + table(at(frame + 9)))
-    message = ["expected a GIF with a whole frame near its beginning"]
-    whole = (at(frame) == 0x2C) & (behind <= end)
-    size = checked(whole, message, tf.stack([height, width]))
-    return tf.strings.join([tf.strings.substr(data, 0, tf.minimum(behind, end)), b"\x3b"]), size
+def _png_orientation(data: Tensor) -> Tensor:
+    return orientation(data, png_parts(data)[1])
+
+
+def _orientation(data: Tensor) -> Tensor:
+    """Return the orientation 1..8 of an image in its EXIF data."""
+    readers = [_jpeg_orientation, _png_orientation, _upright_as_stored, _upright_as_stored]
+    return tf.switch_case(_format(data), [lambda f=f: f(data) for f in readers])
+
+
+def _turned(pixels: Tensor, orientation: Tensor) -> Tensor:
+    """Turn stored pixels (H, W, 3) upright: transpose them, then flip columns and rows."""
+
+    def if_in(orientations: Sequence[int], change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        return tf.cond(tf.reduce_any(orientation == orientations), lambda: change(x), lambda: x)
+
+    pixels = if_in((5, 6, 7, 8), lambda x: tf.transpose(x, (1, 0, 2)), pixels)
+    pixels = if_in((2, 3, 6, 7), lambda x: x[:, ::-1], pixels)
+    return if_in((3, 4, 7, 8), lambda x: x[::-1], pixels)
 
 
 def _decode_jpeg(data: Tensor) -> Tensor:
+    # TensorFlow inverts CMYK only after Adobe's segment, viewers always: insert the segment.
+    components = tf.image.extract_jpeg_shape(data)[2]
+    begin, rest = tf.strings.substr(data, 0, 2), tf.strings.substr(data, 2, -1)
+    lacks_adobe = (components == 4) & ~jpeg_parts(data)[1]
+    data = tf.where(lacks_adobe, tf.strings.join([begin, _ADOBE, rest]), data)
     return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def _decode_png(data: Tensor) -> Tensor:
-    """Composite a transparent PNG on black; colour types 4 and 6 have an alpha channel."""
+    kind, transparency = integer(data, 25, 1, False), png_parts(data)[0]
 
-    def on_black() -> Tensor:
-        pixels = tf.cast(tf.io.decode_png(data, channels=4), "uint16")
-        return tf.cast((pixels[..., :3] * pixels[..., 3:] + 127) // 255, "uint8")
+    def with_transparent_value() -> Tensor:
+        pixels = tf.io.decode_png(data, channels=3)
+        value = tf.cast(png_transparent_value(data, transparency), "uint8")
+        is_transparent = tf.reduce_all(pixels == value, axis=-1, keepdims=True)
+        return tf.where(is_transparent, tf.zeros((), "uint8"), pixels)
 
-    has_alpha = _integer(data, 25, "uint8") & 4 > 0
-    return tf.cond(has_alpha, on_black, lambda: tf.io.decode_png(data, channels=3))
+    def without_alpha() -> Tensor:
+        plain = tf.cond(
+            transparency > 0, with_transparent_value, lambda: tf.io.decode_png(data, channels=3)
+        )
+        return tf.ensure_shape(plain, (None, None, 3))
+
+    has_alpha = (kind & 4 > 0) | ((kind == 3) & (transparency > 0))
+    return tf.cond(has_alpha, lambda: _on_black(tf.io.decode_png(data, channels=4)), without_alpha)
 
 
 def _decode_gif(data: Tensor) -> Tensor:
-    return tf.io.decode_gif(_first_frame(data)[0])[0]
+    frame, (height, width) = first_frame(data), tf.unstack(_gif_size(data))
+    pixels = tf.io.decode_gif(frame.data)[0]
+    rows = [frame.top, height - frame.top - frame.height]
+    columns = [frame.left, width - frame.left - frame.width]
+    return tf.pad(pixels, [rows, columns, [0, 0]])
 
 
 def _decode_bmp(data: Tensor) -> Tensor:
-    return tf.io.decode_bmp(data)[..., :3]
+    pixels = tf.io.decode_bmp(data)
+    padded = tf.pad(pixels, [[0, 0], [0, 0], [0, 1]], constant_values=255)
+    stored = tf.shape(pixels)[-1]
+    channels = bmp_channels(data)
+    return _on_black(tf.gather(padded, tf.where(channels < 4, channels, stored), axis=-1))
+
+
+def _on_black(rgba: Tensor) -> Tensor:
+    """Composite an image on black, as `keras_dpn.io.images.composite_on_black`."""
+    rgba = tf.cast(rgba, "uint16")
+    return tf.cast((rgba[..., :3] * rgba[..., 3:] + 127) // 255, "uint8")
 
 
 def _to_string(values: Tensor) -> Tensor:

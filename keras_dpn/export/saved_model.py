@@ -50,10 +50,12 @@ def export(
     `directory` never loads an incomplete one; a failure leaves no files. Serving needs neither
     Keras nor this library. The signatures:
 
-    * `serving_default` takes `image_bytes`, strings (B,): JPEG, PNG, GIF (its first frame) or BMP
-      files. Grey, palette and CMYK images are converted to RGB, 16-bit channels to 8 bits; PNGs
-      with an alpha channel are composited on black; an EXIF rotation is not applied.
+    * `serving_default` takes `image_bytes`, strings (B,): JPEG, PNG, GIF or BMP files, which are
+      decoded by the rules of `keras_dpn.io.images`: upright by their EXIF data, transparent pixels
+      on black, the upper 8 bits of 16, of animations the first frame.
     * `image` takes `image`, uint8 RGB (B, H, W, 3).
+    * `overlay` and `label_png`, for exports with these outputs, take `image_bytes` and return that
+      output and `sizes` alone, as REST returns all outputs of a signature.
     * for a `models.SpatialTemporalDPN` these two treat each image as a clip of one frame. `clip`
       takes `frames`, uint8 RGB (B, T, H, W, 3) for any T, odd if the model predicts the center
       frame; a network that links frames by optical flow links pixels at the same position instead,
@@ -90,8 +92,9 @@ def export(
             than n pixels are downsampled to n. `(height, width)`: images are resized to this
             size, and the graph has this fixed size. Probabilities are resized back. A model that
             was built for one size has that size.
-        max_pixels: largest number of pixels of an image. The response to a batch may have 16 times
-            as many.
+        max_pixels: largest number of pixels of an image. Networks pad narrow images: with sides
+            below 64 counted as 64, it may have as many, or 65,536. The response to a batch may
+            have 16 times as many.
         precision: "float16" or "bfloat16", the dtype of weights and features in layers that allow
             it; for networks of `keras_dpn.models` only.
         jit_compile: whether XLA compiles the model, again for each new size.
@@ -119,7 +122,7 @@ def export(
         check_positive_int("keep", keep, minimum=0)
     if version is not None:
         check_positive_int("version", version, minimum=0)
-    classes = standardize_classes(classes, model.output_shape[-1])
+    classes = standardize_classes(classes, max(2, model.output_shape[-1]))
     outputs = standardize_outputs(outputs, classes, model)
     image_size = standardize_image_size(model, image_size)
     frames = traits(model).clip_frames or 1

@@ -1,18 +1,23 @@
 """The signatures of a served model: from bytes, arrays and clips to label maps and PNGs."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 
+from keras_dpn.export.clips import MAX_BATCH, clip_signatures
+from keras_dpn.export.headers import checked
+from keras_dpn.export.heads import call_as_clips, call_heads, head_maps, head_names, trace
 from keras_dpn.export.images import (
     check_size,
-    checked,
     decode_image,
     encoded_size,
     label_png,
     overlay_png,
+    padded_pixels,
 )
+from keras_dpn.limits import SMALL
 from keras_dpn.models import traits
 from keras_dpn.typing import Tensor
 
@@ -20,8 +25,6 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 OUTPUTS = ("labels", "probabilities", "overlay", "label_png", "classes", "stages")
-# The response to a batch, padded to one size, has at most this many times `max_pixels`.
-MAX_BATCH = 16
 IGNORE = 255
 # Maps of an image's size, and their values below and to the right of smaller images.
 _PADDING = {
@@ -30,6 +33,8 @@ _PADDING = {
     "stage_labels": IGNORE,
     "stage_confidences": 0,
 }
+# Outputs that are files, which have a signature of their own, as REST returns all outputs.
+FILES = ("overlay", "label_png")
 _HEAD_MAPS = ("stage_labels", "stage_confidences")
 
 
@@ -57,16 +62,26 @@ def signatures(
         A function and its `tf.TensorSpec`s for each signature's name.
     """
     answers = _ImageSignatures(model, outputs, classes, image_size, max_pixels, jit_compile)
-    found = {
-        "serving_default": (
-            answers.from_bytes,
-            [tf.TensorSpec((None,), "string", "image_bytes")],
-        ),
+    files = [tf.TensorSpec((None,), "string", "image_bytes")]
+    from_bytes = tf.function(answers.from_bytes, files, autograph=False).get_concrete_function()
+    found: dict[str, tuple[Callable[..., Any], list[Any]]] = {
+        "serving_default": (lambda image_bytes: from_bytes(image_bytes), files),
         "image": (answers.from_arrays, [tf.TensorSpec((None, None, None, 3), "uint8", "image")]),
     }
+    for name in FILES:
+        if name in outputs:
+            found[name] = (partial(_one_output, from_bytes, f"{name}_bytes"), files)
     if traits(model).clip_frames is not None:
-        found |= _clip_signatures(model, outputs, max_pixels, jit_compile)
+        found |= clip_signatures(model, outputs, max_pixels, jit_compile)
     return found
+
+
+def _one_output(
+    function: Callable[..., dict[str, Tensor]], name: str, image_bytes: Tensor
+) -> dict[str, Tensor]:
+    """Return one of a signature's outputs, with the sizes: REST would leave out a single name."""
+    answers = function(image_bytes)
+    return {name: answers[name], "sizes": answers["sizes"]}
 
 
 class _ImageSignatures:
@@ -83,14 +98,14 @@ class _ImageSignatures:
     ) -> None:
         self.outputs, self.classes = outputs, classes
         self.image_size, self.max_pixels = image_size, max_pixels
-        self.num_classes = model.output_shape[-1]
-        self.num_heads = len(_head_names(model, outputs))
+        self.num_classes = max(2, model.output_shape[-1])
+        self.num_heads = len(head_names(model, outputs))
         size = image_size if isinstance(image_size, tuple) else (None, None)
         spec = tf.TensorSpec((None, *size, 3), "uint8" if image_size is None else "float32")
-        network = _network(model, outputs)
+        network = call_heads(model, outputs)
         if traits(model).clip_frames is not None:
-            network = _still(model, network)
-        self.logits = _traced(network, [spec], jit_compile)
+            network = call_as_clips(model, network)
+        self.logits = trace(network, [spec], jit_compile)
 
     def from_bytes(self, image_bytes: Tensor) -> dict[str, Tensor]:
         sizes = tf.map_fn(
@@ -123,7 +138,8 @@ class _ImageSignatures:
         )
         fits = tf.cast(batch, "int64") * area <= MAX_BATCH * self.max_pixels
         batch, tallest, widest = checked(fits, [message], (batch, tallest, widest))
-        together = tf.cast(tf.maximum(self.max_pixels // area, 1), "int32")
+        most = tf.reduce_max(tf.map_fn(padded_pixels, sizes, fn_output_signature="int64"))
+        together = tf.cast(tf.maximum(max(self.max_pixels, SMALL) // most, 1), "int32")
         together = tf.where(tf.reduce_all(sizes == sizes[:1]), together, 1)
 
         def step(start: Tensor, answers: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -160,14 +176,14 @@ class _ImageSignatures:
         if "stages" in self.outputs:
             nothing = tf.zeros(tf.stack([0, self.num_heads, height, width]), "uint8")
             empty |= dict.fromkeys(_HEAD_MAPS, nothing)
-        for name in ("overlay", "label_png"):
+        for name in FILES:
             if name in self.outputs:
                 empty[f"{name}_bytes"] = tf.zeros((0,), "string")
         return empty
 
     def _answer_alike(self, images: Tensor) -> dict[str, Tensor]:
         """Return the outputs for images of one size (B, H, W, 3)."""
-        answer = _answer(self._scores(images), self.outputs)
+        answer = head_maps(self._scores(images), self.outputs)
         labels = answer["labels"]
         colors: Any = self.classes["colors"] if self.classes else None
         string = tf.TensorSpec((), "string")
@@ -195,115 +211,6 @@ class _ImageSignatures:
             seen = tf.maximum(1, tf.cast(tf.round(shrink * tf.cast(size, "float32")), "int32"))
         logits = self.logits(tf.image.resize(images, seen, antialias=True))
         return [tf.math.log(tf.image.resize(tf.nn.softmax(x), size)) for x in logits]
-
-
-def _clip_signatures(
-    model: keras.Model, outputs: Sequence[str], max_pixels: int, jit_compile: bool
-) -> dict[str, tuple[Callable[..., Any], list[Any]]]:
-    inputs = model.input if traits(model).needs_flow else {"frames": model.input}
-    specs = {
-        name: tf.TensorSpec(x.shape, "float32" if name.endswith("flow") else "uint8", name)
-        for name, x in inputs.items()
-    }
-
-    network = _network(model, outputs)
-
-    def call(*tensors: Tensor) -> list[Tensor]:
-        inputs = dict(zip(specs, tensors, strict=True))
-        return network(inputs if len(specs) > 1 else inputs["frames"])
-
-    logits = _traced(call, [*specs.values()], jit_compile)
-
-    def clip_with_flow(frames: Tensor, *flows: Tensor) -> dict[str, Tensor]:
-        frames = _checked_clip(frames, not _labels_all_frames(model), max_pixels)
-        return _answer(logits(frames, *flows), outputs)
-
-    def clip(frames: Tensor) -> dict[str, Tensor]:
-        nothing_moves = tf.zeros_like(frames[:, 1:, ..., :2], "float32")
-        return clip_with_flow(frames, *[nothing_moves] * (len(specs) - 1))
-
-    signatures = {"clip": (clip, [specs["frames"]])}
-    if len(specs) > 1:
-        signatures["clip_with_flow"] = (clip_with_flow, [*specs.values()])
-    return signatures
-
-
-def _checked_clip(frames: Tensor, needs_middle: bool, max_pixels: int) -> Tensor:
-    batch, time, height, width, _ = tf.unstack(tf.shape(frames, "int64"))
-    fits = (batch * time * height * width > 0) & (height * width <= max_pixels)
-    fits &= batch * time * height * width <= MAX_BATCH * max_pixels
-    message = f"expected clips of frames of 1 to {max_pixels} pixels, and {MAX_BATCH} times as many"
-    frames = checked(fits, [f"{message} in all"], frames)
-    if not needs_middle:
-        return frames
-    parts = ["expected clips of an odd number of frames, received ", tf.strings.as_string(time)]
-    return checked(time % 2 == 1, parts, frames)
-
-
-def _head_names(model: keras.Model, outputs: Sequence[str]) -> tuple[str, ...]:
-    """Return the heads in the outputs, the last of them the model's output."""
-    return traits(model).head_names if "stages" in outputs else ("final",)
-
-
-def _network(model: keras.Model, outputs: Sequence[str]) -> Callable[..., list[Tensor]]:
-    """Return a function from a model's inputs to the logits at each of `_head_names`."""
-    if "stages" not in outputs:
-        return lambda inputs: [model(inputs, training=False)]
-    heads = [model.head_model(name).output for name in _head_names(model, outputs)]
-    network = keras.Model(model.input, heads)
-    return lambda inputs: keras.tree.flatten(network(inputs, training=False))
-
-
-def _still(model: keras.Model, network: Callable[..., Any]) -> Callable[[Tensor], list[Tensor]]:
-    """Return a network for clips as one for images, each of them a clip of one frame."""
-    needs_flow, labels_all = traits(model).needs_flow, _labels_all_frames(model)
-
-    def call(images: Tensor) -> list[Tensor]:
-        frames = images[:, None]
-        nothing = tf.zeros_like(frames[:, 1:, ..., :2], "float32")
-        flows = {"forward_flow": nothing, "backward_flow": nothing}
-        inputs = {"frames": frames, **flows} if needs_flow else frames
-        logits = network(inputs)
-        return [x[:, 0] for x in logits] if labels_all else logits
-
-    return call
-
-
-def _labels_all_frames(model: keras.Model) -> bool:
-    """Return whether a network for clips returns the logits of all frames (B, T, H, W, L)."""
-    return len(model.output_shape) == 5
-
-
-def _traced(
-    function: Callable[..., Sequence[Tensor]], specs: list[Any], jit_compile: bool
-) -> Callable[..., list[Tensor]]:
-    """Return the function as one graph for all signatures, with a list of float32 logits."""
-
-    def call(*inputs: Tensor) -> list[Tensor]:
-        return [tf.cast(x, "float32") for x in function(*inputs)]
-
-    traced = tf.function(call, specs, autograph=False, jit_compile=jit_compile or None)
-    return traced.get_concrete_function()
-
-
-def _answer(heads: Sequence[Tensor], outputs: Sequence[str]) -> dict[str, Tensor]:
-    """Return the requested maps of logits at each head (B, ..., H, W, L)."""
-    answer = {"labels": _labels(heads[-1])}
-    if "probabilities" in outputs:
-        answer["probabilities"] = tf.nn.softmax(heads[-1])
-    if "stages" in outputs:
-        answer["stage_labels"] = tf.stack([_labels(x) for x in heads], axis=1)
-        answer["stage_confidences"] = tf.stack([_confidences(x) for x in heads], axis=1)
-    return answer
-
-
-def _labels(logits: Tensor) -> Tensor:
-    return tf.cast(tf.argmax(logits, axis=-1, output_type="int32"), "uint8")
-
-
-def _confidences(logits: Tensor) -> Tensor:
-    """Return the most probable label's probability in percent, rounded: uint8."""
-    return tf.cast(tf.round(100 * tf.reduce_max(tf.nn.softmax(logits), axis=-1)), "uint8")
 
 
 def _padded(name: str, x: Tensor, height: Tensor, width: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def warmup_requests(
     """
     image = np.full((*size, 3), 128, "uint8")
     for signature, inputs in specs.items():
-        if signature == "serving_default":
+        if [spec.name for spec in inputs] == ["image_bytes"]:
             yield signature, {"image_bytes": np.array([tf.io.encode_jpeg(image).numpy()])}
             continue
         yield signature, {spec.name: _example(spec, size, frames) for spec in inputs}

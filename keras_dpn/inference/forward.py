@@ -10,7 +10,8 @@ import numpy as np
 from keras_dpn.graph import for_any_size, is_functional
 from keras_dpn.inference.images import resize
 from keras_dpn.models import traits
-from keras_dpn.probabilities import softmax
+from keras_dpn.ops import two_labels
+from keras_dpn.probabilities import class_probabilities
 
 Forward = Callable[[np.ndarray], list[np.ndarray]]
 # Models built from the users', whose outputs are the probabilities at one or several heads. Stored
@@ -45,7 +46,9 @@ def forward_function(model: keras.Model, heads: tuple[str, ...] | None) -> Forwa
     if heads is None and not is_functional(model):
         if not model.compiled:  # else it keeps what it was compiled with
             for_any_size(model)
-        return lambda batch: [softmax(np.asarray(model.predict_on_batch(batch), "float32"))]
+        return lambda batch: [
+            class_probabilities(np.asarray(model.predict_on_batch(batch), "float32"))
+        ]
     network = _probability_model(model, heads)
     return lambda batch: keras.tree.flatten(network.predict_on_batch(batch))
 
@@ -59,7 +62,7 @@ def _probability_model(model: keras.Model, heads: tuple[str, ...] | None) -> ker
             names = check_heads(model, heads)
             outputs = [model.head_model(name).outputs[0] for name in names]
         logits = [keras.ops.cast(x, "float32") for x in outputs]
-        probabilities = [keras.ops.softmax(x) for x in logits]
+        probabilities = [keras.ops.softmax(two_labels(x)) for x in logits]
         cache[heads] = for_any_size(keras.Model(model.inputs[0], probabilities))
     return cache[heads]
 

@@ -2,16 +2,33 @@
 
 import numpy as np
 
+from keras_dpn.limits import size_error
 
-def check_image(image: np.ndarray) -> np.ndarray:
-    """Return the image as an array; raise ValueError unless it is one RGB image, all finite."""
+
+def check_image(image: np.ndarray, max_pixels: int | None = None, channels: int = 3) -> np.ndarray:
+    """Return the image as an array.
+
+    Args:
+        image: (H, W, channels).
+        max_pixels: limit of H W; None for none.
+        channels: 3 for RGB.
+
+    Raises:
+        ValueError: unless it is one image of uint8 or finite floats, of at most `max_pixels`.
+    """
     image = np.asarray(image)
-    expected = "Invalid value for argument `image`: expected one RGB image (height, width, 3)"
-    if image.ndim != 3 or image.shape[-1] != 3:
+    kind = "RGB image" if channels == 3 else "image"
+    expected = (
+        f"Invalid value for argument `image`: expected one {kind} (height, width, {channels})"
+    )
+    if image.ndim != 3 or image.shape[-1] != channels:
         hint = " Pass one image at a time, channels last." if image.ndim in (3, 4) else ""
         raise ValueError(f"{expected}, received shape {image.shape}.{hint}")
     if 0 in image.shape:
         raise ValueError(f"{expected} with at least one pixel, received shape {image.shape}.")
+    height, width = image.shape[:2]
+    if max_pixels is not None and (message := size_error(height, width, max_pixels)):
+        raise ValueError(f"Invalid value for argument `image`: {message}")
     if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
         raise ValueError(f"{expected} of uint8 or floats from 0 to 255, received {image.dtype}.")
     if not np.isfinite(image).all():

@@ -8,6 +8,7 @@ import keras
 
 from keras_dpn.classes import Classes
 from keras_dpn.inference.precision import in_precision
+from keras_dpn.models.model_file import load_model
 from keras_dpn.models.preset import from_preset
 from keras_dpn.presets.files import METADATA, read_metadata
 from keras_dpn.presets.source import RUN_MODEL, find, read_classes
@@ -80,5 +81,5 @@ def _load(source: str | Path, precision: str) -> Trained:
             metadata.get("lowest_confidence"),
             metadata.get("description") or "",
         )
-    model = keras.saving.load_model(directory / RUN_MODEL, compile=False)
+    model = load_model(directory / RUN_MODEL)
     return Trained((model if precision == "float32" else in_precision(model, precision),), classes)

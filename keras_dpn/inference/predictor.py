@@ -22,7 +22,7 @@ from keras_dpn.inference.settings import InferenceSettings
 from keras_dpn.inference.tiles import OVERLAP, Tile, predict_tiles, side_for_memory, stitch
 from keras_dpn.inference.video import Flow, clip_logits
 from keras_dpn.models import traits
-from keras_dpn.probabilities import softmax, to_labels
+from keras_dpn.probabilities import class_probabilities, to_labels
 from keras_dpn.typing import Models
 
 
@@ -103,21 +103,24 @@ class Predictor:
                 "and tiles: leave them out."
             )
         self.settings = settings
+        self._channels = _channels(first)
 
     def probabilities(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return the class probabilities of every pixel of an image at each head.
 
         Args:
-            image: (H, W, 3), uint8 or float, RGB, 0-255.
+            image: (H, W, 3), uint8 or float, RGB, 0-255; or with as many channels as the models
+                take.
 
         Returns:
-            float32 (H, W, L) by the head's name; each pixel's values sum to 1.
+            float32 (H, W, L) by the head's name; each pixel's values sum to 1. A network of one
+            class has two labels, not the class and the class.
 
         Raises:
             ValueError: if the image is not (H, W, 3) or empty, is neither uint8 nor finite floats,
                 a model's output is not (1, H, W, L), or the network is for clips.
         """
-        image = check_image(image)
+        image = check_image(image, self.settings.max_pixels, self._channels)
         maps = stitch(self._tiles(image), image.shape[:2])
         return self._refined(image, maps)
 
@@ -134,7 +137,7 @@ class Predictor:
         """
         if self.crf is not None:
             return to_labels(self.probabilities(image)[self.heads[-1]])
-        image = check_image(image)
+        image = check_image(image, self.settings.max_pixels, self._channels)
         labelled = ((y, x, [to_labels(maps[-1])]) for y, x, maps in self._tiles(image))
         return stitch(labelled, image.shape[:2])[0]
 
@@ -185,11 +188,12 @@ class Predictor:
         flow = flow if self.needs_flow else None
         (model,) = self.models
         terms, field = split_model(model, self._network_heads)
-        frames, kept = itertools.tee(map(check_image, frames))
+        checked = (check_image(frame, self.settings.max_pixels, self._channels) for frame in frames)
+        frames, kept = itertools.tee(checked)
         for logits, frame in zip(
             clip_logits(terms, field, frames, flow, self.clip_frames), kept, strict=False
         ):
-            yield self._refined(frame, [softmax(x) for x in logits])
+            yield self._refined(frame, [class_probabilities(x) for x in logits])
 
     def clip(self, frames: Sequence[np.ndarray], flow: Flow | None = None) -> dict[str, np.ndarray]:
         """Return the class probabilities of a clip's center frame.
@@ -283,3 +287,10 @@ def predict_labels(
         scales=scales, horizontal_flip=horizontal_flip, tile=tile, overlap=overlap
     )
     return Predictor(model, settings).labels(image)
+
+
+def _channels(model: keras.Model) -> int:
+    """Return how many channels a model's images have: 3 where it doesn't say."""
+    inputs = getattr(model, "input", None)
+    image = inputs["frames"] if isinstance(inputs, dict) and "frames" in inputs else inputs
+    return getattr(image, "shape", (None,))[-1] or 3

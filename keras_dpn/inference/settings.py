@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from keras_dpn.inference.tiles import OVERLAP, check_overlap, check_tile
+from keras_dpn.limits import MAX_PIXELS
+from keras_dpn.ops.checks import check_positive_int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,8 @@ class InferenceSettings:
         memory_gib: instead of `tile`, the memory of one forward pass in GiB, without the weights,
             the image and the result; the predictor uses the largest tile that fits, see
             `tiles.side_for_memory`.
+        max_pixels: largest number of pixels of an image; sides below 64 count as 64, since
+            networks pad narrow images.
 
     Raises:
         ValueError: for values out of these ranges, and if both `tile` and `memory_gib` are given.
@@ -37,6 +41,7 @@ class InferenceSettings:
     tile: int | None = None
     overlap: int = OVERLAP
     memory_gib: float | None = None
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         scales: tuple[Any, ...] = tuple(self.scales) if np.ndim(self.scales) else (self.scales,)
@@ -47,6 +52,7 @@ class InferenceSettings:
             )
         object.__setattr__(self, "scales", scales)
         check_overlap(self.overlap)
+        check_positive_int("max_pixels", self.max_pixels)
         if self.tile is not None:
             check_tile(self.tile, self.overlap)
         if self.tile is not None and self.memory_gib is not None:

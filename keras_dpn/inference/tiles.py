@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_dpn.graph import graph_nodes, is_functional
 from keras_dpn.layers import MeanFieldCRF
+from keras_dpn.limits import fits
 
 Tile = tuple[slice, slice, list[np.ndarray]]
 
@@ -41,7 +42,7 @@ def predict_tiles(
         image: (H, W, C).
         tile: side of the tiles in pixels, a multiple of 32 of at least twice the overlap; images
             that are only a little larger get smaller tiles. Images of at most tile x tile pixels,
-            whatever their shape, are predicted as a whole, as are all with None.
+            as `limits.fits` counts them, are predicted as a whole, as are all with None.
         overlap: pixels that neighbouring tiles share, a multiple of 32 from 32 up.
 
     Yields:
@@ -59,7 +60,7 @@ def predict_tiles(
     """
     overlap = check_overlap(overlap)
     height, width = image.shape[:2]
-    if tile is None or height * width <= check_tile(tile, overlap) ** 2:
+    if tile is None or fits(height, width, check_tile(tile, overlap) ** 2):
         yield slice(0, height), slice(0, width), predict(image)
         return
     spans = _spans(width, tile, overlap)

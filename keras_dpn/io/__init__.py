@@ -4,13 +4,15 @@ from typing import Any
 
 from keras_dpn.deprecation import warn_renamed
 
-# In this module, so that telling videos from images needs neither.
+# In this module, so that telling videos from images needs neither. Files with other suffixes are
+# told by their content, see `formats`.
 VIDEO_SUFFIXES = {
     *(".3gp", ".avi", ".dv", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
     *(".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
 }
 IMAGE_SUFFIXES = {
-    *(".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+    *(".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png"),
+    *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 }
 
 

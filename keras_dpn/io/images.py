@@ -1,48 +1,73 @@
-"""Read images of any mode from files as upright 8-bit RGB, or raise a clear error."""
+"""Read images of any mode from files as upright 8-bit RGB, or raise a clear error.
 
+All parts of this package that take an image read it by these rules; `keras_dpn.export.images`
+applies them in TensorFlow operations:
+
+* the orientation in EXIF is applied, so that an image has the size that viewers show;
+* of an animated or multi-page file it is the first frame, on a canvas of the file's size;
+* transparent pixels are composited on black, since their colour is arbitrary: an alpha channel,
+  transparent entries of a palette, a transparent colour, and what a GIF's frame leaves free;
+* 16-bit channels are reduced to their upper 8 bits, grey is repeated, CMYK is converted by
+  (255 - C) (255 - K) / 255, rounded down. Colour profiles and gamma are not applied.
+"""
+
+import struct
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
+
+from keras_dpn.io.alpha import composite_on_black
+from keras_dpn.io.formats import file_format
+from keras_dpn.limits import MAX_PIXELS, size_error
 
 # Pillow opens by content, and for others, such as EPS, starts a program. JPEG includes MPO.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # Of a progressive JPEG: each scan of a few bytes takes a pass over the whole image.
 MAX_SCANS = 100
 
 # Pillow stretches grey PNGs of 2 and 4 bits per pixel to 0..255; indices must not be stretched.
 _STRETCH = {"L;2": 85, "L;4": 17}
+_ORIENTATION = 0x0112
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageError(ValueError):
     """An image or label map that can't be read or doesn't match; the message names the file."""
 
 
-def read_image(path: Path | BinaryIO) -> np.ndarray:
-    """Read an image as 8-bit RGB, upright.
-
-    The EXIF rotation is applied; 16-bit channels are scaled to 8 bits; grey, palette, CMYK and
-    other colour spaces are converted; transparent pixels are composited on black, since their
-    colour is arbitrary. Of an animation it is the first frame.
+def read_image(path: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read an image as 8-bit RGB, upright, by the rules of this module.
 
     Args:
         path: a file of one of `FORMATS`, whatever its suffix; or its content as a binary stream,
             whose `str` messages show.
+        max_pixels: largest number of pixels, which the header is asked for; sides below 64 count
+            as 64. Pillow refuses more than 178,956,970 by itself.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
-        ImageError: if the file is missing, truncated, empty, no image, a JPEG of more than
-            `MAX_SCANS` scans, or of a mode without a defined range (float).
+        ImageError: if the file is missing, truncated, empty, no image, of a format that Pillow
+            can't read, a JPEG of more than `MAX_SCANS` scans, too large, or of a mode without a
+            defined range (float).
     """
-    image, _ = open_upright(path)
+    image, _ = open_upright(path, max_pixels)
     return to_rgb(image, path)
 
 
 def to_rgb(image: Image.Image, path: object) -> np.ndarray:
-    """Convert an upright Pillow image to 8-bit RGB, as `read_image` does.
+    """Convert a Pillow image to upright 8-bit RGB, as `read_image` does with its file.
 
     Args:
         image: of any mode.
@@ -54,40 +79,63 @@ def to_rgb(image: Image.Image, path: object) -> np.ndarray:
     Raises:
         ImageError: as `read_image`.
     """
-    if image.mode.startswith("I"):
-        grey = _narrow(np.asarray(image), path)
-        return np.repeat(grey[..., None], 3, axis=-1)
+    image, _ = _upright(image, path)
     if image.mode == "F":
         raise ImageError(
             f"{path}: an image of floats has no defined range; save it with 8 or 16 bits."
         )
+    if image.mode.startswith("I"):
+        grey = _upper_byte(np.asarray(image), path)
+        key = image.info.get("transparency")
+        if isinstance(key, int):
+            grey = np.where(grey == key >> 8, 0, grey).astype("uint8")
+        return np.repeat(grey[..., None], 3, axis=-1)
+    if image.mode == "CMYK":
+        inks = 255 - np.asarray(image).astype("int32")
+        return (inks[..., :3] * inks[..., 3:] // 255).astype("uint8")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image)
+        return composite_on_black(np.asarray(image.convert("RGBA")))
     return np.asarray(image.convert("RGB")).copy()
 
 
-def open_upright(path: Path | BinaryIO) -> tuple[Image.Image, int]:
+def orientation_of(exif: bytes) -> int:
+    """Return the orientation 1..8 in an image's EXIF data; 1, upright, if there is none.
+
+    Args:
+        exif: TIFF's header and directories, with or without "Exif" before them.
+    """
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, start)
+        for at in range(start + 2, start + 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, at)
+            if tag == _ORIENTATION:
+                return value if 1 <= value <= 8 else 1
+    except struct.error:  # truncated
+        pass
+    return 1
+
+
+def open_upright(path: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, int]:
     """Return the loaded, upright image and the factor by which Pillow stretched its indices."""
     try:
         with Image.open(path, formats=FORMATS) as image:
+            if message := size_error(image.height, image.width, max_pixels):
+                raise ImageError(f"{path}: {message}")
             _check_scans(image)
-            stretch = _STRETCH.get(_raw_mode(image), 1)
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            upright.format = image.format
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file.") from None
+            return _upright(image, path)
+    except ImageError:
+        raise
     except Exception as error:  # Pillow's decoders raise many types on broken files
-        raise ImageError(f"{path}: can't be read as an image ({error}).") from error
-    if 0 in upright.size:
-        raise ImageError(f"{path}: an image of {upright.width}x{upright.height} pixels is empty.")
-    return upright, stretch
+        raise _error(path, error) from error
 
 
 def open_header(path: Path) -> tuple[int, int]:
-    """Return width and height in an image's header, without decoding it.
+    """Return width and height in an image's header, without decoding it or turning it upright.
 
     Raises:
         ImageError: if the file is missing or no image.
@@ -95,10 +143,64 @@ def open_header(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path, formats=FORMATS) as image:
             return image.size
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file.") from None
     except Exception as error:  # as in `open_upright`
-        raise ImageError(f"{path}: can't be read as an image ({error}).") from error
+        raise _error(path, error) from error
+
+
+def _upright(image: Image.Image, path: object) -> tuple[Image.Image, int]:
+    """Load an image and turn it upright; return it and the factor of `open_upright`.
+
+    A colour or grey value that is transparent is made comparable to the loaded values.
+    """
+    raw_mode, extents = _first_tile(image)
+    stretch = _STRETCH.get(raw_mode, 1)
+    try:
+        image.load()
+    except Exception as error:
+        raise _error(path, error) from error
+    if 0 in image.size:
+        raise ImageError(f"{path}: an image of {image.width}x{image.height} pixels is empty.")
+    key = image.info.get("transparency")
+    if isinstance(key, int) and stretch > 1:
+        image.info["transparency"] = key * stretch
+    elif isinstance(key, tuple) and raw_mode.startswith("RGB;16"):
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+    upright = image
+    if image.format == "GIF" and extents not in (None, (0, 0, *image.size)):
+        upright = image.convert("RGBA")
+        inside = Image.new("L", image.size)
+        inside.paste(upright.getchannel("A").crop(extents), extents)
+        upright.putalpha(inside)
+    if image.format != "TIFF":  # which Pillow turns itself
+        orientation = orientation_of(image.info.get("exif") or b"")
+        if orientation > 1:
+            upright = upright.transpose(_TRANSPOSITIONS[orientation])
+            upright.info.pop("exif", None)  # turned once is enough
+    upright.format = image.format
+    return upright, stretch
+
+
+def _first_tile(image: Image.Image) -> tuple[str, tuple[int, int, int, int] | None]:
+    """Return the stored mode and the extents of an image that is not loaded yet."""
+    tiles = getattr(image, "tile", None)
+    if not tiles:
+        return "", None
+    _, extents, _, args = tiles[0]
+    return args if isinstance(args, str) else "", extents
+
+
+def _error(path: object, error: Exception) -> ImageError:
+    """Return an error that names the format, if the file is of one that can't be read."""
+    if isinstance(error, FileNotFoundError):
+        return ImageError(f"{path}: no such file.")
+    message = f"{path}: can't be read as an image ({error})."
+    is_file = isinstance(path, (str, Path)) or hasattr(path, "seek")
+    found = file_format(path) if is_file else None  # type: ignore[arg-type]
+    if found and found.kind == "video":
+        return ImageError(f"{message} It is a video ({found.name}).")
+    if found and found.name.upper() not in {*FORMATS, "PNM"}:
+        return ImageError(f"{message} It is a {found.name} file: convert it to PNG or JPEG.")
+    return ImageError(message)
 
 
 def _check_scans(image: ImageFile.ImageFile) -> None:
@@ -112,16 +214,11 @@ def _check_scans(image: ImageFile.ImageFile) -> None:
         raise ValueError(f"a JPEG of {scans} scans, more than {MAX_SCANS}")
 
 
-def _raw_mode(image: ImageFile.ImageFile) -> str:
-    args = image.tile[0][3] if image.tile else ""
-    return args if isinstance(args, str) else ""
-
-
-def _narrow(values: np.ndarray, path: object) -> np.ndarray:
-    """Convert 16-bit grey to 8 bits, 65535 to 255."""
+def _upper_byte(values: np.ndarray, path: object) -> np.ndarray:
+    """Return the upper 8 of 16 bits of grey values."""
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(
             f"{path}: expected grey values 0..65535, received {values.min()}..{values.max()}; "
             "save it with 8 or 16 bits."
         )
-    return ((values.astype("uint32") + 128) // 257).astype("uint8")
+    return (values.astype("uint32") >> 8).astype("uint8")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_dpn.deprecation import warn_renamed
-from keras_dpn.io import IMAGE_SUFFIXES
+from keras_dpn.io.formats import is_image
 from keras_dpn.io.images import ImageError, read_image
 from keras_dpn.io.video_reader import DEFAULT_FPS, Sameness, VideoReader
 from keras_dpn.io.video_stream import VideoError
@@ -34,8 +34,7 @@ class ImageSequence:
         self.path = Path(path)
         if not self.path.is_dir():
             raise VideoError(f"{path}: no such folder.")
-        files = (f for f in self.path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
-        self.files = sorted(files, key=natural_order)
+        self.files = sorted(filter(is_image, self.path.iterdir()), key=natural_order)
         self.fps, self.fps_known = DEFAULT_FPS, False
         self.frame_count = len(self.files)
         first = next((p for p in map(_read, self.files) if p is not None), None)

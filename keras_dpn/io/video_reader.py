@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 
 from keras_dpn.io.video_frames import RGBConverter
 from keras_dpn.io.video_stream import ADVICE, VideoError, VideoStream
+from keras_dpn.limits import fits
 
 DEFAULT_FPS = 25.0  # if a container names no rate, or an implausible one
 # A step back by more than N seconds, or one forward by more in formats for broadcasting, is no
@@ -132,7 +133,7 @@ class VideoReader:
 
 def _check_limits(stream: VideoStream, max_pixels: int | None, max_seconds: float | None) -> None:
     height, width = stream.declared_size
-    if max_pixels is not None and height * width > max_pixels:
+    if max_pixels is not None and not fits(height, width, max_pixels):
         raise VideoError(
             f"{stream.path}: frames of {width} x {height} pixels are too large; at most "
             f"{max_pixels / 1e6:g} million pixels are allowed."

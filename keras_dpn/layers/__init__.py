@@ -1,6 +1,7 @@
 """Layers: weights and configuration around keras_dpn.ops."""
 
 from keras_dpn.layers.block_min_pool import BlockMinPool
+from keras_dpn.layers.deep_parsing_field import DeepParsingField
 from keras_dpn.layers.dropout import Dropout
 from keras_dpn.layers.dynamic_node_link import DynamicNodeLink
 from keras_dpn.layers.edge_mean_field import EdgeMeanField
@@ -14,6 +15,7 @@ from keras_dpn.layers.resize import Resize
 
 __all__ = [
     "BlockMinPool",
+    "DeepParsingField",
     "Dropout",
     "DynamicNodeLink",
     "EdgeMeanField",

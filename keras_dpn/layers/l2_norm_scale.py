@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -23,7 +23,7 @@ class L2NormScale(keras.layers.Layer):
 
     Args:
         init_scale: initial value of all scales, a finite number; 10 trains, 1 hardly does
-            (ParseNet, sec. 4).
+            (ParseNet, sec. 4). `adapt` takes it from data.
         axis: the channels' axis, or several axes that the vectors span; there is one scale for each
             component.
         epsilon: added to the sum of squares, so that a zero vector stays zero; its gradient there
@@ -85,6 +85,39 @@ class L2NormScale(keras.layers.Layer):
             name="scale",
         )
         self.built = True
+
+    def adapt(self, data: Tensor | Iterable[Tensor]) -> None:
+        """Set all scales to the mean length of the vectors of some data.
+
+        The layer's outputs are then as long as its inputs, on average.
+
+        Args:
+            data: a batch of the layer's inputs, or several: a `tf.data.Dataset`, a generator.
+
+        Raises:
+            ValueError: without data, and where all vectors are zero or one isn't finite.
+
+        Example:
+
+        >>> layer = L2NormScale()
+        >>> layer.adapt(np.array([[3.0, 4.0], [0.0, 1.0]]))
+        >>> layer.scale.numpy()
+        array([3., 3.], dtype=float32)
+        """
+        total, count = 0.0, 0
+        for batch in [data] if hasattr(data, "shape") else data:
+            x = np.asarray(keras.ops.convert_to_numpy(batch), "float64")
+            if not self.built:
+                self.build(x.shape)
+            lengths = np.sqrt(np.square(x).sum(axis=standardize_axes(self.axis, x.shape)))
+            total, count = total + float(lengths.sum()), count + lengths.size
+        scale = total / count if count else 0.0
+        if not (math.isfinite(scale) and scale > 0):
+            raise ValueError(
+                "Invalid value for argument `data`: expected finite vectors that are not all zero, "
+                f"received {count} of the mean length {scale:g}."
+            )
+        self.scale.assign(np.full(self.scale.shape, scale))
 
     def call(self, x: Tensor) -> Tensor:
         x = keras.ops.cast(x, self.compute_dtype)

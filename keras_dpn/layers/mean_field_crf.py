@@ -25,6 +25,7 @@ from keras_dpn.ops.gaussian_kernels import (
 from keras_dpn.ops.matmul import matmul
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.permutohedral import MAX_DIMENSION
+from keras_dpn.ops.two_labels import one_class, two_labels
 from keras_dpn.typing import Shape, Tensor
 
 # A weight and its standard deviations, each one number, or one per axis or channel.
@@ -80,7 +81,8 @@ class MeanFieldCRF(keras.layers.Layer):
 
     Input shape:
         A pair (logits, guide): `(B, *S, L)` and `(B, *S, C)` of one to three spatial axes S. With
-        the default sb the guidance image is RGB, 0-255, uint8 or float.
+        the default sb the guidance image is RGB, 0-255, uint8 or float. Logits of one class, whose
+        sigmoid is its probability, are refined as those of two labels.
 
     Output shape:
         `(B, *S, L)`, float32: logits whose softmax are the refined marginals.
@@ -159,7 +161,7 @@ class MeanFieldCRF(keras.layers.Layer):
             )
         logits_shape, guide_shape = (tuple(shape) for shape in input_shape)
         _check_shapes(logits_shape, guide_shape)
-        axes, labels = len(logits_shape) - 2, logits_shape[-1]
+        axes, labels = len(logits_shape) - 2, max(2, logits_shape[-1])
         if self.filter == "window":
             standardize_window(self.window, axes)
         if self.min_probability * labels >= 1:
@@ -226,12 +228,13 @@ class MeanFieldCRF(keras.layers.Layer):
     def call(self, inputs: Sequence[Tensor], training: bool | None = None) -> Tensor:
         logits, guide = (ops.cast(x, "float32") for x in inputs)
         _check_shapes(logits.shape, guide.shape)
+        logits, is_one_class = two_labels(logits), logits.shape[-1] == 1
         unary = self._unary(logits)
         kernels = self._message_passing(logits, guide)
         logits = unary
         for _ in range(self._iterations(training)):
             logits = mean_field_update(unary, logits, lambda q: self._costs(q, kernels))
-        return logits
+        return one_class(logits) if is_one_class else logits
 
     def _iterations(self, training: bool | None) -> int:
         if training or self.inference_iterations is None:

@@ -26,9 +26,8 @@ class PairwisePotential(layers.Layer):
         units: of the first layer, integer >= 1.
 
     Input shape:
-        A triple (features, edges, exist): `(B, h, w, C)`, and the output of `RangeBoxGraph`:
-            integers
-        `(E, 2)` and bool `(E,)` or `(B, E)`. All sizes but C may be unknown.
+        A triple (features, edges, exist): `(B, h, w, C)`, and the output of `RangeBoxGraph`,
+        integers `(E, 2)` and bool `(E,)` or `(B, E)`. All sizes but C may be unknown.
 
     Output shape:
         `(B, E, L, L)`, float32 logits (minus a cost) of the first cell's label, in rows, and the

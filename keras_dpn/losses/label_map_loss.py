@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_dpn.ops.checks import check_labels
 from keras_dpn.ops.label_maps import read_labels, standardize_ignore_label
+from keras_dpn.ops.two_labels import two_labels
 from keras_dpn.typing import IgnoreLabel, Tensor
 
 
@@ -26,7 +27,8 @@ class LabelMapLoss(keras.losses.Loss):
 
     Shapes:
         `y_true` `(B, *S)` or `(B, *S, 1)` labels, `y_pred` `(B, *S, L)` logits; `*S` are any
-        number of axes, `(H, W)` for images. All sizes but L may be unknown.
+        number of axes, `(H, W)` for images. All sizes but L may be unknown. With an L of 1 the
+        labels are 0, not the class, and 1, the class, and the class weights are two numbers.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class LabelMapLoss(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         check_labels(y_true.shape, y_pred.shape)
+        y_pred = two_labels(y_pred)
         num_classes = y_pred.shape[-1]
         y_true = ops.reshape(y_true, (-1,))
         labels, counted, _ = read_labels(y_true, num_classes, self.ignore_label)

@@ -71,6 +71,10 @@ class SegmentationCrossEntropy(LabelMapLoss):
         warn_renamed("hard_ratio", "ohem_fraction")
         return self.ohem_fraction
 
+    def __dir__(self) -> list[str]:
+        # Keras reads every attribute of the loss of a compiled model that it saves.
+        return [name for name in super().__dir__() if name != "hard_ratio"]
+
     def compare(self, labels: Tensor, logits: Tensor, counted: Tensor) -> Tensor:
         losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         weights = ops.cast(counted, "float32")

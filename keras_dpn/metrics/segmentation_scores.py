@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_dpn.ops.checks import check_labels, check_positive_int
 from keras_dpn.ops.label_maps import read_labels, standardize_ignore_label
+from keras_dpn.ops.two_labels import two_labels
 from keras_dpn.typing import IgnoreLabel, Shape, Tensor
 
 
@@ -20,12 +21,13 @@ class SegmentationScores(keras.metrics.Metric):
     are predicted don't enter the means.
 
     Args:
-        num_classes: L, integer >= 2.
+        num_classes: L, integer >= 1; 1 for logits of one class, which are scored as two labels, 0
+            for not the class and 1 for the class.
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.
 
     Shapes:
         `y_true` `(B, H, W)` integers, 0 ... L-1 or an ignore label; `y_pred` `(B, H, W, L)` logits
-        or probabilities.
+        or probabilities, of one class logits.
 
     Returns:
         `result()` is a dictionary of `miou`, `accuracy`, `mean_accuracy` and
@@ -50,9 +52,10 @@ class SegmentationScores(keras.metrics.Metric):
         self, num_classes: int, ignore_label: IgnoreLabel = 255, name: str = "scores", **kwargs: Any
     ) -> None:
         super().__init__(name=name, **kwargs)
-        self.num_classes = check_positive_int("num_classes", num_classes, minimum=2)
+        self.num_classes = check_positive_int("num_classes", num_classes)
         self.ignore_label = standardize_ignore_label(ignore_label)
-        self._counts = self._add_counts((num_classes, num_classes), "confusion")
+        self._labels = labels = max(2, num_classes)
+        self._counts = self._add_counts((labels, labels), "confusion")
         self._out_of_range = self._add_counts((), "out_of_range")
 
     def _add_counts(self, shape: Shape, name: str) -> keras.Variable:
@@ -76,11 +79,12 @@ class SegmentationScores(keras.metrics.Metric):
                 f"received shape {tuple(y_pred.shape)}."
             )
         labels = ops.reshape(y_true, (-1,))
-        labels, counted, out_of_range = read_labels(labels, self.num_classes, self.ignore_label)
+        labels, counted, out_of_range = read_labels(labels, self._labels, self.ignore_label)
+        y_pred = two_labels(y_pred)
         predictions = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
-        pairs = ops.where(counted, labels * self.num_classes + predictions, 0)
-        counts = ops.segment_sum(ops.cast(counted, "int32"), pairs, self.num_classes**2)
-        counts = ops.reshape(counts, (self.num_classes, self.num_classes))
+        pairs = ops.where(counted, labels * self._labels + predictions, 0)
+        counts = ops.segment_sum(ops.cast(counted, "int32"), pairs, self._labels**2)
+        counts = ops.reshape(counts, (self._labels, self._labels))
         self._counts.assign_add(ops.cast(counts, self._counts.dtype))
         self._out_of_range.assign_add(ops.sum(ops.cast(out_of_range, self._out_of_range.dtype)))
 

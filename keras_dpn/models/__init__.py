@@ -1,5 +1,6 @@
 """Networks as functional graphs, one file per paper."""
 
+from keras_dpn.models.backbones import ModelBackbone
 from keras_dpn.models.deeplab import DeepLab, field_of_view
 from keras_dpn.models.dpn import DPN
 from keras_dpn.models.fcn import FCN
@@ -8,6 +9,7 @@ from keras_dpn.models.parsenet import ParseNet
 from keras_dpn.models.piecewise_crf import PiecewiseCRF, graph_size
 from keras_dpn.models.preset import from_preset
 from keras_dpn.models.pretrained import PretrainedReport, load_pretrained
+from keras_dpn.models.scales import adapt_scales
 from keras_dpn.models.spatial_temporal_dpn import SpatialTemporalDPN
 from keras_dpn.models.staged import traits
 from keras_dpn.models.vgg16 import Preprocess, vgg16_backbone, vgg16_trunk
@@ -17,12 +19,14 @@ __all__ = [
     "FCN",
     "DeepLab",
     "Head",
+    "ModelBackbone",
     "ModelTraits",
     "ParseNet",
     "PiecewiseCRF",
     "Preprocess",
     "PretrainedReport",
     "SpatialTemporalDPN",
+    "adapt_scales",
     "field_of_view",
     "from_preset",
     "graph_size",

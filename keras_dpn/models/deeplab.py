@@ -6,10 +6,21 @@ from typing import Any, Literal
 import keras
 from keras import layers, ops
 
-from keras_dpn.layers import Dropout, MeanFieldCRF
+from keras_dpn.layers import Dropout, MeanFieldCRF, Resize
+from keras_dpn.models.backbones import (
+    ModelBackbone,
+    as_config,
+    backbone_maps,
+    standardize_backbone,
+)
 from keras_dpn.models.global_context import class_scores
-from keras_dpn.models.staged import StagedModel, check_crf, check_input_shape
-from keras_dpn.models.vgg16 import Preprocess, vgg16_backbone
+from keras_dpn.models.guide import Guide, check_guide_channels
+from keras_dpn.models.staged import (
+    StagedModel,
+    check_crf,
+    check_input_shape,
+)
+from keras_dpn.models.vgg16 import Preprocess, fully_connected, vgg16_backbone
 from keras_dpn.ops.checks import check_one_of, check_positive_int
 from keras_dpn.ops.resize import resize
 from keras_dpn.typing import Shape, Tensor
@@ -42,22 +53,29 @@ class DeepLab(StagedModel):
         variant: fc6, Table 2: "7x7" (134.3 M parameters at 21 classes), "4x4" (65.1 M; the paper's
             DeepLab-CRF), "4x4-largestride" (65.1 M; DeepLab-CRF-4x4) or "largefov" (20.5 M;
             DeepLab-CRF-LargeFOV).
-        num_classes: L, integer >= 2.
+        num_classes: L, integer >= 2; or 1 for the logits of one class, whose sigmoid is its
+            probability: as with two labels, "not it" and "it".
         multiscale: whether branches from the image and from the first four pools add their scores
             (MSc). Each works at its own resolution and is upsampled, as in the author's network for
             testing; the one for training, with strides, equals this one at every 8th pixel. Before
             training they add zero.
         crf: None, or a dictionary of arguments of `keras_dpn.layers.MeanFieldCRF`; `{}` for its
             defaults.
-        width: factor on all numbers of channels.
-        input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
+        width: factor on all numbers of channels, but for those of another backbone.
+        input_shape: `(height, width, C)`; None for sizes that differ from image to image.
         dropout: rate after fc6, fc7 and the layers of the branches.
         global_context: whether to classify the mean of fc7 over the image too and add its scores to
             the unary term's, both features normalised: late fusion, see `ParseNet`.
+        backbone: "vgg16"; or a functional Keras model instead of VGG16's convolutions, such as
+            `keras.applications.ResNet50V2(include_top=False)`; or a dictionary with it, see
+            `keras_dpn.models.ModelBackbone`. fc6 and fc7 come after either. Cell (i, j) of a Keras
+            model's map covers the pixels from (8i, 8j) on, and its pools are its own.
+        guide_channels: indices of the image's channels that the CRF compares, such as (0, 1, 2) for
+            the colours of RGB and depth; None for all.
 
     Input shape:
-        `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Any height and width from 1 up; 8k + 1, as the
-        author's 321 and 513, wastes nothing.
+        `(B, H, W, C)`, RGB if C is 3, 0-255, uint8 or float. Any height and width from 1 up;
+        8k + 1, as the author's 321 and 513, wastes nothing.
 
     Output shape:
         `(B, H, W, num_classes)`, float32 logits.
@@ -85,46 +103,62 @@ class DeepLab(StagedModel):
         input_shape: Shape = (None, None, 3),
         dropout: float = 0.5,
         global_context: bool = False,
+        backbone: ModelBackbone | keras.Model | str = "vgg16",
+        guide_channels: Sequence[int] | None = None,
         name: str = "deeplab",
     ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_one_of("variant", variant, tuple(VARIANTS))
-        check_positive_int("num_classes", num_classes, minimum=2)
+        check_positive_int("num_classes", num_classes)
         check_input_shape(input_shape)
+        check_guide_channels(guide_channels, input_shape[-1])
         check_crf(crf)
+        other = standardize_backbone(backbone)
+        config["backbone"] = as_config(other)
 
         # === Layers ===
-        preprocess = Preprocess(name="preprocess")
         b11 = layers.Conv2D(num_classes, 1, dtype="float32", name="b11")
 
         # === Functional model ===
         image = keras.Input(input_shape, name="image")
-        x = preprocess(image)
-        maps = vgg16_backbone(
-            x,
-            width=width,
-            strides=(2, 2, 2, 1, 1),
-            pool_size=3,
-            centered_pools=True,
-            average_pool=variant == "largefov",
-            dropout=dropout,
-            **VARIANTS[variant],
-        )
-        features = list(maps.values())[-1]  # (B, h, w, fc_width), h and w those of H / 8
+        settings = {"width": width, "dropout": dropout, **VARIANTS[variant]}
+        settings["average_pool"] = variant == "largefov"
+        if other is None:
+            x, stride = Preprocess(name="preprocess")(image), _STRIDE
+            maps = vgg16_backbone(
+                x,
+                strides=(2, 2, 2, 1, 1),
+                pool_size=3,
+                centered_pools=True,
+                **settings,
+            )
+        else:
+            maps, stride = backbone_maps(other, image, _STRIDE)
+            maps |= fully_connected(maps["backbone"], **settings)
+            x = maps["image"]
+
+        def upsample(x: Tensor, stride: int, name: str) -> Tensor:
+            layer = Interp(stride, name=name) if other is None else Resize(factor=stride, name=name)
+            return layer((x, image))
+
+        features = maps["b10"]  # (B, h, w, fc_width), h and w those of H / 8
         context: dict[str, Any] = {"fusion": "late", "normalize": True} if global_context else {}
         scores = class_scores(b11, features, dropout=dropout, **context)
-        logits = Interp(_STRIDE, name="b11_interp")((scores, image))  # (B, H, W, L)
+        logits = upsample(scores, stride, "b11_interp")  # (B, H, W, L)
         heads = {"unary": logits}
         if multiscale:
             channels = max(1, round(_BRANCH_WIDTH * width))
             scores = [_branch(x, "msc_image", channels, num_classes, dropout)]
             for layer, stride in _BRANCHES.items():
                 branch = _branch(maps[layer], f"msc_{layer}", channels, num_classes, dropout)
-                scores.append(Interp(stride, name=f"msc_{layer}_interp")((branch, image)))
+                scores.append(upsample(branch, stride, f"msc_{layer}_interp"))
             logits = layers.Add(dtype="float32", name="msc_sum")([logits, *scores])
             heads["multiscale"] = logits
         if crf is not None:
-            logits = MeanFieldCRF(**crf, name="crf")((logits, image))
+            colors = image
+            if guide_channels is not None:
+                colors = Guide(1, 1.0, guide_channels, name="guide")(image)
+            logits = MeanFieldCRF(**crf, name="crf")((logits, colors))
         heads["final"] = logits
         super().__init__(image, heads, config)
 

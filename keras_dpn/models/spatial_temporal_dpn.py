@@ -9,8 +9,9 @@ import numpy as np
 from keras import layers, ops
 
 from keras_dpn.deprecation import renamed_argument
-from keras_dpn.layers import BlockMinPool, DynamicNodeLink, LocalConv3D, Resize
-from keras_dpn.models.dpn import DPN, Guide, check_dpn_config, contexts_layer, unary_term
+from keras_dpn.layers import DynamicNodeLink, LocalConv3D, Resize
+from keras_dpn.models.backbones import as_config
+from keras_dpn.models.dpn import DPN, check_dpn_config, smallest_contexts, unary_term
 from keras_dpn.models.dpn_arguments import (
     DEFAULTS,
     DEPRECATED,
@@ -19,12 +20,14 @@ from keras_dpn.models.dpn_arguments import (
     complete_group,
     merge_groups,
 )
+from keras_dpn.models.guide import Guide, check_guide_channels
 from keras_dpn.models.label_contexts import context_kernels, triple_penalty_sign
 from keras_dpn.models.staged import check_input_shape
 from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
-from keras_dpn.ops.mean_field import mean_field_update
+from keras_dpn.ops.mean_field import parsing_field_logits
 from keras_dpn.ops.node_links import check_frames
-from keras_dpn.typing import Tensor
+from keras_dpn.ops.two_labels import one_class
+from keras_dpn.typing import Shape, Tensor
 
 _NO_ARGUMENTS = (
     "self",
@@ -42,9 +45,9 @@ class SpatialTemporalDPN(GroupedModel):
     neighbours in time, which are linked by optical flow (dynamic node linking, `DynamicNodeLink`).
 
     Args:
-        num_classes: L, integer >= 2.
+        num_classes: L, integer >= 2; or 1, see `DPN`.
         frames: K, odd integer, how many frames the windows of b12 and b13 span.
-        input_shape: `(height, width, 3)` of a frame; None for sizes that differ.
+        input_shape: `(height, width, C)` of a frame; None for sizes that differ.
         linking: "flow", neighbours in time along the optical flow; or "static", at the same
             position.
         link_threshold: largest forward-backward error of the flow at which a link counts, in pixels
@@ -58,7 +61,8 @@ class SpatialTemporalDPN(GroupedModel):
 
     Input shape:
         Only frames with linking "static", otherwise a dictionary:
-        "frames": `(B, T, H, W, 3)`, RGB, 0-255, uint8 or float, for any T; odd for the center one.
+        "frames": `(B, T, H, W, C)`, RGB if C is 3, 0-255, uint8 or float, for any T; odd for the
+        center one.
         "forward_flow": `(B, T-1, H, W, 2)`, (dx, dy) in pixels, from frame t to t+1.
         "backward_flow": `(B, T-1, H, W, 2)`, from frame t+1 to t.
 
@@ -84,7 +88,7 @@ class SpatialTemporalDPN(GroupedModel):
         self,
         num_classes: int,
         frames: int = 3,
-        input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+        input_shape: Shape = (None, None, 3),
         linking: str = "flow",
         link_threshold: float = 1.0,
         frame_spacing: float = 10.0,
@@ -100,6 +104,7 @@ class SpatialTemporalDPN(GroupedModel):
         pairwise, pairwise_stride = config["pairwise"], config["pairwise_stride"]
         check_dpn_config(config)
         check_input_shape(input_shape)
+        check_guide_channels(config["guide_channels"], input_shape[-1])
         check_frames(frames)
         check_one_of("linking", linking, ("flow", "static"))
         check_one_of("output_frames", output_frames, ("center", "all"))
@@ -114,8 +119,7 @@ class SpatialTemporalDPN(GroupedModel):
         arguments = config["local_conv"] | {"window": window, "spacing": spacing}
         b12 = LocalConv3D(**arguments, name="b12")
         stack = StackNeighbors(name="stack_neighbors")
-        b13 = contexts_layer(config, frames)
-        b14 = BlockMinPool(config["contexts"]["mixtures"], dtype="float32", name="b14")
+        smallest = smallest_contexts(config, frames)  # b13 and b14
         b15 = layers.Identity(dtype="float32", name="b15")
         center = MiddleFrame(name="middle_frame")
         to_image = Resize(factor=pairwise_stride, name="resize")
@@ -128,22 +132,21 @@ class SpatialTemporalDPN(GroupedModel):
             def linked(x: Tensor) -> Tensor:  # (B, T, h, w, C) to (B, T, h, w, K, C)
                 return link((x, *links) if links else x)[0]
 
-            def penalty(marginals: Tensor) -> Tensor:
-                o12 = b12((linked(marginals), colors))
-                return o12 if pairwise == "triple" else split((b14(b13(stack(linked(o12)))), o12))
+            def contexts(o12: Tensor) -> Tensor:
+                return split((smallest(stack(linked(o12))), o12))
 
-            heads = {"unary": unary}
+            heads = {"unary": unary, "final": unary}
             if pairwise is not None:
                 colors = linked(guide)
-                heads["triple"] = mean_field_update(
-                    unary, unary, lambda q: b12((linked(q), colors))
+                heads = parsing_field_logits(
+                    unary,
+                    triple=lambda marginals: b12((linked(marginals), colors)),
+                    contexts=contexts if pairwise == "contexts" else None,
+                    num_iterations=config["num_iterations"],
                 )
-            logits = unary
-            for i in range(config["num_iterations"] if pairwise else 0):
-                logits = mean_field_update(unary, logits, penalty)
-                if pairwise == "contexts" and i == 0:
-                    heads["contexts"] = logits
-            heads["final"] = b15(logits)
+            heads["final"] = b15(heads["final"])
+            if config["num_classes"] == 1:
+                heads = {head: one_class(x) for head, x in heads.items()}
             return {head: on_frames(x, clip) for head, x in heads.items()}
 
         def on_frames(x: Tensor, clip: Tensor) -> Tensor:
@@ -158,6 +161,7 @@ class SpatialTemporalDPN(GroupedModel):
         inputs = dict(zip(("frames", *names), (clip, *flows), strict=True))
         terms = tuple(split((x, clip)) for x in unary_term(merge(clip), config))
         heads = field(*terms, clip, *flows)
+        config |= {"backbone": as_config(config["backbone"])}
         super().__init__(inputs if flows else clip, heads, config)
         self._clip, self._terms, self._field = (clip, *flows), terms, field
 
@@ -241,7 +245,7 @@ class SpatialTemporalDPN(GroupedModel):
         values = super()._weights_from(layers)
         if "b13" in values:
             kernel, bias = values["b13"]
-            if kernel.shape[2] == self.num_classes:  # of one frame
+            if kernel.shape[2] == max(2, self.num_classes):  # of one frame
                 values["b13"] = [self._over_frames(kernel), bias]
         return values
 

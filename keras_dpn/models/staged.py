@@ -302,11 +302,12 @@ def argument_names(cls: type[Any]) -> list[str] | None:
 
 
 def check_input_shape(input_shape: Shape) -> None:
-    """Raise ValueError unless `input_shape` is that of RGB images, channels last."""
-    if len(input_shape) != 3 or input_shape[-1] != 3 or 0 in input_shape:
+    """Raise ValueError unless `input_shape` is that of images, channels last."""
+    is_channels_first = len(input_shape) == 3 and input_shape[0] == 3 != input_shape[-1]
+    if len(input_shape) != 3 or not input_shape[-1] or 0 in input_shape or is_channels_first:
         raise ValueError(
-            "Invalid value for argument `input_shape`: expected (height, width, 3), received "
-            f"{tuple(input_shape)}."
+            "Invalid value for argument `input_shape`: expected (height, width, channels), "
+            f"received {tuple(input_shape)}."
         )
 
 

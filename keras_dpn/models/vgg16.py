@@ -1,14 +1,14 @@
 """The VGG16 backbone of all networks, as a dense feature extractor."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import layers, ops
 
 from keras_dpn.deprecation import warn_renamed
 from keras_dpn.layers import Dropout
-from keras_dpn.ops.checks import check_channels_last
+from keras_dpn.ops.checks import check_channels_last, check_one_of
 from keras_dpn.typing import Shape, Tensor
 
 # Group of DPN's Table 1(b), convolutions, channels.
@@ -17,20 +17,35 @@ POOLS = ("b2_pool", "b4_pool", "b6_pool", "b7_pool", "b8_pool")
 
 # ImageNet's mean colour in VGG16's training, blue, green, red (Simonyan & Zisserman 2015).
 _MEAN_BGR = (104.00699, 116.66877, 122.67892)
+# Mean and standard deviation of each channel by the mode, blue first in the first two.
+_STATISTICS = {
+    "vgg16": (_MEAN_BGR, (1.0,) * 3),
+    "caffe": ((103.939, 116.779, 123.68), (1.0,) * 3),
+    "tf": ((127.5,) * 3, (127.5,) * 3),
+    "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+}
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class Preprocess(layers.Layer):
     """VGG16's preprocessing: RGB 0-255 of any dtype to BGR minus ImageNet's mean colour.
 
+    Other backbones were trained with another one. Images of other than 3 channels keep their
+    order, and the mean over the colours' statistics stands for each of their channels'.
+
+    Args:
+        mode: "vgg16"; one of `keras.applications.imagenet_utils.preprocess_input`: "caffe", the
+            same with a mean that differs in the first decimal, "tf", -1 to 1, or "torch",
+            ImageNet's mean colour and standard deviation; or None, the image as it is.
+
     Input shape:
-        `(B, H, W, 3)`, RGB, 0-255.
+        `(B, H, W, C)`, RGB if C is 3, 0-255.
 
     Output shape:
-        `(B, H, W, 3)`, BGR minus ImageNet's mean colour, in the compute dtype.
+        `(B, H, W, C)` in the compute dtype.
 
     Raises:
-        ValueError: for other shapes, and for empty images.
+        ValueError: for another mode, other shapes, and empty images.
 
     Example:
 
@@ -38,24 +53,46 @@ class Preprocess(layers.Layer):
     (1, 1, 1, 3)
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(
+        self, mode: Literal["vgg16", "caffe", "tf", "torch"] | None = "vgg16", **kwargs: Any
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
+        if mode is not None:
+            check_one_of("mode", mode, tuple(_STATISTICS))
+        self.mode = mode
 
     def call(self, image: Tensor) -> Tensor:
         self._check(image.shape)
-        bgr = ops.flip(ops.cast(image, "float32"), axis=-1)
-        return ops.cast(bgr - ops.convert_to_tensor(_MEAN_BGR, "float32"), self.compute_dtype)
+        image = ops.cast(image, "float32")
+        channels = image.shape[-1]
+        if self.mode in ("vgg16", "caffe") and channels == 3:
+            image = ops.flip(image, axis=-1)
+        if self.mode is not None:
+            mean, deviation = _STATISTICS[self.mode]
+            image = image - _per_channel(mean, channels)
+            if deviation != (1.0,) * 3:
+                image = image / _per_channel(deviation, channels)
+        return ops.cast(image, self.compute_dtype)
 
     def compute_output_spec(self, image: Tensor) -> keras.KerasTensor:
         self._check(image.shape)
         return keras.KerasTensor(image.shape, dtype=self.compute_dtype)
 
     def _check(self, shape: Shape) -> None:
-        if len(shape) != 4 or shape[-1] != 3 or 0 in shape[1:3]:
+        if len(shape) != 4 or 0 in shape[1:]:
             raise ValueError(
-                "Preprocess expects images of shape (B, H, W, 3) and of at least one pixel, "
+                "Preprocess expects images of shape (B, H, W, C) and of at least one pixel, "
                 f"received shape {tuple(shape)}."
             )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "mode": self.mode}
+
+
+def _per_channel(values: Sequence[float], channels: int) -> Tensor:
+    """Return red's, green's and blue's values; for other channels, their mean for each."""
+    values = values if channels == 3 else (sum(values) / 3,) * channels
+    return ops.convert_to_tensor(values, "float32")
 
 
 def vgg16_backbone(
@@ -116,7 +153,42 @@ def vgg16_backbone(
         centered_pools=centered_pools,
         dilations=dilations,
     )
-    x = list(maps.values())[-1]
+    return maps | fully_connected(
+        list(maps.values())[-1],
+        width=width,
+        fc6_kernel=fc6_kernel,
+        fc6_dilation=fc6_dilation,
+        fc_width=fc_width,
+        average_pool=average_pool,
+        dropout=dropout,
+    )
+
+
+def fully_connected(
+    x: Tensor,
+    *,
+    width: float,
+    fc6_kernel: int,
+    fc6_dilation: int,
+    fc_width: int,
+    average_pool: bool = False,
+    dropout: float = 0.5,
+) -> dict[str, Tensor]:
+    """Apply VGG16's fully connected layers as convolutions, b9 (fc6) and b10 (fc7).
+
+    Args:
+        x: last map of the convolutions, `(B, h, w, C)`.
+        width: factor on the numbers of channels.
+        fc6_kernel: as the other arguments, see `vgg16_backbone`.
+        fc6_dilation: of b9.
+        fc_width: channels of b9 and b10, before `width`.
+        average_pool: whether a 3x3 average pool with stride 1 precedes b9.
+        dropout: rate after b9.
+
+    Returns:
+        Dictionary from layer name to its output, in the order of the network.
+    """
+    maps = {}
 
     def add(layer: layers.Layer) -> None:
         nonlocal x

@@ -2,6 +2,7 @@
 
 from keras_dpn.ops.block_min_pool import block_min_pool
 from keras_dpn.ops.box_filter import box_second_moment, box_sum
+from keras_dpn.ops.cell_means import cell_means
 from keras_dpn.ops.crf_likelihood import piecewise_loss, pseudo_likelihood_loss
 from keras_dpn.ops.edge_field import (
     edge_energy,
@@ -12,11 +13,12 @@ from keras_dpn.ops.edge_field import (
 from keras_dpn.ops.global_context import global_context
 from keras_dpn.ops.l2_norm_scale import l2_norm_scale
 from keras_dpn.ops.local_conv import linked_local_conv, local_conv
-from keras_dpn.ops.mean_field import mean_field_update
+from keras_dpn.ops.mean_field import mean_field_update, parsing_field_logits
 from keras_dpn.ops.node_links import link_frames
 from keras_dpn.ops.permutohedral import permutohedral_filter
 from keras_dpn.ops.range_boxes import box_edges
 from keras_dpn.ops.resize import resize
+from keras_dpn.ops.two_labels import one_class, two_labels
 from keras_dpn.ops.warp import flow_validity, warp
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "box_edges",
     "box_second_moment",
     "box_sum",
+    "cell_means",
     "edge_energy",
     "edge_free_energy",
     "edge_mean_field",
@@ -35,9 +38,12 @@ __all__ = [
     "linked_local_conv",
     "local_conv",
     "mean_field_update",
+    "one_class",
+    "parsing_field_logits",
     "permutohedral_filter",
     "piecewise_loss",
     "pseudo_likelihood_loss",
     "resize",
+    "two_labels",
     "warp",
 ]

@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_dpn.ops.checks import check_positive_int
+from keras_dpn.ops.extrema import minimum_along
 from keras_dpn.typing import Tensor
 
 
@@ -31,7 +32,7 @@ def block_min_pool(x: Tensor, block_size: int) -> Tensor:
     x = ops.convert_to_tensor(x)
     check_divides(block_size, x.shape[-1])
     blocks = ops.reshape(x, (*ops.shape(x)[:-1], x.shape[-1] // block_size, block_size))
-    return ops.min(blocks, axis=-1)  # (..., L)
+    return minimum_along(blocks, axis=-1)  # (..., L)
 
 
 def check_divides(block_size: int, channels: int | None) -> None:

@@ -29,6 +29,15 @@ def check_positive_int(name: str, value: Any, minimum: int = 1) -> int:
     return number
 
 
+def check_positive_number(name: str, value: Any) -> float:
+    """Return `value`; raise ValueError unless it is a number > 0."""
+    if not value > 0:
+        raise ValueError(
+            f"Invalid value for argument `{name}`: expected a positive number, received {value}."
+        )
+    return value
+
+
 def standardize_window(window: Any, num_axes: int, name: str = "window") -> tuple[int, ...]:
     """Return `window` as a tuple of `num_axes` integers >= 1; raise ValueError if it is not.
 

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_dpn.ops.box_filter import box_second_moment, box_sum
 from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
+from keras_dpn.ops.extrema import maximum_along, minimum_along
 from keras_dpn.ops.matmul import small_matmul
 from keras_dpn.typing import Shape, Tensor
 
@@ -27,7 +28,7 @@ def local_conv(
 ) -> Tensor:
     """Sum `p` over a window around each position j, weighted by the kernel between j and z.
 
-    `out_j = sum_z k(j, z) p_z` for z in the window around j, with the distance (PAPERS eq. 3)
+    `out_j = sum_z k(j, z) p_z` for z in the window around j, with the distance of eq. (3)
 
         d(j, z) = color_weight ||f_j - f_z||^2 + position_weight ||j - z||^2
 
@@ -212,8 +213,8 @@ def _centre(features: Tensor, axes: tuple[int, ...]) -> Tensor:
     Differences don't depend on the origin; values near zero keep the expansion exact, and the
     middle of the range makes an image of one colour exactly zero.
     """
-    low = ops.min(features, axis=axes, keepdims=True)
-    high = ops.max(features, axis=axes, keepdims=True)
+    low = minimum_along(features, axis=axes, keepdims=True)
+    high = maximum_along(features, axis=axes, keepdims=True)
     return ops.stop_gradient((low + high) / 2)
 
 

@@ -1,8 +1,8 @@
 """The files of a preset: written atomically, and verified before they are read."""
 
-import hashlib
+import io
 import json
-import os
+import zipfile
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_dpn.classes import Classes
+from keras_dpn.download import file_digest
 from keras_dpn.files import atomic_directory
 from keras_dpn.version import __version__
 
@@ -68,9 +69,10 @@ def write_preset(
             "Invalid value for argument `weights_dtype`: expected 'float32' or 'float16', received "
             f"{weights_dtype!r}."
         )
-    if classes is not None and classes.num_classes != model.num_classes:
+    labels = max(2, model.num_classes)  # one class is the second of two labels
+    if classes is not None and classes.num_classes != labels:
         raise ValueError(
-            f"Invalid value for argument `classes`: expected {model.num_classes} as the model has, "
+            f"Invalid value for argument `classes`: expected {labels} as the model has, "
             f"received {classes.num_classes}."
         )
     directory = Path(directory)
@@ -79,9 +81,7 @@ def write_preset(
             f"{directory}: expected a new or an empty directory, received one with files."
         )
     with atomic_directory(directory) as partial:
-        keras.saving.save_model(model, str(partial), zipped=False)
-        if (partial / "assets").is_dir():  # keras 3.15.1 creates it if the path is absolute
-            (partial / "assets").rmdir()  # empty: no network has assets
+        _write_model(model, partial)
         if weights_dtype != "float32":
             _narrow(partial / WEIGHTS, weights_dtype)
         if classes is not None:
@@ -112,7 +112,7 @@ def check_files(directory: Path, metadata: dict[str, Any]) -> None:
         path = directory / name
         if Path(name).name != name or not path.is_file():
             raise ValueError(f"{path}: the preset lacks this file. Download or copy it again.")
-        received = sha256(path)
+        received = file_digest(path)
         if received != expected:
             raise ValueError(
                 f"{path}: expected SHA-256 {expected}, received {received}; the file is damaged or "
@@ -126,14 +126,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, received {error}.") from None
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _metadata(
@@ -150,14 +144,27 @@ def _metadata(
         "parameters": int(model.count_params()),
         "weights_dtype": weights_dtype,
         **facts,
-        "sha256": {name: sha256(directory / name) for name in names},
+        "sha256": {name: file_digest(directory / name) for name in names},
     }
+
+
+def _write_model(model: keras.Model, directory: Path) -> None:
+    """Write the files that `keras.saving.load_model` reads from a directory.
+
+    They are those inside of a `.keras` file, whose weights Keras writes in memory: HDF5 ends the
+    process with a segmentation fault where it can't write to a disk that is full.
+    """
+    archive = directory / "model.keras"
+    model.save(archive)
+    with zipfile.ZipFile(archive) as members:
+        members.extractall(directory)
+    archive.unlink()
 
 
 def _narrow(path: Path, dtype: str) -> None:
     """Rewrite a weights file with its floats in another dtype."""
-    source, target = path, path.with_suffix(".narrow")
-    with h5py.File(source, "r") as old, h5py.File(target, "w") as new:
+    target = io.BytesIO()
+    with h5py.File(path, "r") as old, h5py.File(target, "w") as new:
 
         def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
             if isinstance(item, h5py.Group):
@@ -179,7 +186,7 @@ def _narrow(path: Path, dtype: str) -> None:
         old.visititems(copy)
         for key, attribute in old.attrs.items():
             new.attrs[key] = attribute
-    os.replace(target, source)
+    path.write_bytes(target.getvalue())
 
 
 def _write_json(path: Path, values: Any) -> None:

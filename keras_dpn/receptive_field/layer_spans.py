@@ -8,6 +8,7 @@ from keras import layers
 
 from keras_dpn.layers import (
     BlockMinPool,
+    DeepParsingField,
     GlobalContext,
     L2NormScale,
     LocalConv2D,
@@ -15,7 +16,7 @@ from keras_dpn.layers import (
     Resize,
 )
 from keras_dpn.models.deeplab import Interp
-from keras_dpn.models.dpn import Guide
+from keras_dpn.models.guide import Guide
 from keras_dpn.models.vgg16 import Preprocess
 from keras_dpn.ops.checks import standardize_window
 from keras_dpn.receptive_field.field import Span
@@ -184,3 +185,18 @@ def _(
 @looks_at.register
 def _(layer: Guide, axis: int, first: float, last: float, n_in: int, n_out: int) -> Span | None:
     return first * layer.stride, (last + 1) * layer.stride - 1
+
+
+@looks_at.register
+def _(
+    layer: DeepParsingField, axis: int, first: float, last: float, n_in: int, n_out: int
+) -> Span | None:
+    sizes = (layer.window, layer.context_window, layer.stride)
+    window, contexts, stride = (standardize_window(size, 2)[axis] for size in sizes)
+    # The cells of the field's grid from which the outputs are upsampled, and those around them.
+    start, end = _bilinear(first, last, 1 / stride)
+    for _ in range(layer.num_iterations):
+        if layer.pairwise == "contexts":
+            start, end = start - (contexts - 1) // 2, end + contexts // 2
+        start, end = start - window // 2, end + window - 1 - window // 2
+    return start * stride, (end + 1) * stride - 1

@@ -7,30 +7,24 @@ from keras_dpn.viz.contexts import (
     label_affinity,
     strongest_contexts,
 )
-from keras_dpn.viz.images import (
-    IGNORE_COLOR,
-    colorize,
-    draw_edges,
-    image_png,
-    label_png,
-    labelled_frame,
-    legend,
-    overlay,
-    side_by_side,
-    stack,
-)
-from keras_dpn.viz.plots import (
-    figure_png,
+from keras_dpn.viz.figure import figure_png
+from keras_dpn.viz.images import draw_edges, labelled_frame, legend, side_by_side, stack
+from keras_dpn.viz.label_maps import IGNORE_COLOR, colorize, label_png, overlay
+from keras_dpn.viz.label_plots import (
     plot_compatibility,
     plot_confusion,
     plot_contexts,
+    plot_label_affinity,
+)
+from keras_dpn.viz.plots import (
     plot_crf_search,
     plot_curves,
     plot_feature_scales,
-    plot_label_affinity,
+    plot_iterations,
     plot_receptive_field,
     plot_trimap,
 )
+from keras_dpn.viz.png import image_png
 
 __all__ = [
     "IGNORE_COLOR",
@@ -52,6 +46,7 @@ __all__ = [
     "plot_crf_search",
     "plot_curves",
     "plot_feature_scales",
+    "plot_iterations",
     "plot_label_affinity",
     "plot_receptive_field",
     "plot_trimap",

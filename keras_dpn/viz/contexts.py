@@ -65,8 +65,8 @@ def context_maps(b13_kernel: np.ndarray, mixtures: int) -> np.ndarray:
     """Return where label v tends to be around label u: penalties (L, L, n, n), low is likely.
 
     `maps[u, v, y, x]` is the penalty of b13 and b14 for u if v is at that position of the window
-    (middle: n // 2), minus its mean over u, which doesn't affect the softmax. It is the smallest of
-    the K mixtures, as in b14.
+    (the pixel itself: `middle_of(n)`), minus its mean over u, which doesn't affect the softmax. It
+    is the smallest of the K mixtures, as in b14.
 
     Args and Raises as in `compatibility_matrix`.
 
@@ -147,9 +147,18 @@ def without_middle(maps: np.ndarray) -> np.ndarray:
     """
     maps = by_frame(maps, axes=4)
     frames, n = len(maps), maps.shape[-1]
+    middle = middle_of(n)
     itself = np.zeros((frames, 1, 1, n, n), bool)
-    itself[frames // 2, ..., n // 2, n // 2] = n > 1
+    itself[frames // 2, ..., middle, middle] = n > 1
     return np.where(itself, np.nan, maps)
+
+
+def middle_of(window: int) -> int:
+    """Return the position of the pixel itself in b13's window, a convolution with padding "same".
+
+    A window of an even size reaches one position further to the right and to the bottom.
+    """
+    return (window - 1) // 2
 
 
 def by_frame(array: np.ndarray, axes: int) -> np.ndarray:

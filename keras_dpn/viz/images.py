@@ -1,99 +1,20 @@
-"""Label maps as images: colours, overlays, legends, images side by side. Needs Pillow."""
+"""Images side by side, with titles, legends and lines."""
 
 import functools
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_dpn.viz.figure import INK
+from keras_dpn.viz.label_maps import Colors, check_same_size, colorize
+from keras_dpn.viz.png import to_uint8
+
 if TYPE_CHECKING:
-    from PIL import Image
     from PIL.ImageFont import FreeTypeFont
 
-Colors = Sequence[Sequence[int]]
-
-IGNORE_COLOR = (224, 224, 192)  # the colour of void in PASCAL VOC's palette
-INK = "#222222"
 NODE_COLOR, EDGE_COLOR = "#D55E00", "#0072B2"
-
-
-def colorize(labels: np.ndarray, colors: Colors, ignore: int | None = 255) -> np.ndarray:
-    """Colour a label map: each class in its colour, ignored pixels in `IGNORE_COLOR`.
-
-    Args:
-        labels: integers (H, W), 0 to L-1 or `ignore`.
-        colors: one (red, green, blue), 0-255, for each of the L classes.
-        ignore: label of pixels without a class; None if there are none.
-
-    Returns:
-        uint8 (H, W, 3).
-
-    Raises:
-        ValueError: if `labels` is not (H, W) integers, or contains a value without a colour.
-
-    Example:
-    >>> colorize(np.array([[0, 1]]), [(255, 0, 0), (0, 0, 255)]).tolist()
-    [[[255, 0, 0], [0, 0, 255]]]
-    """
-    return _palette(colors, ignore)[_check_labels(labels, colors, ignore)]
-
-
-def overlay(
-    image: np.ndarray,
-    labels: np.ndarray,
-    colors: Colors,
-    ignore: int | None = 255,
-    alpha: float = 0.5,
-) -> np.ndarray:
-    """Blend the colours of a label map over its image; ignored pixels show the image.
-
-    Args:
-        image: (H, W, 3), 0-255.
-        labels: as in `colorize`.
-        colors: as in `colorize`.
-        ignore: as in `colorize`.
-        alpha: weight of the colours, 0 (the image) to 1 (the label map).
-
-    Returns:
-        uint8 (H, W, 3).
-
-    Raises:
-        ValueError: as `colorize`, and for an image of another size or an alpha outside 0..1.
-    """
-    image = np.asarray(image)
-    colored = colorize(labels, colors, ignore)
-    _check_same_size(image, colored)
-    if not 0 <= alpha <= 1:
-        raise ValueError(
-            "Invalid value for argument `alpha`: expected 0 (the image) to 1 (the label map), "
-            f"received {alpha}."
-        )
-    mixed = _to_uint8((1 - alpha) * image + alpha * colored)
-    if ignore is None:
-        return mixed
-    return np.where(np.asarray(labels)[..., None] == ignore, _to_uint8(image), mixed)
-
-
-def label_png(labels: np.ndarray, colors: Colors, ignore: int | None = 255) -> bytes:
-    """Return a label map as a palette PNG: its values are the labels, viewers show the colours.
-
-    Args and Raises as in `colorize`.
-    """
-    from PIL import Image
-
-    labels = _check_labels(labels, colors, ignore)
-    canvas = Image.fromarray(labels.astype("uint8"))
-    canvas.putpalette(_palette(colors, ignore).tobytes())
-    return _png(canvas)
-
-
-def image_png(image: np.ndarray) -> bytes:
-    """Return an image (H, W, 3), 0-255, as PNG bytes."""
-    from PIL import Image
-
-    return _png(Image.fromarray(_to_uint8(image)))
 
 
 def legend(names: Sequence[str], colors: Colors, width: int = 640, size: int = 15) -> np.ndarray:
@@ -169,7 +90,7 @@ def side_by_side(
         x, y = gap + i % columns * step_x, i // columns * step_y
         text, font = _fitted(title, cell_width, size)
         draw.text((x, y + title_height / 2), text, fill=INK, font=font, anchor="lm")
-        sheet.paste(Image.fromarray(_to_uint8(image)), (x, y + title_height))
+        sheet.paste(Image.fromarray(to_uint8(image)), (x, y + title_height))
     return np.asarray(sheet)
 
 
@@ -206,14 +127,14 @@ def labelled_frame(
     from PIL import Image
 
     image, colored = np.asarray(image), colorize(labels, colors, ignore)
-    _check_same_size(image, colored)
+    check_same_size(image, colored)
     height, width = colored.shape[:2]
     scale = min(960 / width, 720 / height, max(1, math.ceil(320 / width)))
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
     smooth, exact = Image.Resampling.BICUBIC, Image.Resampling.NEAREST
     parts = [
         np.asarray(Image.fromarray(pixels).resize(size, resampling))
-        for pixels, resampling in ((_to_uint8(image), smooth), (colored, exact))
+        for pixels, resampling in ((to_uint8(image), smooth), (colored, exact))
     ]
     sheet = side_by_side(parts, ("input", "labels"))
     return stack([sheet, _legend_of_width(tuple(names), tuple(map(tuple, colors)), sheet.shape[1])])
@@ -231,7 +152,7 @@ def stack(images: Sequence[np.ndarray]) -> np.ndarray:
     """Stack images vertically on white: uint8 (sum of heights, largest width, 3)."""
     width = max(image.shape[1] for image in images)
     padded = [
-        np.pad(_to_uint8(i), ((0, 0), (0, width - i.shape[1]), (0, 0)), constant_values=255)
+        np.pad(to_uint8(i), ((0, 0), (0, width - i.shape[1]), (0, 0)), constant_values=255)
         for i in images
     ]
     return np.concatenate(padded)
@@ -259,7 +180,7 @@ def draw_edges(
 
     cells = np.array([node, *neighbors], dtype=int)
     _check_cells(cells, map_size)
-    image = _to_uint8(image)
+    image = to_uint8(image)
     fine = 4  # Pillow's lines are aliased: draw larger, then downsample
     cell = fine * np.divide(image.shape[:2], map_size)  # height, width
     y, x = (np.stack(np.unravel_index(cells, map_size), -1) + 0.5).T * cell[:, None]
@@ -290,52 +211,6 @@ def _check_cells(cells: np.ndarray, map_size: tuple[int, int]) -> None:
         )
 
 
-def _check_labels(labels: np.ndarray, colors: Colors, ignore: int | None) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            "Invalid value for argument `labels`: expected integers of shape (height, width), "
-            f"received {labels.dtype} of shape {labels.shape}."
-        )
-    known = (labels >= 0) & (labels < len(colors))
-    if ignore is not None:
-        known |= labels == ignore
-    if not known.all():
-        raise ValueError(
-            f"Invalid value for argument `labels`: expected 0 to {len(colors) - 1} or the ignore "
-            f"label {ignore}, received {labels[~known].flat[0]}. Give a colour for every class."
-        )
-    return labels
-
-
-def _check_same_size(image: np.ndarray, colored: np.ndarray) -> None:
-    if image.shape != colored.shape:
-        raise ValueError(
-            "Invalid value for argument `image`: expected the labels' height and width and 3 "
-            f"channels {colored.shape}, received {image.shape}."
-        )
-
-
-def _palette(colors: Colors, ignore: int | None) -> np.ndarray:
-    """Return uint8 (256, 3): the classes' colours and that of the ignore label."""
-    table = np.asarray(colors)
-    if table.ndim != 2 or table.shape[1] != 3 or not 1 <= len(table) <= 256:
-        raise ValueError(
-            "Invalid value for argument `colors`: expected one (red, green, blue) for each of 1 to "
-            f"256 classes, received shape {table.shape}."
-        )
-    palette = np.zeros((256, 3), "uint8")
-    palette[: len(table)] = table
-    if ignore is not None:
-        palette[ignore] = IGNORE_COLOR
-    return palette
-
-
-def _to_uint8(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image)
-    return image if image.dtype == np.uint8 else np.rint(image).clip(0, 255).astype("uint8")
-
-
 def _fitted(title: str, width: int, size: int) -> tuple[str, "FreeTypeFont"]:
     """Return the title and a font in which it fits the width: first smaller, then truncated."""
     while size > 9 and _font(size).getlength(title) > width:
@@ -354,9 +229,3 @@ def _font(size: int) -> "FreeTypeFont":
     from PIL import ImageFont
 
     return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
-
-
-def _png(image: "Image.Image") -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()

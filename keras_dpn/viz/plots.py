@@ -1,18 +1,12 @@
-"""Plots of learned terms, training runs, scores and receptive fields, as Matplotlib figures.
+"""Figures of training runs, scores and receptive fields."""
 
-Matplotlib is imported where it is used, so that the library itself needs only Keras and NumPy;
-`figure_png` returns a figure as PNG.
-"""
-
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from keras_dpn.viz.contexts import by_frame, strongest_contexts, without_middle
-from keras_dpn.viz.images import INK
+from keras_dpn.viz.figure import INK, as_text, hide_frame, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,138 +16,10 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-NEIGHBORS = {
-    "above": "label above it",
-    "below": "label below it",
-    "left": "label to its left",
-    "right": "label to its right",
-    "surrounding": "label around it",
-}
 CURVES: tuple[tuple[str, Literal["-", "--"], str], ...] = (
     (COLORS[0], "--", "training"),
     (COLORS[1], "-", "validation"),
 )
-
-
-def plot_compatibility(matrix: np.ndarray, names: Sequence[str]) -> "Figure":
-    """Plot label compatibilities: blue where the column's label makes the row's likely.
-
-    Args:
-        matrix: (L, L) from `compatibility_matrix`, or (frames, L, L), drawn next to each other in
-            order of time. Each column is drawn minus its mean. The colour scale covers the values
-            off the diagonal; those on the diagonal may exceed it.
-        names: the L classes.
-    """
-    matrix = _by_frame(matrix, names, "matrix", axes=2)
-    centred = matrix - matrix.mean(axis=1, keepdims=True)
-    limit = np.abs(centred[:, ~np.eye(len(names), dtype=bool)]).max(initial=0.0) or 1.0
-    figure, grid = _matrix_figure(names, len(matrix))
-    for axes, shown, moment in zip(grid, centred, _moments(len(matrix)), strict=True):
-        plotted = axes.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        axes.set_title(moment, fontsize=10, color=INK)
-        axes.set_xlabel("label that fills its surroundings")
-    grid[0].set_ylabel("label")
-    bar = figure.colorbar(plotted, ax=list(grid), shrink=0.8, ticks=[-limit, 0, limit])
-    bar.ax.set_yticklabels(["likely", "as the\nmean label", "unlikely"])
-    bar.outline.set_visible(False)
-    return figure
-
-
-def plot_label_affinity(
-    matrix: np.ndarray, names: Sequence[str], relation: str | None = None
-) -> "Figure":
-    """Plot which labels a potential associates: blue where two labels go together.
-
-    Args:
-        matrix: (L, L) from `label_affinity`, high is likely: the node's label in rows, that of its
-            neighbour in columns. The colour scale covers the values off the diagonal; those on the
-            diagonal may exceed it.
-        names: the L classes.
-        relation: the potential's, as in `layers.RangeBoxGraph`: the position of the neighbour.
-    """
-    matrix = _check_square(matrix, names, "matrix")
-    limit = np.abs(matrix[~np.eye(len(names), dtype=bool)]).max(initial=0.0) or 1.0
-    figure, (axes,) = _matrix_figure(names)
-    plotted = axes.imshow(matrix, cmap="RdBu", vmin=-limit, vmax=limit)
-    axes.set_ylabel("label")
-    axes.set_xlabel(NEIGHBORS.get(relation or "", "label of its neighbour"))
-    bar = figure.colorbar(plotted, ax=axes, shrink=0.8, ticks=[-limit, 0, limit])
-    bar.ax.set_yticklabels(["unlikely", "neutral", "likely"])
-    bar.outline.set_visible(False)
-    return figure
-
-
-def plot_contexts(
-    maps: np.ndarray,
-    names: Sequence[str],
-    pairs: Sequence[tuple[int, int]] | None = None,
-    columns: int | None = None,
-) -> "Figure":
-    """Plot contexts as in the paper's Fig. 4b: 'A : B' is blue where B is likely around A.
-
-    The cross marks A. Several frames are drawn side by side (Fig. 7b of its journal version): where
-    B is likely around A in the previous frame, in A's frame and in the next one; in the others the
-    cross is the pixel linked to A.
-
-    Args:
-        maps: (L, L, n, n) from `context_maps`, or (frames, L, L, n, n).
-        names: the L classes.
-        pairs: (A, B) to draw; by default the twelve strongest.
-        columns: pairs per row; by default as many as fit on a page.
-    """
-    maps = _by_frame(maps, names, "maps", axes=4)
-    frames, n = len(maps), maps.shape[-1]
-    pairs = strongest_contexts(maps, 12) if pairs is None else list(pairs)
-    columns = min(columns or max(1, min(4, 6 // frames)), max(1, len(pairs)))
-    rows = max(1, -(-len(pairs) // columns))
-    figure = _figure(1.75 * columns * frames + 1.0, 1.95 * rows)
-    ratios = ([1.0] * frames + [0.2] * (frames > 1)) * columns  # a gap after each pair's frames
-    grid = figure.subplots(rows, len(ratios), squeeze=False, width_ratios=ratios)
-    grid = grid.reshape(rows * columns, -1)[:, :frames]
-    maps = without_middle(maps)
-    limit = max((np.nanmax(np.abs(maps[:, u, v])) for u, v in pairs), default=0.0) or 1.0
-    plotted = None
-    for axes in figure.axes:
-        axes.set_axis_off()
-    for panels, (u, v) in zip(grid, pairs, strict=False):
-        titles = _moments(frames)
-        titles[frames // 2] = f"{names[u]} : {names[v]}\n{titles[frames // 2]}".strip()
-        for axes, shown, title in zip(panels, maps[:, u, v], titles, strict=True):
-            plotted = axes.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit)
-            axes.plot(n // 2, n // 2, marker="+", color=INK, markersize=9, markeredgewidth=1.4)
-            axes.set_title(title, fontsize=_title_size(title), color=INK, pad=4)
-    if plotted is not None:
-        bar = figure.colorbar(plotted, ax=figure.axes, shrink=min(0.9, 1.6 / rows), aspect=12)
-        bar.set_ticks([-limit, 0, limit], labels=["likely", "neutral", "unlikely"])
-        bar.outline.set_visible(False)
-    return figure
-
-
-def plot_confusion(confusion: np.ndarray, names: Sequence[str]) -> "Figure":
-    """Plot a confusion matrix in percent of each true class; classes without pixels are grey.
-
-    Args:
-        confusion: counts (L, L), truth in rows, predictions in columns.
-        names: the L classes.
-    """
-    confusion = _check_square(confusion, names, "confusion").astype("float64")
-    totals = confusion.sum(axis=1, keepdims=True)
-    share = np.divide(confusion, totals, out=np.full_like(confusion, np.nan), where=totals > 0)
-    figure, (axes,) = _matrix_figure(names)
-    axes.set_facecolor("#dddddd")
-    plotted = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("truth")
-    for (row, column), value in np.ndenumerate(100 * share):
-        if value >= 0.5:
-            color = "white" if value > 55 else INK
-            axes.text(
-                column, row, f"{value:.0f}", ha="center", va="center", color=color, fontsize=8
-            )
-    bar = figure.colorbar(plotted, ax=axes, shrink=0.8)
-    bar.set_label("% of the true class")
-    bar.outline.set_visible(False)
-    return figure
 
 
 def plot_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
@@ -170,7 +36,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
         raise ValueError(
             "Invalid value for argument `history`: expected at least one epoch, received none."
         )
-    figure = _figure(8.0, 5.4)
+    figure = new_figure(8.0, 5.4)
     upper, lower = figure.subplots(2, 1, sharex=True)
     start = 0
     for order, (stage, rows) in enumerate(_by_stage(history)):
@@ -187,7 +53,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]]) -> "Figure":
         }
         shift = (0, 4 + 12 * (order % 2))
         upper.annotate(
-            stage, ((start + stop) / 2, 1), xytext=shift, ha="center", fontsize=9, **style
+            as_text(stage), ((start + stop) / 2, 1), xytext=shift, ha="center", fontsize=9, **style
         )
         start = stop
     upper.set_ylabel("loss")
@@ -220,7 +86,7 @@ def plot_trimap(
             f"received none: no pixel is near the {around}. Labels without void pixels have "
             'bands around the class boundaries only ("boundary").'
         )
-    figure = _figure(7.0, 4.2)
+    figure = new_figure(7.0, 4.2)
     axes = figure.subplots()
     stages = list(dict.fromkeys(name.partition("+")[0] for name in curves))
     pairs = any("+" in name for name in curves)
@@ -229,13 +95,50 @@ def plot_trimap(
         dash = "--" if pairs and not plus else "-"
         color = COLORS[stages.index(stage) % len(COLORS)]
         percent = 100 * np.array(values, "float64")
-        axes.plot(np.arange(1, len(values) + 1), percent, dash, color=color, label=name)
-    _strip(axes)
+        axes.plot(np.arange(1, len(values) + 1), percent, dash, color=color, label=as_text(name))
+    hide_frame(axes)
     center = {"void": "the void", "boundary": "the class boundaries"}[around]
     axes.set_xlabel(f"width of the band around {center}, pixels")
     axes.set_ylabel("mean IoU, %")
     axes.set_xlim(left=0)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def plot_iterations(
+    num_iterations: Sequence[int], curves: Mapping[str, Sequence[float | None]]
+) -> "Figure":
+    """Plot mean IoU by the number of mean-field updates, Fig. 6b of the DPN paper.
+
+    Args:
+        num_iterations: the numbers.
+        curves: for each legend entry, mean IoU in 0 ... 1 after each number of updates.
+
+    Raises:
+        ValueError: for a curve of another length.
+    """
+    for name, values in curves.items():
+        if len(values) != len(num_iterations):
+            raise ValueError(
+                f"Invalid value for argument `curves`: expected {len(num_iterations)} scores for "
+                f"{name!r}, received {len(values)}."
+            )
+    figure = new_figure(6.0, 3.8)
+    axes = figure.subplots()
+    for (name, values), color in zip(curves.items(), itertools.cycle(COLORS), strict=False):
+        axes.plot(
+            num_iterations,
+            100 * np.array(values, "float64"),
+            "o-",
+            color=color,
+            label=as_text(name),
+        )
+    hide_frame(axes)
+    axes.set_xlabel("mean-field updates")
+    axes.set_ylabel("mean IoU, %")
+    axes.set_xticks(list(num_iterations))
+    if len(curves) > 1:
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
@@ -260,7 +163,7 @@ def plot_crf_search(settings: Sequence[tuple[Sequence[float], float]], baseline:
     rows = -(-len(weights) // 4)
     columns = -(-len(weights) // rows)
     panel = max(2.2, 0.3 * len(betas) + 0.4), max(1.5, 0.3 * len(alphas) + 0.3)  # inches
-    figure = _figure(max(5.5, columns * panel[0] + 1.8), rows * panel[1] + 1.3)
+    figure = new_figure(max(5.5, columns * panel[0] + 1.8), rows * panel[1] + 1.3)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     limits = {"vmin": min(tried.values()), "vmax": max(tried.values())}
     for axes in grid[len(weights) :]:
@@ -307,7 +210,7 @@ def plot_receptive_field(
     wide = width > 1.5 * height
     rows, columns = (2, 1) if wide else (1, 2)
     panel = (8.6 if wide else 4.2) * height / width + 0.4  # inches
-    figure = _figure(9.6, min(9.6, rows * panel + 0.6))
+    figure = new_figure(9.6, min(9.6, rows * panel + 0.6))
     panels = figure.subplots(rows, columns)
     top, left, bottom, right = box
     for axes in panels:
@@ -345,7 +248,7 @@ def plot_feature_scales(scales: Mapping[str, Sequence[float]]) -> "Figure":
             "Invalid value for argument `scales`: expected lengths above 0 of one layer at least, "
             f"received {dict(scales)}."
         )
-    figure = _figure(7.0, 0.45 * len(scales) + 1.2)
+    figure = new_figure(7.0, 0.45 * len(scales) + 1.2)
     axes = figure.subplots()
     for row, (low, middle, high) in enumerate(scales.values()):
         axes.plot([low, high], [row, row], color=COLORS[0], linewidth=7, alpha=0.4)
@@ -359,19 +262,12 @@ def plot_feature_scales(scales: Mapping[str, Sequence[float]]) -> "Figure":
         text = f"{middle:.0f}" if middle >= 100 else f"{middle:.3g}"
         axes.annotate(text, (middle, row), **label)
     axes.set_xscale("log")
-    axes.set_yticks(range(len(scales)), list(scales))
+    axes.set_yticks(range(len(scales)), [*map(as_text, scales)])
     axes.set_ylim(len(scales) - 0.5, -0.7)
     axes.set_xlabel("L2 norm of the feature vector: median, and the middle half of all positions")
     axes.grid(axis="x", color="#e4e4e4")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def figure_png(figure: "Figure", dpi: int = 144) -> bytes:
-    """Return a figure as PNG bytes."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=dpi)
-    return stream.getvalue()
 
 
 def _by_stage(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
@@ -394,14 +290,7 @@ def _draw_curves(
         values = [factor * row[key] for row in known]
         if known:  # an empty line that isn't clipped would distort the layout
             axes.plot(epochs, values, dash, color=color, marker="o", markersize=3.5, clip_on=False)
-    _strip(axes)
-
-
-def _strip(axes: "Axes") -> None:
-    """Reduce the frame to two axes, and add horizontal lines."""
-    axes.grid(axis="y", color="#e4e4e4")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(y=0.12)
+    hide_frame(axes)
 
 
 def _label_search(axes: "Axes", alphas: Sequence[float], betas: Sequence[float]) -> None:
@@ -429,54 +318,3 @@ def _legend_lines() -> list["Line2D"]:
         Line2D([], [], color=color, linestyle=dash, marker="o", markersize=3.5, label=name)
         for color, dash, name in CURVES
     ]
-
-
-def _matrix_figure(names: Sequence[str], count: int = 1) -> tuple["Figure", np.ndarray]:
-    """Return axes for matrices side by side, with the names below each and left of the first."""
-    side = max(2.0, (0.42 if count == 1 else 0.3) * len(names))
-    text = 0.09 * max(len(name) for name in names)  # inches, the names next to the matrix
-    figure = _figure(count * side + text + 1.8, side + 0.7 * text + 0.8)
-    grid = figure.subplots(1, count, squeeze=False, sharey=True)[0]
-    for axes in grid:
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(names)), names)
-        axes.tick_params(length=0, labelsize=9)
-        axes.spines[:].set_visible(False)
-    return figure, grid
-
-
-def _moments(frames: int) -> list[str]:
-    """Return titles for the frames around one at time t; none for a single frame."""
-    if frames == 1:
-        return [""]
-    steps = range(-(frames // 2), frames // 2 + 1)
-    return [f"t{step:+d}".replace("-", "−") if step else "t" for step in steps]
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
-    return Figure(figsize=(width, height), layout=layout, facecolor="white")
-
-
-def _title_size(title: str) -> float:
-    return float(np.clip(200 / max(1, len(title)), 6.5, 10))
-
-
-def _by_frame(array: np.ndarray, names: Sequence[str], argument: str, axes: int) -> np.ndarray:
-    """Return one array (L, L, ...) with `axes` axes for each frame."""
-    array = by_frame(array, axes)
-    _check_square(array[0], names, argument)
-    return array
-
-
-def _check_square(matrix: np.ndarray, names: Sequence[str], argument: str) -> np.ndarray:
-    matrix = np.asarray(matrix)
-    if matrix.shape[:2] != (len(names), len(names)):
-        raise ValueError(
-            f"Invalid value for argument `{argument}`: expected one row and one column for each of "
-            f"the {len(names)} names, received shape {matrix.shape}."
-        )
-    return matrix

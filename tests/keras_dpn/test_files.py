@@ -1,4 +1,6 @@
+import errno
 import os
+import stat
 
 import pytest
 
@@ -62,6 +64,52 @@ def test_directory_is_not_overwritten(tmp_path):
         with pytest.raises(FileExistsError, match="empty directory"), atomic_directory(path):
             pytest.fail("The block must not run.")
     assert contents(tmp_path) == {"a": None, "a/x": "old"}
+
+
+def test_an_empty_file_can_be_written(tmp_path):
+    with atomic_file(tmp_path / "a.txt") as temporary:
+        temporary.write_bytes(b"")
+    assert contents(tmp_path) == {"a.txt": ""}
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o666 & ~umask()
+
+
+def umask():
+    os.umask(mask := os.umask(0))
+    return mask
+
+
+def test_links_are_not_followed(tmp_path, monkeypatch):
+    (precious := tmp_path / "precious").write_text("1")
+    planted = tmp_path / "planted"
+    planted.symlink_to(precious)
+    with pytest.raises(OSError), atomic_file(tmp_path / "a") as temporary:
+        temporary.unlink()
+        temporary.symlink_to(precious)  # while it is written
+    monkeypatch.setattr("keras_dpn.files._temporary_path", lambda path: planted)
+    with pytest.raises(FileExistsError), atomic_file(tmp_path / "a"):
+        pytest.fail("The block must not run.")
+    assert precious.read_text() == "1" and planted.is_symlink() and not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("Can't write data (file write failed: error message = 'No space left on device')"),
+        RuntimeError("ResourceExhausted: x; No space left on device"),  # as TensorFlow says it
+    ],
+)
+@pytest.mark.parametrize("atomic", [atomic_file, atomic_directory])
+def test_a_full_disk_names_the_file_and_what_it_needs(tmp_path, error, atomic):
+    (old := tmp_path / "old").write_text("1")
+    for needed, said in ((None, "more than 4"), (123, "123")):
+        message = rf"No space left on device: {said} bytes are needed, \d+ are free\. .*: '.*new'"
+        with pytest.raises(OSError, match=message) as raised, atomic(tmp_path / "new", needed) as t:
+            half = t if atomic is atomic_file else t / "x"
+            half.write_text("half")
+            raise error
+        assert raised.value.errno == errno.ENOSPC and raised.value.filename.endswith("new")
+    assert contents(tmp_path) == {"old": "1"} and old.exists()
 
 
 def test_two_writers_do_not_collide(tmp_path):

@@ -6,6 +6,7 @@ from PIL import Image
 import keras_dpn
 from keras_dpn import Classes, Segmenter
 from keras_dpn.inference import InferenceSettings
+from keras_dpn.io.video import VideoWriter
 from keras_dpn.models import DPN, SpatialTemporalDPN
 from keras_dpn.models.staged import StagedModel
 from keras_dpn.segmentation import Segmentation
@@ -195,6 +196,43 @@ def test_sources_that_are_none_are_refused(segmenter, tmp_path):
         Segmenter(RedModel(), CLASSES, size=0)
 
 
+def test_pixels_are_limited(tmp_path):
+    settings = InferenceSettings(max_pixels=100_000)
+    segmenter = Segmenter(RedModel(), CLASSES, settings)
+    Image.new("L", (400, 300)).save(tmp_path / "large.png")
+    Image.new("L", (1, 2000)).save(tmp_path / "narrow.png")
+    for name in ("large", "narrow"):
+        with pytest.raises(
+            ValueError, match=f"{name}.png: .* pixels are too many; at most 0.1 mil"
+        ):
+            segmenter(tmp_path / f"{name}.png")
+        image = Image.open(tmp_path / f"{name}.png")
+        for source in (image, np.asarray(image.convert("RGB"))):
+            for call in (segmenter.image, segmenter.labels):
+                with pytest.raises(ValueError, match="pixels are too many"):
+                    call(source)
+    for call in (segmenter.predictor.probabilities, segmenter.predictor.labels):
+        with pytest.raises(ValueError, match="`image`: 1 x 2000 pixels are too many"):
+            call(np.zeros((2000, 1, 3), "uint8"))
+    with pytest.raises(ValueError, match="`image`: 1 x 2000 pixels are too many"):
+        next(segmenter.video([np.zeros((2000, 1, 3), "uint8")]))
+    with VideoWriter(video := tmp_path / "a.mp4", 5.0, (300, 400)) as writer:
+        writer.write(np.zeros((300, 400, 3), "uint8"))
+    with pytest.raises(ValueError, match="a.mp4: frames of 400 x 300 pixels are too large"):
+        next(segmenter(video))
+    larger = Segmenter(RedModel(), CLASSES, InferenceSettings(max_pixels=130_000))
+    assert larger(tmp_path / "narrow.png").labels.shape == (2000, 1)
+
+
+def test_a_narrow_image_is_not_resized_beyond_the_limit():
+    """467 bytes of a single row, whose shorter side the preset would make 96 pixels long."""
+    segmenter = Segmenter(RedModel(), CLASSES, size=96)
+    with pytest.raises(
+        ValueError, match="resized to a shorter side of 96, 9600000 x 96 pixels are"
+    ):
+        segmenter(np.zeros((1, 100_000, 3), "uint8"))
+
+
 def test_from_a_preset_a_directory_and_a_run(tmp_path):
     keras.utils.set_random_seed(0)
     settings = {"backbone": BACKBONE, "local_conv": {"window": 3}, "pairwise_stride": 4}
@@ -224,6 +262,7 @@ def test_settings_reach_the_predictor():
     assert settings.scales == (0.5, 1.0) and settings.horizontal_flip
     assert settings.tile >= 512  # from the memory
     assert Segmenter.from_preset("dpn_scenes", tile=640).predictor.settings.tile == 640
+    assert Segmenter.from_preset("dpn_scenes", max_pixels=9).max_pixels == 9
     assert Segmenter.from_preset("dpn_scenes", memory_gib=None).predictor.settings.tile is None
 
 

@@ -7,17 +7,13 @@ ROOT = Path(__file__).parents[2]
 MAX_LINES = 320
 # Longer modules: one class or algorithm each with its documentation, or one function per figure.
 LONG = {
-    "keras_dpn/export/signatures.py",
     "keras_dpn/layers/mean_field_crf.py",
     "keras_dpn/models/dpn.py",
     "keras_dpn/models/piecewise_crf.py",
     "keras_dpn/models/pretrained.py",
     "keras_dpn/models/spatial_temporal_dpn.py",
     "keras_dpn/ops/local_conv.py",
-    "keras_dpn/viz/images.py",
-    "keras_dpn/viz/plots.py",
     "training/engine/trainer.py",
-    "training/evaluation/results.py",
 }
 MODULES = sorted(
     path.relative_to(ROOT).as_posix()

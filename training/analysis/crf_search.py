@@ -39,6 +39,13 @@ class SettingScores:
     confusion: Sequence[Sequence[int]]
     bilateral: Setting | None = None
 
+    def __str__(self) -> str:
+        setting = "without a CRF"
+        if self.bilateral is not None:
+            w1, sigma_alpha, sigma_beta = self.bilateral
+            setting = f"at w1 {w1:g}, sigma_alpha {sigma_alpha:g}, sigma_beta {sigma_beta:g}"
+        return f"mean IoU {100 * self.miou:.2f}% {setting}"
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
         values = {"miou": self.miou, "confusion": self.confusion}

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_dpn import viz
+from keras_dpn.models.model_file import load_model as read_model
 from keras_dpn.receptive_field import (
     discrepancy_map,
     effective_field,
@@ -193,7 +194,7 @@ def load_network(path: Path) -> keras.Model:
         return load_model(path)
     if not path.is_file() or path.suffix != ".keras":
         raise ValueError(f"{path}: expected a .keras file or the directory of a run.")
-    return keras.saving.load_model(path, compile=False)
+    return read_model(path)
 
 
 def _with_progress(batches: list[Any]) -> Iterable[Any]:

@@ -114,6 +114,12 @@ def guarded(function: Callable[[], int | None], name: str) -> int:
         raise
     except (ValueError, OSError) as error:
         return _fail(f"error: {' '.join(str(error).split())}")
+    except Exception as error:
+        # TensorFlow's has no type here, as most commands don't need it.
+        if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
+            raise
+        lines = str(error).splitlines() or ["the memory isn't sufficient"]
+        return _fail(f"error: {type(error).__name__}: {lines[0][:500]}")
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

@@ -45,12 +45,11 @@ def main(
         split: the rows are scored on.
         reuse: rows that have a run already, each for its own seed, as ROW=RUN or ROW=RUN:STAGE.
         block_size: resample blocks of N successive images, as `keras-dpn compare`.
-        devices: all, or cpu:2, as for `keras-dpn train`.
+        devices: all, gpu:0,2 or cpu:2, as for `keras-dpn train`.
     """
-    from rich.console import Console
-
     from ..sweeps.runner import SubprocessExecutor, read_reused, run
     from ..sweeps.table import table
+    from ..utils.console import console
 
     rows = SWEEPS[sweep]
     outcome = run(
@@ -64,6 +63,6 @@ def main(
         reuse=read_reused(reuse, rows, seeds),
         block_size=block_size,
     )
-    Console().print(table(outcome.summary))
+    console().print(table(outcome.summary))
     print(f"written: {work_dir / 'ablation.md'}")
     outcome.raise_failures()

@@ -2,8 +2,8 @@
 
     keras-dpn check-data camvid --data-dir DIR
 
-Prints the issues and how often each class occurs; the exit code is 2 if there is an issue that
-training can't ignore. Of clips it reads the frames without labels, too.
+Prints the issues, how often each class occurs and where pixels are ignored; the exit code is 2 if
+there is an issue that training can't ignore. Of clips it reads the frames without labels, too.
 """
 
 from pathlib import Path
@@ -25,23 +25,25 @@ def main(
         data_dir: its directory; generated ones need none.
         workers: threads that read; by default one per processor.
     """
-    from rich.console import Console
-
-    from ..data.checks import class_table, issue_table, scan_dataset, scan_sequences
+    from ..data.checks import scan_dataset, scan_sequences
     from ..data.clips.base import RecordedClips
     from ..data.registry import load_dataset
+    from ..data.scan_tables import class_table, ignored_table, issue_table
+    from ..utils.console import console
 
     data = load_dataset(dataset, data_dir)
     scan = scan_dataset(data, workers=workers)
     issues = scan.issues
     if isinstance(data, RecordedClips):
         issues = scan_sequences(data, workers=workers) + issues
-    console = Console()
-    console.print(class_table(data, scan))
+    output = console()
+    output.print(class_table(data, scan))
+    if ignored := ignored_table(scan):
+        output.print(ignored)
     if issues:
-        console.print(issue_table(issues))
+        output.print(issue_table(issues))
     errors = [issue for issue in issues if not issue.is_warning]
     if errors:
         source = data_dir or dataset
         raise ValueError(f"{source}: issues found: {len(errors)}; fix them before training.")
-    console.print("No issues.")
+    output.print("No issues.")

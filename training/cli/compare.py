@@ -43,12 +43,11 @@ def main(
         out: JSON file to write, with the scores of every image.
         force: replace a file that this command did not write.
     """
-    from rich.console import Console
-
     from ..evaluation.comparison import compare
     from ..evaluation.results import load_counts
     from ..evaluation.tables import change_table, comparison_table
     from ..rundir.outputs import replacing
+    from ..utils.console import console
     from ..utils.files import write_json
 
     if len(runs) < 2:
@@ -71,8 +70,8 @@ def main(
         compared = {title: comparison.to_json() for title, comparison in comparisons.items()}
         with replacing(out, command="compare", force=force):
             write_json(out, {**values, "compared": compared})
-    console = Console()
+    output = console()
     title = f"{len(first.names)} images of {split}: against {first.title}"
-    console.print(comparison_table(title, first.title, comparisons, confidence))
+    output.print(comparison_table(title, first.title, comparisons, confidence))
     for other, comparison in comparisons.items() if num_images else ():
-        console.print(change_table(f"{first.title} → {other}", comparison.images, num_images))
+        output.print(change_table(f"{first.title} → {other}", comparison.images, num_images))

@@ -80,12 +80,6 @@ def main(
         force=force,
     )
     record = result.record
-    images = f"{record.conditions.num_images} images of {data.split}"
-    print(f"{images}: mean IoU {_percent(record.baseline.miou)} without a CRF")
-    setting = "w1 {:g}, sigma_alpha {:g}, sigma_beta {:g}".format(*record.best.bilateral or ())
-    print(f"{_percent(record.best.miou)} at {setting}")
+    print(f"{record.conditions.num_images} images of {data.split}: {record.baseline}")
+    print(f"best setting: {record.best}")
     print(f"written: {', '.join(map(str, result.files))}")
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}%"

@@ -9,6 +9,7 @@ its heads if it was exported with `--outputs stages`.
 
 from pathlib import Path
 
+import tyro
 from tyro.conf import Positional
 
 from ..demo import DEFAULT, MAX_PIXELS
@@ -23,6 +24,7 @@ def main(
     examples: Path | None = None,
     max_megabytes: float = 20,
     max_pixels: int = MAX_PIXELS,
+    allow_host: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
 ) -> None:
     """Serve a web page that labels images and videos, until Ctrl-C.
 
@@ -35,11 +37,13 @@ def main(
             their classes.
         max_megabytes: larger files are refused.
         max_pixels: larger images are downsampled to at most N pixels.
+        allow_host: a name by which browsers reach this machine, next to localhost, its own name and
+            its IP addresses; may be repeated. Requests for other names are refused.
     """
     import threading
 
     from ..demo.app import serving
 
-    with serving(model, host, port, examples, max_megabytes, max_pixels) as address:
+    with serving(model, host, port, examples, max_megabytes, max_pixels, allow_host) as address:
         print(f"{address}  (Ctrl-C ends it)", flush=True)
         threading.Event().wait()

@@ -44,6 +44,8 @@ class InferenceOptions:
     """Memory that one pass of the network may take, which sets the size of tiles; by default
     images are not cut. Several outputs, videos and a CRF need memory for whole images in addition.
     """
+    max_pixels: int = 100_000_000
+    """Images of more pixels are refused; sides below 64 count as 64."""
     precision: Precision = "float32"
     """What the networks compute in."""
     crf: Path | None = None
@@ -59,6 +61,7 @@ class InferenceOptions:
             horizontal_flip=self.horizontal_flip,
             tile=self.tile,
             memory_gib=self.memory_gib,
+            max_pixels=self.max_pixels,
         )
 
     def crf_settings(self) -> dict[str, Any] | None:
@@ -72,6 +75,6 @@ class InferenceOptions:
         return read_crf(self.crf) if self.crf else None
 
 
-# Options of a group stand beside the others, without the group's name before them.
+# Options of a group are listed like the others, without the group's name before them.
 Dataset = Annotated[DatasetOptions, tyro.conf.arg(name="")]
 Inference = Annotated[InferenceOptions, tyro.conf.arg(name="")]

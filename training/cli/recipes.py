@@ -38,9 +38,12 @@ def explain(name: str, recipe: Recipe) -> str:
     lines += [f"dataset   {config.data.dataset}, {config.data.batch_size} images per step"]
     for stage in config.stages:
         settings = config.stage(stage.name)
-        if settings.epochs:
+        if settings.is_trained:
             rate = f"learning rate {settings.learning_rate:g}, {settings.schedule}"
-            lines.append(f"stage     {stage.name}: {settings.epochs} epochs, {rate}")
+            length = f"{settings.epochs} epochs"
+            if settings.steps:
+                length += f", at least {settings.steps} updates"
+            lines.append(f"stage     {stage.name}: {length}, {rate}")
     lines.append(f"cost      {recipe.cost}")
     for title, score in (("here", recipe.measured_miou), ("paper", recipe.paper_miou)):
         if score is not None:

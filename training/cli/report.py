@@ -35,7 +35,7 @@ def main(
         dataset: name of the dataset; by default that of the (first) run.
         data_dir: directory of the dataset; by default that of the (first) run.
         split: split of the images: train, val or test; by default one on which `keras-dpn
-            evaluate` has scored every image, else val.
+            evaluate` has scored every image, else the one that the (first) run was validated on.
         num_images: how many images; 0 for none, where the dataset's must not be passed on.
         block_size: to compare runs, resample blocks of N successive images, as `keras-dpn compare`.
         out: file to write; by default report.html in the directory of the run, comparison.html in

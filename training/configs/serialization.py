@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -29,8 +30,11 @@ def from_json(values: Mapping[str, Any], source: str | Path = "config.json") -> 
         ValueError: names the file and the field if one is unknown, missing without a default or of
             a wrong type, or if the file is of another version or for an unknown network.
     """
-    fields = upgrade(values, source)
-    return build(network_config(fields.pop("network", None), source), fields, source)
+    try:
+        fields = upgrade(values, source)
+        return build(network_config(fields.pop("network", None), source), fields, source)
+    except RecursionError:
+        raise ValueError(f"{source}: expected a configuration, received deeper lists.") from None
 
 
 def upgrade(values: Mapping[str, Any], source: str | Path = "config.json") -> dict[str, Any]:
@@ -76,12 +80,13 @@ _FCN_4 = {"taps": "skips"}
 def _from_version_4(values: dict[str, Any]) -> dict[str, Any]:
     """Return values of version 4 with the names of version 5."""
     values["version"] = 5
-    if isinstance(augmentation := values.get("data", {}).get("augmentation"), dict):
-        values["data"]["augmentation"] = _renamed(augmentation, _AUGMENTATION_4)
+    data = values.get("data")
+    if isinstance(data, dict) and isinstance(data.get("augmentation"), dict):
+        data["augmentation"] = _renamed(data["augmentation"], _AUGMENTATION_4)
     for section in values.values():
         if isinstance(section, dict) and isinstance(section.get("loss"), dict):
             section["loss"] = _renamed(section["loss"], _LOSS_4)
-    if values.get("network") in _GROUPED_4:
+    if values.get("network") in _GROUPED_4 and isinstance(values.get("model", {}), dict):
         values["model"] = _grouped({"trunk": "large_fov", **values.get("model", {})})
     elif values.get("network") == "FCN" and isinstance(values.get("model"), dict):
         values["model"] = _renamed(values["model"], _FCN_4)
@@ -152,11 +157,12 @@ def _build(cls: Any, values: Any, path: str, source: str | Path, default: Any = 
         kind = dicts[0] if dicts and isinstance(values, dict) else args[0]
         return _build(kind, values, path, source)
     elif cls is float:
-        fits = isinstance(values, (int, float)) and not isinstance(values, bool)
+        is_number = isinstance(values, (int, float)) and not isinstance(values, bool)
+        fits = is_number and abs(values) <= sys.float_info.max  # no NaN, which JSON may hold
     else:
         fits = isinstance(values, cls) and (cls is bool or not isinstance(values, bool))
     if not fits:
-        raise ValueError(f"{source}: {path[:-1]}: expected {cls}, received {values!r}.")
+        raise ValueError(f"{source}: {path[:-1]}: expected {cls}, received {values!r:.200}.")
     return values
 
 

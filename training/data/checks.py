@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from rich.table import Table
 
 from keras_dpn.io.images import ImageError, read_image
 
@@ -18,7 +17,7 @@ from ..utils.progress import progress
 from .clips.base import Frames, RecordedClips
 from .dataset import Dataset, Example
 from .io.images import LabelError, match_labels, size_message
-from .statistics import class_frequencies, count_labels
+from .statistics import count_labels
 
 IssueType = Literal[
     "missing",
@@ -28,6 +27,7 @@ IssueType = Literal[
     "empty",
     "duplicate",
     "shared",
+    "ignored",
     "unseen",
     "incomplete",
 ]
@@ -40,7 +40,8 @@ class DatasetIssue:
     Args:
         type: "missing" file; "unreadable" file; "labels" of no class; "size" of an image differs
             from its label map's, or from the first frame's of its sequence; "empty" split;
-            "duplicate" in a split; "shared" by two splits; "unseen" class, without a pixel in a
+            "duplicate" in a split; "shared" by two splits; "ignored" are all pixels of an image;
+            "unseen" class, without a pixel in a
             split; "incomplete" split, with another number of examples than the complete dataset.
         where: the split, or splits.
         message: the details, with the file's name.
@@ -52,8 +53,8 @@ class DatasetIssue:
 
     @property
     def is_warning(self) -> bool:
-        """Whether training is possible despite the issue: a split lacks a class or examples."""
-        return self.type in ("unseen", "incomplete")
+        """Whether training is possible despite the issue: a class, labels or examples lack."""
+        return self.type in ("ignored", "unseen", "incomplete")
 
     def __str__(self) -> str:
         return f"{self.where}: {self.type}: {self.message}"
@@ -66,15 +67,24 @@ class DatasetScan:
     Args:
         issues: every issue, warnings last.
         counts: for each split the pixels of each class in each readable example, int64 (N, L).
+        ignored: for each split the ignored pixels in each of these, int64 (N,).
+        names: for each split the names of these.
     """
 
     issues: list[DatasetIssue]
     counts: dict[str, np.ndarray]
+    ignored: dict[str, np.ndarray]
+    names: dict[str, list[str]]
 
     @property
     def errors(self) -> list[DatasetIssue]:
         """The issues that prevent training."""
         return [issue for issue in self.issues if not issue.is_warning]
+
+    def ignored_fractions(self, split: str) -> np.ndarray:
+        """Return the fraction of ignored pixels in each of a split's readable images, (N,)."""
+        ignored = self.ignored[split]
+        return ignored / (ignored + self.counts[split].sum(axis=1)).clip(1)
 
     def pixel_counts(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the pixels of each class, and all pixels of the images that contain it.
@@ -102,6 +112,8 @@ def scan_dataset(dataset: Dataset, *, workers: int | None = None) -> DatasetScan
     """
     issues = _check_lists(dataset)
     counts: dict[str, np.ndarray] = {}
+    ignored: dict[str, np.ndarray] = {}
+    names: dict[str, list[str]] = {}
     results: dict[Example, tuple[list[DatasetIssue], np.ndarray | None]] = {}
     with _pool(workers) as pool:
         for split, examples in dataset.splits.items():
@@ -111,14 +123,17 @@ def scan_dataset(dataset: Dataset, *, workers: int | None = None) -> DatasetScan
             pairs = zip(new, progress(scanned, f"{dataset.name} {split}", len(new)), strict=True)
             results |= pairs
             issues += [issue for example in new for issue in results[example][0]]
-            counted = (results[example][1] for example in examples)
-            rows = [row for row in counted if row is not None]
-            counts[split] = np.reshape(rows, (len(rows), dataset.classes.num_classes)).astype(int)
+            readable = [(e.name, row) for e in examples if (row := results[e][1]) is not None]
+            shape = len(readable), dataset.classes.num_classes + 1
+            rows = np.reshape([row for _, row in readable], shape).astype(int)
+            counts[split], ignored[split] = rows[:, :-1], rows[:, -1]
+            names[split] = [name for name, _ in readable]
         for split, examples in dataset.unlabelled.items():
             images = pool.map(partial(_scan_image, split), examples)
             for listed in progress(images, f"{dataset.name} {split}", len(examples)):
                 issues += listed
-    return DatasetScan(issues + _check_classes(dataset, counts) + _check_sizes(dataset), counts)
+    issues += [*_check_ignored(counts, ignored, names), *_check_classes(dataset, counts)]
+    return DatasetScan(issues + _check_sizes(dataset), counts, ignored, names)
 
 
 def scan_sequences(dataset: RecordedClips, *, workers: int | None = None) -> list[DatasetIssue]:
@@ -199,14 +214,20 @@ def _check_lists(dataset: Dataset) -> list[DatasetIssue]:
 def _scan_example(
     dataset: Dataset, split: str, example: Example
 ) -> tuple[list[DatasetIssue], np.ndarray | None]:
-    """Return the issues of one example, and its pixels of each class if there are none."""
+    """Return the issues of one example, and its pixels (L+1,) if there are none.
+
+    They are those of each class, and last the ignored ones.
+    """
     num_classes = dataset.classes.num_classes
+
+    def count(labels: np.ndarray) -> np.ndarray:
+        pixels = count_labels(labels, num_classes)
+        return np.append(pixels, labels.size - pixels.sum())
+
     if example.image is None:
         try:
             values = dataset.read(example)[1]
-            return [], count_labels(
-                match_labels(values, dataset.classes, example.name), num_classes
-            )
+            return [], count(match_labels(values, dataset.classes, example.name))
         except LabelError as error:
             return [DatasetIssue("labels", split, str(error))], None
         except ValueError as error:
@@ -219,7 +240,7 @@ def _scan_example(
     if pixels.shape[:2] != labels.shape:
         message = size_message(image, pixels, label, labels)
         return [DatasetIssue("size", split, message)], None
-    return [], count_labels(labels, num_classes)
+    return [], count(labels)
 
 
 def _scan_image(split: str, example: Example) -> list[DatasetIssue]:
@@ -237,6 +258,17 @@ def _try(
             return None, [DatasetIssue("missing", split, str(error))]
         is_label = isinstance(error, LabelError)
         return None, [DatasetIssue("labels" if is_label else "unreadable", split, str(error))]
+
+
+def _check_ignored(
+    counts: dict[str, np.ndarray], ignored: dict[str, np.ndarray], names: dict[str, list[str]]
+) -> list[DatasetIssue]:
+    return [
+        DatasetIssue("ignored", split, f"{name}: all pixels are ignored.")
+        for split, pixels in ignored.items()
+        for name, number, labelled in zip(names[split], pixels, counts[split], strict=True)
+        if number and not labelled.any()
+    ]
 
 
 def _check_classes(dataset: Dataset, counts: dict[str, np.ndarray]) -> list[DatasetIssue]:
@@ -257,27 +289,3 @@ def _check_sizes(dataset: Dataset) -> list[DatasetIssue]:
             message = f"{len(examples)} examples; the complete dataset has {expected}."
             issues.append(DatasetIssue("incomplete", split, message))
     return issues
-
-
-def class_table(dataset: Dataset, scan: DatasetScan) -> Table:
-    """Return each class's fraction of the pixels, and the images that contain it, by split."""
-    table = Table(title=f"{dataset.name}: fraction of pixels (images that contain it)")
-    table.add_column("class")
-    for split, rows in scan.counts.items():
-        table.add_column(f"{split}, {len(rows)}", justify="right")
-    fractions = [class_frequencies(rows.sum(axis=0)) for rows in scan.counts.values()]
-    images = [(rows > 0).sum(axis=0) for rows in scan.counts.values()]
-    for label, name in enumerate(dataset.classes.names):
-        pairs = zip(fractions, images, strict=True)
-        cells = (f"{fraction[label]:.2%} ({count[label]})" for fraction, count in pairs)
-        table.add_row(name, *cells)
-    return table
-
-
-def issue_table(issues: list[DatasetIssue]) -> Table:
-    """Return a row per issue."""
-    table = Table("split", "issue", "details", title=f"Issues: {len(issues)}")
-    for issue in issues:
-        style = "yellow" if issue.is_warning else "red"
-        table.add_row(issue.where, issue.type, issue.message, style=style)
-    return table

@@ -1,6 +1,5 @@
 """Base classes of datasets: classes, named splits of examples, and reading of an example."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,6 +54,7 @@ class Dataset(ABC):
         unavailable: by split, why its examples are not available.
         expected_size: by split, how many examples the complete dataset has.
         subset_of: by split, another split that contains all its examples on purpose.
+        label_values: the label of each number in label maps, if the dataset says them.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Dataset(ABC):
     unavailable: Mapping[str, str] = {}
     expected_size: Mapping[str, int] = {}
     subset_of: Mapping[str, str] = {}
+    label_values: Mapping[int, int] | None = None
 
     @abstractmethod
     def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
@@ -107,20 +108,3 @@ def read_lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected text in UTF-8 ({error}).") from None
-
-
-def read_classes(path: Path) -> Classes:
-    """Read `classes.json` of a dataset of files.
-
-    Raises:
-        ValueError: naming the file, if it is missing or doesn't contain `Classes`.
-    """
-    try:
-        return Classes.from_json(json.loads(path.read_text(encoding="utf-8-sig")))
-    except FileNotFoundError:
-        raise ValueError(
-            f'{path}: no such file; expected {{"names": [...], "colors": [[r, g, b], ...], '
-            '"ignore": 255}.'
-        ) from None
-    except ValueError as error:  # JSON's and Unicode's errors are ValueErrors too
-        raise ValueError(f"{path}: {error}") from error

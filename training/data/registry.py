@@ -73,6 +73,18 @@ _INFOS = (
         "sets.coco:CocoPanopticDataset",
         ("annotations/panoptic_train2017.json", "annotations/panoptic_val2017.json"),
     ),
+    DatasetInfo(
+        "coco_json",
+        "sets.coco_json:CocoJsonDataset",
+        ("train/_annotations.coco.json", "annotations/instances_default.json"),
+    ),
+    DatasetInfo("labelme", "sets.labelme:LabelmeDataset"),
+    DatasetInfo("labelmap", "sets.labelmap:LabelmapDataset", ("labelmap.txt",)),
+    DatasetInfo(
+        "class_dict",
+        "sets.class_dict:ClassDictDataset",
+        ("class_dict.csv", "class_dict_seg.csv", "train/_classes.csv"),
+    ),
     # Clips first: a directory of clips has a classes.json, too.
     DatasetInfo("clips", "clips.folder:ClipFolder", ("clips",)),
     DatasetInfo("folder", "sets.folder:FolderDataset", ("classes.json",)),
@@ -89,10 +101,11 @@ def load_dataset(
     Args:
         name: "scenes", "context_scenes", "houses" or "moving_scenes" (generated, need no files);
             "camvid", "voc", "cityscapes", "pascal_context", "sift_flow", "coco" or
-            "coco_panoptic", each in the layout in which it is published; "folder" (`images/`,
-            `labels/`, `splits/`, `classes.json`) or "clips" (the same with `clips/`); or "shards",
-            written by `keras-dpn pack` from one of these. "moving_scenes", "camvid" and "clips" are
-            each a `ClipDataset`.
+            "coco_panoptic", each in the layout in which it is published; "coco_json", "labelme",
+            "labelmap" (CVAT, Datumaro) or "class_dict" (Kaggle, Roboflow), as these tools export
+            your own images; "folder" (`images/`, `labels/`, `splits/`, `classes.json`) or "clips"
+            (the same with `clips/`); or "shards", written by `keras-dpn pack` from one of these.
+            "moving_scenes", "camvid" and "clips" are each a `ClipDataset`.
         data_dir: directory of the dataset, of shards also an address such as gs://bucket/shards;
             None for generated ones.
         seed: seed of generated images; the others ignore it.

@@ -9,8 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from keras_dpn.io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
 from . import MAX_PIXELS
 from .examples import DemoExample, find_examples
+from .hosts import HostCheck
 from .inference import MAX_DECODED_PIXELS, FilePredictor
 from .served_model import Model, open_model
 from .uploads import UploadLimit, Uploads
@@ -46,6 +49,7 @@ def serving(
     examples: Path | None = None,
     max_megabytes: float = 20,
     max_pixels: int = MAX_PIXELS,
+    allowed_hosts: Sequence[str] = (),
 ) -> Iterator[str]:
     """Serve the page as long as the context lasts, and yield its address.
 
@@ -61,6 +65,7 @@ def serving(
             classes.
         max_megabytes: larger files are refused.
         max_pixels: larger images are downsampled to at most N pixels.
+        allowed_hosts: names by which browsers reach this machine, see `HostCheck`.
     """
     _check("port", port, 0, 65535)
     _check("max-megabytes", max_megabytes, 0.001, 4096)
@@ -71,17 +76,17 @@ def serving(
         choices = find_examples(network.classes, examples, scratch / "shown" / "examples")
         predictor = FilePredictor(network, scratch / "shown" / "videos", max_pixels)
         gradio = _gradio(scratch / "gradio")
-        # Only these files of the folder of examples are served.
-        gradio.set_static_paths([scratch / "shown", *(example.thumbnail for example in choices)])
+        gradio.set_static_paths([scratch / "shown"])  # all that is served, with copies of examples
         uploads = Uploads(scratch / "gradio")
         page = make_page(predictor, choices, _name(Path(model)), uploads)
         max_bytes = round(max_megabytes * 2**20)
         limit = (UploadLimit, (), {"uploads": uploads, "max_bytes": max_bytes + _FORM_BYTES})
+        hosts = (HostCheck, (), {"allowed": allowed_hosts})
         _, address, _ = page.launch(
             server_name=host,
             server_port=port or None,
             max_file_size=max_bytes,
-            app_kwargs={"middleware": [limit]},
+            app_kwargs={"middleware": [hosts, limit]},
             prevent_thread_lock=True,
             quiet=True,
             share=False,
@@ -144,7 +149,7 @@ def make_page(
             with gradio.Column(scale=1, min_width=280):
                 dropped = gradio.File(
                     label="An image or a short video",
-                    file_types=["image", "video"],
+                    file_types=["image", "video", *sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES)],
                     height=150,
                     elem_id="drop",
                 )

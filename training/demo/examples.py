@@ -1,12 +1,13 @@
 """Example images of the demo."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from keras_dpn.classes import Classes
-from keras_dpn.io import IMAGE_SUFFIXES
+from keras_dpn.io.formats import is_image
 from keras_dpn.io.video import VideoWriter, natural_order
 
 from ..data.generated.moving_scenes import MovingScenesDataset
@@ -27,9 +28,9 @@ class DemoExample:
         title: its name on the page.
     """
 
-    def __init__(self, file: Path, thumbnail: Path | None = None) -> None:
+    def __init__(self, file: Path, thumbnail: Path | None = None, name: str | None = None) -> None:
         self.file, self.thumbnail = file, thumbnail or file
-        self.title = file.stem.replace("_", " ")
+        self.title = (name or file.stem).replace("_", " ")
 
 
 def find_examples(classes: Classes, folder: Path | None, scratch: Path) -> list[DemoExample]:
@@ -39,21 +40,27 @@ def find_examples(classes: Classes, folder: Path | None, scratch: Path) -> list[
         classes: the model's.
         folder: images of the user's, the first 24 in order of their names; None: generated
             scenes and a video of one, if the model has their classes.
-        scratch: directory for generated files.
+        scratch: directory for generated files and for copies of the user's: visitors learn the
+            paths of the files that they are shown.
 
     Raises:
         ValueError: for a folder without images.
     """
     if folder is not None:
-        return _list_folder(folder)
+        return _copy_folder(folder, scratch)
     return _generate(scratch) if classes == CLASSES else []
 
 
-def _list_folder(folder: Path) -> list[DemoExample]:
-    files = [p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES]
+def _copy_folder(folder: Path, scratch: Path) -> list[DemoExample]:
+    files = [*filter(is_image, folder.glob("*"))]
     if not files:
         raise ValueError(f"{folder}: expected a folder with images, received one without.")
-    return [DemoExample(file) for file in sorted(files, key=natural_order)[:MAX_EXAMPLES]]
+    scratch.mkdir(parents=True)
+    examples = []
+    for number, file in enumerate(sorted(files, key=natural_order)[:MAX_EXAMPLES]):
+        copy = shutil.copyfile(file, scratch / f"{number}{file.suffix.lower()}")
+        examples.append(DemoExample(copy, name=file.stem))
+    return examples
 
 
 def _generate(scratch: Path) -> list[DemoExample]:

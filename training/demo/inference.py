@@ -14,16 +14,17 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_dpn import viz
-from keras_dpn.io import VIDEO_SUFFIXES
-from keras_dpn.io.images import FORMATS, ImageError, read_image
+from keras_dpn.io.formats import is_video
+from keras_dpn.io.images import read_image
 from keras_dpn.io.video import VideoReader
+from keras_dpn.limits import MIN_SIDE, SMALL
 
 from ..prediction.video import DrawnVideo, predict_frames
 from ..utils.files import read_json, write_json
 from .served_model import Model
 from .viewer import message, prediction_value
 
-# Larger images are not decoded: these take 150 MB.
+# Larger images are not decoded: these take up to 900 MB.
 MAX_DECODED_PIXELS = 50_000_000
 # Of a video: at most N frames, each of at most N pixels.
 MAX_FRAMES = 64
@@ -71,14 +72,14 @@ class FilePredictor:
         self._videos: list[Path] = []
 
     def predict(self, path: Path, on_progress: ProgressCallback) -> FileResult:
-        """Predict an image, or a video, recognised by its suffix.
+        """Predict an image, or a video, recognised by its suffix or its content.
 
         Args:
             path: the file.
             on_progress: called with (frames done, frames) and a text.
         """
         try:
-            if path.suffix.lower() in VIDEO_SUFFIXES:
+            if is_video(path):
                 return self._predict_video(path, on_progress)
             return FileResult(self._predict_image(path))
         except (ValueError, OSError) as error:
@@ -100,8 +101,7 @@ class FilePredictor:
             return message("There is no such frame.")
 
     def _predict_image(self, path: Path) -> dict[str, Any]:
-        _check_size(path)
-        original = read_image(path)
+        original = read_image(path, MAX_DECODED_PIXELS)
         image = downsample(original, self.max_pixels)
         notes = []
         if image is not original:
@@ -180,23 +180,13 @@ def downsample(image: np.ndarray, max_pixels: int) -> np.ndarray:
 
 
 def downsampled_size(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
-    """Return height and width, or smaller ones of at most N pixels and 16384 per axis."""
-    factor = min(1.0, (max_pixels / (size[0] * size[1])) ** 0.5, MAX_SIDE / max(size))
+    """Return height and width, or smaller ones of at most N pixels and 16384 per axis.
+
+    Of narrow images sides below 64 count as 64, as for the served model.
+    """
+    longest = min(MAX_SIDE, max(max_pixels, SMALL) // MIN_SIDE)
+    factor = min(1.0, (max_pixels / (size[0] * size[1])) ** 0.5, longest / max(size))
     return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
-
-
-def _check_size(path: Path) -> None:
-    """Check the size in the header, before anything is decoded."""
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-    except Exception:  # read_image raises the error
-        return
-    if width * height > MAX_DECODED_PIXELS:
-        raise ImageError(
-            f"{path}: {width} x {height} pixels are too many; at most "
-            f"{MAX_DECODED_PIXELS / 1e6:.0f} million can be shown."
-        )
 
 
 def _downsampling_note(size: tuple[int, int], new_size: tuple[int, int]) -> str:

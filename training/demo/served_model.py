@@ -170,7 +170,7 @@ def open_model(source: str) -> Model:
 def _read_facts(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads((path / FACTS).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path / FACTS}: can't be read ({error}). Export again.") from None
     if not facts.get("classes"):
         raise ValueError(

@@ -97,13 +97,13 @@ class UploadLimit:
             return
         length = dict(scope["headers"]).get(b"content-length", b"")
         if not length.isdigit():
-            await _refuse(send, 411, "The upload doesn't say how many bytes it has.")
+            await refuse(send, 411, "The upload doesn't say how many bytes it has.")
         elif int(length) > self.max_bytes:
-            await _refuse(send, 413, "The file is too large.")
+            await refuse(send, 413, "The file is too large.")
         elif self._running >= self.max_at_once or not self.uploads.has_room(
             self._running * self.max_bytes + int(length)
         ):
-            await _refuse(send, 503, "Too many files at the moment: try again in a few minutes.")
+            await refuse(send, 503, "Too many files at the moment: try again in a few minutes.")
         else:
             self._running += 1
             try:
@@ -112,7 +112,8 @@ class UploadLimit:
                 self._running -= 1
 
 
-async def _refuse(send: Send, status: int, text: str) -> None:
+async def refuse(send: Send, status: int, text: str) -> None:
+    """Answer a request with a status and a message."""
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text.encode()})

@@ -34,7 +34,7 @@ class Batches:
                 "Invalid value for argument `accumulate`: expected at most the steps of an epoch, "
                 f"{steps} of {batch_size} images, received {stage.accumulate}."
             )
-        return steps // stage.accumulate * stage.accumulate
+        return self._data.passes_per_epoch * (steps // stage.accumulate * stage.accumulate)
 
     def train(self, stage: StageConfig, seed: int, first_epoch: int) -> tf.data.Dataset:
         """Return the batches of a stage's steps from an epoch on; several make one update."""
@@ -45,8 +45,8 @@ class Batches:
             batch_size=batch_size * stage.accumulate,
             augmentation=self._data.augmentation,
             seed=seed,
-            first_epoch=first_epoch,
-            epochs=stage.epochs,
+            first_epoch=first_epoch * self._data.passes_per_epoch,
+            epochs=stage.epochs * self._data.passes_per_epoch,
             cache=self._data.cache,
             clips=self._clips,
         )

@@ -101,7 +101,9 @@ def find_changes(
 
 def _check_fields(changes: list[Change], config: TrainConfig, source: Path) -> None:
     sections = {config.section(item.name) for item in config.stages}
-    accepted = {f"{section}.{name}" for section in sections for name in (*RATES, "epochs")}
+    accepted = {
+        f"{section}.{name}" for section in sections for name in (*RATES, "epochs", "patience")
+    }
     accepted.add(_VALIDATION)
     if fixed := [change.field for change in changes if change.field not in accepted]:
         raise ValueError(

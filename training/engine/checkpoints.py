@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_dpn.models.model_file import weights_bytes
+
 from ..utils.files import atomic_directory, read_json, write_json
 
 _WEIGHTS, _RANDOM, _OPTIMIZER = "model.weights.h5", "random.npz", "optimizer.npz"
@@ -38,8 +40,11 @@ class Checkpoints:
         """
         number = 1 + max((int(path.name) for path in self._complete()), default=0)
         final = self.directory / f"{number:06d}"
-        with atomic_directory(final) as temporary:
-            model.save_weights(temporary / _WEIGHTS)
+        weights = weights_bytes(model)
+        others = [*_random_states(model), *(optimizer.variables if optimizer else ())]
+        needed = len(weights) + sum(np.asarray(variable).nbytes for variable in others)
+        with atomic_directory(final, needed) as temporary:
+            (temporary / _WEIGHTS).write_bytes(weights)
             _save_variables(temporary / _RANDOM, _random_states(model))
             if optimizer is not None:
                 _save_variables(temporary / _OPTIMIZER, optimizer.variables)

@@ -65,7 +65,7 @@ def check_losses(config: TrainConfig) -> None:
     """Raise a ValueError for the loss of a stage that can't be built or compared."""
     for stage in config.stages:
         settings, option = config.stage(stage.name), f"--{config.section(stage.name)}.loss"
-        if not settings.epochs:
+        if not settings.is_trained:
             continue
         try:
             build_loss(settings.loss, ignore_label=255)

@@ -7,7 +7,9 @@ import keras
 
 from keras_dpn import models
 from keras_dpn.models import pretrained
+from keras_dpn.models.model_file import load_model
 from keras_dpn.models.piecewise_crf import graph_size
+from keras_dpn.models.weights_file import local_file
 from keras_dpn.presets.source import is_directory
 
 from ..configs.networks import JOINT, TOGETHER, PiecewiseTrainConfig
@@ -21,8 +23,12 @@ class NetworkAdapter(Protocol):
     def build(self, config: TrainConfig, num_classes: int) -> keras.Model:
         """Build the configured network with random weights."""
 
-    def load_weights(self, model: keras.Model, source: str) -> str:
-        """Load weights from a file or preset; return a message about the result."""
+    def load_weights(self, model: keras.Model, source: str, sha256: str | None = None) -> str:
+        """Load weights from a file or preset; return a message about the result.
+
+        Raises:
+            ValueError: for a file of another SHA-256, and as `load_pretrained`.
+        """
 
     def learner(
         self, config: TrainConfig, model: keras.Model, stage: Stage, ignore_label: int
@@ -50,9 +56,10 @@ class Adapter:
         network = getattr(models, config.network)
         return network(num_classes=num_classes, **model_arguments(config))
 
-    def load_weights(self, model: keras.Model, source: str) -> str:
-        report = pretrained.load_pretrained(model, source)
-        return f"{report.path}: loaded {len(report.filled)} weights, left {report.left}"
+    def load_weights(self, model: keras.Model, source: str, sha256: str | None = None) -> str:
+        report = pretrained.load_pretrained(model, source, sha256=sha256)
+        loaded = f"loaded {len(report.filled)} weights, left {report.left}"
+        return f"{report.path}: {loaded}; SHA-256 {report.sha256}"
 
     def learner(
         self, config: TrainConfig, model: keras.Model, stage: Stage, ignore_label: int
@@ -69,16 +76,17 @@ class Adapter:
 class SpatialTemporalDPNAdapter(Adapter):
     """A network for clips, which can start from a `DPN` for images."""
 
-    def load_weights(self, model: keras.Model, source: str) -> str:
+    def load_weights(self, model: keras.Model, source: str, sha256: str | None = None) -> str:
+        path, digest = local_file(source, sha256)
         trained = None
         if is_directory(source):
             trained = models.from_preset(source)
-        elif source.endswith(".keras"):
-            trained = keras.saving.load_model(source, compile=False)
+        elif path.suffix == ".keras":
+            trained = load_model(path)
         if not isinstance(trained, models.DPN):
-            return super().load_weights(model, source)
+            return super().load_weights(model, source, sha256)
         model.start_from(trained)
-        return f"{source}: started from a network for images"
+        return f"{source}: started from a network for images; SHA-256 {digest}"
 
 
 class DeepLabAdapter(Adapter):

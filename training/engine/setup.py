@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_dpn
-from keras_dpn import presets
+from keras_dpn import models, presets
 
 from ..configs.crf import CRFConfig, read_crf
 from ..configs.schema import TrainConfig
@@ -30,8 +30,10 @@ from ..rundir.lock import LOCK, FileLock
 from ..utils.files import atomic_file, read_json, write_json
 from .changes import Change, find_changes
 from .checkpoints import Checkpoints
+from .devices import choose_devices
 from .losses import check_losses
 from .networks import adapter, build_model
+from .plan import resolve_steps
 from .progress import Progress
 from .trainer import Trainer
 
@@ -117,6 +119,7 @@ def prepare(
         config = with_crf(config, crf)
     check_config(config)
     dataset = open_dataset(config, work_dir)
+    config = resolve_steps(config, dataset)
     strategy = choose_devices(devices)
     with ExitStack() as stack:
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -127,6 +130,7 @@ def prepare(
         pixel_counts = check_data(dataset, config)
         fill_flow(dataset, config)
         model = _build(config, dataset.classes.num_classes, strategy)
+        _adapt_scales(config, model, dataset)
         trainer = Trainer(config, model, dataset, pixel_counts, work_dir, strategy)
         if resume:
             trainer.resume(changes)
@@ -144,8 +148,22 @@ def _build(config: TrainConfig, num_classes: int, strategy: tf.distribute.Strate
     with strategy.scope():
         model = build_model(config, num_classes)
         if config.weights:
-            _LOGGER.info(adapter(config).load_weights(model, config.weights))
+            _LOGGER.info(adapter(config).load_weights(model, config.weights, config.weights_sha256))
     return model
+
+
+def _adapt_scales(config: TrainConfig, model: keras.Model, dataset: Dataset) -> None:
+    if not config.adapt_scales:
+        return
+    if config.clip_frames:
+        raise ValueError("--adapt-scales: expected a network for images, received one for clips.")
+    examples = dataset.examples(config.data.train_split)
+    chosen = examples[:: max(1, len(examples) // config.adapt_scales)][: config.adapt_scales]
+    scales = models.adapt_scales(model, (dataset.read(example)[0] for example in chosen))
+    if not scales:
+        raise ValueError(f"--adapt-scales: this {config.network} has no normalised features.")
+    described = ", ".join(f"{name} {scale:.3g}" for name, scale in scales.items())
+    _LOGGER.info("initial scales from %d images: %s", len(chosen), described)
 
 
 def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConfig:
@@ -184,22 +202,6 @@ def fill_flow(dataset: Dataset, config: TrainConfig) -> None:
     if config.clip_frames and config.needs_flow and isinstance(dataset, RecordedClips):
         for split in (config.data.train_split, config.data.val_split):
             dataset.fill_flow(split, config.clip_frames)
-
-
-def choose_devices(devices: str) -> tf.distribute.Strategy:
-    """Return a strategy for all GPUs ("all"), or for N logical devices on the CPU ("cpu:N")."""
-    kind, _, count = devices.partition(":")
-    if devices != "all" and not (kind == "cpu" and count.isdecimal() and int(count) > 0):
-        raise ValueError(
-            f"Invalid value for argument `devices`: expected all or cpu:N, received {devices!r}."
-        )
-    if devices == "all":
-        gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
-        return tf.distribute.MirroredStrategy(gpus) if gpus else tf.distribute.get_strategy()
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    parts = [tf.config.LogicalDeviceConfiguration()] * int(count)
-    tf.config.set_logical_device_configuration(cpu, parts)
-    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(int(count))])
 
 
 def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Change]:

@@ -37,6 +37,7 @@ from .checkpoints import Checkpoints
 from .losses import LossWithUnary, ScoresWithoutUnary, build_loss, with_unary
 from .networks import adapter
 from .optimizers import averaged_weights, build_optimizer, forget_steps
+from .plan import describe_plan
 from .progress import Progress
 
 _LOGGER = logging.getLogger("keras_dpn")
@@ -104,6 +105,16 @@ class Trainer:
 
     def fit(self) -> list[dict[str, Any]]:
         """Train the remaining stages; return each stage's results."""
+        _LOGGER.info(
+            describe_plan(
+                self.config,
+                self.batches,
+                self.model,
+                self.strategy.num_replicas_in_sync,
+                self.progress.stage,
+                self.progress.epoch,
+            )
+        )
         for index, stage in enumerate(self.config.stages):
             if index < self.progress.stage or not self._is_trained(stage):
                 continue
@@ -147,7 +158,7 @@ class Trainer:
     def _fit(self, stage: Stage) -> None:
         """Train the stage's remaining epochs, and retry those that diverge."""
         epochs = self.config.stage(stage.name).epochs
-        while self.progress.epoch < epochs:
+        while self.progress.epoch < epochs and not self._is_exhausted(stage):
             try:
                 self._train(stage)
             except TrainingDiverged as error:
@@ -156,6 +167,15 @@ class Trainer:
         rows = [row for row in self.progress.history if (row["stage"], row["epoch"]) == last]
         if not any("val_miou" in row for row in rows):  # a resumed run has ended the stage early
             self._validate(stage)
+
+    def _is_exhausted(self, stage: Stage) -> bool:
+        """Return whether as many validations as the stage's patience were no better."""
+        patience = self.config.stage(stage.name).patience
+        rows = [row for row in self.progress.history if row["stage"] == stage.name]
+        scores = [row["val_miou"] for row in rows if "val_miou" in row]
+        if not patience or not scores:
+            return False
+        return len(scores) - 1 - scores.index(max(scores)) >= patience
 
     def _train(self, stage: Stage) -> None:
         config, first = self.config.stage(stage.name), self.progress.epoch
@@ -293,6 +313,9 @@ class Trainer:
             with averaged_weights(model.optimizer):
                 self._keep_best(stage, logs["val_miou"])
         self._save(model.optimizer)
+        if self._is_exhausted(stage):
+            _LOGGER.info("stage %s: no better score for its patience, it ends", stage.name)
+            model.stop_training = True
 
     def _note(self, stage: Stage, epoch: int, values: dict[str, Any]) -> None:
         self.progress.history.append({"stage": stage.name, "epoch": epoch, **values})
@@ -316,8 +339,8 @@ class Trainer:
                 **self._evaluate(stage),
                 "name": stage.name,
                 "seconds": self.progress.seconds,
-                "steps": self.batches.steps_per_epoch(config) * config.epochs,
-                "epochs": config.epochs,
+                "steps": self.batches.steps_per_epoch(config) * self.progress.epoch,
+                "epochs": self.progress.epoch,
                 "parameters_trained": int(sum(np.prod(v.shape) for v in trained)),
             }
         )

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from keras_dpn.inference import InferenceSettings, Predictor, in_precision
+from keras_dpn.models import from_preset
 
 from ..data.clips.base import ClipDataset
 from ..data.dataset import Dataset, Example
@@ -19,7 +20,8 @@ from ..utils.files import read_json
 from ..utils.progress import progress
 from ..utils.threads import prefetch_map
 from .metrics import Metric, MetricSettings, Prediction, Sample
-from .results import Evaluation, HeadScores
+from .results import Evaluation
+from .scores import HeadScores
 
 T = TypeVar("T")
 Probabilities = Mapping[str, np.ndarray]  # by head
@@ -187,18 +189,80 @@ def evaluate_per_stage(
     if not trained:
         raise ValueError(f"{work_dir / RESULTS}: expected at least one trained stage.")
     stages = load_stages(work_dir)
+
+    def predictors() -> Iterator[tuple[str, Predictor]]:
+        for name in trained:
+            model = load_model(work_dir, name)
+            if precision not in (None, "float32"):
+                model = in_precision(model, precision)
+            yield name, Predictor(model, inference, heads=(stages[name].head,), crf=crf)
+
+    heads = _score_each(predictors(), dataset, split, settings, show_progress)
+    return replace(heads, precision=precision)
+
+
+def evaluate_per_iteration(
+    network: str,
+    num_iterations: Sequence[int],
+    dataset: Dataset,
+    split: str,
+    inference: InferenceSettings,
+    settings: MetricSettings | None = None,
+    *,
+    crf: Mapping[str, Any] | None = None,
+    precision: str | None = None,
+    show_progress: bool = False,
+) -> Evaluation:
+    """Score a trained network with other numbers of mean-field updates (Fig. 6b of the paper).
+
+    Args:
+        network: a preset, or the directory of a finished training run, as `models.from_preset`.
+        num_iterations: numbers of updates, which share their weights.
+        dataset: the images and their labels.
+        split: one of the dataset's.
+        inference: settings of the inference.
+        settings: the scores to compute.
+        crf: as in `Predictor`.
+        precision: dtype policy of the network; None: float32.
+        show_progress: whether to show a progress bar on a terminal.
+
+    Returns:
+        The evaluation; its heads are named "1 iteration", "5 iterations".
+
+    Raises:
+        ValueError: as `Evaluator.run`, and for a network without mean-field updates.
+    """
+    trained = from_preset(network, load_weights=False)
+    if "num_iterations" not in trained.get_config():
+        raise ValueError(f"{network}: a {type(trained).__name__} has no mean-field iterations.")
+
+    def predictors() -> Iterator[tuple[str, Predictor]]:
+        for count in num_iterations:
+            model = from_preset(network, dtype=precision, num_iterations=count)
+            name = f"{count} iteration{'s' * (count > 1)}"
+            yield name, Predictor(model, inference, heads=("final",), crf=crf)
+
+    heads = _score_each(predictors(), dataset, split, settings, show_progress)
+    return replace(heads, precision=precision)
+
+
+def _score_each(
+    predictors: Iterable[tuple[str, Predictor]],
+    dataset: Dataset,
+    split: str,
+    settings: MetricSettings | None,
+    show_progress: bool,
+) -> Evaluation:
+    """Score the one head of each predictor under a name of its own."""
     heads: list[HeadScores] = []
-    for name in trained:
-        model = load_model(work_dir, name)
-        if precision not in (None, "float32"):
-            model = in_precision(model, precision)
-        output = stages[name].head
-        predictor = Predictor(model, inference, heads=(output,), crf=crf)
+    for name, predictor in predictors:
+        head = predictor.heads[0]
         evaluation = evaluate(predictor, dataset, split, settings, show_progress=show_progress)
         heads += [
-            replace(head, name=name + head.name.removeprefix(output)) for head in evaluation.heads
+            replace(scores, name=name + scores.name.removeprefix(head))
+            for scores in evaluation.heads
         ]
-    return replace(evaluation, heads=tuple(heads), precision=precision)
+    return replace(evaluation, heads=tuple(heads))
 
 
 def _predict_video(

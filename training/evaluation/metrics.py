@@ -11,7 +11,7 @@ from keras_dpn import metrics
 from keras_dpn.classes import Classes
 from keras_dpn.inference import to_labels
 
-from .results import CalibrationScores, ConsistencyScores, ObjectScores, TrimapScores
+from .scores import CalibrationScores, ConsistencyScores, ObjectScores, TrimapScores
 
 TRIMAP_WIDTH = 40  # width of the widest band in pixels: DeepLab v1's Fig. 5
 

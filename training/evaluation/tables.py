@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from rich.table import Column, Table
 
 from .comparison import Comparison, ImageChange
-from .results import OTHER_SCORES, SCORES, Evaluation, HeadScores
+from .results import Evaluation
+from .scores import OTHER_SCORES, SCORES, HeadScores
 
 
 def score_table(evaluation: Evaluation, classes: Sequence[str]) -> Table:

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 
 from keras_dpn.export import export_litert, export_onnx
-from keras_dpn.io import IMAGE_SUFFIXES
+from keras_dpn.io.formats import is_image
 from keras_dpn.io.images import read_image
 from keras_dpn.presets.files import METADATA, read_metadata
 
-from ..evaluation.results import SCORES, Evaluation
+from ..evaluation.results import Evaluation
+from ..evaluation.scores import SCORES
 from ..rundir.paths import evaluation_files, load_config
 from . import Format
 from .verification import file_inputs, resize
@@ -77,7 +78,7 @@ def read_calibration_images(folder: Path) -> list[np.ndarray]:
     Raises:
         ValueError: where there is none.
     """
-    files = sorted(p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(filter(is_image, folder.glob("*")))
     if not files:
         raise ValueError(f"{folder}: expected a folder of images, received one without.")
     return [read_image(file) for file in files[:CALIBRATION_IMAGES]]

@@ -10,7 +10,8 @@ from keras_dpn.presets import Card, write_preset
 
 from ..data.dataset import Dataset
 from ..evaluation.evaluator import evaluate
-from ..evaluation.results import OTHER_SCORES, SCORES, Evaluation
+from ..evaluation.results import Evaluation
+from ..evaluation.scores import OTHER_SCORES, SCORES
 from ..rundir.models import load_classes, load_model
 from ..rundir.paths import RESULTS, load_config
 from ..utils.files import read_json

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_dpn.models import traits
-from keras_dpn.probabilities import softmax
+from keras_dpn.probabilities import class_probabilities
 from keras_dpn.viz import image_png
 
 from . import Format
@@ -190,7 +190,8 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _labels(model: keras.Model, inputs: np.ndarray | Inputs) -> np.ndarray:
-    labels = softmax(np.asarray(model.predict_on_batch(inputs), "float32")).argmax(-1)
+    logits = np.asarray(model.predict_on_batch(inputs), "float32")
+    labels = class_probabilities(logits).argmax(-1)
     # An image is a clip of one frame.
     return labels[:, 0] if labels.ndim == 4 and _frames(inputs).shape[1] == 1 else labels
 

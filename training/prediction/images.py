@@ -56,7 +56,8 @@ def predict_images(
         OSError: if a result can't be written.
     """
     needs_probabilities = bool({"heads", "probabilities"} & set(outputs))
-    samples = prefetch_map(_read, sources.items())
+    read = partial(_read, max_pixels=segmenter.max_pixels)
+    samples = prefetch_map(read, sources.items())
     predicted = (_predict(segmenter, sample, needs_probabilities) for sample in samples)
     write = partial(
         _write_results,
@@ -102,9 +103,9 @@ class _Prediction:
     segmentation: Segmentation | None = None
 
 
-def _read(item: tuple[str, Path]) -> _Sample:
+def _read(item: tuple[str, Path], max_pixels: int) -> _Sample:
     try:
-        return _Sample(*item, image=read_image(item[1]))
+        return _Sample(*item, image=read_image(item[1], max_pixels))
     except ImageError as error:
         return _Sample(*item, error=error)
 

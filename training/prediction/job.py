@@ -152,6 +152,7 @@ def _predict(job: PredictionJob, sources: Sources, files: Outputs) -> Prediction
         crf=job.crf,
         precision=job.precision,
         size=None if job.keep_size else "preset",
+        max_pixels=job.settings.max_pixels,
     )
     images: Mapping[str, Path] = sources.images
     unreadable: list[Path] = []
@@ -177,8 +178,10 @@ def _predict(job: PredictionJob, sources: Sources, files: Outputs) -> Prediction
 
 def _manifest(job: PredictionJob, segmenter: Segmenter) -> dict[str, Any]:
     """Return everything that the labels depend on, as JSON values."""
+    settings = asdict(segmenter.predictor.settings)
+    del settings["max_pixels"]  # changes no labels
     values = {
-        **asdict(segmenter.predictor.settings),
+        **settings,
         "size": segmenter.size,
         "models": [model_identity(model) for model in job.models],
         "precision": job.precision,

@@ -1,14 +1,18 @@
 """The images and videos that a command line names."""
 
 import glob
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keras_dpn.io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from keras_dpn.io.formats import is_image, is_video
 
 from .manifest import IMAGE_OUTPUTS, RESULT_FOLDERS, result_file
+
+logger = logging.getLogger("keras_dpn")
+_OTHERS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def find_sources(paths: Sequence[Path], out: Path, image_sequence: bool = False)
 
 
 def _is_video(path: Path) -> bool:
-    return path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES
+    return path.is_dir() or is_video(path)
 
 
 def _name(sources: Sequence[Path], root: Path) -> dict[str, Path]:
@@ -114,13 +118,23 @@ def _expand(path: Path, out: Path) -> Iterator[Path]:
         yield path
     elif path.is_dir():
         results = [(out / folder).resolve() for folder in RESULT_FOLDERS]
-        for file in path.rglob("*"):
-            if not any(file.resolve().is_relative_to(folder) for folder in results):
-                yield from _readable([file])
+        files = path.rglob("*")
+        yield from _readable(
+            f for f in files if not any(f.resolve().is_relative_to(folder) for folder in results)
+        )
     else:
         yield from _readable(map(Path, glob.glob(str(path), recursive=True)))
 
 
 def _readable(candidates: Iterable[Path]) -> Iterator[Path]:
-    suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    return (c for c in candidates if c.suffix.lower() in suffixes and c.is_file())
+    """Yield the images and videos, also those whose format can't be read; log other files."""
+    others = []
+    for path in filter(Path.is_file, candidates):
+        if is_image(path) or is_video(path):
+            yield path
+        else:
+            others.append(path)
+    if others:
+        names = ", ".join(str(path) for path in others[:_OTHERS_SHOWN])
+        more = f" and {len(others) - _OTHERS_SHOWN} more" if len(others) > _OTHERS_SHOWN else ""
+        logger.warning("skipped, neither images nor videos: %s%s", names, more)

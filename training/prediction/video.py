@@ -5,10 +5,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from ..rundir.outputs import Outputs
 from ..utils.files import json_bytes, write_bytes
 from ..utils.progress import progress_bar
 from .manifest import video_files
+from .video_report import VideoReport
 
 logger = logging.getLogger("keras_dpn")
 
@@ -32,68 +33,6 @@ Frames = VideoReader | ImageSequence
 Position = tuple[int, float]  # index of a frame, and its time in seconds
 Link = tuple[np.ndarray, np.ndarray]  # flow from a frame to the next, and back
 WriteFrame = Callable[[Position, np.ndarray, np.ndarray], None]  # frame, labels
-
-
-@dataclass(frozen=True)
-class VideoReport:
-    """The result of `predict_video`; videos/NAME.json contains these fields.
-
-    Args:
-        source: the video.
-        complete: whether all of its frames were predicted.
-        frames: frames that were predicted.
-        frame_count: number of frames that the file declares.
-        broken_frames: indices of frames that can't be read.
-        truncated: whether the file ends before the frames that it declares.
-        fps: frames per second, the mean of a variable rate.
-        is_static: whether all frames are identical.
-        seconds: duration of the prediction.
-        frames_per_second: of the prediction.
-        temporal_consistency: the `metrics.scores` of each frame's labels against the next ones,
-            along the optical flow (`metrics.temporal_confusion`).
-    """
-
-    source: str
-    complete: bool
-    frames: int
-    frame_count: int
-    broken_frames: list[int]
-    truncated: bool
-    fps: float
-    is_static: bool
-    seconds: float
-    frames_per_second: float | None
-    temporal_consistency: dict[str, Any]
-
-    def summary(self) -> str:
-        """Return the report as one line."""
-        miou = self.temporal_consistency["miou"]
-        consistency = "none, of one frame" if miou is None else f"{100 * miou:.1f}% mIoU"
-        return (
-            f"{self.source}: {self.frames} frames predicted in {self.seconds:.0f} s, "
-            f"{self.frames_per_second or 0:.1f} frames/s; temporal consistency {consistency}"
-        )
-
-    def problems(self) -> list[str]:
-        """Return a line per cause of missing frames."""
-        lines, broken = [], self.broken_frames
-        if broken:
-            shown = ", ".join(map(str, broken[:8])) + (", ..." if len(broken) > 8 else "")
-            lines.append(
-                f"{self.source}: {len(broken)} frames can't be read and are left out: {shown}"
-            )
-        if self.truncated:
-            lines.append(
-                f"{self.source}: {self.frame_count} frames declared, "
-                f"{self.frames + len(broken)} read; the file is truncated or damaged"
-            )
-        return lines
-
-    def warnings(self) -> list[str]:
-        """Return a line per oddity of the video that leaves out no frame."""
-        if not self.is_static:
-            return []
-        return [f"{self.source}: its {self.frames} frames are identical; is it the right file?"]
 
 
 def predict_videos(
@@ -175,7 +114,7 @@ def predict_video(
         ValueError: if the source can't be read at all, and as `Segmenter.video`.
         OSError: if a result can't be written.
     """
-    video = open_video(source)
+    video = open_video(source, segmenter.max_pixels)
     if not video.fps_known:
         logger.info("%s: no usable frame rate, %g frames per second assumed", source, video.fps)
     classes = segmenter.classes
@@ -225,9 +164,15 @@ def predict_video(
     return report
 
 
-def open_video(source: Path) -> Frames:
-    """Open a video file, or a folder of images; raise VideoError if it can't be read."""
-    return ImageSequence(source) if source.is_dir() else VideoReader(source)
+def open_video(source: Path, max_pixels: int | None = None) -> Frames:
+    """Open a video file of frames of at most N pixels, or a folder of images.
+
+    Raises:
+        VideoError: if it can't be read.
+    """
+    if source.is_dir():
+        return ImageSequence(source)
+    return VideoReader(source, max_pixels=max_pixels)
 
 
 def predict_frames(

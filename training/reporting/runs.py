@@ -11,7 +11,8 @@ from keras_dpn import metrics
 from keras_dpn.models.heads import head_of
 
 from ..configs.serialization import from_json, upgrade
-from ..evaluation.results import OTHER_SCORES, SCORES, Counts, Evaluation, HeadScores
+from ..evaluation.results import Counts, Evaluation
+from ..evaluation.scores import OTHER_SCORES, SCORES, HeadScores
 from ..evaluation.tables import score_definitions
 from ..rundir.paths import RESULTS, evaluation_files, load_stages
 from ..utils.files import read_json
@@ -130,7 +131,7 @@ class Run:
     @property
     def val_split(self) -> str:
         """The split of the stages' scores."""
-        return self.config["data"]["val_split"]
+        return self.config.get("data", {}).get("val_split", "val")
 
     @property
     def last_stage(self) -> StageResult:
@@ -174,8 +175,15 @@ def stage_title(name: str) -> str:
     return _STAGE_TITLES.get(name) or head_of(name).title
 
 
-def evaluated_split(runs: Sequence[Run], splits: Sequence[str] = SPLITS) -> str | None:
-    """Return the first split with scores of each image in all runs; None without one."""
+def evaluated_split(runs: Sequence[Run], splits: Iterable[str] | None = None) -> str | None:
+    """Return the first split with scores of each image in all runs; None without one.
+
+    Args:
+        runs: the runs.
+        splits: the splits to look at, in order; by default the usual ones and the runs' own.
+    """
+    if splits is None:
+        splits = dict.fromkeys([*SPLITS, *(run.val_split for run in runs)])
     files_of_runs = [evaluation_files(run.work_dir) for run in runs]
     for split in splits:
         if all(
@@ -202,13 +210,14 @@ def choose(
 
     Args:
         runs: one, of which each stage is shown, or several, of which the last is.
-        split: the split; None for one on which each image has been scored, if there is one.
+        split: the split; None for one on which each image has been scored, or else the first
+            run's validation split.
         num_images: at most this many.
 
     Returns:
         The split, and the titles of its images by name; None where their scores are unknown.
     """
-    split = split or evaluated_split(runs) or "val"
+    split = split or evaluated_split(runs) or runs[0].val_split
     if evaluated_split(runs, (split,)) is None or not num_images:
         return split, None
     if len(runs) == 1:

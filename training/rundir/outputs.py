@@ -69,17 +69,17 @@ class Outputs:
             )
 
     @contextmanager
-    def atomic_file(self, path: Path) -> Iterator[Path]:
-        """Write a file as `utils.files.atomic_file`; raises as `check`."""
+    def atomic_file(self, path: Path, needed: int | None = None) -> Iterator[Path]:
+        """Write a file as `utils.files.atomic_file`; raises as it and as `check`."""
         self.check([path])
-        with atomic_file(path) as temporary:
+        with atomic_file(path, needed) as temporary:
             yield temporary
             # Before the file has its name: a process that is killed in between can resume.
             self._append(path, temporary)
 
     def write_bytes(self, path: Path, content: bytes) -> None:
         """Write bytes atomically; raises as `check`."""
-        with self.atomic_file(path) as temporary:
+        with self.atomic_file(path, len(content)) as temporary:
             temporary.write_bytes(content)
 
     def write_json(self, path: Path, values: Any) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configs.networks import network_config
-from ..configs.schema import Stage, TrainConfig
+from ..configs.schema import Stage
 from ..utils.files import read_json
 
 CONFIG = "config.json"
@@ -31,7 +31,7 @@ def load_config(work_dir: Path) -> dict[str, Any]:
 def load_stages(work_dir: Path) -> dict[str, Stage]:
     """Return the stages that a run trains, by name, in order."""
     values = load_config(work_dir)
-    config = _network_config(work_dir)()
+    config = network_config(values.get("network"), work_dir / CONFIG)()
     sections = {stage.name: values.get(config.section(stage.name), {}) for stage in config.stages}
     return {s.name: s for s in config.stages if sections[s.name].get("epochs")}
 
@@ -42,13 +42,14 @@ def stage_dir(work_dir: Path, stage: str) -> Path:
     Raises:
         ValueError: for a stage that the run doesn't train.
     """
-    trained = list(load_stages(work_dir))
+    trained = load_stages(work_dir)
     if stage not in trained:
         raise ValueError(
-            f"Invalid value for argument `stage`: expected one of {trained}, received {stage!r}."
+            f"Invalid value for argument `stage`: expected one of {list(trained)}, received "
+            f"{stage!r}."
         )
-    names = [other.name for other in _network_config(work_dir).stages]
-    return work_dir / STAGES / f"{names.index(stage) + 1}_{stage}"
+    config = network_config(load_config(work_dir).get("network"), work_dir / CONFIG)
+    return work_dir / STAGES / f"{config.stages.index(trained[stage]) + 1}_{stage}"
 
 
 def model_file(work_dir: Path, stage: str | None = None) -> Path:
@@ -65,8 +66,3 @@ def evaluation_files(work_dir: Path) -> dict[str, Path]:
     """Return the JSON files of a run's evaluations, by split."""
     files = sorted(work_dir.glob("evaluation_*.json"))
     return {file.stem.removeprefix("evaluation_"): file for file in files}
-
-
-def _network_config(work_dir: Path) -> type[TrainConfig]:
-    network = load_config(work_dir).get("network", "DPN")  # version 1 knew no other
-    return network_config(network, work_dir / CONFIG)

@@ -161,7 +161,7 @@ class _Planner:
         keys, run = self._keys[row.name], self._runs / f"{self._title(row)}_seed{self._seed}"
         count = self._shared(row)
         done = {row.config.section(stage) for stage in row.stages[:count]}
-        none = {name: replace(getattr(row.config, name), epochs=0) for name in done}
+        none = {name: replace(getattr(row.config, name), epochs=0, steps=0) for name in done}
         config = replace(row.config, seed=self._seed, **none)
         if count:
             shared = self._known[keys.stages[row.stages[count - 1]]]
@@ -195,7 +195,7 @@ def _keys(config: TrainConfig, num_classes: int, start: str | None) -> _Keys:
     """Return the keys of a run that starts from the network of another key, or from a file."""
     settings = {**to_json(config), "start": start or Path(config.weights or "").name}
     stages = [item.name for item in dataclasses.fields(config) if _is_stage(config, item.name)]
-    for name in ("model", "weights", "seed", *stages):
+    for name in ("model", "weights", "weights_sha256", "seed", *stages):
         del settings[name]
     # Paths and caches don't affect what is learned.
     data = {k: v for k, v in settings["data"].items() if k not in ("data_dir", "flow_dir", "cache")}
@@ -203,7 +203,7 @@ def _keys(config: TrainConfig, num_classes: int, start: str | None) -> _Keys:
     prints = _fingerprints(config.network, arguments, num_classes)
     key, keys = _digest({**settings, "data": data}), {}
     for stage in config.stages:
-        if config.stage(stage.name).epochs:
+        if config.stage(stage.name).is_trained:
             facts = dataclasses.asdict(stage), dataclasses.asdict(config.stage(stage.name))
             key = keys[stage.name] = _digest([key, facts, prints[stage.head]])
     return _Keys(keys, _digest([key, prints["final"]]))

@@ -15,12 +15,7 @@ from ..configs.serialization import to_json, upgrade
 from ..engine.networks import build_model
 from ..engine.setup import check_config, with_absolute_paths
 from ..rundir.dataset import open_dataset
-from ..rundir.paths import (
-    CONFIG,
-    FLOW,
-    RESULTS,
-    load_config,
-)
+from ..rundir.paths import CONFIG, FLOW, RESULTS, load_config
 from ..utils.files import atomic_file, read_json, write_json
 from .definitions import Row, Sweep
 from .plan import CheckpointRef, Job, RowKey, make_plan
@@ -38,7 +33,7 @@ class SubprocessExecutor:
     """Train each run by `keras-dpn train` in a process of its own, which frees all memory.
 
     Args:
-        devices: as in `engine.setup.choose_devices`.
+        devices: as in `engine.devices.choose_devices`.
     """
 
     devices: str = "all"
@@ -210,7 +205,7 @@ def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe(job: Job) -> str:
-    stages = [s.name for s in job.config.stages if job.config.stage(s.name).epochs]
+    stages = [s.name for s in job.config.stages if job.config.stage(s.name).is_trained]
     origin = f", from {job.origin}" if job.origin else ""
     return f"{job.run.name}: {', '.join(stages)}{origin}"
 

@@ -11,7 +11,8 @@ from typing import Any
 from rich.table import Column, Table
 
 from ..evaluation.comparison import Comparison, add_counts, compare
-from ..evaluation.results import Evaluation, HeadScores, load_counts
+from ..evaluation.results import Evaluation, load_counts
+from ..evaluation.scores import HeadScores
 from ..evaluation.tables import score_definitions
 from ..utils.files import read_json, write_bytes, write_json
 from .definitions import Sweep

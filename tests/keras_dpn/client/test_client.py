@@ -16,7 +16,7 @@ from PIL import Image
 
 import keras_dpn.client
 from keras_dpn.client import Client, Prediction, ServingError, client, video
-from keras_dpn.client.transports import _error_of
+from keras_dpn.client.rest import _error_of
 from keras_dpn.export import export
 from keras_dpn.ops.warp import INVALID_FLOW
 from tests.keras_dpn.export.test_saved_model import CLASSES, COLORS, encoded, pictures, small_model
@@ -194,6 +194,53 @@ def test_a_slow_server_meets_the_deadline(peer, protocol):
         assert error.value.status == "DEADLINE_EXCEEDED"
 
 
+def test_a_file_alone_comes_from_its_own_signature(tmp_path):
+    """REST returns all outputs of a signature."""
+    image = pictures(5, 7)
+    export(small_model(), tmp_path / "street", outputs=ALL, classes=CLASSES, warmup=None)
+    with ServingPeer(tmp_path / "street", "street") as peer:
+        asked = []
+        run = peer.predict
+        peer.predict = lambda *args, **more: asked.append(args[2]) or run(*args, **more)
+        with Client(peer.rest, "street", outputs=["labels", "label_png"]) as client:
+            whole = client.predict(image)
+        for output in ("label_png", "overlay"):
+            with Client(peer.rest, "street", outputs=[output]) as client:
+                alone = client.predict(image)
+            assert alone.labels is None
+        assert asked == ["serving_default", "label_png", "overlay"]
+        with Client(peer.grpc, "street", outputs=["overlay"]) as client:
+            assert client.predict(image).overlay == alone.overlay
+        with Client(peer.rest, "street", outputs=["label_png"]) as client:
+            png = client.predict(image).label_png
+        assert png == whole.label_png
+        np.testing.assert_array_equal(Image.open(io.BytesIO(png)), whole.labels)
+
+
+WITHOUT_PILLOW = """
+import sys
+sys.modules["PIL"] = None
+from keras_dpn.client.inputs import encoded
+for name in sys.argv[1:]:
+    try:
+        print(encoded(name)[1] == open(name, "rb").read())
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_without_pillow_the_client_says_what_it_cannot_convert(tmp_path):
+    names = [tmp_path / name for name in ("a.bmp", "a.png", "a.webp", "a.txt")]
+    for path in names[:3]:
+        Image.new("RGB", (4, 4)).save(path)
+    names[3].write_text("left to the server")
+    command = [sys.executable, "-c", WITHOUT_PILLOW, *map(str, names)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    *sent, webp, text = done.stdout.splitlines()
+    assert sent == ["True", "True"] and text == "True", done.stderr
+    assert "a.webp: a server takes JPEG, PNG, GIF, received WebP. Install Pillow" in webp
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_clips(peer, protocol):
     address, frames = getattr(peer, protocol), pictures(3, 4, 5)
@@ -332,6 +379,7 @@ def test_wrong_arguments_are_named():
         ({"timeout": 0}, "timeout"),
         ({"deadline": -1}, "deadline"),
         ({"attempts": 0}, "attempts"),
+        ({"max_bytes": 0}, "max_bytes"),
         ({"certificate": "server.pem"}, "certificate"),
     ):
         with pytest.raises(ValueError, match=f"`{name}`: expected .*, received "):

@@ -8,12 +8,13 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_dpn.export.images import decode_image, encoded_size, label_png, overlay_png
+from keras_dpn.io.images import ImageError, read_image
+from tests.keras_dpn.io import zoo
 
 pytestmark = pytest.mark.tensorflow_only
 MAX_PIXELS = 10_000
 PIXELS = np.random.default_rng(0).integers(0, 256, (13, 17, 3), "uint8")
 RGB = Image.fromarray(PIXELS)
-DEEP = Image.fromarray(np.arange(221, dtype="uint16").reshape(13, 17) * 290)
 COLORS = [(10, 20, 30), (1, 2, 3), (4, 5, 6)]
 
 
@@ -54,22 +55,22 @@ def decode():
     return decode
 
 
-def as_pillow_reads(data):
-    image = Image.open(io.BytesIO(data))
-    if image.has_transparency_data:
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image.convert("RGBA"))
-    return np.asarray(image.convert("RGB"))
-
-
 # Not a test for each file: between tests Keras makes TensorFlow forget its optimised graphs.
-def test_pixels_are_those_that_pillow_reads(decode):
-    for name, data in FILES.items():
+def test_pixels_are_those_that_all_others_read(decode):
+    for name, data in [*FILES.items(), *zoo.served()]:
+        expected = read_image(io.BytesIO(data))
         size, pixels = decode(data)
-        np.testing.assert_array_equal(size, (13, 17))
-        np.testing.assert_array_equal(pixels, as_pillow_reads(data), err_msg=name)
-    _, pixels = decode(encoded(DEEP, "PNG"))
-    np.testing.assert_array_equal(pixels[..., 1], np.asarray(DEEP) >> 8)  # of 16 bits the higher 8
+        np.testing.assert_array_equal(size, expected.shape[:2], err_msg=name)
+        np.testing.assert_array_equal(pixels, expected, err_msg=name)
+
+
+def test_masks_of_bmp_that_pillow_refuses_are_refused(decode):
+    for masks in ((0x7C00, 0x3E0, 0x1F, 0), (0xFF, 0xFF00, 0xFF0000, 0)):
+        data = zoo.bmp(np.zeros((4, 4, 4), "uint8"), masks)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="compression 3; send it as PNG"):
+            decode(data)
+        with pytest.raises(ImageError, match="Unsupported BMP bitfields"):
+            read_image(io.BytesIO(data))
 
 
 def resized(name, position, numbers, layout):
@@ -89,6 +90,14 @@ def png_of(width, height):
     return b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
 
 
+def scans(count):
+    """A progressive JPEG whose last scan is repeated."""
+    content = FILES["progressive"]
+    start = content.rindex(b"\xff\xda")
+    missing = count - content.count(b"\xff\xda")
+    return content[:-2] + content[start:-2] * missing + content[-2:]
+
+
 GIF_FRAME = FILES["gif"].index(b"\x2c", 13 + 3 * 256)
 HUGE = "1 to 10000 pixels, received one of 20000 x 20000"
 BAD = {
@@ -104,9 +113,15 @@ BAD = {
     ),
     "huge gif": (resized("gif", 6, (20000, 20000), "<HH"), HUGE),
     "huge frame": (resized("gif", GIF_FRAME + 5, (20000, 20000), "<HH"), HUGE),
+    "many scans": (scans(101), "JPEG of at most 100 scans, received one of 101"),
+    "narrow png": (
+        png_of(1, 1025),
+        "65536 pixels, with sides below 64 counted as 64, received one of 1 x 1025",
+    ),
+    "flat png": (png_of(1025, 1), "counted as 64, received one of 1025 x 1"),
     "huge bmp": (resized("bmp", 18, (20000, -20000), "<ii"), HUGE),
     "least bmp": (resized("bmp", 18, (1, -(2**31)), "<ii"), "1 x -2147483648"),
-    "palette bmp": (encoded(RGB.convert("P"), "BMP"), "24 or 32 bits, received one of 8"),
+    "palette bmp": (encoded(RGB.convert("P"), "BMP"), "24 or 32 bits, .*received one of 8 bits"),
     "gif without a frame": (b"GIF89a" + bytes(20), "a whole frame"),
     "jpeg's first bytes": (b"\xff\xd8\xff", "JPEG"),
     **{f"half a {n}": (FILES[n][: len(FILES[n]) // 2], n) for n in ("jpeg", "png", "gif", "bmp")},

@@ -104,6 +104,16 @@ def test_images_of_any_sizes_get_the_answers_that_they_get_alone(model, served):
         assert (answer["class_colors"] == COLORS).all()
 
 
+def test_files_have_signatures_of_their_own(served):
+    files = tf.constant([encoded(pictures(5, 8)), encoded(pictures(4, 9))])
+    whole = served["serving_default"](files)
+    for name in ("overlay", "label_png"):
+        alone = served[name](files)
+        assert alone.keys() == {f"{name}_bytes", "sizes"}
+        for output, value in alone.items():
+            np.testing.assert_array_equal(value, whole[output])
+
+
 def test_arrays_get_the_same_answers_as_files(served):
     images = pictures(2, 9, 12)
     files = served["serving_default"](tf.constant([encoded(image) for image in images]))
@@ -128,7 +138,7 @@ def test_bad_requests_are_invalid_arguments(served, images, message):
 
 
 def test_arrays_are_checked_too(served):
-    for shape in ((1, 0, 5, 3), (1, 40, 40, 3), (0, 5, 5, 3)):
+    for shape in ((1, 0, 5, 3), (1, 40, 40, 3), (0, 5, 5, 3), (1, 1, 1025, 3)):
         with pytest.raises(tf.errors.InvalidArgumentError, match="expected"):
             served["image"](tf.constant(np.zeros(shape, "uint8")))
 
@@ -263,16 +273,17 @@ def variables(path):
 
 
 def test_versions_count_up_and_old_ones_go(model, tmp_path):
-    (tmp_path / "notes").mkdir()
-    for number in (3, 5):
-        (tmp_path / str(number)).mkdir()
+    for name in ("notes", "2", "3", "5"):
+        (tmp_path / name).mkdir()
+    for number in (3, 5):  # 2 is none of ours
+        (tmp_path / str(number) / "model.json").touch()
     assert export(model, tmp_path, warmup=None).name == "6"
     with pytest.raises(ValueError, match="6 exists. Choose another `version`"):
         export(model, tmp_path, version=6)
     assert export(model, tmp_path, version=4, keep=0, warmup=None).name == "4"
-    assert entries(tmp_path) == ["4", "5", "6", "notes"]
+    assert entries(tmp_path) == ["2", "4", "5", "6", "notes"]
     assert export(model, tmp_path, keep=1, warmup=None).name == "7"
-    assert entries(tmp_path) == ["6", "7", "notes"]
+    assert entries(tmp_path) == ["2", "6", "7", "notes"]
 
 
 def test_other_users_may_read_the_version(model, tmp_path):
@@ -292,7 +303,8 @@ def test_model_json(path, tmp_path):
     assert stored["frames"] == 1
     images = {"image": {"dtype": "uint8", "shape": [None, None, None, 3]}}
     files = {"image_bytes": {"dtype": "string", "shape": [None]}}
-    assert stored["signatures"] == {"serving_default": files, "image": images}
+    alone = {"overlay": files, "label_png": files}
+    assert stored["signatures"] == {"serving_default": files, "image": images, **alone}
 
 
 def test_warmup_requests_are_prediction_logs(path, served):
@@ -307,7 +319,8 @@ def test_warmup_requests_are_prediction_logs(path, served):
         requests[request.model_spec.signature_name] = tensors
     assert requests.keys() == served.keys()
     for name, inputs in requests.items():
-        assert served[name](**inputs)["labels"].shape == (1, 31, 31)  # of at most 1000 pixels
+        sizes = served[name](**inputs)["sizes"]
+        np.testing.assert_array_equal(sizes, [[31, 31]])  # of at most 1000 pixels
 
 
 def prediction_log():
@@ -408,6 +421,9 @@ def test_keras_is_not_needed_to_serve(model, path, tmp_path):
         ({"image_size": (4, 5, 6)}, r"`image_size`: expected None, an integer or"),
         ({"image_size": 0}, "`image_size`"),
         ({"max_pixels": 0}, "`max_pixels`"),
+        ({"version": "../escaped"}, "`version`: expected an integer of at least 0"),
+        ({"version": -1}, "`version`: expected an integer of at least 0"),
+        ({"version": True}, "`version`: expected an integer of at least 0"),
         ({"keep": -1}, "`keep`"),
         ({"precision": "bfloat16"}, "`keras_dpn.models`"),
     ],

@@ -52,6 +52,7 @@ def test_wrong_scales_are_refused(scales):
         ({"tile": 96, "overlap": 64}, "`tile`: .* 128, received 96"),
         ({"overlap": 48}, "`overlap`: expected a multiple of 32 from 32 up, received 48"),
         ({"overlap": 0}, "`overlap`: .* received 0"),
+        ({"max_pixels": 0}, "`max_pixels`: expected an integer of at least 1, received 0"),
         ({"memory_gib": 0}, "`memory_gib`: expected a finite number above 0, received 0"),
         ({"memory_gib": float("nan")}, "`memory_gib`: .* received nan"),
         ({"memory_gib": float("inf")}, "`memory_gib`: .* received inf"),

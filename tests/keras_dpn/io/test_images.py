@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
-from keras_dpn.io.images import ImageError, open_header, read_image, to_rgb
+from keras_dpn.io.images import ImageError, open_header, orientation_of, read_image, to_rgb
+from tests.keras_dpn.io import zoo
 from tests.keras_dpn.io.samples import png, save
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 3), "uint8")
@@ -68,6 +69,67 @@ def test_float_is_an_error(tmp_path):
     path = save(tmp_path, np.zeros((2, 2), "float32"), "x.tif")
     with pytest.raises(ImageError, match="x.tif: .*floats"):
         read_image(path)
+
+
+def test_cmyk_is_rounded_down(tmp_path):
+    pixel = np.array([[[10, 100, 200, 99]]], "uint8")
+    Image.fromarray(pixel, "CMYK").save(tmp_path / "x.tif")
+    expected = [(255 - ink) * (255 - 99) // 255 for ink in (10, 100, 200)]
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), [[expected]])
+
+
+def test_transparent_colours_are_black(tmp_path):
+    palette = Image.fromarray(np.array([[0, 1, 2]], "uint8"))
+    palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    palette.save(tmp_path / "p.png", transparency=1)
+    expected = [[[10, 20, 30], [0, 0, 0], [70, 80, 90]]]
+    np.testing.assert_array_equal(read_image(tmp_path / "p.png"), expected)
+    (tmp_path / "g.png").write_bytes(
+        zoo.png(np.array([[0, 1, 3]]), color_type=0, depth=2, chunks=[(b"tRNS", b"\0\1")])
+    )
+    np.testing.assert_array_equal(read_image(tmp_path / "g.png")[0, :, 0], [0, 0, 255])
+    deep = np.array([[[258, 515, 772], [1, 2, 3]]])
+    key = deep[0, 0].astype(">u2").tobytes()
+    (tmp_path / "d.png").write_bytes(zoo.png(deep, 2, 16, [(b"tRNS", key)]))
+    np.testing.assert_array_equal(read_image(tmp_path / "d.png"), [[[0, 0, 0], [0, 0, 0]]])
+
+
+def test_a_gif_has_the_size_of_its_canvas(tmp_path):
+    frame = np.full((2, 3, 3), (200, 100, 50), "uint8")
+    (tmp_path / "x.gif").write_bytes(zoo.gif_on_canvas(frame, (5, 6), (1, 2)))
+    expected = np.zeros((5, 6, 3), "uint8")
+    expected[2:4, 1:4] = 200, 100, 50
+    np.testing.assert_array_equal(read_image(tmp_path / "x.gif"), expected)
+
+
+def test_masks_of_bmp_say_where_channels_are(tmp_path):
+    pixel = np.array([[[10, 20, 30, 255]]], "uint8")
+    (tmp_path / "x.bmp").write_bytes(zoo.bmp(pixel, (0xFF, 0xFF00, 0xFF0000, 0xFF000000)))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.bmp"), [[[10, 20, 30]]])
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_exif_rotation_by_hand(tmp_path, big_endian):
+    """Where the pixel of the upper left corner, (0, 0) of 2x3, goes to."""
+    corners = ((0, 0), (0, 2), (1, 2), (1, 0), (0, 0), (0, 1), (2, 1), (2, 0))
+    pixels = np.zeros((2, 3, 3), "uint8")
+    pixels[0, 0] = 255
+    for orientation, corner in enumerate(corners, start=1):
+        path = save(tmp_path, pixels, exif=zoo.exif(orientation, big_endian))
+        image = read_image(path)
+        assert image.shape == ((2, 3, 3) if orientation < 5 else (3, 2, 3))
+        assert [*zip(*np.nonzero(image[..., 0]), strict=True)] == [corner], orientation
+    for wrong in (0, 9, 65535):
+        assert orientation_of(zoo.exif(wrong, big_endian)) == 1
+    assert orientation_of(b"") == orientation_of(zoo.exif(6)[:30]) == 1
+
+
+def test_turning_a_pillow_image_twice_changes_nothing(tmp_path):
+    path = save(tmp_path, PIXELS, exif=zoo.exif(6))
+    with Image.open(path) as image:
+        first, second = to_rgb(image, "it"), to_rgb(image, "it")
+    np.testing.assert_array_equal(first, read_image(path))
+    np.testing.assert_array_equal(second, first)
 
 
 def test_exif_rotation(tmp_path):
@@ -140,6 +202,22 @@ def test_scans_of_a_progressive_jpeg_are_limited(tmp_path):
     path.write_bytes(content[:-2] + content[start:-2] * 200 + content[-2:])
     with pytest.raises(ImageError, match=r"a.jpg: can't be read .* scans, more than 100"):
         read_image(path)
+
+
+def test_pixels_are_limited_before_they_are_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+    for size, limit in (((100, 101), 10_000), ((1, 200_000), 10**7), ((10_001, 10_000), None)):
+        Image.new("1", size).save(path := tmp_path / "a.png")
+        limits = {} if limit is None else {"max_pixels": limit}
+        with pytest.raises(ImageError, match=rf"a.png: {size[0]} x {size[1]} pixels are too many"):
+            read_image(path, **limits)
+
+
+def test_a_larger_limit_reads_the_image(tmp_path):
+    Image.new("1", (1, 2000)).save(path := tmp_path / "a.png")
+    with pytest.raises(ImageError, match="too many; at most 0.1 million are allowed .sides below"):
+        read_image(path, max_pixels=100_000)
+    assert read_image(path, max_pixels=200_000).shape == (2000, 1, 3)
 
 
 def test_open_header(tmp_path):

@@ -126,3 +126,21 @@ def test_refuses_axis(axis):
 def test_refuses_axis_of_unknown_length(axis):
     with pytest.raises(ValueError, match=r"`axis`: .* of shape \(None, None, 4\), received"):
         layers.L2NormScale(axis=axis)(keras.Input((None, 4)))
+
+
+@pytest.mark.parametrize("axis", [-1, [1, 3]])
+def test_adapted_scales_keep_the_mean_length(axis):
+    batches = [random(2, 3, 5, 4, seed=seed) for seed in (0, 1)]
+    layer = layers.L2NormScale(axis=axis)
+    layer.adapt(iter(batches))
+    lengths = np.sqrt(np.square(np.concatenate(batches)).sum(axis=tuple(np.atleast_1d(axis))))
+    assert_close(layer.scale, np.full(layer.scale.shape, lengths.mean()))
+
+
+@pytest.mark.parametrize("data", [[], [np.zeros((1, 2))], [np.full((1, 2), np.nan)]])
+def test_scales_need_vectors_with_a_length(data):
+    layer = layers.L2NormScale(init_scale=7.0)
+    layer.build((None, 2))
+    with pytest.raises(ValueError, match="`data`: expected finite vectors that are not all zero"):
+        layer.adapt(data)
+    assert_close(layer.scale, [7.0, 7.0])

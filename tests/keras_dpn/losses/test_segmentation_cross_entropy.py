@@ -118,3 +118,4 @@ def test_the_fraction_of_hard_pixels_has_its_old_name_too():
         loss = SegmentationCrossEntropy(hard_ratio=0.5)
     with pytest.warns(DeprecationWarning, match="`hard_ratio` .* Use `ohem_fraction` instead"):
         assert loss.hard_ratio == loss.ohem_fraction == 0.5
+    assert "hard_ratio" not in dir(loss)  # saving a compiled model would warn

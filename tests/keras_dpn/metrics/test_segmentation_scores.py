@@ -148,8 +148,8 @@ def test_errors():
         metrics.SegmentationScores(4).update_state(LABELS.transpose(0, 2, 1), LOGITS)
     with pytest.raises(ValueError, match="`ignore_label`: expected an integer, a tuple"):
         metrics.SegmentationScores(4, 25.5)
-    with pytest.raises(ValueError, match="`num_classes`: expected an integer of at least 2"):
-        metrics.SegmentationScores(1)
+    with pytest.raises(ValueError, match="`num_classes`: expected an integer of at least 1"):
+        metrics.SegmentationScores(0)
 
 
 TWO_REPLICAS = """

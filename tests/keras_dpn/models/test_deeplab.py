@@ -340,8 +340,11 @@ def test_export(tmp_path):
     ("settings", "message"),
     [
         ({"variant": "5x5"}, r"`variant`: expected one of .*'7x7'.* received '5x5'"),
-        ({"num_classes": 1}, "`num_classes`: expected an integer of at least 2, received 1"),
-        ({"input_shape": (3, 64, 64)}, r"`input_shape`: expected \(height, width, 3\), received"),
+        ({"num_classes": 0}, "`num_classes`: expected an integer of at least 1, received 0"),
+        (
+            {"input_shape": (3, 64, 64)},
+            r"`input_shape`: expected \(height, width, channels\)",
+        ),
         ({"crf": True}, "`crf`: expected None or a dictionary of arguments .* received True"),
     ],
 )

@@ -252,8 +252,11 @@ def test_export(tmp_path):
         ({"skips": "fc7"}, "`skips`: expected one or more different names .*, received 'fc7'"),
         ({"padding": "valid"}, "`padding`: expected 'same' or 100, received 'valid'"),
         ({"padding": 100, "fc6_kernel": 3}, "`fc6_kernel`: expected 7 with a padding of 100"),
-        ({"num_classes": 1}, "`num_classes`: expected an integer of at least 2, received 1"),
-        ({"input_shape": (3, 64, 64)}, r"`input_shape`: expected \(height, width, 3\), received"),
+        ({"num_classes": 0}, "`num_classes`: expected an integer of at least 1, received 0"),
+        (
+            {"input_shape": (3, 64, 64)},
+            r"`input_shape`: expected \(height, width, channels\)",
+        ),
     ],
 )
 def test_refuses_settings(settings, message):

@@ -262,8 +262,11 @@ def test_training_reaches_every_weight_through_a_crf():
         ({"grid": ()}, r"`grid`: expected an integer or several integers, received \(\)"),
         ({"grid": (2, 2)}, "`grid`: expected an integer or several different ones, received"),
         ({"init_scale": float("nan")}, "`init_scale`: expected .*received nan"),
-        ({"num_classes": 1}, "`num_classes`: expected an integer of at least 2, received 1"),
-        ({"input_shape": (3, 64, 64)}, r"`input_shape`: expected \(height, width, 3\), received"),
+        ({"num_classes": 0}, "`num_classes`: expected an integer of at least 1, received 0"),
+        (
+            {"input_shape": (3, 64, 64)},
+            r"`input_shape`: expected \(height, width, channels\)",
+        ),
     ],
 )
 def test_refuses_settings(settings, message):

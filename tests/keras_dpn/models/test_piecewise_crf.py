@@ -232,7 +232,7 @@ def test_mixed_precision(model, image):
         ({"damping": 1.0}, "`damping`: expected a number from 0 to below 1"),
         ({"num_classes": 1}, "`num_classes`: expected an integer of at least 2, received 1"),
         ({"crf": True}, "`crf`: expected None or a dictionary of arguments .* received True"),
-        ({"input_shape": (3, 64, 64)}, r"`input_shape`: expected \(height, width, 3\)"),
+        ({"input_shape": (3, 64, 64)}, r"`input_shape`: expected \(height, width, channels\)"),
         ({"input_shape": (8, 99, 3)}, "`box`: .*larger than a cell, .*'surrounding' .* 2x25"),
     ],
 )

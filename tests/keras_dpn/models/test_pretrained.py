@@ -1,7 +1,6 @@
 import hashlib
 import re
 import zipfile
-from pathlib import Path
 
 import h5py
 import keras
@@ -9,7 +8,8 @@ import numpy as np
 import pytest
 
 from keras_dpn import models
-from keras_dpn.models import PretrainedReport, load_pretrained
+from keras_dpn.download import _record, cache_directory
+from keras_dpn.models import PretrainedReport, load_pretrained, weights_file
 from tests.keras_dpn.support import without_values
 
 WIDTHS = {"b1": 2, "b3": 3, "b5": 4, "b7": 5, "b8": 5}
@@ -20,9 +20,9 @@ VGG19 = [f"block{b}_conv{i}" for b, n in enumerate((2, 2, 4, 4, 4), 1) for i in 
 FC = 8  # channels of the stored fc6 and fc7
 
 
-def small_model(classes=3, fc_kernel=7, fc_width=FC, width=1, dense=True, extra=False):
-    """The layers of a trunk under our names, with few channels."""
-    x = inputs = keras.Input((None, None, 3))
+def small_model(classes=3, fc_kernel=7, fc_width=FC, width=1, dense=True, extra=False, channels=3):
+    """The layers of a backbone under our names, with few channels."""
+    x = inputs = keras.Input((None, None, channels))
     for name in OURS:
         filters = WIDTHS[name[:2]] * width
         x = keras.layers.Conv2D(filters, 3, padding="same", name=name)(x)
@@ -503,30 +503,34 @@ def test_only_https_is_fetched(address):
 
 def test_download(tmp_path, monkeypatch):
     tensors = fake_tensors()
-    served = write_legacy(tmp_path / "served.h5", tensors).read_bytes()
+    served = write_legacy(tmp_path / "served.h5", tensors)
+    digest = hashlib.sha256(served.read_bytes()).hexdigest()
     asked = []
 
-    def get_file(fname, origin, cache_dir, cache_subdir, file_hash, hash_algorithm):
-        if "absent" in origin:
-            raise Exception("URL fetch failure: 404")  # what Keras raises
-        asked.append((fname, file_hash, hash_algorithm))
-        path = Path(cache_dir) / cache_subdir / fname
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(served)
-        return str(path)
+    def download(address, directory, *, sha256, max_bytes):
+        asked.append((address, directory, sha256, max_bytes))
+        return served
 
-    monkeypatch.setattr(keras.utils, "get_file", get_file)
-    model = small_model()
-    digest = hashlib.sha256(served).hexdigest()
+    monkeypatch.setattr(weights_file, "download", download)
     address = "https://example.org/a/vgg.h5?download=1"
-    report = load_pretrained(model, address, cache_dir=tmp_path, sha256=digest)
+    model = small_model()
+    report = load_pretrained(model, address, cache_dir=tmp_path, sha256=digest.upper())
     assert_convolutions(model, tensors)
-    assert report.path.parent == tmp_path / "keras_dpn" and report.path.name.endswith("-vgg.h5")
-    load_pretrained(model, "https://example.org/b/vgg.h5", cache_dir=tmp_path)
-    assert asked[0][1:] == (digest, "sha256") and asked[0][0] != asked[1][0]
-    assert_fails_whole(
-        model, "https://example.org/absent.h5", "absent.h5: the download.*404", OSError
-    )
+    assert report.path == served and report.sha256 == digest
+    load_pretrained(model, address)
+    assert asked == [
+        (address, tmp_path / "keras_dpn", digest, 2**31),
+        (address, cache_directory(), None, 2**31),
+    ]
+
+
+def test_a_damaged_download_is_removed_and_a_users_file_is_not(tmp_path):
+    (mine := tmp_path / "mine.h5").write_bytes(b"no weights")
+    (downloaded := tmp_path / "abc-vgg.h5").write_bytes(b"no weights")
+    _record(downloaded).write_text("0000")
+    for path in (mine, downloaded):
+        assert_fails_whole(small_model(), path, "expected an undamaged")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.h5"]
 
 
 @pytest.mark.tensorflow_only
@@ -702,3 +706,23 @@ def test_potential_networks_from_a_network_with_one_trunk(tmp_path):
         np.testing.assert_array_equal(
             found[f"{piece}_block6_scale2/b9/kernel"], stored["b9/kernel"][::3, ::3, :, ::2]
         )
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_first_convolution_for_other_channels(channels, tmp_path):
+    tensors = fake_tensors()
+    path = write_legacy(tmp_path / "vgg16.h5", tensors)
+    model = small_model(channels=channels)
+    load_pretrained(model, path)
+    kernel, bias = model.get_layer("b1_conv1").get_weights()
+    stored, stored_bias = tensors["block1_conv1"]
+    mean = stored.mean(2, keepdims=True) * 3 / channels
+    np.testing.assert_allclose(kernel, np.repeat(mean, channels, 2), rtol=1e-5)
+    np.testing.assert_array_equal(bias, stored_bias)
+    # A checkpoint has its own channels.
+    kernel = np.arange(kernel.size, dtype="float32").reshape(kernel.shape)
+    model.get_layer("b1_conv1").set_weights([kernel, bias])
+    model.save_weights(tmp_path / "own.weights.h5")
+    again = small_model(channels=channels)
+    load_pretrained(again, tmp_path / "own.weights.h5")
+    np.testing.assert_array_equal(again.get_layer("b1_conv1").kernel, kernel)

@@ -500,14 +500,17 @@ def test_takes_uint8():
         ({"output_frames": "last"}, r"`output_frames`: expected one of \['all', 'center'\], rec"),
         ({"link_threshold": -1}, "`threshold`: expected a number of pixels from 0 up"),
         ({"frame_spacing": 0}, "`frame_spacing`: expected a positive number.*received 0"),
-        ({"num_classes": 1}, "`num_classes`: expected an integer of at least 2, received 1"),
+        ({"num_classes": 0}, "`num_classes`: expected an integer of at least 1, received 0"),
         (
             {"local_conv": {"window": (3, 5, 5)}},
             "`local_conv.window`: expected an integer or 2 integers",
         ),
         ({"pairwise_stride": 3}, "`pairwise_stride`: expected 1, 2, 4 or 8, received 3"),
         ({"local_conv": {"kernel": "learned"}}, "kernel='learned' has one filter per position"),
-        ({"input_shape": (3, 9, 9, 3)}, r"`input_shape`: expected \(height, width, 3\), received"),
+        (
+            {"input_shape": (3, 9, 9, 3)},
+            r"`input_shape`: expected \(height, width, channels\)",
+        ),
     ],
 )
 def test_refuses_settings(settings, message):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_dpn import models
+from keras_dpn.inference import Predictor
 from keras_dpn.models import (
     DPN,
     FCN,
@@ -17,7 +18,15 @@ from keras_dpn.models import (
     SpatialTemporalDPN,
 )
 from keras_dpn.models.staged import StagedModel, check_input_shape
-from tests.keras_dpn.support import picture, to_numpy, without_values
+from tests.keras_dpn.support import (
+    assert_close,
+    direct_softmax,
+    outputs,
+    picture,
+    run,
+    to_numpy,
+    without_values,
+)
 
 NETWORKS = (DPN, SpatialTemporalDPN, DeepLab, ParseNet, FCN, PiecewiseCRF)
 
@@ -216,8 +225,50 @@ def test_keras_clones_networks():
     assert float(copy(ones)[0, 0, 0, 0]) == 9.0
 
 
-@pytest.mark.parametrize("shape", [(3, 64, 64), (64, 64), (0, 64, 3), (64, 64, 1)])
+@pytest.mark.parametrize("shape", [(3, 64, 64), (64, 64), (0, 64, 3), (64, 64, None)])
 def test_input_shapes_that_are_no_image(shape):
-    with pytest.raises(ValueError, match=r"`input_shape`: expected \(height, width, 3\), received"):
+    with pytest.raises(ValueError, match=r"`input_shape`: expected \(height, width, channels\)"):
         check_input_shape(shape)
     check_input_shape((None, 64, 3))
+
+
+CHANNELS = {
+    "dpn": lambda **settings: DPN(3, width=0.02, local_conv={"window": 3}, **settings),
+    "deeplab": lambda **settings: DeepLab(num_classes=3, width=0.02, crf=CRF, **settings),
+    "parsenet": lambda guide_channels=None, **settings: ParseNet(3, width=0.02, **settings),
+    "fcn": lambda guide_channels=None, **settings: FCN(3, width=0.01, **settings),
+}
+CRF = {"num_iterations": 1}
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("name", CHANNELS)
+@pytest.mark.parametrize("channels", [1, 5])
+def test_images_of_other_channels(name, channels, tmp_path):
+    guide_channels = (3, 1) if channels == 5 else None
+    shape = (None, None, channels)
+    model = CHANNELS[name](input_shape=shape, guide_channels=guide_channels)
+    image = np.concatenate([picture(9, 13), picture(9, 13, seed=1)], -1)[..., :channels]
+    logits = run(model, image)
+    assert logits.shape == (1, 9, 13, 3) and np.isfinite(logits).all()
+    model.save(tmp_path / "model.keras")
+    assert_close(run(keras.saving.load_model(tmp_path / "model.keras"), image), logits)
+    assert_close(
+        Predictor(model).probabilities(image[0])["final"], direct_softmax(logits)[0], rtol=1e-3
+    )
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize("name", ["dpn", "deeplab"])
+def test_only_guide_channels_are_compared(name):
+    """The unary term is the same wherever the image is constant to it."""
+    model = CHANNELS[name](input_shape=(None, None, 4), guide_channels=[2, 0])
+    guide = outputs(model, image := np.tile(picture(3, 4), 2)[..., :4], "guide")
+    assert_close(guide, image[..., [2, 0]] / (32 if name == "dpn" else 1))
+
+
+@pytest.mark.parametrize("guide_channels", [(), (0, 0), (3,), (-1,), "rgb", 1])
+def test_guide_channels_are_checked(guide_channels):
+    for name in ("dpn", "deeplab"):
+        with pytest.raises(ValueError, match="`guide_channels`"):
+            CHANNELS[name](guide_channels=guide_channels)

@@ -5,6 +5,7 @@ import pytest
 from keras_dpn.models import Preprocess, vgg16_backbone, vgg16_trunk
 from tests.keras_dpn.support import (
     assert_close,
+    picture,
     random,
     run_layer_test,
     to_numpy,
@@ -155,9 +156,18 @@ def test_preprocess_rounds_after_the_mean(policy):
     )
 
 
-def test_preprocess_refuses_other_channels():
-    with pytest.raises(ValueError, match=r"shape \(B, H, W, 3\) .*received shape \(1, 3, 4, 5\)"):
-        Preprocess()(np.zeros((1, 3, 4, 5), "float32"))
+def test_preprocess_of_other_channels():
+    """The channels keep their order; each has the mean over the colors' statistics."""
+    image = picture(2, 3)[..., :2]
+    assert_close(Preprocess()(image), image - np.mean([104.00699, 116.66877, 122.67892]), rtol=1e-4)
+    assert_close(Preprocess("tf")(image), image / 127.5 - 1, atol=1e-5)
+
+
+def test_preprocess_refuses_what_is_no_image():
+    with pytest.raises(ValueError, match=r"shape \(B, H, W, C\) .*received shape \(1, 3, 4\)"):
+        Preprocess()(np.zeros((1, 3, 4), "float32"))
+    with pytest.raises(ValueError, match="`mode`"):
+        Preprocess("keras")
 
 
 def test_vgg16_backbone_was_called_vgg16_trunk():

@@ -28,3 +28,13 @@ def test_a_point_that_agrees_with_itself_gets_surer():
     for _ in range(50):  # the fixed point of q = sigmoid(1 + 3 (q - (1 - q)))
         q = 1 / (1 + np.exp(-(1 + 3 * (2 * q - 1))))
     assert_close(keras.ops.softmax(logits)[0, 0, 1], q, rtol=1e-4)
+
+
+def test_heads_of_the_parsing_field():
+    unary = random(1, 3, 2, 4, low=-2.0, high=2.0)
+    heads = ops.parsing_field_logits(unary, lambda q: 2 * q, lambda o12: o12 + 1, num_iterations=2)
+    assert list(heads) == ["unary", "triple", "contexts", "final"]
+    q = direct_softmax(unary)
+    assert_close(heads["triple"], unary - 2 * q)
+    assert_close(heads["contexts"], unary - 2 * q - 1)
+    assert_close(heads["final"], unary - 2 * direct_softmax(unary - 2 * q - 1) - 1, rtol=1e-4)

@@ -1,7 +1,9 @@
+import keras
 import numpy as np
 import pytest
 
 from keras_dpn import viz
+from keras_dpn.viz.contexts import middle_of
 
 NAMES = ("body", "tyre", "a class with a rather long name")
 
@@ -143,3 +145,12 @@ def test_kernel_of_another_shape_is_refused(shape):
     for function in (viz.compatibility_matrix, viz.context_maps):
         with pytest.raises(ValueError, match="`b13_kernel`.*with 2 mixtures"):
             function(np.zeros(shape), mixtures=2)
+
+
+@pytest.mark.parametrize("window", [2, 3, 4, 5])
+def test_the_middle_is_where_a_convolution_puts_the_pixel_itself(window):
+    kernel = np.zeros((window, window, 1, 1), "float32")
+    kernel[middle_of(window), middle_of(window)] = 1
+    image = np.random.default_rng(0).normal(size=(1, 6, 7, 1)).astype("float32")
+    output = keras.ops.conv(image, kernel, padding="same")
+    np.testing.assert_array_equal(output, image)

@@ -55,6 +55,7 @@ def plots():
         "receptive field": lambda: viz.plot_receptive_field(
             np.zeros((30, 50, 3), "uint8"), np.eye(4, 7), 8, (0, 5, 25, 50), (12, 30), "a title"
         ),
+        "iterations": lambda: viz.plot_iterations([1, 2, 5], {"the network": [0.6, 0.62, None]}),
         "feature scales": lambda: viz.plot_feature_scales(SCALES),
         "wide search": lambda: viz.plot_crf_search(
             [((w, 10 * w, w + b), 0.1 * w) for w in range(1, 5) for b in range(5)], 0.58
@@ -72,54 +73,6 @@ def test_plots_draw_within_their_edges(name):
     assert border.min() == 255
     if name != "no context":
         assert pixels.min() < 100, "nothing was drawn"
-
-
-def test_plot_compatibility_shows_each_column_less_its_mean():
-    matrix = np.array([[0.0, 10.0, 5.0], [2.0, 12.0, 5.0], [4.0, 14.0, 5.0]])
-    shown = viz.plot_compatibility(matrix, NAMES).axes[0].images[0].get_array()
-    np.testing.assert_allclose(shown, [[-2, -2, 0], [0, 0, 0], [2, 2, 0]])
-
-
-def test_plot_label_affinity_is_blue_where_labels_like_each_other():
-    matrix = np.array([[9.0, 2.0, 0.0], [-1.0, 9.0, 0.0], [0.0, 0.0, 9.0]])
-    axes, bar = viz.plot_label_affinity(matrix, NAMES, "above").axes
-    picture = axes.images[0]
-    assert picture.get_clim() == (-2, 2)  # of what lies off the diagonal
-    red, _, blue, _ = picture.cmap(picture.norm(2.0))
-    assert blue > red + 0.2
-    assert (axes.get_ylabel(), axes.get_xlabel()) == ("label", "label above it")
-    assert [text.get_text() for text in bar.get_yticklabels()] == ["unlikely", "neutral", "likely"]
-    other = viz.plot_label_affinity(matrix, NAMES).axes[0]
-    assert other.get_xlabel() == "label of its neighbour"
-
-
-def test_plot_contexts_titles_read_a_colon_b():
-    maps = np.zeros((3, 3, 3, 3))
-    axes = viz.plot_contexts(maps, NAMES, pairs=[(1, 0)]).axes[0]
-    assert axes.get_title() == "tyre : body"
-
-
-def test_plots_name_the_frames_in_order_of_time():
-    maps = np.zeros((3, 3, 3, 3, 3))
-    maps[2] = 1.0
-    figure = viz.plot_contexts(maps, NAMES, pairs=[(1, 0), (0, 1), (2, 0)])
-    panels = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in panels[:3]] == ["t−1", "tyre : body\nt", "t+1"]
-    assert [np.nanmax(axes.images[0].get_array()) for axes in panels[:3]] == [0, 0, 1]
-    first, third = (panels[i].get_subplotspec().rowspan.start for i in (0, 6))
-    assert (first, third) == (0, 1)  # two pairs in a row
-    figure = viz.plot_compatibility(np.zeros((5, 3, 3)), NAMES)
-    titles = [axes.get_title() for axes in figure.axes if axes.images]
-    assert titles == ["t−2", "t−1", "t", "t+1", "t+2"]
-    assert viz.plot_compatibility(np.zeros((3, 3)), NAMES).axes[0].get_title() == ""
-
-
-def test_plot_confusion_shows_per_cent_of_the_truth():
-    figure = viz.plot_confusion(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 8]]), NAMES)
-    shown = figure.axes[0].images[0].get_array()
-    np.testing.assert_allclose(np.ma.filled(shown[0], -1), [75, 25, 0])
-    assert [t.get_text() for t in figure.axes[0].texts] == ["75", "25", "100"]
-    assert np.isnan(np.ma.filled(shown[1], np.nan)).all()
 
 
 def test_plot_curves_names_the_stages_and_counts_their_epochs():
@@ -190,3 +143,14 @@ def test_plots_refuse_what_does_not_fit():
         viz.plot_contexts(np.zeros((2, 2, 3, 3)), NAMES)
     with pytest.raises(ValueError, match="`history`"):
         viz.plot_curves([])
+
+
+def test_plot_iterations_draws_a_score_per_number():
+    curves = {"the network": [0.5, 0.6], "and a dense CRF": [0.55, 0.61]}
+    lines = viz.plot_iterations([1, 5], curves).axes[0].lines
+    assert [line.get_xydata().tolist() for line in lines] == [
+        [[1, 50], [5, 60]],
+        [[1, pytest.approx(55)], [5, 61]],
+    ]
+    with pytest.raises(ValueError, match="`curves`: expected 1 scores for 'the network'"):
+        viz.plot_iterations([1], curves)

@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import tyro
+from PIL import Image
 
 from training.cli.check_data import main
 from training.data.generated.moving_scenes import MovingScenesDataset
@@ -46,3 +48,16 @@ def test_bad_data(folder, capsys):
         main("folder", folder)
     out = capsys.readouterr().out
     assert "missing" in out and "unreadable" in out
+
+
+def test_ignored_pixels_are_shown(folder, capsys):
+    path = folder / "labels" / "train_00001.png"
+    labels = np.array(Image.open(path))
+    labels[:12] = 255  # of 48 rows
+    Image.fromarray(labels).save(path)
+    main("folder", folder)
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = [line for line in lines if "ignored, of all" in line]
+    assert "8.33% (1)" in row and "0.00% (0)" in row
+    (row,) = [line for line in lines if "train_00001" in line]
+    assert "25.00%" in row

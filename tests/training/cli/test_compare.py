@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from training.cli import main
-from training.evaluation.results import Evaluation, HeadScores
+from training.evaluation.results import Evaluation
+from training.evaluation.scores import HeadScores
 
 
 def confusions(right, images=6):

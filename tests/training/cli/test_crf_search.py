@@ -65,11 +65,13 @@ def test_mistakes_are_found_before_the_network_predicts(finished_run, wrong, cap
 
 
 def test_settings_written_by_hand_are_kept(work_dir, capsys):
-    search(work_dir)
-    search(work_dir, "--rounds", "1")  # over its own results
+    options = ["--w1", 3, "--sigma-alpha", 30, "--sigma-beta", 5, "--rounds", 0]
+    options += ["--num-images", 2, "--num-iterations", 1]
+    search(work_dir, *options)
+    search(work_dir, *options, "--w1", 6)  # over its own results
     (work_dir / "crf.json").write_text('{"num_iterations": 3}')
-    assert main(["crf-search", str(work_dir)]) == 2
+    assert main(["crf-search", str(work_dir), *map(str, options)]) == 2
     assert "crf.json: would be replaced" in capsys.readouterr().err
     assert (work_dir / "crf.json").read_text() == '{"num_iterations": 3}'
-    search(work_dir, "--force")
+    search(work_dir, *options, "--force")
     assert "bilateral" in json.loads((work_dir / "crf.json").read_text())

@@ -165,3 +165,17 @@ def test_evaluations_are_known_by_their_content(tmp_path):
         (tmp_path / "b.json").write_text(content)
         assert not is_evaluation_file(tmp_path / "b.json")
         assert not is_evaluation_file(tmp_path / "b_trimap.png")
+
+
+def test_numbers_of_mean_field_iterations(run, small_scenes, tmp_path, capsys):
+    out = tmp_path / "scores.json"
+    call(run, "--num-iterations", 1, 3, "--out", out)
+    once, thrice = Evaluation.load(out).heads
+    assert (once.name, thrice.name) == ("1 iteration", "3 iterations")
+    trained = load_model(run)
+    assert once.confusion == evaluate(Predictor(trained), small_scenes, "val").head().confusion
+    assert thrice.confusion != once.confusion
+    assert Image.open(tmp_path / "scores_iterations.png").width > 500
+    for wrong in (["0"], ["1", "--per-stage"], ["1", "--heads"]):
+        assert main(["evaluate", str(run), "--num-iterations", *wrong]) == 2
+        assert "--num-iterations: expected numbers from 1" in capsys.readouterr().err

@@ -77,6 +77,12 @@ def test_an_unknown_recipe_gets_the_nearest_name(capsys):
     [
         (ValueError("`window`:\n  expected 1"), 2, "error: `window`: expected 1\n"),
         (OSError(28, "No space left"), 2, "error: [Errno 28] No space left\n"),
+        (MemoryError(), 2, "error: MemoryError: the memory isn't sufficient\n"),
+        (
+            type("ResourceExhaustedError", (Exception,), {})("OOM with shape[9]\n\nmore"),
+            2,
+            "error: ResourceExhaustedError: OOM with shape[9]\n",
+        ),
         (KeyboardInterrupt(), 130, "stopped\n"),
         (
             ModuleNotFoundError("No module named 'gradio'", name="gradio"),

@@ -131,6 +131,20 @@ def test_a_run_repeats_from_its_configuration(trained, tmp_path):
     assert first["config"] == second["config"]
 
 
+def test_the_plan_is_logged_before_training(pictures, tmp_path, messages, monkeypatch):
+    """Of 4 images in batches of 2, an epoch of 2 steps; `steps` become epochs of several passes."""
+    monkeypatch.setattr(Trainer, "_fit", lambda *_: pytest.fail("the plan comes first"))
+    with pytest.raises(pytest.fail.Exception, match="the plan comes first"):
+        train(arguments(pictures, tmp_path / "a", *ONE_EPOCH, *NO_JOINT))
+    stages = [f"{name} 1 epochs, 2 steps" for name in ("unary", "triple", "contexts")]
+    assert f"plan: {'; '.join(stages)}" in messages()
+    with pytest.raises(pytest.fail.Exception):
+        train(arguments(pictures, tmp_path / "b", "--steps", "60", *NO_JOINT))
+    plan = messages().rpartition("plan: ")[2]
+    assert plan.startswith("unary 2 epochs, 100 steps; triple 2 epochs, 100 steps; contexts")
+    assert "joint" not in plan and "; about 1 min, without validation" in plan
+
+
 def test_a_work_dir_is_not_overwritten(trained, pictures):
     with pytest.raises(ValueError, match="contains a run already: --resume it"):
         train(arguments(pictures, trained, *ONE_EPOCH))
@@ -296,6 +310,7 @@ def check_a_run_on_clips(recipe, work_dir, clips, trained_on_frames, *more):
     return [stage["name"] for stage in results]
 
 
+@pytest.mark.usefixtures("eager")
 def test_linked_clips_start_from_a_run_on_pictures(clips, trained_on_frames, tmp_path):
     runs = tmp_path, clips, trained_on_frames
     assert check_a_run_on_clips("dpn-video/camvid", *runs, *NO_JOINT) == ["triple", "contexts"]

@@ -15,6 +15,7 @@ from keras_dpn.layers import MeanFieldCRF
 from keras_dpn.models.staged import argument_names
 from keras_dpn.ops.range_boxes import RELATIONS
 from tests.keras_dpn.support import without_values
+from training.cli import main
 from training.configs import schema
 from training.configs.crf import CRFConfig
 from training.configs.networks import (
@@ -27,7 +28,7 @@ from training.configs.networks import (
     SpatialTemporalDPNTrainConfig,
 )
 from training.configs.recipes import RECIPES
-from training.configs.schema import LossConfig, StageConfig
+from training.configs.schema import DataConfig, LossConfig, StageConfig
 from training.configs.serialization import from_json, renamed_fields, to_json
 from training.engine.networks import ADAPTERS, adapter, build_model
 from training.engine.setup import check_config
@@ -101,7 +102,7 @@ def test_parsenets_learning_rate_is_its_own_for_a_mean():
 
 
 # What training doesn't set: the data decide, or it is always the default.
-NOT_CONFIGURED = {"num_classes", "input_shape", "name", "output_frames"}
+NOT_CONFIGURED = {"num_classes", "input_shape", "guide_channels", "name", "output_frames"}
 
 
 @pytest.mark.parametrize("config", NETWORKS.values())
@@ -109,10 +110,14 @@ def test_the_models_fields_are_the_networks_arguments(config):
     """All arguments, and their defaults as far down as the groups go."""
     network = getattr(models, config.network)
     fields = dataclasses.asdict(config().model)
-    assert fields.keys() == set(argument_names(network)) - NOT_CONFIGURED
+    arguments = set(argument_names(network)) - NOT_CONFIGURED
+    # Backbones other than VGG16 are Keras models, which no file of settings has.
+    assert fields.keys() | {"backbone"} == arguments | {"backbone"}
     model = without_values(lambda: network(num_classes=3, width=0.02))
     defaults = json.loads(json.dumps(model.get_config())) | {"width": 1.0}
     defaults |= {"grid": [defaults["grid"]]} if "grid" in defaults else {}  # one of several
+    if isinstance(defaults.get("backbone"), dict):
+        del defaults["backbone"]["model"], defaults["backbone"]["preprocessing"]
     assert json.loads(json.dumps(fields)) == {name: defaults[name] for name in fields}
 
 
@@ -192,6 +197,27 @@ def with_loss(**settings):
             {"unary": StageConfig(epochs=1, decay=1.5)},
             r"--unary.decay in \(0, 1\], .* 1.5",
         ),
+        *(
+            ("dpn/scenes", {"unary": StageConfig(**{"epochs": 1} | settings)}, f"--unary.{message}")
+            for settings, message in (
+                ({"epochs": -1}, "epochs from 0 up, received -1"),
+                ({"batch_size": 0}, "batch-size from 1 up, received 0"),
+                ({"step_epochs": 0}, "step-epochs from 1 up, received 0"),
+                ({"learning_rate": float("nan")}, "learning-rate from 0 up, received nan"),
+                ({"weight_decay": -0.1}, "weight-decay from 0 up, received -0.1"),
+                ({"momentum": float("inf")}, "momentum from 0 up, received inf"),
+                ({"clip_norm": 0.0}, "clip-norm above 0, received 0.0"),
+                ({"layer_rates": {"a(": 1.0}}, "layer-rates with regular expressions"),
+                ({"layer_rates": {"a": -1.0}}, "layer-rates with factors from 0 up"),
+                ({"freeze": "*"}, "freeze with regular expressions, received '.'"),
+            )
+        ),
+        *(
+            ("dpn/scenes", {"data": DataConfig(batch_size=size)}, "--data.batch-size from 1 up")
+            for size in (0, -4)
+        ),
+        ("dpn/scenes", {"seed": -1}, "Expected --seed from 0 up, received -1"),
+        ("dpn/scenes", {"validation_epochs": 0}, "--validation-epochs from 1 up, received 0"),
         (
             "dpn/scenes",
             {"joint": with_loss(dice=-0.5)},
@@ -354,6 +380,50 @@ def test_defaults_of_version_4_stay():
 def test_earlier_versions_are_refused():
     with pytest.raises(ValueError, match="of version 5, received version 3; write it again with"):
         from_json(to_json(RECIPES["dpn/scenes"]) | {"version": 3})
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network": ["DPN"]}, r"network: expected one of .* received \['DPN'\]"),
+        ({"network": {}}, "network: expected one of .* received {}"),
+        ({"network": None}, "network: expected one of .* received None"),
+        ({"data": []}, "unknown or missing fields"),
+        ({"data": nested(900)}, ""),
+        ({"data": nested(5000)}, ""),
+        ({"model": 3}, "unknown or missing fields"),
+        ({"model": [1]}, "unknown or missing fields"),
+        ({"unary": {"learning_rate": float("nan")}}, "unary.learning_rate: expected .*float"),
+        ({"unary": {"learning_rate": float("inf")}}, "unary.learning_rate: expected .*float"),
+        ({"unary": {"learning_rate": 10**400}}, "unary.learning_rate: expected .*float"),
+        ({"unary": {"epochs": 1.5}}, "unary.epochs: expected .*int"),
+        ({"unary": {"epochs": True}}, "unary.epochs: expected .*int"),
+        ({"unary": {"layer_rates": [1]}}, "unary.layer_rates: expected"),
+        ({"unary": {"freeze": "x" * 10**6, "seed": 1}}, "unknown or missing fields: unary.seed"),
+        ({"seed": "x" * 10**6}, "seed: expected .*int"),
+    ],
+)
+def test_values_of_any_type_are_one_line(change, message, version):
+    values = to_json(RECIPES["dpn/scenes"])
+    values = (flat(values) if version == 4 else values) | change
+    with pytest.raises(ValueError, match=f"^config.json: .*{message}") as error:
+        from_json(values)
+    assert len(str(error.value)) < 1000 and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000, "{", "\ufeff{}", "[1]", "3", "null", ""])
+def test_a_file_that_is_no_configuration_is_a_mistake(content, tmp_path, capsys):
+    (path := tmp_path / "config.json").write_text(content, encoding="utf-8")
+    assert main(["train", str(path), "--work-dir", str(tmp_path / "run")]) == 2
+    assert re.fullmatch(rf"error: {re.escape(str(path))}: expected .*\n", capsys.readouterr().err)
 
 
 # === Summaries ===

@@ -13,7 +13,7 @@ from training.configs.networks import DPNTrainConfig
 from training.configs.recipes import ALIASES, INFO, RECIPES, find_recipe
 from training.configs.schema import Augmentation, StageConfig
 from training.data.generated import context_scenes, houses, scenes
-from training.data.sets import camvid, pascal_context, sift_flow, voc
+from training.data.sets import camvid, cityscapes, pascal_context, sift_flow, voc
 from training.engine.networks import adapter, build_model
 from training.engine.trainer import Trainer
 
@@ -23,6 +23,7 @@ CLASSES = {
     "context_scenes": context_scenes.CLASSES,
     "houses": houses.CLASSES,
     "camvid": camvid.CLASSES,
+    "cityscapes": cityscapes.CLASSES,
     "voc": voc.CLASSES,
     "folder": voc.CLASSES,
     "coco": voc.CLASSES,
@@ -43,6 +44,7 @@ PARAMETERS = {
     "dpn-video/camvid": 20_584_173,
     "dpn-video/camvid/static": 20_584_173,
     "dpn/camvid/street": 20_969_779,
+    "dpn/cityscapes": 21_067_795,
     "dpn/folder": 20_684_143,
     "dpn/voc": 134_525_295,
     "dpn/coco": 134_525_295,

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -240,3 +242,42 @@ def test_pixel_counts_by_hand():
     counts, where_present = scan_dataset(Two()).pixel_counts("train")
     np.testing.assert_array_equal(counts, [6, 1, 0])
     np.testing.assert_array_equal(where_present, [3 + 4, 3, 0])
+
+
+def relabel(folder, name, change):
+    path = folder / "labels" / name
+    Image.fromarray(change(np.array(Image.open(path)))).save(path)
+
+
+def test_ignored_pixels_are_counted_by_image(folder):
+    def ignore_half(labels):
+        labels[:24] = 255  # of 48 rows
+        return labels
+
+    relabel(folder, "train_00001.png", ignore_half)
+    relabel(folder, "val_00002.png", lambda labels: np.full_like(labels, 255))
+    scan = scan_dataset(FolderDataset(folder))
+    np.testing.assert_array_equal(scan.ignored_fractions("train"), [0, 0.5, 0, 0, 0])
+    np.testing.assert_array_equal(scan.ignored_fractions("val"), [0, 0, 1])
+    assert scan.names["val"] == ["val_00000", "val_00001", "val_00002"]
+    (issue,) = [issue for issue in scan.issues if issue.type == "ignored"]
+    assert issue.is_warning and str(issue) == "val: ignored: val_00002: all pixels are ignored."
+
+
+def test_masks_of_two_classes_whose_object_would_be_ignored_are_errors(folder):
+    def mask(labels):
+        return np.where(labels == labels[0, 0], 0, 255).astype("uint8")
+
+    relabel(folder, "train_00003.png", mask)
+    scan = scan_dataset(FolderDataset(folder))
+    (issue,) = scan.errors
+    assert issue.type == "labels" and "only values are 0 and 255" in issue.message
+    classes = json.loads((folder / "classes.json").read_text())
+    values = {str(label): name for label, name in enumerate(classes["names"])}
+    (folder / "classes.json").write_text(json.dumps(classes | {"values": values | {"255": None}}))
+    assert not scan_dataset(FolderDataset(folder)).errors
+    (folder / "classes.json").write_text(json.dumps(classes | {"values": values | {"255": 3}}))
+    dataset = FolderDataset(folder)
+    assert not scan_dataset(dataset).errors
+    labels = dataset.read_labels(dataset.splits["train"][3])
+    assert set(np.unique(labels)) == {0, 3}

@@ -1,6 +1,6 @@
 import pytest
 
-from training.data.dataset import read_classes
+from training.data.io.class_files import read_classes_json
 
 
 def test_unknown_split(scenes):
@@ -9,9 +9,9 @@ def test_unknown_split(scenes):
 
 
 def test_read_classes(folder, scenes):
-    assert read_classes(folder / "classes.json") == scenes.classes
+    assert read_classes_json(folder / "classes.json") == (scenes.classes, None)
     (folder / "classes.json").write_text("{")
     with pytest.raises(ValueError, match="classes.json: "):
-        read_classes(folder / "classes.json")
+        read_classes_json(folder / "classes.json")
     with pytest.raises(ValueError, match="none.json: no such file; expected"):
-        read_classes(folder / "none.json")
+        read_classes_json(folder / "none.json")

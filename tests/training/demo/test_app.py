@@ -17,6 +17,7 @@ from keras_dpn.inference import Predictor
 from keras_dpn.io.flow import dis_flow
 from keras_dpn.io.video import VideoReader, VideoWriter
 from keras_dpn.io.video_stream import VideoStream
+from keras_dpn.limits import fits
 from keras_dpn.segmenter import Segmenter
 from training.data.generated.scenes import CLASSES, ScenesDataset
 from training.demo import app as demo
@@ -224,6 +225,12 @@ def test_a_visitor_removes_and_labels_no_file_of_the_owner(tmp_path, monkeypatch
             data = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
             assert '"maps"' not in post(address, data)
             assert path.exists()
+        with urllib.request.urlopen(f"{address}config", timeout=30) as response:
+            config = response.read().decode()
+        assert "photo" in config and str(tmp_path) not in config  # the title, without its path
+        request = urllib.request.Request(f"{address}config", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(request, timeout=30)
     assert photo.is_file() and other.is_file()
 
 
@@ -276,6 +283,7 @@ def test_videos_are_limited_before_a_frame_is_decoded(
 def test_the_length_of_a_narrow_image_is_limited(size):
     height, width = inference.downsampled_size(size, 10**6)
     assert max(height, width) <= inference.MAX_SIDE and min(height, width) >= 1
+    assert fits(*inference.downsampled_size(size, 10**5), 10**5)  # of the served model
 
 
 @pytest.fixture(scope="module")

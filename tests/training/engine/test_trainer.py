@@ -457,3 +457,23 @@ def test_a_stage_needs_something_to_learn(start):
     training = start(replace(CONFIG, unary=replace(CONFIG.unary, freeze=".*")))
     with pytest.raises(ValueError, match=r"unary has nothing to train: .*--unary.freeze .* '\.\*'"):
         training.fit()
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_stage_ends_when_its_patience_does(start, monkeypatch):
+    """Also if it is stopped in between; at a rate of 0 no validation is better than the first."""
+    still = StageConfig(
+        epochs=9, learning_rate=1e-40, optimizer="sgd", schedule="constant", patience=2
+    )
+    config = replace(CONFIG, unary=still)
+    undisturbed = start(config, name="undisturbed")
+    undisturbed.fit()
+    assert undisturbed.progress.results[0]["epochs"] == 3
+    assert undisturbed.progress.results[0]["steps"] == 9
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, "_end_epoch", 3)
+        start(config).fit()
+    training = resume(start, config)
+    training.fit()
+    assert training.progress.history == undisturbed.progress.history
+    assert training.progress.results[0]["epochs"] == 3

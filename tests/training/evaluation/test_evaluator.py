@@ -16,7 +16,7 @@ from training.data.dataset import Dataset, Example
 from training.data.generated.moving_scenes import MovingScenesDataset
 from training.evaluation.evaluator import Evaluator, evaluate
 from training.evaluation.metrics import Confusion, MetricSettings, Trimap
-from training.evaluation.results import CalibrationScores, ObjectScores
+from training.evaluation.scores import CalibrationScores, ObjectScores
 
 CONSISTENCY = MetricSettings(consistency=True)
 CLASSES = Classes(("dark", "red", "absent"), ((0, 0, 0), (255, 0, 0), (0, 0, 255)), ignore=7)

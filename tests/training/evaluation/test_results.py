@@ -5,15 +5,13 @@ import numpy as np
 import pytest
 
 from keras_dpn.inference import InferenceSettings
-from training.evaluation.results import (
+from training.evaluation.results import Evaluation, Subject, load_counts
+from training.evaluation.scores import (
     CalibrationScores,
     ConsistencyScores,
-    Evaluation,
     HeadScores,
     ObjectScores,
-    Subject,
     TrimapScores,
-    load_counts,
 )
 
 # An evaluation as version 0.1 wrote it.

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from training.evaluation.comparison import Comparison, ImageChange
-from training.evaluation.results import ConsistencyScores, Evaluation, HeadScores
+from training.evaluation.results import Evaluation
+from training.evaluation.scores import ConsistencyScores, HeadScores
 from training.evaluation.tables import (
     change_table,
     comparison_table,

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from training.evaluation.results import Evaluation, HeadScores
+from training.evaluation.results import Evaluation
+from training.evaluation.scores import HeadScores
 from training.export.exporter import describe, read_calibration_images, read_scores
 
 

@@ -2,7 +2,8 @@ import dataclasses
 
 import numpy as np
 
-from training.evaluation.results import SCORES, Evaluation, HeadScores
+from training.evaluation.results import Evaluation
+from training.evaluation.scores import SCORES, HeadScores
 from training.reporting import comparison
 from training.reporting.runs import Run, StageResult
 

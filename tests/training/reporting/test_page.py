@@ -20,7 +20,8 @@ from training.configs.serialization import to_json
 from training.data.generated.moving_scenes import MovingScenesDataset
 from training.data.generated.scenes import CLASSES, ScenesDataset
 from training.engine.networks import build_model
-from training.evaluation.results import Evaluation, HeadScores
+from training.evaluation.results import Evaluation
+from training.evaluation.scores import HeadScores
 from training.reporting import media
 from training.reporting.page import first_run, write_report
 from training.reporting.sections import video
@@ -277,6 +278,7 @@ def test_no_text_of_the_data_becomes_markup(finished_run, tmp_path, monkeypatch)
             work_dirs, dataset, num_images=3, out=tmp_path / "page.html"
         ).read_text()
         assert "<script" not in text and "</script>" not in text
+        assert "Content-Security-Policy\" content=\"default-src 'none'; img-src data:; " in text
         for shown in (dataset.classes.names[0], dataset.name, names[0], names[2]):
             assert str(escape(shown)) in text
     assert "&lt;script&gt;alert(1) &amp; run" in text

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from training.configs.schema import CONFIG_VERSION
-from training.evaluation.results import Counts, Evaluation, HeadScores
+from training.evaluation.results import Counts, Evaluation
+from training.evaluation.scores import HeadScores
 from training.reporting import runs
 from training.reporting.runs import ScoreColumn
 
@@ -45,6 +46,16 @@ def test_the_split_is_one_that_all_runs_share(tmp_path):
     assert runs.choose([a, b], None, 6)[0] == "test"
     assert runs.choose([a, b], None, 0) == ("test", None)
     assert runs.choose([a, b], "train", 6) == ("train", None)
+
+
+def test_a_validation_split_of_another_name_is_found(tmp_path):
+    run = runs.Run.load(make_run(tmp_path / "a"))
+    run.config["data"] = {"val_split": "held-out"}
+    assert runs.choose([run], None, 0) == ("held-out", None)
+    evaluate(run.work_dir, "held-out", ["final"])
+    assert runs.evaluated_split([run]) == "held-out"
+    evaluate(run.work_dir, "train", ["final"])
+    assert runs.evaluated_split([run]) == "train"
 
 
 def test_few_images_are_chosen_once():

@@ -23,11 +23,11 @@ def test_errors_name_the_file(tmp_path):
     ("config", "directories"),
     [
         (
-            {"version": 1, "unary": 9, "triple": 1, "contexts": 3, "joint": 3},
+            {"version": 4, "network": "DPN", "unary": 9, "triple": 1, "contexts": 3, "joint": 3},
             ["1_unary", "2_triple", "3_contexts", "4_joint"],
         ),
         (
-            {"version": 2, "network": "DeepLab", "unary": 5, "multiscale": 2, "joint": 1},
+            {"version": 5, "network": "DeepLab", "unary": 5, "multiscale": 2, "joint": 1},
             ["1_unary", "2_multiscale", "3_joint"],
         ),
         ({"network": "DPN", "unary": 0, "joint": 2, "finish": 1}, ["4_joint", "5_finish"]),
@@ -35,7 +35,7 @@ def test_errors_name_the_file(tmp_path):
     ],
 )
 def test_stages_lie_in_the_order_of_training(tmp_path, config, directories):
-    """Those with epochs; the configurations of older runs know fewer."""
+    """Those with epochs; a configuration may lack stages that were added later."""
     about = ("version", "network")
     values = {k: v if k in about else {"epochs": v} for k, v in config.items()}
     write_json(tmp_path / "config.json", values)

@@ -6,7 +6,8 @@ from rich.console import Console
 
 from keras_dpn import metrics
 from training.configs.recipes import RECIPES
-from training.evaluation.results import CalibrationScores, Evaluation, HeadScores, ObjectScores
+from training.evaluation.results import Evaluation
+from training.evaluation.scores import CalibrationScores, HeadScores, ObjectScores
 from training.sweeps.definitions import Row, Sweep
 from training.sweeps.table import Summary, markdown, summarize, table
 

@@ -22,6 +22,12 @@ def test_writers_are_those_of_the_library():
     assert {name: ours[name] for name in theirs} == theirs
 
 
+def test_json_that_is_nested_too_deeply_is_an_error(tmp_path):
+    (path := tmp_path / "a.json").write_text("[" * 200_000)
+    with pytest.raises(ValueError, match=f"{path}: expected JSON"):
+        read_json(path)
+
+
 def test_bytes_replace_a_file(tmp_path):
     path = tmp_path / "deep" / "a"
     write_bytes(path, b"old")

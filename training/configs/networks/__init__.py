@@ -60,8 +60,8 @@ def network_config(name: object, source: str | Path) -> type[TrainConfig]:
     Raises:
         ValueError: names the file, if there is no such network.
     """
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         raise ValueError(
             f"{source}: network: expected one of {sorted(NETWORKS)}, received {name!r}."
         )
-    return NETWORKS[str(name)]
+    return NETWORKS[name]

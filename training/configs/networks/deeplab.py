@@ -57,7 +57,7 @@ class DeepLabTrainConfig(TrainConfig):
     """Stage 3: trains all layers, and the CRF's trainable weights."""
 
     def check(self) -> None:
-        if self.multiscale.epochs and not self.model.multiscale:
+        if self.multiscale.is_trained and not self.model.multiscale:
             raise ValueError(
                 "Stage multiscale needs --model.multiscale, received a network without branches; "
                 "leave it out with --multiscale.epochs 0."

@@ -135,7 +135,7 @@ class DPNTrainConfig(TrainConfig):
     def check(self) -> None:
         needed = {"triple": ("triple", "contexts"), "contexts": ("contexts",)}
         for stage, pairwise in needed.items():
-            if self.stage(stage).epochs and self.model.pairwise not in pairwise:
+            if self.stage(stage).is_trained and self.model.pairwise not in pairwise:
                 raise ValueError(
                     f"Stage {stage} needs model.pairwise of {' or '.join(pairwise)}, received "
                     f"{self.model.pairwise}; leave it out with --{stage}.epochs 0."

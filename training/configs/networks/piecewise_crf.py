@@ -119,7 +119,7 @@ class PiecewiseTrainConfig(TrainConfig):
             )
         super().check()
         for name in self.used_stages:
-            if self.stage(name).epochs and self.stage(name).loss != LossConfig():
+            if self.stage(name).is_trained and self.stage(name).loss != LossConfig():
                 raise ValueError(
                     f"Stage {name} has its own objective; leave out --{self.section(name)}.loss."
                 )

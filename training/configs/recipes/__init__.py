@@ -5,6 +5,7 @@ import difflib
 from ..schema import TrainConfig
 from . import (
     camvid,
+    cityscapes,
     context_scenes,
     deeplab,
     fcn,
@@ -26,6 +27,7 @@ INFO: dict[str, Recipe] = {
     **houses.RECIPES,
     **camvid.RECIPES,
     **street.RECIPES,
+    **cityscapes.RECIPES,
     **folder.RECIPES,
     **voc.RECIPES,
     **deeplab.RECIPES,

@@ -22,7 +22,7 @@ _STAGE = StageConfig(
     freeze="b[13]_conv.",  # the first two blocks are frozen
     loss=LossConfig(unary=0.5),
 )
-_STREET = DPNTrainConfig(
+STREET = DPNTrainConfig(
     model=DPNConfig(
         backbone=BackboneConfig(
             name="large_fov", output_stride=16, skips=("conv4", "conv3", "conv2")
@@ -54,6 +54,6 @@ _STREET = DPNTrainConfig(
 
 RECIPES = {
     "dpn/camvid/street": Recipe(
-        _STREET, "DPN with skip connections, all layers at once", cost=HOURS, weights=HED
+        STREET, "DPN with skip connections, all layers at once", cost=HOURS, weights=HED
     )
 }

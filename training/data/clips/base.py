@@ -159,7 +159,7 @@ class RecordedClips(ClipDataset):
         return image, labels
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return read_label(example.label_file, self.classes)
+        return read_label(example.label_file, self.classes, self.label_values)
 
     def flow(self, first: Example, second: Example) -> np.ndarray:
         return self._flow_between((first, second), *self._read_link(first, second))

@@ -8,11 +8,13 @@ from threading import Lock
 
 import numpy as np
 
-from keras_dpn.io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from keras_dpn.io import VIDEO_SUFFIXES
+from keras_dpn.io.formats import is_image, is_video
 from keras_dpn.io.images import read_image
 from keras_dpn.io.video import VideoReader, natural_order
 
-from ..dataset import Example, read_classes, read_lines
+from ..dataset import Example, read_lines
+from ..io.class_files import read_classes_json
 from .base import Frames, Link, RecordedClips
 from .flow import FlowCache
 
@@ -48,7 +50,7 @@ class ClipFolder(RecordedClips):
 
     def __init__(self, data_dir: Path, flow: FlowCache | None = None) -> None:
         data_dir = Path(data_dir)
-        self.classes = read_classes(data_dir / "classes.json")
+        self.classes, self.label_values = read_classes_json(data_dir / "classes.json")
         lists = sorted((data_dir / "splits").glob("*.txt"))
         if not lists:
             raise ValueError(f"{data_dir / 'splits'}: expected train.txt, val.txt...; none there.")
@@ -125,7 +127,8 @@ def _read_names(path: Path) -> list[str]:
 
 def _find_source(root: Path) -> Path:
     """Return the directory or the video of a sequence."""
-    videos = [path for path in _visible(root.parent, *VIDEO_SUFFIXES) if path.stem == root.name]
+    named = [path for path in _visible(root.parent) if path.stem == root.name]
+    videos = [path for path in named if is_video(path)]
     sources = [root] * root.is_dir() + videos
     if not sources:
         raise ValueError(
@@ -141,7 +144,7 @@ def _find_source(root: Path) -> Path:
 def _list_images(folder: Path) -> dict[str, Path]:
     """Return the images of a directory by their names without suffix, in natural order."""
     images: dict[str, Path] = {}
-    for path in sorted(_visible(folder, *IMAGE_SUFFIXES), key=natural_order):
+    for path in sorted(filter(is_image, _visible(folder)), key=natural_order):
         if path.stem in images:
             names = f"{images[path.stem].name} and {path.name}"
             raise ValueError(f"{folder}: two frames of the same name, {names}; keep one of them.")
@@ -174,6 +177,7 @@ def _check_known(files: dict[str, Path], names: Iterable[str], message: str) -> 
 
 
 def _visible(folder: Path, *suffixes: str) -> list[Path]:
-    """Return the files of a directory with one of the suffixes; none if there is no directory."""
+    """Return the files of a directory with one of the suffixes, or with any if none is given."""
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [p for p in paths if p.suffix.lower() in suffixes and not p.name.startswith(".")]
+    fitting = [p for p in paths if not suffixes or p.suffix.lower() in suffixes]
+    return [p for p in fitting if not p.name.startswith(".")]

@@ -14,6 +14,9 @@ from keras_dpn.io.images import ImageError, open_upright
 # and the border of PASCAL VOC.
 IGNORE_COLORS = ((0, 0, 0), (255, 255, 255), (224, 224, 192))
 
+_WHITE = (255, 255, 255)
+_LOSSY = ("JPEG", "MPO", "AVIF")
+
 Color = tuple[int, int, int]
 
 
@@ -21,28 +24,45 @@ class LabelError(ImageError):
     """A label map with values or colours that belong to no class."""
 
 
-def read_label(path: Path, classes: Classes) -> np.ndarray:
-    """Read a label map: indices (grey or palette, 8 or 16 bits, floats) or the classes' colours.
+def read_label(path: Path, classes: Classes, values: Mapping[int, int] | None = None) -> np.ndarray:
+    """Read a label map: numbers (grey or palette, 8 or 16 bits, floats) or the classes' colours.
 
     Args:
-        path: a lossless file. Grey and palette files hold class indices or the ignore label;
-            a palette's colours don't matter. Files in RGB hold colours, matched exactly with
-            `classes.colors`; `IGNORE_COLORS` that no class has are the ignore label.
+        path: a lossless file. Grey and palette files hold numbers; a palette's colours don't
+            matter. Files in RGB hold colours, matched exactly with `classes.colors`;
+            `IGNORE_COLORS` that no class has are the ignore label.
         classes: the classes to expect.
+        values: the label of each number, also as a grey in RGB files; None: the numbers are the
+            labels. Then a grey file of 0 and 255 alone, and one in RGB of black and a white that
+            is no class's, are refused: drawing programs save masks of two classes so, whose
+            objects would be ignored.
 
     Returns:
         uint8 (H, W): 0..L-1 or `classes.ignore`.
 
     Raises:
-        LabelError: on a value or colour of no class, with the position of one such pixel.
+        LabelError: on a value or colour of no class, with the position of one such pixel, and on
+            a mask of two classes as above.
         ImageError: if the file is missing, truncated, empty, lossy, or of another mode.
     """
     image, stretch = _open_map(path)
     if _has_colors(image):
         labels_by_color = {color: classes.ignore for color in IGNORE_COLORS}
+        labels_by_color |= {(v, v, v): label for v, label in (values or {}).items() if v < 256}
         labels_by_color |= {color: label for label, color in enumerate(classes.colors)}
-        return match_colors(np.asarray(image)[..., :3], labels_by_color, path)
-    return match_labels(_indices(image, stretch, path), classes, path)
+        labels = match_colors(np.asarray(image)[..., :3], labels_by_color, path)
+        if values is None and _WHITE not in classes.colors:
+            greys = np.unique(_pack(np.asarray(image)[..., :3]))
+            _check_mask([_unpack(key)[0] for key in greys if _is_grey(key)], len(greys), path)
+        return labels
+    numbers = _indices(image, stretch, path)
+    if values is not None:
+        return match_values(numbers, values, path)
+    labels = match_labels(numbers, classes, path)
+    if image.mode != "P" and classes.ignore == 255:  # tools for label maps write palettes
+        present = np.unique(numbers).tolist()
+        _check_mask(present, len(present), path)
+    return labels
 
 
 def read_indices(path: Path | BinaryIO) -> np.ndarray:
@@ -169,11 +189,25 @@ def size_message(image: Path, pixels: np.ndarray, label: Path, labels: np.ndarra
     return f"{label}: {label_w}x{label_h} pixels, but {image} has {w}x{h}; they must agree."
 
 
+def _check_mask(greys: list[int], count: int, path: object) -> None:
+    """Refuse a label map of black and white alone."""
+    if count == 2 and sorted(greys) == [0, 255]:
+        raise LabelError(
+            f"{path}: its only values are 0 and 255, and 255 would be ignored. Write what they "
+            'are into classes.json: "values": {"0": NAME, "255": NAME}, or null instead of a name '
+            "for ignored pixels."
+        )
+
+
+def _is_grey(key: int) -> bool:
+    return len(set(_unpack(key))) == 1
+
+
 def _open_map(path: Path | BinaryIO) -> tuple[Image.Image, int]:
     """Open a file whose values must be exact; as `open_upright`."""
     image, stretch = open_upright(path)
-    if image.format == "JPEG":
-        raise ImageError(f"{path}: JPEG changes labels; save label maps as PNG.")
+    if image.format in _LOSSY:
+        raise ImageError(f"{path}: {image.format} changes labels; save label maps as PNG.")
     return image, stretch
 
 

@@ -24,7 +24,7 @@ class FileDataset(Dataset):
         return pixels, labels
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return read_label(example.label_file, self.classes)
+        return read_label(example.label_file, self.classes, self.label_values)
 
 
 def find_root(data_dir: Path, folders: Sequence[str], mark: str, expected: str) -> Path:
@@ -57,6 +57,19 @@ def read_names(path: Path) -> list[str]:
     for name in names:
         if Path(name).name != name:
             raise ValueError(f"{path}: expected an image's name per line, received {name!r}.")
+    return names
+
+
+def read_relative_names(path: Path) -> list[str]:
+    """Read the names in a split's list, one per line, which may have directories.
+
+    Raises:
+        ValueError: naming the file, if it is no list, or a name leads out of the directory.
+    """
+    names = [line.strip() for line in read_lines(path) if line.strip()]
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts or "\\" in name:
+            raise ValueError(f"{path}: expected names below the directory, received {name!r}.")
     return names
 
 

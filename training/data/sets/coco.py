@@ -14,25 +14,20 @@ pixels, by the areas in COCO's files. Objects of COCO's other categories are bac
 """
 
 import json
-import math
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from pycocotools import mask as coco_mask
-
-from keras_dpn.io.images import ImageError, open_header
 
 from ..dataset import Example
 from ..io.images import Color, match_colors, read_colors
+from ..io.shapes import check_size, draw_shape
 from .base import FileDataset
 from .voc import CLASSES
 
 MIN_PIXELS = 1000
-# Label maps of up to N pixels are drawn even if the image is smaller, or missing.
-_MIN_LIMIT = 2**22
 
 T = TypeVar("T")
 
@@ -47,12 +42,42 @@ _COCO_NAMES = {
 }
 
 
-class _Object(NamedTuple):
+class AnnotatedObject(NamedTuple):
     """One object, or a crowd, and its shape: polygons, or runs as a dictionary."""
 
     label: int
     is_crowd: bool
     shape: list[np.ndarray] | dict[str, Any]
+
+
+def draw_objects(
+    objects: Iterable[AnnotatedObject], size: tuple[int, int], example: Example, ignore: int
+) -> np.ndarray:
+    """Draw objects on background, label 0.
+
+    Args:
+        objects: the objects. Pixels of objects of two classes, and of crowds, are ignored.
+        size: height and width of the image.
+        example: the image, and the file of annotations.
+        ignore: the ignore label.
+
+    Returns:
+        uint8 (H, W).
+
+    Raises:
+        ImageError: if a shape can't be drawn, or the size can't be the image's.
+    """
+    check_size(size, example)
+    labels = np.zeros(size, "uint8")
+    for item in sorted(objects, key=lambda item: item.is_crowd):
+        inside = draw_shape(item.shape, size, example)
+        if item.is_crowd:
+            labels[inside & (labels == 0)] = ignore
+        else:
+            other = inside & (labels != 0) & (labels != item.label)
+            labels[inside] = item.label
+            labels[other] = ignore
+    return labels
 
 
 class CocoDataset(FileDataset):
@@ -75,9 +100,9 @@ class CocoDataset(FileDataset):
     def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         self.splits = {}
-        self._objects: dict[str, tuple[tuple[int, int], list[_Object]]] = {}
+        self._objects: dict[str, tuple[tuple[int, int], list[AnnotatedObject]]] = {}
         for split, path in _find_files(data_dir, "instances").items():
-            objects = _read_file(path, _list_objects)
+            objects = read_annotations(path, _list_objects)
             self._objects |= objects
             self.splits[split] = tuple(
                 Example(Path(name).stem, data_dir / f"{split}2017" / name, path, index)
@@ -86,17 +111,7 @@ class CocoDataset(FileDataset):
 
     def read_labels(self, example: Example) -> np.ndarray:
         size, objects = self._objects[example.image_file.name]
-        _check_size(size, example)
-        labels = np.zeros(size, "uint8")
-        for item in sorted(objects, key=lambda item: item.is_crowd):
-            inside = _draw(item, size, example)
-            if item.is_crowd:
-                labels[inside & (labels == 0)] = CLASSES.ignore
-            else:
-                other = inside & (labels != 0) & (labels != item.label)
-                labels[inside] = item.label
-                labels[other] = CLASSES.ignore
-        return labels
+        return draw_objects(objects, size, example, CLASSES.ignore)
 
 
 class CocoPanopticDataset(FileDataset):
@@ -120,7 +135,7 @@ class CocoPanopticDataset(FileDataset):
         self.splits = {}
         self._labels_by_color: dict[str, dict[Color, int]] = {}
         for split, path in _find_files(data_dir, "panoptic").items():
-            segments = _read_file(path, _list_segments)
+            segments = read_annotations(path, _list_segments)
             self._labels_by_color |= segments
             self.splits[split] = tuple(
                 Example(
@@ -151,12 +166,22 @@ def _find_files(data_dir: Path, annotations: str) -> dict[str, Path]:
     return present
 
 
-def _read_file(path: Path, list_labels: Callable[[dict[str, Any]], dict[str, T]]) -> dict[str, T]:
-    """Return what a function extracts from a file of annotations."""
+def read_annotations(path: Path, list_labels: Callable[[dict[str, Any]], T]) -> T:
+    """Return what a function extracts from a file of annotations.
+
+    Raises:
+        ValueError: naming the file, if it isn't JSON, or the function raises KeyError, ValueError,
+            TypeError, AttributeError or OverflowError.
+    """
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:  # Unicode's errors are ValueErrors too
+    except (ValueError, RecursionError) as error:  # Unicode's errors are ValueErrors too
         raise ValueError(f"{path}: expected JSON, received {error}.") from None
+    return extract(path, content, list_labels)
+
+
+def extract(path: Path, content: Any, list_labels: Callable[[dict[str, Any]], T]) -> T:
+    """Return what a function extracts from the content of a file, as `read_annotations`."""
     try:
         return list_labels(content)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
@@ -170,28 +195,42 @@ def _file_name(name: Any) -> str:
     return name
 
 
-def _list_objects(content: dict[str, Any]) -> dict[str, tuple[tuple[int, int], list[_Object]]]:
+def _list_objects(
+    content: dict[str, Any],
+) -> dict[str, tuple[tuple[int, int], list[AnnotatedObject]]]:
     """Return size and objects of each image that has enough labels, by its file's name."""
     labels = _labels_by_category(content)
     annotations = [a for a in content["annotations"] if a["category_id"] in labels]
     pixels: Counter[int] = Counter()
     for annotation in annotations:
         pixels[annotation["image_id"]] += 0 if annotation["iscrowd"] else annotation["area"]
-    objects: defaultdict[int, list[_Object]] = defaultdict(list)
-    for annotation in annotations:
-        if pixels[annotation["image_id"]] >= MIN_PIXELS:
-            label, shape = labels[annotation["category_id"]], annotation["segmentation"]
-            if isinstance(shape, list):
-                shape = [
-                    np.array(polygon, "float64") for polygon in shape
-                ]  # an eighth of a list's memory
-            item = _Object(label, bool(annotation["iscrowd"]), shape)
-            objects[annotation["image_id"]].append(item)
+    enough = (a for a in annotations if pixels[a["image_id"]] >= MIN_PIXELS)
+    objects = objects_by_image(enough, labels)
     return {
         _file_name(image["file_name"]): ((image["height"], image["width"]), objects[image["id"]])
         for image in content["images"]
         if image["id"] in objects
     }
+
+
+def objects_by_image(
+    annotations: Iterable[dict[str, Any]], labels: Mapping[int, int]
+) -> defaultdict[int, list[AnnotatedObject]]:
+    """Return the objects of COCO's annotations by their images' numbers.
+
+    Args:
+        annotations: of objects.
+        labels: the label of each category.
+    """
+    objects: defaultdict[int, list[AnnotatedObject]] = defaultdict(list)
+    for annotation in annotations:
+        label, shape = labels[annotation["category_id"]], annotation["segmentation"]
+        if isinstance(shape, list):
+            # An eighth of a list's memory.
+            shape = [np.array(polygon, "float64") for polygon in shape]
+        item = AnnotatedObject(label, bool(annotation.get("iscrowd", 0)), shape)
+        objects[annotation["image_id"]].append(item)
+    return objects
 
 
 def _list_segments(content: dict[str, Any]) -> dict[str, dict[Color, int]]:
@@ -211,80 +250,18 @@ def _list_segments(content: dict[str, Any]) -> dict[str, dict[Color, int]]:
 
 def _labels_by_category(content: dict[str, Any]) -> dict[int, int]:
     ids = {category["name"]: category["id"] for category in content["categories"]}
-    classes = enumerate(CLASSES.names[1:], start=1)
-    return {ids[_COCO_NAMES.get(name, name)]: label for label, name in classes}
+    names = {
+        _COCO_NAMES.get(name, name): label for label, name in enumerate(CLASSES.names) if label
+    }
+    labels = {ids[name]: label for name, label in names.items() if name in ids}
+    if not labels:
+        raise ValueError(
+            f"expected some of PASCAL VOC's classes among the categories, received {[*ids]}; the "
+            "dataset coco_json takes a file's own categories"
+        )
+    return labels
 
 
 def _color(segment: int) -> Color:
     """Return the colour of a segment: its number is red + 256 green + 65536 blue."""
     return segment & 255, segment >> 8 & 255, segment >> 16
-
-
-def _check_size(size: tuple[Any, Any], example: Example) -> None:
-    """Check what the annotations say against the image's header, before memory is taken."""
-    if any(not isinstance(side, int) or side < 1 for side in size):
-        raise ImageError(
-            f"{example.label_file}: image {example.name} has the height and width {size}; expected "
-            "positive integers."
-        )
-    limit = _MIN_LIMIT
-    if example.image_file.is_file():
-        limit = max(limit, 4 * math.prod(open_header(example.image_file)))
-    if math.prod(size) > limit:
-        raise ImageError(
-            f"{example.label_file}: image {example.name} has {size[1]}x{size[0]} pixels there, "
-            f"more than {example.image_file}; they must agree."
-        )
-
-
-def _draw(item: _Object, size: tuple[int, int], example: Example) -> np.ndarray:
-    """Return the pixels of an object, bool (H, W)."""
-    try:
-        mask = coco_mask.decode(_runs(item.shape, size)).astype(bool)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
-        raise ImageError(
-            f"{example.label_file}: image {example.name} has an object whose shape can't be drawn "
-            f"({error})."
-        ) from error
-    return mask
-
-
-def _runs(shape: Any, size: tuple[int, int]) -> Any:
-    """Return the runs of an object for pycocotools, which takes any number without a check."""
-    if isinstance(shape, list):
-        if not shape or any(p.ndim != 1 or len(p) < 6 or len(p) % 2 for p in shape):
-            raise ValueError("a polygon that isn't at least three points of two numbers each")
-        # Further out, the time and the memory of drawing grow with the distance.
-        if not all((np.abs(polygon) <= 2 * max(size)).all() for polygon in shape):
-            raise ValueError("a polygon with a number that is far outside of the image")
-        return coco_mask.merge(coco_mask.frPyObjects(shape, *size))
-    if tuple(shape["size"]) != size:
-        raise ValueError(f"runs for {shape['size']}, the image has {list(size)}")
-    counts = shape["counts"]
-    if not isinstance(counts, list):
-        counts = _uncompressed(counts.encode("ascii"))
-    if any(not isinstance(n, int) or n < 0 for n in counts) or sum(counts) != size[0] * size[1]:
-        raise ValueError("runs that don't fill the image")
-    return coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size)
-
-
-def _uncompressed(text: bytes) -> list[int]:
-    """Return the lengths of the runs in pycocotools' text, which it decodes without a check.
-
-    Each is the difference to the length two runs before, in groups of five bits, the lowest first;
-    48 + 32 marks that another group follows, and the highest bit of the last is the sign.
-    """
-    counts: list[int] = []
-    number = shift = 0
-    for code in text:
-        number |= (code - 48 & 31) << shift
-        shift += 5
-        if code - 48 & 32:
-            continue
-        if code - 48 & 16:
-            number -= 1 << shift
-        counts.append(number + (counts[-2] if len(counts) > 2 else 0))
-        number = shift = 0
-    if shift:
-        raise ValueError("runs whose text is truncated")
-    return counts

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from keras_dpn.io import IMAGE_SUFFIXES
+from keras_dpn.io.formats import is_image
 
-from ..dataset import Example, read_classes, read_lines
+from ..dataset import Example, read_lines
+from ..io.class_files import read_classes_json
 from .base import FileDataset
 
 
@@ -18,7 +20,8 @@ class FolderDataset(FileDataset):
             (grey or palette PNG) or the classes' colours (RGB PNG), see `read_label`.
             `splits/`: `train.txt`, `val.txt`...: a file name of `images/` per line, with or without
             its suffix.
-            `classes.json`: {"names": [...], "colors": [[r, g, b], ...], "ignore": 255}.
+            `classes.json`: {"names": [...], "colors": [[r, g, b], ...], "ignore": 255}, and
+            optionally "values", see `read_classes_json`.
 
     Raises:
         ValueError: if one of them is missing, `classes.json` is broken, or a name in a split
@@ -30,7 +33,7 @@ class FolderDataset(FileDataset):
 
     def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
-        self.classes = read_classes(data_dir / "classes.json")
+        self.classes, self.label_values = read_classes_json(data_dir / "classes.json")
         lists = sorted((data_dir / "splits").glob("*.txt"))
         if not lists:
             raise ValueError(f"{data_dir / 'splits'}: expected train.txt, val.txt...; none there.")
@@ -48,14 +51,14 @@ class _Files:
         self.root = root
         self._by_stem: dict[str, list[Path]] = {}
         for path in sorted(root.rglob("*")):
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+            if not path.name.startswith(".") and is_image(path):
                 self._by_stem.setdefault(self.stem(path), []).append(path)
 
     def find(self, entry: str) -> Path:
         """Return the file of that name; one that doesn't exist if there is none."""
         exact = self.root / entry
         has_suffix = exact.suffix.lower() in IMAGE_SUFFIXES
-        if has_suffix and exact.is_file():
+        if exact.is_file():
             return exact
         missing = exact if has_suffix else self.root / f"{entry}.*"
         paths = self._by_stem.get(entry, [missing])
@@ -74,6 +77,7 @@ def _read_list(path: Path, images: _Files, labels: _Files) -> tuple[Example, ...
         if Path(entry).is_absolute() or ".." in Path(entry).parts:
             raise ValueError(f"{path}: expected file names below {images.root}, received {entry}.")
         image = images.find(entry)
-        stem = images.stem(image) if image.suffix.lower() in IMAGE_SUFFIXES else entry
+        has_suffix = image.is_file() or image.suffix.lower() in IMAGE_SUFFIXES
+        stem = images.stem(image) if has_suffix else entry
         examples.append(Example(stem, image, labels.find(stem), len(examples)))
     return tuple(examples)

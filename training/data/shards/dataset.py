@@ -111,7 +111,9 @@ class ShardsDataset(Dataset):
                 split: tuple(Example(self._positions[i][1].name, index=i) for i in listed)
                 for split, listed in index["splits"].items()
             }
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except (
+            *(ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError),
+        ) as error:
             raise ValueError(
                 f"{path}: expected an index that `keras-dpn pack` wrote ({error})."
             ) from error

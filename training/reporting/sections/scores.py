@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from markupsafe import Markup
 
-from ...evaluation.results import OTHER_SCORES, SCORES, Evaluation, HeadScores
+from ...evaluation.results import Evaluation
+from ...evaluation.scores import OTHER_SCORES, SCORES, HeadScores
 from ..context import ReportContext
 from ..formatting import count, duration, percent, points
 from ..rendering import Cell, Row, Table, render

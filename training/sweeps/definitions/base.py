@@ -50,7 +50,7 @@ class Row:
     def stages(self) -> tuple[str, ...]:
         """The stages that are trained, in order."""
         stages = (stage.name for stage in self.config.stages)
-        return tuple(name for name in stages if self.config.stage(name).epochs)
+        return tuple(name for name in stages if self.config.stage(name).is_trained)
 
     @property
     def last(self) -> str:

@@ -111,3 +111,16 @@ def test_a_list_of_camvid_does_not_lead_elsewhere(tmp_path):
     (tmp_path / "train.txt").write_text("train/a.png trainannot/a.png\n../x.png ../y.png\n")
     with pytest.raises(ValueError, match=r"train.txt, line 2: expected a file of the dataset's"):
         CamVidDataset(tmp_path)
+
+
+def test_categories_may_be_some_of_the_twenty(tmp_path):
+    folder = coco(tmp_path, [SQUARE])
+    path = folder / "annotations/instances_train2017.json"
+    content = json.loads(path.read_text())
+    kept = [category for category in CATEGORIES if category["name"] != "dog"][:7]
+    path.write_text(json.dumps(content | {"categories": kept}))
+    dataset = CocoDataset(folder)
+    assert (dataset.read_labels(dataset.splits["train"][0]) == 1).sum() >= 36
+    path.write_text(json.dumps(content | {"categories": [{"id": 1, "name": "pothole"}]}))
+    with pytest.raises(ValueError, match=r"expected some of PASCAL VOC's classes.*'pothole'"):
+        CocoDataset(folder)

@@ -193,5 +193,5 @@ def test_a_thing_of_cocos_without_a_shape(tmp_path):
     content["annotations"][0]["segmentation"] = [[1, 2, 3, 4]]
     path.write_text(json.dumps(content))
     dataset = load_dataset("coco", tmp_path)
-    with pytest.raises(ValueError, match="train2017.json: image 000000000009 has a polygon"):
+    with pytest.raises(ValueError, match="image 000000000009 has an object whose shape"):
         dataset.read(dataset.splits["train"][0])

@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from training.evaluation.results import HeadScores
+from training.evaluation.scores import HeadScores
 from training.reporting.rendering import render
 from training.reporting.runs import Run, StageResult
 from training.reporting.sections import scores

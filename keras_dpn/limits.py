@@ -1,0 +1,46 @@
+"""Limits of images: what a file may say of its size before it takes memory."""
+
+# Of an image: RGB of so many takes 300 MB.
+MAX_PIXELS = 100_000_000
+# Networks pad narrow images: one of a single row takes as much memory as one of about 64 rows.
+MIN_SIDE = 64
+# With the sides padded: up to so many, an image is measured by its own pixels.
+SMALL = 2**16
+
+
+def padded_pixels(height: int, width: int) -> int:
+    """Return the pixels of an image as its memory in a network grows: sides below 64 count as 64.
+
+    Example:
+
+    >>> padded_pixels(1, 1000)
+    64000
+    """
+    return max(height, MIN_SIDE) * max(width, MIN_SIDE)
+
+
+def fits(height: int, width: int, max_pixels: int) -> bool:
+    """Return whether an image has at most N pixels, also with its sides as in `padded_pixels`.
+
+    Images of up to 65,536 padded pixels are measured by their own pixels.
+
+    Example:
+
+    >>> fits(10, 10, 100), fits(10, 11, 100), fits(1, 100_000, 4_000_000)
+    (True, False, False)
+    """
+    padded = padded_pixels(height, width)
+    return height * width <= max_pixels and padded <= max(max_pixels, SMALL)
+
+
+def size_error(height: int, width: int, max_pixels: int) -> str | None:
+    """Return why an image doesn't fit, or None if it does."""
+    if fits(height, width, max_pixels):
+        return None
+    narrow = (
+        f" (sides below {MIN_SIDE} count as {MIN_SIDE})" if height * width <= max_pixels else ""
+    )
+    return (
+        f"{width} x {height} pixels are too many; at most {max_pixels / 1e6:g} million are "
+        f"allowed{narrow}, see `max_pixels`."
+    )

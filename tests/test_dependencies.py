@@ -1,0 +1,46 @@
+"""The lowest versions that the package allows, against the versions that fixed known faults."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+# By package, versions with a known fault, the newest of its line.
+FAULTY = {
+    "urllib3": ["2.5.0", "2.6.3"],  # CVE-2025-66471, CVE-2026-44432: decompression bombs
+    "protobuf": ["5.29.4", "6.30.2", "6.31.0"],  # CVE-2025-4565: recursion
+    "onnx": ["1.17.0", "1.20.1"],  # CVE-2025-51480, CVE-2026-27489: files outside the model's
+    "pillow": ["12.1.0"],  # CVE-2026-25990: PSD
+    "jinja2": ["3.1.5"],  # CVE-2025-27516: sandbox
+    "grpcio": ["1.65.1"],  # CVE-2024-7246: headers of other clients
+}
+
+
+@pytest.fixture(scope="module")
+def requirements():
+    """All requirements of the package, with those of its extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    return [Requirement(text) for texts in lists for text in texts]
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_versions_with_known_faults_are_not_allowed(requirements, name):
+    found = [requirement for requirement in requirements if requirement.name == name]
+    assert found
+    for requirement in found:
+        for version in FAULTY[name]:
+            assert not requirement.specifier.contains(version), f"{requirement} allows {version}"
+
+
+def test_pinned_versions_are_allowed(requirements):
+    text = (ROOT / "requirements.txt").read_text()
+    pins = re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE)
+    pinned = {name.lower().replace("_", "-"): Version(version) for name, version in pins}
+    for requirement in requirements:
+        if requirement.name in pinned:
+            assert requirement.specifier.contains(pinned[requirement.name]), requirement

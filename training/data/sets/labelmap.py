@@ -1,0 +1,52 @@
+"""Colour masks with labelmap.txt, as CVAT ("Segmentation mask") and Datumaro export them."""
+
+from pathlib import Path
+
+from keras_dpn.io.formats import is_image
+
+from ..dataset import Example
+from ..io.class_files import read_labelmap
+from .base import FileDataset, read_relative_names
+
+
+class LabelmapDataset(FileDataset):
+    """Label maps in the colours of `labelmap.txt`.
+
+    Args:
+        data_dir: holds `labelmap.txt`, `SegmentationClass/` with a PNG per image, `JPEGImages/`,
+            which CVAT writes with "Save images" (copy it otherwise), and
+            `ImageSets/Segmentation/`: a list of names per split, CVAT's `default.txt` for all.
+
+    Raises:
+        ValueError: if a list or `labelmap.txt` is missing or broken, or two classes have the same
+            colour.
+    """
+
+    name = "labelmap"
+
+    def __init__(self, data_dir: Path) -> None:
+        data_dir = Path(data_dir)
+        if not (data_dir / "labelmap.txt").is_file():
+            raise ValueError(f"{data_dir / 'labelmap.txt'}: no such file; expected CVAT's export.")
+        self.classes = read_labelmap(data_dir / "labelmap.txt")
+        lists = sorted((data_dir / "ImageSets" / "Segmentation").glob("*.txt"))
+        if not lists:
+            raise ValueError(f"{data_dir / 'ImageSets/Segmentation'}: expected a list per split.")
+        images = data_dir / "JPEGImages"
+        files = {
+            path.relative_to(images).with_suffix("").as_posix(): path
+            for path in sorted(images.rglob("*"))
+            if path.is_file() and is_image(path)
+        }
+        self.splits = {
+            path.stem: tuple(
+                Example(
+                    name,
+                    files.get(name, images / f"{name}.jpg"),
+                    data_dir / "SegmentationClass" / f"{name}.png",
+                    index,
+                )
+                for index, name in enumerate(read_relative_names(path))
+            )
+            for path in lists
+        }

@@ -1,0 +1,129 @@
+"""Polygons as labelme writes them: a JSON file next to each image."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_dpn.classes import Classes
+from keras_dpn.io.images import ImageError
+
+from ..dataset import Example, read_lines
+from ..io.shapes import check_size, draw_shape
+from .base import FileDataset
+from .voc import color_map
+
+_BACKGROUND, _IGNORED = "_background_", "__ignore__"  # labelme's names
+_SPLITS = {"valid": "val", "validation": "val"}
+_CIRCLE_POINTS = 64
+
+
+class LabelmeDataset(FileDataset):
+    """Images with labelme's polygons, rectangles and circles.
+
+    Later shapes cover earlier ones, as labelme draws them. Shapes labelled `__ignore__` are
+    ignored; label 0 is background. The colours are PASCAL VOC's.
+
+    Args:
+        data_dir: holds for each split a directory, `train/`, `val/`..., with labelme's JSON files,
+            each naming its image by a path relative to it; subdirectories are allowed.
+            `labels.txt`, labelme's list of labels, one per line, gives the classes' order; without
+            it they are sorted by name.
+
+    Raises:
+        ValueError: if there is no such file, one isn't labelme's, an image is outside of the
+            directory, or a label isn't in the list.
+    """
+
+    name = "labelme"
+
+    def __init__(self, data_dir: Path) -> None:
+        data_dir = Path(data_dir)
+        self._shapes: dict[Example, tuple[tuple[int, int], list[dict[str, Any]]]] = {}
+        self.splits = {}
+        for folder in sorted(path for path in data_dir.glob("*") if path.is_dir()):
+            examples: list[Example] = []
+            for file in sorted(folder.rglob("*.json")):
+                example, size, shapes = _read_file(file, data_dir, len(examples))
+                self._shapes[example] = size, shapes
+                examples.append(example)
+            if examples:
+                self.splits[_SPLITS.get(folder.name, folder.name)] = tuple(examples)
+        if not self.splits:
+            raise ValueError(f"{data_dir}: expected train/, val/... with labelme's JSON files.")
+        self.classes = self._read_classes(data_dir / "labels.txt")
+
+    def read_labels(self, example: Example) -> np.ndarray:
+        size, shapes = self._shapes[example]
+        check_size(size, example)
+        labels = np.zeros(size, "uint8")
+        for shape in shapes:
+            is_ignored = shape["label"] == _IGNORED
+            label = self.classes.ignore if is_ignored else self._label(shape["label"])
+            labels[draw_shape([_polygon(shape, example)], size, example)] = label
+        return labels
+
+    def _label(self, name: str) -> int:
+        return 0 if name == _BACKGROUND else self.classes.names.index(name)
+
+    def _read_classes(self, path: Path) -> Classes:
+        used = {shape["label"] for _, shapes in self._shapes.values() for shape in shapes}
+        if path.is_file():
+            listed = [line.strip() for line in read_lines(path) if line.strip()]
+            if unknown := sorted(used - {*listed, _IGNORED, _BACKGROUND}):
+                raise ValueError(f"{path}: expected all labels, {unknown} are missing.")
+        else:
+            listed = sorted(used)
+        names = [name for name in listed if name not in (_IGNORED, _BACKGROUND, "background")]
+        try:
+            return Classes(("background", *names), color_map(1 + len(names)))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def _read_file(
+    path: Path, data_dir: Path, index: int
+) -> tuple[Example, tuple[int, int], list[dict[str, Any]]]:
+    """Return the example of a file, the size that it says and its shapes."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        shapes = [dict(shape) for shape in content["shapes"]]
+        size = content["imageHeight"], content["imageWidth"]
+        image = path.parent / str(content["imagePath"]).replace("\\", "/")
+        if not all(isinstance(shape["label"], str) and shape["label"] for shape in shapes):
+            raise ValueError("a shape without a label")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected labelme's annotations; {error!r}.") from error
+    if not image.resolve().is_relative_to(data_dir.resolve()):
+        raise ValueError(f"{path}: expected an image in {data_dir}, received {image}.")
+    name = path.relative_to(data_dir).with_suffix("").as_posix()
+    return Example(name, image, path, index), size, shapes
+
+
+def _polygon(shape: dict[str, Any], example: Example) -> np.ndarray:
+    """Return x and y of a shape's corners in turn."""
+    kind = shape.get("shape_type") or "polygon"
+    try:
+        points = np.array(shape["points"], "float64").reshape(-1, 2)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ImageError(f"{example.label_file}: expected points, received {error!r}.") from error
+    if kind == "polygon":
+        return points.ravel()
+    if kind == "rectangle" and len(points) in (2, 4):
+        return np.array([*_rectangle(points)]).ravel() if len(points) == 2 else points.ravel()
+    if kind == "circle" and len(points) == 2:
+        angles = np.linspace(0, 2 * math.pi, _CIRCLE_POINTS, endpoint=False)
+        directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+        return (points[0] + math.dist(*points) * directions).ravel()
+    raise ImageError(
+        f"{example.label_file}: expected polygons, rectangles and circles, received {kind!r} of "
+        f"{len(points)} points, label {shape['label']!r}."
+    )
+
+
+def _rectangle(points: np.ndarray) -> Iterator[tuple[float, float]]:
+    (left, top), (right, bottom) = points
+    yield from ((left, top), (right, top), (right, bottom), (left, bottom))

@@ -1,0 +1,112 @@
+"""The plan of a run before it starts: epochs and steps of each stage, and their time."""
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..configs.schema import TrainConfig
+from ..data.dataset import Dataset
+from .batches import Batches
+
+# An epoch of a small training split passes over it so often that it has about this many steps:
+# each epoch ends with a checkpoint.
+_EPOCH_STEPS = 50
+# The time of shorter plans is not measured, which would take longer than a few of their steps.
+_MEASURED_STEPS = 100
+# A training step takes about three times as long as a prediction: the backward pass, two products
+# per layer, takes twice as long as the forward pass.
+_STEP_PER_FORWARD = 3
+
+
+def resolve_steps(config: TrainConfig, dataset: Dataset) -> TrainConfig:
+    """Return the configuration with the number of epochs in which each stage makes its `steps`.
+
+    Args:
+        config: the run's configuration; it is returned as it is if no stage has `steps`.
+        dataset: the training images.
+
+    Raises:
+        ValueError: as `Batches.steps_per_epoch`.
+    """
+    sections = [config.section(s.name) for s in config.stages if config.stage(s.name).steps]
+    if not sections:
+        return config
+    once = Batches(config, dataset)
+    shortest = min(once.steps_per_epoch(getattr(config, section)) for section in sections)
+    passes = max(config.data.passes_per_epoch, math.ceil(_EPOCH_STEPS / shortest))
+    changes: dict[str, Any] = {"data": dataclasses.replace(config.data, passes_per_epoch=passes)}
+    batches = Batches(dataclasses.replace(config, **changes), dataset)
+    for section in sections:
+        stage = getattr(config, section)
+        steps = batches.steps_per_epoch(stage)
+        # Epochs count passes over the split, of which one of the run's may now be several.
+        least = math.ceil(stage.epochs * config.data.passes_per_epoch / passes)
+        epochs = max(least, math.ceil(stage.steps * stage.accumulate / steps))
+        changes[section] = dataclasses.replace(stage, epochs=epochs, steps=0)
+    return dataclasses.replace(config, **changes)
+
+
+def describe_plan(
+    config: TrainConfig, batches: Batches, model: keras.Model, replicas: int, first: int, done: int
+) -> str:
+    """Return the epochs and steps of each stage that remains, and about how long they take.
+
+    Args:
+        config: the run's configuration.
+        batches: the run's.
+        model: the network; its speed is measured on one batch unless the plan is short.
+        replicas: the number of devices.
+        first: index of the stage to begin with.
+        done: completed epochs of that stage.
+    """
+    parts, images = [], 0
+    total = 0
+    for index, stage in enumerate(config.stages):
+        settings = config.stage(stage.name)
+        epochs = settings.epochs - (done if index == first else 0)
+        if index < first or epochs <= 0:
+            continue
+        steps = epochs * batches.steps_per_epoch(settings)
+        parts.append(f"{stage.name} {epochs} epochs, {steps} steps")
+        total += steps
+        images += steps * (settings.batch_size or config.data.batch_size)
+    plan = f"plan: {'; '.join(parts) or 'nothing left'}"
+    if total < _MEASURED_STEPS:
+        return plan
+    size = max(1, config.data.batch_size // replicas)
+    seconds = _STEP_PER_FORWARD * _forward_seconds(model, config, size) / (size * replicas) * images
+    return f"{plan}; about {_duration(seconds)}, without validation"
+
+
+def _forward_seconds(model: keras.Model, config: TrainConfig, batch_size: int) -> float:
+    """Return the seconds of a prediction of one batch of training images."""
+    height, width = config.data.augmentation.crop
+    frames = config.clip_frames or 1
+
+    def zeros(spec: Any) -> np.ndarray:
+        *time_axis, h, w, channels = spec.shape[1:]
+        count = frames - 1 if channels == 2 else frames
+        sizes = [batch_size, *(known or count for known in time_axis), h or height, w or width]
+        return np.zeros((*sizes, channels), "float32")
+
+    inputs = keras.tree.map_structure(zeros, model.input)
+    for _ in range(2):  # the first one allocates memory and chooses algorithms
+        start = time.perf_counter()
+        keras.tree.map_structure(keras.ops.convert_to_numpy, model(inputs, training=False))
+        seconds = time.perf_counter() - start
+    return seconds
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as text.
+
+    Example:
+    >>> _duration(40), _duration(4000)
+    ('1 min', '1 h 7 min')
+    """
+    hours, minutes = divmod(max(1, round(seconds / 60)), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,0 +1,66 @@
+"""The report of a predicted video."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """The result of `predict_video`; videos/NAME.json contains these fields.
+
+    Args:
+        source: the video.
+        complete: whether all of its frames were predicted.
+        frames: frames that were predicted.
+        frame_count: number of frames that the file declares.
+        broken_frames: indices of frames that can't be read.
+        truncated: whether the file ends before the frames that it declares.
+        fps: frames per second, the mean of a variable rate.
+        is_static: whether all frames are identical.
+        seconds: duration of the prediction.
+        frames_per_second: of the prediction.
+        temporal_consistency: the `metrics.scores` of each frame's labels against the next ones,
+            along the optical flow (`metrics.temporal_confusion`).
+    """
+
+    source: str
+    complete: bool
+    frames: int
+    frame_count: int
+    broken_frames: list[int]
+    truncated: bool
+    fps: float
+    is_static: bool
+    seconds: float
+    frames_per_second: float | None
+    temporal_consistency: dict[str, Any]
+
+    def summary(self) -> str:
+        """Return the report as one line."""
+        miou = self.temporal_consistency["miou"]
+        consistency = "none, of one frame" if miou is None else f"{100 * miou:.1f}% mIoU"
+        return (
+            f"{self.source}: {self.frames} frames predicted in {self.seconds:.0f} s, "
+            f"{self.frames_per_second or 0:.1f} frames/s; temporal consistency {consistency}"
+        )
+
+    def problems(self) -> list[str]:
+        """Return a line per cause of missing frames."""
+        lines, broken = [], self.broken_frames
+        if broken:
+            shown = ", ".join(map(str, broken[:8])) + (", ..." if len(broken) > 8 else "")
+            lines.append(
+                f"{self.source}: {len(broken)} frames can't be read and are left out: {shown}"
+            )
+        if self.truncated:
+            lines.append(
+                f"{self.source}: {self.frame_count} frames declared, "
+                f"{self.frames + len(broken)} read; the file is truncated or damaged"
+            )
+        return lines
+
+    def warnings(self) -> list[str]:
+        """Return a line per oddity of the video that leaves out no frame."""
+        if not self.is_static:
+            return []
+        return [f"{self.source}: its {self.frames} frames are identical; is it the right file?"]
