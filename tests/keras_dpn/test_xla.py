@@ -289,13 +289,14 @@ def test_auto_does_not_compile_deterministic_steps(gpu, deterministic):
 
 
 def traced(monkeypatch):
-    """Whether XLA compiled each function that was made for `predict`, in a list."""
+    """Whether XLA compiles each function that is made for `predict`, in a list."""
     import tensorflow as tf
 
     found, function = [], tf.function
 
     def recorded(*args, jit_compile=None, **kwargs):
-        found.append(bool(jit_compile))
+        if args:  # Keras decorates the convolution of groups with one that XLA compiles
+            found.append(bool(jit_compile))
         return function(*args, jit_compile=jit_compile, **kwargs)
 
     monkeypatch.setattr(tf, "function", recorded)
