@@ -58,3 +58,20 @@ def for_any_size(model: Model) -> Model:
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = False
     return model
+
+
+def is_compiled_by_xla() -> bool:
+    """Return whether TensorFlow traces operations at the moment that XLA compiles.
+
+    Some operations have no XLA kernel, or one with other results.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    # TensorFlow has no public name for it; Keras asks the same.
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+    if tf.executing_eagerly():
+        return False
+    return bool(GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))

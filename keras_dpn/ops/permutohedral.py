@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_dpn.graph import is_compiled_by_xla
 from keras_dpn.ops.permutohedral_sparse import SparseLattice
 from keras_dpn.ops.permutohedral_static import StaticLattice
 from keras_dpn.typing import Tensor
@@ -86,11 +87,9 @@ def _has_sparse_products() -> bool:
         return False
     import tensorflow as tf
 
-    # TensorFlow has no public names for either; Keras asks the same.
+    # TensorFlow has no public name for it; Keras asks the same.
     from tensorflow.python.framework.config import is_op_determinism_enabled
-    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
     if is_op_determinism_enabled() and tf.config.list_physical_devices("GPU"):
         return False  # SparseTensorDenseMatMul has no deterministic kernel there
-    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-    return graph is None or not GraphOrParentsInXlaContext(graph)
+    return not is_compiled_by_xla()

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_dpn.graph import is_compiled_by_xla
 from keras_dpn.ops.checks import check_positive_int
 from keras_dpn.ops.matmul import matmul
 from keras_dpn.typing import Tensor
@@ -45,7 +46,8 @@ def resize(x: Tensor, size: Sequence[int | Tensor], align_corners: bool = False)
             f"{tuple(x.shape)}."
         )
     size = check_size(size)
-    if keras.backend.backend() == "tensorflow":
+    # XLA's kernel of TensorFlow's operation has wrong results for half-pixel centres.
+    if keras.backend.backend() == "tensorflow" and (align_corners or not is_compiled_by_xla()):
         return _resize_tensorflow(x, size, align_corners)
     return _resize_portable(x, size, align_corners)
 

@@ -94,6 +94,7 @@ SIMPLE = {
     "l2_norm_scale": lambda: layers.L2NormScale(5.0),
     "global_context": lambda: layers.GlobalContext((1, 2)),
     "resize": lambda: layers.Resize(factor=2),
+    "resize_to_half_pixels": lambda: layers.Resize((11, 17)),
     "resize_to": lambda: layers.Resize((3, 7), align_corners=True),
 }
 
@@ -234,10 +235,15 @@ def test_spatial_temporal_dpn():
 @pytest.mark.parametrize("objective", ["piecewise", "mean_field"])
 def test_piecewise_crf(objective):
     potentials = models.PiecewiseCRF(
-        LABELS, scales=(1.0,), num_blocks=2, block6=((1, 150),), units=200, width=0.04
+        LABELS,
+        scales=(1.0,),
+        num_blocks=2,
+        block6=((1, 150),),
+        units=200,
+        width=0.04,
     )
     model = potentials.learner(objective=objective, ignore_label=LABELS)
-    data = picture(16, 17, batch=2), label_maps(2, 16, 17)
+    data = picture(32, 33, batch=2), label_maps(2, 32, 33)
     settings = {**segmentation(), "loss": None}
     known = objective == "piecewise"
     check_xla_changes_nothing(model, *data, settings, known, also=("predict",) * known)
