@@ -1,5 +1,7 @@
 """Gaussian-weighted sums over an image's points: exact, within a window, or by the lattice."""
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -37,7 +39,7 @@ def gaussian_kernel(
     check_one_of("filter", filter, FILTERS)
     if filter == "window":
         return _WindowKernel(features, window)
-    points = ops.reshape(features, (ops.shape(features)[0], -1, features.shape[-1]))
+    points = _flatten(features)
     if filter == "exact":
         return _Flat(_ExactKernel(points))
     return _Flat(permutohedral_lattice(points))
@@ -120,4 +122,5 @@ class _Flat:
 
 
 def _flatten(x: Tensor) -> Tensor:
-    return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1]))
+    batch, *sizes, channels = ops.shape(x)  # without -1, as an empty batch leaves it undetermined
+    return ops.reshape(x, (batch, functools.reduce(operator.mul, sizes), channels))

@@ -11,6 +11,16 @@ from keras_dpn.typing import Tensor
 MAX_DIMENSION = 6
 
 
+class NoPoints:
+    """The lattice of an empty batch."""
+
+    def filter(self, x: Tensor) -> Tensor:
+        return ops.cast(x, "float32")
+
+    def scaled(self, before: Tensor, after: Tensor) -> "NoPoints":
+        return self
+
+
 def permutohedral_filter(x: Tensor, features: Tensor) -> Tensor:
     """Sum `x` over all pairs of points with Gaussian weights of their features' distance.
 
@@ -57,7 +67,7 @@ def permutohedral_filter(x: Tensor, features: Tensor) -> Tensor:
     return permutohedral_lattice(features).filter(x)
 
 
-def permutohedral_lattice(features: Tensor) -> SparseLattice | StaticLattice:
+def permutohedral_lattice(features: Tensor) -> SparseLattice | StaticLattice | NoPoints:
     """Return the lattice of points, to filter with it several times; see `permutohedral_filter`.
 
     On TensorFlow the lattice contains the vertices that occur. On JAX and in functions that XLA
@@ -78,6 +88,8 @@ def permutohedral_lattice(features: Tensor) -> SparseLattice | StaticLattice:
             f"{MAX_DIMENSION}, received {tuple(features.shape)}. For more dimensions use exact "
             "kernels (filter='window' or 'exact' of MeanFieldCRF)."
         )
+    if 0 in features.shape[:2]:
+        return NoPoints()
     return (SparseLattice if _has_sparse_products() else StaticLattice)(features)
 
 
