@@ -60,7 +60,7 @@ nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(map(re.escape, ('keras', 'numpy', 'matplotlib', 'PIL')))})\..*"),
     ("py:.*", r"(collections|typing|pathlib)\..*"),
     # `looks_at` is also registered for layers that are not public.
-    ("py:class", r"keras_dpn\.models\.(deeplab\.Interp|dpn\.Guide)"),
+    ("py:class", r"keras_dpn\.models\.(deeplab\.Interp|guide\.Guide)"),
 ]
 
 # The figures of the gallery are drawn by the code that is shown with them. They have no
