@@ -5,12 +5,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MAX_LINES = 320
-# Longer modules: one class or algorithm each with its documentation, or one function per figure.
+# Longer modules: one class or algorithm each with its documentation.
 LONG = {
     "keras_dpn/layers/mean_field_crf.py",
-    "keras_dpn/models/dpn.py",
     "keras_dpn/models/piecewise_crf.py",
-    "keras_dpn/models/pretrained.py",
     "keras_dpn/models/spatial_temporal_dpn.py",
     "keras_dpn/ops/local_conv.py",
     "training/engine/trainer.py",
