@@ -21,6 +21,8 @@ NETWORKS = re.compile(
 # Test functions that `make check` leaves out; `make test ARGS=--record-slow` writes the list.
 SLOW = Path(__file__).parent / "tests" / "slow.txt"
 SLOW_SECONDS = 0.2
+# Trained once for several tests, the first of which takes the time.
+SLOW_FIXTURES = {"trained", "trained_deeplab", "trained_on_frames", "trained_piecewise"}
 
 
 def pytest_addoption(parser):
@@ -44,7 +46,9 @@ def pytest_collection_modifyitems(items):
     """
     slow = set(SLOW.read_text().split())
     for item in items:
-        if function_of(item.nodeid) in slow:
+        if function_of(item.nodeid) in slow or SLOW_FIXTURES & set(
+            getattr(item, "fixturenames", ())
+        ):
             item.add_marker(pytest.mark.slow)
     if keras.backend.backend() == "tensorflow":
         return
