@@ -46,9 +46,8 @@ def pytest_collection_modifyitems(items):
     """
     slow = set(SLOW.read_text().split())
     for item in items:
-        if function_of(item.nodeid) in slow or SLOW_FIXTURES & set(
-            getattr(item, "fixturenames", ())
-        ):
+        fixtures = getattr(item, "fixturenames", ())
+        if function_of(item.nodeid) in slow or not SLOW_FIXTURES.isdisjoint(fixtures):
             item.add_marker(pytest.mark.slow)
     if keras.backend.backend() == "tensorflow":
         return

@@ -1,10 +1,10 @@
 """Limits of images: what a file may say of its size before it takes memory."""
 
-# Of an image: RGB of so many takes 300 MB.
+# Of an image; as 8-bit RGB they take 300 MB.
 MAX_PIXELS = 100_000_000
 # Networks pad narrow images: one of a single row takes as much memory as one of about 64 rows.
 MIN_SIDE = 64
-# With the sides padded: up to so many, an image is measured by its own pixels.
+# Images of at most this many padded pixels are measured by their own pixels.
 SMALL = 2**16
 
 
