@@ -1,9 +1,10 @@
-"""Deprecated public names: they work for one release and say what replaces them."""
+"""Deprecated and unknown names: messages that say which name is right."""
 
+import difflib
 import functools
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -62,3 +63,23 @@ def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[
         return call
 
     return decorate
+
+
+def nearest_name(name: str, known: Collection[str], old: Mapping[str, str] | None = None) -> str:
+    """Return the end of a message about an unknown name: the one that was probably meant, or all.
+
+    Args:
+        name: the unknown name.
+        known: the right names.
+        old: deprecated names, with what replaces them.
+
+    Example:
+
+    >>> nearest_name("mixture", ["window", "mixtures"])
+    'did you mean `mixtures`?'
+    """
+    old = old or {}
+    close = difflib.get_close_matches(name, [*known, *old], n=1)
+    if not close:
+        return f"expected {', '.join(known)}."
+    return f"did you mean `{old.get(close[0], close[0])}`?"

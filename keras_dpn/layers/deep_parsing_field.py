@@ -1,5 +1,7 @@
 """DeepParsingField: the random field of the Deep Parsing Network as a layer."""
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -216,17 +218,10 @@ def _upsample(x: Tensor, axis: int, factor: int) -> Tensor:
     shape = list(ops.shape(x))
     size = shape[axis]
     # As an image whose height is this axis, and whose width are the axes after it.
-    width = _product(shape[axis + 1 : -1])
+    width = functools.reduce(operator.mul, shape[axis + 1 : -1], 1)
     x = resize(ops.reshape(x, (-1, size, width, shape[-1])), (size * factor, width))
     shape[axis] = size * factor
     return ops.reshape(x, shape)
-
-
-def _product(sizes: Sequence[Any]) -> Any:
-    total = 1
-    for size in sizes:
-        total = total * size
-    return total
 
 
 def contexts_layer(

@@ -1,6 +1,5 @@
 """The grouped arguments of the Deep Parsing Networks, and the flat names that they had before."""
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -8,7 +7,7 @@ from typing import Any, Literal, Self, TypedDict, TypeVar, cast
 
 import keras
 
-from keras_dpn.deprecation import warn_renamed
+from keras_dpn.deprecation import nearest_name, warn_renamed
 from keras_dpn.models.staged import StagedModel
 
 Init = TypeVar("Init", bound=Callable[..., None])
@@ -162,8 +161,7 @@ def complete_group(network: str, group: str, given: Any, **defaults: Any) -> dic
         known["name"] = "large_fov"
     for key in given:
         if key not in known:
-            nearest = difflib.get_close_matches(key, known, n=1)
-            advice = f"did you mean `{nearest[0]}`?" if nearest else f"expected {', '.join(known)}."
+            advice = nearest_name(key, known)
             raise TypeError(f"{network} got an unexpected key `{key}` in `{group}`; {advice}")
     return known | given
 

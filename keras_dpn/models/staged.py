@@ -1,6 +1,5 @@
 """Base of the networks: heads, presets, checked arguments."""
 
-import difflib
 import inspect
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_dpn.classes import Classes
-from keras_dpn.deprecation import warn_renamed
+from keras_dpn.deprecation import nearest_name, warn_renamed
 from keras_dpn.models.heads import Head, ModelTraits, head_of
 from keras_dpn.models.preset import from_preset
 from keras_dpn.ops.checks import check_one_of
@@ -278,9 +277,7 @@ def check_arguments(cls: type[Any], arguments: Collection[str]) -> None:
     old = cls.deprecated_arguments
     for name in arguments:
         if name not in known and name not in old:
-            nearest = difflib.get_close_matches(name, [*known, *old], n=1)
-            right = [old.get(near, near) for near in nearest]
-            advice = f"did you mean `{right[0]}`?" if right else f"expected {', '.join(known)}."
+            advice = nearest_name(name, known, old)
             raise TypeError(f"{cls.__name__} got an unexpected argument `{name}`; {advice}")
 
 

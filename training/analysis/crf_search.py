@@ -174,9 +174,18 @@ def search_run(
     with replacing(
         path, settings, plot, command="crf-search", force=force, recognizes=_is_search_file
     ):
-        record = _search_run(
-            work_dir, dataset, split, stage, num_images, axes=axes, rounds=rounds, fixed=fixed
+        files = cache_predictions(
+            dataset,
+            split,
+            num_images,
+            work_dir / CRF_SEARCH / (stage or "final"),
+            model_file(work_dir, stage),
+            functools.partial(load_predict, work_dir, stage),
         )
+        conditions = SearchConditions(
+            dataset.name, split, stage, len(files), digest_predictions(files), fixed
+        )
+        record = search(files, dataset.classes, path, conditions, axes=axes, rounds=rounds)
         write_json(settings, {**fixed, "bilateral": record.best.bilateral})
         tried = [(scores.bilateral, scores.miou) for scores in record.settings if scores.bilateral]
         write_bytes(plot, viz.figure_png(viz.plot_crf_search(tried, record.baseline.miou)))
@@ -191,32 +200,6 @@ def _is_search_file(path: Path) -> bool:
         return path.name != CRF or read_json(path) == expected
     except (ValueError, KeyError, TypeError, OSError):
         return False
-
-
-def _search_run(
-    work_dir: Path,
-    dataset: Dataset,
-    split: str,
-    stage: str | None,
-    num_images: int,
-    *,
-    axes: Axes,
-    rounds: int,
-    fixed: Mapping[str, Any],
-) -> SearchRecord:
-    files = cache_predictions(
-        dataset,
-        split,
-        num_images,
-        work_dir / CRF_SEARCH / (stage or "final"),
-        model_file(work_dir, stage),
-        functools.partial(load_predict, work_dir, stage),
-    )
-    conditions = SearchConditions(
-        dataset.name, split, stage, len(files), digest_predictions(files), fixed
-    )
-    path = work_dir / f"{CRF_SEARCH}.json"
-    return search(files, dataset.classes, path, conditions, axes=axes, rounds=rounds)
 
 
 def search(

@@ -30,10 +30,7 @@ def load_config(work_dir: Path) -> dict[str, Any]:
 
 def load_stages(work_dir: Path) -> dict[str, Stage]:
     """Return the stages that a run trains, by name, in order."""
-    values = load_config(work_dir)
-    config = network_config(values.get("network"), work_dir / CONFIG)()
-    sections = {stage.name: values.get(config.section(stage.name), {}) for stage in config.stages}
-    return {s.name: s for s in config.stages if sections[s.name].get("epochs")}
+    return {stage.name: stage for _, stage in _numbered_stages(work_dir)}
 
 
 def stage_dir(work_dir: Path, stage: str) -> Path:
@@ -42,14 +39,13 @@ def stage_dir(work_dir: Path, stage: str) -> Path:
     Raises:
         ValueError: for a stage that the run doesn't train.
     """
-    trained = load_stages(work_dir)
-    if stage not in trained:
+    numbers = {trained.name: number for number, trained in _numbered_stages(work_dir)}
+    if stage not in numbers:
         raise ValueError(
-            f"Invalid value for argument `stage`: expected one of {list(trained)}, received "
+            f"Invalid value for argument `stage`: expected one of {list(numbers)}, received "
             f"{stage!r}."
         )
-    config = network_config(load_config(work_dir).get("network"), work_dir / CONFIG)
-    return work_dir / STAGES / f"{config.stages.index(trained[stage]) + 1}_{stage}"
+    return work_dir / STAGES / f"{numbers[stage]}_{stage}"
 
 
 def model_file(work_dir: Path, stage: str | None = None) -> Path:
@@ -66,3 +62,14 @@ def evaluation_files(work_dir: Path) -> dict[str, Path]:
     """Return the JSON files of a run's evaluations, by split."""
     files = sorted(work_dir.glob("evaluation_*.json"))
     return {file.stem.removeprefix("evaluation_"): file for file in files}
+
+
+def _numbered_stages(work_dir: Path) -> list[tuple[int, Stage]]:
+    """Return the stages that a run trains, each with its number among the network's."""
+    values = load_config(work_dir)
+    config = network_config(values.get("network"), work_dir / CONFIG)()
+    return [
+        (number, stage)
+        for number, stage in enumerate(config.stages, start=1)
+        if values.get(config.section(stage.name), {}).get("epochs")
+    ]
