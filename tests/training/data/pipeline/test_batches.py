@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,8 +72,9 @@ def test_deterministic():
 
 
 def test_a_later_start_sees_what_an_undisturbed_run_sees():
-    undisturbed = batches(Numbered(), epochs=4)
-    assert_equal(batches(Numbered(), first_epoch=2, epochs=4), undisturbed[2 * 3 :])
+    augmentation = replace(FULL, rotation=20, blur=1, cutout=0.5)
+    undisturbed = batches(Numbered(), augmentation, epochs=4)
+    assert_equal(batches(Numbered(), augmentation, first_epoch=2, epochs=4), undisturbed[2 * 3 :])
 
 
 def test_without_cache_the_same():
@@ -144,6 +146,17 @@ def test_augment_without_anything_is_the_picture():
     np.testing.assert_array_equal(result[1], labels)
 
 
+def test_cutout_leaves_the_other_random_numbers():
+    image = np.random.default_rng(0).integers(0, 256, (9, 8, 3), "uint8")
+    labels, plain = np.zeros((9, 8), "int32"), Augmentation((12, 10), (0.5, 1.5), True, 0.1, 0.2)
+    before, expected = augment(image, labels, plain, 255, [1, 2])
+    after, found = augment(image, labels, replace(plain, cutout=0.5), 255, [1, 2])
+    np.testing.assert_array_equal(found, expected)
+    is_same = np.all(before == after, axis=-1)
+    assert 0 < np.sum(~is_same) <= 30
+    np.testing.assert_allclose(after[~is_same] - PAD_COLOR, 0.0, atol=1e-4)
+
+
 def test_steps_per_epoch():
     assert steps_per_epoch(Numbered(7), "train", 2) == 3
     with pytest.raises(ValueError, match="7 examples, fewer than a batch of 8"):
@@ -212,6 +225,9 @@ def test_evaluation_of_nothing():
         ({"crop": (5, 5), "scale": (2.0, 1.0)}, "`scale`"),
         ({"crop": (5, 5), "contrast": 1.5}, "`contrast`"),
         ({"crop": (5, 5), "brightness": -0.1}, "`brightness`"),
+        ({"crop": (5, 5), "rotation": 181}, r"`rotation`: expected 0..180"),
+        ({"crop": (5, 5), "blur": -1}, "`blur`"),
+        ({"crop": (5, 5), "cutout": 2}, "`cutout`"),
     ],
 )
 def test_invalid_augmentation(options, message):
@@ -267,6 +283,7 @@ def test_clips_as_they_are(clips):
         Augmentation((30, 36), (0.7, 1.4), horizontal_flip=True),
         Augmentation((30, 36), (0.7, 1.4), True, 0.1, 0.1, 0.1),
         Augmentation((64, 70)),  # padded
+        Augmentation((30, 36), (0.9, 1.4), rotation=40, blur=0.5),
     ],
 )
 def test_flow_still_leads_from_frame_to_frame(augmentation):
@@ -276,11 +293,13 @@ def test_flow_still_leads_from_frame_to_frame(augmentation):
             (frames[:, 0], frames[:, 1], forward[:, 0]),
             (frames[:, 2], frames[:, 1], backward[:, 1]),
         ):
-            counted = np.array(labels != 255)[..., None] & (np.abs(flow[..., :1]) < 100)
+            counted = np.array(labels != 255)[..., None] & (
+                np.abs(flow).max(-1, keepdims=True) < 100
+            )
             y, x = np.mgrid[: labels.shape[1], : labels.shape[2]]
             inside = (x + flow[..., 0] > 3) & (x + flow[..., 0] < labels.shape[2] - 4)
             inside &= (y + flow[..., 1] > 3) & (y + flow[..., 1] < labels.shape[1] - 4)
-            if augmentation.crop[0] > 60:  # the picture's rim is not the crop's
+            if augmentation.crop[0] > 60 or augmentation.rotation:  # the image's edge is inside
                 inside &= ~((there == tf.constant(PAD_COLOR)).numpy().all(axis=-1))
                 inside &= scipy.ndimage.binary_erosion(inside, np.ones((1, 9, 9)))
             difference = np.abs(warp(there, flow) - this)[counted[..., 0] & inside]
