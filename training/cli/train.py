@@ -2,11 +2,13 @@
 
     keras-dpn train dpn/scenes --work-dir runs/demo
     keras-dpn train runs/demo/config.json --work-dir runs/again --seed 1
+    keras-dpn train dpn/scenes --work-dir runs/demo --dry-run
 
 RECIPE is a name that `keras-dpn recipes` lists, or the config.json of a run. The options are the
 fields of its configuration.
 """
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +19,8 @@ import tyro
 
 from ..configs.recipes import ALIASES, RECIPES, find_recipe
 from ..configs.schema import TrainConfig
-from ..configs.serialization import from_json, renamed_fields
+from ..configs.serialization import from_json, renamed_fields, to_json, with_crf
+from ..configs.trackers import TrackerName
 from . import PROGRAM
 from .deprecated import replace_fields
 
@@ -47,6 +50,13 @@ class Arguments:
     devices: str = "all"
     """all: every GPU, or the CPU without one; gpu: every GPU; gpu:0,2: these; cpu: none; cpu:2: two
     logical devices on the CPU."""
+    callbacks: tuple[TrackerName, ...] = ()
+    """Experiment trackers that receive the scores of each epoch, as their own variables say:
+    WANDB_MODE, MLFLOW_TRACKING_URI and others."""
+    dry_run: bool = False
+    """Check everything, measure a few steps, show the plan, memory and time, and write nothing."""
+    print_config: bool = False
+    """Print the configuration as JSON, and end; it can be given as RECIPE."""
 
 
 def parse(args: Sequence[str]) -> None:
@@ -61,7 +71,10 @@ def parse(args: Sequence[str]) -> None:
     rest = replace_fields(rest, renamed_fields(type(config)))
     arguments = tyro.cli(
         Arguments,
-        default=Arguments(work_dir=tyro.MISSING, config=_with_given_epochs(config, rest)),
+        default=Arguments(
+            work_dir=Path() if "--print-config" in rest else tyro.MISSING,
+            config=_with_given_epochs(config, rest),
+        ),
         args=rest,
         prog=f"{PROGRAM} train {name}",
     )
@@ -111,15 +124,30 @@ def load_recipe(name: str) -> TrainConfig:
 
 def main(arguments: Arguments) -> None:
     """Train a network through its stages and print what each of them scores."""
-    from ..engine.setup import train
+    config = with_length(arguments.config, arguments.epochs, arguments.steps)
+    if arguments.print_config:
+        print(json.dumps(to_json(_with_files(config, arguments)), indent=2))
+        return
+    from ..engine.setup import describe_dry_run, train
 
-    stages = train(
-        with_length(arguments.config, arguments.epochs, arguments.steps),
-        arguments.work_dir,
-        data_dir=arguments.data_dir,
-        crf=arguments.crf,
-        resume=arguments.resume,
-        devices=arguments.devices,
-    )
-    for stage in stages:
+    options: dict[str, Any] = {
+        "data_dir": arguments.data_dir,
+        "crf": arguments.crf,
+        "resume": arguments.resume,
+        "devices": arguments.devices,
+        "callbacks": arguments.callbacks,
+    }
+    if arguments.dry_run:
+        print(describe_dry_run(config, arguments.work_dir, **options))
+        return
+    for stage in train(config, arguments.work_dir, **options):
         print(f"{stage['name']}: mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}")
+
+
+def _with_files(config: TrainConfig, arguments: Arguments) -> TrainConfig:
+    """Return the configuration with the directory and the CRF that are given beside it."""
+    if arguments.crf:
+        config = with_crf(config, arguments.crf)
+    if not arguments.data_dir:
+        return config
+    return replace(config, data=replace(config.data, data_dir=str(arguments.data_dir)))

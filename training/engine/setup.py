@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import platform
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,9 @@ import tensorflow as tf
 import keras_dpn
 from keras_dpn import models, presets
 
-from ..configs.crf import CRFConfig, read_crf
 from ..configs.schema import TrainConfig
-from ..configs.serialization import build, from_json, to_json
+from ..configs.serialization import from_json, to_json, with_crf
+from ..configs.trackers import TrackerName
 from ..data.checks import scan_dataset
 from ..data.clips.base import RecordedClips
 from ..data.dataset import Dataset
@@ -31,10 +32,12 @@ from ..utils.files import atomic_file, read_json, write_json
 from .changes import Change, find_changes
 from .checkpoints import Checkpoints
 from .devices import choose_devices
+from .dry_run import dry_run
 from .losses import check_losses
 from .networks import adapter, build_model
 from .plan import resolve_steps
 from .progress import Progress
+from .trackers import Trackers
 from .trainer import Trainer
 
 _LOGGER = logging.getLogger("keras_dpn")
@@ -61,7 +64,7 @@ class TrainingJob:
 
     def run(self) -> list[dict[str, Any]]:
         """Train the remaining stages, write all files and return each stage's results."""
-        with self.lock:
+        with self.lock, self.trainer.trackers:
             return self._run()
 
     def _run(self) -> list[dict[str, Any]]:
@@ -78,6 +81,7 @@ class TrainingJob:
             "stages": stages,
             "recoveries": self.trainer.progress.notes("recovery"),
             "changes": self.trainer.progress.notes("change"),
+            "warnings": self.trainer.progress.notes("warning"),
         }
         write_json(self.work_dir / workdir.RESULTS, results)
         return stages
@@ -100,6 +104,7 @@ def prepare(
     crf: Path | None = None,
     resume: bool = False,
     devices: str = "all",
+    callbacks: Sequence[TrackerName] = (),
 ) -> TrainingJob:
     """Check the run as far as possible before the first step, and build the network.
 
@@ -110,32 +115,87 @@ def prepare(
         crf: settings of a DeepLab's or PiecewiseCRF's CRF, a JSON file.
         resume: continue from the last completed epoch of `work_dir`.
         devices: as in `choose_devices`.
+        callbacks: names of experiment trackers that receive the scores of each epoch.
 
     Raises:
         ValueError: for settings, data or a directory that don't allow training.
     """
+    config, dataset = _checked(config, work_dir, data_dir, crf)
+    trackers = Trackers(callbacks, work_dir, config)
+    strategy = choose_devices(devices)
+    with ExitStack() as stack:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        lock = stack.enter_context(FileLock(work_dir / LOCK, work_dir))
+        changes = check_work_dir(work_dir, config, resume)
+        _LOGGER.debug(json.dumps(to_json(config), indent=2))
+        pixel_counts = check_data(dataset, config)
+        fill_flow(dataset, config)
+        model = _built(config, dataset, strategy)
+        trainer = Trainer(config, model, dataset, pixel_counts, work_dir, strategy, trackers)
+        if resume:
+            trainer.resume(changes)
+        stack.pop_all()  # the job releases the lock
+    return TrainingJob(config, work_dir, dataset, trainer, lock)
+
+
+def describe_dry_run(
+    config: TrainConfig,
+    work_dir: Path,
+    *,
+    data_dir: Path | None = None,
+    crf: Path | None = None,
+    resume: bool = False,
+    devices: str = "all",
+    callbacks: Sequence[TrackerName] = (),
+) -> str:
+    """Make all checks of `prepare` and measure a few steps, without writing a file.
+
+    Args:
+        config: the run's configuration.
+        work_dir: as the others, see `prepare`.
+        data_dir: see `prepare`.
+        crf: see `prepare`.
+        resume: see `prepare`; the plan is that of the remaining epochs.
+        devices: see `prepare`.
+        callbacks: see `prepare`.
+
+    Returns:
+        The plan of the run, its memory and its time, as text.
+
+    Raises:
+        ValueError: as `prepare`.
+    """
+    config, dataset = _checked(config, work_dir, data_dir, crf)
+    Trackers(callbacks, work_dir, config)  # raises without their packages
+    strategy = choose_devices(devices)
+    check_work_dir(work_dir, config, resume)
+    pixel_counts = check_data(dataset, config)
+    model = _built(config, dataset, strategy)
+    trainer = Trainer(config, model, dataset, pixel_counts, work_dir, strategy)
+    if resume:
+        trainer.resume()
+    return dry_run(trainer)
+
+
+def _checked(
+    config: TrainConfig, work_dir: Path, data_dir: Path | None, crf: Path | None
+) -> tuple[TrainConfig, Dataset]:
+    """Return the configuration with all of its values, and its dataset."""
     config = with_absolute_paths(config, data_dir)
     if crf:
         config = with_crf(config, crf)
     check_config(config)
     dataset = open_dataset(config, work_dir)
     config = resolve_steps(config, dataset)
-    strategy = choose_devices(devices)
-    with ExitStack() as stack:
-        work_dir.mkdir(parents=True, exist_ok=True)
-        lock = stack.enter_context(FileLock(work_dir / LOCK, work_dir))
-        changes = check_work_dir(work_dir, config, resume)
-        _LOGGER.info("%s: %s", config.network, "; ".join(config.summary()))
-        _LOGGER.debug(json.dumps(to_json(config), indent=2))
-        pixel_counts = check_data(dataset, config)
-        fill_flow(dataset, config)
-        model = _build(config, dataset.classes.num_classes, strategy)
-        _adapt_scales(config, model, dataset)
-        trainer = Trainer(config, model, dataset, pixel_counts, work_dir, strategy)
-        if resume:
-            trainer.resume(changes)
-        stack.pop_all()  # the job releases the lock
-    return TrainingJob(config, work_dir, dataset, trainer, lock)
+    _LOGGER.info("%s: %s", config.network, "; ".join(config.summary()))
+    return config, dataset
+
+
+def _built(config: TrainConfig, dataset: Dataset, strategy: tf.distribute.Strategy) -> keras.Model:
+    """Return the network before the first step, with its initial scales."""
+    model = _build(config, dataset.classes.num_classes, strategy)
+    _adapt_scales(config, model, dataset)
+    return model
 
 
 def _build(config: TrainConfig, num_classes: int, strategy: tf.distribute.Strategy) -> keras.Model:
@@ -177,20 +237,6 @@ def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConf
     return config
 
 
-def with_crf(config: TrainConfig, path: Path) -> TrainConfig:
-    """Return the configuration with the values of a settings file for the network's CRF."""
-    model = config.model
-    if "crf" not in {field.name for field in dataclasses.fields(model)}:
-        raise ValueError(
-            f"--crf needs a recipe of a network with a CRF, DeepLab or PiecewiseCRF, received "
-            f"{config.network}."
-        )
-    values = dataclasses.asdict(model.crf or CRFConfig()) | read_crf(path)
-    model = dataclasses.replace(model, crf=build(CRFConfig, values, path))
-    changes: dict[str, Any] = {"model": model}  # a field of each network's configuration
-    return dataclasses.replace(config, **changes)
-
-
 def check_config(config: TrainConfig) -> None:
     """Raise a ValueError for stages that cannot be trained, their losses included."""
     config.check()
@@ -205,7 +251,7 @@ def fill_flow(dataset: Dataset, config: TrainConfig) -> None:
 
 
 def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Change]:
-    """Create the directory; refuse one with another run, or one that can't be resumed.
+    """Refuse a directory with another run, or one that can't be resumed.
 
     Returns:
         The changes in the configuration of a resumed run.
@@ -214,7 +260,6 @@ def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Ch
         ValueError: for a directory with a run, unless it is resumed, or with other files that a
             run would replace; and as `find_changes`.
     """
-    work_dir.mkdir(parents=True, exist_ok=True)
     path = work_dir / workdir.CONFIG
     if not path.exists():
         # Flow is computed before the configuration is written, into files named by their content.

@@ -39,6 +39,8 @@ from .networks import adapter
 from .optimizers import averaged_weights, build_optimizer, forget_steps
 from .plan import describe_plan
 from .progress import Progress
+from .symptoms import symptoms
+from .trackers import Trackers
 
 _LOGGER = logging.getLogger("keras_dpn")
 RETRIES = 4  # of a stage whose loss becomes NaN: at the same rate, then at 1/2, 1/4 and 1/8
@@ -58,6 +60,7 @@ class Trainer:
         pixel_counts: of the training split, for class weights; see `setup.check_data`.
         work_dir: receives all files.
         strategy: the devices; `model` was built in its scope.
+        trackers: receive the scores of each epoch.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Trainer:
         pixel_counts: tuple[np.ndarray, np.ndarray],
         work_dir: Path,
         strategy: tf.distribute.Strategy,
+        trackers: Trackers | None = None,
     ) -> None:
         self.config = config
         self.model = model
@@ -76,6 +80,8 @@ class Trainer:
         self.pixel_counts = pixel_counts
         self.work_dir = work_dir
         self.strategy = strategy
+        self.trackers = trackers or Trackers((), work_dir, config)
+        self._scores: SegmentationScores  # of the last validation
         self.checkpoints = Checkpoints(work_dir / workdir.CHECKPOINTS)
         self.progress = Progress()
 
@@ -123,6 +129,16 @@ class Trainer:
             self._fit(stage)
             self._finish(index, stage)
         return self.progress.results
+
+    def remaining(self) -> list[tuple[Stage, int]]:
+        """Return the stages that aren't finished, each with the epochs that it lacks."""
+        done = {self.progress.stage: self.progress.epoch}
+        lacking = [
+            (stage, self.config.stage(stage.name).epochs - done.get(index, 0))
+            for index, stage in enumerate(self.config.stages)
+            if index >= self.progress.stage
+        ]
+        return [(stage, epochs) for stage, epochs in lacking if epochs > 0]
 
     def _is_trained(self, stage: Stage) -> bool:
         return self.config.stage(stage.name).epochs > 0
@@ -179,7 +195,7 @@ class Trainer:
 
     def _train(self, stage: Stage) -> None:
         config, first = self.config.stage(stage.name), self.progress.epoch
-        model, steps = self._ready(stage), self.batches.steps_per_epoch(config)
+        model, steps = self.ready(stage), self.batches.steps_per_epoch(config)
         with progress_bar(f"stage {stage.name}", steps * (config.epochs - first), "steps") as bar:
             model.fit(
                 self.batches.train(config, self._seed(stage), first),
@@ -233,7 +249,7 @@ class Trainer:
 
     def _validate(self, stage: Stage) -> None:
         """Validate the weights of the stage's last epoch."""
-        model = self._ready(stage)
+        model = self.ready(stage)
         batches = self.batches.validation(self.config.stage(stage.name))
         logs = model.evaluate(batches, verbose=0, callbacks=[ValidateAverages()], return_dict=True)
         self._note(
@@ -242,7 +258,7 @@ class Trainer:
         with averaged_weights(model.optimizer):
             self._keep_best(stage, float(logs["miou"]))
 
-    def _ready(self, stage: Stage) -> keras.Model:
+    def ready(self, stage: Stage) -> keras.Model:
         """Return the stage's model with its optimizer as of the last completed epoch."""
         config = self.config.stage(stage.name)
         rate = config.learning_rate * self.progress.rate_factor
@@ -265,6 +281,7 @@ class Trainer:
             model = with_unary(self.model, model.output)
             loss = LossWithUnary(loss, config.loss.unary)
             metric = ScoresWithoutUnary(self.model.num_classes, ignore)
+        self._scores = metric
         if not model.trainable_variables:
             raise ValueError(
                 f"Stage {stage.name} has nothing to train: expected "
@@ -312,10 +329,31 @@ class Trainer:
         if "val_miou" in logs:
             with averaged_weights(model.optimizer):
                 self._keep_best(stage, logs["val_miou"])
+        self._warn(stage)
         self._save(model.optimizer)
+        # After the checkpoint: a resumed run trains no epoch again that the trackers have.
+        self.trackers.send(self.progress.history)
         if self._is_exhausted(stage):
             _LOGGER.info("stage %s: no better score for its patience, it ends", stage.name)
             model.stop_training = True
+
+    def _warn(self, stage: Stage) -> None:
+        """Warn about what should not happen in training, once per stage."""
+        noted = self.progress.notes("warning")
+        known = {note["symptom"] for note in noted if note["stage"] == stage.name}
+        rows = [r for r in self.progress.history if r["stage"] == stage.name and "loss" in r]
+        found = symptoms(
+            rows,
+            self._scores.confusion,
+            self.dataset.classes.names,
+            self.config.section(stage.name),
+            self.config.stage(stage.name).learning_rate * self.progress.rate_factor,
+        )
+        for symptom in found:
+            if symptom.name not in known:
+                _LOGGER.warning("stage %s: %s", stage.name, symptom.message)
+                warning = {"symptom": symptom.name, "message": symptom.message}
+                self._note(stage, self.progress.epoch, {"warning": warning})
 
     def _note(self, stage: Stage, epoch: int, values: dict[str, Any]) -> None:
         self.progress.history.append({"stage": stage.name, "epoch": epoch, **values})
