@@ -6,6 +6,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from ..utils.installation import install_command
+
 _LOGGER = logging.getLogger("keras_dpn")
 # Where drivers show the GPUs of a machine: NVIDIA's, AMD's, and Windows' to its Linux.
 _DRIVERS = ("/proc/driver/nvidia/gpus/*", "/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")
@@ -69,8 +71,8 @@ def _reason() -> str | None:
         return f"CUDA_VISIBLE_DEVICES={hidden} hides the GPU of this machine"
     if not tf.test.is_built_with_gpu_support():
         return (
-            "this machine has a GPU, and this TensorFlow is for CPUs; install "
-            "'keras-dpn[train,gpu]' instead of 'keras-dpn[train,cpu]'"
+            "this machine has a GPU, and this TensorFlow is for CPUs; take the extra gpu, "
+            f"not cpu: {install_command('train,gpu')}"
         )
     return (
         "this machine has a GPU, and TensorFlow can't use it; its messages, without "

@@ -13,6 +13,7 @@ from ..configs.serialization import to_json
 from ..configs.trackers import TrackerName
 from ..rundir import paths as workdir
 from ..utils.files import read_json, write_json
+from ..utils.installation import install_command
 
 _LOGGER = logging.getLogger("keras_dpn")
 PROJECT = "keras-dpn"
@@ -189,8 +190,8 @@ def _required(package: TrackerName) -> ModuleType:
         if error.name != package:
             raise
         raise ValueError(
-            f"--callbacks {package} needs {package}, which is in the extra {package!r} of "
-            f"keras-dpn: pip install {package}."
+            f"--callbacks {package} needs {package}, the extra {package!r}: "
+            f"{install_command(package)}."
         ) from None
 
 

@@ -87,7 +87,8 @@ def test_an_unknown_recipe_gets_the_nearest_name(capsys):
         (
             ModuleNotFoundError("No module named 'gradio'", name="gradio"),
             2,
-            "keras-dpn demo needs gradio: pip install 'keras-dpn[train,demo,cpu]'\n",
+            "keras-dpn demo needs gradio: pip install '.[train,demo,cpu]' in the directory of the "
+            "source code, or 'WHEEL[train,demo,cpu]'\n",
         ),
     ],
 )

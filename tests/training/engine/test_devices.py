@@ -1,4 +1,5 @@
 import logging
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -88,7 +89,7 @@ def test_gpus_that_are_not_there_are_refused(machine):
 @pytest.mark.parametrize(
     ("hidden", "built", "message"),
     [
-        (None, False, "has a GPU, and this TensorFlow is for CPUs; install 'keras-dpn.train,gpu.'"),
+        (None, False, "has a GPU, and this TensorFlow is for CPUs; .* pip install '..train,gpu.'"),
         (None, True, "has a GPU, and TensorFlow can't use it"),
         ("0", True, "has a GPU, and TensorFlow can't use it"),
         ("", True, "CUDA_VISIBLE_DEVICES= hides the GPU"),
@@ -106,7 +107,7 @@ def test_a_gpu_that_is_not_used_is_told(
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
     assert choose_devices("all") is tf.distribute.get_strategy()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert message.replace(".train,gpu.", "[train,gpu]") in caplog.text
+    assert re.search(message, caplog.text)
     with pytest.raises(ValueError, match=message):
         choose_devices("gpu")
 

@@ -14,7 +14,7 @@ from ...utils.files import read_json
 from .. import media
 from ..context import ReportContext
 from ..rendering import render
-from ..runs import Run
+from ..runs import Run, stage_title
 
 
 class BoundaryScores:
@@ -34,7 +34,8 @@ class TrainingCurves:
         return bool(_history(context.run))
 
     def render(self, context: ReportContext) -> Markup:
-        plot = media.plot(viz.plot_curves(_history(context.run)), "training curves")
+        rows = [{**row, "stage": stage_title(row["stage"])} for row in _history(context.run)]
+        plot = media.plot(viz.plot_curves(rows), "training curves")
         return render("plot", title="Training", text="", plot=plot)
 
 
