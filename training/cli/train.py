@@ -51,8 +51,8 @@ class Arguments:
     """all: every GPU, or the CPU without one; gpu: every GPU; gpu:0,2: these; cpu: none; cpu:2: two
     logical devices on the CPU."""
     callbacks: tuple[TrackerName, ...] = ()
-    """Experiment trackers that receive the scores of each epoch, as their own variables say:
-    WANDB_MODE, MLFLOW_TRACKING_URI and others."""
+    """Experiment trackers that receive the scores of each epoch; environment variables such as
+    WANDB_MODE and MLFLOW_TRACKING_URI tell them where to."""
     dry_run: bool = False
     """Check everything, measure a few steps, show the plan, memory and time, and write nothing."""
     print_config: bool = False
