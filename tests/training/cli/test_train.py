@@ -140,9 +140,9 @@ def test_the_plan_is_logged_before_training(pictures, tmp_path, messages, monkey
     assert f"plan: {'; '.join(stages)}" in messages()
     with pytest.raises(pytest.fail.Exception):
         train(arguments(pictures, tmp_path / "b", "--steps", "60", *NO_JOINT))
-    plan = messages().rpartition("plan: ")[2]
+    plan = messages().rpartition("plan: ")[2]  # its minutes are the machine's
     assert plan.startswith("unary 2 epochs, 100 steps; triple 2 epochs, 100 steps; contexts")
-    assert "joint" not in plan and "; about 1 min, without validation" in plan
+    assert "joint" not in plan and re.search(r"; about \d+ min, without validation", plan)
 
 
 def test_a_work_dir_is_not_overwritten(trained, pictures):
