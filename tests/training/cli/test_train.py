@@ -368,6 +368,15 @@ def test_missing_weights_leave_nothing(pictures, tmp_path):
     assert not list((tmp_path / "w").iterdir())
 
 
+def test_weights_of_another_sha256_leave_nothing(pictures, tmp_path):
+    file = tmp_path / "vgg.weights.h5"
+    file.write_bytes(b"what a mirror gave")
+    weights = ["--weights", str(file), "--weights-sha256", "0" * 64]
+    with pytest.raises(ValueError, match="vgg.weights.h5: .*0{64}"):
+        train(arguments(pictures, tmp_path / "w", *weights))
+    assert not list((tmp_path / "w").iterdir())
+
+
 def test_half_precision_trains(pictures, tmp_path):
     more = ["--unary.epochs", "0", "--triple.epochs", "0", "--contexts.epochs", "0"]
     more += ["--joint.epochs", "2", "--precision", "mixed_float16"]
