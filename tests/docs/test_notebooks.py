@@ -17,12 +17,19 @@ IMAGES = {"crf": 3, "field": 5, "finetune": 2, "label": 5}
 
 
 @pytest.fixture(scope="module")
-def kernel():
+def kernel(tmp_path_factory):
     """A kernel for all of them: each would import TensorFlow once more."""
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     manager = KernelManager(kernel_name="python3")
-    environment = {"PATH": programs, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"}
-    manager.start_kernel(env=os.environ | environment | {"TF_CPP_MIN_LOG_LEVEL": "3"})
+    environment = {
+        "PATH": programs,
+        "PYTHONPATH": str(ROOT),
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state")),
+    }
+    manager.start_kernel(env=os.environ | environment)
     yield manager
     manager.shutdown_kernel(now=True)
 
