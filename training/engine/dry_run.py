@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -102,14 +102,12 @@ def peak_memory() -> tuple[str, int] | None:
     return "process", unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-@dataclass
 class _StepTimes(keras.callbacks.Callback):
     """The seconds of each step."""
 
-    seconds: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self.seconds: list[float] = []
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._started = time.perf_counter()

@@ -152,12 +152,12 @@ def describe_dry_run(
 
     Args:
         config: the run's configuration.
-        work_dir: as the others, see `prepare`.
-        data_dir: see `prepare`.
-        crf: see `prepare`.
-        resume: see `prepare`; the plan is that of the remaining epochs.
-        devices: see `prepare`.
-        callbacks: see `prepare`.
+        work_dir: the directory of the run; it need not exist.
+        data_dir: instead of `config.data.data_dir`.
+        crf: settings of a CRF, a JSON file.
+        resume: plan the epochs that remain.
+        devices: as in `choose_devices`.
+        callbacks: names of experiment trackers, whose packages must be installed.
 
     Returns:
         The plan of the run, its memory and its time, as text.

@@ -3,7 +3,7 @@
 import importlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, Self
@@ -96,7 +96,10 @@ class MLflowTracker:
         self._module.end_run()
 
 
-TRACKERS = {"wandb": WandbTracker, "mlflow": MLflowTracker}
+TRACKERS: dict[str, Callable[[Path, TrainConfig], Tracker]] = {
+    "wandb": WandbTracker,
+    "mlflow": MLflowTracker,
+}
 
 
 class Trackers:

@@ -337,6 +337,7 @@ def test_augmentation_smoothing_warnings_and_trackers_resume(start, monkeypatch,
     monkeypatch.setattr(Rows, "sent", [])
     monkeypatch.setitem(trackers.TRACKERS, "rows", Rows)
     monkeypatch.setattr(symptoms, "FLAT_EPOCHS", 2)
+    monkeypatch.setattr(symptoms, "FLAT_CHANGE", 0.5)  # with other random numbers in each epoch
     augmentation = Augmentation(crop=(32, 48), rotation=30, blur=1, cutout=0.5)
     stage = replace(CONFIG.unary, learning_rate=1e-9, loss=LossConfig(label_smoothing=0.1))
     config = replace(CONFIG, data=replace(CONFIG.data, augmentation=augmentation), unary=stage)
