@@ -47,7 +47,7 @@ class StaticLattice(Lattice):
 
             return self._run(flat, before, after, lambda i: i), gradient
 
-        flat = ops.reshape(ops.cast(x, "float32"), (-1, x.shape[-1]))  # (B N, C)
+        flat = ops.reshape(ops.cast(x, "float32"), (-1, ops.shape(x)[-1]))  # (B N, C)
         return ops.reshape(run(flat), ops.shape(x))
 
     def _run(
@@ -56,7 +56,7 @@ class StaticLattice(Lattice):
         """Splat, blur along the i-th direction for each i, and slice (B N, C)."""
         spread = ops.expand_dims(flat, 1) * ops.expand_dims(before, -1)  # (B N, d+1, C)
         values = ops.segment_sum(
-            ops.reshape(spread, (-1, flat.shape[-1])),
+            ops.reshape(spread, (-1, ops.shape(flat)[-1])),
             ops.reshape(self.vertex, (-1,)),
             num_segments=ops.shape(self.left)[1],  # the last one holds nothing
         )

@@ -176,6 +176,15 @@ def test_one_point():
     assert out.shape == (1, 1, 2) and np.isfinite(out).all()
 
 
+@pytest.mark.tensorflow_only
+def test_labels_can_be_pruned():
+    image, p = pictures(4, 5, 3), probabilities(4, 5, 4)
+    p = np.concatenate([p * 0.999, np.full((4, 5, 1), 1e-3)], axis=-1)
+    out = crf.refine(image, p, prune_below=0.01, **SETTINGS)
+    np.testing.assert_allclose(out, crf.refine(image, p, **SETTINGS), atol=1e-3)
+    np.testing.assert_allclose(out.sum(-1), 1, rtol=1e-5)
+
+
 def test_labels_by_hand():
     labels = np.array([[0, 2], [255, 1]], "uint8")
     out = crf.unary_from_labels(labels, 3, certainty=0.6, ignore=255)
