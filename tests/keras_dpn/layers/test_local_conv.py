@@ -9,6 +9,7 @@ from tests.keras_dpn.support import (
     direct_local_conv,
     finite_differences,
     gradients,
+    offsets,
     random,
     run_layer_test,
     to_numpy,
@@ -150,6 +151,24 @@ def test_learned_kernel_starts_as_the_squared_distance():
     assert learned.filters.shape == (5, 4, 12)
 
 
+def test_learned_kernel_of_linked_frames():
+    p, features = linked(2, 2, 4, 5, 3)
+    settings = {"window": (3, 2, 3), "position_weight": 0.2, "spacing": (4, 1, 1)}
+    learned = layers.LocalConv3D(kernel="learned", **settings)
+    expected = to_numpy(layers.LocalConv3D(**settings)((p, features)))
+    assert_close(learned((p, features)), expected, rtol=1e-4)
+    assert learned.filters.shape == (4, 5, 18)
+    changes = random(4, 5, 18, seed=2)
+    learned.filters.assign_add(changes)
+    added = np.zeros_like(expected)
+    for o, (k, y, x) in enumerate(offsets((3, 2, 3))):
+        for i, j in np.ndindex(4, 5):
+            if 0 <= i + y < 4 and 0 <= j + x < 5:
+                added[:, :, i, j] += changes[i, j, o] * p[:, :, i + y, j + x, k + 1]
+    expected = expected + added / 18 * p[:, :, :, :, 1]
+    assert_close(learned((p, features)), expected, rtol=1e-4)
+
+
 def test_learned_kernel_trains():
     p, image = keras.Input((4, 5, 2)), keras.Input((4, 5, 3))
     layer = layers.LocalConv2D(3, kernel="learned", normalize=False)
@@ -281,11 +300,6 @@ def test_learned_kernel_refuses_unknown_sizes():
         (layers.LocalConv3D(3), ((1, 2, 4, 4, 5, 2), (1, 2, 4, 4, 5, 3)), "for K linked frames"),
         (layers.LocalConv3D(2), ((1, 2, 4, 4, 2, 2), (1, 2, 4, 4, 2, 3)), "K odd, received"),
         (layers.LocalConv2D(3), ((1, 2, 4, 4, 3, 2), (1, 2, 4, 4, 3, 3)), "with one to three axes"),
-        (
-            layers.LocalConv3D(3, kernel="learned"),
-            ((1, 2, 4, 4, 3, 2), (1, 2, 4, 4, 3, 3)),
-            "kernel='learned' has one filter per position: expects frames that are not linked",
-        ),
     ],
 )
 def test_refuses_linked_shapes(layer, shapes, message):
