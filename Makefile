@@ -71,12 +71,15 @@ check: $(INSTALLED)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY) $(FAST); library=$$?; \
 	wait $$rest; rest=$$?; cat "$$log"; rm -f "$$log"; exit $$((library || rest))
 
-# Two halves of about the same length, one on each of two cores: the library on TensorFlow; the rest, and the library on
-# JAX. The second half's output comes after the first's.
+# Three at a time share the cores evenly, whatever each of them takes. The outputs of two come after the first's.
 test: lint
-	@log=$$(mktemp); $(MAKE) --no-print-directory -k test-command test-jax >"$$log" 2>&1 & rest=$$!; \
-	$(MAKE) --no-print-directory test-library; library=$$?; \
-	wait $$rest; rest=$$?; cat "$$log"; rm -f "$$log"; exit $$((library || rest))
+	@jax=$$(mktemp); command=$$(mktemp); \
+	$(MAKE) --no-print-directory test-jax >"$$jax" 2>&1 & jax_id=$$!; \
+	$(MAKE) --no-print-directory test-command >"$$command" 2>&1 & command_id=$$!; \
+	$(MAKE) --no-print-directory test-library; failed=$$?; \
+	wait $$command_id || failed=1; cat "$$command"; \
+	wait $$jax_id || failed=1; cat "$$jax"; \
+	rm -f "$$jax" "$$command"; exit $$failed
 
 test-library: $(INSTALLED)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY) $(ARGS)

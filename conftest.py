@@ -1,6 +1,7 @@
 """For all tests and docstring examples: one seed, float32, the same display on every backend."""
 
 import collections
+import contextlib
 import os
 import re
 import sys
@@ -99,8 +100,8 @@ def docstring_examples(doctest_namespace, monkeypatch):
     monkeypatch.setattr(sys, "__displayhook__", display)
 
 
-@pytest.fixture
-def eager():
+@contextlib.contextmanager
+def run_eagerly():
     """TensorFlow step by step: to trace a network for a few steps takes longer than they do."""
     if keras.backend.backend() != "tensorflow":
         yield
@@ -108,8 +109,23 @@ def eager():
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def eager():
+    """A test of few steps."""
+    with run_eagerly():
+        yield
+
+
+@pytest.fixture(scope="session")
+def eagerly():
+    """For fixtures that several tests share: a context manager that does the same."""
+    return run_eagerly
 
 
 def display(value):

@@ -20,6 +20,7 @@ from keras_dpn.inference.tiles import side_for_memory
 from keras_dpn.models import SpatialTemporalDPN
 from keras_dpn.models.staged import StagedModel
 from keras_dpn.ops.warp import INVALID_FLOW
+from tests.keras_dpn.support import tiny_backbone
 
 
 def linear_model(classes=4):
@@ -363,7 +364,7 @@ def clip_maps(model, frames, flow, heads="all"):
 
 def video_model(**settings):
     """A spatial-temporal network of a few hundred weights, whose b11 tells labels apart."""
-    tiny = {"num_classes": 3, "width": 0.05, "backbone": {"fc6_kernel": 1, "fc_width": 16}}
+    tiny = {"num_classes": 3, "width": 0.05, "backbone": tiny_backbone((2, 2, 2))}
     tiny |= {"local_conv": {"window": 3, "scale": 5.0}}
     tiny |= {"contexts": {"window": 3, "mixtures": 1, "noise": 0.3}}
     model = SpatialTemporalDPN(**tiny | settings)
