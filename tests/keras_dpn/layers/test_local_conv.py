@@ -7,6 +7,7 @@ from tests.keras_dpn.support import (
     assert_close,
     direct_linked_local_conv,
     direct_local_conv,
+    dot,
     finite_differences,
     gradients,
     offsets,
@@ -133,7 +134,7 @@ def test_gradients_reach_inputs_and_weights(kernel):
 
     def projected(p, features, *weights):
         out, _ = layer.stateless_call(list(weights), [], (p, features))
-        return keras.ops.sum(out * projection)
+        return dot(out, projection)
 
     arguments = p, features, 1.5, 0.3, 0.7, 0.2
     expected = finite_differences(

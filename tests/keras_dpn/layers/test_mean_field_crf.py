@@ -15,6 +15,7 @@ from tests.keras_dpn.support import (
     direct_lattice,
     direct_mean_field,
     direct_softmax,
+    dot,
     finite_differences,
     gradients,
     jitted,
@@ -381,7 +382,7 @@ def test_gradients_equal_finite_differences(filter, compatibility):
 
     def projected(logits, *weights):
         out, _ = layer.stateless_call(list(weights), layer.non_trainable_variables, (logits, guide))
-        return keras.ops.sum(keras.ops.softmax(out) * projection)
+        return dot(keras.ops.softmax(out), projection)
 
     def expected(logits, *weights):
         weights = dict(zip(names, weights, strict=True))
@@ -411,7 +412,7 @@ def test_exact_kernels_have_gradients_for_the_guide(filter):
     kernels = (2.0, (1.3, 2.2), (90.0, 120.0, 200.0)), (1.5, (0.8, 1.9))
 
     def projected(guide):
-        return keras.ops.sum(keras.ops.softmax(layer((logits, guide))) * projection)
+        return dot(keras.ops.softmax(layer((logits, guide))), projection)
 
     [expected] = finite_differences(
         lambda guide: (reference(logits, guide, kernels) * projection).sum(), guide, eps=1e-3
