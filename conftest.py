@@ -43,7 +43,7 @@ def function_of(nodeid):
 def pytest_collection_modifyitems(items):
     """Marks slow tests.
 
-    Skips what is marked `tensorflow_only`, and networks in docstrings, on another backend.
+    Skips what is marked `tensorflow_only` on another backend, and networks in docstrings on JAX.
     """
     slow = set(SLOW.read_text().split())
     for item in items:
@@ -54,7 +54,8 @@ def pytest_collection_modifyitems(items):
         return
     skip = pytest.mark.skip(reason=f"needs TensorFlow, the backend is {keras.backend.backend()}")
     for item in items:
-        if "tensorflow_only" in item.keywords or NETWORKS.match(item.nodeid):
+        is_network = keras.backend.backend() == "jax" and NETWORKS.match(item.nodeid)
+        if "tensorflow_only" in item.keywords or is_network:
             item.add_marker(skip)
 
 

@@ -1,12 +1,14 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_dpn import models
 from keras_dpn.export import export_litert, export_onnx
-from tests.keras_dpn.export.test_saved_model import clip
 from tests.keras_dpn.support import tiny_backbone
+
+tf = pytest.importorskip("tensorflow")  # before the next import, which would be of half a module
+
+from tests.keras_dpn.export.test_saved_model import clip  # noqa: E402
 
 pytestmark = [
     pytest.mark.tensorflow_only,

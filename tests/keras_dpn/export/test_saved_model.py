@@ -9,13 +9,14 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from PIL import Image
 
 from keras_dpn import models
 from keras_dpn.export import export
 from tests.keras_dpn.support import tiny_backbone
+
+tf = pytest.importorskip("tensorflow")
 
 pytestmark = pytest.mark.tensorflow_only
 COLORS = [[10, 20, 30], [200, 100, 0], [0, 0, 255]]

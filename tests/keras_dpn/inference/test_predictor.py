@@ -8,8 +8,14 @@ import pytest
 
 from keras_dpn import inference
 from keras_dpn.crf import refine
-from keras_dpn.inference import InferenceSettings, Predictor, forward
+from keras_dpn.inference import (
+    InferenceSettings,
+    Predictor,
+    forward,
+    predict_probabilities,
+)
 from keras_dpn.inference.forward import check_heads
+from keras_dpn.inference.images import resize
 from keras_dpn.inference.tiles import side_for_memory
 from keras_dpn.models import SpatialTemporalDPN
 from keras_dpn.models.staged import StagedModel
@@ -296,6 +302,18 @@ def test_labels_are_those_of_the_last_head():
 
 
 CRF = {"num_iterations": 2, "bilateral": (4.0, 3.0, 60.0), "filter": "exact"}
+
+
+def test_images_are_resized_to_the_only_size_that_a_network_takes():
+    any_size = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
+    inputs = keras.Input((6, 8, 3))
+    model = keras.Model(inputs, any_size(inputs))
+    image = picture(12, 10)
+    found = Predictor(model).probabilities(image)["final"]
+    small = predict_probabilities(any_size, resize(image.astype("float32"), 6, 8))
+    np.testing.assert_allclose(found, resize(small, *image.shape[:2]), atol=1e-5)
+    with pytest.raises(ValueError, match="`scales`: .* a network that takes images of one size"):
+        Predictor(model, InferenceSettings(scales=(1.0, 2.0)))
 
 
 def test_each_head_is_followed_by_what_the_crf_makes_of_it():
