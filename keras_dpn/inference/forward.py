@@ -7,7 +7,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_dpn.graph import for_any_size, is_functional
+from keras_dpn.graph import for_any_size, is_functional, trace_for_any_size
 from keras_dpn.inference.images import resize
 from keras_dpn.models import traits
 from keras_dpn.ops import two_labels
@@ -63,7 +63,7 @@ def _probability_model(model: keras.Model, heads: tuple[str, ...] | None) -> ker
             outputs = [model.head_model(name).outputs[0] for name in names]
         logits = [keras.ops.cast(x, "float32") for x in outputs]
         probabilities = [keras.ops.softmax(two_labels(x)) for x in logits]
-        cache[heads] = for_any_size(keras.Model(model.inputs[0], probabilities))
+        cache[heads] = trace_for_any_size(keras.Model(model.inputs[0], probabilities))
     return cache[heads]
 
 
@@ -75,7 +75,7 @@ def split_model(
     names = heads or ("final",)
     if ("split", *names) not in cache:
         terms, field = model.split(names)
-        cache["split", *names] = for_any_size(terms), for_any_size(field)
+        cache["split", *names] = trace_for_any_size(terms), trace_for_any_size(field)
     return cache["split", *names]
 
 

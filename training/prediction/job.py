@@ -1,6 +1,7 @@
 """Predict images and videos with one network or several: `keras-dpn predict`."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,18 +11,26 @@ from keras_dpn.inference import InferenceSettings
 from keras_dpn.segmenter import Segmenter
 
 from ..rundir.outputs import Outputs, writing
+from ..utils.ray_cluster import ClusterOptions
+from .cluster import leave_gpus_to_workers, predict_on_cluster
 from .images import predict_images
+from .lists import write_lists
 from .manifest import (
     MANIFEST,
     ImageOutput,
+    is_current,
     model_identity,
     pending,
+    report_file,
     result_file,
     video_files,
     write_manifest,
 )
+from .remote import Source
+from .results import ERRORS, FileResult, Kind, check_suffix
 from .sources import Sources, find_sources
 from .video import predict_videos
+from .video_report import VideoReport, read_report
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class PredictionJob:
     """Inputs, models, settings and outputs of a prediction.
 
     Args:
-        paths: files, folders or patterns, see `find_sources`.
+        paths: files, folders, patterns, URLs or manifests, see `find_sources`.
         models: presets, or directories of training runs; their probabilities are averaged.
         out: directory for the results.
         settings: settings of the inference.
@@ -41,11 +50,13 @@ class PredictionJob:
         overlay: also write the labels' colours over the image, or the video.
         save_frames: for videos, write a label map per frame instead of a video.
         image_sequence: treat each folder as one video.
-        resume: skip the images that an earlier run has predicted with the same models and settings.
+        resume: skip what an earlier run has predicted with the same models and settings.
         force: replace files that no earlier run has written.
+        manifest: file for a list of the results, .jsonl or .parquet; None: no list.
+        cluster: the Ray cluster that predicts; None: this process.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[str | Path, ...]
     models: tuple[str, ...]
     out: Path
     settings: InferenceSettings = InferenceSettings(memory_gib=4.0)
@@ -59,6 +70,8 @@ class PredictionJob:
     image_sequence: bool = False
     resume: bool = False
     force: bool = False
+    manifest: Path | None = None
+    cluster: ClusterOptions | None = None
 
     @property
     def image_outputs(self) -> tuple[ImageOutput, ...]:
@@ -78,6 +91,13 @@ class PredictionJob:
             ValueError: as `find_sources`, and for options that videos, or images alone, don't
                 support.
         """
+        if re.match(r"\w\w+:/", str(self.out)):
+            raise ValueError(
+                f"--out: expected a directory, received {self.out}. Copy the results to the object "
+                "store afterwards, or mount it."
+            )
+        if self.manifest is not None:
+            check_suffix(self.manifest)
         sources = find_sources(self.paths, self.out, self.image_sequence)
         if self.save_frames and not sources.videos:
             raise ValueError("--save-frames: expected a video among the paths, received none.")
@@ -92,21 +112,75 @@ class PredictionJob:
 
     def result_files(self, sources: Sources) -> Iterator[Path]:
         """Yield the files that this job writes; of label maps per frame, those that exist."""
-        is_resumed = self.resume and (self.out / MANIFEST).is_file()
-        if sources.images and not is_resumed:
+        yield self.out / ERRORS
+        if self.manifest is not None:
+            yield self.manifest
+        if not self.is_resumed:
             yield self.out / MANIFEST
-        images = sources.images
-        if is_resumed:
-            images = pending(images, self.out, self.image_outputs)
-        for name in images:
+        left = self.missing(sources) if self.is_resumed else sources
+        for name in left.images:
+            yield from self.files_of("image", name)
+        for name in left.videos:
+            yield from self.files_of("video", name)
+
+    def files_of(self, kind: Kind, name: str) -> Iterator[Path]:
+        """Yield the result files of an input; of label maps per frame, those that exist."""
+        if kind == "image":
             yield from (result_file(self.out, output, name) for output in self.image_outputs)
-        for name in sources.videos:
-            yield self.out / "videos" / f"{name}.json"
-            yield from video_files(
-                self.out, name, overlay=self.overlay, save_frames=self.save_frames
-            ).values()
-            if self.save_frames:
-                yield from (self.out / "labels" / name).glob("*.png")
+            return
+        yield report_file(self.out, name)
+        drawn = video_files(self.out, name, overlay=self.overlay, save_frames=self.save_frames)
+        yield from drawn.values()
+        if self.save_frames:
+            yield from (self.out / "labels" / name).glob("*.png")
+
+    def labels_of(self, kind: Kind, name: str) -> Path:
+        """Return where the labels of an input are: a file, or the folder of a video's frames."""
+        if kind == "image":
+            return result_file(self.out, "labels", name)
+        if self.save_frames:
+            return self.out / "labels" / name
+        return video_files(self.out, name, overlay=False, save_frames=False)["videos"]
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether an earlier run left results that are kept."""
+        return self.resume and (self.out / MANIFEST).is_file()
+
+    def missing(self, sources: Sources) -> Sources:
+        """Return the images and videos that lack a result; call it after `write_manifest`."""
+        videos = {
+            name: source
+            for name, source in sources.videos.items()
+            if self.written_video(name) is None
+        }
+        return Sources(pending(sources.images, self.out, self.image_outputs), videos)
+
+    def written_video(self, name: str) -> VideoReport | None:
+        """Return the report of a video whose results are complete; None for another."""
+        report = read_report(report_file(self.out, name))
+        if report is None or not report.complete:
+            return None
+        files = list(self.files_of("video", name))
+        maps = len(files) - 1 - self.overlay
+        if not all(is_current(file, self.out) for file in files):
+            return None
+        return report if maps >= report.frames or not self.save_frames else None
+
+    def load_segmenter(self) -> Segmenter:
+        """Load the networks; raises as `Segmenter.from_preset`."""
+        return Segmenter.from_preset(
+            self.models,
+            scales=self.settings.scales,
+            horizontal_flip=self.settings.horizontal_flip,
+            tile=self.settings.tile,
+            memory_gib=self.settings.memory_gib,
+            heads="all" if self.heads else None,
+            crf=self.crf,
+            precision=self.precision,
+            size=None if self.keep_size else "preset",
+            max_pixels=self.settings.max_pixels,
+        )
 
 
 @dataclass(frozen=True)
@@ -118,12 +192,14 @@ class PredictionSummary:
         num_skipped: images that an earlier run had predicted.
         num_sources: all images and videos.
         unreadable: files that could not be read, or not in full.
+        num_skipped_videos: videos that an earlier run had predicted.
     """
 
     num_images: int
     num_skipped: int
     num_sources: int
-    unreadable: tuple[Path, ...]
+    unreadable: tuple[Source, ...]
+    num_skipped_videos: int = 0
 
 
 def predict(job: PredictionJob) -> PredictionSummary:
@@ -142,37 +218,39 @@ def predict(job: PredictionJob) -> PredictionSummary:
 
 
 def _predict(job: PredictionJob, sources: Sources, files: Outputs) -> PredictionSummary:
-    segmenter = Segmenter.from_preset(
-        job.models,
-        scales=job.settings.scales,
-        horizontal_flip=job.settings.horizontal_flip,
-        tile=job.settings.tile,
-        memory_gib=job.settings.memory_gib,
-        heads="all" if job.heads else None,
-        crf=job.crf,
-        precision=job.precision,
-        size=None if job.keep_size else "preset",
-        max_pixels=job.settings.max_pixels,
-    )
-    images: Mapping[str, Path] = sources.images
-    unreadable: list[Path] = []
-    if images:
-        write_manifest(job.out, _manifest(job, segmenter), job.resume, files)
-        if job.resume:
-            images = pending(images, job.out, job.image_outputs)
-        unreadable += predict_images(segmenter, images, job.out, job.image_outputs, files)
-    num_images = len(images) - len(unreadable)
-    if sources.videos:
-        unreadable += predict_videos(
+    if job.cluster:
+        leave_gpus_to_workers()
+    segmenter = job.load_segmenter()
+    write_manifest(job.out, _manifest(job, segmenter), job.resume, files)
+    left = job.missing(sources) if job.resume else sources
+    results: dict[tuple[Kind, str], FileResult] = {}
+
+    def add(result: FileResult) -> None:
+        results[result.kind, result.name] = result
+
+    if job.cluster:
+        predict_on_cluster(job, job.cluster, left, files, add)
+    else:
+        predict_images(segmenter, left.images, job.out, job.image_outputs, files, on_result=add)
+        predict_videos(
             segmenter,
-            sources.videos,
+            left.videos,
             job.out,
             overlay=job.overlay,
             save_frames=job.save_frames,
             files=files,
+            on_result=add,
         )
+    num_unread = sum(
+        1 for (kind, _), result in results.items() if kind == "image" and result.problems
+    )
+    unreadable = write_lists(job, sources, results, segmenter.classes.names, files)
     return PredictionSummary(
-        num_images, len(sources.images) - len(images), len(sources), tuple(unreadable)
+        num_images=len(left.images) - num_unread,
+        num_skipped=len(sources.images) - len(left.images),
+        num_sources=len(sources),
+        unreadable=tuple(unreadable),
+        num_skipped_videos=len(sources.videos) - len(left.videos),
     )
 
 

@@ -16,7 +16,8 @@ from keras_dpn.io.video import ImageSequence, VideoReader, VideoWriter
 from keras_dpn.models import SpatialTemporalDPN
 from keras_dpn.segmenter import Segmenter
 from training.prediction import video as module
-from training.prediction.video import DrawnVideo, predict_video, predict_videos
+from training.prediction.drawn_video import DrawnVideo
+from training.prediction.video import predict_video, predict_videos
 
 CLASSES = Classes(("dark", "bright"), ((10, 20, 120), (240, 200, 40)))
 TINY = {
