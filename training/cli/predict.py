@@ -76,7 +76,8 @@ def main(
         worker_cpus: processors of each, which are also the threads of its network.
         worker_gpus: GPUs of each.
     """
-    from ..prediction.job import PredictionJob, predict
+    from ..prediction.job import predict
+    from ..prediction.settings import PredictionJob
 
     if inference.tile is not None:
         inference = replace(inference, memory_gib=None)

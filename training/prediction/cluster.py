@@ -15,18 +15,16 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..rundir.outputs import Outputs
 from ..utils.progress import progress_bar
 from ..utils.ray_cluster import ClusterOptions, connect, number_of_workers
 from .remote import Source
 from .results import FileResult, Kind
+from .settings import PredictionJob
 from .sources import Sources
 from .worker import Worker, pack_item, unpack_result
-
-if TYPE_CHECKING:
-    from .job import PredictionJob
 
 logger = logging.getLogger("keras_dpn")
 
@@ -37,7 +35,7 @@ _Inputs = dict[tuple[Kind, str], Source]
 
 
 def predict_on_cluster(
-    job: "PredictionJob",
+    job: PredictionJob,
     options: ClusterOptions,
     sources: Sources,
     files: Outputs,
@@ -126,7 +124,7 @@ def _blocks(inputs: _Inputs, workers: int, size: int) -> list[list[tuple[Kind, s
 
 def _run(
     ray: Any,
-    job: "PredictionJob",
+    job: PredictionJob,
     options: ClusterOptions,
     workers: int,
     blocks: Sequence[Sequence[str]],

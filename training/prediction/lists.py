@@ -2,22 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..rundir.outputs import Outputs
 from ..utils.threads import prefetch_map
 from .remote import Source
 from .results import ERRORS, FileResult, Kind, encode_manifest, json_lines, written_image
+from .settings import PredictionJob
 from .sources import Sources
-
-if TYPE_CHECKING:
-    from .job import PredictionJob
 
 Results = Mapping[tuple[Kind, str], FileResult]
 
 
 def write_lists(
-    job: "PredictionJob",
+    job: PredictionJob,
     sources: Sources,
     results: Results,
     names: Sequence[str],
@@ -52,7 +50,7 @@ def write_lists(
 
 
 def _all_results(
-    job: "PredictionJob", sources: Sources, results: Results, num_classes: int
+    job: PredictionJob, sources: Sources, results: Results, num_classes: int
 ) -> Iterator[tuple[Source, FileResult]]:
     """Yield each input with what became of it, in order; images predicted before for a manifest."""
     describe = partial(_image, job, results, num_classes)
@@ -69,9 +67,7 @@ def _all_results(
             yield source, found
 
 
-def _image(
-    job: "PredictionJob", results: Results, num_classes: int, name: str
-) -> FileResult | None:
+def _image(job: PredictionJob, results: Results, num_classes: int, name: str) -> FileResult | None:
     found = results.get(("image", name))
     if found is None and job.manifest is not None:
         return written_image(name, job.out, num_classes)
@@ -79,7 +75,7 @@ def _image(
 
 
 def _row(
-    job: "PredictionJob", source: Source, result: FileResult, names: Sequence[str]
+    job: PredictionJob, source: Source, result: FileResult, names: Sequence[str]
 ) -> dict[str, Any]:
     fractions = result.fractions
     return {

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from keras_dpn.segmenter import Segmenter
 
     from ..rundir.outputs import Outputs
-    from .job import PredictionJob
     from .results import FileResult
+    from .settings import PredictionJob
 
 
 class Worker:

@@ -42,7 +42,8 @@ def test_labels_images_and_videos_and_reports_broken_frames(finished_run, tmp_pa
     assert "error: 2 of 4 files could not be read in full." in err
     written = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
     assert sorted(str(p.relative_to(tmp_path / "out")) for p in written) == [
-        *("labels/x.png", "overlays/film.mp4", "overlays/x.png", "overlays/y.mp4", "predict.json"),
+        *("errors.jsonl", "labels/x.png", "overlays/film.mp4", "overlays/x.png", "overlays/y.mp4"),
+        "predict.json",
         *("videos/film.json", "videos/film.mp4", "videos/y.json", "videos/y.mp4"),
     ]
 

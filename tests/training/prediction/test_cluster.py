@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from training.prediction import cluster
-from training.prediction.job import PredictionJob, predict
+from training.prediction.job import predict
 from training.prediction.results import FileResult
+from training.prediction.settings import PredictionJob
 from training.prediction.worker import Worker, pack_item, pack_result
 from training.utils.ray_cluster import ClusterOptions
 

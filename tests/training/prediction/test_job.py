@@ -14,7 +14,8 @@ from keras_dpn.io.images import read_image
 from keras_dpn.models import DPN, SpatialTemporalDPN
 from keras_dpn.presets.files import Card, write_preset
 from keras_dpn.segmenter import Segmenter
-from training.prediction.job import PredictionJob, predict
+from training.prediction.job import predict
+from training.prediction.settings import PredictionJob
 from training.rundir.models import load_classes, load_model
 from training.rundir.outputs import writing
 

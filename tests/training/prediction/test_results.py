@@ -53,7 +53,7 @@ def test_a_manifest_without_rows_has_columns(tmp_path):
     [
         ('{"file": "a.png"}', "expected a manifest with the column 'path'"),
         ("a.png", "expected a manifest with the column 'path'"),
-        ('{"path": "a.png"}\n{"path": null}', "a path in row 2, received None"),
+        ('{"path": "a.png"}\n{"path": null}', "expected a path in row 2, received None"),
     ],
 )
 def test_another_file_is_no_manifest(tmp_path, content, message):
