@@ -19,7 +19,7 @@ from typing import Any
 
 from ..rundir.outputs import Outputs
 from ..utils.progress import progress_bar
-from ..utils.ray_cluster import ClusterOptions, connect, number_of_workers
+from ..utils.ray_cluster import ClusterOptions, connect, number_of_workers, run_blocks
 from .remote import Source
 from .results import FileResult, Kind
 from .settings import PredictionJob
@@ -131,35 +131,9 @@ def _run(
 ) -> Iterator[dict[str, Any]]:
     """Yield the workers' rows about blocks of inputs, as they come."""
     import keras
-    import pyarrow
 
     # Workers have a current directory of their own.
     models = [os.path.abspath(m) if os.path.isdir(m) else m for m in job.models]
     job = replace(job, out=Path(os.path.abspath(job.out)), models=tuple(models))
-
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is sent again, and named
-    context = ray.data.DataContext.get_current()
-    before = context.enable_progress_bars, context.max_errored_blocks
-    # Blocks whose worker dies are left out; Ray's defaults would send them again for ever.
-    context.enable_progress_bars, context.max_errored_blocks = False, -1
-    try:
-        inputs = ray.data.from_arrow([pyarrow.table({"item": list(block)}) for block in blocks])
-        rows = inputs.map_batches(
-            Worker,
-            fn_constructor_args=(pickle.dumps(job), keras.backend.backend(), options.cpus),
-            batch_size=None,
-            batch_format="numpy",
-            # One is sent before the last is done. A single input must not die with another.
-            compute=ray.data.ActorPoolStrategy(
-                size=workers,
-                max_tasks_in_flight_per_actor=2 if any(len(block) > 1 for block in blocks) else 1,
-            ),
-            num_cpus=options.cpus,
-            num_gpus=options.gpus,
-            max_restarts=-1,
-            max_task_retries=0,
-        )
-        for row in rows.iter_rows():
-            yield json.loads(row["row"])
-    finally:
-        context.enable_progress_bars, context.max_errored_blocks = before
+    arguments = (pickle.dumps(job), keras.backend.backend(), options.cpus)
+    yield from map(json.loads, run_blocks(ray, options, workers, Worker, arguments, blocks))

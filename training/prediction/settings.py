@@ -152,11 +152,10 @@ class PredictionJob:
         report = read_report(report_file(self.out, name))
         if report is None or not report.complete:
             return None
-        files = list(self.files_of("video", name))
-        maps = len(files) - 1 - self.overlay
-        if not all(is_current(file, self.out) for file in files):
-            return None
-        return report if maps >= report.frames or not self.save_frames else None
+        current = [path for path in self.files_of("video", name) if is_current(path, self.out)]
+        drawn = video_files(self.out, name, overlay=self.overlay, save_frames=self.save_frames)
+        maps = report.frames if self.save_frames else 0
+        return report if len(current) >= 1 + len(drawn) + maps else None
 
     def load_segmenter(self) -> Segmenter:
         """Load the networks; raises as `Segmenter.from_preset`."""

@@ -50,21 +50,21 @@ class Worker:
             is "fatal" where no other block would fare better.
         """
         rows: list[dict[str, Any]] = []
+        if self._failure:
+            rows.append({"error": self._failure, "fatal": True, "inputs": []})
+            return _encoded(rows)
         try:
-            if self._failure:
-                raise OSError(self._failure)
             for kind, inputs in _unpack(batch["item"]).items():
                 self._predict(kind, inputs, lambda result: rows.append(pack_result(result)))
         except Exception as error:
             rows.append(
                 {
                     "error": f"{type(error).__name__}: {error}",
-                    # The disk is full, or the model isn't there.
-                    "fatal": isinstance(error, OSError),
+                    "fatal": isinstance(error, OSError),  # such as a full disk
                     "inputs": [json.loads(item)[:2] for item in batch["item"]],
                 }
             )
-        return {"row": np.array([json.dumps(row) for row in rows], dtype=object)}
+        return _encoded(rows)
 
     def _predict(self, kind: str, inputs: dict[str, Any], on_result: Any) -> None:
         from .images import predict_images
@@ -85,6 +85,10 @@ class Worker:
                 files=files,
                 on_result=on_result,
             )
+
+
+def _encoded(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    return {"row": np.array([json.dumps(row) for row in rows], dtype=object)}
 
 
 def pack_item(kind: str, name: str, source: Any) -> str:

@@ -1,16 +1,23 @@
-"""Connect to a Ray cluster; Ray is imported here and nowhere else, when a command asks for it."""
+"""Run on a Ray cluster; Ray is imported here and nowhere else, when a command asks for it."""
 
 import importlib
 import logging
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 # Paths and results alone pass through the object store, not images.
 _OBJECT_STORE_BYTES = 200 * 2**20
+_MAP_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -96,3 +103,127 @@ def _fit(node: dict[str, float], options: ClusterOptions) -> int:
     by_cpus = node.get("CPU", 0) / options.cpus
     by_gpus = node.get("GPU", 0) / options.gpus if options.gpus else math.inf
     return math.floor(min(by_cpus, by_gpus))
+
+
+def run_blocks(
+    ray: Any,
+    options: ClusterOptions,
+    workers: int,
+    worker: type,
+    arguments: tuple[Any, ...],
+    blocks: Sequence[Sequence[Any]],
+) -> Iterator[Any]:
+    """Yield what workers return about blocks of items, in any order.
+
+    A block whose worker dies is left out: Ray's defaults would send it again for ever. The worker
+    is started again.
+
+    Args:
+        ray: from `connect`.
+        options: the cluster.
+        workers: how many to start.
+        worker: class of the workers, constructed once in each of their processes; called with
+            {"item": the items of a block}, it returns {"row": an array of anything}.
+        arguments: of its constructor.
+        blocks: strings or bytes that a worker is sent at once.
+    """
+    import pyarrow
+
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the caller sees what is left out
+    context = ray.data.DataContext.get_current()
+    before = context.enable_progress_bars, context.max_errored_blocks
+    context.enable_progress_bars, context.max_errored_blocks = False, -1
+    # With large blocks, one is sent before the last is done. A single item must not die with
+    # another.
+    ahead = 2 if any(len(block) > 1 for block in blocks) else 1
+    try:
+        items = ray.data.from_arrow([pyarrow.table({"item": list(block)}) for block in blocks])
+        rows = items.map_batches(
+            worker,
+            fn_constructor_args=arguments,
+            batch_size=None,
+            batch_format="numpy",
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=ahead),
+            num_cpus=options.cpus,
+            num_gpus=options.gpus,
+            max_restarts=-1,
+            max_task_retries=0,
+        )
+        for row in rows.iter_rows():
+            yield row["row"]
+    finally:
+        context.enable_progress_bars, context.max_errored_blocks = before
+
+
+class ClusterPool:
+    """Maps functions over items in the processes of a cluster; a context manager.
+
+    Args:
+        options: the cluster.
+    """
+
+    def __init__(self, options: ClusterOptions) -> None:
+        self._options, self._stack = options, ExitStack()
+
+    def __enter__(self) -> "ClusterPool":
+        self._ray = self._stack.enter_context(connect(self._options))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Yield the results, in the order of the items.
+
+        Args:
+            function: sent once to each process, with what it holds.
+            items: anything that can be pickled.
+
+        Raises:
+            Exception: whatever `function` raises, when its item's turn comes.
+            OSError: if a process dies.
+        """
+        pickled = [pickle.dumps(item) for item in enumerate(items)]
+        if not pickled:
+            return
+        workers = number_of_workers(self._options, self._ray)
+        size = max(1, min(_MAP_BLOCK, len(pickled) // (2 * workers)))
+        blocks = [pickled[i : i + size] for i in range(0, len(pickled), size)]
+        found: dict[int, tuple[R | None, Exception | None]] = {}
+        turn = 0
+        arguments = (pickle.dumps(function),)
+        for row in run_blocks(
+            self._ray, self._options, min(workers, len(blocks)), _Mapper, arguments, blocks
+        ):
+            index, result, error = pickle.loads(row)
+            found[index] = result, error
+            while turn in found:
+                yield _result(*found.pop(turn))
+                turn += 1
+        if turn < len(pickled):
+            raise OSError(f"A worker died, and {len(pickled) - turn - len(found)} items with it.")
+
+
+class _Mapper:
+    """A worker that calls a function with each item."""
+
+    def __init__(self, function: bytes) -> None:
+        self._function = pickle.loads(function)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        rows = [pickle.dumps(self._called(*pickle.loads(item))) for item in batch["item"]]
+        array = np.empty(len(rows), object)
+        array[:] = rows
+        return {"row": array}
+
+    def _called(self, index: int, item: Any) -> tuple[int, Any, Exception | None]:
+        try:
+            return index, self._function(item), None
+        except Exception as error:
+            return index, None, error
+
+
+def _result(result: Any, error: Exception | None) -> Any:
+    if error is not None:
+        raise error
+    return result

@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from training.data.checks import scan_dataset
+from training.data.generated.scenes import ScenesDataset
+from training.data.generated.writers import write_dataset
+from training.data.registry import load_dataset
 from training.prediction import cluster
 from training.prediction.job import predict
 from training.prediction.results import FileResult
@@ -118,8 +122,7 @@ def test_a_worker_reports_what_went_wrong(tmp_path):
     worker = Worker(b"no job", "none", threads=1)  # doesn't raise: Ray would start it again
     batch = {"item": np.array([pack_item("image", "x", tmp_path / "x.png")], object)}
     (row,) = map(json.loads, worker(batch)["row"])
-    assert row["error"].startswith("OSError: UnpicklingError: ")
-    assert (row["fatal"], row["inputs"]) == (True, [["image", "x"]])
+    assert row["error"].startswith("UnpicklingError: ") and row["fatal"]
 
 
 # -------------------------------------------------------------------- with Ray
@@ -173,6 +176,19 @@ def test_a_cluster_writes_what_one_process_writes(local_ray, finished_run, tmp_p
     # All is done but the broken file, which the driver's process alone can't know of.
     (tmp_path / "in/b/broken.png").unlink()
     assert predict(jobs["many"]).num_skipped == 6
+
+
+@needs_ray
+@pytest.mark.tensorflow_only
+def test_a_cluster_counts_the_labels_of_a_dataset(local_ray, tmp_path):
+    write_dataset(ScenesDataset({"train": 3, "val": 1}, size=(48, 64)), tmp_path)
+    next((tmp_path / "images").iterdir()).write_bytes(b"no image")
+    data = load_dataset("folder", tmp_path)
+    here, there = scan_dataset(data), scan_dataset(data, cluster=local_ray)
+    assert len(here.errors) == 1
+    assert here.issues == there.issues and here.names == there.names
+    for split in here.counts:
+        np.testing.assert_array_equal(here.counts[split], there.counts[split])
 
 
 @needs_ray
