@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os.path import abspath
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -98,7 +99,7 @@ def is_url(path: str | Path) -> bool:
 
 
 def local_or_remote(path: str | Path) -> Source:
-    """Return a path or URL as a source; file:// is a local path.
+    """Return a path or URL as a source; file:// is a local path, and a URL's archive absolute.
 
     Example:
     >>> local_or_remote("file:///data/a.jpg").name
@@ -106,7 +107,11 @@ def local_or_remote(path: str | Path) -> Source:
     """
     if isinstance(path, str) and is_url(path):
         protocol, _, rest = path.partition("://")
-        return Path(rest) if protocol in ("file", "local") else RemoteFile(path)
+        if protocol in ("file", "local"):
+            return Path(rest)
+        # Workers of a cluster have another current directory.
+        first, *chain = path.split("::")
+        return RemoteFile("::".join([first, *(p if is_url(p) else abspath(p) for p in chain)]))
     return Path(path)
 
 

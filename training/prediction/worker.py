@@ -39,14 +39,14 @@ class Worker:
         except Exception as error:  # an exception here would make Ray start the worker again
             self._failure = f"{type(error).__name__}: {error}"
 
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def __call__(self, batch: dict[str, np.ndarray]) -> Any:
         """Label the inputs of a block.
 
         Args:
             batch: "item", JSON of `pack_item`.
 
         Returns:
-            "row": JSON of a `FileResult`; or {"error": a cause} for what ended the block, which
+            An Arrow table with "row": JSON of a `FileResult`; or {"error": a cause} for what ended the block, which
             is "fatal" where no other block would fare better.
         """
         rows: list[dict[str, Any]] = []
@@ -87,8 +87,10 @@ class Worker:
             )
 
 
-def _encoded(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    return {"row": np.array([json.dumps(row) for row in rows], dtype=object)}
+def _encoded(rows: list[dict[str, Any]]) -> Any:
+    import pyarrow
+
+    return pyarrow.table({"row": [json.dumps(row) for row in rows]})
 
 
 def pack_item(kind: str, name: str, source: Any) -> str:

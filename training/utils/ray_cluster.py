@@ -10,8 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -123,7 +121,7 @@ def run_blocks(
         options: the cluster.
         workers: how many to start.
         worker: class of the workers, constructed once in each of their processes; called with
-            {"item": the items of a block}, it returns {"row": an array of anything}.
+            {"item": an array of a block's items}, it returns an Arrow table with the column "row".
         arguments: of its constructor.
         blocks: strings or bytes that a worker is sent at once.
     """
@@ -210,11 +208,11 @@ class _Mapper:
     def __init__(self, function: bytes) -> None:
         self._function = pickle.loads(function)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, batch: dict[str, Any]) -> Any:
+        import pyarrow
+
         rows = [pickle.dumps(self._called(*pickle.loads(item))) for item in batch["item"]]
-        array = np.empty(len(rows), object)
-        array[:] = rows
-        return {"row": array}
+        return pyarrow.table({"row": rows})
 
     def _called(self, index: int, item: Any) -> tuple[int, Any, Exception | None]:
         try:

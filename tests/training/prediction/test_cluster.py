@@ -58,7 +58,8 @@ class FakeRun:
             if set(names) & set(self.deadly):
                 continue
             for name in names:
-                save(self.job.out / f"labels/{name}.png")
+                (self.job.out / "labels").mkdir(exist_ok=True)
+                Image.new("P", (10, 8)).save(self.job.out / f"labels/{name}.png")
                 if name not in self.silent:
                     yield pack_result(FileResult("image", name, 8, 10, None, [1.0] + [0.0] * 10))
 
@@ -118,10 +119,11 @@ def test_a_worker_that_cannot_write_ends_the_job(faked):
         faked(fatal="OSError: disk full")
 
 
+@needs_ray
 def test_a_worker_reports_what_went_wrong(tmp_path):
     worker = Worker(b"no job", "none", threads=1)  # doesn't raise: Ray would start it again
     batch = {"item": np.array([pack_item("image", "x", tmp_path / "x.png")], object)}
-    (row,) = map(json.loads, worker(batch)["row"])
+    (row,) = map(json.loads, worker(batch)["row"].to_pylist())
     assert row["error"].startswith("UnpicklingError: ") and row["fatal"]
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from keras_dpn.io.images import ImageError
 from keras_dpn.io.video import VideoError
-from training.prediction.remote import RemoteFile, list_remote, local_file
+from training.prediction.remote import RemoteFile, list_remote, local_file, local_or_remote
 from training.prediction.sources import find_sources
 
 
@@ -37,6 +37,11 @@ def test_images_and_videos_are_named_below_their_folder(bucket, tmp_path):
     assert list(sources.videos) == ["d"]
     with pytest.raises(ValueError, match=r"memory://bucket/none: no image or video matches"):
         find_sources(["memory://bucket/none"], tmp_path)
+
+
+def test_the_path_of_an_archive_is_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(local_or_remote("zip://a.png::b.zip")) == f"zip://a.png::{tmp_path}/b.zip"
 
 
 def test_content_is_read_and_copied(bucket):
