@@ -329,6 +329,17 @@ def run(model, inputs):
     return keras.tree.map_structure(to_numpy, model(inputs))
 
 
+def tiny_backbone(strides=(2, 2, 2, 2, 2), channels=3, name="tiny"):
+    """A network of one convolution per stride."""
+    image = keras.Input((None, None, channels))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    for i, n in enumerate(strides):
+        x = keras.layers.Conv2D(
+            8, 3, strides=n, padding="same", activation="relu", name=f"conv{i}"
+        )(x)
+    return keras.Model(image, keras.layers.BatchNormalization(name="norm")(x), name=name)
+
+
 def sizes_to_run(*sizes):
     """The sizes, on JAX the last one only: it compiles a network for each."""
     return sizes[-1:] if keras.backend.backend() == "jax" else sizes

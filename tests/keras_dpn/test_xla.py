@@ -9,7 +9,7 @@ from keras_dpn.inference import Predictor
 from keras_dpn.ops.permutohedral import permutohedral_lattice
 from keras_dpn.ops.permutohedral_sparse import SparseLattice
 from keras_dpn.ops.permutohedral_static import StaticLattice
-from tests.keras_dpn.support import assert_close, picture, random
+from tests.keras_dpn.support import assert_close, picture, random, tiny_backbone
 
 pytestmark = pytest.mark.tensorflow_only
 
@@ -196,7 +196,6 @@ TINY_DPN = {
     "num_classes": LABELS,
     "width": 0.05,
     "dropout": 0.0,
-    "backbone": {"fc6_kernel": 1, "fc_width": 100},
     "local_conv": {"window": 4},
     "contexts": {"window": 3, "mixtures": 2},
 }
@@ -209,7 +208,10 @@ NETWORKS = {
 
 
 def network(name, **settings):
+    """A network behind a few convolutions, which compile faster than VGG16, which FCN has."""
     build, tiny = NETWORKS[name]
+    if name != "fcn":
+        settings["backbone"] = tiny_backbone()
     return build(**{"num_classes": LABELS, "dropout": 0.0, **tiny, **settings})
 
 
@@ -228,7 +230,7 @@ def test_spatial_temporal_dpn():
         "backward_flow": random(1, 2, 13, 9, 2, low=-1.0, seed=1),
     }
     data = clips, label_maps(1, 13, 9)
-    model = models.SpatialTemporalDPN(**TINY_DPN)
+    model = models.SpatialTemporalDPN(**TINY_DPN, backbone=tiny_backbone())
     check_xla_changes_nothing(model, *data, segmentation(), known=False, also=("predict",))
 
 
@@ -348,7 +350,7 @@ def test_predictor_traces_many_sizes_at_most_twice(gpu):
 
 def test_predictor_does_not_compile_clips(gpu, monkeypatch):
     found = traced(monkeypatch)
-    model = models.SpatialTemporalDPN(**TINY_DPN, linking="static")
+    model = models.SpatialTemporalDPN(**TINY_DPN, backbone=tiny_backbone(), linking="static")
     next(Predictor(model).video(picture(13, 9, batch=3)))
     assert found and not any(found)
 

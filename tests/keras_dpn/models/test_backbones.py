@@ -14,6 +14,7 @@ from tests.keras_dpn.support import (
     picture,
     run,
     sizes_to_run,
+    tiny_backbone,
     to_numpy,
     without_values,
 )
@@ -25,15 +26,6 @@ DPN_SETTINGS = {
     "local_conv": {"window": 4},
     "contexts": {"window": 3, "mixtures": 2, "noise": 0.3},
 }
-
-
-def backbone(strides=(2, 2, 2, 2, 2), channels=3, name="tiny"):
-    """A network of one convolution per stride."""
-    image = keras.Input((None, None, channels))
-    x = layers.Rescaling(1 / 255)(image)
-    for i, n in enumerate(strides):
-        x = layers.Conv2D(8, 3, strides=n, padding="same", activation="relu", name=f"conv{i}")(x)
-    return keras.Model(image, layers.BatchNormalization(name="norm")(x), name=name)
 
 
 def slim(name):
@@ -56,7 +48,7 @@ def slim(name):
 
 
 def dpn(model=None, **settings):
-    group = {"model": model or backbone(), "fc_width": 200, **settings.pop("backbone", {})}
+    group = {"model": model or tiny_backbone(), "fc_width": 200, **settings.pop("backbone", {})}
     return DPN(3, backbone=group, **DPN_SETTINGS, **settings)
 
 
@@ -72,7 +64,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", [*NETWORKS])
 def test_networks_at_any_size_saved_and_loaded(name, tmp_path):
-    source = backbone()
+    source = tiny_backbone()
     model = NETWORKS[name](source)
     nested = model.get_layer("backbone")
     for ours, theirs in zip(nested.get_weights(), source.get_weights(), strict=True):
@@ -93,12 +85,12 @@ def test_networks_at_any_size_saved_and_loaded(name, tmp_path):
 
 @TENSORFLOW
 def test_for_clips(tmp_path):
-    model = SpatialTemporalDPN(3, linking="static", backbone=backbone(), **DPN_SETTINGS)
+    model = SpatialTemporalDPN(3, linking="static", backbone=tiny_backbone(), **DPN_SETTINGS)
     clip = picture(3, 13, 9)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert_close(run(loaded, clip), run(model, clip))
-    images = DPN(3, backbone=backbone(), **DPN_SETTINGS)
+    images = DPN(3, backbone=tiny_backbone(), **DPN_SETTINGS)
     started = SpatialTemporalDPN.from_dpn(images, linking="static")
     assert_close(
         to_numpy(started.get_layer("backbone").get_layer("conv3").kernel),
@@ -117,7 +109,7 @@ def test_for_clips(tmp_path):
     ],
 )
 def test_grid_of_the_unary_term(settings, strides, stride):
-    model = without_values(lambda: dpn(backbone(strides), backbone=settings))
+    model = without_values(lambda: dpn(tiny_backbone(strides), backbone=settings))
     shape = keras.Model(model.input, model.get_layer("b11").output).compute_output_shape(
         (1, 37, 50, 3)
     )
@@ -125,7 +117,7 @@ def test_grid_of_the_unary_term(settings, strides, stride):
 
 
 def test_strides_are_dilations_of_the_next_layers():
-    model = without_values(lambda: dpn(backbone()))
+    model = without_values(lambda: dpn(tiny_backbone()))
     nested = model.get_layer("backbone")
     convolutions = [nested.get_layer(f"conv{i}") for i in range(5)]
     assert [conv.strides[0] for conv in convolutions] == [2, 2, 2, 1, 1]
@@ -148,7 +140,7 @@ def test_training_reaches_every_weight():
 
 @TENSORFLOW
 def test_a_padded_image_repeats_its_border():
-    model, image = dpn(backbone(), pairwise=None, dropout=0.0), picture(17, 30)
+    model, image = dpn(tiny_backbone(), pairwise=None, dropout=0.0), picture(17, 30)
     whole = np.pad(image, [(0, 0), (0, 15), (0, 2), (0, 0)], "edge")
     x, y = (outputs(model, i, "backbone_output_cells") for i in (image, whole))
     assert x.shape == (1, 3, 4, 8)
@@ -169,7 +161,7 @@ def test_a_padded_image_repeats_its_border():
     ],
 )
 def test_preprocessing_is_the_backbones(name, preprocessing, mode):
-    model = dpn(backbone(name=name), backbone={"preprocessing": preprocessing})
+    model = dpn(tiny_backbone(name=name), backbone={"preprocessing": preprocessing})
     x, image = model.get_layer("preprocess"), picture(2, 3)
     assert x.mode == mode
     expected = image
@@ -182,7 +174,7 @@ def test_preprocessing_is_the_backbones(name, preprocessing, mode):
 @TENSORFLOW
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_computes_in_the_networks_precision(policy):
-    source = backbone()
+    source = tiny_backbone()
     wide, image = dpn(source), picture(33, 50)
     keras.config.set_dtype_policy(policy)
     model = dpn(source)
@@ -220,7 +212,7 @@ class Subclass(keras.Model):
         (two_inputs, "from one image to one map"),
         (lambda: keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten()]), "include_top"),
         (Subclass, "expected a functional"),
-        (lambda: backbone((2, 2)), None),
+        (lambda: tiny_backbone((2, 2)), None),
     ],
 )
 def test_models_that_are_no_backbones(model, message):
@@ -234,17 +226,17 @@ def test_models_that_are_no_backbones(model, message):
 
 def test_errors():
     with pytest.raises(ValueError, match="no map of stride 2"):
-        dpn(backbone((4, 2, 2)), backbone={"skips": ("conv2",)})
+        dpn(tiny_backbone((4, 2, 2)), backbone={"skips": ("conv2",)})
     with pytest.raises(ValueError, match="keep_pools"):
         dpn(backbone={"keep_pools": True})
     with pytest.raises(ValueError, match="preprocessing"):
         dpn(backbone={"preprocessing": "keras"})
     with pytest.raises(ValueError, match="padding"):
-        FCN(3, padding=100, backbone=backbone())
+        FCN(3, padding=100, backbone=tiny_backbone())
     with pytest.raises(ValueError, match="`backbone`"):
         ParseNet(3, backbone="large_fov")
     with pytest.raises(TypeError, match="output_stride"):
-        ParseNet(3, backbone={"model": backbone(), "output_stride": 8})
+        ParseNet(3, backbone={"model": tiny_backbone(), "output_stride": 8})
 
 
 @TENSORFLOW

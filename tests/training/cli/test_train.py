@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -364,6 +365,15 @@ def test_files_of_others_are_not_replaced(pictures, tmp_path, name):
 def test_missing_weights_leave_nothing(pictures, tmp_path):
     with pytest.raises((ValueError, OSError), match="none.h5"):
         train(arguments(pictures, tmp_path / "w", "--weights", str(tmp_path / "none.h5")))
+    assert not list((tmp_path / "w").iterdir())
+
+
+def test_weights_of_another_sha256_leave_nothing(pictures, tmp_path):
+    file = tmp_path / "vgg.weights.h5"
+    file.write_bytes(b"what a mirror gave")
+    weights = ["--weights", str(file), "--weights-sha256", "0" * 64]
+    with pytest.raises(ValueError, match="vgg.weights.h5: .*0{64}"):
+        train(arguments(pictures, tmp_path / "w", *weights))
     assert not list((tmp_path / "w").iterdir())
 
 

@@ -1,5 +1,7 @@
 """Label maps in MATLAB's .mat files."""
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,11 @@ import numpy as np
 from scipy.io import loadmat
 
 from keras_dpn.io.images import ImageError
+
+# Of a file when it is decompressed: a label map of 100 million pixels in bytes, of 12 in doubles.
+MAX_BYTES = 100_000_000
+_HEADER, _COMPRESSED = 128, 15  # of version 5: bytes, and the type of a compressed element
+_PIECE = 2**20
 
 
 def read_mat(path: Path, variable: str, field: str | None = None) -> np.ndarray:
@@ -21,8 +28,8 @@ def read_mat(path: Path, variable: str, field: str | None = None) -> np.ndarray:
         int64 (H, W).
 
     Raises:
-        ImageError: if the file is missing, broken, or of version 7.3 (HDF5), or the variable
-            is missing or not a matrix of integers.
+        ImageError: if the file is missing, broken, of more than 100 MB when it is decompressed,
+            or of version 7.3 (HDF5), or the variable is missing or not a matrix of integers.
     """
     values = _pick(_load(path), variable, path)
     if field is not None:
@@ -33,7 +40,7 @@ def read_mat(path: Path, variable: str, field: str | None = None) -> np.ndarray:
             f"{path}: expected {field or variable} as a matrix of numbers, received "
             f"{values.dtype} of shape {values.shape}."
         )
-    if (values != np.round(values)).any():  # NaN as well
+    if values.dtype.kind == "f" and (values != np.round(values)).any():  # NaN as well
         raise ImageError(f"{path}: expected integers in {field or variable}, received fractions.")
     return values.astype("int64")
 
@@ -41,7 +48,11 @@ def read_mat(path: Path, variable: str, field: str | None = None) -> np.ndarray:
 def _load(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
+            _check_size(file.read(MAX_BYTES + 1), path)
+            file.seek(0)
             return loadmat(file)
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file.") from None
     except NotImplementedError:  # SciPy's response to HDF5
@@ -51,6 +62,24 @@ def _load(path: Path) -> dict[str, Any]:
         ) from None
     except Exception as error:  # SciPy raises many types on broken files
         raise ImageError(f"{path}: can't be read as a .mat file ({error}).") from error
+
+
+def _check_size(content: bytes, path: Path) -> None:
+    """Refuse a small file that would decompress to a large one, before it takes the memory."""
+    size, start, little = len(content), _HEADER, content[_HEADER - 2 : _HEADER] == b"IM"
+    while start + 8 <= len(content):
+        kind, length = struct.unpack_from("<II" if little else ">II", content, start)
+        start += 8
+        if kind == _COMPRESSED:
+            stream, rest = zlib.decompressobj(), content[start : start + length]
+            while rest and size <= MAX_BYTES:
+                size += len(stream.decompress(rest, _PIECE))
+                rest = stream.unconsumed_tail
+        start += length
+    if size > MAX_BYTES:
+        raise ImageError(
+            f"{path}: expected at most {MAX_BYTES // 10**6} MB when it is decompressed."
+        )
 
 
 def _pick(values: dict[str, Any], name: str, path: Path) -> np.ndarray:

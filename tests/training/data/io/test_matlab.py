@@ -4,6 +4,7 @@ from scipy.io import savemat
 
 from keras_dpn.io.images import ImageError
 from tests.training.data.sets.trees import mat, write_sbd
+from training.data.io import matlab
 from training.data.io.matlab import read_mat
 
 LABELS = np.array([[0, 1, 2], [2, 20, 0]], "uint8")
@@ -59,3 +60,17 @@ def test_files_that_cant_be_read(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ImageError, match=r"x.mat: can't be read as a .mat file"):
             read_mat(path, "S")
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_the_size_is_limited_before_it_takes_memory(compressed, tmp_path, monkeypatch):
+    path = tmp_path / "x.mat"
+    for side in (64, 600):
+        savemat(path, {"S": np.zeros((side, side), "uint8")}, do_compression=compressed)
+        monkeypatch.setattr(matlab, "MAX_BYTES", 100_000)
+        if side == 64:
+            assert read_mat(path, "S").shape == (64, 64)
+    assert compressed == (path.stat().st_size < 100_000)
+    monkeypatch.setattr(matlab, "loadmat", lambda _: pytest.fail("is read"))
+    with pytest.raises(ImageError, match="x.mat: expected at most 0 MB when it is decompressed"):
+        read_mat(path, "S")
