@@ -46,8 +46,8 @@ class Worker:
             batch: "item", JSON of `pack_item`.
 
         Returns:
-            An Arrow table with "row": JSON of a `FileResult`; or {"error": a cause} for what ended the block, which
-            is "fatal" where no other block would fare better.
+            An Arrow table with "row": JSON of a `FileResult`; or {"error": a cause} for what ended
+            the block, which is "fatal" where no other block would fare better.
         """
         rows: list[dict[str, Any]] = []
         if self._failure:
@@ -123,16 +123,23 @@ def unpack_result(row: dict[str, Any]) -> "tuple[str, FileResult]":
 
 
 def _load(job: bytes, backend: str, threads: int) -> "tuple[PredictionJob, Segmenter, Outputs]":
-    os.environ["KERAS_BACKEND"] = backend
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        # Before anything runs. Sums depend on the number of threads, by about 1e-6; and workers
-        # that all use all processors take turns.
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    _set_up(backend, threads)
     from ..rundir.outputs import Outputs
 
     loaded: PredictionJob = pickle.loads(job)
     # The process that sends the inputs has checked what may be replaced.
     return loaded, loaded.load_segmenter(), Outputs(loaded.out, "predict", force=True)
+
+
+def _set_up(backend: str, threads: int) -> None:
+    """Choose Keras's backend and its threads, before anything runs.
+
+    Sums depend on the number of threads, by about 1e-6; and workers that all use all processors
+    take turns.
+    """
+    os.environ["KERAS_BACKEND"] = backend
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)

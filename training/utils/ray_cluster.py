@@ -189,7 +189,7 @@ class ClusterPool:
         blocks = [pickled[i : i + size] for i in range(0, len(pickled), size)]
         found: dict[int, tuple[R | None, Exception | None]] = {}
         turn = 0
-        arguments = (pickle.dumps(function),)
+        arguments = (self._ray.cloudpickle.dumps(function),)  # datasets have lambdas
         for row in run_blocks(
             self._ray, self._options, min(workers, len(blocks)), _Mapper, arguments, blocks
         ):
