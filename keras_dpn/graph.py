@@ -74,8 +74,8 @@ def trace_for_any_size(model: Model) -> Model:
     import tensorflow as tf
 
     model = for_any_size(model)
-    model.make_predict_function()
-    if hasattr(model.predict_function, "get_concrete_function"):  # not where it runs eagerly
+    if not tf.config.functions_run_eagerly():
+        model.make_predict_function()
         batch = keras.tree.map_structure(
             # float32 whatever the precision: the model itself casts.
             lambda x: tf.TensorSpec((1, *x.shape[1:]), "float32"),

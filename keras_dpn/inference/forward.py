@@ -12,6 +12,7 @@ from keras_dpn.inference.images import resize
 from keras_dpn.models import traits
 from keras_dpn.ops import two_labels
 from keras_dpn.probabilities import class_probabilities
+from keras_dpn.typing import Tensor
 
 Forward = Callable[[np.ndarray], list[np.ndarray]]
 # Models built from the users', whose outputs are the probabilities at one or several heads. Stored
@@ -53,6 +54,20 @@ def forward_function(model: keras.Model, heads: tuple[str, ...] | None) -> Forwa
     return lambda batch: keras.tree.flatten(network.predict_on_batch(batch))
 
 
+class _Probabilities(keras.layers.Layer):
+    """Probabilities of logits, in float32, as a layer with a name of its own.
+
+    Keras numbers the names of operations in each thread anew: built in another thread than the
+    model, the operations alone could have names of the model's, which Keras refuses.
+    """
+
+    def __init__(self, index: int) -> None:
+        super().__init__(name=f"probabilities_of_output_{index}", dtype="float32")
+
+    def call(self, logits: Tensor) -> Tensor:
+        return keras.ops.softmax(two_labels(keras.ops.cast(logits, "float32")))
+
+
 def _probability_model(model: keras.Model, heads: tuple[str, ...] | None) -> keras.Model:
     """Return a model with the softmax in its graph: NumPy's takes as long as a small network."""
     cache = _MODELS.setdefault(model, {})
@@ -61,8 +76,7 @@ def _probability_model(model: keras.Model, heads: tuple[str, ...] | None) -> ker
         if heads is not None:
             names = check_heads(model, heads)
             outputs = [model.head_model(name).outputs[0] for name in names]
-        logits = [keras.ops.cast(x, "float32") for x in outputs]
-        probabilities = [keras.ops.softmax(two_labels(x)) for x in logits]
+        probabilities = [_Probabilities(index)(x) for index, x in enumerate(outputs)]
         cache[heads] = trace_for_any_size(keras.Model(model.inputs[0], probabilities))
     return cache[heads]
 

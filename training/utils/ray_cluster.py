@@ -189,7 +189,9 @@ class ClusterPool:
         blocks = [pickled[i : i + size] for i in range(0, len(pickled), size)]
         found: dict[int, tuple[R | None, Exception | None]] = {}
         turn = 0
-        arguments = (self._ray.cloudpickle.dumps(function),)  # datasets have lambdas
+        # Datasets have lambdas, which pickle refuses.
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        arguments = (self._ray.cloudpickle.dumps(function), backend)
         for row in run_blocks(
             self._ray, self._options, min(workers, len(blocks)), _Mapper, arguments, blocks
         ):
@@ -205,7 +207,8 @@ class ClusterPool:
 class _Mapper:
     """A worker that calls a function with each item."""
 
-    def __init__(self, function: bytes) -> None:
+    def __init__(self, function: bytes, backend: str) -> None:
+        os.environ["KERAS_BACKEND"] = backend
         self._function = pickle.loads(function)
 
     def __call__(self, batch: dict[str, Any]) -> Any:

@@ -255,6 +255,17 @@ def test_probabilities_do_not_depend_on_the_size_that_came_first():
         np.testing.assert_array_equal(first, last)
 
 
+def test_a_model_works_in_another_thread():
+    """Where Keras numbers the names of operations from the start."""
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, keras.layers.Softmax(name="softmax")(inputs))
+    found = []
+    thread = threading.Thread(target=lambda: found.append(at_heads(model, picture(), None)))
+    thread.start()
+    thread.join()
+    assert found[0]["final"].shape == (6, 8, 3)
+
+
 @pytest.mark.tensorflow_only
 def test_a_layer_that_needs_the_size_sees_it():
     class NeedsSize(keras.layers.Layer):

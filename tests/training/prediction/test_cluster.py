@@ -122,8 +122,9 @@ def test_a_worker_that_cannot_write_ends_the_job(faked):
 
 
 @needs_ray
-def test_a_worker_reports_what_went_wrong(tmp_path):
-    worker = Worker(b"no job", "none", threads=1)  # doesn't raise: Ray would start it again
+def test_a_worker_reports_what_went_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.prediction.worker._set_up", lambda *settings: None)
+    worker = Worker(b"no job", "", threads=1)  # doesn't raise: Ray would start it again
     batch = {"item": np.array([pack_item("image", "x", tmp_path / "x.png")], object)}
     (row,) = map(json.loads, worker(batch)["row"].to_pylist())
     assert row["error"].startswith("UnpicklingError: ") and row["fatal"]
