@@ -20,6 +20,7 @@ from .dataset import Dataset, Example
 from .io.images import LabelError, match_labels, size_message
 from .statistics import count_labels
 
+Pool = ThreadPoolExecutor | ClusterPool
 IssueType = Literal[
     "missing",
     "unreadable",
@@ -121,7 +122,7 @@ def scan_dataset(
     ignored: dict[str, np.ndarray] = {}
     names: dict[str, list[str]] = {}
     results: dict[Example, tuple[list[DatasetIssue], np.ndarray | None]] = {}
-    with ClusterPool(cluster) if cluster else _pool(workers) as pool:
+    with _pool(workers, cluster) as pool:
         for split, examples in dataset.splits.items():
             # An example of a split that contains another split is read once.
             new = [example for example in examples if example not in results]
@@ -184,7 +185,9 @@ def _scan_sequence(dataset: RecordedClips, split: str, sequence: Frames) -> list
     return issues
 
 
-def _pool(workers: int | None) -> ThreadPoolExecutor:
+def _pool(workers: int | None, cluster: ClusterOptions | None = None) -> Pool:
+    if cluster is not None:
+        return ClusterPool(cluster)
     workers = os.cpu_count() or 1 if workers is None else workers
     if workers < 1:
         raise ValueError(

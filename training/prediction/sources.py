@@ -56,7 +56,7 @@ def find_sources(paths: Sequence[str | Path], out: Path, image_sequence: bool = 
     folders = [path for path in named if image_sequence and _is_folder(path)]
     if image_sequence and not folders:
         raise ValueError("--image-sequence: expected a folder of frames among the paths.")
-    listed: dict[Source, None] = dict.fromkeys(folders)
+    listed = dict.fromkeys(folders)
     for path in named:
         files = list(_expand(path, out)) if path not in listed else [path]
         if not files:

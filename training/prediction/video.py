@@ -124,16 +124,17 @@ def predict_video(
         if files:
             files.check(drawn.values())
         maps = out / "labels" / name if save_frames else None
-        return _predict_video(segmenter, source, video, drawn, maps, report_file(out, name), files)
+        return _predict_video(segmenter, source, video, out, name, drawn, maps, files)
 
 
 def _predict_video(
     segmenter: Segmenter,
     source: Source,
     video: Frames,
+    out: Path,
+    name: str,
     drawn: Mapping[str, Path],
     maps: Path | None,
-    report_path: Path,
     files: Outputs | None,
 ) -> VideoReport:
     """Predict the frames of an open video, as `predict_video`, and write the results."""
@@ -162,9 +163,7 @@ def _predict_video(
                 bar.update(written)
         complete = True
     except (KeyboardInterrupt, ValueError):
-        logger.warning(
-            "%s: stopped; %d frames of it are in %s", source, written, report_path.parents[1]
-        )
+        logger.warning("%s: stopped; %d frames of it are in %s", source, written, out)
         raise
     finally:
         report = VideoReport(
@@ -186,7 +185,7 @@ def _predict_video(
             if files:
                 for path in drawn.values():
                     files.record(path)
-            write_file(report_path, json_bytes(asdict(report)))
+            write_file(report_file(out, name), json_bytes(asdict(report)))
     return report
 
 
