@@ -41,10 +41,11 @@ def predict_on_cluster(
     files: Outputs,
     on_result: Callable[[FileResult], None],
 ) -> None:
-    """Predict images and videos on the workers of a cluster. Shows its progress on stderr.
+    """Predict images and videos on the workers of a cluster, and print a line about each video.
 
     An input whose worker dies, perhaps of it, is sent once more, in a block of its own, unless its
-    results have been written; then it counts as one that can't be read.
+    results have been written; then it counts as one that can't be read. Progress is shown on
+    stderr, and files that can't be read are logged at the end.
 
     Args:
         job: what is done with each input.
@@ -60,7 +61,30 @@ def predict_on_cluster(
     left = _inputs(sources)
     if not left:
         return
-    unit = "files" if sources.videos else "images"
+    problems: list[str] = []
+
+    def report(result: FileResult) -> None:
+        problems.extend(result.problems)
+        on_result(result)
+        if result.summary:
+            print(result.summary)
+
+    try:
+        _predict(job, options, left, files, report)
+    finally:
+        for problem in problems:
+            logger.warning("skipped: %s", problem)
+
+
+def _predict(
+    job: PredictionJob,
+    options: ClusterOptions,
+    left: _Inputs,
+    files: Outputs,
+    on_result: Callable[[FileResult], None],
+) -> None:
+    """Send the inputs, and once more those that are left."""
+    unit = "files" if any(kind == "video" for kind, _ in left) else "images"
     with connect(options) as ray, progress_bar("predicting", len(left), unit) as bar:
         workers = number_of_workers(options, ray)
         for attempt in range(1, ATTEMPTS + 1):
