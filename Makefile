@@ -2,6 +2,7 @@
 # make check  install, check style and types, run the tests that are not in tests/slow.txt
 # make docs   install, build the documentation site, docs/_build/html
 # make test   install, check style and types, run all tests with the docstring examples, the library's on JAX too
+# make test-torch  the library's tests on PyTorch, in an environment of its own; TORCH_VENV=DIR names another
 # make trials kill runs, fill disks, break files and label for long, with a seed
 #
 # Needs Python 3.11 to 3.13 and make.   make demo WORK=DIR   make test ARGS="-k crf"   make PYTHON=/path/to/python3.12
@@ -13,6 +14,7 @@ SCALE ?= 1
 
 EXPORT := saved_models/demo
 VENV := .venv
+TORCH_VENV ?= .venv-torch
 PY := $(VENV)/bin/python
 DPN := $(VENV)/bin/keras-dpn
 SITE := docs/_build/html
@@ -22,13 +24,14 @@ INSTALLED := $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: demo check docs test test-library test-command test-jax trials lint format install clean
+.PHONY: demo check docs test test-library test-command test-jax test-torch trials lint format install clean
 .DEFAULT_GOAL := test
 
 install: $(INSTALLED)
 
-# The first interpreter that runs, is new enough for Keras, old enough for TensorFlow and can make environments.
-$(INSTALLED): requirements.txt pyproject.toml
+# The environment $(1), made with the first interpreter that runs, is new enough for Keras, old enough for TensorFlow and can
+# make environments; in it what the file $(2) requires, and the package.
+define install_into
 	@python=; for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
 	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	    >/dev/null 2>&1; then python=$$candidate; break; fi; \
@@ -37,11 +40,18 @@ $(INSTALLED): requirements.txt pyproject.toml
 	  echo "make: expected Python 3.11, 3.12 or 3.13 with its venv module; tried $(or $(PYTHON),python3 python3.13 python3.12 python3.11)." >&2; \
 	  echo "make: install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 2; \
 	fi; \
-	set -e; echo "Installing into $(VENV) ..."; \
-	"$$python" -m venv $(VENV); \
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt; \
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
-	touch $@
+	set -e; echo "Installing into $(1) ..."; \
+	"$$python" -m venv $(1); \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r $(2); \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+	touch $(1)/.installed
+endef
+
+$(INSTALLED): requirements.txt pyproject.toml
+	$(call install_into,$(VENV),requirements.txt)
+
+$(TORCH_VENV)/.installed: requirements.txt requirements-torch.txt pyproject.toml
+	$(call install_into,$(TORCH_VENV),requirements-torch.txt)
 
 # A second demo starts anew. It removes nothing but what an earlier demo made.
 demo: $(INSTALLED)
@@ -71,12 +81,15 @@ check: $(INSTALLED)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY) $(FAST); library=$$?; \
 	wait $$rest; rest=$$?; cat "$$log"; rm -f "$$log"; exit $$((library || rest))
 
-# Two halves of about the same length, one on each of two cores: the library on TensorFlow; the rest, and the library on
-# JAX. The second half's output comes after the first's.
+# Three at a time share the cores evenly, whatever each of them takes. The outputs of two come after the first's.
 test: lint
-	@log=$$(mktemp); $(MAKE) --no-print-directory -k test-command test-jax >"$$log" 2>&1 & rest=$$!; \
-	$(MAKE) --no-print-directory test-library; library=$$?; \
-	wait $$rest; rest=$$?; cat "$$log"; rm -f "$$log"; exit $$((library || rest))
+	@jax=$$(mktemp); command=$$(mktemp); \
+	$(MAKE) --no-print-directory test-jax >"$$jax" 2>&1 & jax_id=$$!; \
+	$(MAKE) --no-print-directory test-command >"$$command" 2>&1 & command_id=$$!; \
+	$(MAKE) --no-print-directory test-library; failed=$$?; \
+	wait $$command_id || failed=1; cat "$$command"; \
+	wait $$jax_id || failed=1; cat "$$jax"; \
+	rm -f "$$jax" "$$command"; exit $$failed
 
 test-library: $(INSTALLED)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY) $(ARGS)
@@ -89,6 +102,10 @@ test-command: $(INSTALLED)
 test-jax: $(INSTALLED)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false \
 	  KERAS_BACKEND=jax $(PY) -m pytest $(LIBRARY) $(ARGS)
+
+# Not part of `make test`, as PyTorch may take several GB. TensorFlow is not in this environment.
+test-torch: $(TORCH_VENV)/.installed
+	KERAS_BACKEND=torch $(TORCH_VENV)/bin/python -m pytest $(LIBRARY) tests/examples/test_torch_training.py $(ARGS)
 
 # Every name and link within the site must lead somewhere: a warning is an error.
 docs: $(INSTALLED)
@@ -111,5 +128,5 @@ format: $(INSTALLED)
 	$(PY) -m ruff format
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache build dist docs/_build docs/api/generated
+	rm -rf $(VENV) .venv-torch .pytest_cache .ruff_cache build dist docs/_build docs/api/generated
 	find keras_dpn training tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,7 @@
 """For all tests and docstring examples: one seed, float32, the same display on every backend."""
 
 import collections
+import contextlib
 import os
 import re
 import sys
@@ -42,7 +43,7 @@ def function_of(nodeid):
 def pytest_collection_modifyitems(items):
     """Marks slow tests.
 
-    Skips what is marked `tensorflow_only`, and networks in docstrings, on another backend.
+    Skips what is marked `tensorflow_only` on another backend, and networks in docstrings on JAX.
     """
     slow = set(SLOW.read_text().split())
     for item in items:
@@ -53,7 +54,8 @@ def pytest_collection_modifyitems(items):
         return
     skip = pytest.mark.skip(reason=f"needs TensorFlow, the backend is {keras.backend.backend()}")
     for item in items:
-        if "tensorflow_only" in item.keywords or NETWORKS.match(item.nodeid):
+        is_network = keras.backend.backend() == "jax" and NETWORKS.match(item.nodeid)
+        if "tensorflow_only" in item.keywords or is_network:
             item.add_marker(skip)
 
 
@@ -99,8 +101,8 @@ def docstring_examples(doctest_namespace, monkeypatch):
     monkeypatch.setattr(sys, "__displayhook__", display)
 
 
-@pytest.fixture
-def eager():
+@contextlib.contextmanager
+def run_eagerly():
     """TensorFlow step by step: to trace a network for a few steps takes longer than they do."""
     if keras.backend.backend() != "tensorflow":
         yield
@@ -108,8 +110,23 @@ def eager():
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def eager():
+    """A test of few steps."""
+    with run_eagerly():
+        yield
+
+
+@pytest.fixture(scope="session")
+def eagerly():
+    """For fixtures that several tests share: a context manager that does the same."""
+    return run_eagerly
 
 
 def display(value):

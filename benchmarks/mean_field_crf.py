@@ -1,11 +1,14 @@
-"""MeanFieldCRF beside pydensecrf: marginals, time, batches, memory, a training step, and XLA.
+"""MeanFieldCRF beside pydensecrf: marginals, time, pruning, batches, memory, training, and XLA.
 
     pip install pydensecrf2
     python -m benchmarks.mean_field_crf --pictures DIR [--repeats 5] [--only xla]
+    python -m benchmarks.mean_field_crf --pictures DIR --only pruning \
+        --network FILE --photographs DIR
 
 DIR holds photographs NAME.png and label maps NAME_labels.png. The unary term is made from the
 label map: blurred, so that its edges are off, with smooth noise for every one of 21 classes. Both
-do 10 iterations; the two run in turn in one process.
+do 10 iterations; the two run in turn in one process. FILE is a network (.keras) whose unary terms
+of the photographs are pruned instead.
 """
 
 import os
@@ -27,8 +30,11 @@ import tyro
 from PIL import Image
 from scipy import ndimage
 
+from keras_dpn.inference import Predictor
+from keras_dpn.io.images import read_image
 from keras_dpn.layers import MeanFieldCRF
-from keras_dpn.ops import permutohedral
+from keras_dpn.models.model_file import load_model
+from keras_dpn.ops import permutohedral, pruning_error_bound
 
 # (w1, sa, sb): the three that circulate with DeepLab's code and pydensecrf's, and two between.
 SETTINGS = ((4, 121, 5), (5, 50, 3), (10, 80, 13), (4, 49, 5), (3, 160, 20))
@@ -53,13 +59,14 @@ def pydensecrf(image: np.ndarray, probabilities: np.ndarray, setting) -> np.ndar
     from pydensecrf.densecrf import DenseCRF2D
 
     height, width = image.shape[:2]
+    labels = probabilities.shape[-1]
     w1, sa, sb = setting
-    crf = DenseCRF2D(width, height, LABELS)
-    energies = -np.log(probabilities).transpose(2, 0, 1).reshape(LABELS, -1)
+    crf = DenseCRF2D(width, height, labels)
+    energies = -np.log(probabilities).transpose(2, 0, 1).reshape(labels, -1)
     crf.setUnaryEnergy(np.ascontiguousarray(energies))
     crf.addPairwiseGaussian(sxy=3, compat=3)
     crf.addPairwiseBilateral(sxy=sa, srgb=sb, rgbim=image, compat=w1)
-    marginals = np.array(crf.inference(ITERATIONS)).reshape(LABELS, height, width)
+    marginals = np.array(crf.inference(ITERATIONS)).reshape(labels, height, width)
     return marginals.transpose(1, 2, 0)
 
 
@@ -99,6 +106,54 @@ def compare(pictures: Path, name: str, setting, repeats: int) -> None:
     )
 
 
+def pruning(
+    pictures: Path, names: list[str], repeats: int, network: Path | None, photographs: Path | None
+) -> None:
+    """Times with and without labels that are improbable everywhere, and the error beside its bound.
+
+    The largest difference is that between the marginals with and without these labels' messages.
+    """
+    if network is None:
+        cases = [(name, *read(pictures, name)) for name in names]
+    else:
+        cases, predictor = [], Predictor(load_model(network))
+        for path in sorted(photographs.iterdir())[::60]:
+            image = read_image(path)
+            probabilities = predictor.probabilities(image)["final"]
+            cases.append((path.stem, image, np.log(np.maximum(probabilities, 1e-9))))
+    print("picture              threshold  labels   pydensecrf   all    pruned   difference  bound")
+    for name, image, logits in cases:
+        probabilities = tf.nn.softmax(logits).numpy()
+        unary, guide = tf.math.log(probabilities)[None], tf.constant(image)[None]
+        functions = {"pydensecrf": lambda p=probabilities, i=image: pydensecrf(i, p, SETTINGS[0])}
+        for threshold in (0.0, 1e-4, 1e-3):
+            crf = compiled(prune_below=threshold)
+            functions[threshold] = lambda crf=crf, u=unary, g=guide: crf(u, g)[0].numpy()
+        found = {key: function() for key, function in functions.items()}
+        times = [
+            {k: seconds(function) for k, function in functions.items()} for _ in range(repeats)
+        ]
+        layer = MeanFieldCRF(1)
+        certain = np.zeros_like(logits)
+        certain[..., 0] = 30
+        message = layer((certain[None], guide))[0].numpy()
+        strength = (message[..., 0] - message[..., 1]).max() - 30
+        for threshold in (1e-4, 1e-3):
+            dropped = probabilities.max(axis=(0, 1)) < threshold
+            rest = probabilities[..., dropped].sum(axis=-1).max()
+            print(
+                f"{name:20} {threshold:9g}  {(~dropped).sum():2} of {len(dropped)}  ",
+                f"{statistics.median(row['pydensecrf'] for row in times):.2f} s     ",
+                "    ".join(
+                    f"{statistics.median(row[key] / row['pydensecrf'] for row in times):.2f}"
+                    for key in (0.0, threshold)
+                ),
+                f"    {np.abs(found[threshold] - found[0.0]).max():.1e}    ",
+                f"{pruning_error_bound(threshold, rest, strength, ITERATIONS):.1e}",
+                flush=True,
+            )
+
+
 def batch(pictures: Path, name: str, repeats: int) -> None:
     """The photograph and its mirror images, eight in all, at once and one by one."""
     for size in ((120, 160), (240, 320), (320, 480)):
@@ -108,7 +163,7 @@ def batch(pictures: Path, name: str, repeats: int) -> None:
             tf.constant(np.stack([np.roll(x[::a, ::b], c, axis=1) for a, b, c in flips]))
             for x in (image, logits)
         )
-        crf = compiled()
+        crf, each = compiled(), compiled(prune_below=1e-12)
 
         def singles(crf=crf, guides=guides, unaries=unaries):
             for i in range(8):
@@ -117,13 +172,17 @@ def batch(pictures: Path, name: str, repeats: int) -> None:
         def together(crf=crf, guides=guides, unaries=unaries):
             crf(unaries, guides).numpy()
 
-        singles(), together()
-        times = [(seconds(singles), seconds(together)) for _ in range(repeats)]
-        ratio = statistics.median(b / a for a, b in times)
-        one, all_ = (statistics.median(column) for column in zip(*times, strict=True))
+        def in_turn(crf=each, guides=guides, unaries=unaries):
+            crf(unaries, guides).numpy()
+
+        functions = singles, together, in_turn
+        for function in functions:
+            function()
+        times = [[seconds(function) for function in functions] for _ in range(repeats)]
+        ratios = [statistics.median(row[i] / row[0] for row in times) for i in (1, 2)]
         print(
-            f"8 of {size[0]}x{size[1]}: one by one {one:.2f} s, as a batch {all_:.2f} s, "
-            f"ratio {ratio:.2f}",
+            f"8 of {size[0]}x{size[1]}: one by one {statistics.median(t[0] for t in times):.2f} s, "
+            f"as a batch {ratios[0]:.2f}, image by image in one call {ratios[1]:.2f} of that",
             flush=True,
         )
 
@@ -209,14 +268,25 @@ def training_step(pictures: Path, name: str, repeats: int, labels: int = 11) -> 
     print(f"training step, 5 iterations, {size}: {taken:.2f} s")
 
 
-def main(pictures: Path, repeats: int = 5, only: Literal["xla"] | None = None) -> None:
+def main(
+    pictures: Path,
+    repeats: int = 5,
+    only: Literal["xla", "pruning", "batch"] | None = None,
+    network: Path | None = None,
+    photographs: Path | None = None,
+) -> None:
     names = sorted(path.stem for path in pictures.glob("*.png") if "_labels" not in path.stem)
-    if only:
+    if only == "xla":
         return xla(pictures, names[0], repeats)
+    if only == "pruning":
+        return pruning(pictures, names, repeats, network, photographs)
+    if only == "batch":
+        return batch(pictures, names[0], repeats)
     print("picture      (w1, sa, sb)    apart    labels equal   pydensecrf   ours     ratio")
     for name in names:
         for setting in SETTINGS:
             compare(pictures, name, setting, repeats)
+    pruning(pictures, names, repeats, network, photographs)
     batch(pictures, names[0], repeats)
     training_step(pictures, names[0], repeats)
     xla(pictures, names[0], repeats)

@@ -19,6 +19,7 @@ from rich.table import Table
 from tyro.conf import Positional
 
 from keras_dpn import viz
+from keras_dpn.viz.contexts import middle_of
 from training.data.dataset import Dataset
 from training.data.generated.scenes import CONFUSABLE, RELATIONS, Relation
 from training.data.sampling import read_samples
@@ -74,7 +75,8 @@ def neighbor_fractions(dataset: Dataset, window: int, stride: int = 1) -> np.nda
 
     `fractions[u, v, y, x]` is the fraction of u's pixels with v at that position of the window.
     """
-    count, reach = dataset.classes.num_classes, window // 2
+    count, before = dataset.classes.num_classes, middle_of(window)
+    reach = before, window - 1 - before
     pairs = np.zeros((window, window, count, count))
     for example in dataset.examples("train")[:_NUM_LABEL_MAPS]:
         labels = dataset.read(example)[1][::stride, ::stride]
@@ -83,7 +85,7 @@ def neighbor_fractions(dataset: Dataset, window: int, stride: int = 1) -> np.nda
         for y, x in np.ndindex(window, window):
             neighbors = around[y : y + labels.shape[0], x : x + labels.shape[1]]
             pairs[y, x] += np.einsum("yxu,yxv->uv", center, neighbors, optimize=True)
-    totals = pairs[reach, reach].diagonal()  # the pixels of each label
+    totals = pairs[before, before].diagonal()  # the pixels of each label
     return (pairs / np.maximum(totals, 1)[:, None]).transpose(2, 3, 0, 1)
 
 
@@ -109,7 +111,7 @@ def confusable(label: str) -> str:
 def side_mean(context: np.ndarray, direction: str) -> float:
     """Return the mean of one side of a map (n, n); that of all of it if it has no side (n = 1)."""
     n = context.shape[0]
-    y, x = np.mgrid[:n, :n] - n // 2
+    y, x = np.mgrid[:n, :n] - middle_of(n)
     side = SIDES[direction](y, x)
     return float(context[side].mean()) if side.any() else float(context.mean())
 

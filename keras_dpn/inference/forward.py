@@ -15,6 +15,7 @@ from keras_dpn.probabilities import class_probabilities
 from keras_dpn.typing import Tensor
 
 Forward = Callable[[np.ndarray], list[np.ndarray]]
+Size = tuple[int, int] | None
 # Models built from the users', whose outputs are the probabilities at one or several heads. Stored
 # here, as Keras would save an attribute of the model as a sublayer.
 _MODELS: weakref.WeakKeyDictionary[keras.Model, dict[Any, Any]] = weakref.WeakKeyDictionary()
@@ -93,14 +94,23 @@ def split_model(
     return cache["split", *names]
 
 
+def fixed_size(model: keras.Model) -> Size:
+    """Return the height and width of the only images that a model takes; None for any size."""
+    shape = getattr(getattr(model, "input", None), "shape", ())
+    return None if len(shape) != 4 or None in shape[1:3] else tuple(shape[1:3])
+
+
 def mean_of_views(
-    image: np.ndarray, views: Sequence[tuple[float, bool, Forward]]
+    image: np.ndarray, views: Sequence[tuple[float, bool, tuple[Forward, Size]]]
 ) -> list[np.ndarray]:
-    """Return probabilities (H, W, L) at each head: the mean over scales, flips and networks."""
+    """Return probabilities (H, W, L) at each head: the mean over scales, flips and networks.
+
+    An image is resized to the size of a network that takes only one.
+    """
     image = image.astype("float32")  # one dtype, so that the model is traced once
     sums: list[np.ndarray] = []
-    for scale, flip, forward in views:
-        height, width = (max(1, round(scale * n)) for n in image.shape[:2])
+    for scale, flip, (forward, size) in views:
+        height, width = size or (max(1, round(scale * n)) for n in image.shape[:2])
         scaled = resize(image, height, width)
         maps = _forward_one(forward, scaled[:, ::-1] if flip else scaled)
         maps = [resize(p[:, ::-1] if flip else p, *image.shape[:2]) for p in maps]

@@ -13,6 +13,7 @@ import numpy as np
 from keras_dpn.crf import refine
 from keras_dpn.inference.forward import (
     check_heads,
+    fixed_size,
     forward_function,
     mean_of_views,
     split_model,
@@ -40,7 +41,8 @@ class Predictor:
     Args:
         models: takes RGB images (B, H, W, 3) with values 0-255, returns logits (B, H, W, L). Or
             several, whose probabilities are averaged. Or one network for clips, such as
-            `models.SpatialTemporalDPN`, which takes the frames of a video unscaled.
+            `models.SpatialTemporalDPN`, which takes the frames of a video unscaled. Images are
+            resized to the size of a network that takes only one, as with b12's learned filters.
         settings: scales, horizontal flip and tiles.
         heads: names of heads, in their order, such as ("unary", "final"); "all" for all heads;
             None for the networks' output only, as "final".
@@ -101,6 +103,11 @@ class Predictor:
             raise ValueError(
                 "A network for clips doesn't support other models, scales, the horizontal flip "
                 "and tiles: leave them out."
+            )
+        if any(map(fixed_size, self.models)) and settings.scales != (1.0,):
+            raise ValueError(
+                "Invalid value for argument `scales`: expected (1.0,) for a network that takes "
+                f"images of one size, received {settings.scales}."
             )
         self.settings = settings
         self._channels = _channels(first)
@@ -231,7 +238,10 @@ class Predictor:
             )
         settings = self.settings
         flips = (False, True) if settings.horizontal_flip else (False,)
-        forwards = [forward_function(model, self._network_heads) for model in self.models]
+        forwards = [
+            (forward_function(model, self._network_heads), fixed_size(model))
+            for model in self.models
+        ]
         views = list(itertools.product(settings.scales, flips, forwards))
         return predict_tiles(
             lambda tile: mean_of_views(tile, views), image, settings.tile, settings.overlap

@@ -266,7 +266,9 @@ class IdentityContexts(keras.initializers.Initializer):
     def __call__(self, shape: Shape, dtype: str | None = None) -> Tensor:
         *window, channels, _ = shape
         labels, middle = channels // self.frames, self.frames // 2
-        identity = ops.repeat(ops.eye(labels, dtype=dtype), self.mixtures, axis=-1)
+        # Not `repeat`, which fails on PyTorch's device "meta" (Keras 3.15.1).
+        identity = ops.tile(ops.eye(labels, dtype=dtype)[..., None], (1, 1, self.mixtures))
+        identity = ops.reshape(identity, (labels, labels * self.mixtures))
         # Convolutions with padding "same" have the centre of an even window one further forward
         # than the other windows here.
         centre = [((n - 1) // 2, n // 2) for n in window]

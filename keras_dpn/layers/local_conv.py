@@ -76,12 +76,9 @@ class _LocalConv(keras.layers.Layer):
         self.b = self._add_scalar("b", self.offset)
         self.w_color = self._add_scalar("color_weight", self.color_weight)
         if self.kernel == "learned":
-            if self._is_linked(p_shape):
-                raise ValueError(
-                    "LocalConv3D with kernel='learned' has one filter per position: expects frames "
-                    f"that are not linked, received shape {tuple(p_shape)}. Use another kernel."
-                )
-            self.filters = self._add_filters(tuple(p_shape[1:-1]))
+            # Linked frames share their filters: clips may have any number of them.
+            axes = slice(2, 4) if self._is_linked(p_shape) else slice(1, -1)
+            self.filters = self._add_filters(tuple(p_shape[axes]))
         else:
             self.w_position = self._add_scalar("position_weight", self.position_weight)
         self.built = True
@@ -114,12 +111,11 @@ class _LocalConv(keras.layers.Layer):
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         p, features = (ops.cast(x, "float32") for x in inputs)
+        function = linked_local_conv if self._is_linked(p.shape) else local_conv
         if self.kernel == "learned":
-            out = local_conv(p, features, self.window, color_weight=self.w_color)
-            patches = window_patches(p, self.window)  # (B, *S, offsets, L)
-            out = out + ops.einsum("...o,...ol->...l", self.filters, patches)
+            distances = function(p, features, self.window, color_weight=self.w_color)
+            out = distances + self._filtered(p)
         else:
-            function = linked_local_conv if self._is_linked(p.shape) else local_conv
             out = function(
                 p,
                 features,
@@ -134,6 +130,20 @@ class _LocalConv(keras.layers.Layer):
         if self.gate:
             out = out * (self._of_middle(p) if self._is_linked(p.shape) else p)
         return self.a * out + self.b  # eq. (8), lin
+
+    def _filtered(self, p: Tensor) -> Tensor:
+        """Return the sums over each position's window with its own filter."""
+        if not self._is_linked(p.shape):
+            patches = window_patches(p, self.window)  # (B, *S, offsets, L)
+            return ops.einsum("...o,...ol->...l", self.filters, patches)
+        frames, *window = self.window
+        flat = ops.reshape(p, (-1, *ops.shape(p)[2:]))  # (B T, H, W, K, L)
+        filters = ops.split(ops.convert_to_tensor(self.filters), frames, axis=-1)
+        sums = [
+            ops.einsum("...o,...ol->...l", filters[k], window_patches(flat[..., k, :], window))
+            for k in range(frames)
+        ]
+        return ops.reshape(sum(sums), (*ops.shape(p)[:4], p.shape[-1]))
 
     def _of_middle(self, linked: Tensor) -> Tensor:
         """Return the center frame of linked frames; LiteRT slices at most five axes, not six."""
@@ -172,7 +182,8 @@ _DOC = """{summary}
         window: integer >= 1, or one per axis. Even m covers the offsets -m//2 ... m-1-m//2.
         kernel: "squared_distance", k = d, whose cost does not grow with the window; "gaussian",
             k = exp(-d), whose cost does; or "learned", one untied filter per position in addition
-            to the colours' distance, initialised with the positions' distance (needs known sizes).
+            to the colours' distance, initialised with the positions' distance. It needs known
+            sizes, and takes memory for all offsets of the window at each position.
         color_weight: initial value; one over the squared unit in which colours are compared.
         position_weight: initial value; one over the squared unit of `spacing`.
         gate: whether to multiply the sum by p at the center position.
@@ -205,7 +216,8 @@ _DOC = """{summary}
 _LINKED_INPUT = """
         Or linked frames from `DynamicNodeLink`, `(B, T, H, W, K, L)` and `(B, T, H, W, K, F)` with
         K the window's first size: the window then spans each pixel's neighbours along the optical
-        flow, and the output is `(B, T, H, W, L)`."""
+        flow, and the output is `(B, T, H, W, L)`. With kernel="learned" all frames share the
+        filters, one per position (H, W)."""
 
 
 def _document(

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import keras
@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from keras_dpn.graph import is_compiled_by_xla
 from keras_dpn.ops.checks import (
     check_channels_last,
     check_one_of,
@@ -22,6 +23,7 @@ from keras_dpn.ops.gaussian_kernels import (
     gaussian_kernel,
     normalized,
 )
+from keras_dpn.ops.label_pruning import prune_labels, restore_labels
 from keras_dpn.ops.matmul import matmul
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.permutohedral import MAX_DIMENSION
@@ -78,6 +80,12 @@ class MeanFieldCRF(keras.layers.Layer):
         window: points, integer >= 1 or one per axis; needed for the filter "window".
         min_probability: smallest unary probability of a label, from 0 (leave the logits as they
             are) to below 1/L. Networks are often too confident for a CRF to correct them.
+        prune_below: probability, from 0 (all labels) to below 1/L. Outside of training, labels
+            whose unary probability is below it at every point of an image get no messages: each
+            update filters only the others, in proportionally less time. The error is of the order
+            of the threshold's square, see `ops.pruning_error_bound`. Needs Potts' model and a
+            filter other than "window". Only on TensorFlow; functions that XLA compiles, and JAX,
+            have static shapes and filter all labels.
 
     Input shape:
         A pair (logits, guide): `(B, *S, L)` and `(B, *S, C)` of one to three spatial axes S. With
@@ -110,6 +118,7 @@ class MeanFieldCRF(keras.layers.Layer):
         inference_iterations: int | None = None,
         window: int | Sequence[int] | None = None,
         min_probability: float = 0.0,
+        prune_below: float = 0.0,
         **kwargs: Any,
     ) -> None:
         # Colours of 0..255 and weights near 0 lose their digits in half precision.
@@ -128,6 +137,7 @@ class MeanFieldCRF(keras.layers.Layer):
         self.trainable_weights_of = _standardize_learnable(trainable_weights_of)
         self.window = window
         self.min_probability = min_probability
+        self.prune_below = self._check_pruning(prune_below)
         self._check_learnable()
         if (filter == "window") != (window is not None):
             raise ValueError(
@@ -153,6 +163,20 @@ class MeanFieldCRF(keras.layers.Layer):
                 "use compatibility='matrix' or 'matrix_per_kernel'."
             )
 
+    def _check_pruning(self, prune_below: float) -> float:
+        if not _is_number(prune_below) or not 0 <= prune_below < 1:
+            raise ValueError(
+                "Invalid value for argument `prune_below`: expected a number from 0 to below "
+                f"1 / labels, received {prune_below!r}."
+            )
+        if prune_below and (self.compatibility != "potts" or self.filter == "window"):
+            raise ValueError(
+                "Invalid value for argument `prune_below`: needs compatibility='potts' and the "
+                f"filter 'permutohedral' or 'exact', received {prune_below!r} with "
+                f"compatibility={self.compatibility!r} and filter={self.filter!r}."
+            )
+        return prune_below
+
     def build(self, input_shape: Sequence[Shape]) -> None:
         if len(input_shape) != 2 or not all(isinstance(s, (tuple, list)) for s in input_shape):
             raise ValueError(
@@ -164,11 +188,12 @@ class MeanFieldCRF(keras.layers.Layer):
         axes, labels = len(logits_shape) - 2, max(2, logits_shape[-1])
         if self.filter == "window":
             standardize_window(self.window, axes)
-        if self.min_probability * labels >= 1:
-            raise ValueError(
-                "Invalid value for argument `min_probability`: expected a number below 1 / "
-                f"{labels}, received {self.min_probability!r}."
-            )
+        for name in ("min_probability", "prune_below"):
+            if getattr(self, name) * labels >= 1:
+                raise ValueError(
+                    f"Invalid value for argument `{name}`: expected a number below 1 / {labels}, "
+                    f"received {getattr(self, name)!r}."
+                )
         self._bandwidths = [
             self._add_bandwidths(k, kernel, axes, guide_shape[-1])
             for k, kernel in enumerate(self._kernels)
@@ -230,11 +255,32 @@ class MeanFieldCRF(keras.layers.Layer):
         _check_shapes(logits.shape, guide.shape)
         logits, is_one_class = two_labels(logits), logits.shape[-1] == 1
         unary = self._unary(logits)
-        kernels = self._message_passing(logits, guide)
+        if self.prune_below and not training and _has_dynamic_shapes():
+            logits = _for_each_image(self._pruned, unary, guide)
+        else:
+            kernels = self._message_passing(logits, guide)
+            logits = self._updated(unary, lambda q: self._costs(q, kernels), training)
+        return one_class(logits) if is_one_class else logits
+
+    def _updated(
+        self, unary: Tensor, costs: Callable[[Tensor], Tensor], training: bool | None
+    ) -> Tensor:
         logits = unary
         for _ in range(self._iterations(training)):
-            logits = mean_field_update(unary, logits, lambda q: self._costs(q, kernels))
-        return one_class(logits) if is_one_class else logits
+            logits = mean_field_update(unary, logits, costs)
+        return logits
+
+    def _pruned(self, unary: Tensor, guide: Tensor) -> Tensor:
+        """Return the logits of one image, without the messages of labels that it hardly has."""
+        kernels = self._message_passing(unary, guide)
+        kept, rest = prune_labels(unary, self.prune_below)
+        none = ops.zeros_like(rest)
+        logits = self._updated(
+            ops.concatenate([ops.take(unary, kept, axis=-1), rest], axis=-1),
+            lambda q: ops.concatenate([self._costs(q[..., :-1], kernels), none], axis=-1),
+            training=False,
+        )
+        return restore_labels(logits[..., :-1], unary, kept)
 
     def _iterations(self, training: bool | None) -> int:
         if training or self.inference_iterations is None:
@@ -308,8 +354,28 @@ class MeanFieldCRF(keras.layers.Layer):
             "inference_iterations",
             "window",
             "min_probability",
+            "prune_below",
         )
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _has_dynamic_shapes() -> bool:
+    """Return whether tensors may have as many channels as their values say."""
+    return keras.backend.backend() == "tensorflow" and not is_compiled_by_xla()
+
+
+def _for_each_image(function: Callable[..., Tensor], unary: Tensor, guide: Tensor) -> Tensor:
+    """Return a function's values of a batch's images, one after the other, on TensorFlow."""
+    if unary.shape[0] in (0, 1):
+        return function(unary, guide) if unary.shape[0] else unary
+    import tensorflow as tf
+
+    return tf.map_fn(
+        lambda image: function(image[0][None], image[1][None])[0],
+        (unary, guide),
+        parallel_iterations=1,
+        fn_output_signature=tf.TensorSpec(unary.shape[1:], "float32"),
+    )
 
 
 def _standardize_kernels(bilateral: Any, spatial: Any) -> list[tuple[Any, ...]]:

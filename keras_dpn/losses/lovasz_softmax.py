@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_dpn.losses.label_map_loss import LabelMapLoss, one_hot_of_counted, weighted_mean
 from keras_dpn.ops.checks import check_labels, check_positive_int
+from keras_dpn.ops.segment_sum import segment_sum
 from keras_dpn.typing import IgnoreLabel, Tensor
 
 
@@ -101,5 +102,5 @@ def _jaccard_weights(errors: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
     union = ops.cast(total + ops.cumsum(1 - is_true, axis=1), "float32")
     steps = ops.where(is_true > 0, 1.0, left / ops.maximum(union - 1, 1.0))
     steps = ops.reshape(steps / ops.maximum(union, 1.0), (-1,))
-    steps = ops.segment_sum(steps, places, num_classes * size)  # back to the pixels' order
+    steps = segment_sum(steps, places, num_classes * size)  # back to the pixels' order
     return ops.reshape(steps, (num_classes, size))

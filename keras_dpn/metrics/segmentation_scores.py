@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_dpn.ops.checks import check_labels, check_positive_int
 from keras_dpn.ops.label_maps import read_labels, standardize_ignore_label
+from keras_dpn.ops.segment_sum import segment_sum
 from keras_dpn.ops.two_labels import two_labels
 from keras_dpn.typing import IgnoreLabel, Shape, Tensor
 
@@ -60,7 +61,7 @@ class SegmentationScores(keras.metrics.Metric):
 
     def _add_counts(self, shape: Shape, name: str) -> keras.Variable:
         # As float32 they would stop growing at 2**24 pixels.
-        dtype = "int64" if keras.backend.backend() == "tensorflow" else "int32"
+        dtype = "int32" if keras.backend.backend() == "jax" else "int64"
         return self.add_variable(shape, "zeros", dtype, aggregation="sum", name=name)
 
     @property
@@ -83,7 +84,7 @@ class SegmentationScores(keras.metrics.Metric):
         y_pred = two_labels(y_pred)
         predictions = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
         pairs = ops.where(counted, labels * self._labels + predictions, 0)
-        counts = ops.segment_sum(ops.cast(counted, "int32"), pairs, self._labels**2)
+        counts = segment_sum(ops.cast(counted, "int32"), pairs, self._labels**2)
         counts = ops.reshape(counts, (self._labels, self._labels))
         self._counts.assign_add(ops.cast(counts, self._counts.dtype))
         self._out_of_range.assign_add(ops.sum(ops.cast(out_of_range, self._out_of_range.dtype)))

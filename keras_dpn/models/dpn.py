@@ -64,7 +64,11 @@ class DPN(GroupedModel):
             with any of the keys `name`, `model`, `preprocessing`, `fc6_kernel`, `fc6_dilation`,
             `fc_width`, `keep_pools`, `pool_size`, `output_stride`, `skips` and `skip_width`, see
             `BackboneArguments`.
-        unary_activation: "softmax" (the author's later code) or "sigmoid" (the paper's legend).
+        unary_activation: "softmax" (the author's later code) or "sigmoid" (the paper's legend) of
+            b11, o11. b12 takes marginals: with sigmoids, o11 divided by its sum over the labels, as
+            the q of eq. (7), where eq. (8) prints o11 itself. The products of sigmoids that are all
+            small would vanish just where the unary term is undecided, and later updates have
+            marginals only.
         pairwise: None, the unary term alone; "triple", `softmax(ln o11 - o12)`; or "contexts".
         local_conv: b12, the triple penalty: a dictionary with any of the keys `window` (50),
             `kernel`, `gate`, `color_weight`, `position_weight` and `scale`, see

@@ -60,7 +60,8 @@ class LocalConvArguments(TypedDict, total=False):
     Keys:
         window: in pixels of the grid that the pairwise part works on; an integer, or height and
             width.
-        kernel: "squared_distance" or "gaussian".
+        kernel: "squared_distance", "gaussian", or "learned", one untied filter per position (the
+            network then needs a known `input_shape`), see `LocalConv2D`.
         gate: False for the plain pairwise term (eq. 3).
         color_weight: initial value of the weight.
         position_weight: initial value of the weight; positions are in pixels of the grid.
@@ -68,7 +69,7 @@ class LocalConvArguments(TypedDict, total=False):
     """
 
     window: int | tuple[int, int]
-    kernel: Literal["squared_distance", "gaussian"]
+    kernel: Literal["squared_distance", "gaussian", "learned"]
     gate: bool
     color_weight: float
     position_weight: float

@@ -1,8 +1,11 @@
 """Class scores from features and their global context (ParseNet), for all networks here."""
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Literal
 
+import keras
 from keras import layers
 
 from keras_dpn.layers import Dropout, GlobalContext, L2NormScale
@@ -72,7 +75,19 @@ def class_scores(
         x = context(size, unpool=size > 1)
         name = "b11_context" + _suffix(size)
         scores.append(layers.Conv2D(b11.filters, 1, use_bias=False, dtype="float32", name=name)(x))
-    return layers.Add(dtype="float32", name="b11_sum")(scores)
+    return AddContext(dtype="float32", name="b11_sum")(scores)
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class AddContext(layers.Add):
+    """Add the scores of regions to those of each cell.
+
+    `keras.ops.add` takes `(B, 1, 1, L)` for a bias on TensorFlow, which fails for an empty batch
+    (Keras 3.15.1).
+    """
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        return functools.reduce(operator.add, inputs)
 
 
 def _suffix(size: int) -> str:

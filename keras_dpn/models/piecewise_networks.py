@@ -9,6 +9,7 @@ from keras import layers, ops
 from keras_dpn.layers import EdgeMeanField, PairwisePotential, RangeBoxGraph
 from keras_dpn.models.piecewise_size import map_size, scaled
 from keras_dpn.models.vgg16 import BLOCKS, vgg16_blocks, vgg16_conv
+from keras_dpn.ops.edge_marginals import mean_edge_marginals
 from keras_dpn.ops.resize import resize
 from keras_dpn.ops.resize_nearest import resize_nearest
 from keras_dpn.typing import Tensor
@@ -107,12 +108,23 @@ def infer(
     unary: Tensor,
     potentials: Sequence[tuple[Tensor, Tensor, Tensor]],
     config: Mapping[str, Any],
+    has_unary: bool,
     name: str | None = None,
 ) -> Tensor:
-    """Return logits `(B, h, w, L)` of the marginals, by mean field."""
+    """Return logits `(B, h, w, L)` of the marginals, by mean field or as a mean.
+
+    Args:
+        unary: `(B, h, w, L)`, zeros without a unary potential.
+        potentials: triples (edges, exist, pairwise), one per relation.
+        config: the network's arguments.
+        has_unary: whether there is a unary potential.
+        name: of the layer.
+    """
     if not potentials:
         return unary
-    edges, _, pairwise = (list(tensors) for tensors in zip(*potentials, strict=True))
+    edges, exist, pairwise = (list(tensors) for tensors in zip(*potentials, strict=True))
+    if config["aggregation"] == "mean":
+        return MeanOfMarginals(has_unary, name=name)((unary, edges, exist, pairwise))
     return EdgeMeanField(config["num_iterations"], config["damping"], name=name)(
         (unary, edges, pairwise)
     )
@@ -148,6 +160,34 @@ class EnlargeNearest(layers.Layer):
     def compute_output_spec(self, inputs: Sequence[Tensor]) -> keras.KerasTensor:
         x, reference = inputs
         return keras.KerasTensor((*reference.shape[:3], x.shape[3]), dtype=x.dtype)
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class MeanOfMarginals(layers.Layer):
+    """Logits of the mean of the potentials' own marginals: the unary ones, and each relation's."""
+
+    def __init__(self, has_unary: bool, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.has_unary = has_unary
+
+    def call(self, inputs: Sequence[Any]) -> Tensor:
+        unary, *relations = inputs
+        shape = ops.shape(unary)  # (B, h, w, L)
+        flat = ops.cast(ops.reshape(unary, (shape[0], shape[1] * shape[2], shape[3])), "float32")
+        total = ops.softmax(flat, axis=-1) if self.has_unary else ops.zeros_like(flat)
+        count = ops.ones_like(flat[..., :1]) * float(self.has_unary)
+        for edges, exist, pairwise in zip(*relations, strict=True):
+            mean, counted = mean_edge_marginals(edges, exist, pairwise, shape[1] * shape[2])
+            total, count = total + mean, count + counted
+        uniform = ops.ones_like(total) / shape[3]
+        marginals = ops.where(count > 0, total / ops.maximum(count, 1.0), uniform)
+        return ops.reshape(ops.log(ops.maximum(marginals, 1e-30)), shape)
+
+    def compute_output_spec(self, inputs: Sequence[Any]) -> keras.KerasTensor:
+        return keras.KerasTensor(inputs[0].shape, dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "has_unary": self.has_unary}
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")

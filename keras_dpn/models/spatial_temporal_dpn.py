@@ -57,7 +57,8 @@ class SpatialTemporalDPN(GroupedModel):
             space, as the learned position weight favours distant pixels.
         output_frames: "center", logits of the clip's center frame; or "all", of every frame.
         **dpn: the other arguments of `DPN`; each frame has its own global context, and the windows
-            of `local_conv` and `contexts` (7) are spatial ones.
+            of `local_conv` and `contexts` (7) are spatial ones. b12 takes marginals here, too, also
+            with `unary_activation="sigmoid"`.
 
     Input shape:
         Only frames with linking "static", otherwise a dictionary:
@@ -230,7 +231,8 @@ class SpatialTemporalDPN(GroupedModel):
         """Take over the weights of a trained network for images, or of one for clips.
 
         b13's filters of a network for images become those of the center frame, cropped or padded
-        with zeros to this window; the filters of the other frames start at zero.
+        with zeros to this window; the filters of the other frames start at zero. Learned filters of
+        b12 become those of the center frame, too; the others keep their initial values.
 
         Args:
             other: a `DPN` with the same backbone, classes, mixtures and pairwise part; or a
@@ -247,7 +249,17 @@ class SpatialTemporalDPN(GroupedModel):
             kernel, bias = values["b13"]
             if kernel.shape[2] == max(2, self.num_classes):  # of one frame
                 values["b13"] = [self._over_frames(kernel), bias]
+        if "b12" in values and self.local_conv["kernel"] == "learned":
+            values["b12"] = [self._filters_over_frames(value) for value in values["b12"]]
         return values
+
+    def _filters_over_frames(self, values: np.ndarray) -> np.ndarray:
+        """Return b12's filters for images as those of the center frame; other weights as given."""
+        own = np.array(self.get_layer("b12").filters)
+        if values.shape != (*own.shape[:2], own.shape[2] // self.frames):
+            return values
+        own[..., np.arange(values.shape[2]) + self.frames // 2 * values.shape[2]] = values
+        return own
 
     def _over_frames(self, kernel: np.ndarray) -> np.ndarray:
         """Return b13's filters for images, `(n, n, L, L K)`, as filters for the center frame."""

@@ -12,6 +12,7 @@ from keras_dpn.ops.edge_field import (
 )
 from keras_dpn.ops.global_context import global_context
 from keras_dpn.ops.l2_norm_scale import l2_norm_scale
+from keras_dpn.ops.label_pruning import pruning_error_bound
 from keras_dpn.ops.local_conv import linked_local_conv, local_conv
 from keras_dpn.ops.mean_field import mean_field_update, parsing_field_logits
 from keras_dpn.ops.node_links import link_frames
@@ -42,6 +43,7 @@ __all__ = [
     "parsing_field_logits",
     "permutohedral_filter",
     "piecewise_loss",
+    "pruning_error_bound",
     "pseudo_likelihood_loss",
     "resize",
     "two_labels",

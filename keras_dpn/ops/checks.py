@@ -104,6 +104,17 @@ def check_channels_last(layer_name: str) -> None:
 def known_values(x: Tensor, dtype: str) -> np.ndarray | None:
     """Return a tensor as a NumPy array, or None while a graph is being built."""
     try:
-        return np.asarray(x, dtype)
+        return np.asarray(_convertible(x), dtype)
     except (NotImplementedError, TypeError, ValueError):
         return None
+
+
+def _convertible(x: Tensor) -> Any:
+    """Return what NumPy can convert: no PyTorch tensor with gradients, on a GPU, or of bfloat16."""
+    if keras.backend.backend() != "torch" or not keras.ops.is_tensor(x):
+        return x
+    import torch
+
+    if torch.compiler.is_compiling():
+        raise TypeError("While `torch.compile` traces, tensors have no values.")
+    return keras.ops.convert_to_numpy(x)

@@ -8,6 +8,7 @@ from keras import backend, ops
 from keras_dpn.ops.checks import check_one_of, check_positive_int, known_values
 from keras_dpn.ops.matmul import small_matmul
 from keras_dpn.ops.mean_field import mean_field_update
+from keras_dpn.ops.segment_sum import segment_sum
 from keras_dpn.typing import Shape, Tensor
 
 ORDERS = ("parallel", "sequential")
@@ -51,7 +52,7 @@ def edge_messages(marginals: Tensor, edges: Tensor, pairwise: Tensor) -> Tensor:
     to_second = small_matmul(ops.expand_dims(here, -2), pairwise)[..., 0, :]
     messages = ops.swapaxes(ops.concatenate([to_first, to_second], axis=1), 0, 1)  # (2E, B, L)
     ends = ops.concatenate([first, second])
-    return ops.swapaxes(ops.segment_sum(messages, ends, ops.shape(marginals)[1]), 0, 1)
+    return ops.swapaxes(segment_sum(messages, ends, ops.shape(marginals)[1]), 0, 1)
 
 
 def edge_mean_field(

@@ -79,7 +79,7 @@ class _Scaled:
         self.kernel, self.before, self.after = kernel, before, after
 
     def filter(self, x: Tensor) -> Tensor:
-        return self.after * self.kernel.filter(self.before * x)
+        return ops.multiply(self.after, self.kernel.filter(ops.multiply(self.before, x)))
 
 
 class _Kernel:

@@ -75,8 +75,9 @@ def range_message(name: str, wrong: np.ndarray, num_classes: int | None) -> str:
 
 def _check_range(labels: Tensor, out_of_range: Tensor, num_classes: int, name: str) -> None:
     wrong = known_values(out_of_range, "bool")
-    if wrong is not None and wrong.any():
-        wrong = np.asarray(labels, "float32")[wrong]
+    values = known_values(labels, "float32") if wrong is not None and wrong.any() else None
+    if values is not None:
+        wrong = values[wrong]
         raise ValueError(
             f"{range_message(name, wrong, num_classes)} Correct these labels, or name them as "
             "labels to ignore."

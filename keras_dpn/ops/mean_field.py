@@ -31,7 +31,7 @@ def mean_field_update(
     >>> mean_field_update(unary, unary, pairwise=lambda q: 0.0 * q)
     [[[0. 1.]]]
     """
-    return unary - pairwise(ops.softmax(logits, axis=-1))
+    return ops.subtract(unary, pairwise(ops.softmax(logits, axis=-1)))
 
 
 def parsing_field_logits(
@@ -67,9 +67,9 @@ def parsing_field_logits(
     logits = unary
     for i in range(num_iterations):
         o12 = triple(ops.softmax(logits, axis=-1))
-        logits = unary - (o12 if contexts is None else contexts(o12))
+        logits = ops.subtract(unary, o12 if contexts is None else contexts(o12))
         if i == 0:
-            heads["triple"] = unary - o12
+            heads["triple"] = ops.subtract(unary, o12)
             if contexts is not None:
                 heads["contexts"] = logits
     heads["final"] = logits

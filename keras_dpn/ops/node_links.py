@@ -54,7 +54,7 @@ def link_frames(
     if not backend.is_float_dtype(x.dtype):
         x = ops.cast(x, "float32")
     if flows is not None:
-        forward, backward = flows
+        forward, backward = (ops.convert_to_tensor(flow) for flow in flows)
         check_clip_flow("forward_flow", forward, x.shape)
         check_clip_flow("backward_flow", backward, x.shape)
         later = _chain(x, forward, backward, radius, threshold, 1)

@@ -6,6 +6,7 @@ from keras import ops
 from keras_dpn.graph import is_compiled_by_xla
 from keras_dpn.ops.permutohedral_sparse import SparseLattice
 from keras_dpn.ops.permutohedral_static import StaticLattice
+from keras_dpn.ops.permutohedral_torch import TorchLattice
 from keras_dpn.typing import Tensor
 
 MAX_DIMENSION = 6
@@ -70,9 +71,9 @@ def permutohedral_filter(x: Tensor, features: Tensor) -> Tensor:
 def permutohedral_lattice(features: Tensor) -> SparseLattice | StaticLattice | NoPoints:
     """Return the lattice of points, to filter with it several times; see `permutohedral_filter`.
 
-    On TensorFlow the lattice contains the vertices that occur. On JAX and in functions that XLA
-    compiles, where shapes are static, it has space for as many as could occur, B N (d + 1); and so
-    it has on a GPU if TensorFlow's operations are deterministic.
+    On TensorFlow and PyTorch the lattice contains the vertices that occur. On JAX and in functions
+    that XLA compiles, where shapes are static, it has space for as many as could occur,
+    B N (d + 1); and so it has on a GPU if TensorFlow's operations are deterministic.
 
     Args:
         features: `(B, N, d)`, d from 1 to 6, each divided by its standard deviation.
@@ -90,6 +91,8 @@ def permutohedral_lattice(features: Tensor) -> SparseLattice | StaticLattice | N
         )
     if 0 in features.shape[:2]:
         return NoPoints()
+    if keras.backend.backend() == "torch":
+        return TorchLattice(features)
     return (SparseLattice if _has_sparse_products() else StaticLattice)(features)
 
 

@@ -3,6 +3,7 @@
 import copy
 from typing import Self
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -25,11 +26,23 @@ def simplex(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     d = features.shape[-1]
     elevated = _elevate(ops.clip(ops.cast(features, "float32"), -_MAX_FEATURE, _MAX_FEATURE))
     rounded = ops.round(elevated * float(np.float32(1 / (d + 1))))
-    remainders, order = ops.top_k(elevated - rounded * (d + 1), d + 1)
+    remainders, order = _largest_first(elevated - rounded * (d + 1))
     # Very large features have no fractional digits; their remainders are rounding errors.
     remainders = ops.clip(remainders / (d + 1), -0.5, 0.5)
     lasts = ops.concatenate([1 + remainders[..., -1:], remainders[..., :-1]], axis=-1)
     return ops.cast(rounded, "int32"), order, lasts - remainders
+
+
+def _largest_first(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the values along the last axis and their positions, of equal values the first first.
+
+    The order decides which vertices exist; that of PyTorch's `top_k` is not defined.
+    """
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return tuple(torch.sort(x, dim=-1, descending=True, stable=True))
+    return ops.top_k(x, x.shape[-1])
 
 
 def _elevate(features: Tensor) -> Tensor:

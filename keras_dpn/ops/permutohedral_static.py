@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_dpn.ops.permutohedral_simplex import Lattice, self_weight, simplex
+from keras_dpn.ops.segment_sum import segment_sum
 from keras_dpn.typing import Tensor
 
 
@@ -47,7 +48,7 @@ class StaticLattice(Lattice):
 
             return self._run(flat, before, after, lambda i: i), gradient
 
-        flat = ops.reshape(ops.cast(x, "float32"), (-1, x.shape[-1]))  # (B N, C)
+        flat = ops.reshape(ops.cast(x, "float32"), (-1, ops.shape(x)[-1]))  # (B N, C)
         return ops.reshape(run(flat), ops.shape(x))
 
     def _run(
@@ -55,10 +56,10 @@ class StaticLattice(Lattice):
     ) -> Tensor:
         """Splat, blur along the i-th direction for each i, and slice (B N, C)."""
         spread = ops.expand_dims(flat, 1) * ops.expand_dims(before, -1)  # (B N, d+1, C)
-        values = ops.segment_sum(
-            ops.reshape(spread, (-1, flat.shape[-1])),
+        values = segment_sum(
+            ops.reshape(spread, (-1, ops.shape(flat)[-1])),
             ops.reshape(self.vertex, (-1,)),
-            num_segments=ops.shape(self.left)[1],  # the last one holds nothing
+            ops.shape(self.left)[1],  # the last one holds nothing
         )
 
         def blur(i: Any, values: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
 """Find presets by name, directory, training run or address."""
 
-import difflib
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from keras_dpn.classes import Classes
+from keras_dpn.deprecation import nearest_name
 from keras_dpn.presets.files import (
     CARD,
     CLASSES,
@@ -88,11 +88,9 @@ def find(source: str | Path) -> Path:
             f"{directory}: expected a preset ({CONFIG}, {WEIGHTS}, {METADATA}) or a finished "
             f"training run ({RUN_MODEL}), received neither."
         )
-    near = difflib.get_close_matches(text, available(), 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ValueError(
-        f"Invalid value for argument `preset`: expected one of {', '.join(available())}, a "
-        f"directory, or hf://org/name, received {text!r}.{hint}"
+        "Invalid value for argument `preset`: expected a preset's name, a directory, or "
+        f"hf://org/name, received {text!r}; {nearest_name(text, available())}"
     )
 
 

@@ -69,6 +69,18 @@ def test_side_mean_takes_one_side(direction, expected):
     assert scene_contexts.side_mean(context, direction) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("direction", "expected"), [("above", 1.5), ("below", 11.5)])
+def test_an_even_window_reaches_further_down(direction, expected):
+    context = np.arange(16.0).reshape(4, 4)
+    assert scene_contexts.side_mean(context, direction) == pytest.approx(expected)
+
+
+def test_neighbours_in_even_windows_are_those_of_the_convolution():
+    odd = scene_contexts.neighbor_fractions(SCENES, 5, STRIDE)
+    even = scene_contexts.neighbor_fractions(SCENES, 4, STRIDE)
+    np.testing.assert_allclose(even, odd[:, :, 1:, 1:])
+
+
 def test_side_mean_of_a_single_position():
     assert scene_contexts.side_mean(np.array([[3.0]]), "above") == 3.0
 

@@ -1,12 +1,19 @@
 """What the tests share: slow references in float64, gradients on either backend, layer checks."""
 
+import contextlib
 import functools
 import itertools
 import warnings
 
 import keras
 import numpy as np
+import pytest
 from keras.src.testing import TestCase  # not a public name of Keras; imported here only
+
+# What holds while a step is traced, so that the values of its tensors aren't known.
+TRACED = pytest.mark.skipif(
+    keras.backend.backend() == "torch", reason="PyTorch traces no step: values are known"
+)
 
 
 def run_layer_test(layer_class, init_kwargs, **kwargs):
@@ -270,6 +277,8 @@ def gradients(function, *arrays):
     tensors = [keras.ops.convert_to_tensor(a, "float32") for a in arrays]
     if keras.backend.backend() == "jax":
         found = _jax_gradients(function, len(tensors))(*tensors)
+    elif keras.backend.backend() == "torch":
+        found = _torch_gradients(function, tensors)
     else:
         import tensorflow as tf
 
@@ -287,6 +296,16 @@ def _jax_gradients(function, count):
     return jax.jit(jax.grad(function, argnums=tuple(range(count))))
 
 
+def _torch_gradients(function, tensors):
+    import torch
+
+    tensors = [tensor.clone().requires_grad_() for tensor in tensors]
+    value = function(*tensors)
+    if not value.requires_grad:
+        return [torch.zeros_like(tensor) for tensor in tensors]
+    return torch.autograd.grad(value, tensors, allow_unused=True, materialize_grads=True)
+
+
 def finite_differences(function, *arrays, eps=1e-5):
     """Gradients of a scalar NumPy function in float64, by central differences."""
     arrays = [np.array(a, "float64") for a in arrays]
@@ -302,12 +321,21 @@ def finite_differences(function, *arrays, eps=1e-5):
     return found
 
 
+def dot(x, weights):
+    """The sum of a tensor's values times those of an array."""
+    return keras.ops.sum(keras.ops.multiply(x, weights))
+
+
 def assert_close(actual, expected, rtol=1e-5, atol=1e-6):
-    np.testing.assert_allclose(to_numpy(actual), expected, rtol=rtol, atol=atol)
+    np.testing.assert_allclose(to_numpy(actual), to_numpy(expected), rtol=rtol, atol=atol)
 
 
 def without_values(build):
     """The model that `build` makes, for its structure only: its weights take no time or memory."""
+    if keras.backend.backend() == "torch":  # keeps no weights without values
+        with contextlib.suppress(NotImplementedError), keras.device("meta"):
+            return build()
+        return build()  # it copies weights, which have no values on that device
     with keras.StatelessScope(initialize_variables=False):
         return build()
 

@@ -43,6 +43,10 @@ CALLS = {
         (0, 3, 5, 6, 2),
     ),
     "L2NormScale": (lambda: layers.L2NormScale()(zeros(*MAP)), MAP),
+    "pruned MeanFieldCRF": (
+        lambda: layers.MeanFieldCRF(1, prune_below=0.1)((zeros(*MAP), zeros(*IMAGE))),
+        MAP,
+    ),
     "MeanFieldCRF": (lambda: layers.MeanFieldCRF(1)((zeros(*MAP), zeros(*IMAGE))), MAP),
 }
 
@@ -54,9 +58,14 @@ def test_the_result_has_no_image(name):
 
 
 @pytest.mark.tensorflow_only
-def test_a_network_returns_no_logits():
+@pytest.mark.parametrize("global_context", [False, True])
+def test_a_network_returns_no_logits(global_context):
     model = models.DPN(
-        2, width=0.03, backbone={"fc6_kernel": 1, "fc_width": 8}, local_conv={"window": 3}
+        2,
+        width=0.03,
+        backbone={"fc6_kernel": 1, "fc_width": 8},
+        local_conv={"window": 3},
+        global_context=global_context,  # as ParseNet's late fusion
     )
     assert model(np.zeros((0, 32, 32, 3), "uint8")).shape == (0, 32, 32, 2)
 

@@ -1,3 +1,5 @@
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -57,7 +59,7 @@ def test_default_settings():
 )
 def test_any_size_and_guide(size, channels):
     image, p = pictures(*size, channels), probabilities(*size, 3)
-    out = crf.refine(image, p, **SETTINGS)
+    out = crf.refine(image, p, batch=False, **SETTINGS)
     expected = direct_mean_field(np.log(p), image, KERNELS, iterations=3)
     assert_close(out, expected, rtol=0, atol=1e-5)
 
@@ -103,24 +105,84 @@ def test_unary():
     assert_close(one, expected, rtol=0, atol=1e-5)
 
 
+def test_grey_images():
+    image, p = pictures(4, 5), probabilities(4, 5, 2)
+    expected = crf.refine(image[..., None], p, **SETTINGS)
+    np.testing.assert_array_equal(crf.refine(image, p, **SETTINGS), expected)
+    images, each = np.stack([image, image[::-1]]), np.stack([p, p[::-1]])
+    out = crf.refine(images, each, batch=True, **SETTINGS)
+    np.testing.assert_allclose(out, [expected, expected[::-1]], atol=1e-6)
+
+
+def test_batches():
+    images, p = pictures(2, 4, 5, 3), probabilities(2, 4, 5, 2)
+    out = crf.refine(images, p, batch=True, **SETTINGS)
+    np.testing.assert_array_equal(out, crf.refine(list(images), list(p), **SETTINGS))
+    volume = crf.refine(images, p, batch=False, **SETTINGS)
+    assert volume.shape == out.shape and np.abs(volume - out).max() > 0.01
+    with pytest.raises(ValueError, match=r"batch=True for 2 images \(4, 5, 3\), or batch="):
+        crf.refine(images, p, **SETTINGS)
+    with pytest.raises(ValueError, match="batch=True for 2 images"):
+        crf.refine([images], [p], **SETTINGS)
+    with pytest.raises(ValueError, match=r"sequences \(B, T, C\) with batch=True, received shape"):
+        crf.refine(images[0, 0], p[0, 0], batch=True, **SETTINGS)
+
+
 def test_odd_probabilities():
     image = pictures(3, 2, 3)
-    for p in (np.eye(2)[[[0, 1], [1, 1], [0, 0]]], np.zeros((3, 2, 2)), np.full((3, 2, 2), 1e30)):
-        out = crf.refine(image, p, **SETTINGS)
-        np.testing.assert_allclose(out.sum(-1), 1, rtol=1e-5)
+    odd = np.eye(2)[[[0, 1], [1, 1], [0, 0]]], np.zeros((3, 2, 2)), np.full((3, 2, 2), 1e30)
+    out = crf.refine(image, odd[0], **SETTINGS)
+    np.testing.assert_allclose(out.sum(-1), 1, rtol=1e-5)
+    for p in odd:
         with np.errstate(divide="ignore"):
             unary = np.log(p)
         out = crf.refine(image, unary=unary, **SETTINGS)
         np.testing.assert_allclose(out.sum(-1), 1, rtol=1e-5)
-    np.testing.assert_allclose(crf.refine(image, np.ones((3, 2, 2)), **SETTINGS), 0.5, rtol=1e-5)
+    halves = np.full((3, 2, 2), 0.5, "float16")
+    np.testing.assert_allclose(crf.refine(image, halves, **SETTINGS), 0.5, rtol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1 of a tensor")
-def test_one_point_and_one_label():
+def test_floats_from_0_to_1_need_another_bandwidth(recwarn):
+    image, p = pictures(4, 5, 3), probabilities(4, 5, 2)
+    settings = SETTINGS | {"bilateral": [4.0, 3.3, 5.0]}
+    with pytest.warns(UserWarning, match="floats from 0 to 1, .* is 5: .* Pass 255"):
+        crf.refine(image / 255, p, **settings)
+    recwarn.clear()
+    expected = crf.refine(image, p, **settings)
+    np.testing.assert_allclose(
+        crf.refine(image / 255, p, **settings | {"bilateral": [4.0, 3.3, 5 / 255]}),
+        expected,
+        atol=1e-4,
+    )
+    crf.refine(image / 255, p, **settings | {"bilateral": None})
+    crf.refine(np.zeros((4, 5, 3)), p, **settings)
+    crf.refine(image // 255, p, **settings)
+    assert not [w for w in recwarn if "0 to 1" in str(w.message)]
+
+
+def test_few_settings_stay_in_memory(monkeypatch):
+    image, p = pictures(2, 2, 3), probabilities(2, 2, 2)
+    monkeypatch.setattr(crf, "_MODELS", {})
+    monkeypatch.setattr(crf, "_MAX_MODELS", 2)
+    models = []
+    for weight in (1.0, 2.0, 1.0, 3.0):
+        crf.refine(image, p, **SETTINGS | {"bilateral": (weight, 3.3, 60.0)})
+        models.append(weakref.ref(list(crf._MODELS.values())[-1]))
+    assert [model() is not None for model in models] == [False, False, False, True]
+
+
+def test_one_point():
     out = crf.refine(pictures(1, 1, 3), probabilities(1, 1, 2), **SETTINGS)
     assert out.shape == (1, 1, 2) and np.isfinite(out).all()
-    out = crf.refine(pictures(2, 3, 3), np.ones((2, 3, 1)), **SETTINGS)
-    np.testing.assert_array_equal(out, 1)
+
+
+@pytest.mark.tensorflow_only
+def test_labels_can_be_pruned():
+    image, p = pictures(4, 5, 3), probabilities(4, 5, 4)
+    p = np.concatenate([p * 0.999, np.full((4, 5, 1), 1e-3)], axis=-1)
+    out = crf.refine(image, p, prune_below=0.01, **SETTINGS)
+    np.testing.assert_allclose(out, crf.refine(image, p, **SETTINGS), atol=1e-3)
+    np.testing.assert_allclose(out.sum(-1), 1, rtol=1e-5)
 
 
 def test_labels_by_hand():
@@ -165,10 +227,16 @@ IMAGE, P = np.zeros((4, 5, 3), "uint8"), np.full((4, 5, 2), 0.5)
         ((IMAGE,), {}, "exactly one of the arguments `probabilities` and `unary`, received none"),
         ((IMAGE, P), {"unary": P}, "exactly one of the arguments .* received both"),
         ((IMAGE, P[:3]), {}, r"same size, received shapes \(4, 5, 3\) and \(3, 5, 2\)"),
-        ((IMAGE[..., 0], P), {}, r"an image \(H, W, C\) and probabilities \(H, W, L\)"),
-        ((IMAGE, P[..., 0]), {}, r"an image \(H, W, C\) and probabilities \(H, W, L\)"),
+        ((IMAGE[0], P), {}, r"an image \(H, W, C\) and probabilities \(H, W, L\)"),
+        ((IMAGE, P[0]), {}, r"an image \(H, W, C\) and probabilities \(H, W, L\)"),
         ((IMAGE[:0], P[:0]), {}, "at least one point"),
         ((IMAGE, -P), {}, "`probabilities`: expected numbers of at least 0, received -0.5"),
+        ((IMAGE, P[..., :1]), {}, r"`probabilities`: expected at least 2 labels, .* \(4, 5, 1\)"),
+        ((IMAGE,), {"unary": P[..., :1]}, "`unary`: expected at least 2 labels"),
+        ((IMAGE, P * 2), {}, "sum to 1 at each point, received a sum of 2. .* `unary=-energies`"),
+        ((IMAGE, -np.log(P / 10)), {}, "sum to 1 at each point, received a sum of 5.9"),
+        ((IMAGE,), {"unary": -np.log(P)}, "`unary`: .* received energies.* `unary=-energies`"),
+        ((IMAGE,), {"unary": P}, "`unary`: .* received probabilities. Pass them as `prob"),
         ((IMAGE, P * np.nan), {}, "`probabilities`: expected numbers of at least 0, received nan"),
         ((IMAGE,), {"unary": P * np.nan}, "`unary`: expected numbers, received NaN"),
         ((IMAGE * np.nan, P), {}, "`image`: expected numbers, received NaN"),

@@ -363,7 +363,7 @@ def test_predictor_leaves_what_was_compiled(gpu):
 
 
 def test_refine_does_not_compile_each_size(gpu, monkeypatch):
-    crf._model.cache_clear()
+    crf._MODELS.clear()
     found = traced(monkeypatch)
     crf.refine(picture(4, 5)[0], np.full((4, 5, 2), 0.5), num_iterations=1)
     assert found and not any(found)

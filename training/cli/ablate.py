@@ -2,7 +2,16 @@
 
     keras-dpn ablate dpn_windows_scenes --work-dir DIR --seeds 0 1 2
     keras-dpn ablate networks_camvid --work-dir DIR --data-dir CAMVID --reuse joint=RUN2
+    keras-dpn ablate my_sweep.json --work-dir DIR --override unary.epochs=2 data.batch-size=8
 
+SWEEP is one of those listed, or a file of your own:
+
+    {"recipe": "dpn/scenes", "set": {"joint.epochs": 0}, "rows": [
+        {"name": "small", "stage": "triple", "set": {"model.local_conv.window": 3}},
+        {"name": "large", "stage": "triple", "set": {"model.local_conv.window": 25}}]}
+
+"set" takes any field of the recipe's configuration, as `keras-dpn train` does; rows may also have
+"recipe", "title", "output", "crf", "start" and "paper". --override replaces fields of all rows.
 What the rows have in common at their beginning is trained once; after an interruption the same
 command continues. DIR receives the runs (runs/ROW_seedSEED), their evaluations, and after each of
 them the table, ablation.md and ablation.json, of which `keras-dpn report DIR` makes a page.
@@ -13,7 +22,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from ..sweeps.definitions import SWEEPS
+from ..sweeps.definitions import SWEEPS, Sweep, read_sweep
+from ..sweeps.definitions import override as with_overrides
 
 if TYPE_CHECKING:
     SweepName = str
@@ -22,7 +32,7 @@ else:
 
 
 def main(
-    sweep: Positional[SweepName],
+    sweep: Positional[SweepName | Path],
     /,
     *,
     work_dir: Path,
@@ -32,12 +42,13 @@ def main(
     split: str = "val",
     reuse: tuple[str, ...] = (),
     block_size: int = 1,
+    override: tuple[str, ...] = (),
     devices: str = "all",
 ) -> None:
     """Train the rows of a sweep and compare them in one table.
 
     Args:
-        sweep: which rows.
+        sweep: which rows; or a file of them.
         work_dir: receives the runs, their evaluations and the table.
         data_dir: directory of the dataset; generated ones need none.
         weights: what fills the networks first, as for `keras-dpn train`.
@@ -45,13 +56,14 @@ def main(
         split: the rows are scored on.
         reuse: rows that have a run already, each for its own seed, as ROW=RUN or ROW=RUN:STAGE.
         block_size: resample blocks of N successive images, as `keras-dpn compare`.
+        override: fields of all rows with other values, each as FIELD=VALUE.
         devices: all, gpu:0,2 or cpu:2, as for `keras-dpn train`.
     """
     from ..sweeps.runner import SubprocessExecutor, read_reused, run
     from ..sweeps.table import table
     from ..utils.console import console
 
-    rows = SWEEPS[sweep]
+    rows = with_overrides(_find(str(sweep)), override)
     outcome = run(
         rows,
         work_dir,
@@ -66,3 +78,14 @@ def main(
     console().print(table(outcome.summary))
     print(f"written: {work_dir / 'ablation.md'}")
     outcome.raise_failures()
+
+
+def _find(name: str) -> Sweep:
+    """Return a sweep by its name, or read it from a file."""
+    if name in SWEEPS:
+        return SWEEPS[name]
+    if not name.endswith(".json"):
+        raise ValueError(
+            f"{name}: expected a file *.json, or one of the sweeps {', '.join(SWEEPS)}."
+        )
+    return read_sweep(Path(name))

@@ -33,6 +33,8 @@ class CRFConfig:
     """Side of the window of the filter of that name, in pixels."""
     min_probability: float = 0.0
     """Smallest unary probability of a label; 0 leaves the logits as they are."""
+    prune_below: float = 0.0
+    """Filter only the labels of an image whose unary probability reaches this somewhere; 0: all."""
 
     def summary(self) -> str:
         """Return the CRF in a few words."""

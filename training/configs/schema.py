@@ -67,6 +67,9 @@ class DataConfig:
     """The split to validate on."""
     batch_size: int = 4
     """Images per step, over all devices."""
+    resize: tuple[int, int] | None = None
+    """Height and width to which every image is resized, and which the network takes; prediction
+    resizes, too. None: networks take images of any size."""
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(crop=(320, 320)))
     """Augmentation of training images."""
     passes_per_epoch: int = 1
@@ -277,9 +280,23 @@ class TrainConfig:
         ):
             if value < minimum:
                 raise ValueError(f"Expected --{name} from {minimum} up, received {value}.")
+        self._check_resize()
         chosen = [stage for stage in self.stages if self.stage(stage.name).is_trained]
         if not chosen:
             raise ValueError("Expected at least one stage with epochs, received none.")
         for stage in chosen:
             for problem in problems(self.stage(stage.name), f"--{self.section(stage.name)}"):
                 raise ValueError(f"Stage {stage.name}: {problem}.")
+
+    def _check_resize(self) -> None:
+        resize, crop = self.data.resize, self.data.augmentation.crop
+        if resize is None:
+            return
+        if self.clip_frames is not None:
+            raise ValueError("--data.resize: networks for clips take frames of any size only.")
+        if tuple(crop) != tuple(resize) or min(resize) < 1:
+            raise ValueError(
+                f"--data.resize {resize[0]} {resize[1]}: the network takes images of this size "
+                "only, expected the same as --data.augmentation.crop, received "
+                f"{crop[0]} {crop[1]}."
+            )

@@ -49,6 +49,7 @@ class Batches:
             epochs=stage.epochs * self._data.passes_per_epoch,
             cache=self._data.cache,
             clips=self._clips,
+            resize=self._data.resize,
         )
         if stage.accumulate == 1:
             return batches
@@ -63,6 +64,7 @@ class Batches:
             pad_to_full_batch=True,
             cache=self._data.cache,
             clips=self._clips,
+            resize=self._data.resize,
         )
 
     def _batch_size(self, stage: StageConfig) -> int:

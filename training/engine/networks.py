@@ -48,6 +48,9 @@ class NetworkAdapter(Protocol):
     def describe_size(self, config: TrainConfig, num_classes: int) -> str | None:
         """Return a message about the network's size before it is built, or None."""
 
+    def enter(self, config: TrainConfig, model: keras.Model, stage: Stage) -> None:
+        """Prepare the weights of a stage that begins."""
+
 
 class Adapter:
     """A network that is trained by the configured losses on its heads."""
@@ -71,6 +74,9 @@ class Adapter:
 
     def describe_size(self, config: TrainConfig, num_classes: int) -> str | None:
         return None
+
+    def enter(self, config: TrainConfig, model: keras.Model, stage: Stage) -> None:
+        pass
 
 
 class SpatialTemporalDPNAdapter(Adapter):
@@ -116,6 +122,10 @@ class PiecewiseCRFAdapter(Adapter):
         size = graph_size(crop, max(sizes), num_classes=num_classes, **model)
         return f"{size}{' if all learn together' * (settings.order == 'apart')}"
 
+    def enter(self, config: TrainConfig, model: keras.Model, stage: Stage) -> None:
+        if cast(PiecewiseTrainConfig, config).warm_start and stage.name in model.relations:
+            model.start_relations_from_unary((stage.name,))
+
 
 ADAPTERS: dict[str, NetworkAdapter] = {
     "DPN": Adapter(),
@@ -139,7 +149,8 @@ def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
 
 def model_arguments(config: TrainConfig) -> dict[str, Any]:
     """Return the arguments of the network's constructor, except the number of classes."""
-    return asdict(config.model)
+    size = config.data.resize
+    return asdict(config.model) | ({"input_shape": (*size, 3)} if size else {})
 
 
 def clip_inputs(config: TrainConfig) -> ClipInputs | None:

@@ -135,6 +135,7 @@ class Trainer:
                 f"infinite values in {path}. Give another file than {self.config.weights} as "
                 "--weights."
             )
+        adapter(self.config).enter(self.config, self.model, stage)
         self.progress.stage, self.progress.epoch = index, 0
         self.progress.best_miou, self.progress.seconds = -1.0, 0.0
         self.progress.retries = 0

@@ -40,8 +40,8 @@ def score_definitions(head: HeadScores) -> str:
     if objects is None or calibration is None:
         return ""
     return (
-        "TA, LA, BA: a class in an image is one object; LA: IoU of boxes; BA: boundaries within "
-        f"{objects.boundary_tolerance:.2%} of the diagonal, where that IoU is "
+        "TA, LA, BA: a class in an image is one object; LA: IoU of boxes; BA: F-measure of "
+        f"boundaries within {objects.boundary_tolerance:.2%} of the diagonal, where that IoU is "
         f"{objects.box_threshold:g} or more; ECE: {len(calibration.pixels)} bins"
     )
 

@@ -11,7 +11,6 @@ import typing
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 import keras_dpn.client
@@ -19,8 +18,17 @@ from keras_dpn.client import Client, Prediction, ServingError, client, video
 from keras_dpn.client.rest import _error_of
 from keras_dpn.export import export
 from keras_dpn.ops.warp import INVALID_FLOW
-from tests.keras_dpn.export.test_saved_model import CLASSES, COLORS, encoded, pictures, small_model
-from tests.serving_peer import ServingPeer
+
+tf = pytest.importorskip("tensorflow")  # which the next imports need
+
+from tests.keras_dpn.export.test_saved_model import (  # noqa: E402
+    CLASSES,
+    COLORS,
+    encoded,
+    pictures,
+    small_model,
+)
+from tests.serving_peer import ServingPeer  # noqa: E402
 
 pytestmark = pytest.mark.tensorflow_only
 CERTIFICATE = (

@@ -1,11 +1,14 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_dpn import models
 from keras_dpn.export import export_litert, export_onnx
-from tests.keras_dpn.export.test_saved_model import clip
+from tests.keras_dpn.support import tiny_backbone
+
+tf = pytest.importorskip("tensorflow")  # before the next import, which would be of half a module
+
+from tests.keras_dpn.export.test_saved_model import clip  # noqa: E402
 
 pytestmark = [
     pytest.mark.tensorflow_only,
@@ -73,7 +76,7 @@ def test_what_litert_lacks_is_named(tmp_path):
     ("linking", "pairwise", "lengths"), [("static", "contexts", (3, 1)), ("flow", "triple", (3,))]
 )
 def test_litert_takes_clips(linking, pairwise, lengths, tmp_path):
-    settings = {"backbone": BACKBONE, "local_conv": {"window": 3, "scale": 5.0}}
+    settings = {"backbone": tiny_backbone((2, 2, 2)), "local_conv": {"window": 3, "scale": 5.0}}
     settings |= {"linking": linking, "pairwise": pairwise}
     model = models.SpatialTemporalDPN(3, **settings, **TINY)
     path = export_litert(model, tmp_path / "model.tflite")

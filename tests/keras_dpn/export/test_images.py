@@ -4,12 +4,13 @@ import zlib
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from keras_dpn.export.images import decode_image, encoded_size, label_png, overlay_png
 from keras_dpn.io.images import ImageError, read_image
 from tests.keras_dpn.io import zoo
+
+tf = pytest.importorskip("tensorflow")
 
 pytestmark = pytest.mark.tensorflow_only
 MAX_PIXELS = 10_000

@@ -9,12 +9,14 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from PIL import Image
 
 from keras_dpn import models
 from keras_dpn.export import export
+from tests.keras_dpn.support import tiny_backbone
+
+tf = pytest.importorskip("tensorflow")
 
 pytestmark = pytest.mark.tensorflow_only
 COLORS = [[10, 20, 30], [200, 100, 0], [0, 0, 255]]
@@ -30,7 +32,7 @@ def small_model(classes=3, size=(None, None), channels=3):
 
 
 def clip_model(**settings):
-    tiny = {"num_classes": 3, "width": 0.05, "backbone": {"name": "large_fov", "fc_width": 16}}
+    tiny = {"num_classes": 3, "width": 0.05, "backbone": tiny_backbone((2, 2, 2))}
     tiny |= {"local_conv": {"window": 3, "scale": 5.0}, "contexts": {"window": 3, "mixtures": 1}}
     return models.SpatialTemporalDPN(**tiny | {"pairwise_stride": 4} | settings)
 

@@ -8,13 +8,20 @@ import pytest
 
 from keras_dpn import inference
 from keras_dpn.crf import refine
-from keras_dpn.inference import InferenceSettings, Predictor, forward
+from keras_dpn.inference import (
+    InferenceSettings,
+    Predictor,
+    forward,
+    predict_probabilities,
+)
 from keras_dpn.inference.forward import check_heads
+from keras_dpn.inference.images import resize
 from keras_dpn.inference.tiles import side_for_memory
 from keras_dpn.layers import LocalConv2D
 from keras_dpn.models import SpatialTemporalDPN
 from keras_dpn.models.staged import StagedModel
 from keras_dpn.ops.warp import INVALID_FLOW
+from tests.keras_dpn.support import tiny_backbone
 
 
 def linear_model(classes=4):
@@ -337,6 +344,18 @@ def test_labels_are_those_of_the_last_head():
 CRF = {"num_iterations": 2, "bilateral": (4.0, 3.0, 60.0), "filter": "exact"}
 
 
+def test_images_are_resized_to_the_only_size_that_a_network_takes():
+    any_size = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 1)])
+    inputs = keras.Input((6, 8, 3))
+    model = keras.Model(inputs, any_size(inputs))
+    image = picture(12, 10)
+    found = Predictor(model).probabilities(image)["final"]
+    small = predict_probabilities(any_size, resize(image.astype("float32"), 6, 8))
+    np.testing.assert_allclose(found, resize(small, *image.shape[:2]), atol=1e-5)
+    with pytest.raises(ValueError, match="`scales`: .* a network that takes images of one size"):
+        Predictor(model, InferenceSettings(scales=(1.0, 2.0)))
+
+
 def test_each_head_is_followed_by_what_the_crf_makes_of_it():
     model, image = TwoHeads(), picture()
     unary = model.get_layer("unary")
@@ -385,7 +404,7 @@ def clip_maps(model, frames, flow, heads="all"):
 
 def video_model(**settings):
     """A spatial-temporal network of a few hundred weights, whose b11 tells labels apart."""
-    tiny = {"num_classes": 3, "width": 0.05, "backbone": {"fc6_kernel": 1, "fc_width": 16}}
+    tiny = {"num_classes": 3, "width": 0.05, "backbone": tiny_backbone((2, 2, 2))}
     tiny |= {"local_conv": {"window": 3, "scale": 5.0}}
     tiny |= {"contexts": {"window": 3, "mixtures": 1, "noise": 0.3}}
     model = SpatialTemporalDPN(**tiny | settings)

@@ -7,8 +7,10 @@ from tests.keras_dpn.support import (
     assert_close,
     direct_linked_local_conv,
     direct_local_conv,
+    dot,
     finite_differences,
     gradients,
+    offsets,
     random,
     run_layer_test,
     to_numpy,
@@ -132,7 +134,7 @@ def test_gradients_reach_inputs_and_weights(kernel):
 
     def projected(p, features, *weights):
         out, _ = layer.stateless_call(list(weights), [], (p, features))
-        return keras.ops.sum(out * projection)
+        return dot(out, projection)
 
     arguments = p, features, 1.5, 0.3, 0.7, 0.2
     expected = finite_differences(
@@ -148,6 +150,24 @@ def test_learned_kernel_starts_as_the_squared_distance():
     learned = layers.LocalConv2D(kernel="learned", **settings)
     assert_close(learned(inputs), to_numpy(layers.LocalConv2D(**settings)(inputs)))
     assert learned.filters.shape == (5, 4, 12)
+
+
+def test_learned_kernel_of_linked_frames():
+    p, features = linked(2, 2, 4, 5, 3)
+    settings = {"window": (3, 2, 3), "position_weight": 0.2, "spacing": (4, 1, 1)}
+    learned = layers.LocalConv3D(kernel="learned", **settings)
+    expected = to_numpy(layers.LocalConv3D(**settings)((p, features)))
+    assert_close(learned((p, features)), expected, rtol=1e-4)
+    assert learned.filters.shape == (4, 5, 18)
+    changes = random(4, 5, 18, seed=2)
+    learned.filters.assign_add(changes)
+    added = np.zeros_like(expected)
+    for o, (k, y, x) in enumerate(offsets((3, 2, 3))):
+        for i, j in np.ndindex(4, 5):
+            if 0 <= i + y < 4 and 0 <= j + x < 5:
+                added[:, :, i, j] += changes[i, j, o] * p[:, :, i + y, j + x, k + 1]
+    expected = expected + added / 18 * p[:, :, :, :, 1]
+    assert_close(learned((p, features)), expected, rtol=1e-4)
 
 
 def test_learned_kernel_trains():
@@ -281,11 +301,6 @@ def test_learned_kernel_refuses_unknown_sizes():
         (layers.LocalConv3D(3), ((1, 2, 4, 4, 5, 2), (1, 2, 4, 4, 5, 3)), "for K linked frames"),
         (layers.LocalConv3D(2), ((1, 2, 4, 4, 2, 2), (1, 2, 4, 4, 2, 3)), "K odd, received"),
         (layers.LocalConv2D(3), ((1, 2, 4, 4, 3, 2), (1, 2, 4, 4, 3, 3)), "with one to three axes"),
-        (
-            layers.LocalConv3D(3, kernel="learned"),
-            ((1, 2, 4, 4, 3, 2), (1, 2, 4, 4, 3, 3)),
-            "kernel='learned' has one filter per position: expects frames that are not linked",
-        ),
     ],
 )
 def test_refuses_linked_shapes(layer, shapes, message):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dpn import layers
+from keras_dpn import layers, ops
 from keras_dpn.ops.gaussian_kernels import FILTERS, NORMALIZATIONS
 from tests.keras_dpn.support import (
     assert_close,
@@ -15,6 +15,7 @@ from tests.keras_dpn.support import (
     direct_lattice,
     direct_mean_field,
     direct_softmax,
+    dot,
     finite_differences,
     gradients,
     jitted,
@@ -255,6 +256,72 @@ def test_labels_follow_the_image(filter):
     assert before < 0.85 and after > 0.99
 
 
+# ----------------------------------------------------------------------------- pruned labels
+
+
+def unlikely(*size, labels=5, batch=2):
+    """Logits whose labels 1 and 3 have probabilities below 0.05; 0 as well in the second image."""
+    logits, guide = pair(*size, labels=labels, batch=batch)
+    logits[..., [1, 3]] -= 6
+    logits[1:, ..., 0] -= 6
+    return logits.astype("float32"), guide
+
+
+@TENSORFLOW
+@pytest.mark.parametrize("filter", [LATTICE, "exact"])
+def test_pruned_labels_get_no_messages(filter):
+    logits, guide = unlikely(4, 5)
+    pruned = crf(filter, prune_below=0.05)((logits, guide))
+    assert pruned.shape == (2, 4, 5, 5)
+    for i, kept in enumerate(([1, 0, 1, 0, 1], [0, 0, 1, 0, 1])):  # image by image
+        costs = -np.diag(np.array(kept, "float32"))
+        expected = crf(filter, compatibility=costs)((logits[i : i + 1], guide[i : i + 1]))
+        assert_close(pruned[i : i + 1], to_numpy(expected), rtol=1e-5, atol=1e-5)
+    unpruned = crf(filter)((logits, guide))
+    assert np.abs(to_numpy(pruned) - to_numpy(unpruned)).max() > 1e-3
+    layer = layers.MeanFieldCRF.from_config(crf(filter, prune_below=0.05).get_config())
+    in_training = layer((logits, guide), training=True)
+    assert layer.prune_below == 0.05
+    assert_close(in_training, to_numpy(unpruned), rtol=0, atol=1e-5)
+
+
+@TENSORFLOW
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("iterations", [1, 4])
+def test_pruning_stays_within_its_bound(normalization, iterations):
+    logits, guide = unlikely(4, 5, batch=1)
+    kernels = (0.9, 3.3, 60.0), (0.4, 1.7)
+    if normalization == "none":
+        kernels = (0.09, 3.3, 60.0), (0.04, 1.7)
+    settings = {"bilateral": kernels[0], "spatial": kernels[1], "normalization": normalization}
+    layer = crf(num_iterations=iterations, **settings)
+    exact = direct_softmax(to_numpy(layer((logits, guide))).astype("float64"))
+    p = direct_softmax(logits.astype("float64"))
+    threshold, rest = p[..., [1, 3]].max() * 1.001, p[..., [1, 3]].sum(axis=-1).max()
+    pruned = crf(num_iterations=iterations, prune_below=threshold, **settings)((logits, guide))
+    error = np.abs(direct_softmax(to_numpy(pruned).astype("float64")) - exact).max()
+    certain = np.where(np.arange(5) == 0, 30.0, 0.0) + np.zeros_like(logits)
+    messages = to_numpy(crf(num_iterations=1, **settings)((certain.astype("float32"), guide)))
+    strength = (messages[..., 0] - messages[..., 1]).max() - 30 + 1e-4
+    bound = ops.pruning_error_bound(threshold, rest, strength, iterations)
+    assert 1e-6 < error < bound < 0.01
+
+
+@TENSORFLOW
+def test_pruning_with_unknown_sizes():
+    inputs = keras.Input((None, None, 5)), keras.Input((None, None, 3))
+    model = keras.Model(inputs, crf("permutohedral", prune_below=0.05)(inputs))
+    for size in ((4, 5), (2, 3)):
+        logits, guide = unlikely(*size)
+        expected = crf("permutohedral", prune_below=0.05)((logits, guide))
+        assert_close(model.predict_on_batch([logits, guide]), to_numpy(expected), 1e-4, 1e-4)
+
+    one_label = np.full((1, 4, 5, 5), -30.0, "float32")
+    one_label[..., 2] = 0
+    out = model.predict_on_batch([one_label, unlikely(4, 5, batch=1)[1]])
+    assert (out.argmax(axis=-1) == 2).all() and np.isfinite(out).all()
+
+
 # ---------------------------------------------------------------------------------- training
 
 
@@ -315,7 +382,7 @@ def test_gradients_equal_finite_differences(filter, compatibility):
 
     def projected(logits, *weights):
         out, _ = layer.stateless_call(list(weights), layer.non_trainable_variables, (logits, guide))
-        return keras.ops.sum(keras.ops.softmax(out) * projection)
+        return dot(keras.ops.softmax(out), projection)
 
     def expected(logits, *weights):
         weights = dict(zip(names, weights, strict=True))
@@ -345,7 +412,7 @@ def test_exact_kernels_have_gradients_for_the_guide(filter):
     kernels = (2.0, (1.3, 2.2), (90.0, 120.0, 200.0)), (1.5, (0.8, 1.9))
 
     def projected(guide):
-        return keras.ops.sum(keras.ops.softmax(layer((logits, guide))) * projection)
+        return dot(keras.ops.softmax(layer((logits, guide))), projection)
 
     [expected] = finite_differences(
         lambda guide: (reference(logits, guide, kernels) * projection).sum(), guide, eps=1e-3
@@ -669,6 +736,9 @@ def test_keeps_arguments_as_given():
         ({"filter": "window"}, "`window`: expected a size with filter='window'"),
         ({"min_probability": 1.0}, "`min_probability`: expected a number from 0 to below 1"),
         ({"min_probability": -0.1}, "`min_probability`: expected a number from 0 to below 1"),
+        ({"prune_below": 1.0}, "`prune_below`: expected a number from 0 to below 1"),
+        ({"prune_below": 1e-3, "compatibility": "matrix"}, "`prune_below`: needs .*='matrix'"),
+        ({"prune_below": 1e-3, "filter": "window", "window": 3}, "`prune_below`: needs .*window"),
     ],
 )
 def test_refuses_arguments(settings, message):
@@ -711,6 +781,7 @@ def test_refuses_shapes(shapes, message):
         ({"compatibility": np.eye(3)}, r"expected a matrix \(2, 2\) for logits of 2 labels"),
         ({"filter": "window", "window": (3, 3, 3)}, "`window`: expected an integer or 2 integers"),
         ({"min_probability": 0.5}, "`min_probability`: expected a number below 1 / 2, received"),
+        ({"prune_below": 0.5}, "`prune_below`: expected a number below 1 / 2, received"),
     ],
 )
 def test_refuses_what_does_not_fit_the_inputs(settings, message):

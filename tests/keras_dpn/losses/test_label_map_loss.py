@@ -6,7 +6,7 @@ import pytest
 
 from keras_dpn import losses
 from tests.keras_dpn.losses import references
-from tests.keras_dpn.support import assert_close, finite_differences, random, to_numpy
+from tests.keras_dpn.support import TRACED, assert_close, finite_differences, random, to_numpy
 
 LOSSES = {
     losses.SegmentationCrossEntropy: references.direct_cross_entropy,
@@ -97,6 +97,7 @@ def test_labels_of_no_class_are_refused(cls, label):
         cls()(labels, LOGITS)
 
 
+@TRACED
 @all_losses
 @pytest.mark.parametrize("xla", XLA)
 def test_labels_of_no_class_do_not_count_in_a_compiled_step(cls, xla):

@@ -6,7 +6,7 @@ import pytest
 
 from keras_dpn.losses import SegmentationCrossEntropy
 from tests.keras_dpn.losses import references
-from tests.keras_dpn.support import assert_close, gradients, random, to_numpy
+from tests.keras_dpn.support import TRACED, assert_close, gradients, random, to_numpy
 
 
 def pixel_losses(labels, logits):
@@ -57,6 +57,7 @@ def test_hard_pixels_with_class_weights():
     assert_close(loss(LABELS, LOGITS), expected)
 
 
+@TRACED
 @pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.tensorflow_only)])
 def test_hard_pixels_in_a_compiled_step(xla):
     loss = references.compiled(partial(SegmentationCrossEntropy, ohem_fraction=0.5), xla=xla)

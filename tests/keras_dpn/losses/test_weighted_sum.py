@@ -8,7 +8,7 @@ import pytest
 
 from keras_dpn import losses
 from tests.keras_dpn.losses import references
-from tests.keras_dpn.support import assert_close, random, to_numpy
+from tests.keras_dpn.support import TRACED, assert_close, random, to_numpy
 
 LOGITS = random(4, 6, 5, 5, low=-3.0, high=3.0)
 LABELS = np.random.default_rng(1).choice([0, 1, 2, 4, 255], (4, 6, 5))
@@ -34,6 +34,7 @@ def test_is_the_sum(weights, each):
     assert_close(found, np.dot(weights or [1.0] * 6, each))
 
 
+@TRACED
 @pytest.mark.parametrize(
     ("policy", "xla"),
     [

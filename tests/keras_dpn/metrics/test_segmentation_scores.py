@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_dpn import losses, metrics
-from tests.keras_dpn.support import random
+from tests.keras_dpn.support import TRACED, random
 
 LOGITS = random(6, 4, 5, 4)
 LABELS = np.random.default_rng(1).choice([0, 1, 3, 255], (6, 4, 5))  # 2 only predicted
@@ -93,6 +93,7 @@ def test_labels_out_of_range_are_refused(label):
     assert not metric.confusion.any()
 
 
+@TRACED
 @pytest.mark.parametrize("xla", [False, True])
 def test_labels_out_of_range_are_counted_in_a_compiled_step(xla):
     if keras.backend.backend() == "jax" and not xla:

@@ -198,6 +198,16 @@ def test_sigmoid_unary():
     assert_close(unary, np.broadcast_to(-np.log1p(np.exp(-b11)), unary.shape), rtol=1e-4)
 
 
+def test_b12_takes_the_marginals_of_sigmoids():
+    model = tiny(pairwise="triple", unary_activation="sigmoid")
+    unary, guide, triple = outputs(model, picture(8, 8), "b11_log", "guide", "b15")
+    sigmoids = np.exp(unary)
+    marginals = sigmoids / sigmoids.sum(axis=-1, keepdims=True)
+    assert np.abs(marginals - sigmoids).max() > 0.05
+    penalty = to_numpy(model.get_layer("b12")((marginals, guide)))
+    assert_close(triple, unary - penalty, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("keep_pools", [False, True])
 def test_pools(keep_pools):
     backbone = {"keep_pools": keep_pools, "pool_size": 3}

@@ -7,6 +7,7 @@ import pytest
 
 from keras_dpn import ops
 from keras_dpn.models import PiecewiseCRF
+from keras_dpn.ops.edge_marginals import mean_edge_marginals
 from tests.keras_dpn.support import assert_close, picture, to_numpy, without_values
 
 # JAX compiles each of these networks for seconds: there, a few of them must do.
@@ -127,6 +128,40 @@ def test_unknown_heads_are_refused(head):
 
 
 @TENSORFLOW
+def test_means_of_marginals(image):
+    model = tiny(aggregation="mean")
+    found = model.learner()(image)
+    edges, exist, pairwise = (to_numpy(x) for x in found["relations"]["above"])
+    mean, counted = mean_edge_marginals(edges, exist, pairwise, 48)
+    mean, counted = to_numpy(mean), to_numpy(counted)
+    unary = to_numpy(keras.ops.softmax(found["unary"])).reshape(2, 48, LABELS)
+    alone = np.where(counted > 0, mean, 1 / LABELS)
+    for head, expected in (("above", alone), ("unary+above", (unary + mean) / (1 + counted))):
+        logits = np.log(expected).reshape(2, 6, 8, LABELS)
+        expected = to_numpy(ops.resize(logits, SIZE))
+        assert_close(model.head_model(head)(image), expected, **CLOSE)
+    assert PiecewiseCRF.from_config(model.get_config()).aggregation == "mean"
+
+
+def test_relations_start_from_the_unary_features():
+    model = tiny()
+    before = {weight.path: to_numpy(weight) for weight in model.weights}
+    model.start_relations_from_unary(["above"])
+    copied = 0
+    for weight in model.weights:
+        network, _, rest = weight.path.partition("_")
+        is_feature = rest.startswith(("vgg16", "block6"))
+        source = f"unary_{rest}" if network == "above" and is_feature else weight.path
+        np.testing.assert_array_equal(to_numpy(weight), before[source])
+        copied += source != weight.path
+    assert copied == 2 * (4 + 2 * 2)  # kernels and biases of the convolutions
+    with pytest.raises(ValueError, match="`relations`: expected one of .* received 'below'"):
+        model.start_relations_from_unary(["below"])
+    with pytest.raises(ValueError, match="a unary potential, received one without"):
+        empty(unary=False).start_relations_from_unary()
+
+
+@TENSORFLOW
 def test_crf_refines_the_field():
     settings = {"num_iterations": 1, "bilateral": (3.0, 8.0, 20.0), "filter": "exact"}
     model, image = tiny(relations=(), crf=settings), picture(*SIZE)
@@ -229,6 +264,7 @@ def test_mixed_precision(model, image):
         ({"block6": ((3, 0),)}, "`block6`: expected an integer of at least 1, received 0"),
         ({"num_neighbors": 0}, "`num_neighbors`: expected an integer of at least 1"),
         ({"num_iterations": 0}, "`num_iterations`: expected an integer of at least 1"),
+        ({"aggregation": "product"}, "`aggregation`: expected one of .* received 'product'"),
         ({"damping": 1.0}, "`damping`: expected a number from 0 to below 1"),
         ({"num_classes": 1}, "`num_classes`: expected an integer of at least 2, received 1"),
         ({"crf": True}, "`crf`: expected None or a dictionary of arguments .* received True"),

@@ -61,9 +61,10 @@ def test_piecewise_is_a_mean_of_each_potential(model, potentials):
     counted = labels != IGNORE
     assert 0 < counted.sum() < counted.size
     unary = to_numpy(potentials["unary"]).reshape(2, -1, LABELS)
-    expected = {"unary": np.sum(ops.piecewise_loss(labels, unary, ignore=IGNORE)) / counted.sum()}
+    total = to_numpy(ops.piecewise_loss(labels, unary, ignore=IGNORE))
+    expected = {"unary": np.sum(total) / counted.sum()}
     for name, (edges, exist, pairwise) in potentials["relations"].items():
-        total = ops.piecewise_loss(labels, None, edges, pairwise, IGNORE, exist)
+        total = to_numpy(ops.piecewise_loss(labels, None, edges, pairwise, IGNORE, exist))
         count = (counted[:, to_numpy(edges)].all(axis=-1) & to_numpy(exist)).sum()
         expected[name] = np.sum(total) / count
     for names in (("unary",), ("above",), ("unary", "surrounding"), None):
@@ -75,14 +76,15 @@ def test_piecewise_is_a_mean_of_each_potential(model, potentials):
 def test_pseudo_likelihood_and_mean_field_are_means_over_nodes(model, potentials):
     labels = node_labels(batch()[1])
     unary = to_numpy(potentials["unary"]).reshape(2, -1, LABELS)
-    edges, exist, pairwise = zip(*potentials["relations"].values(), strict=True)
+    relations = [map(to_numpy, relation) for relation in potentials["relations"].values()]
+    edges, exist, pairwise = zip(*relations, strict=True)
     edges, exist = np.concatenate(edges), np.concatenate(exist)
     pairwise = np.concatenate(pairwise, axis=1)
-    total = ops.pseudo_likelihood_loss(labels, unary, edges, pairwise, IGNORE, exist)
+    total = to_numpy(ops.pseudo_likelihood_loss(labels, unary, edges, pairwise, IGNORE, exist))
     field = ops.edge_mean_field(unary, edges, pairwise, num_iterations=2)
     expected = {
         "pseudo_likelihood": np.sum(total) / (labels != IGNORE).sum(),
-        "mean_field": np.sum(ops.piecewise_loss(labels, field, ignore=IGNORE))
+        "mean_field": np.sum(to_numpy(ops.piecewise_loss(labels, field, ignore=IGNORE)))
         / (labels != IGNORE).sum(),
     }
     for objective, value in expected.items():

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_dpn.models import DPN, ParseNet, adapt_scales
-from tests.keras_dpn.support import random
+from tests.keras_dpn.support import random, to_numpy
 
 
 def test_features_keep_their_mean_length():
@@ -14,10 +14,10 @@ def test_features_keep_their_mean_length():
         layer = model.get_layer(name)
         features = keras.Model(model.input, layer.input)
         vectors = np.concatenate(
-            [np.reshape(features(image[None]), (-1, layer.scale.shape[0])) for image in images]
+            [to_numpy(features(image[None])).reshape(-1, layer.scale.shape[0]) for image in images]
         )
         assert scale == pytest.approx(np.linalg.norm(vectors, axis=1).mean(), rel=1e-4)
-        np.testing.assert_allclose(layer.scale, scale, rtol=1e-6)
+        np.testing.assert_allclose(to_numpy(layer.scale), scale, rtol=1e-6)
 
 
 def test_a_network_without_normalised_features_stays():

@@ -301,6 +301,30 @@ def test_from_dpn_takes_arguments_over():
                 assert_close(ours, to_numpy(theirs))
 
 
+def test_learned_filters_begin_as_the_squared_distance():
+    settings = {"linking": "static", "input_shape": (9, 13, 3), "pairwise_stride": 4}
+    distance = tiny(local_conv={"position_weight": 0.1}, **settings)
+    learned = tiny(local_conv={"position_weight": 0.1, "kernel": "learned"}, **settings)
+    filters = to_numpy(learned.get_layer("b12").filters)
+    assert filters.shape == (3, 4, 3 * 4 * 4)
+    values = {layer.name: layer.get_weights() for layer in distance.layers if layer.weights}
+    values["b12"][-1] = filters
+    for name, weights in values.items():
+        learned.get_layer(name).set_weights(weights)
+    frames = frames_of(5)
+    assert_close(learned(frames), to_numpy(distance(frames)), rtol=1e-4, atol=1e-4)
+
+
+def test_learned_filters_of_images_are_those_of_the_center_frame():
+    settings = {"input_shape": (9, 13, 3), "pairwise_stride": 4}
+    dpn = tiny_dpn(local_conv={"kernel": "learned"}, **settings)
+    dpn.get_layer("b12").filters.assign(random(3, 4, 16))
+    model = SpatialTemporalDPN.from_dpn(dpn, linking="static", context_window=None)
+    filters = to_numpy(model.get_layer("b12").filters).reshape(3, 4, 3, 16)
+    assert_close(filters[:, :, 1], random(3, 4, 16))
+    assert_close(filters[:, :, 0], np.zeros((3, 4, 16)))  # the initial position weight is 0
+
+
 def test_b13_begins_with_the_middle_frame():
     dpn = tiny_dpn()
     model = SpatialTemporalDPN.from_dpn(dpn, context_window=5)
@@ -506,7 +530,8 @@ def test_takes_uint8():
             "`local_conv.window`: expected an integer or 2 integers",
         ),
         ({"pairwise_stride": 3}, "`pairwise_stride`: expected 1, 2, 4 or 8, received 3"),
-        ({"local_conv": {"kernel": "learned"}}, "kernel='learned' has one filter per position"),
+        ({"local_conv": {"kernel": "learned"}}, "expects known spatial sizes, received"),
+        ({"local_conv": {"kernel": "exact"}}, "`kernel`: expected one of"),
         (
             {"input_shape": (3, 9, 9, 3)},
             r"`input_shape`: expected \(height, width, channels\)",

@@ -156,6 +156,8 @@ def test_labels_out_of_range(name, label):
     message = rf"`labels`: expected integers 0 ... 2, received {label} \(1 pixels"
     with pytest.raises(ValueError, match=message):
         ours(labels, unary, edges, pairwise, ignore=255)
+    if keras.backend.backend() == "torch":  # traces no step
+        return
     found = to_numpy(_compiled(ours)(labels, unary, edges, pairwise, ignore=255))
     labels[0, edges[0, 0]] = 255
     assert_close(found, to_numpy(ours(labels, unary, edges, pairwise, ignore=255)))

@@ -14,6 +14,7 @@ from tests.keras_dpn.enumeration import (
 from tests.keras_dpn.support import (
     assert_close,
     direct_softmax,
+    dot,
     finite_differences,
     gradients,
     jitted,
@@ -155,7 +156,7 @@ def test_gradient(order):
     upstream = random(1, 3, 2, low=-1.0)
 
     def ours(unary, pairwise):
-        return keras.ops.sum(ops.edge_mean_field(unary, edges, pairwise, 2, 0.2, order) * upstream)
+        return dot(ops.edge_mean_field(unary, edges, pairwise, 2, 0.2, order), upstream)
 
     def reference(unary, pairwise):
         return (direct_mean_field(unary[0], edges, pairwise[0], 2, 0.2, order) * upstream).sum()

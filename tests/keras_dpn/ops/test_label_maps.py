@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_dpn.ops.label_maps import ignore_labels, read_labels, standardize_ignore_label
-from tests.keras_dpn.support import jitted, to_numpy
+from tests.keras_dpn.support import TRACED, jitted, to_numpy
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,7 @@ def test_labels_out_of_range_are_refused(index):
         read_labels(FAULTY[[0, index, 7]], 3, 255, name="y")
 
 
+@TRACED
 @pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.tensorflow_only)])
 def test_compiled_they_are_told_apart(xla):
     run = _compiled(lambda y: read_labels(y, 3, 255), xla)

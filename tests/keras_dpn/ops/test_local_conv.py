@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 
@@ -9,6 +8,7 @@ from tests.keras_dpn.support import (
     direct_linked_local_conv,
     direct_links,
     direct_local_conv,
+    dot,
     finite_differences,
     gradients,
     jitted,
@@ -94,7 +94,7 @@ def test_gradients_equal_finite_differences(kernel, size, window):
     def projected(p, features, color_weight, position_weight):
         settings = {"color_weight": color_weight, "position_weight": position_weight}
         out = ops.local_conv(p, features, window, kernel=kernel, **settings)
-        return keras.ops.sum(out * projection)
+        return dot(out, projection)
 
     def reference(p, features, color_weight, position_weight):
         out = direct_local_conv(p, features, window, kernel, color_weight, position_weight)
@@ -233,7 +233,7 @@ def test_linked_gradients_equal_finite_differences(kernel):
     def projected(p, features, color_weight, position_weight):
         weights = {"color_weight": color_weight, "position_weight": position_weight}
         out = ops.linked_local_conv(p, features, window, **settings, **weights)
-        return keras.ops.sum(out * projection)
+        return dot(out, projection)
 
     def reference(p, features, color_weight, position_weight):
         weights = {"color_weight": color_weight, "position_weight": position_weight}

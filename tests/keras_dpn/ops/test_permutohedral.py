@@ -10,6 +10,7 @@ from tests.keras_dpn.support import (
     direct_gaussian,
     direct_lattice,
     direct_permutohedral,
+    dot,
     elevated,
     finite_differences,
     gradients,
@@ -176,7 +177,7 @@ def test_gradient_is_the_exact_adjoint(d):
 
     def projected(x):
         lattice = permutohedral_lattice(features).scaled(before, after)
-        return keras.ops.sum(lattice.filter(x) * y)
+        return dot(lattice.filter(x), y)
 
     [gradient] = gradients(projected, random(2, 12, 30))
     expected = [k.T @ side for k, side in zip(kernels, after * y, strict=True)]
@@ -186,7 +187,7 @@ def test_gradient_is_the_exact_adjoint(d):
 def test_gradient_equals_finite_differences():
     x, features, y = random(1, 5, 2), points(5, 2, batch=1), random(1, 5, 2, seed=1, low=-1.0)
     [expected] = finite_differences(lambda x: (reference(x, features) * y).sum(), x)
-    [gradient] = gradients(lambda x: keras.ops.sum(ops.permutohedral_filter(x, features) * y), x)
+    [gradient] = gradients(lambda x: dot(ops.permutohedral_filter(x, features), y), x)
     assert_close(gradient, expected, **CLOSE)
 
 

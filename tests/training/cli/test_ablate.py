@@ -30,3 +30,21 @@ def test_prints_the_table_also_of_a_sweep_whose_runs_failed(
     assert code == (2 if failures else 0)
     if failures:
         assert "1 of 2 runs failed. runs/b: exit code 3" in printed.err
+
+
+def test_a_sweep_of_the_users_own(tmp_path, monkeypatch, capsys):
+    rows = []
+
+    def run(sweep, *_, **__):
+        rows.extend((row.name, row.config.seed) for row in sweep.rows)
+        return Outcome(SUMMARY, 1, {})
+
+    monkeypatch.setattr(runner, "run", run)
+    path = tmp_path / "mine.json"
+    path.write_text('{"recipe": "dpn/scenes", "rows": [{"name": "a"}, {"name": "b"}]}')
+    options = ["--work-dir", str(tmp_path), "--override", "seed=5"]
+    assert main(["ablate", str(path), *options]) == 0
+    assert rows == [("a", 5), ("b", 5)]
+    assert main(["ablate", "dpn_windows", *options]) == 2
+    error = capsys.readouterr().err
+    assert "dpn_windows: expected a file *.json, or one of the sweeps dpn_stages_" in error

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,17 @@ def with_loss(**settings):
     return StageConfig(epochs=1, loss=LossConfig(**settings))
 
 
+def with_kernel(kernel):
+    model = RECIPES["dpn/scenes"].model
+    return dataclasses.replace(
+        model, local_conv=dataclasses.replace(model.local_conv, kernel=kernel)
+    )
+
+
+def resized(size, crop):
+    return schema.DataConfig(resize=size, augmentation=schema.Augmentation(crop=crop))
+
+
 @pytest.mark.parametrize(
     ("recipe", "change", "message"),
     [
@@ -248,6 +260,15 @@ def with_loss(**settings):
             {"objective": "mean_field"},
             "mean_field needs .*: --order together",
         ),
+        ("piecewise/houses/above", {"warm_start": True, "order": "together"}, "--order apart"),
+        (
+            "dpn/scenes",
+            {"model": with_kernel("learned")},
+            "needs images of one size: --data.resize",
+        ),
+        ("dpn/scenes", {"data": resized((8, 9), (8, 8))}, "--data.resize 8 9: .* received 8 8"),
+        ("dpn-video/moving-scenes", {"data": resized((8, 8), (8, 8))}, "frames of any size only"),
+        ("piecewise/houses/above", {"warm_start": True, "unary": StageConfig()}, "trained first"),
         (
             "piecewise/houses/above",
             {"pairwise": StageConfig(epochs=1, loss=LossConfig(ohem_fraction=0.5))},
@@ -290,6 +311,27 @@ def test_stages_have_their_objectives():
         "pieces": (("unary", "above"), "pseudo_likelihood", 7),
         "joint": (("unary", "above"), "mean_field", 7),
     }
+
+
+def test_learned_filters_have_images_of_one_size():
+    data = resized((24, 32), (24, 32))
+    config = dataclasses.replace(RECIPES["dpn/scenes"], model=with_kernel("learned"), data=data)
+    check_config(config)
+    model = without_values(lambda: build_model(config, num_classes=11))
+    stride, window = config.model.pairwise_stride, config.model.local_conv.window
+    expected = (24 // stride, 32 // stride, window**2)
+    assert model.input_shape == (None, 24, 32, 3)
+    assert tuple(model.get_layer("b12").filters.shape) == expected
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_a_relation_can_start_from_the_unary_features(warm_start):
+    config = dataclasses.replace(RECIPES["piecewise/houses/above"], warm_start=warm_start)
+    started = []
+    model = types.SimpleNamespace(relations=("above",), start_relations_from_unary=started.append)
+    for stage in config.stages:
+        adapter(config).enter(config, model, stage)
+    assert started == [("above",)] * warm_start
 
 
 def test_voc_recipes_are_the_rows_of_the_piecewise_papers_table_1():

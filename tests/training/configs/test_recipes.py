@@ -157,6 +157,7 @@ def start(small_scenes, small_clips, tmp_path):
     return start
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_take_two_steps(name, start):
     training = start(name)

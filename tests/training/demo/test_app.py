@@ -19,6 +19,7 @@ from keras_dpn.io.video import VideoReader, VideoWriter
 from keras_dpn.io.video_stream import VideoStream
 from keras_dpn.limits import fits
 from keras_dpn.segmenter import Segmenter
+from tests.keras_dpn.support import tiny_backbone
 from training.data.generated.scenes import CLASSES, ScenesDataset
 from training.demo import app as demo
 from training.demo import inference
@@ -81,7 +82,7 @@ def test_a_network_for_clips_sees_neighbouring_frames(linking, output_frames, ou
         linking=linking,
         output_frames=output_frames,
         width=0.05,
-        backbone={"fc_width": 16},
+        backbone=tiny_backbone((2, 2, 2)),
         local_conv={"window": 3, "scale": 5.0},
         contexts={"window": 3, "mixtures": 1},
     )

@@ -12,6 +12,7 @@ from tests.training.data.sets import trees
 from training.data.registry import load_dataset
 from training.data.sets.cityscapes import IDS, CityscapesDataset
 from training.data.sets.voc import VOCDataset, color_map
+from training.evaluation.evaluator import evaluate
 from training.prediction.submission import submit
 
 
@@ -63,6 +64,31 @@ def test_cityscapes(split, tmp_path):
         image = Image.open(archive.open(archive.namelist()[0]))
         np.testing.assert_array_equal(np.asarray(image), np.array(IDS)[expected_labels(example)])
     assert image.mode == "L"
+
+
+def test_cityscapes_own_tools_score_the_archive(tmp_path):
+    """With `pip install --no-deps cityscapesscripts pyquaternion`."""
+    name = "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling"
+    tools = pytest.importorskip(name, reason="needs cityscapesscripts")
+    trees.write_cityscapes(tmp_path / "data")
+    dataset = load_dataset("cityscapes", tmp_path / "data")
+    predictor = Predictor(red_model(19))
+    submit(predictor, dataset, "val", tmp_path / "x.zip")
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+        archive.extractall(tmp_path / "results")
+    truth = sorted(map(str, (tmp_path / "data/gtFine/val").glob("*/*_labelIds.png")))
+    args = tools.args
+    args.predictionPath, args.predictionWalk = str(tmp_path / "results"), None
+    args.evalInstLevelScore = args.JSONOutput = args.colorized = False
+    args.quiet = True
+    predictions = [tools.getPrediction(args, path) for path in truth]
+    theirs = tools.evaluateImgLists(predictions, truth, args)
+    scores = evaluate(predictor, dataset, "val").head()
+    assert scores.miou == pytest.approx(theirs["averageScoreClasses"], abs=1e-9)
+    assert 0 < scores.miou < 1
+    for label, iou in zip(dataset.classes.names, scores.iou, strict=True):
+        expected = theirs["classScores"][label]
+        assert np.isnan(expected) if iou is None else iou == pytest.approx(expected)
 
 
 def test_what_no_server_takes(tmp_path, monkeypatch):

@@ -37,8 +37,9 @@ class LocalConvConfig:
 
     window: int = 50
     """Window, in pixels of the grid of the pairwise part."""
-    kernel: Literal["squared_distance", "gaussian"] = "squared_distance"
-    """How colors and positions are compared."""
+    kernel: Literal["squared_distance", "gaussian", "learned"] = "squared_distance"
+    """How colors and positions are compared; learned: one untied filter per position, for images
+    of one size (--data.resize). It takes memory for the window of each position: a coarse grid."""
     gate: bool = True
     """Multiply with the label's probability at the pixel itself."""
     color_weight: float = 1.0
@@ -140,4 +141,9 @@ class DPNTrainConfig(TrainConfig):
                     f"Stage {stage} needs model.pairwise of {' or '.join(pairwise)}, received "
                     f"{self.model.pairwise}; leave it out with --{stage}.epochs 0."
                 )
+        if self.model.local_conv.kernel == "learned" and self.data.resize is None:
+            raise ValueError(
+                "--model.local-conv.kernel learned needs images of one size: --data.resize H W "
+                "--data.augmentation.crop H W."
+            )
         super().check()

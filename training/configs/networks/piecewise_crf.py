@@ -45,13 +45,18 @@ class PiecewiseCRFConfig:
     """Factor on all numbers of channels and units."""
     checkpointing: bool = False
     """Recompute VGG16's blocks for the gradients: less memory, more time, the same result."""
+    aggregation: Literal["sum", "mean"] = "sum"
+    """Prediction: mean field, which sums the messages of all edges, or the mean of the unary
+    marginals and of those at the edges, without iterations."""
 
     def summary(self) -> Iterator[str]:
         """Yield the network in a few words each."""
         potentials = ["unary"] * self.unary + [f"“{name}”" for name in self.relations]
         yield f"{' + '.join(potentials)}, width {self.width}"
         yield f"scales {', '.join(f'{scale:g}' for scale in self.scales)}"
-        if self.relations:
+        if self.relations and self.aggregation == "mean":
+            yield "mean of the edges' marginals"
+        elif self.relations:
             yield f"mean field, {self.num_iterations} iterations"
         if self.crf:
             yield self.crf.summary()
@@ -91,6 +96,8 @@ class PiecewiseTrainConfig(TrainConfig):
     """Objective of the stage pieces; apart it is always piecewise."""
     joint_objective: Objective = "mean_field"
     """Objective of the stage joint."""
+    warm_start: bool = False
+    """Apart: start each pairwise potential's features from those of the trained unary potential."""
     unary: StageConfig = field(default_factory=StageConfig)
     """Apart: trains the unary potential."""
     pairwise: StageConfig = field(default_factory=StageConfig)
@@ -116,6 +123,12 @@ class PiecewiseTrainConfig(TrainConfig):
         if self.order == "apart" and self.objective != "piecewise":
             raise ValueError(
                 f"--objective {self.objective} needs all potentials at once: --order together."
+            )
+        is_unary_trained = self.model.unary and (self.unary.is_trained or self.weights)
+        if self.warm_start and not (self.order == "apart" and is_unary_trained):
+            raise ValueError(
+                "--warm-start needs a unary potential that is trained first: --order apart, "
+                "--model.unary, and --unary.epochs or --weights."
             )
         super().check()
         for name in self.used_stages:

@@ -28,7 +28,9 @@ CamVid, short, with a narrower block 6, as CamVid is too small to train the publ
 rows are predictions from some of its potentials (keras-dpn evaluate --heads unary+above), except
 the single scale: --model.scales 1 --model.relations. All of them: the sweep
 piecewise_potentials_camvid. Other objectives than the piecewise one: --order together --objective
-pseudo_likelihood or mean_field. Scores: docs/RESULTS.md.
+pseudo_likelihood or mean_field. --warm-start begins each relation's features from the trained unary
+potential's, --model.aggregation mean predicts by the mean of the edges' marginals. Scores:
+docs/RESULTS.md.
 """  # noqa: E501  names of recipes and sweeps stand on one line
 
 from dataclasses import replace

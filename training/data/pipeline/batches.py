@@ -38,6 +38,7 @@ def train_dataset(
     epochs: int,
     cache: bool = True,
     clips: ClipInputs | None = None,
+    resize: tuple[int, int] | None = None,
 ) -> tf.data.Dataset:
     """Return the training batches of epochs `first_epoch` .. `epochs` - 1, one after the other.
 
@@ -57,6 +58,7 @@ def train_dataset(
             360x480, about 8 GB for the 10582 of PASCAL VOC. All pipelines of a `Dataset` object
             share the cache, until the process ends. False decodes again in every epoch.
         clips: take clips, from a `ClipDataset`.
+        resize: height and width to which images are resized before the augmentation.
 
     Returns:
         Batches of images, float32 (B, h, w, 3) RGB 0..255, or of clips, float32 (B, T, h, w, 3), in
@@ -72,7 +74,7 @@ def train_dataset(
         )
     count = steps_per_epoch(dataset, split, batch_size) * batch_size
     total = len(dataset.examples(split))
-    reader = _Reader(dataset, split, cache, clips)
+    reader = _Reader(dataset, split, cache, clips, resize)
     flow_channels = clips.flow_channels if clips else 0
 
     def epoch_examples(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -106,6 +108,7 @@ def eval_dataset(
     pad_to_full_batch: bool = False,
     cache: bool = False,
     clips: ClipInputs | None = None,
+    resize: tuple[int, int] | None = None,
 ) -> tf.data.Dataset:
     """Return all examples of a split, complete and in order.
 
@@ -117,6 +120,7 @@ def eval_dataset(
             several replicas none may be empty.
         cache: keep each decoded example in memory, as in `train_dataset`, for the next pass.
         clips: take clips, as in `train_dataset`.
+        resize: height and width of the images, as in `train_dataset`; they are then float32.
 
     Returns:
         Batches of images, uint8 (B, H, W, 3) RGB, or clips, and labels, int32 (B, H, W), padded at
@@ -128,7 +132,7 @@ def eval_dataset(
     _check_batch_size(batch_size)
     count = steps_per_epoch(dataset, split, 1)
     missing = -count % batch_size if pad_to_full_batch else 0
-    reader = _Reader(dataset, split, cache, clips)
+    reader = _Reader(dataset, split, cache, clips, resize)
     ignore = dataset.classes.ignore
     # A single ignored pixel: padded_batch makes it as large as the others.
     filler = (tf.zeros((1, 1, reader.channels), reader.dtype), tf.fill((1, 1), ignore))
@@ -193,17 +197,28 @@ def _unstack(batches: tf.data.Dataset, clips: ClipInputs | None) -> tf.data.Data
 class _Reader:
     """Reads an example by its index, inside tf.data."""
 
-    def __init__(self, dataset: Dataset, split: str, cache: bool, clips: ClipInputs | None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: str,
+        cache: bool,
+        clips: ClipInputs | None,
+        size: tuple[int, int] | None,
+    ) -> None:
         self._examples = dataset.examples(split)
         self._stack = (clips or ClipInputs(1, flow=False)).stack
         self._read_example = (cached_read_function if cache else read_function)(dataset, clips)
-        self.channels, self.dtype = (clips.channels, "float32") if clips else (3, "uint8")
+        self.channels, self._stored = (clips.channels, "float32") if clips else (3, "uint8")
+        self._flow_channels = clips.flow_channels if clips else 0
+        self._size, self.dtype = size, "float32" if size else self._stored
 
     def __call__(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, labels = tf.numpy_function(self._read, [index], [self.dtype, "uint8"])
+        image, labels = tf.numpy_function(self._read, [index], [self._stored, "uint8"])
         image = tf.ensure_shape(image, (None, None, self.channels))
-        labels = tf.ensure_shape(labels, (None, None))
-        return image, tf.cast(labels, "int32")
+        labels = tf.cast(tf.ensure_shape(labels, (None, None)), "int32")
+        if self._size is not None:
+            return transforms.resize(image, labels, self._size, self._flow_channels)
+        return image, labels
 
     def _read(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         example = self._read_example(self._examples[int(index)])

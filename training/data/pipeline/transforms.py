@@ -40,7 +40,25 @@ def random_scale(
     factor = _uniform(seed, *scale)
     size = tf.cast(tf.shape(labels), "float32") * factor
     size = tf.maximum(tf.cast(tf.round(size), "int32"), 1)
-    image = tf.image.resize(image, size)
+    return _resized(image, labels, size, flow_channels)
+
+
+def resize(
+    image: tf.Tensor, labels: tf.Tensor, size: tuple[int, int], flow_channels: int = 0
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Resize to (height, width): the image bilinearly, antialiased, labels to the nearest."""
+    image, labels = _resized(image, labels, tf.constant(size), flow_channels, antialias=True)
+    return tf.ensure_shape(image, (*size, None)), tf.ensure_shape(labels, size)
+
+
+def _resized(
+    image: tf.Tensor,
+    labels: tf.Tensor,
+    size: tf.Tensor,
+    flow_channels: int,
+    antialias: bool = False,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    image = tf.image.resize(image, size, antialias=antialias)
     if flow_channels:
         factors = tf.cast(size, "float32") / tf.cast(tf.shape(labels), "float32")
         image = _scale_flow(image, factors[1], factors[0], flow_channels)

@@ -2,6 +2,7 @@
 
 from . import dpn, networks, parsenet, piecewise
 from .base import Row, Sweep
+from .file import override, read_sweep
 
 SWEEPS: dict[str, Sweep] = {
     **dpn.SWEEPS,
@@ -10,4 +11,4 @@ SWEEPS: dict[str, Sweep] = {
     **networks.SWEEPS,
 }
 
-__all__ = ["SWEEPS", "Row", "Sweep"]
+__all__ = ["SWEEPS", "Row", "Sweep", "override", "read_sweep"]

@@ -66,6 +66,19 @@ def test_shapes_types_and_ranges():
         assert set(np.unique(labels)) <= {0, 1, 2, 255}
 
 
+def test_resized_images():
+    options = {"batch_size": 2, "resize": (6, 4)}
+    train = train_dataset(
+        Numbered(), "train", augmentation=Augmentation(crop=(6, 4)), seed=0, epochs=1, **options
+    )
+    for image, labels in (*train, *eval_dataset(Numbered(), "train", **options)):
+        assert image.shape[1:] == (6, 4, 3) and image.dtype == "float32"
+        assert labels.shape[1:] == (6, 4) and labels.dtype == "int32"
+        for one, its_labels in zip(image.numpy(), labels.numpy(), strict=True):
+            np.testing.assert_allclose(one, one[0, 0, 0], rtol=1e-6)  # nothing is padded
+            assert (its_labels == round(float(one[0, 0, 0])) % 3).all()
+
+
 def test_deterministic():
     assert_equal(batches(Numbered()), batches(Numbered()))
 
