@@ -14,11 +14,13 @@ import numpy as np
 from keras_dpn.io.images import ImageError, read_image
 
 from ..utils.progress import progress
+from ..utils.ray_cluster import ClusterOptions, ClusterPool
 from .clips.base import Frames, RecordedClips
 from .dataset import Dataset, Example
 from .io.images import LabelError, match_labels, size_message
 from .statistics import count_labels
 
+Pool = ThreadPoolExecutor | ClusterPool
 IssueType = Literal[
     "missing",
     "unreadable",
@@ -100,22 +102,27 @@ class DatasetScan:
         return counts.sum(axis=0), (counts.sum(axis=1, keepdims=True) * (counts > 0)).sum(axis=0)
 
 
-def scan_dataset(dataset: Dataset, *, workers: int | None = None) -> DatasetScan:
+def scan_dataset(
+    dataset: Dataset, *, workers: int | None = None, cluster: ClusterOptions | None = None
+) -> DatasetScan:
     """Read every example, list all issues and count pixels. Shows its progress on stderr.
 
     Args:
         dataset: the dataset.
         workers: threads that read; one per processor by default.
+        cluster: the Ray cluster whose processes read, instead of threads; its machines see the
+            dataset's files at the same paths.
 
     Raises:
-        ValueError: on fewer than one worker.
+        ValueError: on fewer than one worker, and as `utils.ray_cluster.connect`.
+        OSError: as `utils.ray_cluster.ClusterPool.map`.
     """
     issues = _check_lists(dataset)
     counts: dict[str, np.ndarray] = {}
     ignored: dict[str, np.ndarray] = {}
     names: dict[str, list[str]] = {}
     results: dict[Example, tuple[list[DatasetIssue], np.ndarray | None]] = {}
-    with _pool(workers) as pool:
+    with _pool(workers, cluster) as pool:
         for split, examples in dataset.splits.items():
             # An example of a split that contains another split is read once.
             new = [example for example in examples if example not in results]
@@ -178,7 +185,9 @@ def _scan_sequence(dataset: RecordedClips, split: str, sequence: Frames) -> list
     return issues
 
 
-def _pool(workers: int | None) -> ThreadPoolExecutor:
+def _pool(workers: int | None, cluster: ClusterOptions | None = None) -> Pool:
+    if cluster is not None:
+        return ClusterPool(cluster)
     workers = os.cpu_count() or 1 if workers is None else workers
     if workers < 1:
         raise ValueError(

@@ -11,7 +11,7 @@ from training import cli
 from training.cli import COMMANDS, GROUPS, guarded, main, run
 from training.configs.recipes import RECIPES
 
-HEAVY = {"tensorflow", "keras", "keras_dpn", "cv2", "matplotlib", "jax", "torch", "gradio"}
+HEAVY = {"tensorflow", "keras", "keras_dpn", "cv2", "matplotlib", "jax", "torch", "gradio", "ray"}
 # Prints the CPU time and the modules that a command line takes until it exits.
 MEASURE = """
 import json, sys, time
