@@ -8,6 +8,7 @@ fields of its configuration.
 """
 
 import logging
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import tyro
 from ..configs.recipes import ALIASES, RECIPES, find_recipe
 from ..configs.schema import TrainConfig
 from ..configs.serialization import from_json, renamed_fields
-from . import PROGRAM
+from . import PROGRAM, guarded
 from .deprecated import replace_fields
 
 
@@ -46,7 +47,14 @@ class Arguments:
     epochs; with --epochs, beside these."""
     devices: str = "all"
     """all: every GPU, or the CPU without one; gpu: every GPU; gpu:0,2: these; cpu: none; cpu:2: two
-    logical devices on the CPU."""
+    logical devices on the CPU. Of several processes each has these."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0 if several processes train together, under KERAS_BACKEND=jax; auto:
+    JAX finds them on SLURM, Open MPI, Cloud TPU and Kubernetes. All have the same options."""
+    num_processes: int | None = None
+    """How many processes train together; with --coordinator HOST:PORT."""
+    process_id: int | None = None
+    """Which of them this is, from 0; with --coordinator HOST:PORT. Process 0 writes all files."""
 
 
 def parse(args: Sequence[str]) -> None:
@@ -111,15 +119,34 @@ def load_recipe(name: str) -> TrainConfig:
 
 def main(arguments: Arguments) -> None:
     """Train a network through its stages and print what each of them scores."""
+    from ..engine import hosts
     from ..engine.setup import train
 
-    stages = train(
-        with_length(arguments.config, arguments.epochs, arguments.steps),
-        arguments.work_dir,
-        data_dir=arguments.data_dir,
-        crf=arguments.crf,
-        resume=arguments.resume,
-        devices=arguments.devices,
-    )
-    for stage in stages:
-        print(f"{stage['name']}: mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}")
+    with hosts.connected(
+        arguments.coordinator, arguments.num_processes, arguments.process_id, _report
+    ):
+        stages = train(
+            with_length(arguments.config, arguments.epochs, arguments.steps),
+            arguments.work_dir,
+            data_dir=arguments.data_dir,
+            crf=arguments.crf,
+            resume=arguments.resume,
+            devices=arguments.devices,
+        )
+        if hosts.is_chief():
+            for stage in stages:
+                scores = f"mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}"
+                print(f"{stage['name']}: {scores}")
+
+
+def _report(error: BaseException) -> int:
+    """Print the error of one of several processes; return its exit code."""
+
+    def fail() -> None:
+        raise error
+
+    try:
+        return guarded(fail, "train")
+    except Exception:
+        traceback.print_exception(error)
+        return 1
