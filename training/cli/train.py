@@ -10,6 +10,7 @@ fields of its configuration.
 
 import json
 import logging
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..configs.recipes import ALIASES, RECIPES, find_recipe
 from ..configs.schema import TrainConfig
 from ..configs.serialization import from_json, renamed_fields, to_json, with_crf
 from ..configs.trackers import TrackerName
-from . import PROGRAM
+from . import PROGRAM, guarded
 from .deprecated import replace_fields
 
 
@@ -49,7 +50,7 @@ class Arguments:
     epochs; with --epochs, beside these."""
     devices: str = "all"
     """all: every GPU, or the CPU without one; gpu: every GPU; gpu:0,2: these; cpu: none; cpu:2: two
-    logical devices on the CPU."""
+    logical devices on the CPU. Of several processes each has these."""
     callbacks: tuple[TrackerName, ...] = ()
     """Experiment trackers that receive the scores of each epoch; environment variables such as
     WANDB_MODE and MLFLOW_TRACKING_URI tell them where to."""
@@ -57,6 +58,13 @@ class Arguments:
     """Check everything, measure a few steps, show the plan, memory and time, and write nothing."""
     print_config: bool = False
     """Print the configuration as JSON, and end; it can be given as RECIPE."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0 if several processes train together, under KERAS_BACKEND=jax; auto:
+    JAX finds them on SLURM, Open MPI, Cloud TPU and Kubernetes. All have the same options."""
+    num_processes: int | None = None
+    """How many processes train together; with --coordinator HOST:PORT."""
+    process_id: int | None = None
+    """Which of them this is, from 0; with --coordinator HOST:PORT. Process 0 writes all files."""
 
 
 def parse(args: Sequence[str]) -> None:
@@ -128,6 +136,7 @@ def main(arguments: Arguments) -> None:
     if arguments.print_config:
         print(json.dumps(to_json(_with_files(config, arguments)), indent=2))
         return
+    from ..engine import hosts
     from ..engine.setup import describe_dry_run, train
 
     options: dict[str, Any] = {
@@ -140,8 +149,14 @@ def main(arguments: Arguments) -> None:
     if arguments.dry_run:
         print(describe_dry_run(config, arguments.work_dir, **options))
         return
-    for stage in train(config, arguments.work_dir, **options):
-        print(f"{stage['name']}: mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}")
+    with hosts.connected(
+        arguments.coordinator, arguments.num_processes, arguments.process_id, _report
+    ):
+        stages = train(config, arguments.work_dir, **options)
+        if hosts.is_chief():
+            for stage in stages:
+                scores = f"mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}"
+                print(f"{stage['name']}: {scores}")
 
 
 def _with_files(config: TrainConfig, arguments: Arguments) -> TrainConfig:
@@ -151,3 +166,16 @@ def _with_files(config: TrainConfig, arguments: Arguments) -> TrainConfig:
     if not arguments.data_dir:
         return config
     return replace(config, data=replace(config.data, data_dir=str(arguments.data_dir)))
+
+
+def _report(error: BaseException) -> int:
+    """Print the error of one of several processes; return its exit code."""
+
+    def fail() -> None:
+        raise error
+
+    try:
+        return guarded(fail, "train")
+    except Exception:
+        traceback.print_exception(error)
+        return 1

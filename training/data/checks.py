@@ -71,12 +71,14 @@ class DatasetScan:
         counts: for each split the pixels of each class in each readable example, int64 (N, L).
         ignored: for each split the ignored pixels in each of these, int64 (N,).
         names: for each split the names of these.
+        sizes: for each split height and width of these, int64 (N, 2).
     """
 
     issues: list[DatasetIssue]
     counts: dict[str, np.ndarray]
     ignored: dict[str, np.ndarray]
     names: dict[str, list[str]]
+    sizes: dict[str, np.ndarray]
 
     @property
     def errors(self) -> list[DatasetIssue]:
@@ -121,6 +123,7 @@ def scan_dataset(
     counts: dict[str, np.ndarray] = {}
     ignored: dict[str, np.ndarray] = {}
     names: dict[str, list[str]] = {}
+    sizes: dict[str, np.ndarray] = {}
     results: dict[Example, tuple[list[DatasetIssue], np.ndarray | None]] = {}
     with _pool(workers, cluster) as pool:
         for split, examples in dataset.splits.items():
@@ -131,16 +134,16 @@ def scan_dataset(
             results |= pairs
             issues += [issue for example in new for issue in results[example][0]]
             readable = [(e.name, row) for e in examples if (row := results[e][1]) is not None]
-            shape = len(readable), dataset.classes.num_classes + 1
+            shape = len(readable), dataset.classes.num_classes + 3
             rows = np.reshape([row for _, row in readable], shape).astype(int)
-            counts[split], ignored[split] = rows[:, :-1], rows[:, -1]
+            counts[split], ignored[split], sizes[split] = rows[:, :-3], rows[:, -3], rows[:, -2:]
             names[split] = [name for name, _ in readable]
         for split, examples in dataset.unlabelled.items():
             images = pool.map(partial(_scan_image, split), examples)
             for listed in progress(images, f"{dataset.name} {split}", len(examples)):
                 issues += listed
     issues += [*_check_ignored(counts, ignored, names), *_check_classes(dataset, counts)]
-    return DatasetScan(issues + _check_sizes(dataset), counts, ignored, names)
+    return DatasetScan(issues + _check_sizes(dataset), counts, ignored, names, sizes)
 
 
 def scan_sequences(dataset: RecordedClips, *, workers: int | None = None) -> list[DatasetIssue]:
@@ -223,15 +226,15 @@ def _check_lists(dataset: Dataset) -> list[DatasetIssue]:
 def _scan_example(
     dataset: Dataset, split: str, example: Example
 ) -> tuple[list[DatasetIssue], np.ndarray | None]:
-    """Return the issues of one example, and its pixels (L+1,) if there are none.
+    """Return the issues of one example, and its pixels (L+3,) if there are none.
 
-    They are those of each class, and last the ignored ones.
+    They are those of each class, the ignored ones, height and width.
     """
     num_classes = dataset.classes.num_classes
 
     def count(labels: np.ndarray) -> np.ndarray:
         pixels = count_labels(labels, num_classes)
-        return np.append(pixels, labels.size - pixels.sum())
+        return np.append(pixels, [labels.size - pixels.sum(), *labels.shape])
 
     if example.image is None:
         try:

@@ -52,6 +52,9 @@ class SmallNetwork(StagedModel):
 class NoArguments:
     """The network has none to set."""
 
+    def summary(self):
+        return []
+
 
 @dataclass(frozen=True)
 class SmallConfig(TrainConfig):

@@ -18,6 +18,7 @@ from training.data.pipeline.batches import (
     train_dataset,
 )
 from training.data.pipeline.clips import ClipInputs
+from training.data.pipeline.part import Part
 from training.data.pipeline.transforms import PAD_COLOR
 
 FULL = Augmentation((12, 10), (0.5, 1.5), True, 0.1, 0.2, 0.2)
@@ -125,6 +126,29 @@ def test_every_epoch_has_each_example_at_most_once():
         assert len(set(seen)) == 6
 
 
+@pytest.mark.parametrize("steps_per_update", [1, 2])
+def test_parts_make_the_batches_of_one_process(steps_per_update):
+    options = {"batch_size": 4, "steps_per_update": steps_per_update, "cache": False}
+    whole = batches(Numbered(9), epochs=2, **options)
+    readers = [Numbered(9) for _ in range(2)]
+    parts = [
+        batches(reader, epochs=2, part=Part(index, 2), **options)
+        for index, reader in enumerate(readers)
+    ]
+    assert len(whole) == 4
+    joined = [
+        tuple(np.concatenate(pair) for pair in zip(*both, strict=True))
+        for both in zip(*parts, strict=True)
+    ]
+    assert_equal(joined, whole)
+    assert [reader.reads.total() for reader in readers] == [8, 8]
+
+
+def test_an_epoch_has_whole_updates():
+    run = batches(Numbered(7, same_size=True), PLAIN, epochs=2, steps_per_update=2)
+    assert [len(image) for image, _ in run] == [2, 2] * 2
+
+
 def test_image_and_labels_belong_together():
     for image, labels in batches(Numbered(same_size=True), PLAIN):
         np.testing.assert_array_equal(labels, image[..., 0].astype(int) % 3)
@@ -211,6 +235,36 @@ def test_evaluation_fills_up_the_last_batch():
     assert np.all(full[1][1][1:] == 255) and np.all(full[1][1][0] != 255)
     even = list(eval_dataset(Numbered(4), "train", batch_size=4, pad_to_full_batch=True))
     assert len(even) == 1
+
+
+@pytest.mark.parametrize("count", [4, 5, 7])
+def test_parts_of_an_evaluation_have_the_sizes_of_one_process(count):
+    whole = list(eval_dataset(Numbered(count), "train", batch_size=4, pad_to_full_batch=True))
+    readers = [Numbered(count) for _ in range(2)]
+    sizes = [(8 + i, 14 - i) for i in range(count)]
+    parts = [
+        list(eval_dataset(reader, "train", batch_size=4, part=Part(index, 2), sizes=sizes))
+        for index, reader in enumerate(readers)
+    ]
+    for expected, first, second in zip(whole, *parts, strict=True):
+        for a, b, both in zip(first, second, expected, strict=True):
+            np.testing.assert_array_equal(np.concatenate([a, b]), both)
+    assert sum(reader.reads.total() for reader in readers) == count
+
+
+def test_parts_of_resized_images():
+    options = {"batch_size": 4, "resize": (6, 10)}
+    whole = list(eval_dataset(Numbered(5), "train", pad_to_full_batch=True, **options))
+    parts = [list(eval_dataset(Numbered(5), "train", part=Part(i, 2), **options)) for i in (0, 1)]
+    np.testing.assert_array_equal(np.concatenate([parts[0][0][0], parts[1][0][0]]), whole[0][0])
+    assert [image.shape for image, _ in parts[1]] == [(2, 6, 10, 3)] * 2
+
+
+def test_a_batch_that_has_no_such_parts():
+    with pytest.raises(ValueError, match="expected a multiple of 2 processes, received 3"):
+        batches(Numbered(), batch_size=3, part=Part(0, 2))
+    with pytest.raises(ValueError, match="expected a multiple of 2 processes, received 3"):
+        eval_dataset(Numbered(), "train", batch_size=3, part=Part(1, 2))
 
 
 @pytest.mark.parametrize(("cache", "reads"), [(True, 1), (False, 2)])
