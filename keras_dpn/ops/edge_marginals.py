@@ -29,7 +29,7 @@ def mean_edge_marginals(
 
     >>> pairwise = keras.ops.log([[[[0.1, 0.2], [0.3, 0.4]], [[0.0, 0.0], [1.0, 0.0]]]])
     >>> mean, counted = mean_edge_marginals([[0, 1], [1, 2]], [True, True], pairwise, 4)
-    >>> keras.ops.round(mean, 2)
+    >>> print(np.round(np.array(mean), 2))
     [[[0.3 0.7]
       [0.2 0.8]
       [1.  0. ]
