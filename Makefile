@@ -30,7 +30,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 install: $(INSTALLED)
 
 # The environment $(1), made with the first interpreter that runs, is new enough for Keras, old enough for TensorFlow and can
-# make environments; in it what the file $(2) requires, and the package.
+# make environments; in it what pip's options $(2) say, and the package.
 define install_into
 	@python=; for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
 	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -42,16 +42,16 @@ define install_into
 	fi; \
 	set -e; echo "Installing into $(1) ..."; \
 	"$$python" -m venv $(1); \
-	$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r $(2); \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2); \
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
 	touch $(1)/.installed
 endef
 
-$(INSTALLED): requirements.txt pyproject.toml
-	$(call install_into,$(VENV),requirements.txt)
+$(INSTALLED): requirements-hashes.txt pyproject.toml
+	$(call install_into,$(VENV),--no-deps --require-hashes -r requirements-hashes.txt)
 
 $(TORCH_VENV)/.installed: requirements.txt requirements-torch.txt pyproject.toml
-	$(call install_into,$(TORCH_VENV),requirements-torch.txt)
+	$(call install_into,$(TORCH_VENV),-r requirements-torch.txt)
 
 # A second demo starts anew. It removes nothing but what an earlier demo made.
 demo: $(INSTALLED)
@@ -97,11 +97,12 @@ test-library: $(INSTALLED)
 test-command: $(INSTALLED)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(REST) $(ARGS)
 
-# A GPU without TensorFlow is used through JAX: layers, models and losses must run there too. Its compiler takes most
-# of the time; these settings, which the pinned jaxlib knows, save three quarters of that.
+# A GPU without TensorFlow is used through JAX, and several hosts: layers, models, losses and the steps of training must
+# run there too. Its compiler takes most of the time; these settings, which the pinned jaxlib knows, save three quarters
+# of that.
 test-jax: $(INSTALLED)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false \
-	  KERAS_BACKEND=jax $(PY) -m pytest $(LIBRARY) $(ARGS)
+	  KERAS_BACKEND=jax $(PY) -m pytest $(LIBRARY) tests/training/engine/test_backends.py $(ARGS)
 
 # Not part of `make test`, as PyTorch may take several GB. TensorFlow is not in this environment.
 test-torch: $(TORCH_VENV)/.installed

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_dpn.graph import for_any_size
+from keras_dpn.graph import trace_for_any_size
 from keras_dpn.layers import MeanFieldCRF
 from keras_dpn.probabilities import (
     softmax,
@@ -222,5 +222,5 @@ def _model(rank: int, channels: int, labels: int, settings: str) -> keras.Model:
         size = (None,) * (rank - 1)
         unary, image = keras.Input((*size, labels)), keras.Input((*size, channels))
         crf = MeanFieldCRF(**json.loads(settings), dtype="float32", name="crf")
-        _MODELS[key] = for_any_size(keras.Model([unary, image], crf((unary, image))))
+        _MODELS[key] = trace_for_any_size(keras.Model([unary, image], crf((unary, image))))
     return _MODELS[key]

@@ -1,5 +1,6 @@
 """The graph of a functional model, and models for inputs of many sizes."""
 
+import contextlib
 from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from typing import Any, TypeVar
@@ -57,6 +58,32 @@ def for_any_size(model: Model) -> Model:
     """
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = False
+    return model
+
+
+def trace_for_any_size(model: Model) -> Model:
+    """Trace a functional model's `predict_on_batch` for single images of any size; return it.
+
+    TensorFlow would trace the first size with static shapes and all others with a second graph,
+    and the two round differently: probabilities of an image would depend, by about 1e-6, on which
+    image came first. A model with a layer that needs static shapes is left as it is, as are models
+    on the other backends.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return model
+    import tensorflow as tf
+
+    model = for_any_size(model)
+    if not tf.config.functions_run_eagerly():
+        model.make_predict_function()
+        batch = keras.tree.map_structure(
+            # float32 whatever the precision: the model itself casts.
+            lambda x: tf.TensorSpec((1, *x.shape[1:]), "float32"),
+            model.inputs[0] if len(model.inputs) == 1 else list(model.inputs),
+        )
+        # Such as Keras 3.15's bilinear UpSampling2D. Any other error comes back in the call.
+        with contextlib.suppress(Exception):
+            model.predict_function.get_concrete_function([(batch,)])
     return model
 
 

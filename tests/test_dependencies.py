@@ -38,10 +38,23 @@ def test_versions_with_known_faults_are_not_allowed(requirements, name):
             assert not requirement.specifier.contains(version), f"{requirement} allows {version}"
 
 
+def pins(name):
+    """The version of each package in a file of requirements."""
+    found = re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / name).read_text(), re.MULTILINE)
+    return {name.lower().replace("_", "-"): Version(version) for name, version in found}
+
+
+def test_what_is_installed_is_pinned_by_hashes_too():
+    pinned = pins("requirements.txt")
+    assert pinned and pins("requirements-hashes.txt") == pinned
+    text = (ROOT / "requirements-hashes.txt").read_text()
+    entries = re.split(r"\n(?=\S)", text.strip())
+    assert len(entries) >= len(pinned)
+    assert all("--hash=sha256:" in entry for entry in entries)
+
+
 def test_pinned_versions_are_allowed(requirements):
-    text = (ROOT / "requirements.txt").read_text()
-    pins = re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE)
-    pinned = {name.lower().replace("_", "-"): Version(version) for name, version in pins}
+    pinned = pins("requirements.txt")
     for requirement in requirements:
         if requirement.name in pinned:
             assert requirement.specifier.contains(pinned[requirement.name]), requirement

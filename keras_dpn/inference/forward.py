@@ -7,11 +7,12 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_dpn.graph import for_any_size, is_functional
+from keras_dpn.graph import for_any_size, is_functional, trace_for_any_size
 from keras_dpn.inference.images import resize
 from keras_dpn.models import traits
 from keras_dpn.ops import two_labels
 from keras_dpn.probabilities import class_probabilities
+from keras_dpn.typing import Tensor
 
 Forward = Callable[[np.ndarray], list[np.ndarray]]
 Size = tuple[int, int] | None
@@ -54,6 +55,20 @@ def forward_function(model: keras.Model, heads: tuple[str, ...] | None) -> Forwa
     return lambda batch: keras.tree.flatten(network.predict_on_batch(batch))
 
 
+class _Probabilities(keras.layers.Layer):
+    """Probabilities of logits, in float32, as a layer with a name of its own.
+
+    Keras numbers the names of operations in each thread anew: built in another thread than the
+    model, the operations alone could have names of the model's, which Keras refuses.
+    """
+
+    def __init__(self, index: int) -> None:
+        super().__init__(name=f"probabilities_of_output_{index}", dtype="float32")
+
+    def call(self, logits: Tensor) -> Tensor:
+        return keras.ops.softmax(two_labels(keras.ops.cast(logits, "float32")))
+
+
 def _probability_model(model: keras.Model, heads: tuple[str, ...] | None) -> keras.Model:
     """Return a model with the softmax in its graph: NumPy's takes as long as a small network."""
     cache = _MODELS.setdefault(model, {})
@@ -62,9 +77,8 @@ def _probability_model(model: keras.Model, heads: tuple[str, ...] | None) -> ker
         if heads is not None:
             names = check_heads(model, heads)
             outputs = [model.head_model(name).outputs[0] for name in names]
-        logits = [keras.ops.cast(x, "float32") for x in outputs]
-        probabilities = [keras.ops.softmax(two_labels(x)) for x in logits]
-        cache[heads] = for_any_size(keras.Model(model.inputs[0], probabilities))
+        probabilities = [_Probabilities(index)(x) for index, x in enumerate(outputs)]
+        cache[heads] = trace_for_any_size(keras.Model(model.inputs[0], probabilities))
     return cache[heads]
 
 
@@ -76,7 +90,7 @@ def split_model(
     names = heads or ("final",)
     if ("split", *names) not in cache:
         terms, field = model.split(names)
-        cache["split", *names] = for_any_size(terms), for_any_size(field)
+        cache["split", *names] = trace_for_any_size(terms), trace_for_any_size(field)
     return cache["split", *names]
 
 

@@ -69,7 +69,7 @@ def _windows(
         if len(window) == length:
             clip, unary, guide = (np.stack(x)[None] for x in zip(*window, strict=True))
             flows = [] if flow is None else _stacked_links(links, clip.shape[2:4])
-            yield [unary, guide, clip, *flows]
+            yield [unary, guide, clip.astype("float32", copy=False), *flows]
 
 
 def _with_terms(

@@ -1,4 +1,4 @@
-"""SegmentationCrossEntropy: cross-entropy on label maps, with hard example mining."""
+"""SegmentationCrossEntropy: cross-entropy on label maps, hard example mining, label smoothing."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -28,15 +28,20 @@ class SegmentationCrossEntropy(LabelMapLoss):
             (`hm_ratio` of the DPN author's unary solver: 0.5).
         reduction: "mean", or "sum" over the batch, as in ParseNet's solver: the mean times the sum
             of the weights of all counted pixels.
+        name: of the loss.
+        label_smoothing: e in [0, 1): the target is 1 - e + e / L for a pixel's class and e / L for
+            each other one (Szegedy et al., Rethinking the Inception Architecture, section 7). The
+            weight of a pixel stays that of its own class.
 
     Shapes:
         `y_true` `(B, H, W)` integers, 0 ... L-1 or an ignore label; `y_pred` `(B, H, W, L)` logits.
         In a compiled step, where no error can be raised, a label out of range does not count.
 
     Raises:
-        ValueError: if `ohem_fraction` is outside (0, 1], weights are negative or their number is
-            not the number of classes, `reduction` is unknown, `ignore_label` is no integer, labels
-            and logits differ in size, or a label is out of range or a fraction.
+        ValueError: if `ohem_fraction` is outside (0, 1] or `label_smoothing` outside [0, 1),
+            weights are negative or their number is not the number of classes, `reduction` is
+            unknown, `ignore_label` is no integer, labels and logits differ in size, or a label is
+            out of range or a fraction.
 
     Example:
 
@@ -54,6 +59,8 @@ class SegmentationCrossEntropy(LabelMapLoss):
         ohem_fraction: float = 1.0,
         reduction: Literal["mean", "sum"] = "mean",
         name: str = "segmentation_cross_entropy",
+        *,
+        label_smoothing: float = 0.0,
         **kwargs: Any,
     ) -> None:
         check_one_of("reduction", reduction, ("mean", "sum"))
@@ -63,7 +70,13 @@ class SegmentationCrossEntropy(LabelMapLoss):
                 "Invalid value for argument `ohem_fraction`: expected a number in (0, 1], received "
                 f"{ohem_fraction}."
             )
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(
+                "Invalid value for argument `label_smoothing`: expected a number in [0, 1), "
+                f"received {label_smoothing}."
+            )
         self.ohem_fraction = ohem_fraction
+        self.label_smoothing = label_smoothing
 
     @property
     def hard_ratio(self) -> float:
@@ -77,6 +90,9 @@ class SegmentationCrossEntropy(LabelMapLoss):
 
     def compare(self, labels: Tensor, logits: Tensor, counted: Tensor) -> Tensor:
         losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        if self.label_smoothing:
+            to_all = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)  # mean of -ln p
+            losses += self.label_smoothing * (to_all - losses)
         weights = ops.cast(counted, "float32")
         if self.ohem_fraction < 1:
             weights = weights * self._hard_pixels(losses, weights)
@@ -97,4 +113,5 @@ class SegmentationCrossEntropy(LabelMapLoss):
             **super().get_config(),
             "ohem_fraction": self.ohem_fraction,
             "reduction": self.reduction,
+            "label_smoothing": self.label_smoothing,
         }

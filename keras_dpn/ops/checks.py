@@ -102,10 +102,13 @@ def check_channels_last(layer_name: str) -> None:
 
 
 def known_values(x: Tensor, dtype: str) -> np.ndarray | None:
-    """Return a tensor as a NumPy array, or None while a graph is being built."""
+    """Return a tensor as a NumPy array, or None if its values aren't known.
+
+    They aren't while a graph is being built, nor, on JAX, where other processes hold a part.
+    """
     try:
         return np.asarray(_convertible(x), dtype)
-    except (NotImplementedError, TypeError, ValueError):
+    except (NotImplementedError, TypeError, ValueError, RuntimeError):
         return None
 
 

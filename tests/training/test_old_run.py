@@ -93,4 +93,6 @@ def test_a_finished_run_is_evaluated_and_reported(runs, tmp_path, capsys):
         assert head["name"] == stage["name"]
         assert head["miou"] == pytest.approx(stage["miou"], abs=1e-3)
     assert main(["report", str(finished), "--out", str(page), "--num-images", "1"]) == 0
-    assert "large_fov backbone, width 0.02; b12 5×5; b13 3×3" in page.read_text()
+    assert (
+        "large_fov backbone, width 0.02; triple penalty 5×5; label contexts 3×3" in page.read_text()
+    )

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from ..utils.installation import install_command
+
 PROGRAM = "keras-dpn"
 GROUPS = ("Data", "Train", "Judge", "Use")
 
@@ -109,7 +111,7 @@ def guarded(function: Callable[[], int | None], name: str) -> int:
         if (error.name or "").partition(".")[0] in ("keras_dpn", __name__.partition(".")[0]):
             raise
         extras = COMMANDS[name].extras
-        return _fail(f"{PROGRAM} {name} needs {error.name}: pip install 'keras-dpn[{extras}]'")
+        return _fail(f"{PROGRAM} {name} needs {error.name}: {install_command(extras)}")
     except BrokenPipeError:
         raise
     except (ValueError, OSError) as error:

@@ -24,6 +24,9 @@ def main(
     brightness: float = 0.1,
     contrast: float = 0.2,
     saturation: float = 0.2,
+    rotation: float = 0.0,
+    blur: float = 0.0,
+    cutout: float = 0.0,
     rows: int = 4,
     columns: int = 4,
     seed: int = 0,
@@ -43,6 +46,9 @@ def main(
         brightness: largest shift, as a fraction of 255.
         contrast: largest relative change.
         saturation: largest relative change.
+        rotation: largest angle of a random rotation, in degrees.
+        blur: largest standard deviation of a random Gaussian blur, in pixels.
+        cutout: largest side of a rectangle without image, as a fraction of the image's.
         rows: rows of the sheet.
         columns: pairs per row.
         seed: the training run's seed.
@@ -62,7 +68,17 @@ def main(
     if not examples:
         raise ValueError(f"The split {split!r} of {dataset} has no examples.")
     crop = crop or data.read(examples[0])[1].shape
-    augmentation = Augmentation(crop, scale, horizontal_flip, brightness, contrast, saturation)
+    augmentation = Augmentation(
+        crop=crop,
+        scale=scale,
+        horizontal_flip=horizontal_flip,
+        brightness=brightness,
+        contrast=contrast,
+        saturation=saturation,
+        rotation=rotation,
+        blur=blur,
+        cutout=cutout,
+    )
     with replacing(out, command="browse", force=force):
         sheet = contact_sheet(
             data, split, augmentation, rows=rows, columns=columns, seed=seed, epoch=epoch

@@ -17,6 +17,7 @@ def main(
     dataset: Positional[DatasetName],
     data_dir: Path | None = None,
     workers: int | None = None,
+    ray: str | None = None,
 ) -> None:
     """Read a whole dataset and report every issue at once.
 
@@ -24,15 +25,19 @@ def main(
         dataset: its layout.
         data_dir: its directory; generated ones need none.
         workers: threads that read; by default one per processor.
+        ray: read in the processes of a Ray cluster instead, `--workers` of them: "local" starts
+            one on this machine, "auto" is the one that this machine belongs to; or host:port.
     """
     from ..data.checks import scan_dataset, scan_sequences
     from ..data.clips.base import RecordedClips
     from ..data.registry import load_dataset
     from ..data.scan_tables import class_table, ignored_table, issue_table
     from ..utils.console import console
+    from ..utils.ray_cluster import ClusterOptions
 
     data = load_dataset(dataset, data_dir)
-    scan = scan_dataset(data, workers=workers)
+    cluster = None if ray is None else ClusterOptions(ray, workers)
+    scan = scan_dataset(data, workers=workers, cluster=cluster)
     issues = scan.issues
     if isinstance(data, RecordedClips):
         issues = scan_sequences(data, workers=workers) + issues

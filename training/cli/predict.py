@@ -6,21 +6,27 @@ Writes labels/NAME.png, a palette PNG whose values are the labels, and on reques
 heads/NAME.png and probabilities/NAME.npz. Of a video it writes videos/NAME.mp4, the video next to
 its labels, videos/NAME.json with its temporal consistency, and on request overlays/NAME.mp4, or
 with --save-frames labels/NAME/000123.png instead of videos/NAME.mp4. Files that can't be read, and
-broken frames, are skipped and named at the end; the exit code is then 2. After an interruption the
-same command with --resume continues.
+broken frames, are skipped, named at the end and listed in errors.jsonl; the exit code is then 2.
+After an interruption the same command with --resume continues.
+
+    keras-dpn predict s3://bucket/photos --model dpn_scenes --out labelled --ray local --workers 4
+
+labels the images in several processes, or on several machines, with Ray.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from tyro.conf import Positional
 
+from ..utils.ray_cluster import ClusterOptions
 from .options import Inference, InferenceOptions, Models
 
 
 def main(
-    images: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGES ...")],
+    images: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="IMAGES ...")],
     /,
     *,
     model: Models,
@@ -34,11 +40,17 @@ def main(
     image_sequence: bool = False,
     resume: bool = False,
     force: bool = False,
+    manifest: Path | None = None,
+    ray: str | None = None,
+    workers: int | None = None,
+    worker_cpus: int = 1,
+    worker_gpus: int = 0,
 ) -> None:
     """Label images and videos.
 
     Args:
-        images: images and videos: files, folders, or quoted patterns such as 'shots/**/*.jpg'.
+        images: images and videos: files, folders, quoted patterns such as 'shots/**/*.jpg', URLs
+            such as s3://bucket/shots, or manifests: .jsonl or .parquet files with a column `path`.
         model: a preset, or the directory of a training run; the probabilities of several are
             averaged.
         out: directory for the results.
@@ -53,13 +65,19 @@ def main(
         save_frames: of videos, write labels/NAME/000123.png for every frame instead of
             videos/NAME.mp4.
         image_sequence: take each folder as one video, its images in the order of their names.
-        resume: skip the images that an earlier run has labelled, with the same models and
-            settings.
+        resume: skip what an earlier run has labelled, with the same models and settings.
         force: also replace files that no earlier run has written, such as a dataset's labels.
+        manifest: also write a list of the results, .jsonl or .parquet: each image with its size
+            and the fraction of each class.
+        ray: label on the workers of a Ray cluster: "local" starts one on this machine, "auto" is
+            the one that this machine belongs to; or host:port. --out is then on a disk that all
+            its machines share.
+        workers: processes on the cluster, each with the network; by default as many as it holds.
+        worker_cpus: processors of each, which are also the threads of its network.
+        worker_gpus: GPUs of each.
     """
-    from dataclasses import replace
-
-    from ..prediction.job import PredictionJob, predict
+    from ..prediction.job import predict
+    from ..prediction.settings import PredictionJob
 
     if inference.tile is not None:
         inference = replace(inference, memory_gib=None)
@@ -78,13 +96,27 @@ def main(
         image_sequence=image_sequence,
         resume=resume,
         force=force,
+        manifest=manifest,
+        cluster=_cluster(ray, workers, worker_cpus, worker_gpus),
     )
     summary = predict(job)
     if summary.num_images or summary.num_skipped:
         print(f"{out}: labelled {summary.num_images} images")
     if summary.num_skipped:
         print(f"{summary.num_skipped} images were labelled before")
+    if summary.num_skipped_videos:
+        print(f"{summary.num_skipped_videos} videos were labelled before")
     if summary.unreadable:
         raise ValueError(
             f"{len(summary.unreadable)} of {summary.num_sources} files could not be read in full."
         )
+
+
+def _cluster(
+    address: str | None, workers: int | None, cpus: int, gpus: int
+) -> ClusterOptions | None:
+    if address is not None:
+        return ClusterOptions(address, workers, cpus, gpus)
+    if (workers, cpus, gpus) != (None, 1, 0):
+        raise ValueError("--workers, --worker-cpus and --worker-gpus: only with --ray.")
+    return None

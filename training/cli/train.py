@@ -2,12 +2,15 @@
 
     keras-dpn train dpn/scenes --work-dir runs/demo
     keras-dpn train runs/demo/config.json --work-dir runs/again --seed 1
+    keras-dpn train dpn/scenes --work-dir runs/demo --dry-run
 
 RECIPE is a name that `keras-dpn recipes` lists, or the config.json of a run. The options are the
 fields of its configuration.
 """
 
+import json
 import logging
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +20,9 @@ import tyro
 
 from ..configs.recipes import ALIASES, RECIPES, find_recipe
 from ..configs.schema import TrainConfig
-from ..configs.serialization import from_json, renamed_fields
-from . import PROGRAM
+from ..configs.serialization import from_json, renamed_fields, to_json, with_crf
+from ..configs.trackers import TrackerName
+from . import PROGRAM, guarded
 from .deprecated import replace_fields
 
 
@@ -46,7 +50,21 @@ class Arguments:
     epochs; with --epochs, beside these."""
     devices: str = "all"
     """all: every GPU, or the CPU without one; gpu: every GPU; gpu:0,2: these; cpu: none; cpu:2: two
-    logical devices on the CPU."""
+    logical devices on the CPU. Of several processes each has these."""
+    callbacks: tuple[TrackerName, ...] = ()
+    """Experiment trackers that receive the scores of each epoch; environment variables such as
+    WANDB_MODE and MLFLOW_TRACKING_URI tell them where to."""
+    dry_run: bool = False
+    """Check everything, measure a few steps, show the plan, memory and time, and write nothing."""
+    print_config: bool = False
+    """Print the configuration as JSON, and end; it can be given as RECIPE."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0 if several processes train together, under KERAS_BACKEND=jax; auto:
+    JAX finds them on SLURM, Open MPI, Cloud TPU and Kubernetes. All have the same options."""
+    num_processes: int | None = None
+    """How many processes train together; with --coordinator HOST:PORT."""
+    process_id: int | None = None
+    """Which of them this is, from 0; with --coordinator HOST:PORT. Process 0 writes all files."""
 
 
 def parse(args: Sequence[str]) -> None:
@@ -61,7 +79,10 @@ def parse(args: Sequence[str]) -> None:
     rest = replace_fields(rest, renamed_fields(type(config)))
     arguments = tyro.cli(
         Arguments,
-        default=Arguments(work_dir=tyro.MISSING, config=_with_given_epochs(config, rest)),
+        default=Arguments(
+            work_dir=Path() if "--print-config" in rest else tyro.MISSING,
+            config=_with_given_epochs(config, rest),
+        ),
         args=rest,
         prog=f"{PROGRAM} train {name}",
     )
@@ -111,15 +132,50 @@ def load_recipe(name: str) -> TrainConfig:
 
 def main(arguments: Arguments) -> None:
     """Train a network through its stages and print what each of them scores."""
-    from ..engine.setup import train
+    config = with_length(arguments.config, arguments.epochs, arguments.steps)
+    if arguments.print_config:
+        print(json.dumps(to_json(_with_files(config, arguments)), indent=2))
+        return
+    from ..engine import hosts
+    from ..engine.setup import describe_dry_run, train
 
-    stages = train(
-        with_length(arguments.config, arguments.epochs, arguments.steps),
-        arguments.work_dir,
-        data_dir=arguments.data_dir,
-        crf=arguments.crf,
-        resume=arguments.resume,
-        devices=arguments.devices,
-    )
-    for stage in stages:
-        print(f"{stage['name']}: mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}")
+    options: dict[str, Any] = {
+        "data_dir": arguments.data_dir,
+        "crf": arguments.crf,
+        "resume": arguments.resume,
+        "devices": arguments.devices,
+        "callbacks": arguments.callbacks,
+    }
+    if arguments.dry_run:
+        print(describe_dry_run(config, arguments.work_dir, **options))
+        return
+    with hosts.connected(
+        arguments.coordinator, arguments.num_processes, arguments.process_id, _report
+    ):
+        stages = train(config, arguments.work_dir, **options)
+        if hosts.is_chief():
+            for stage in stages:
+                scores = f"mIoU {stage['miou']:.4f}, accuracy {stage['accuracy']:.4f}"
+                print(f"{stage['name']}: {scores}")
+
+
+def _with_files(config: TrainConfig, arguments: Arguments) -> TrainConfig:
+    """Return the configuration with the directory and the CRF that are given beside it."""
+    if arguments.crf:
+        config = with_crf(config, arguments.crf)
+    if not arguments.data_dir:
+        return config
+    return replace(config, data=replace(config.data, data_dir=str(arguments.data_dir)))
+
+
+def _report(error: BaseException) -> int:
+    """Print the error of one of several processes; return its exit code."""
+
+    def fail() -> None:
+        raise error
+
+    try:
+        return guarded(fail, "train")
+    except Exception:
+        traceback.print_exception(error)
+        return 1

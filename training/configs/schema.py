@@ -33,6 +33,12 @@ class Augmentation:
     """Largest relative change of the contrast, 0..1."""
     saturation: float = 0.0
     """Largest relative change of the saturation, 0..1."""
+    rotation: float = 0.0
+    """Largest angle of a random rotation in either direction, 0..180 degrees."""
+    blur: float = 0.0
+    """Largest standard deviation of a random Gaussian blur, in pixels."""
+    cutout: float = 0.0
+    """Largest side of a rectangle without image, as a fraction of the image's; labels stay."""
 
     def __post_init__(self) -> None:
         if len(self.crop) != 2 or min(self.crop) < 1:
@@ -45,10 +51,11 @@ class Augmentation:
                 "Invalid value for argument `scale`: expected two positive factors, the smaller "
                 f"first, received {self.scale}."
             )
-        for name in ("brightness", "contrast", "saturation"):
-            if not 0 <= getattr(self, name) <= 1:
+        fractions = dict.fromkeys(("brightness", "contrast", "saturation", "cutout"), 1)
+        for name, largest in {**fractions, "rotation": 180, "blur": 100}.items():
+            if not 0 <= getattr(self, name) <= largest:
                 raise ValueError(
-                    f"Invalid value for argument `{name}`: expected 0..1, "
+                    f"Invalid value for argument `{name}`: expected 0..{largest}, "
                     f"received {getattr(self, name)}."
                 )
 
@@ -98,6 +105,8 @@ class LossConfig:
     """Largest class weight."""
     ohem_fraction: float = 1.0
     """Fraction of the pixels, the hardest, that the cross-entropy counts (author's solver: 0.5)."""
+    label_smoothing: float = 0.0
+    """Part of the cross-entropy's target that all classes share, 0..1; 0: the label alone."""
     dice: float = 0.0
     """Weight of the Dice loss, added to the cross-entropy."""
     jaccard: float = 0.0

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from .crf import CRFConfig, read_crf
 from .networks import network_config
 from .schema import CONFIG_VERSION, TrainConfig
 
@@ -191,3 +192,17 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def _has_no_default(field: dataclasses.Field[Any]) -> bool:
     return field.default is field.default_factory is dataclasses.MISSING
+
+
+def with_crf(config: TrainConfig, path: Path) -> TrainConfig:
+    """Return the configuration with the values of a settings file for the network's CRF."""
+    model = config.model
+    if "crf" not in {field.name for field in dataclasses.fields(model)}:
+        raise ValueError(
+            f"--crf needs a recipe of a network with a CRF, DeepLab or PiecewiseCRF, received "
+            f"{config.network}."
+        )
+    values = dataclasses.asdict(model.crf or CRFConfig()) | read_crf(path)
+    model = dataclasses.replace(model, crf=build(CRFConfig, values, path))
+    changes: dict[str, Any] = {"model": model}  # a field of each network's configuration
+    return dataclasses.replace(config, **changes)

@@ -14,11 +14,13 @@ import numpy as np
 from keras_dpn.io.images import ImageError, read_image
 
 from ..utils.progress import progress
+from ..utils.ray_cluster import ClusterOptions, ClusterPool
 from .clips.base import Frames, RecordedClips
 from .dataset import Dataset, Example
 from .io.images import LabelError, match_labels, size_message
 from .statistics import count_labels
 
+Pool = ThreadPoolExecutor | ClusterPool
 IssueType = Literal[
     "missing",
     "unreadable",
@@ -69,12 +71,14 @@ class DatasetScan:
         counts: for each split the pixels of each class in each readable example, int64 (N, L).
         ignored: for each split the ignored pixels in each of these, int64 (N,).
         names: for each split the names of these.
+        sizes: for each split height and width of these, int64 (N, 2).
     """
 
     issues: list[DatasetIssue]
     counts: dict[str, np.ndarray]
     ignored: dict[str, np.ndarray]
     names: dict[str, list[str]]
+    sizes: dict[str, np.ndarray]
 
     @property
     def errors(self) -> list[DatasetIssue]:
@@ -100,22 +104,28 @@ class DatasetScan:
         return counts.sum(axis=0), (counts.sum(axis=1, keepdims=True) * (counts > 0)).sum(axis=0)
 
 
-def scan_dataset(dataset: Dataset, *, workers: int | None = None) -> DatasetScan:
+def scan_dataset(
+    dataset: Dataset, *, workers: int | None = None, cluster: ClusterOptions | None = None
+) -> DatasetScan:
     """Read every example, list all issues and count pixels. Shows its progress on stderr.
 
     Args:
         dataset: the dataset.
         workers: threads that read; one per processor by default.
+        cluster: the Ray cluster whose processes read, instead of threads; its machines see the
+            dataset's files at the same paths.
 
     Raises:
-        ValueError: on fewer than one worker.
+        ValueError: on fewer than one worker, and as `utils.ray_cluster.connect`.
+        OSError: as `utils.ray_cluster.ClusterPool.map`.
     """
     issues = _check_lists(dataset)
     counts: dict[str, np.ndarray] = {}
     ignored: dict[str, np.ndarray] = {}
     names: dict[str, list[str]] = {}
+    sizes: dict[str, np.ndarray] = {}
     results: dict[Example, tuple[list[DatasetIssue], np.ndarray | None]] = {}
-    with _pool(workers) as pool:
+    with _pool(workers, cluster) as pool:
         for split, examples in dataset.splits.items():
             # An example of a split that contains another split is read once.
             new = [example for example in examples if example not in results]
@@ -124,16 +134,16 @@ def scan_dataset(dataset: Dataset, *, workers: int | None = None) -> DatasetScan
             results |= pairs
             issues += [issue for example in new for issue in results[example][0]]
             readable = [(e.name, row) for e in examples if (row := results[e][1]) is not None]
-            shape = len(readable), dataset.classes.num_classes + 1
+            shape = len(readable), dataset.classes.num_classes + 3
             rows = np.reshape([row for _, row in readable], shape).astype(int)
-            counts[split], ignored[split] = rows[:, :-1], rows[:, -1]
+            counts[split], ignored[split], sizes[split] = rows[:, :-3], rows[:, -3], rows[:, -2:]
             names[split] = [name for name, _ in readable]
         for split, examples in dataset.unlabelled.items():
             images = pool.map(partial(_scan_image, split), examples)
             for listed in progress(images, f"{dataset.name} {split}", len(examples)):
                 issues += listed
     issues += [*_check_ignored(counts, ignored, names), *_check_classes(dataset, counts)]
-    return DatasetScan(issues + _check_sizes(dataset), counts, ignored, names)
+    return DatasetScan(issues + _check_sizes(dataset), counts, ignored, names, sizes)
 
 
 def scan_sequences(dataset: RecordedClips, *, workers: int | None = None) -> list[DatasetIssue]:
@@ -178,7 +188,9 @@ def _scan_sequence(dataset: RecordedClips, split: str, sequence: Frames) -> list
     return issues
 
 
-def _pool(workers: int | None) -> ThreadPoolExecutor:
+def _pool(workers: int | None, cluster: ClusterOptions | None = None) -> Pool:
+    if cluster is not None:
+        return ClusterPool(cluster)
     workers = os.cpu_count() or 1 if workers is None else workers
     if workers < 1:
         raise ValueError(
@@ -214,15 +226,15 @@ def _check_lists(dataset: Dataset) -> list[DatasetIssue]:
 def _scan_example(
     dataset: Dataset, split: str, example: Example
 ) -> tuple[list[DatasetIssue], np.ndarray | None]:
-    """Return the issues of one example, and its pixels (L+1,) if there are none.
+    """Return the issues of one example, and its pixels (L+3,) if there are none.
 
-    They are those of each class, and last the ignored ones.
+    They are those of each class, the ignored ones, height and width.
     """
     num_classes = dataset.classes.num_classes
 
     def count(labels: np.ndarray) -> np.ndarray:
         pixels = count_labels(labels, num_classes)
-        return np.append(pixels, labels.size - pixels.sum())
+        return np.append(pixels, [labels.size - pixels.sum(), *labels.shape])
 
     if example.image is None:
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_dpn.io import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
+from ..utils.installation import install_command
 from . import MAX_PIXELS
 from .examples import DemoExample, find_examples
 from .hosts import HostCheck
@@ -124,9 +125,8 @@ def _gradio(folder: Path) -> ModuleType:
     try:
         import gradio
     except ModuleNotFoundError as error:
-        raise ValueError(
-            f"The demo needs gradio: pip install 'keras-dpn[demo]' ({error})."
-        ) from None
+        needed = install_command("train,demo,cpu")
+        raise ValueError(f"The demo needs gradio: {needed} ({error}).") from None
     return gradio
 
 

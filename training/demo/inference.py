@@ -19,7 +19,8 @@ from keras_dpn.io.images import read_image
 from keras_dpn.io.video import VideoReader
 from keras_dpn.limits import MIN_SIDE, SMALL
 
-from ..prediction.video import DrawnVideo, predict_frames
+from ..prediction.drawn_video import DrawnVideo
+from ..prediction.video import predict_frames
 from ..utils.files import read_json, write_json
 from .served_model import Model
 from .viewer import message, prediction_value

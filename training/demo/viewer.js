@@ -154,7 +154,6 @@ function build() {
     button.type = "button";
     button.textContent = tick;
     button.addEventListener("click", () => ((headInput.value = index), drawHead()));
-    button.style.left = `${(100 * index) / (heads.length - 1)}%`;
     find(".ticks").append(button);
   });
 }
@@ -167,6 +166,7 @@ function showMessage(text) {
 async function update() {
   const value = props.value;
   request++;
+  find(".figure").setAttribute("aria-busy", "false");
   if (!value?.maps) return showMessage(value?.message);
   position = chosen = hovered = null;
   find(".readout").textContent = "Point at the image, touch it, or use the arrow keys.";
@@ -184,10 +184,18 @@ async function seek() {
   const index = Number(frameInput.value);
   const current = ++request;
   find(".frames output").textContent = `${index + 1} of ${props.value.frames}`;
-  const value = await server.read_frame({ video: props.value.video, index });
+  const figure = find(".figure");
+  figure.setAttribute("aria-busy", "true");
+  let value;
+  try {
+    value = await server.read_frame({ video: props.value.video, index });
+  } catch {
+    value = { message: "The server doesn't answer. Load the page again, or start keras-dpn demo again." };
+  }
   if (current !== request) return;
   if (value.maps) await show(value);
   else showMessage(value.message);
+  figure.setAttribute("aria-busy", "false");
 }
 
 build();

@@ -55,8 +55,24 @@ def viewer(
             {"name": name, "color": list(color)}
             for name, color in zip(classes.names, classes.colors, strict=True)
         ],
-        heads=[{"name": name, "tick": name, "title": head_of(name).title} for name in heads],
+        heads=[
+            {"name": name, "tick": head_of(name).title, "title": head_phrase(name)}
+            for name in heads
+        ],
     )
+
+
+def head_phrase(name: str) -> str:
+    """Return which labels a head gives, in words that continue "Labels".
+
+    Example:
+    >>> head_phrase("triple"), head_phrase("final"), head_phrase("above")
+    ('after the triple penalty', 'of the final prediction', 'after “above”')
+    """
+    title = head_of(name).title
+    if name == "final":
+        return f"of the {title}"
+    return f"after the {title}" if title != name else f"after “{name}”"
 
 
 def prediction_value(

@@ -1,25 +1,34 @@
 """The batches of a run's stages."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from ..configs.schema import StageConfig, TrainConfig
 from ..data.dataset import Dataset
 from ..data.pipeline.batches import eval_dataset, steps_per_epoch, train_dataset
+from ..data.pipeline.part import Part
+from . import hosts
 from .networks import clip_inputs
 
 
 class Batches:
-    """The batches that each stage of a run trains and validates on.
+    """The batches that each stage of a run trains and validates on; a process's part of them.
 
     Args:
         config: the run's configuration.
         dataset: training and validation images.
+        val_sizes: height and width of each validation image, needed by several processes.
     """
 
-    def __init__(self, config: TrainConfig, dataset: Dataset) -> None:
+    def __init__(
+        self, config: TrainConfig, dataset: Dataset, val_sizes: Sequence[tuple[int, int]] = ()
+    ) -> None:
         self._data = config.data
         self._clips = clip_inputs(config)
         self._dataset = dataset
+        self._val_sizes = val_sizes
+        self._part = Part(hosts.index(), hosts.count())
 
     def steps_per_epoch(self, stage: StageConfig) -> int:
         """Return the number of steps per epoch, a multiple of the steps per update.
@@ -27,7 +36,7 @@ class Batches:
         Raises:
             ValueError: if there are fewer steps than an update averages.
         """
-        batch_size = self._batch_size(stage)
+        batch_size = self.batch_size(stage)
         steps = steps_per_epoch(self._dataset, self._data.train_split, batch_size)
         if steps < stage.accumulate:
             raise ValueError(
@@ -38,11 +47,11 @@ class Batches:
 
     def train(self, stage: StageConfig, seed: int, first_epoch: int) -> tf.data.Dataset:
         """Return the batches of a stage's steps from an epoch on; several make one update."""
-        batch_size = self._batch_size(stage)
-        batches = train_dataset(
+        return train_dataset(
             self._dataset,
             self._data.train_split,
-            batch_size=batch_size * stage.accumulate,
+            batch_size=self.batch_size(stage),
+            steps_per_update=stage.accumulate,
             augmentation=self._data.augmentation,
             seed=seed,
             first_epoch=first_epoch * self._data.passes_per_epoch,
@@ -50,22 +59,23 @@ class Batches:
             cache=self._data.cache,
             clips=self._clips,
             resize=self._data.resize,
+            part=self._part,
         )
-        if stage.accumulate == 1:
-            return batches
-        return batches.rebatch(batch_size, drop_remainder=True)
 
     def validation(self, stage: StageConfig) -> tf.data.Dataset:
         """Return the batches that a stage is validated on."""
         return eval_dataset(
             self._dataset,
             self._data.val_split,
-            batch_size=self._batch_size(stage),
+            batch_size=self.batch_size(stage),
             pad_to_full_batch=True,
             cache=self._data.cache,
             clips=self._clips,
             resize=self._data.resize,
+            part=self._part,
+            sizes=self._val_sizes,
         )
 
-    def _batch_size(self, stage: StageConfig) -> int:
+    def batch_size(self, stage: StageConfig) -> int:
+        """Return the images per step of a stage, over all devices."""
         return stage.batch_size or self._data.batch_size

@@ -47,11 +47,12 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss, optimizer = float((logs or {})["loss"]), self.model.optimizer
+        is_last = batch + 1 == self.params["steps"]
+        if keras.backend.backend() == "jax" and (is_last or not math.isfinite(loss)):
+            self.model.jax_state_sync()  # the step's variables are outside of the model
         if not math.isfinite(loss):
             cause = f"the loss is {loss}"
-        elif batch + 1 == self.params["steps"] and (
-            path := first_not_finite([*self.model.weights, *optimizer.variables])
-        ):
+        elif is_last and (path := first_not_finite([*self.model.weights, *optimizer.variables])):
             cause = f"{path} is NaN or infinite"
         else:
             return

@@ -10,6 +10,7 @@ import numpy as np
 from keras_dpn.models.model_file import weights_bytes
 
 from ..utils.files import atomic_directory, read_json, write_json
+from . import hosts
 
 _WEIGHTS, _RANDOM, _OPTIMIZER = "model.weights.h5", "random.npz", "optimizer.npz"
 _STATE = "state.json"
@@ -19,7 +20,8 @@ class Checkpoints:
     """The newest checkpoint below a directory.
 
     A checkpoint is written under a temporary name and renamed when it is complete; only then the
-    previous one is removed. If the process is killed or the disk is full, one can be restored.
+    previous one is removed. If the process is killed or the disk is full, one can be restored. Of
+    several processes the chief alone reads and writes.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -30,14 +32,22 @@ class Checkpoints:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer | None,
         state: dict[str, Any],
-    ) -> Path:
-        """Write a checkpoint and return its directory.
+    ) -> None:
+        """Write a checkpoint.
 
         Args:
             model: its weights and the states of its random layers.
             optimizer: its variables, or None between stages.
             state: JSON values.
         """
+        hosts.on_chief(lambda: self._write(model, optimizer, state))
+
+    def _write(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer | None,
+        state: dict[str, Any],
+    ) -> None:
         number = 1 + max((int(path.name) for path in self._complete()), default=0)
         final = self.directory / f"{number:06d}"
         weights = weights_bytes(model)
@@ -53,11 +63,10 @@ class Checkpoints:
         for path in self.directory.iterdir():
             if path.is_dir() and path != final:
                 shutil.rmtree(path)
-        return final
 
     def replace_state(self, state: dict[str, Any]) -> None:
         """Replace the state of the newest checkpoint; its weights stay."""
-        write_json(self._latest() / _STATE, state)
+        hosts.on_chief(lambda: write_json(self._latest() / _STATE, state))
 
     def latest(self) -> Path | None:
         """Return the newest complete checkpoint, if there is one."""
@@ -70,12 +79,25 @@ class Checkpoints:
 
     def restore_model(self, model: keras.Model) -> None:
         """Load the newest checkpoint's weights and states of random layers."""
-        model.load_weights(self._latest() / _WEIGHTS)
-        _load_variables(self._latest() / _RANDOM, _random_states(model))
+        local = hosts.local_copy(model)
+        if hosts.is_chief():
+            with hosts.alone():
+                local.load_weights(self._latest() / _WEIGHTS)
+        if local is not model:
+            model.set_weights(hosts.broadcast(local.get_weights()))
+        self._load_variables(_RANDOM, _random_states(model))
 
     def restore_optimizer(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Load the newest checkpoint's optimizer variables into a built optimizer."""
-        _load_variables(self._latest() / _OPTIMIZER, optimizer.variables)
+        self._load_variables(_OPTIMIZER, optimizer.variables)
+
+    def _load_variables(self, name: str, variables: list[keras.Variable]) -> None:
+        if hosts.is_chief():
+            values = _read_arrays(self._latest() / name, len(variables))
+        else:
+            values = [np.asarray(variable) for variable in variables]
+        for variable, value in zip(variables, hosts.broadcast(values), strict=True):
+            variable.assign(value)
 
     def _latest(self) -> Path:
         """Return the newest complete checkpoint, which must exist."""
@@ -98,11 +120,8 @@ def _save_variables(path: Path, variables: list[keras.Variable]) -> None:
     np.savez(path, **arrays)
 
 
-def _load_variables(path: Path, variables: list[keras.Variable]) -> None:
+def _read_arrays(path: Path, count: int) -> list[np.ndarray]:
     with np.load(path) as values:
-        if len(values) != len(variables):
-            raise ValueError(
-                f"{path}: expected {len(variables)} variables, received {len(values)}."
-            )
-        for i, variable in enumerate(variables):
-            variable.assign(values[str(i)])
+        if len(values) != count:
+            raise ValueError(f"{path}: expected {count} variables, received {len(values)}.")
+        return [values[str(i)] for i in range(count)]

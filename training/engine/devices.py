@@ -2,24 +2,43 @@
 
 import logging
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any, Protocol
 
+import keras
 import tensorflow as tf
+
+from ..configs.schema import TrainConfig
+from ..utils.installation import install_command
 
 _LOGGER = logging.getLogger("keras_dpn")
 # Where drivers show the GPUs of a machine: NVIDIA's, AMD's, and Windows' to its Linux.
 _DRIVERS = ("/proc/driver/nvidia/gpus/*", "/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")
 
 
-def choose_devices(devices: str) -> tf.distribute.Strategy:
+class Strategy(Protocol):
+    """The devices of a run: TensorFlow's strategies, or `JaxDevices`."""
+
+    @property
+    def num_replicas_in_sync(self) -> int:
+        """The number of devices, each of which computes its part of a batch."""
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Return a context in which variables are made for these devices."""
+
+
+def choose_devices(devices: str) -> Strategy:
     """Return a strategy for the devices of a run, and log which they are.
+
+    On JAX these are the devices of all processes, of which each has those that `devices` names.
 
     Args:
         devices: "all", every GPU, or the CPU without one; "gpu", every GPU; "gpu:0,2", these;
             "cpu"; "cpu:N", N logical devices on the CPU.
 
     Raises:
-        ValueError: for another text, and for GPUs that TensorFlow doesn't find.
+        ValueError: for another text, and for GPUs that the backend doesn't find.
     """
     kind, _, chosen = devices.partition(":")
     numbers = [int(n) if n.isdecimal() else -1 for n in chosen.split(",")] if chosen else []
@@ -31,6 +50,10 @@ def choose_devices(devices: str) -> tf.distribute.Strategy:
             "Invalid value for argument `devices`: expected all, gpu, gpu:0,2, cpu or cpu:N, "
             f"received {devices!r}."
         )
+    if keras.backend.backend() == "jax":
+        from .jax_devices import choose
+
+        return choose(kind, numbers)
     if kind == "cpu":
         return _on_cpu(numbers[0] if numbers else None)
     gpus = tf.config.list_physical_devices("GPU")
@@ -48,7 +71,31 @@ def choose_devices(devices: str) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(names)
 
 
-def _on_cpu(count: int | None) -> tf.distribute.Strategy:
+def in_use(strategy: Strategy) -> AbstractContextManager[Any]:
+    """Return a context in which a whole run computes on the devices.
+
+    TensorFlow's strategies are a property of the models that are made in their scope; Keras's
+    distribution on JAX is one of the process.
+    """
+    return strategy.scope() if keras.backend.backend() == "jax" else nullcontext()
+
+
+def check_batch_sizes(config: TrainConfig, devices: int) -> None:
+    """Raise a ValueError for a stage whose batches JAX can't divide among its devices."""
+    if keras.backend.backend() != "jax":
+        return  # TensorFlow gives some devices more images than others
+    for stage in config.stages:
+        settings, option = config.stage(stage.name), f"--{config.section(stage.name)}.batch-size"
+        size = settings.batch_size or config.data.batch_size
+        if settings.is_trained and size % devices:
+            raise ValueError(
+                f"Stage {stage.name}: expected a batch size that {devices} devices divide, "
+                f"received {size}. Give another {option} or --data.batch-size, or train on "
+                "fewer devices."
+            )
+
+
+def _on_cpu(count: int | None) -> Strategy:
     if tf.config.list_physical_devices("GPU"):
         tf.config.set_visible_devices([], "GPU")
         _LOGGER.info("Training on the CPU, as --devices says: the GPUs are not used.")
@@ -69,8 +116,8 @@ def _reason() -> str | None:
         return f"CUDA_VISIBLE_DEVICES={hidden} hides the GPU of this machine"
     if not tf.test.is_built_with_gpu_support():
         return (
-            "this machine has a GPU, and this TensorFlow is for CPUs; install "
-            "'keras-dpn[train,gpu]' instead of 'keras-dpn[train,cpu]'"
+            "this machine has a GPU, and this TensorFlow is for CPUs; take the extra gpu, "
+            f"not cpu: {install_command('train,gpu')}"
         )
     return (
         "this machine has a GPU, and TensorFlow can't use it; its messages, without "

@@ -41,11 +41,14 @@ def build_loss(
     """
     pixels: dict[str, Any] = {"ignore_label": ignore_label, "class_weights": class_weights}
     fraction, alpha, beta = config.ohem_fraction, config.tversky_alpha, config.tversky_beta
+    cross_entropy = SegmentationCrossEntropy(
+        **pixels,
+        ohem_fraction=fraction,
+        reduction=config.reduction,
+        label_smoothing=config.label_smoothing,
+    )
     terms = [
-        (
-            1.0,
-            SegmentationCrossEntropy(**pixels, ohem_fraction=fraction, reduction=config.reduction),
-        ),
+        (1.0, cross_entropy),
         (config.dice, SegmentationDice(ignore_label)),
         (config.jaccard, SegmentationJaccard(ignore_label)),
         (config.tversky, SegmentationTversky(ignore_label, alpha=alpha, beta=beta)),

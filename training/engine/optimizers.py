@@ -72,6 +72,8 @@ class _Accumulation(_Mixin):
     ) -> Tensor:
         if self._accumulate == 1:
             return super().apply(grads, trainable_variables)
+        if keras.backend.backend() != "tensorflow":
+            return self._select_update(grads, trainable_variables)
         # The condition must enclose the synchronisation of devices, not the other way round.
         replica = tf.distribute.get_replica_context()
         return replica.merge_call(self._add_or_update, args=(grads, trainable_variables))
@@ -90,6 +92,21 @@ class _Accumulation(_Mixin):
             lambda: each(self._add, (grads,)),
         )
 
+    def _select_update(self, grads: list[Tensor], variables: list[keras.Variable] | None) -> Tensor:
+        # JAX has no conditions with side effects: compute each update, keep every n-th one.
+        self._steps.assign_add(1)
+        is_update = ops.equal(self._steps % self._accumulate, 0)
+        sums = [total + gradient for total, gradient in zip(self._sums, grads, strict=True)]
+        own = {id(variable) for variable in (self._steps, *self._sums)}
+        updated = [v for v in (*self._trainable_variables, *self.variables) if id(v) not in own]
+        before = [ops.convert_to_tensor(variable) for variable in updated]
+        iterations = super().apply([total / self._accumulate for total in sums], variables)
+        for variable, value in zip(updated, before, strict=True):
+            variable.assign(ops.where(is_update, ops.convert_to_tensor(variable), value))
+        for variable, total in zip(self._sums, sums, strict=True):
+            variable.assign(ops.where(is_update, ops.zeros_like(total), total))
+        return iterations
+
     def _add(self, grads: list[Tensor]) -> None:
         # Each device has its own sum; the update adds them up.
         self._backend_increment_gradient_accumulators(grads, self._sums)
@@ -104,7 +121,7 @@ class _Accumulation(_Mixin):
     def forget_steps(self) -> None:
         if self._accumulate > 1:
             for variable in (self._steps, *self._sums):
-                variable.assign(ops.zeros_like(variable))
+                variable.assign(ops.zeros(variable.shape, variable.dtype))
 
 
 class LayerRatesSGD(_Accumulation, _LayerRates, keras.optimizers.SGD):
@@ -183,7 +200,8 @@ def averaged_weights(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     weights, averages = optimizer._trainable_variables, optimizer._model_variables_moving_average
     kept = [np.array(weight) for weight in weights]
     for weight, average in zip(weights, averages, strict=True):
-        weight.assign(average)
+        # As an array: JAX's steps reuse the memory of the weights, which would be the average's.
+        weight.assign(np.array(average))
     try:
         yield
     finally:

@@ -79,21 +79,12 @@ def describe_plan(
         return plan
     size = max(1, config.data.batch_size // replicas)
     seconds = _STEP_PER_FORWARD * _forward_seconds(model, config, size) / (size * replicas) * images
-    return f"{plan}; about {_duration(seconds)}, without validation"
+    return f"{plan}; about {duration(seconds)}, without validation"
 
 
 def _forward_seconds(model: keras.Model, config: TrainConfig, batch_size: int) -> float:
     """Return the seconds of a prediction of one batch of training images."""
-    height, width = config.data.augmentation.crop
-    frames = config.clip_frames or 1
-
-    def zeros(spec: Any) -> np.ndarray:
-        *time_axis, h, w, channels = spec.shape[1:]
-        count = frames - 1 if channels == 2 else frames
-        sizes = [batch_size, *(known or count for known in time_axis), h or height, w or width]
-        return np.zeros((*sizes, channels), "float32")
-
-    inputs = keras.tree.map_structure(zeros, model.input)
+    inputs = zeros(model, config, batch_size)
     for _ in range(2):  # the first one allocates memory and chooses algorithms
         start = time.perf_counter()
         keras.tree.map_structure(keras.ops.convert_to_numpy, model(inputs, training=False))
@@ -101,11 +92,25 @@ def _forward_seconds(model: keras.Model, config: TrainConfig, batch_size: int) -
     return seconds
 
 
-def _duration(seconds: float) -> str:
+def zeros(model: keras.Model, config: TrainConfig, batch_size: int) -> Any:
+    """Return inputs of the network of zeros, in the size of training images."""
+    height, width = config.data.augmentation.crop
+    frames = config.clip_frames or 1
+
+    def zeros_of(spec: Any) -> np.ndarray:
+        *time_axis, h, w, channels = spec.shape[1:]
+        count = frames - 1 if channels == 2 else frames
+        sizes = [batch_size, *(known or count for known in time_axis), h or height, w or width]
+        return np.zeros((*sizes, channels), "float32")
+
+    return keras.tree.map_structure(zeros_of, model.input)
+
+
+def duration(seconds: float) -> str:
     """Return a duration as text.
 
     Example:
-    >>> _duration(40), _duration(4000)
+    >>> duration(40), duration(4000)
     ('1 min', '1 h 7 min')
     """
     hours, minutes = divmod(max(1, round(seconds / 60)), 60)

@@ -25,6 +25,10 @@ class Progress:
         return 0.5 ** max(0, self.retries - 1)
 
     def notes(self, kind: str) -> list[dict[str, Any]]:
-        """Return the history's "recovery" or "change" entries, each with stage and epoch."""
+        """Return the history's entries of a kind, each with stage and epoch.
+
+        Args:
+            kind: "recovery", "change" or "warning".
+        """
         noted = [row for row in self.history if kind in row]
         return [{"stage": row["stage"], "epoch": row["epoch"], **row[kind]} for row in noted]

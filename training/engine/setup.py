@@ -1,10 +1,12 @@
 """Preparation of a training run, and the run itself."""
 
 import dataclasses
+import importlib.metadata
 import json
 import logging
 import os
 import platform
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +19,9 @@ import tensorflow as tf
 import keras_dpn
 from keras_dpn import models, presets
 
-from ..configs.crf import CRFConfig, read_crf
 from ..configs.schema import TrainConfig
-from ..configs.serialization import build, from_json, to_json
+from ..configs.serialization import from_json, to_json, with_crf
+from ..configs.trackers import TrackerName
 from ..data.checks import scan_dataset
 from ..data.clips.base import RecordedClips
 from ..data.dataset import Dataset
@@ -27,14 +29,17 @@ from ..data.shards.dataset import absolute
 from ..rundir import paths as workdir
 from ..rundir.dataset import open_dataset
 from ..rundir.lock import LOCK, FileLock
-from ..utils.files import atomic_file, read_json, write_json
+from ..utils.files import read_json, write_json
+from . import hosts
 from .changes import Change, find_changes
 from .checkpoints import Checkpoints
-from .devices import choose_devices
+from .devices import Strategy, check_batch_sizes, choose_devices, in_use
+from .dry_run import dry_run
 from .losses import check_losses
 from .networks import adapter, build_model
 from .plan import resolve_steps
 from .progress import Progress
+from .trackers import Trackers
 from .trainer import Trainer
 
 _LOGGER = logging.getLogger("keras_dpn")
@@ -50,26 +55,29 @@ class TrainingJob:
         work_dir: receives the configuration, checkpoints, logs, results and models.
         dataset: training and validation images.
         trainer: of the network, at the run's last completed epoch if it is resumed.
-        lock: of the directory, released at the end.
+        held: the directory's lock and the devices, released at the end.
     """
 
     config: TrainConfig
     work_dir: Path
     dataset: Dataset
     trainer: Trainer
-    lock: FileLock
+    held: ExitStack
 
     def run(self) -> list[dict[str, Any]]:
         """Train the remaining stages, write all files and return each stage's results."""
-        with self.lock:
-            return self._run()
+        with self.held, self.trainer.trackers:
+            hosts.on_chief(self._write_settings)
+            stages = self.trainer.fit()
+            hosts.on_chief(lambda: self._write_results(stages))
+        return stages
 
-    def _run(self) -> list[dict[str, Any]]:
+    def _write_settings(self) -> None:
         write_json(self.work_dir / workdir.CONFIG, to_json(self.config))
         write_json(self.work_dir / workdir.CLASSES, self.dataset.classes.to_json())
-        stages = self.trainer.fit()
-        with atomic_file(self.work_dir / workdir.MODEL) as temporary:
-            self.trainer.model.save(temporary)
+
+    def _write_results(self, stages: list[dict[str, Any]]) -> None:
+        self.trainer.write_model()
         results = {
             "config": to_json(self.config),
             "classes": self.dataset.classes.to_json(),
@@ -78,9 +86,9 @@ class TrainingJob:
             "stages": stages,
             "recoveries": self.trainer.progress.notes("recovery"),
             "changes": self.trainer.progress.notes("change"),
+            "warnings": self.trainer.progress.notes("warning"),
         }
         write_json(self.work_dir / workdir.RESULTS, results)
-        return stages
 
 
 def train(config: TrainConfig, work_dir: Path, **options: Any) -> list[dict[str, Any]]:
@@ -100,6 +108,7 @@ def prepare(
     crf: Path | None = None,
     resume: bool = False,
     devices: str = "all",
+    callbacks: Sequence[TrackerName] = (),
 ) -> TrainingJob:
     """Check the run as far as possible before the first step, and build the network.
 
@@ -110,35 +119,102 @@ def prepare(
         crf: settings of a DeepLab's or PiecewiseCRF's CRF, a JSON file.
         resume: continue from the last completed epoch of `work_dir`.
         devices: as in `choose_devices`.
+        callbacks: names of experiment trackers that receive the scores of each epoch.
 
     Raises:
         ValueError: for settings, data or a directory that don't allow training.
     """
+    config, dataset = _checked(config, work_dir, data_dir, crf)
+    trackers = Trackers(callbacks if hosts.is_chief() else (), work_dir, config)
+    strategy = choose_devices(devices)
+    check_batch_sizes(config, strategy.num_replicas_in_sync)
+    with ExitStack() as stack:
+        if hosts.is_chief():
+            work_dir.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(work_dir / LOCK, work_dir))
+        stack.enter_context(in_use(strategy))
+        found = hosts.from_chief(
+            lambda: [change.to_json() for change in check_work_dir(work_dir, config, resume)]
+        )
+        changes = [Change(values["field"], values["from"], values["to"]) for values in found]
+        _LOGGER.debug(json.dumps(to_json(config), indent=2))
+        *counts, sizes = hosts.from_chief(
+            lambda: [values.tolist() for values in check_data(dataset, config)]
+        )
+        hosts.on_chief(lambda: fill_flow(dataset, config))
+        model = _built(config, dataset, strategy)
+        pixel_counts = (np.asarray(counts[0]), np.asarray(counts[1]))
+        trainer = Trainer(config, model, dataset, pixel_counts, work_dir, strategy, sizes, trackers)
+        if resume:
+            trainer.resume(changes)
+        held = stack.pop_all()  # the job releases them
+    return TrainingJob(config, work_dir, dataset, trainer, held)
+
+
+def describe_dry_run(
+    config: TrainConfig,
+    work_dir: Path,
+    *,
+    data_dir: Path | None = None,
+    crf: Path | None = None,
+    resume: bool = False,
+    devices: str = "all",
+    callbacks: Sequence[TrackerName] = (),
+) -> str:
+    """Make all checks of `prepare` and measure a few steps, without writing a file.
+
+    Args:
+        config: the run's configuration.
+        work_dir: the directory of the run; it need not exist.
+        data_dir: instead of `config.data.data_dir`.
+        crf: settings of a CRF, a JSON file.
+        resume: plan the epochs that remain.
+        devices: as in `choose_devices`.
+        callbacks: names of experiment trackers, whose packages must be installed.
+
+    Returns:
+        The plan of the run, its memory and its time, as text.
+
+    Raises:
+        ValueError: as `prepare`.
+    """
+    config, dataset = _checked(config, work_dir, data_dir, crf)
+    Trackers(callbacks, work_dir, config)  # raises without their packages
+    strategy = choose_devices(devices)
+    check_batch_sizes(config, strategy.num_replicas_in_sync)
+    check_work_dir(work_dir, config, resume)
+    pixels, present, sizes = check_data(dataset, config)
+    with in_use(strategy):
+        model = _built(config, dataset, strategy)
+        counts = (pixels, present)
+        trainer = Trainer(config, model, dataset, counts, work_dir, strategy, sizes.tolist())
+        if resume:
+            trainer.resume()
+        return dry_run(trainer)
+
+
+def _checked(
+    config: TrainConfig, work_dir: Path, data_dir: Path | None, crf: Path | None
+) -> tuple[TrainConfig, Dataset]:
+    """Return the configuration with all of its values, and its dataset."""
     config = with_absolute_paths(config, data_dir)
     if crf:
         config = with_crf(config, crf)
     check_config(config)
     dataset = open_dataset(config, work_dir)
     config = resolve_steps(config, dataset)
-    strategy = choose_devices(devices)
-    with ExitStack() as stack:
-        work_dir.mkdir(parents=True, exist_ok=True)
-        lock = stack.enter_context(FileLock(work_dir / LOCK, work_dir))
-        changes = check_work_dir(work_dir, config, resume)
-        _LOGGER.info("%s: %s", config.network, "; ".join(config.summary()))
-        _LOGGER.debug(json.dumps(to_json(config), indent=2))
-        pixel_counts = check_data(dataset, config)
-        fill_flow(dataset, config)
-        model = _build(config, dataset.classes.num_classes, strategy)
-        _adapt_scales(config, model, dataset)
-        trainer = Trainer(config, model, dataset, pixel_counts, work_dir, strategy)
-        if resume:
-            trainer.resume(changes)
-        stack.pop_all()  # the job releases the lock
-    return TrainingJob(config, work_dir, dataset, trainer, lock)
+    _LOGGER.info("%s: %s", config.network, "; ".join(config.summary()))
+    return config, dataset
 
 
-def _build(config: TrainConfig, num_classes: int, strategy: tf.distribute.Strategy) -> keras.Model:
+def _built(config: TrainConfig, dataset: Dataset, strategy: Strategy) -> keras.Model:
+    """Return the network before the first step, with its initial scales."""
+    model = _build(config, dataset.classes.num_classes, strategy)
+    _adapt_scales(config, model, dataset)
+    return model
+
+
+def _build(config: TrainConfig, num_classes: int, strategy: Strategy) -> keras.Model:
     """Return the network before the first step, from the run's seed."""
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()  # a resumed run equals an uninterrupted one
@@ -159,7 +235,11 @@ def _adapt_scales(config: TrainConfig, model: keras.Model, dataset: Dataset) -> 
         raise ValueError("--adapt-scales: expected a network for images, received one for clips.")
     examples = dataset.examples(config.data.train_split)
     chosen = examples[:: max(1, len(examples) // config.adapt_scales)][: config.adapt_scales]
-    scales = models.adapt_scales(model, (dataset.read(example)[0] for example in chosen))
+    local = hosts.local_copy(model)
+    with hosts.alone():
+        scales = models.adapt_scales(local, (dataset.read(example)[0] for example in chosen))
+    if local is not model:
+        model.set_weights(hosts.broadcast(local.get_weights()))
     if not scales:
         raise ValueError(f"--adapt-scales: this {config.network} has no normalised features.")
     described = ", ".join(f"{name} {scale:.3g}" for name, scale in scales.items())
@@ -177,20 +257,6 @@ def with_absolute_paths(config: TrainConfig, data_dir: Path | None) -> TrainConf
     return config
 
 
-def with_crf(config: TrainConfig, path: Path) -> TrainConfig:
-    """Return the configuration with the values of a settings file for the network's CRF."""
-    model = config.model
-    if "crf" not in {field.name for field in dataclasses.fields(model)}:
-        raise ValueError(
-            f"--crf needs a recipe of a network with a CRF, DeepLab or PiecewiseCRF, received "
-            f"{config.network}."
-        )
-    values = dataclasses.asdict(model.crf or CRFConfig()) | read_crf(path)
-    model = dataclasses.replace(model, crf=build(CRFConfig, values, path))
-    changes: dict[str, Any] = {"model": model}  # a field of each network's configuration
-    return dataclasses.replace(config, **changes)
-
-
 def check_config(config: TrainConfig) -> None:
     """Raise a ValueError for stages that cannot be trained, their losses included."""
     config.check()
@@ -205,7 +271,7 @@ def fill_flow(dataset: Dataset, config: TrainConfig) -> None:
 
 
 def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Change]:
-    """Create the directory; refuse one with another run, or one that can't be resumed.
+    """Refuse a directory with another run, or one that can't be resumed.
 
     Returns:
         The changes in the configuration of a resumed run.
@@ -214,7 +280,6 @@ def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Ch
         ValueError: for a directory with a run, unless it is resumed, or with other files that a
             run would replace; and as `find_changes`.
     """
-    work_dir.mkdir(parents=True, exist_ok=True)
     path = work_dir / workdir.CONFIG
     if not path.exists():
         # Flow is computed before the configuration is written, into files named by their content.
@@ -235,11 +300,12 @@ def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Ch
     return find_changes(earlier, config, stage=progress.stage, epoch=progress.epoch, source=path)
 
 
-def check_data(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+def check_data(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read all images once; refuse a dataset with errors, naming the first ones.
 
     Returns:
-        Pixels of each class in the training split, and pixels of the images that contain it.
+        Pixels of each class in the training split, pixels of the images that contain it, and the
+        heights and widths of the validation images.
     """
     for split in (config.data.train_split, config.data.val_split):
         dataset.examples(split)
@@ -253,15 +319,19 @@ def check_data(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.nd
             f"{dataset.name}: {len(scan.errors)} issues, the first: {shown}. "
             f"`keras-dpn check-data {config.data.dataset}` lists all."
         )
-    return scan.pixel_counts(config.data.train_split)
+    return *scan.pixel_counts(config.data.train_split), scan.sizes[config.data.val_split]
 
 
 def versions() -> dict[str, str]:
     """Return the versions and hardware that the results depend on."""
+    backend = {}
+    if keras.backend.backend() == "jax":
+        backend = {"jax": importlib.metadata.version("jax")}
     return {
         "keras_dpn": keras_dpn.__version__,
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
+        **backend,
         "numpy": np.__version__,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",

@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_dpn.inference import Predictor
 from keras_dpn.metrics import SegmentationScores
@@ -23,6 +22,7 @@ from ..rundir import paths as workdir
 from ..rundir.models import load_model
 from ..utils.files import atomic_file, write_json
 from ..utils.progress import progress_bar
+from . import hosts
 from .batches import Batches
 from .callbacks import (
     Epochs,
@@ -34,11 +34,14 @@ from .callbacks import (
 )
 from .changes import Change
 from .checkpoints import Checkpoints
+from .devices import Strategy
 from .losses import LossWithUnary, ScoresWithoutUnary, build_loss, with_unary
 from .networks import adapter
 from .optimizers import averaged_weights, build_optimizer, forget_steps
 from .plan import describe_plan
 from .progress import Progress
+from .symptoms import symptoms
+from .trackers import Trackers
 
 _LOGGER = logging.getLogger("keras_dpn")
 RETRIES = 4  # of a stage whose loss becomes NaN: at the same rate, then at 1/2, 1/4 and 1/8
@@ -58,6 +61,8 @@ class Trainer:
         pixel_counts: of the training split, for class weights; see `setup.check_data`.
         work_dir: receives all files.
         strategy: the devices; `model` was built in its scope.
+        val_sizes: height and width of each validation image, needed by several processes.
+        trackers: receive the scores of each epoch.
     """
 
     def __init__(
@@ -67,15 +72,19 @@ class Trainer:
         dataset: Dataset,
         pixel_counts: tuple[np.ndarray, np.ndarray],
         work_dir: Path,
-        strategy: tf.distribute.Strategy,
+        strategy: Strategy,
+        val_sizes: Sequence[tuple[int, int]] = (),
+        trackers: Trackers | None = None,
     ) -> None:
         self.config = config
         self.model = model
         self.dataset = dataset
-        self.batches = Batches(config, dataset)
+        self.batches = Batches(config, dataset, val_sizes)
         self.pixel_counts = pixel_counts
         self.work_dir = work_dir
         self.strategy = strategy
+        self.trackers = trackers or Trackers((), work_dir, config)
+        self._scores: SegmentationScores  # of the last validation
         self.checkpoints = Checkpoints(work_dir / workdir.CHECKPOINTS)
         self.progress = Progress()
 
@@ -86,7 +95,7 @@ class Trainer:
             changes: of the configuration, as `changes.find_changes` returns them. They are
                 recorded, and a stage whose learning rate changes counts its retries from 0 again.
         """
-        state = self.checkpoints.state()
+        state = hosts.from_chief(self.checkpoints.state)
         if state is None:
             return
         self.progress = Progress(**state)
@@ -105,16 +114,9 @@ class Trainer:
 
     def fit(self) -> list[dict[str, Any]]:
         """Train the remaining stages; return each stage's results."""
-        _LOGGER.info(
-            describe_plan(
-                self.config,
-                self.batches,
-                self.model,
-                self.strategy.num_replicas_in_sync,
-                self.progress.stage,
-                self.progress.epoch,
-            )
-        )
+        local = hosts.local_copy(self.model)
+        devices = self.strategy.num_replicas_in_sync
+        hosts.on_chief(lambda: _LOGGER.info(self._plan(local, devices)))
         for index, stage in enumerate(self.config.stages):
             if index < self.progress.stage or not self._is_trained(stage):
                 continue
@@ -123,6 +125,20 @@ class Trainer:
             self._fit(stage)
             self._finish(index, stage)
         return self.progress.results
+
+    def remaining(self) -> list[tuple[Stage, int]]:
+        """Return the stages that aren't finished, each with the epochs that it lacks."""
+        done = {self.progress.stage: self.progress.epoch}
+        lacking = [
+            (stage, self.config.stage(stage.name).epochs - done.get(index, 0))
+            for index, stage in enumerate(self.config.stages)
+            if index >= self.progress.stage
+        ]
+        return [(stage, epochs) for stage, epochs in lacking if epochs > 0]
+
+    def _plan(self, model: keras.Model, devices: int) -> str:
+        stage, epoch = self.progress.stage, self.progress.epoch
+        return describe_plan(self.config, self.batches, model, devices, stage, epoch)
 
     def _is_trained(self, stage: Stage) -> bool:
         return self.config.stage(stage.name).epochs > 0
@@ -180,7 +196,9 @@ class Trainer:
 
     def _train(self, stage: Stage) -> None:
         config, first = self.config.stage(stage.name), self.progress.epoch
-        model, steps = self._ready(stage), self.batches.steps_per_epoch(config)
+        model, steps = self.ready(stage), self.batches.steps_per_epoch(config)
+        logs = self.work_dir / workdir.LOGS / stage.name
+        boards = [keras.callbacks.TensorBoard(logs)] if hosts.is_chief() else []
         with progress_bar(f"stage {stage.name}", steps * (config.epochs - first), "steps") as bar:
             model.fit(
                 self.batches.train(config, self._seed(stage), first),
@@ -194,13 +212,14 @@ class Trainer:
                     if epoch % self.config.validation_epochs == 0 or epoch == config.epochs
                 ],
                 verbose=0,
+                shuffle=False,
                 callbacks=[
                     StopOnNaN(stage.name),
                     ValidateAverages(),
                     keras.callbacks.LambdaCallback(
                         on_epoch_begin=lambda *_: forget_steps(model.optimizer)
                     ),
-                    keras.callbacks.TensorBoard(self.work_dir / workdir.LOGS / stage.name),
+                    *boards,
                     Steps(bar),
                     Epochs(stage.name, first, lambda *args: self._end_epoch(stage, model, *args)),
                 ],
@@ -234,7 +253,7 @@ class Trainer:
 
     def _validate(self, stage: Stage) -> None:
         """Validate the weights of the stage's last epoch."""
-        model = self._ready(stage)
+        model = self.ready(stage)
         batches = self.batches.validation(self.config.stage(stage.name))
         logs = model.evaluate(batches, verbose=0, callbacks=[ValidateAverages()], return_dict=True)
         self._note(
@@ -243,7 +262,7 @@ class Trainer:
         with averaged_weights(model.optimizer):
             self._keep_best(stage, float(logs["miou"]))
 
-    def _ready(self, stage: Stage) -> keras.Model:
+    def ready(self, stage: Stage) -> keras.Model:
         """Return the stage's model with its optimizer as of the last completed epoch."""
         config = self.config.stage(stage.name)
         rate = config.learning_rate * self.progress.rate_factor
@@ -266,6 +285,7 @@ class Trainer:
             model = with_unary(self.model, model.output)
             loss = LossWithUnary(loss, config.loss.unary)
             metric = ScoresWithoutUnary(self.model.num_classes, ignore)
+        self._scores = metric
         if not model.trainable_variables:
             raise ValueError(
                 f"Stage {stage.name} has nothing to train: expected "
@@ -273,9 +293,10 @@ class Trainer:
                 f"{config.freeze!r}."
             )
         optimizer = build_optimizer(config, steps, model.trainable_variables)
-        # Without XLA, as Keras itself decides for deterministic operations and several devices. It
-        # would also compile each size of validation images anew.
-        model.compile(optimizer, loss, metrics=[metric], jit_compile=False)
+        # TensorFlow without XLA, as Keras itself decides for deterministic operations and several
+        # devices. It would also compile each size of validation images anew.
+        jit_compile = keras.backend.backend() == "jax"
+        model.compile(optimizer, loss, metrics=[metric], jit_compile=jit_compile)
         model.optimizer.build(model.trainable_variables)
         return model
 
@@ -313,26 +334,53 @@ class Trainer:
         if "val_miou" in logs:
             with averaged_weights(model.optimizer):
                 self._keep_best(stage, logs["val_miou"])
+        self._warn(stage)
         self._save(model.optimizer)
+        # After the checkpoint: a resumed run trains no epoch again that the trackers have.
+        self.trackers.send(self.progress.history)
         if self._is_exhausted(stage):
             _LOGGER.info("stage %s: no better score for its patience, it ends", stage.name)
             model.stop_training = True
 
+    def _warn(self, stage: Stage) -> None:
+        """Warn about what should not happen in training, once per stage."""
+        noted = self.progress.notes("warning")
+        known = {note["symptom"] for note in noted if note["stage"] == stage.name}
+        rows = [r for r in self.progress.history if r["stage"] == stage.name and "loss" in r]
+        found = symptoms(
+            rows,
+            self._scores.confusion,
+            self.dataset.classes.names,
+            self.config.section(stage.name),
+            self.config.stage(stage.name).learning_rate * self.progress.rate_factor,
+        )
+        for symptom in found:
+            if symptom.name not in known:
+                _LOGGER.warning("stage %s: %s", stage.name, symptom.message)
+                warning = {"symptom": symptom.name, "message": symptom.message}
+                self._note(stage, self.progress.epoch, {"warning": warning})
+
     def _note(self, stage: Stage, epoch: int, values: dict[str, Any]) -> None:
         self.progress.history.append({"stage": stage.name, "epoch": epoch, **values})
-        write_json(self.work_dir / workdir.HISTORY, self.progress.history)
+        hosts.on_chief(lambda: write_json(self.work_dir / workdir.HISTORY, self.progress.history))
 
     def _keep_best(self, stage: Stage, miou: float) -> None:
         if self.progress.best_miou is None or miou > self.progress.best_miou:
             self.progress.best_miou = miou
-            path = workdir.model_file(self.work_dir, stage.name)
-            with atomic_file(path) as temporary:
-                self.model.save(temporary)
+            hosts.on_chief(lambda: self.write_model(stage.name))
+
+    def write_model(self, stage: str | None = None) -> None:
+        """Write the network as the run's model, or as the best one of a stage."""
+        with atomic_file(workdir.model_file(self.work_dir, stage)) as temporary:
+            self.model.save(temporary)
 
     def _finish(self, index: int, stage: Stage) -> None:
         """Go back to the stage's best weights, score them, and begin the next stage from them."""
-        best = load_model(self.work_dir, stage.name)
-        self.model.set_weights(best.get_weights())
+        weights = self.model.get_weights()
+        if hosts.is_chief():
+            with hosts.alone():
+                weights = load_model(self.work_dir, stage.name).get_weights()
+        self.model.set_weights(hosts.broadcast(weights))
         config = self.config.stage(stage.name)
         trained = self._up_to_head(stage).trainable_variables
         self.progress.results.append(
@@ -351,8 +399,8 @@ class Trainer:
 
     def _evaluate(self, stage: Stage) -> dict[str, Any]:
         split = self.config.data.val_split
-        predictor = Predictor(self.model, heads=(stage.head,))
-        return evaluate(predictor, self.dataset, split).head().to_json()
+        predictor = Predictor(hosts.local_copy(self.model), heads=(stage.head,))
+        return hosts.from_chief(lambda: evaluate(predictor, self.dataset, split).head().to_json())
 
     def _save(self, optimizer: keras.optimizers.Optimizer | None) -> None:
         self.checkpoints.save(self.model, optimizer, vars(self.progress))

@@ -21,17 +21,20 @@ from ..utils.files import write_bytes
 from ..utils.progress import progress
 from ..utils.threads import prefetch_map
 from .manifest import ImageOutput, result_file
+from .remote import Source
+from .results import FileResult, image_result
 
 logger = logging.getLogger("keras_dpn")
 
 
 def predict_images(
     segmenter: Segmenter,
-    sources: Mapping[str, Path],
+    sources: Mapping[str, Source],
     out: Path,
     outputs: Sequence[ImageOutput] = ("labels",),
     files: Outputs | None = None,
-) -> list[Path]:
+    on_result: Callable[[FileResult], None] = lambda result: None,
+) -> list[Source]:
     """Predict image files and write the results.
 
     While the network predicts one image, threads read the next ones and write the previous results.
@@ -47,6 +50,7 @@ def predict_images(
             "probabilities" are (H, W, L), float16, compressed, key "probabilities".
         files: writes and records the results, and refuses to replace files of others; None: any
             file is replaced.
+        on_result: called with what became of each image, in their order.
 
     Returns:
         The files that could not be read. All others are written.
@@ -66,11 +70,13 @@ def predict_images(
         outputs=outputs,
         write=files.write_bytes if files else write_bytes,
     )
-    errors: dict[Path, ImageError] = {}
+    errors: dict[Source, ImageError] = {}
     try:
-        for sample in progress(prefetch_map(write, predicted), "predicting", len(sources)):
+        written = prefetch_map(write, predicted)
+        for sample, result in progress(written, "predicting", len(sources)):
             if sample.error is not None:
                 errors[sample.source] = sample.error
+            on_result(result)
     finally:
         for error in errors.values():
             logger.warning("skipped: %s", error)
@@ -89,7 +95,7 @@ class _Sample:
     """
 
     name: str
-    source: Path
+    source: Source
     image: np.ndarray | None = None
     error: ImageError | None = None
 
@@ -103,9 +109,10 @@ class _Prediction:
     segmentation: Segmentation | None = None
 
 
-def _read(item: tuple[str, Path], max_pixels: int) -> _Sample:
+def _read(item: tuple[str, Source], max_pixels: int) -> _Sample:
     try:
-        return _Sample(*item, image=read_image(item[1], max_pixels))
+        file = item[1] if isinstance(item[1], Path) else item[1].open()
+        return _Sample(*item, image=read_image(file, max_pixels))
     except ImageError as error:
         return _Sample(*item, error=error)
 
@@ -129,13 +136,14 @@ def _write_results(
     out: Path,
     outputs: Sequence[ImageOutput],
     write: Callable[[Path, bytes], None],
-) -> _Sample:
+) -> tuple[_Sample, FileResult]:
     sample, prediction = item
-    if prediction is not None:
-        for output in outputs:
-            content = _encode(prediction, classes, output)
-            write(result_file(out, output, sample.name), content)
-    return sample
+    if prediction is None:
+        return sample, FileResult("image", sample.name, problems=[str(sample.error)])
+    for output in outputs:
+        content = _encode(prediction, classes, output)
+        write(result_file(out, output, sample.name), content)
+    return sample, image_result(sample.name, prediction.labels, classes.num_classes)
 
 
 def _encode(prediction: _Prediction, classes: Classes, output: ImageOutput) -> bytes:

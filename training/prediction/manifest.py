@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from keras_dpn.presets.files import WEIGHTS
 from keras_dpn.presets.source import find
@@ -11,6 +11,7 @@ from ..rundir.outputs import Outputs
 from ..rundir.paths import MODEL
 from ..utils.files import read_json, write_json
 
+T = TypeVar("T")
 ImageOutput = Literal["labels", "overlays", "heads", "probabilities"]
 """The results of an image, each in a folder of this name."""
 
@@ -32,6 +33,11 @@ def video_files(out: Path, name: str, *, overlay: bool, save_frames: bool) -> di
     """Return the video files that `predict_video` writes, by the names of their folders."""
     folders = ([] if save_frames else ["videos"]) + (["overlays"] if overlay else [])
     return {folder: out / folder / f"{name}.mp4" for folder in folders}
+
+
+def report_file(out: Path, name: str) -> Path:
+    """Return where the report of a video is written."""
+    return out / "videos" / f"{name}.json"
 
 
 def write_manifest(
@@ -61,9 +67,7 @@ def write_manifest(
         )
 
 
-def pending(
-    sources: Mapping[str, Path], out: Path, outputs: Sequence[ImageOutput]
-) -> dict[str, Path]:
+def pending(sources: Mapping[str, T], out: Path, outputs: Sequence[ImageOutput]) -> dict[str, T]:
     """Return the images that lack a result, or whose results are older than the manifest.
 
     Args:
@@ -71,18 +75,22 @@ def pending(
         out: directory for the results, after `write_manifest`.
         outputs: the required results of each image.
     """
-    since = (out / MANIFEST).stat().st_mtime_ns
 
     def is_done(output: str, name: str) -> bool:
         folders = [output, _OLD_FOLDERS.get(output, output)]
-        files = [result_file(out, folder, name) for folder in folders]
-        return any(file.is_file() and file.stat().st_mtime_ns >= since for file in files)
+        return any(is_current(result_file(out, folder, name), out) for folder in folders)
 
     return {
         name: source
         for name, source in sources.items()
         if not all(is_done(output, name) for output in outputs)
     }
+
+
+def is_current(file: Path, out: Path) -> bool:
+    """Return whether a result exists and is no older than the manifest in `out`."""
+    since = (out / MANIFEST).stat().st_mtime_ns
+    return file.is_file() and file.stat().st_mtime_ns >= since
 
 
 def model_identity(source: str) -> dict[str, Any]:

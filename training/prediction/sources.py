@@ -5,11 +5,13 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from keras_dpn.io.formats import is_image, is_video
 
 from .manifest import IMAGE_OUTPUTS, RESULT_FOLDERS, result_file
+from .remote import RemoteFile, Source, list_remote, local_or_remote
+from .results import SUFFIXES, read_manifest
 
 logger = logging.getLogger("keras_dpn")
 _OTHERS_SHOWN = 5
@@ -24,14 +26,14 @@ class Sources:
         videos: video files, and folders whose images are the frames.
     """
 
-    images: Mapping[str, Path] = field(default_factory=dict)
-    videos: Mapping[str, Path] = field(default_factory=dict)
+    images: Mapping[str, Source] = field(default_factory=dict)
+    videos: Mapping[str, Source] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images) + len(self.videos)
 
 
-def find_sources(paths: Sequence[Path], out: Path, image_sequence: bool = False) -> Sources:
+def find_sources(paths: Sequence[str | Path], out: Path, image_sequence: bool = False) -> Sources:
     """Find the images and videos that paths match, by distinct names.
 
     Folders include their subfolders, without the results of an earlier run under `out`. A name is
@@ -39,7 +41,8 @@ def find_sources(paths: Sequence[Path], out: Path, image_sequence: bool = False)
     would be equal otherwise (a.jpg and a.png).
 
     Args:
-        paths: files, folders, or patterns with * and ? (** for any depth).
+        paths: files, folders, or patterns with * and ? (** for any depth); URLs of these; and
+            manifests, which list such files, see `results.read_manifest`.
         out: directory for the results.
         image_sequence: treat each folder among the paths as one video, its images as the frames.
 
@@ -49,38 +52,52 @@ def find_sources(paths: Sequence[Path], out: Path, image_sequence: bool = False)
     """
     if not paths:
         raise ValueError("No image or video given: name files, folders or quoted patterns.")
-    folders = [path for path in paths if image_sequence and path.is_dir()]
+    named = [local_or_remote(path) for path in paths]
+    folders = [path for path in named if image_sequence and _is_folder(path)]
     if image_sequence and not folders:
         raise ValueError("--image-sequence: expected a folder of frames among the paths.")
     listed = dict.fromkeys(folders)
-    for path in paths:
-        files = sorted(_expand(path, out)) if path not in listed else [path]
+    for path in named:
+        files = list(_expand(path, out)) if path not in listed else [path]
         if not files:
             raise ValueError(
                 f"{path}: no image or video matches. Give files, folders or quoted patterns."
             )
         listed |= dict.fromkeys(files)
-    absolute = list(dict.fromkeys(Path(os.path.abspath(path)) for path in listed))
-    root = Path(os.path.commonpath([path.parent for path in absolute]))
-    images = [path for path in absolute if not _is_video(path)]
-    videos = [path for path in absolute if _is_video(path)]
-    named_images, named_videos = _name(images, root), _name(videos, root)
+    absolute = list(dict.fromkeys(map(_absolute, listed)))
+    root = Path(os.path.commonpath([_pure_path(source).parent for source in absolute]))
+    videos = dict.fromkeys(source for source in absolute if _is_video(source))
+    images = [source for source in absolute if source not in videos]
+    named_images, named_videos = _name(images, root), _name(list(videos), root)
+    local = [source for source in absolute if isinstance(source, Path)]
     results = {name: [result_file(out, o, name) for o in IMAGE_OUTPUTS] for name in named_images}
-    _check_results(results, named_images, absolute)
-    _check_results(
-        {name: _video_results(name, out) for name in named_videos}, named_videos, absolute
-    )
+    _check_results(results, named_images, local)
+    _check_results({name: _video_results(name, out) for name in named_videos}, named_videos, local)
     return Sources(named_images, named_videos)
 
 
-def _is_video(path: Path) -> bool:
-    return path.is_dir() or is_video(path)
+def _absolute(source: Source) -> Source:
+    return Path(os.path.abspath(source)) if isinstance(source, Path) else source
 
 
-def _name(sources: Sequence[Path], root: Path) -> dict[str, Path]:
-    relative = [path.relative_to(root) for path in sources]
+def _pure_path(source: Source) -> PurePath:
+    return source if isinstance(source, Path) else source.path
+
+
+def _is_folder(source: Source) -> bool:
+    return isinstance(source, Path) and source.is_dir()
+
+
+def _is_video(source: Source) -> bool:
+    if isinstance(source, RemoteFile):
+        return is_video(Path(source.name))  # by its suffix
+    return source.is_dir() or is_video(source)
+
+
+def _name(sources: Sequence[Source], root: Path) -> dict[str, Source]:
+    relative = [_pure_path(source).relative_to(root) for source in sources]
     names = [
-        str(path if source.is_dir() else path.with_suffix(""))
+        str(path if _is_folder(source) else path.with_suffix(""))
         for source, path in zip(sources, relative, strict=True)
     ]
     if len(set(names)) < len(names):
@@ -89,10 +106,10 @@ def _name(sources: Sequence[Path], root: Path) -> dict[str, Path]:
 
 
 def _check_results(
-    results: Mapping[str, Sequence[Path]], named: Mapping[str, Path], sources: Sequence[Path]
+    results: Mapping[str, Sequence[Path]], named: Mapping[str, Source], sources: Sequence[Path]
 ) -> None:
     """Refuse results that would overwrite any of the sources, by links and by case too."""
-    files = {_identity(source): source for source in sources}
+    files = {_identity(source): source for source in sources if source.exists()}
     for name, paths in results.items():
         for path in paths:
             source = files.get(_identity(path)) if path.exists() else None
@@ -113,17 +130,30 @@ def _video_results(name: str, out: Path) -> list[Path]:
     return [out / "labels" / name, *videos]
 
 
-def _expand(path: Path, out: Path) -> Iterator[Path]:
-    if path.is_file():
+def _expand(path: Source, out: Path) -> Iterator[Source]:
+    if isinstance(path, RemoteFile):
+        files = list_remote(path.url)
+        yield from (file for file in files if _has_suffix(Path(file.name)) or file == path)
+    elif path.suffix in SUFFIXES and path.is_file():
+        yield from read_manifest(path)
+    elif path.is_file():
         yield path
     elif path.is_dir():
         results = [(out / folder).resolve() for folder in RESULT_FOLDERS]
-        files = path.rglob("*")
-        yield from _readable(
-            f for f in files if not any(f.resolve().is_relative_to(folder) for folder in results)
+        found = path.rglob("*")
+        yield from sorted(
+            _readable(
+                f
+                for f in found
+                if not any(f.resolve().is_relative_to(folder) for folder in results)
+            )
         )
     else:
-        yield from _readable(map(Path, glob.glob(str(path), recursive=True)))
+        yield from sorted(_readable(map(Path, glob.glob(str(path), recursive=True))))
+
+
+def _has_suffix(path: Path) -> bool:
+    return is_image(path) or is_video(path)
 
 
 def _readable(candidates: Iterable[Path]) -> Iterator[Path]:

@@ -6,23 +6,24 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from keras_dpn import metrics, viz
-from keras_dpn.classes import Classes
+from keras_dpn import metrics
 from keras_dpn.io.flow import dis_flow
-from keras_dpn.io.video import ImageSequence, VideoError, VideoReader, VideoWriter
+from keras_dpn.io.video import ImageSequence, VideoError, VideoReader
 from keras_dpn.segmentation import Segmentation
 from keras_dpn.segmenter import Segmenter
 
 from ..rundir.outputs import Outputs
 from ..utils.files import json_bytes, write_bytes
 from ..utils.progress import progress_bar
-from .manifest import video_files
+from .drawn_video import Position, open_writers
+from .manifest import report_file, video_files
+from .remote import Source, local_file
+from .results import FileResult, class_fractions
 from .video_report import VideoReport
 
 logger = logging.getLogger("keras_dpn")
@@ -30,20 +31,19 @@ logger = logging.getLogger("keras_dpn")
 T = TypeVar("T")
 P = TypeVar("P")
 Frames = VideoReader | ImageSequence
-Position = tuple[int, float]  # index of a frame, and its time in seconds
 Link = tuple[np.ndarray, np.ndarray]  # flow from a frame to the next, and back
-WriteFrame = Callable[[Position, np.ndarray, np.ndarray], None]  # frame, labels
 
 
 def predict_videos(
     segmenter: Segmenter,
-    sources: Mapping[str, Path],
+    sources: Mapping[str, Source],
     out: Path,
     *,
     overlay: bool = False,
     save_frames: bool = False,
     files: Outputs | None = None,
-) -> list[Path]:
+    on_result: Callable[[FileResult], None] = lambda result: None,
+) -> list[Source]:
     """Predict videos, one after another, and print a line about each.
 
     Args:
@@ -53,11 +53,12 @@ def predict_videos(
         overlay: as in `predict_video`.
         save_frames: as in `predict_video`.
         files: as in `predict_video`.
+        on_result: called with what became of each video.
 
     Returns:
         The videos that could not be read, or not in full. They are logged at the end.
     """
-    problems: dict[Path, list[str]] = {}
+    problems: dict[Source, list[str]] = {}
     warnings: list[str] = []
     try:
         for name, source in sources.items():
@@ -73,7 +74,9 @@ def predict_videos(
                 )
             except VideoError as error:
                 problems[source] = [f"skipped: {error}"]
+                on_result(FileResult("video", name, problems=[str(error)]))
             else:
+                on_result(report.result(name))
                 print(report.summary())
                 problems[source] = report.problems()
                 warnings += report.warnings()
@@ -85,7 +88,7 @@ def predict_videos(
 
 def predict_video(
     segmenter: Segmenter,
-    source: Path,
+    source: Source,
     out: Path,
     name: str,
     *,
@@ -101,7 +104,8 @@ def predict_video(
 
     Args:
         segmenter: of images or of clips.
-        source: a video file, or a folder whose images are the frames.
+        source: a video file, which is copied to the local disk if a URL names it; or a folder
+            whose images are the frames.
         out: directory for the results.
         name: of the results below it.
         overlay: also write overlays/NAME.mp4, the labels' colours over the video, at its size.
@@ -114,14 +118,32 @@ def predict_video(
         ValueError: if the source can't be read at all, and as `Segmenter.video`.
         OSError: if a result can't be written.
     """
-    video = open_video(source, segmenter.max_pixels)
+    with local_file(source) as path:
+        video = open_video(path, segmenter.max_pixels)
+        drawn = video_files(out, name, overlay=overlay, save_frames=save_frames)
+        if files:
+            files.check(drawn.values())
+        maps = out / "labels" / name if save_frames else None
+        return _predict_video(segmenter, source, video, out, name, drawn, maps, files)
+
+
+def _predict_video(
+    segmenter: Segmenter,
+    source: Source,
+    video: Frames,
+    out: Path,
+    name: str,
+    drawn: Mapping[str, Path],
+    maps: Path | None,
+    files: Outputs | None,
+) -> VideoReport:
+    """Predict the frames of an open video, as `predict_video`, and write the results."""
     if not video.fps_known:
         logger.info("%s: no usable frame rate, %g frames per second assumed", source, video.fps)
     classes = segmenter.classes
     write_file = files.write_bytes if files else write_bytes
-    drawn = video_files(out, name, overlay=overlay, save_frames=save_frames)
-    if files:
-        files.check(drawn.values())
+    counts = np.zeros(classes.num_classes, "int64")
+    size: tuple[int, int] | None = None
     consistency = np.zeros((classes.num_classes,) * 2, "int64")
     written, complete, seconds, start = 0, False, 0.0, time.perf_counter()
     try:
@@ -129,11 +151,12 @@ def predict_video(
             progress_bar(source.name, video.frame_count or None, "frames") as bar,
             ExitStack() as stack,
         ):
-            maps = out / "labels" / name if save_frames else None
-            writers = list(_open_writers(stack, video, classes, drawn, maps, write_file))
+            writers = list(open_writers(stack, video.fps, classes, drawn, maps, write_file))
             for position, frame, labels, confusion in _predict_labels(segmenter, video):
                 for write in writers:
                     write(position, frame, labels)
+                size = size or (labels.shape[0], labels.shape[1])
+                counts += np.bincount(labels.ravel(), minlength=len(counts))[: len(counts)]
                 consistency += confusion
                 written += 1
                 seconds = time.perf_counter() - start
@@ -155,12 +178,14 @@ def predict_video(
             seconds=seconds,
             frames_per_second=written / seconds if seconds else None,
             temporal_consistency=metrics.scores(consistency),
+            size=size,
+            class_fractions=class_fractions(counts) if written else None,
         )
         if written:
             if files:
                 for path in drawn.values():
                     files.record(path)
-            write_file(out / "videos" / f"{name}.json", json_bytes(asdict(report)))
+            write_file(report_file(out, name), json_bytes(asdict(report)))
     return report
 
 
@@ -195,27 +220,6 @@ def predict_frames(
         yield frame, prediction
 
 
-class DrawnVideo:
-    """A video file that is opened with its first frame, whose size it has.
-
-    Args:
-        stack: closes the file, which is then playable, even after an exception.
-        path: the file.
-        fps: frames per second.
-    """
-
-    def __init__(self, stack: ExitStack, path: Path, fps: float) -> None:
-        self._stack, self._path, self._fps = stack, path, fps
-        self._writer: VideoWriter | None = None
-
-    def write(self, frame: np.ndarray, time: float | None = None) -> None:
-        """Append a frame, uint8 (H, W, 3), as `VideoWriter.write`."""
-        if self._writer is None:
-            writer = VideoWriter(self._path, self._fps, frame.shape[:2])
-            self._writer = self._stack.enter_context(writer)
-        self._writer.write(frame, time)
-
-
 def _predict_labels(
     segmenter: Segmenter, video: Frames
 ) -> Iterator[tuple[Position, np.ndarray, np.ndarray, np.ndarray | int]]:
@@ -239,40 +243,3 @@ def _predict_labels(
             confusion = metrics.temporal_confusion(previous, labels, *next(links), num_classes)
         yield position, frame, labels, confusion
         previous = labels
-
-
-def _open_writers(
-    stack: ExitStack,
-    video: Frames,
-    classes: Classes,
-    drawn: Mapping[str, Path],
-    maps: Path | None,
-    write_file: Callable[[Path, bytes], None],
-) -> Iterator[WriteFrame]:
-    """Yield the functions to call with each frame and its labels; the stack closes the files.
-
-    Args:
-        stack: closes the video files.
-        video: the frames.
-        classes: of the labels.
-        drawn: the video files, from `video_files`.
-        maps: directory for a label map per frame; None: there are none.
-        write_file: writes one of them.
-    """
-    colors, ignore = classes.colors, classes.ignore
-
-    def write_map(folder: Path, position: Position, frame: np.ndarray, labels: np.ndarray) -> None:
-        write_file(folder / f"{position[0]:06}.png", viz.label_png(labels, colors, ignore))
-
-    if maps is not None:
-        yield partial(write_map, maps)
-    if "videos" in drawn:
-        side_by_side = DrawnVideo(stack, drawn["videos"], video.fps)
-        yield lambda position, frame, labels: side_by_side.write(
-            viz.labelled_frame(frame, labels, classes.names, colors, ignore), position[1]
-        )
-    if "overlays" in drawn:
-        overlays = DrawnVideo(stack, drawn["overlays"], video.fps)
-        yield lambda position, frame, labels: overlays.write(
-            viz.overlay(frame, labels, colors, ignore), position[1]
-        )

@@ -1,7 +1,12 @@
 """The report of a predicted video."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
+
+from ..utils.files import read_json
+from .results import FileResult
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,8 @@ class VideoReport:
         frames_per_second: of the prediction.
         temporal_consistency: the `metrics.scores` of each frame's labels against the next ones,
             along the optical flow (`metrics.temporal_confusion`).
+        size: height and width of the first frame; None if there is none.
+        class_fractions: fraction of each class in the pixels of all label maps, 0 to 1.
     """
 
     source: str
@@ -34,6 +41,25 @@ class VideoReport:
     seconds: float
     frames_per_second: float | None
     temporal_consistency: dict[str, Any]
+    size: tuple[int, int] | None = None
+    class_fractions: Sequence[float] | None = None
+
+    def result(self, name: str) -> FileResult:
+        """Return the report as the result of an input of this name."""
+        height, width = self.size or (None, None)
+        problems = self.problems()
+        if not self.complete:
+            problems.append(f"{self.source}: stopped after {self.frames} frames")
+        return FileResult(
+            "video",
+            name,
+            height,
+            width,
+            self.frames,
+            self.class_fractions,
+            problems,
+            self.summary(),
+        )
 
     def summary(self) -> str:
         """Return the report as one line."""
@@ -64,3 +90,13 @@ class VideoReport:
         if not self.is_static:
             return []
         return [f"{self.source}: its {self.frames} frames are identical; is it the right file?"]
+
+
+def read_report(path: Path) -> VideoReport | None:
+    """Return the report of an earlier run; None if it is missing, damaged or of another version."""
+    try:
+        values = read_json(path)
+        known = {field.name for field in fields(VideoReport)}
+        return VideoReport(**{key: value for key, value in values.items() if key in known})
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None

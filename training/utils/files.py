@@ -1,6 +1,7 @@
 """Write files and directories that appear complete under their name, or not at all."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -9,6 +10,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+class NamedBytes(io.BytesIO):
+    """The content of a file as a stream that error messages name.
+
+    Args:
+        content: the bytes.
+        name: what `str` shows.
+
+    Example:
+    >>> str(NamedBytes(b"...", "s3://bucket/a.jpg"))
+    's3://bucket/a.jpg'
+    """
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self._name = name
+
+    def __str__(self) -> str:
+        return self._name
 
 
 @contextmanager

@@ -69,13 +69,28 @@ def test_hard_pixels_in_a_compiled_step(xla):
     assert float(value) == 0 and not to_numpy(gradient).any()
 
 
+@pytest.mark.parametrize("weights", [None, [0.0, 0.5, 1.0, 2.0, 8.0]])
+def test_label_smoothing_spreads_the_target(weights):
+    target = np.full((*LABELS.shape, 5), 0.3 / 5)
+    np.put_along_axis(target, np.where(COUNTED, LABELS, 0)[..., None], 0.7 + 0.3 / 5, axis=-1)
+    each = sum(target[..., i] * pixel_losses(np.full_like(LABELS, i), LOGITS) for i in range(5))
+    scale = np.ones(19) if weights is None else np.array(weights)[LABELS[COUNTED]]
+    loss = SegmentationCrossEntropy(class_weights=weights, label_smoothing=0.3)
+    assert_close(loss(LABELS, LOGITS), np.average(each[COUNTED], weights=scale))
+    hardest = np.sort(each[COUNTED])[-10:].mean()
+    hard = SegmentationCrossEntropy(label_smoothing=0.3, ohem_fraction=0.5)
+    assert_close(hard(LABELS, LOGITS), hardest)
+
+
 def test_large_logits_stay_finite():
     logits = np.array([[[[1e4, -1e4]]]], "float32")
     assert float(SegmentationCrossEntropy()(np.array([[[1]]]), logits)) == 2e4
 
 
 def test_config_round_trip():
-    loss = SegmentationCrossEntropy(11, np.array([1, 2]), 0.5, "sum", name="own")
+    loss = SegmentationCrossEntropy(
+        11, np.array([1, 2]), 0.5, "sum", name="own", label_smoothing=0.1
+    )
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert type(again) is SegmentationCrossEntropy
     assert again.get_config() == loss.get_config()
@@ -98,7 +113,8 @@ def test_files_of_the_first_version_load():
         "registered_name": "keras_dpn>SegmentationCrossEntropy",
     }
     loss = keras.losses.deserialize(stored)
-    assert type(loss) is SegmentationCrossEntropy and loss.get_config() == stored["config"]
+    assert type(loss) is SegmentationCrossEntropy
+    assert loss.get_config() == {**stored["config"], "label_smoothing": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -106,6 +122,10 @@ def test_files_of_the_first_version_load():
     [
         ({"ohem_fraction": 0.0}, r"`ohem_fraction`: expected a number in \(0, 1\], received 0.0"),
         ({"ohem_fraction": 1.5}, r"`ohem_fraction`: expected a number in \(0, 1\], received 1.5"),
+        (
+            {"label_smoothing": 1.0},
+            r"`label_smoothing`: expected a number in \[0, 1\), received 1.0",
+        ),
         ({"reduction": "none"}, "`reduction`: expected one of .*'mean', 'sum'.*, received 'none'"),
     ],
 )

@@ -6,6 +6,7 @@ from keras_dpn.ops.checks import (
     check_channels_last,
     check_one_of,
     check_positive_int,
+    known_values,
     standardize_spacing,
     standardize_window,
 )
@@ -61,3 +62,14 @@ def test_channels_last(monkeypatch):
     monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
     with pytest.raises(ValueError, match="Layer supports the image data format 'channels_last'"):
         check_channels_last("Layer")
+
+
+def test_values_that_other_processes_hold_are_not_known():
+    class Spread:
+        """As an array of JAX of which other processes hold a part."""
+
+        def __array__(self, dtype=None, copy=None):
+            raise RuntimeError("spans non-addressable devices")
+
+    assert known_values(Spread(), "float32") is None
+    np.testing.assert_array_equal(known_values(np.arange(2), "float32"), [0.0, 1.0])

@@ -11,7 +11,7 @@ from training import cli
 from training.cli import COMMANDS, GROUPS, guarded, main, run
 from training.configs.recipes import RECIPES
 
-HEAVY = {"tensorflow", "keras", "keras_dpn", "cv2", "matplotlib", "jax", "torch", "gradio"}
+HEAVY = {"tensorflow", "keras", "keras_dpn", "cv2", "matplotlib", "jax", "torch", "gradio", "ray"}
 # Prints the CPU time and the modules that a command line takes until it exits.
 MEASURE = """
 import json, sys, time
@@ -87,7 +87,8 @@ def test_an_unknown_recipe_gets_the_nearest_name(capsys):
         (
             ModuleNotFoundError("No module named 'gradio'", name="gradio"),
             2,
-            "keras-dpn demo needs gradio: pip install 'keras-dpn[train,demo,cpu]'\n",
+            "keras-dpn demo needs gradio: pip install '.[train,demo,cpu]' in the directory of the "
+            "source code, or 'WHEEL[train,demo,cpu]'\n",
         ),
     ],
 )

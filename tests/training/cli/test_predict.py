@@ -42,7 +42,8 @@ def test_labels_images_and_videos_and_reports_broken_frames(finished_run, tmp_pa
     assert "error: 2 of 4 files could not be read in full." in err
     written = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
     assert sorted(str(p.relative_to(tmp_path / "out")) for p in written) == [
-        *("labels/x.png", "overlays/film.mp4", "overlays/x.png", "overlays/y.mp4", "predict.json"),
+        *("errors.jsonl", "labels/x.png", "overlays/film.mp4", "overlays/x.png", "overlays/y.mp4"),
+        "predict.json",
         *("videos/film.json", "videos/film.mp4", "videos/y.json", "videos/y.mp4"),
     ]
 
@@ -61,6 +62,7 @@ def test_writes_everything_and_skips_what_it_cannot_read(finished_run, tmp_path,
     assert f"{out}: labelled 2 images\n" in printed.out
     written = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
     assert written == [
+        "errors.jsonl",
         *("heads/a/x.png", "heads/b/x.png", "labels/a/x.png", "labels/b/x.png"),
         *("overlays/a/x.png", "overlays/b/x.png", "predict.json"),
         *("probabilities/a/x.npz", "probabilities/b/x.npz"),
@@ -84,3 +86,8 @@ def test_resume_skips_what_is_done_and_a_tile_needs_no_memory(finished_run, tmp_
     for expected in ("labelled 1 images", "1 images were labelled before"):
         assert predict(tmp_path / "in", *options) == 0
         assert expected in capsys.readouterr().out
+
+
+def test_workers_are_of_a_cluster(tmp_path, capsys):
+    assert predict(tmp_path, "--model", "x", "--out", tmp_path / "out", "--workers", "2") == 2
+    assert "--worker-gpus: only with --ray" in capsys.readouterr().err

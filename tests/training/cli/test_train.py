@@ -58,6 +58,20 @@ def default_policy():
     keras.config.set_dtype_policy("float32")
 
 
+def test_the_configuration_is_printed_and_read_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = ["--data-dir", "data", "--epochs", "3", "--seed", "5", "--print-config"]
+    train(["dpn/folder", *options])
+    printed = capsys.readouterr().out
+    values = json.loads(printed)
+    assert (values["seed"], values["unary"]["epochs"]) == (5, 3)
+    assert values["data"]["data_dir"] == "data"
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "config.json").write_text(printed)
+    train(["config.json", "--print-config"])
+    assert capsys.readouterr().out == printed
+
+
 def arguments(pictures, work_dir, *more):
     return ["dpn/folder", "--data-dir", str(pictures), "--work-dir", str(work_dir), *TINY, *more]
 

@@ -474,7 +474,11 @@ def test_a_file_that_is_no_configuration_is_a_mistake(content, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("recipe", "change", "parts"),
     [
-        ("dpn/voc", {}, ["vgg16 backbone, width 1.0", "b12 50×50", "b13 9×9, 5 mixtures"]),
+        (
+            "dpn/voc",
+            {},
+            ["vgg16 backbone, width 1.0", "triple penalty 50×50", "label contexts 9×9, 5 mixtures"],
+        ),
         ("dpn/voc", {"pairwise": None}, ["vgg16 backbone, width 1.0"]),
         (
             "dpn-video/camvid",
@@ -483,7 +487,7 @@ def test_a_file_that_is_no_configuration_is_a_mistake(content, tmp_path, capsys)
                 "large_fov backbone, width 1.0",
                 "3 frames, linked along the optical flow",
                 "global context",
-                "b12 3×13×13",
+                "triple penalty 3×13×13",
             ],
         ),
         (

@@ -215,7 +215,9 @@ def test_frames_that_only_clips_need_are_looked_at(clips):
 
 
 def test_scan_counts_pixels(scenes):
-    counts = scan_dataset(scenes).counts
+    scan = scan_dataset(scenes)
+    counts = scan.counts
+    assert scan.sizes["val"].tolist() == [[48, 64]] * 3
     assert {split: rows.shape for split, rows in counts.items()} == {
         "train": (5, 11),
         "val": (3, 11),

@@ -42,7 +42,8 @@ def test_random_layers_carry_on_where_they_were(tmp_path):
 def test_a_state_can_be_replaced(tmp_path):
     model, optimizer = net()
     checkpoints = Checkpoints(tmp_path)
-    path = checkpoints.save(model, optimizer, {"epoch": 3, "retries": 0})
+    checkpoints.save(model, optimizer, {"epoch": 3, "retries": 0})
+    path = checkpoints.latest()
     files = {file.name: file.read_bytes() for file in path.iterdir() if file.suffix != ".json"}
     checkpoints.replace_state({"epoch": 3, "retries": 1})
     assert checkpoints.state() == {"epoch": 3, "retries": 1}

@@ -61,6 +61,9 @@ def test_a_stages_loss_is_the_cross_entropy_and_what_is_added(small_scenes, tmp_
         settings = {"class_weight_power": power, "class_weight_cap": 2.0, "ohem_fraction": 0.5}
         alone = SegmentationCrossEntropy(class_weights=by_class, ohem_fraction=0.5)(labels, logits)
         assert value(**settings) == pytest.approx(float(alone), rel=1e-6)
+        smooth = SegmentationCrossEntropy(class_weights=by_class, label_smoothing=0.1)
+        found = value(class_weight_power=power, class_weight_cap=2.0, label_smoothing=0.1)
+        assert found == pytest.approx(float(smooth(labels, logits)), rel=1e-6)
         terms = {name: ADDED[name] * float(added[name](labels, logits)) for name in added}
         for name, term in terms.items():
             found = value(**settings, **arguments, **{name: ADDED[name]})

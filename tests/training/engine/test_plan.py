@@ -115,4 +115,4 @@ def test_the_speed_is_that_of_training_images():
 
 
 def test_durations():
-    assert plan._duration(4) == "1 min" and plan._duration(4000) == "1 h 7 min"
+    assert plan.duration(4) == "1 min" and plan.duration(4000) == "1 h 7 min"

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from training.configs.recipes import RECIPES
-from training.engine.setup import prepare
+from training.configs.schema import StageConfig
+from training.engine.setup import describe_dry_run, prepare
 
 WIDTH = 0.02
 
@@ -33,3 +34,15 @@ def test_scales_are_taken_from_training_images(prepared, messages):
 def test_scales_need_normalised_features(prepared):
     with pytest.raises(ValueError, match="--adapt-scales: this DPN has no normalised features"):
         prepared(config_of("dpn/scenes", adapt_scales=1))
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_dry_run_measures_and_writes_nothing(small_scenes, monkeypatch, tmp_path):
+    monkeypatch.setattr("training.engine.setup.open_dataset", lambda *args: small_scenes)
+    stages = dict.fromkeys(("triple", "contexts", "joint"), StageConfig())
+    config = config_of("dpn/scenes", unary=StageConfig(steps=7, batch_size=2), **stages)
+    text = describe_dry_run(config, tmp_path / "run")
+    head, unary, _, network, *_, time = text.splitlines()
+    assert unary.split()[:4] == ["unary", "1", "50", "2"]
+    assert network.endswith(" parameters") and time.startswith("time     about ")
+    assert not list(tmp_path.iterdir())

@@ -12,8 +12,16 @@ from keras_dpn.inference import Predictor
 from keras_dpn.layers import Dropout
 from keras_dpn.models.staged import StagedModel
 from training.configs.networks import NETWORKS, DPNTrainConfig, PiecewiseTrainConfig
-from training.configs.schema import Augmentation, DataConfig, Stage, StageConfig, TrainConfig
+from training.configs.schema import (
+    Augmentation,
+    DataConfig,
+    LossConfig,
+    Stage,
+    StageConfig,
+    TrainConfig,
+)
 from training.configs.serialization import to_json
+from training.engine import symptoms, trackers
 from training.engine import trainer as module
 from training.engine.batches import Batches
 from training.engine.callbacks import TrainingDiverged
@@ -43,6 +51,9 @@ class SmallNetwork(StagedModel):
 @dataclass(frozen=True)
 class NoArguments:
     """The network has none to set."""
+
+    def summary(self):
+        return []
 
 
 @dataclass(frozen=True)
@@ -307,6 +318,53 @@ def test_a_recovered_run_resumes(start, monkeypatch, method, number):
     assert faults.rates[-1] == 1.5e-3
     assert_same_weights(training.model, undisturbed.model)
     assert training.progress.history == undisturbed.progress.history
+
+
+class Rows:
+    """A tracker that keeps what it is sent."""
+
+    sent: ClassVar = []
+
+    def __init__(self, *_):
+        self.sent.append([])
+
+    def start(self, run):
+        return run or "1"
+
+    def log(self, scores, step):
+        self.sent[-1].append((scores, step))
+
+
+@pytest.mark.usefixtures("eager")
+def test_augmentation_smoothing_warnings_and_trackers_resume(start, monkeypatch, messages):
+    monkeypatch.setattr(Rows, "sent", [])
+    monkeypatch.setitem(trackers.TRACKERS, "rows", Rows)
+    monkeypatch.setattr(symptoms, "FLAT_EPOCHS", 2)
+    monkeypatch.setattr(symptoms, "FLAT_CHANGE", 0.5)  # with other random numbers in each epoch
+    augmentation = Augmentation(crop=(32, 48), rotation=30, blur=1, cutout=0.5)
+    stage = replace(CONFIG.unary, learning_rate=1e-9, loss=LossConfig(label_smoothing=0.1))
+    config = replace(CONFIG, data=replace(CONFIG.data, augmentation=augmentation), unary=stage)
+
+    def tracked(name="run"):
+        training = start(config, name)
+        training.trackers = trackers.Trackers(["rows"], training.work_dir, config)
+        return training
+
+    undisturbed = tracked("undisturbed")
+    undisturbed.fit()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, "_end_epoch", 2)
+        tracked().fit()
+    training = tracked()
+    training.resume()
+    training.fit()
+    assert_same_weights(training.model, undisturbed.model)
+    assert training.progress.history == undisturbed.progress.history
+    [warning] = training.progress.notes("warning")
+    assert (warning["stage"], warning["epoch"], warning["symptom"]) == ("unary", 2, "flat")
+    assert messages().count("learning rate of 1e-09 may be far too low") == 2  # one in each run
+    whole, before, after = Rows.sent
+    assert before + after == whole and len(whole) == 3
 
 
 @pytest.mark.usefixtures("eager")

@@ -14,7 +14,8 @@ from keras_dpn.io.images import read_image
 from keras_dpn.models import DPN, SpatialTemporalDPN
 from keras_dpn.presets.files import Card, write_preset
 from keras_dpn.segmenter import Segmenter
-from training.prediction.job import PredictionJob, predict
+from training.prediction.job import predict
+from training.prediction.settings import PredictionJob
 from training.rundir.models import load_classes, load_model
 from training.rundir.outputs import writing
 
@@ -263,3 +264,57 @@ def test_frames_and_videos_are_own_files(tiny_run, tmp_path):
     with pytest.raises(ValueError, match=r"000001.png: would be replaced"):
         run((tmp_path / "film",), **options, save_frames=True)
     assert frame.read_bytes() == b"corrected"
+
+
+def test_the_manifest_lists_what_was_written_also_before(tiny_run, tmp_path):
+    for i in range(3):
+        save(tmp_path / f"in/{i}.png", (9, 7), seed=i)
+    (tmp_path / "in/broken.png").write_bytes(b"no image")
+    out, manifest = tmp_path / "out", tmp_path / "lists/all.jsonl"
+    run_it = functools.partial(run, (tmp_path / "in",), models=(tiny_run[0],), out=out)
+    run_it(manifest=manifest)
+    first = manifest.read_bytes()
+    rows = [json.loads(line) for line in first.splitlines()]
+    assert [row["path"] for row in rows] == [str(tmp_path / f"in/{i}.png") for i in range(3)]
+    for row in rows:
+        labels = np.asarray(Image.open(row["result"]))
+        assert (row["height"], row["width"]) == labels.shape == (7, 9)
+        fractions = np.bincount(labels.ravel(), minlength=11) / labels.size
+        np.testing.assert_array_equal(list(row["fractions"].values()), fractions)
+    (error,) = (out / "errors.jsonl").read_text().splitlines()
+    assert json.loads(error)["path"] == str(tmp_path / "in/broken.png")
+    assert "can't be read as an image" in json.loads(error)["cause"]
+    Path(rows[1]["result"]).unlink()
+    save(tmp_path / "in/broken.png", (9, 7), seed=3)
+    summary = run_it(manifest=manifest, resume=True)
+    assert (summary.num_images, summary.num_skipped, summary.unreadable) == (2, 2, ())
+    assert manifest.read_bytes().startswith(first)
+    assert len(manifest.read_bytes().splitlines()) == 4
+    assert (out / "errors.jsonl").read_bytes() == b"", "that list was of the earlier run"
+    summary = run((manifest,), models=(tiny_run[0],), out=tmp_path / "again")
+    assert summary.num_images == 4, "a manifest is an input"
+
+
+def test_a_video_is_resumed_unless_it_is_complete(tiny_run, tmp_path):
+    for i in range(3):
+        save(tmp_path / f"film/{i}.png", (48, 32), seed=i)
+    options = {"models": (tiny_run[0],), "out": tmp_path / "out", "image_sequence": True}
+    run_it = functools.partial(run, (tmp_path / "film",), resume=True, save_frames=True, **options)
+    manifest = tmp_path / "all.jsonl"
+    assert run_it().num_skipped_videos == 0
+    assert run_it(manifest=manifest).num_skipped_videos == 1
+    row = json.loads(manifest.read_text())
+    assert (row["frames"], row["height"], row["width"]) == (3, 32, 48)
+    assert row["result"] == str(tmp_path / "out/labels/film")
+    maps = [np.asarray(Image.open(tmp_path / f"out/labels/film/{i:06}.png")) for i in range(3)]
+    fractions = np.bincount(np.ravel(maps), minlength=11) / np.size(maps)
+    np.testing.assert_array_equal(list(row["fractions"].values()), fractions)
+    (tmp_path / "out/labels/film/000001.png").unlink()
+    assert run_it().num_skipped_videos == 0
+
+
+def test_results_are_files(tmp_path):
+    with pytest.raises(ValueError, match="--out: expected a directory, received s3:/bucket"):
+        run((save(tmp_path / "x.png"),), models=("x",), out=Path("s3://bucket/out"))
+    with pytest.raises(ValueError, match="all.csv: expected a manifest that ends in .jsonl or"):
+        run((tmp_path / "x.png",), models=("x",), out=tmp_path, manifest=tmp_path / "all.csv")

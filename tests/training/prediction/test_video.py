@@ -16,7 +16,9 @@ from keras_dpn.io.video import ImageSequence, VideoReader, VideoWriter
 from keras_dpn.models import SpatialTemporalDPN
 from keras_dpn.segmenter import Segmenter
 from training.prediction import video as module
-from training.prediction.video import DrawnVideo, predict_video, predict_videos
+from training.prediction.drawn_video import DrawnVideo
+from training.prediction.video import predict_video, predict_videos
+from training.utils.files import json_bytes
 
 CLASSES = Classes(("dark", "bright"), ((10, 20, 120), (240, 200, 40)))
 TINY = {
@@ -78,7 +80,7 @@ def test_the_video_shows_the_frames_next_to_their_labels(segmenter, tmp_path):
     source = video_of(tmp_path / "film", range(5))
     report = predict_video(segmenter, source, tmp_path / "out", "a/film")
     path = tmp_path / "out/videos/a/film.mp4"
-    assert json.loads(path.with_suffix(".json").read_text()) == asdict(report)
+    assert path.with_suffix(".json").read_bytes() == json_bytes(asdict(report))
     assert (report.frames, report.complete, report.fps) == (5, True, 25)
     shown = list(VideoReader(path))
     assert len(shown) == 5

@@ -133,7 +133,10 @@ def test_a_network_for_clips(clip_run, monkeypatch):
     text = write_report([work_dir], dataset, num_images=1).read_text(encoding="utf-8")
     assert heads == [("contexts",)]  # of the last stage
     assert "<h1>SpatialTemporalDPN on moving_scenes</h1>" in text
-    assert "3 frames, linked along the optical flow; b12 3×3×3; b13 3×3×3" in text
+    assert (
+        "3 frames, linked along the optical flow; triple penalty 3×3×3; label contexts 3×3×3"
+        in text
+    )
     assert "<th>temporal consistency</th><td>62.5</td>" in text
     headings = re.findall(r"<h2>(.*?)</h2>", text)
     assert headings.index("Frame by frame") == headings.index("Label contexts") - 1

@@ -97,10 +97,10 @@ class DPNConfig:
             yield "global context"
         if self.pairwise:
             window = self.local_conv.window
-            yield f"b12 {frames}{window}×{window}"
+            yield f"triple penalty {frames}{window}×{window}"
         if self.pairwise == "contexts":
             n, mixtures = self.contexts.window, self.contexts.mixtures
-            yield f"b13 {frames}{n}×{n}, {mixtures} mixtures"
+            yield f"label contexts {frames}{n}×{n}, {mixtures} mixtures"
 
     def _clips(self) -> Iterator[str]:
         yield from ()

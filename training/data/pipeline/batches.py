@@ -1,5 +1,7 @@
 """Deterministic tf.data pipelines for training and evaluation."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -9,6 +11,7 @@ from ..dataset import Dataset
 from . import transforms
 from .cache import cached_read_function, read_function
 from .clips import ClipInputs
+from .part import WHOLE, Part
 
 
 def steps_per_epoch(dataset: Dataset, split: str, batch_size: int) -> int:
@@ -39,12 +42,15 @@ def train_dataset(
     cache: bool = True,
     clips: ClipInputs | None = None,
     resize: tuple[int, int] | None = None,
+    steps_per_update: int = 1,
+    part: Part = WHOLE,
 ) -> tf.data.Dataset:
     """Return the training batches of epochs `first_epoch` .. `epochs` - 1, one after the other.
 
     The order of an epoch depends on (seed, epoch) alone and each augmentation on (seed, epoch,
     position) alone: a run resumed at an epoch has the same batches as an uninterrupted one.
-    Every epoch has `steps_per_epoch(...)` full batches; give that number to `fit`.
+    Every epoch has `steps_per_epoch(...)` full batches; give that number to `fit`. The parts of
+    several processes, one after the other, are the batches of one process.
 
     Args:
         dataset: where the examples come from; images may differ in size.
@@ -59,20 +65,25 @@ def train_dataset(
             share the cache, until the process ends. False decodes again in every epoch.
         clips: take clips, from a `ClipDataset`.
         resize: height and width to which images are resized before the augmentation.
+        steps_per_update: batches that are used together; an epoch has a multiple of it.
+        part: read and return only this part of each batch.
 
     Returns:
         Batches of images, float32 (B, h, w, 3) RGB 0..255, or of clips, float32 (B, T, h, w, 3), in
         a dictionary with their flow if they have any; and labels, int32 (B, h, w).
 
     Raises:
-        ValueError: on an unknown split, one smaller than a batch, or epochs out of order.
+        ValueError: on an unknown split, one smaller than the batches of an update, epochs out of
+            order, or a batch that can't be divided into such parts.
     """
     if not 0 <= first_epoch <= epochs:
         raise ValueError(
             "Invalid value for argument `first_epoch`: expected 0 up to `epochs` = "
             f"{epochs}, received {first_epoch}."
         )
-    count = steps_per_epoch(dataset, split, batch_size) * batch_size
+    used_together = batch_size * steps_per_update
+    count = steps_per_epoch(dataset, split, used_together) * used_together
+    size = part.of(batch_size)
     total = len(dataset.examples(split))
     reader = _Reader(dataset, split, cache, clips, resize)
     flow_channels = clips.flow_channels if clips else 0
@@ -84,7 +95,12 @@ def train_dataset(
         )
         order = tf.argsort(keys, stable=True)[:count]
         positions = tf.range(count, dtype="int64")
-        return tf.data.Dataset.from_tensor_slices((tf.fill([count], epoch), positions, order))
+        order, positions = (
+            tf.reshape(tf.reshape(x, (-1, part.count, size))[:, part.index], [-1])
+            for x in (order, positions)
+        )
+        epochs = tf.fill(tf.shape(order), epoch)
+        return tf.data.Dataset.from_tensor_slices((epochs, positions, order))
 
     def load(
         epoch: tf.Tensor, position: tf.Tensor, index: tf.Tensor
@@ -96,7 +112,7 @@ def train_dataset(
 
     examples = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_examples)
     examples = examples.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = examples.batch(batch_size, drop_remainder=True)
+    batches = examples.batch(size, drop_remainder=True)
     return _unstack(batches, clips).prefetch(tf.data.AUTOTUNE)
 
 
@@ -109,6 +125,8 @@ def eval_dataset(
     cache: bool = False,
     clips: ClipInputs | None = None,
     resize: tuple[int, int] | None = None,
+    part: Part = WHOLE,
+    sizes: Sequence[tuple[int, int]] = (),
 ) -> tf.data.Dataset:
     """Return all examples of a split, complete and in order.
 
@@ -121,13 +139,17 @@ def eval_dataset(
         cache: keep each decoded example in memory, as in `train_dataset`, for the next pass.
         clips: take clips, as in `train_dataset`.
         resize: height and width of the images, as in `train_dataset`; they are then float32.
+        part: read and return only this part of each batch; the last one is always filled.
+        sizes: height and width of each of the split's images, in order, for a part of the batches:
+            all parts of a batch have the size of its largest image. Not needed with `resize`.
 
     Returns:
         Batches of images, uint8 (B, H, W, 3) RGB, or clips, and labels, int32 (B, H, W), padded at
         the bottom and right to the batch's largest, with 0 and the ignore label.
 
     Raises:
-        ValueError: on an unknown or empty split, or a batch size below 1.
+        ValueError: on an unknown or empty split, a batch size below 1, or a batch that can't be
+            divided into such parts.
     """
     _check_batch_size(batch_size)
     count = steps_per_epoch(dataset, split, 1)
@@ -136,6 +158,10 @@ def eval_dataset(
     ignore = dataset.classes.ignore
     # A single ignored pixel: padded_batch makes it as large as the others.
     filler = (tf.zeros((1, 1, reader.channels), reader.dtype), tf.fill((1, 1), ignore))
+    if part.count > 1:
+        sizes = sizes if resize is None else [resize] * count
+        batches = _part_of_eval(reader, filler, count, batch_size, part, sizes)
+        return _unstack(batches, clips).prefetch(tf.data.AUTOTUNE)
 
     examples = tf.data.Dataset.range(count)
     examples = examples.map(reader, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -145,6 +171,32 @@ def eval_dataset(
     padding = (tf.zeros((), reader.dtype), tf.constant(ignore, "int32"))
     batches = examples.padded_batch(batch_size, padding_values=padding)
     return _unstack(batches, clips).prefetch(tf.data.AUTOTUNE)
+
+
+def _part_of_eval(
+    reader: "_Reader",
+    filler: tuple[tf.Tensor, tf.Tensor],
+    count: int,
+    batch_size: int,
+    part: Part,
+    sizes: Sequence[tuple[int, int]],
+) -> tf.data.Dataset:
+    """Return a part of each batch of `count` examples, as `eval_dataset`."""
+    size, num_batches = part.of(batch_size), -(-count // batch_size)
+    own = np.arange(num_batches * batch_size).reshape(num_batches, part.count, size)[:, part.index]
+    largest = [np.max(sizes[i * batch_size : (i + 1) * batch_size], 0) for i in range(num_batches)]
+    ignore = filler[1][0, 0]
+
+    def load(position: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, labels = tf.cond(position < count, lambda: reader(position), lambda: filler)
+        rest = tf.stack([(0, 0), size - tf.shape(labels)], axis=1)
+        image = tf.pad(image, tf.concat([rest, [(0, 0)]], 0))
+        return image, tf.pad(labels, rest, constant_values=ignore)
+
+    rows = (own.ravel(), np.repeat(np.asarray(largest, "int32"), size, axis=0))
+    examples = tf.data.Dataset.from_tensor_slices(rows)
+    examples = examples.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return examples.batch(size, drop_remainder=True)
 
 
 def augment(
@@ -173,18 +225,45 @@ def augment(
     if augmentation.scale != (1, 1):
         scales = augmentation.scale
         image, labels = transforms.random_scale(image, labels, scales, scale, flow_channels)
+    if augmentation.rotation:
+        image, labels = transforms.random_rotation(
+            image, labels, augmentation.rotation, ignore, _other_seed(seed, 0), flow_channels
+        )
     image, labels = transforms.random_crop(image, labels, augmentation.crop, crop)
     if augmentation.horizontal_flip:
         image, labels = transforms.random_horizontal_flip(image, labels, flip, flow_channels)
+    image = _change_colors(image, augmentation, seed, photometric, flow_channels)
+    return transforms.random_pad(image, labels, augmentation.crop, ignore, pad, flow_channels)
+
+
+def _change_colors(
+    image: tf.Tensor,
+    augmentation: Augmentation,
+    seed: tf.Tensor,
+    photometric: tf.Tensor,
+    flow_channels: int,
+) -> tf.Tensor:
+    """Apply what changes the colours alone, the same to all frames of a clip."""
     jitter = (augmentation.brightness, augmentation.contrast, augmentation.saturation)
+    if not (any(jitter) or augmentation.blur or augmentation.cutout):
+        return image
+    colors, flow = tf.split(image, [image.shape[-1] - flow_channels, flow_channels], axis=-1)
+    shape = colors.shape
     if any(jitter):
-        colors, flow = tf.split(image, [image.shape[-1] - flow_channels, flow_channels], axis=-1)
         # The frames next to each other as one image, so that they change in the same way.
         row = tf.reshape(colors, (tf.shape(colors)[0], -1, 3))
         row = transforms.random_photometric(row, *jitter, photometric)
-        colors = tf.ensure_shape(tf.reshape(row, tf.shape(colors)), colors.shape)
-        image = tf.concat([colors, flow], axis=-1)
-    return transforms.random_pad(image, labels, augmentation.crop, ignore, pad, flow_channels)
+        colors = tf.ensure_shape(tf.reshape(row, tf.shape(colors)), shape)
+    if augmentation.blur:
+        colors = transforms.random_blur(colors, augmentation.blur, _other_seed(seed, 1))
+    if augmentation.cutout:
+        colors = transforms.random_cutout(colors, augmentation.cutout, _other_seed(seed, 2))
+    return tf.concat([tf.ensure_shape(colors, shape), flow], axis=-1)
+
+
+def _other_seed(seed: tf.Tensor, number: int) -> tf.Tensor:
+    """Return a further seed, which leaves those of `split_seed` as they are."""
+    return tf.random.experimental.stateless_fold_in(seed, number, alg="philox")
 
 
 def _unstack(batches: tf.data.Dataset, clips: ClipInputs | None) -> tf.data.Dataset:

@@ -8,6 +8,8 @@ A clip is an image of more channels: those of its frames, then the `flow_channel
 flow. Flow moves with the frames, and its (dx, dy) change with their size and direction.
 """
 
+import math
+
 import tensorflow as tf
 
 # The mean colour of ImageNet, RGB: VGG16's preprocessing maps it to 0, as the convolutions'
@@ -66,6 +68,40 @@ def _resized(
     return image, labels
 
 
+def random_rotation(
+    image: tf.Tensor,
+    labels: tf.Tensor,
+    degrees: float,
+    ignore: int,
+    seed: tf.Tensor,
+    flow_channels: int = 0,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rotate about the center: the image bilinearly, labels to the nearest; the size stays.
+
+    What comes from outside of the image has `PAD_COLOR` and the label `ignore`.
+
+    Args:
+        image: float32 (H, W, C).
+        labels: int32 (H, W).
+        degrees: largest angle, in either direction.
+        ignore: the label of what comes from outside.
+        seed: two integers.
+        flow_channels: how many of the last channels are flow.
+    """
+    angle = _uniform(seed, -degrees, degrees) * (math.pi / 180)
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    size = tf.cast(tf.shape(labels), "float32")
+    y, x = (size[0] - 1) / 2, (size[1] - 1) / 2
+    # From a pixel of the result, (column, row), to its origin.
+    transform = [cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y, 0.0, 0.0]
+    if flow_channels:
+        image = _rotate_flow(image, cos, sin, flow_channels)
+    color = _pad_color(image.shape[-1], flow_channels)
+    rotated = _projected(image - color, transform, "BILINEAR", 0) + color
+    labels = _projected(labels[..., None], transform, "NEAREST", ignore)[..., 0]
+    return tf.ensure_shape(rotated, image.shape), labels
+
+
 def random_crop(
     image: tf.Tensor, labels: tf.Tensor, crop: tuple[int, int], seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -96,7 +132,7 @@ def random_pad(
     labels = tf.pad(labels, padding, constant_values=ignore)
     # Pad values are one number for all channels: shift the colour to 0 meanwhile.
     channels = image.shape[-1]
-    color = tf.constant(PAD_COLOR * ((channels - flow_channels) // 3) + (0.0,) * flow_channels)
+    color = _pad_color(channels, flow_channels)
     image = tf.pad(image - color, tf.concat([padding, [[0, 0]]], 0)) + color
     return tf.ensure_shape(image, (*crop, channels)), tf.ensure_shape(labels, crop)
 
@@ -135,6 +171,75 @@ def random_photometric(
     offset = tf.linalg.matvec(mix, mean * (1 - contrast) + shift, transpose_a=True)
     pixels = tf.reshape(image, (-1, 3)) @ (contrast * mix) + offset
     return tf.reshape(tf.clip_by_value(pixels, 0.0, 255.0), tf.shape(image))
+
+
+def random_blur(image: tf.Tensor, deviation: float, seed: tf.Tensor) -> tf.Tensor:
+    """Blur by a Gaussian whose standard deviation is drawn from 0 to `deviation` pixels.
+
+    At the edge of the image the mean is over the pixels inside.
+
+    Args:
+        image: float32 (H, W, C).
+        deviation: largest standard deviation.
+        seed: two integers.
+    """
+    radius = math.ceil(3 * deviation)
+    offsets = tf.range(-radius, radius + 1, dtype="float32")
+    sigma = tf.maximum(_uniform(seed, 0.0, deviation), 1e-3)
+    kernel = tf.exp(-0.5 * tf.square(offsets / sigma))
+    channels = image.shape[-1]
+    blurred = tf.concat([image, tf.ones_like(image[..., :1])], -1)[None]  # (1, H, W, C + 1)
+    for shape in ((-1, 1, 1, 1), (1, -1, 1, 1)):
+        window = tf.tile(tf.reshape(kernel, shape), (1, 1, channels + 1, 1))
+        blurred = tf.nn.depthwise_conv2d(blurred, window, (1, 1, 1, 1), "SAME")
+    return blurred[0, ..., :channels] / blurred[0, ..., channels:]
+
+
+def random_cutout(image: tf.Tensor, side: float, seed: tf.Tensor) -> tf.Tensor:
+    """Fill a rectangle with `PAD_COLOR`; its labels stay, to be inferred from the surroundings.
+
+    Cutout, DeVries and Taylor 2017, of random size.
+
+    Args:
+        image: float32 (H, W, C), C a multiple of 3.
+        side: largest height and width, as fractions of the image's.
+        seed: two integers.
+    """
+    place, size = split_seed(seed, 2)
+    shape = tf.shape(image)[:2]
+    sides = _offset(size, tf.cast(tf.round(side * tf.cast(shape, "float32")), "int32"))
+    start = _offset(place, shape - sides)
+    rows, columns = tf.range(shape[0])[:, None], tf.range(shape[1])[None]
+    is_inside = (rows >= start[0]) & (rows < start[0] + sides[0])
+    is_inside &= (columns >= start[1]) & (columns < start[1] + sides[1])
+    return tf.where(is_inside[..., None], _pad_color(image.shape[-1]), image)
+
+
+def _projected(
+    image: tf.Tensor, transform: list[tf.Tensor], interpolation: str, fill: float
+) -> tf.Tensor:
+    """Return the image (H, W, C) whose pixels come from where the transform leads."""
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[None],
+        transforms=tf.stack(transform)[None],
+        output_shape=tf.shape(image)[:2],
+        fill_value=float(fill),
+        interpolation=interpolation,
+        fill_mode="CONSTANT",
+    )[0]
+
+
+def _pad_color(channels: int, flow_channels: int = 0) -> tf.Tensor:
+    """Return `PAD_COLOR` for each frame, and no motion."""
+    return tf.constant(PAD_COLOR * ((channels - flow_channels) // 3) + (0.0,) * flow_channels)
+
+
+def _rotate_flow(image: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor, channels: int) -> tf.Tensor:
+    """Rotate the vectors of the flow, the last channels of an image."""
+    rest, flow = tf.split(image, [image.shape[-1] - channels, channels], axis=-1)
+    dx, dy = flow[..., ::2], flow[..., 1::2]
+    rotated = tf.stack([cos * dx - sin * dy, sin * dx + cos * dy], axis=-1)  # (H, W, N, 2)
+    return tf.concat([rest, tf.reshape(rotated, tf.shape(flow))], axis=-1)
 
 
 def _scale_flow(image: tf.Tensor, dx: tf.Tensor, dy: tf.Tensor, channels: int) -> tf.Tensor:

@@ -35,7 +35,7 @@ from keras_dpn.classes import Classes
 from keras_dpn.io.images import ImageError, read_image
 from keras_dpn.viz import image_png, label_png
 
-from ...utils.files import atomic_file, write_json
+from ...utils.files import NamedBytes, atomic_file, write_json
 from ..dataset import Dataset, Example
 from ..io.images import match_labels, read_indices
 
@@ -138,10 +138,10 @@ class ShardsDataset(Dataset):
         stream = self._stream(features, _LABELS, example)
         return match_labels(read_indices(stream), self.classes, str(stream))
 
-    def _stream(self, features: Any, key: str, example: Example) -> "_NamedBytes":
+    def _stream(self, features: Any, key: str, example: Example) -> NamedBytes:
         name = f"{self._root}: {example.name}"
         try:
-            return _NamedBytes(_content(features, key), name)
+            return NamedBytes(_content(features, key), name)
         except IndexError:
             raise ImageError(f"{name}: its record has no {key!r}.") from None
 
@@ -242,17 +242,6 @@ def write_index(
     write_json(out / INDEX, index)
 
 
-class _NamedBytes(io.BytesIO):
-    """An encoded image for `read_image`, whose messages name it."""
-
-    def __init__(self, content: bytes, name: str) -> None:
-        super().__init__(content)
-        self._name = name
-
-    def __str__(self) -> str:
-        return self._name
-
-
 def _encode(dataset: Dataset, example: Example) -> bytes:
     """Return an example as a record."""
     pixels, labels = dataset.read(example)
@@ -276,7 +265,7 @@ def _original(example: Example, pixels: np.ndarray) -> bytes | None:
     if example.image is None:
         return None
     content = example.image.read_bytes()
-    same = np.array_equal(read_image(_NamedBytes(content, str(example.image))), pixels)
+    same = np.array_equal(read_image(NamedBytes(content, str(example.image))), pixels)
     return content if same else None
 
 

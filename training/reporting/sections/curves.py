@@ -14,7 +14,7 @@ from ...utils.files import read_json
 from .. import media
 from ..context import ReportContext
 from ..rendering import render
-from ..runs import Run
+from ..runs import Run, stage_title
 
 
 class BoundaryScores:
@@ -34,7 +34,8 @@ class TrainingCurves:
         return bool(_history(context.run))
 
     def render(self, context: ReportContext) -> Markup:
-        plot = media.plot(viz.plot_curves(_history(context.run)), "training curves")
+        rows = [{**row, "stage": stage_title(row["stage"])} for row in _history(context.run)]
+        plot = media.plot(viz.plot_curves(rows), "training curves")
         return render("plot", title="Training", text="", plot=plot)
 
 
@@ -68,7 +69,13 @@ def _with_trimaps(run: Run) -> list[Evaluation]:
 def _render_trimap(evaluation: Evaluation) -> Markup:
     trimaps = {head.name: head.trimap for head in evaluation.heads if head.trimap}
     around = cast(Literal["void", "boundary"], next(iter(trimaps.values())).around)
-    scores = {name: trimap.miou for name, trimap in trimaps.items()}
+    scores = {_head_title(name): trimap.miou for name, trimap in trimaps.items()}
     plot = media.plot(viz.plot_trimap(scores, around), "scores near boundaries")
     title = f"Along object boundaries, on {evaluation.split}"
     return render("plot", title=title, text="", plot=plot)
+
+
+def _head_title(name: str) -> str:
+    """Return the title of a head, such as "unary", or of one with a CRF, "unary+crf"."""
+    head, plus, rest = name.partition("+")
+    return f"{stage_title(head)}{plus}{rest}"

@@ -53,7 +53,7 @@ def windows(recipe: DPNTrainConfig, name: str, sizes: tuple[int, int, int]) -> S
             f"window_{size}",
             replace(recipe, model=_with_window(recipe.model, size)),
             "triple",
-            title=f"b12 {size}x{size}",
+            title=f"triple penalty {size}x{size}",
             paper=paper,
         )
         for size, paper in zip(sizes, _PAPER_WINDOWS, strict=True)
@@ -78,7 +78,7 @@ def contexts(recipe: DPNTrainConfig, name: str) -> Sweep:
         contexts = replace(recipe.model.contexts, window=size, mixtures=count)
         model = replace(recipe.model, contexts=contexts)
         mixed, words = ("_mixtures", " mixtures") if count > 1 else ("", "")
-        title = f"b13 {size}x{size}{words}"
+        title = f"label contexts {size}x{size}{words}"
         config = replace(recipe, model=model)
         return Row(f"window_{size}{mixed}", config, "contexts", title=title, paper=paper)
 

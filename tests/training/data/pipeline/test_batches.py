@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from training.data.pipeline.batches import (
     train_dataset,
 )
 from training.data.pipeline.clips import ClipInputs
+from training.data.pipeline.part import Part
 from training.data.pipeline.transforms import PAD_COLOR
 
 FULL = Augmentation((12, 10), (0.5, 1.5), True, 0.1, 0.2, 0.2)
@@ -84,8 +86,9 @@ def test_deterministic():
 
 
 def test_a_later_start_sees_what_an_undisturbed_run_sees():
-    undisturbed = batches(Numbered(), epochs=4)
-    assert_equal(batches(Numbered(), first_epoch=2, epochs=4), undisturbed[2 * 3 :])
+    augmentation = replace(FULL, rotation=20, blur=1, cutout=0.5)
+    undisturbed = batches(Numbered(), augmentation, epochs=4)
+    assert_equal(batches(Numbered(), augmentation, first_epoch=2, epochs=4), undisturbed[2 * 3 :])
 
 
 def test_without_cache_the_same():
@@ -123,6 +126,29 @@ def test_every_epoch_has_each_example_at_most_once():
         assert len(set(seen)) == 6
 
 
+@pytest.mark.parametrize("steps_per_update", [1, 2])
+def test_parts_make_the_batches_of_one_process(steps_per_update):
+    options = {"batch_size": 4, "steps_per_update": steps_per_update, "cache": False}
+    whole = batches(Numbered(9), epochs=2, **options)
+    readers = [Numbered(9) for _ in range(2)]
+    parts = [
+        batches(reader, epochs=2, part=Part(index, 2), **options)
+        for index, reader in enumerate(readers)
+    ]
+    assert len(whole) == 4
+    joined = [
+        tuple(np.concatenate(pair) for pair in zip(*both, strict=True))
+        for both in zip(*parts, strict=True)
+    ]
+    assert_equal(joined, whole)
+    assert [reader.reads.total() for reader in readers] == [8, 8]
+
+
+def test_an_epoch_has_whole_updates():
+    run = batches(Numbered(7, same_size=True), PLAIN, epochs=2, steps_per_update=2)
+    assert [len(image) for image, _ in run] == [2, 2] * 2
+
+
 def test_image_and_labels_belong_together():
     for image, labels in batches(Numbered(same_size=True), PLAIN):
         np.testing.assert_array_equal(labels, image[..., 0].astype(int) % 3)
@@ -155,6 +181,17 @@ def test_augment_without_anything_is_the_picture():
     )
     np.testing.assert_allclose(result[0], image, atol=1e-4)
     np.testing.assert_array_equal(result[1], labels)
+
+
+def test_cutout_leaves_the_other_random_numbers():
+    image = np.random.default_rng(0).integers(0, 256, (9, 8, 3), "uint8")
+    labels, plain = np.zeros((9, 8), "int32"), Augmentation((12, 10), (0.5, 1.5), True, 0.1, 0.2)
+    before, expected = augment(image, labels, plain, 255, [1, 2])
+    after, found = augment(image, labels, replace(plain, cutout=0.5), 255, [1, 2])
+    np.testing.assert_array_equal(found, expected)
+    is_same = np.all(before == after, axis=-1)
+    assert 0 < np.sum(~is_same) <= 30
+    np.testing.assert_allclose(after[~is_same] - PAD_COLOR, 0.0, atol=1e-4)
 
 
 def test_steps_per_epoch():
@@ -200,6 +237,36 @@ def test_evaluation_fills_up_the_last_batch():
     assert len(even) == 1
 
 
+@pytest.mark.parametrize("count", [4, 5, 7])
+def test_parts_of_an_evaluation_have_the_sizes_of_one_process(count):
+    whole = list(eval_dataset(Numbered(count), "train", batch_size=4, pad_to_full_batch=True))
+    readers = [Numbered(count) for _ in range(2)]
+    sizes = [(8 + i, 14 - i) for i in range(count)]
+    parts = [
+        list(eval_dataset(reader, "train", batch_size=4, part=Part(index, 2), sizes=sizes))
+        for index, reader in enumerate(readers)
+    ]
+    for expected, first, second in zip(whole, *parts, strict=True):
+        for a, b, both in zip(first, second, expected, strict=True):
+            np.testing.assert_array_equal(np.concatenate([a, b]), both)
+    assert sum(reader.reads.total() for reader in readers) == count
+
+
+def test_parts_of_resized_images():
+    options = {"batch_size": 4, "resize": (6, 10)}
+    whole = list(eval_dataset(Numbered(5), "train", pad_to_full_batch=True, **options))
+    parts = [list(eval_dataset(Numbered(5), "train", part=Part(i, 2), **options)) for i in (0, 1)]
+    np.testing.assert_array_equal(np.concatenate([parts[0][0][0], parts[1][0][0]]), whole[0][0])
+    assert [image.shape for image, _ in parts[1]] == [(2, 6, 10, 3)] * 2
+
+
+def test_a_batch_that_has_no_such_parts():
+    with pytest.raises(ValueError, match="expected a multiple of 2 processes, received 3"):
+        batches(Numbered(), batch_size=3, part=Part(0, 2))
+    with pytest.raises(ValueError, match="expected a multiple of 2 processes, received 3"):
+        eval_dataset(Numbered(), "train", batch_size=3, part=Part(1, 2))
+
+
 @pytest.mark.parametrize(("cache", "reads"), [(True, 1), (False, 2)])
 def test_evaluation_cache(cache, reads):
     dataset = Numbered(3)
@@ -225,6 +292,9 @@ def test_evaluation_of_nothing():
         ({"crop": (5, 5), "scale": (2.0, 1.0)}, "`scale`"),
         ({"crop": (5, 5), "contrast": 1.5}, "`contrast`"),
         ({"crop": (5, 5), "brightness": -0.1}, "`brightness`"),
+        ({"crop": (5, 5), "rotation": 181}, r"`rotation`: expected 0..180"),
+        ({"crop": (5, 5), "blur": -1}, "`blur`"),
+        ({"crop": (5, 5), "cutout": 2}, "`cutout`"),
     ],
 )
 def test_invalid_augmentation(options, message):
@@ -280,6 +350,7 @@ def test_clips_as_they_are(clips):
         Augmentation((30, 36), (0.7, 1.4), horizontal_flip=True),
         Augmentation((30, 36), (0.7, 1.4), True, 0.1, 0.1, 0.1),
         Augmentation((64, 70)),  # padded
+        Augmentation((30, 36), (0.9, 1.4), rotation=40, blur=0.5),
     ],
 )
 def test_flow_still_leads_from_frame_to_frame(augmentation):
@@ -289,11 +360,13 @@ def test_flow_still_leads_from_frame_to_frame(augmentation):
             (frames[:, 0], frames[:, 1], forward[:, 0]),
             (frames[:, 2], frames[:, 1], backward[:, 1]),
         ):
-            counted = np.array(labels != 255)[..., None] & (np.abs(flow[..., :1]) < 100)
+            counted = np.array(labels != 255)[..., None] & (
+                np.abs(flow).max(-1, keepdims=True) < 100
+            )
             y, x = np.mgrid[: labels.shape[1], : labels.shape[2]]
             inside = (x + flow[..., 0] > 3) & (x + flow[..., 0] < labels.shape[2] - 4)
             inside &= (y + flow[..., 1] > 3) & (y + flow[..., 1] < labels.shape[1] - 4)
-            if augmentation.crop[0] > 60:  # the picture's rim is not the crop's
+            if augmentation.crop[0] > 60 or augmentation.rotation:  # the image's edge is inside
                 inside &= ~((there == tf.constant(PAD_COLOR)).numpy().all(axis=-1))
                 inside &= scipy.ndimage.binary_erosion(inside, np.ones((1, 9, 9)))
             difference = np.abs(warp(there, flow) - this)[counted[..., 0] & inside]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy
 import tensorflow as tf
 
 from training.data.pipeline import transforms
@@ -31,7 +32,19 @@ def photometric(image, labels, seed):
     return transforms.random_photometric(image, 0.2, 0.5, 0.5, seed), labels
 
 
-ALL = [scale, crop, pad, transforms.random_horizontal_flip, photometric]
+def rotate(image, labels, seed):
+    return transforms.random_rotation(image, labels, 40.0, IGNORE, seed)
+
+
+def blur(image, labels, seed):
+    return transforms.random_blur(image, 1.5, seed), labels
+
+
+def cutout(image, labels, seed):
+    return transforms.random_cutout(image, 0.8, seed), labels
+
+
+ALL = [scale, crop, pad, transforms.random_horizontal_flip, photometric, rotate, blur, cutout]
 
 
 @pytest.mark.parametrize("transform", ALL)
@@ -157,3 +170,61 @@ def test_photometric_stays_in_range():
 def test_split_seed_gives_different_seeds():
     parts = transforms.split_seed(SEED, 4)
     assert len({part.numpy().tobytes() for part in parts}) == 4
+
+
+def drawn(monkeypatch, value):
+    """Let the transforms draw this value."""
+    monkeypatch.setattr(transforms, "_uniform", lambda *_: tf.constant(value, "float32"))
+
+
+def test_a_quarter_turn_moves_image_and_labels_alike(monkeypatch):
+    drawn(monkeypatch, 90.0)
+    image, labels = transforms.random_rotation(IMAGE[:, :6], LABELS[:, :6], 180.0, IGNORE, SEED)
+    np.testing.assert_allclose(image, np.rot90(IMAGE[:, :6], -1), atol=1e-3)
+    np.testing.assert_array_equal(labels, np.rot90(LABELS[:, :6], -1))
+
+
+def test_a_rotation_keeps_the_center_and_ignores_what_comes_from_outside(monkeypatch):
+    drawn(monkeypatch, 45.0)
+    labels = np.repeat([[1] * 20 + [2] * 21], 41, axis=0)
+    image = np.repeat(labels[..., None], 3, axis=-1).astype("float32")
+    image, labels = transforms.random_rotation(image, labels, 45.0, IGNORE, SEED)
+    y, x = np.mgrid[-20:21, -20:21]
+    is_outside = abs(x) + abs(y) > 20 * 2**0.5 + 1.5
+    assert np.all(labels[is_outside] == IGNORE)
+    np.testing.assert_allclose(image[is_outside] - transforms.PAD_COLOR, 0.0, atol=1e-4)
+    is_inside = abs(x) + abs(y) < 20 * 2**0.5 - 1.5
+    # The edge between the classes, a vertical line, rises from the left to the right.
+    expected = np.where(x + y > 0, 2, 1)
+    is_clear = is_inside & (abs(x + y) > 2)
+    np.testing.assert_array_equal(labels[is_clear], expected[is_clear])
+    np.testing.assert_allclose(image[is_clear][:, 0], expected[is_clear], atol=1e-3)
+
+
+def test_blur_is_gaussian_and_keeps_constants(monkeypatch):
+    drawn(monkeypatch, 1.2)
+    impulse = np.zeros((15, 17, 6), "float32")
+    impulse[7, 8] = 100.0
+    blurred = transforms.random_blur(impulse, 2.0, SEED)
+    expected = scipy.ndimage.gaussian_filter(impulse[..., 0], 1.2, truncate=5)
+    np.testing.assert_allclose(blurred[..., 3], expected, atol=1e-3)
+    flat = transforms.random_blur(np.full((3, 2, 3), 200.0, "float32"), 2.0, SEED)
+    np.testing.assert_allclose(flat, 200.0, rtol=1e-5)  # also where the kernel is larger
+    drawn(monkeypatch, 0.0)
+    np.testing.assert_allclose(transforms.random_blur(IMAGE, 2.0, SEED), IMAGE, rtol=1e-5)
+
+
+def test_cutout_fills_one_rectangle():
+    image, sides = tf.zeros((20, 30, 6)), set()
+    for seed in seeds(40):
+        cut = transforms.random_cutout(image, 0.4, seed)
+        is_cut = np.any(cut != 0, axis=-1)
+        np.testing.assert_array_equal(
+            cut[is_cut], np.broadcast_to(np.float32(transforms.PAD_COLOR * 2), (is_cut.sum(), 6))
+        )
+        rows, columns = np.any(is_cut, axis=1), np.any(is_cut, axis=0)
+        np.testing.assert_array_equal(is_cut, rows[:, None] & columns)
+        assert rows.sum() <= 8 and columns.sum() <= 12
+        assert np.abs(np.diff(np.pad(rows, 1).astype(int))).sum() <= 2
+        sides.add((rows.sum(), columns.sum()))
+    assert max(height for height, _ in sides) == 8 and len(sides) > 10
