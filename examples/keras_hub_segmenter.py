@@ -45,9 +45,9 @@ def make_segmenter(size: int = 64, width: int = 8) -> keras.Model:
     encoder = keras_hub.models.MiTBackbone(
         image_shape=(size, size, 3),
         num_layers=4,
-        hidden_dims=[width, width, 2 * width, 2 * width],
+        hidden_dims=[width, 2 * width, 3 * width, 4 * width],  # all differ: they name layers
         layerwise_depths=[1, 1, 1, 1],
-        layerwise_num_heads=[1, 1, 2, 2],
+        layerwise_num_heads=[1, 1, 1, 1],
         layerwise_sr_ratios=[8, 4, 2, 1],
         layerwise_patch_sizes=[7, 3, 3, 3],
         layerwise_strides=[4, 2, 2, 2],
