@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # Their code has tests of its own.
 TESTED = {"docs/coming_from_pydensecrf.md", "docs/serving.md", "CONTRIBUTING.md"}
-# Requests to a server, an exported network for clips, PyTorch: tests of the client, of
+# Requests to a server, an exported network for clips, PyTorch, KerasHub: tests of the client, of
 # export and of the examples.
-NEEDS_MORE = ("keras_dpn.client", "clip_with_flow", "import torch")
+NEEDS_MORE = ("keras_dpn.client", "clip_with_flow", "import torch", "import keras_hub")
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text("utf-8")
     for path in [ROOT / "README.md", *ROOT.glob("saved_models/*.md"), *DOCS.rglob("*.md")]
