@@ -58,7 +58,7 @@ class Trainer:
         config: the run's configuration.
         model: the config's network, with its initial weights.
         dataset: training and validation images.
-        pixel_counts: of the training split, for class weights; see `setup.check_data`.
+        pixel_counts: of the training split, for class weights; see `checks.check_data`.
         work_dir: receives all files.
         strategy: the devices; `model` was built in its scope.
         val_sizes: height and width of each validation image, needed by several processes.

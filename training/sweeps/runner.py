@@ -12,8 +12,9 @@ from typing import Any
 import keras
 
 from ..configs.serialization import to_json, upgrade
+from ..engine.checks import check_config
 from ..engine.networks import build_model
-from ..engine.setup import check_config, with_absolute_paths
+from ..engine.setup import with_absolute_paths
 from ..rundir.dataset import open_dataset
 from ..rundir.paths import CONFIG, FLOW, RESULTS, load_config
 from ..utils.files import atomic_file, read_json, write_json

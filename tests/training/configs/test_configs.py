@@ -31,8 +31,8 @@ from training.configs.networks import (
 from training.configs.recipes import RECIPES
 from training.configs.schema import DataConfig, LossConfig, StageConfig
 from training.configs.serialization import from_json, renamed_fields, to_json
+from training.engine.checks import check_config
 from training.engine.networks import ADAPTERS, adapter, build_model
-from training.engine.setup import check_config
 
 CONFIGS = Path(schema.__file__).parent
 FILES = [CONFIGS / "schema.py", CONFIGS / "crf.py", *sorted((CONFIGS / "networks").glob("*.py"))]

@@ -6,8 +6,8 @@ import pytest
 
 from training.configs.networks import BackboneConfig, ContextsConfig, LocalConvConfig
 from training.configs.recipes import RECIPES
+from training.engine.checks import check_config
 from training.engine.networks import build_model
-from training.engine.setup import check_config
 from training.sweeps.definitions import SWEEPS, Row, Sweep
 from training.sweeps.plan import CheckpointRef, make_plan
 
