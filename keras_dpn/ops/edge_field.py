@@ -50,9 +50,23 @@ def edge_messages(marginals: Tensor, edges: Tensor, pairwise: Tensor) -> Tensor:
     here, there = ops.take(marginals, first, axis=1), ops.take(marginals, second, axis=1)
     to_first = small_matmul(pairwise, ops.expand_dims(there, -1))[..., 0]  # (B, E, L)
     to_second = small_matmul(ops.expand_dims(here, -2), pairwise)[..., 0, :]
-    messages = ops.swapaxes(ops.concatenate([to_first, to_second], axis=1), 0, 1)  # (2E, B, L)
-    ends = ops.concatenate([first, second])
-    return ops.swapaxes(segment_sum(messages, ends, ops.shape(marginals)[1]), 0, 1)
+    return sum_at_nodes(to_first, to_second, edges, ops.shape(marginals)[1])
+
+
+def sum_at_nodes(
+    to_first: Tensor, to_second: Tensor, edges: Tensor, num_nodes: int | Tensor
+) -> Tensor:
+    """Return at each node the sum `(B, N, C)` over its edges.
+
+    Args:
+        to_first: `(B, E, C)`, what each edge gives its first node.
+        to_second: `(B, E, C)`, what it gives its second node.
+        edges: integers `(E, 2)`.
+        num_nodes: N.
+    """
+    both = ops.swapaxes(ops.concatenate([to_first, to_second], axis=1), 0, 1)  # (2E, B, C)
+    ends = ops.concatenate([edges[:, 0], edges[:, 1]])
+    return ops.swapaxes(segment_sum(both, ends, num_nodes), 0, 1)
 
 
 def edge_mean_field(

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_dpn.ops.edge_field import sum_at_nodes
 from keras_dpn.typing import Tensor
 
 
@@ -44,12 +45,7 @@ def mean_edge_marginals(
     pairs = ops.reshape(pairs, (batch, count, labels, labels))
     weights = ops.cast(exist, "float32")
     weights = ops.reshape(weights, (-1, count, 1))  # (B, E, 1) or (1, E, 1)
-    ends = ops.concatenate([edges[:, 0], edges[:, 1]])
-
-    def total(first: Tensor, second: Tensor) -> Tensor:  # (B, E, C) of either end to (B, N, C)
-        both = ops.swapaxes(ops.concatenate([first, second], axis=1), 0, 1)
-        return ops.swapaxes(ops.segment_sum(both, ends, num_nodes), 0, 1)
-
-    sums = total(weights * ops.sum(pairs, axis=-1), weights * ops.sum(pairs, axis=-2))
-    counts = total(weights, weights)
+    first, second = weights * ops.sum(pairs, axis=-1), weights * ops.sum(pairs, axis=-2)
+    sums = sum_at_nodes(first, second, edges, num_nodes)
+    counts = sum_at_nodes(weights, weights, edges, num_nodes)
     return sums / ops.maximum(counts, 1.0), ops.cast(counts > 0, "float32")
