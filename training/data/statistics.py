@@ -5,7 +5,7 @@ import numpy as np
 
 def count_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Count the pixels of each class in a label map (H, W), int64 (L,), without ignored ones."""
-    return np.bincount(labels.ravel(), minlength=256)[:num_classes]
+    return np.bincount(labels.ravel(), minlength=num_classes)[:num_classes]
 
 
 def median_frequency_weights(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..data.statistics import count_labels
 from .manifest import result_file
 from .remote import Source, local_or_remote
 
@@ -60,9 +61,9 @@ def class_fractions(counts: np.ndarray) -> list[float]:
 
 def image_result(name: str, labels: np.ndarray, num_classes: int) -> FileResult:
     """Return the result of an image of these labels, (H, W)."""
-    counts = np.bincount(labels.ravel(), minlength=num_classes)[:num_classes]
     height, width = labels.shape
-    return FileResult("image", name, height, width, fractions=class_fractions(counts))
+    fractions = class_fractions(count_labels(labels, num_classes))
+    return FileResult("image", name, height, width, fractions=fractions)
 
 
 def written_image(name: str, out: Path, num_classes: int) -> FileResult:

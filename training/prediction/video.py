@@ -17,6 +17,7 @@ from keras_dpn.io.video import ImageSequence, VideoError, VideoReader
 from keras_dpn.segmentation import Segmentation
 from keras_dpn.segmenter import Segmenter
 
+from ..data.statistics import count_labels
 from ..rundir.outputs import Outputs
 from ..utils.files import json_bytes, write_bytes
 from ..utils.progress import progress_bar
@@ -156,7 +157,7 @@ def _predict_video(
                 for write in writers:
                     write(position, frame, labels)
                 size = size or (labels.shape[0], labels.shape[1])
-                counts += np.bincount(labels.ravel(), minlength=len(counts))[: len(counts)]
+                counts += count_labels(labels, len(counts))
                 consistency += confusion
                 written += 1
                 seconds = time.perf_counter() - start
