@@ -75,10 +75,11 @@ def pending(sources: Mapping[str, T], out: Path, outputs: Sequence[ImageOutput])
         out: directory for the results, after `write_manifest`.
         outputs: the required results of each image.
     """
+    since = manifest_time(out)
 
     def is_done(output: str, name: str) -> bool:
         folders = [output, _OLD_FOLDERS.get(output, output)]
-        return any(is_current(result_file(out, folder, name), out) for folder in folders)
+        return any(is_current(result_file(out, folder, name), since) for folder in folders)
 
     return {
         name: source
@@ -87,9 +88,13 @@ def pending(sources: Mapping[str, T], out: Path, outputs: Sequence[ImageOutput])
     }
 
 
-def is_current(file: Path, out: Path) -> bool:
-    """Return whether a result exists and is no older than the manifest in `out`."""
-    since = (out / MANIFEST).stat().st_mtime_ns
+def manifest_time(out: Path) -> int:
+    """Return when the manifest was written, in nanoseconds: older results don't count."""
+    return (out / MANIFEST).stat().st_mtime_ns
+
+
+def is_current(file: Path, since: int) -> bool:
+    """Return whether a result exists and is no older than `since`, from `manifest_time`."""
     return file.is_file() and file.stat().st_mtime_ns >= since
 
 

@@ -14,6 +14,7 @@ from .manifest import (
     MANIFEST,
     ImageOutput,
     is_current,
+    manifest_time,
     pending,
     report_file,
     result_file,
@@ -152,7 +153,8 @@ class PredictionJob:
         report = read_report(report_file(self.out, name))
         if report is None or not report.complete:
             return None
-        current = [path for path in self.files_of("video", name) if is_current(path, self.out)]
+        since = manifest_time(self.out)
+        current = [path for path in self.files_of("video", name) if is_current(path, since)]
         drawn = video_files(self.out, name, overlay=self.overlay, save_frames=self.save_frames)
         maps = report.frames if self.save_frames else 0
         return report if len(current) >= 1 + len(drawn) + maps else None
