@@ -1,5 +1,6 @@
 """Label maps in MATLAB's .mat files."""
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -13,6 +14,7 @@ from keras_dpn.io.images import ImageError
 # Of a file when it is decompressed: a label map of 100 million pixels in bytes, of 12 in doubles.
 MAX_BYTES = 100_000_000
 _HEADER, _COMPRESSED = 128, 15  # of version 5: bytes, and the type of a compressed element
+_LARGEST_RATIO = 1032  # of zlib's compression
 _PIECE = 2**20
 
 
@@ -48,9 +50,9 @@ def read_mat(path: Path, variable: str, field: str | None = None) -> np.ndarray:
 def _load(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
-            _check_size(file.read(MAX_BYTES + 1), path)
-            file.seek(0)
-            return loadmat(file)
+            content = file.read(MAX_BYTES + 1)
+        _check_size(content, path)
+        return loadmat(io.BytesIO(content))
     except ImageError:
         raise
     except FileNotFoundError:
@@ -66,6 +68,8 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _check_size(content: bytes, path: Path) -> None:
     """Refuse a small file that would decompress to a large one, before it takes the memory."""
+    if len(content) * _LARGEST_RATIO <= MAX_BYTES:
+        return
     size, start, little = len(content), _HEADER, content[_HEADER - 2 : _HEADER] == b"IM"
     while start + 8 <= len(content):
         kind, length = struct.unpack_from("<II" if little else ">II", content, start)
