@@ -8,14 +8,13 @@ from keras_dpn.segmenter import Segmenter
 
 from ..rundir.outputs import Outputs, writing
 from .cluster import leave_gpus_to_workers, predict_on_cluster
-from .images import predict_images
 from .lists import write_lists
+from .local import predict_here
 from .manifest import model_identity, write_manifest
 from .remote import Source
 from .results import FileResult, Kind
 from .settings import PredictionJob
 from .sources import Sources
-from .video import predict_videos
 
 
 @dataclass(frozen=True)
@@ -66,16 +65,7 @@ def _predict(job: PredictionJob, sources: Sources, files: Outputs) -> Prediction
     if job.cluster:
         predict_on_cluster(job, job.cluster, left, files, add)
     else:
-        predict_images(segmenter, left.images, job.out, job.image_outputs, files, on_result=add)
-        predict_videos(
-            segmenter,
-            left.videos,
-            job.out,
-            overlay=job.overlay,
-            save_frames=job.save_frames,
-            files=files,
-            on_result=add,
-        )
+        predict_here(job, segmenter, left, files, add)
     num_unread = sum(
         1 for (kind, _), result in results.items() if kind == "image" and result.problems
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..rundir.outputs import Outputs
     from .results import FileResult
     from .settings import PredictionJob
+    from .sources import Sources
 
 
 class Worker:
@@ -54,8 +55,16 @@ class Worker:
             rows.append({"error": self._failure, "fatal": True, "inputs": []})
             return _encoded(rows)
         try:
-            for kind, inputs in _unpack(batch["item"]).items():
-                self._predict(kind, inputs, lambda result: rows.append(pack_result(result)))
+            from .local import predict_here
+
+            sources = _unpack(batch["item"])
+            predict_here(
+                self._job,
+                self._segmenter,
+                sources,
+                self._files,
+                lambda result: rows.append(pack_result(result)),
+            )
         except Exception as error:
             rows.append(
                 {
@@ -65,26 +74,6 @@ class Worker:
                 }
             )
         return _encoded(rows)
-
-    def _predict(self, kind: str, inputs: dict[str, Any], on_result: Any) -> None:
-        from .images import predict_images
-        from .video import predict_videos
-
-        job, files = self._job, self._files
-        if kind == "image":
-            predict_images(
-                self._segmenter, inputs, job.out, job.image_outputs, files, on_result=on_result
-            )
-        else:
-            predict_videos(
-                self._segmenter,
-                inputs,
-                job.out,
-                overlay=job.overlay,
-                save_frames=job.save_frames,
-                files=files,
-                on_result=on_result,
-            )
 
 
 def _encoded(rows: list[dict[str, Any]]) -> Any:
@@ -98,15 +87,16 @@ def pack_item(kind: str, name: str, source: Any) -> str:
     return json.dumps([kind, name, str(source), isinstance(source, Path)])
 
 
-def _unpack(items: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Return the inputs by kind and name."""
-    from .remote import RemoteFile
+def _unpack(items: np.ndarray) -> "Sources":
+    """Return the inputs of `pack_item`'s JSON."""
+    from .remote import RemoteFile, Source
+    from .sources import Sources
 
-    inputs: dict[str, dict[str, Any]] = {}
+    inputs: dict[str, dict[str, Source]] = {"image": {}, "video": {}}
     for item in items:
         kind, name, source, is_local = json.loads(item)
-        inputs.setdefault(kind, {})[name] = Path(source) if is_local else RemoteFile(source)
-    return inputs
+        inputs[kind][name] = Path(source) if is_local else RemoteFile(source)
+    return Sources(inputs["image"], inputs["video"])
 
 
 def pack_result(result: "FileResult") -> dict[str, Any]:
