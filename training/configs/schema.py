@@ -260,6 +260,10 @@ class TrainConfig:
         """Return the settings of one of `stages`."""
         return getattr(self, self.section(name))
 
+    def batch_size(self, stage: StageConfig) -> int:
+        """Return the images per step of a stage, over all devices."""
+        return stage.batch_size or self.data.batch_size
+
     def section(self, name: str) -> str:
         """Return the name of the field that holds the settings of one of `stages`."""
         return name

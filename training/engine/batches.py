@@ -24,7 +24,7 @@ class Batches:
     def __init__(
         self, config: TrainConfig, dataset: Dataset, val_sizes: Sequence[tuple[int, int]] = ()
     ) -> None:
-        self._data = config.data
+        self._config, self._data = config, config.data
         self._clips = clip_inputs(config)
         self._dataset = dataset
         self._val_sizes = val_sizes
@@ -36,7 +36,7 @@ class Batches:
         Raises:
             ValueError: if there are fewer steps than an update averages.
         """
-        batch_size = self.batch_size(stage)
+        batch_size = self._config.batch_size(stage)
         steps = steps_per_epoch(self._dataset, self._data.train_split, batch_size)
         if steps < stage.accumulate:
             raise ValueError(
@@ -50,7 +50,7 @@ class Batches:
         return train_dataset(
             self._dataset,
             self._data.train_split,
-            batch_size=self.batch_size(stage),
+            batch_size=self._config.batch_size(stage),
             steps_per_update=stage.accumulate,
             augmentation=self._data.augmentation,
             seed=seed,
@@ -67,7 +67,7 @@ class Batches:
         return eval_dataset(
             self._dataset,
             self._data.val_split,
-            batch_size=self.batch_size(stage),
+            batch_size=self._config.batch_size(stage),
             pad_to_full_batch=True,
             cache=self._data.cache,
             clips=self._clips,
@@ -75,7 +75,3 @@ class Batches:
             part=self._part,
             sizes=self._val_sizes,
         )
-
-    def batch_size(self, stage: StageConfig) -> int:
-        """Return the images per step of a stage, over all devices."""
-        return stage.batch_size or self._data.batch_size

@@ -86,7 +86,7 @@ def check_batch_sizes(config: TrainConfig, devices: int) -> None:
         return  # TensorFlow gives some devices more images than others
     for stage in config.stages:
         settings, option = config.stage(stage.name), f"--{config.section(stage.name)}.batch-size"
-        size = settings.batch_size or config.data.batch_size
+        size = config.batch_size(settings)
         if settings.is_trained and size % devices:
             raise ValueError(
                 f"Stage {stage.name}: expected a batch size that {devices} devices divide, "

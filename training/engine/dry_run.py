@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..configs.schema import Stage
-from .plan import duration, zeros
+from .plan import duration, remaining_stages, zeros
 from .trainer import Trainer
 
 _STEPS = 3  # the first one traces the graph
@@ -46,8 +46,9 @@ def dry_run(trainer: Trainer) -> str:
     Args:
         trainer: of the run, at its last completed epoch.
     """
-    remaining = trainer.remaining()
-    trainer.progress.epoch = 0  # with a new optimizer for each stage
+    progress = trainer.progress
+    remaining = remaining_stages(trainer.config, progress.stage, progress.epoch)
+    progress.epoch = 0  # with a new optimizer for each stage
     costs = [_measure(trainer, stage, epochs) for stage, epochs in remaining]
     return describe(costs, trainer.model.count_params(), peak_memory(), _cached_bytes(trainer))
 
@@ -119,7 +120,7 @@ class _StepTimes(keras.callbacks.Callback):
 def _measure(trainer: Trainer, stage: Stage, epochs: int) -> StageCost:
     """Return the cost of a stage, measured on images of one colour."""
     settings = trainer.config.stage(stage.name)
-    batch_size = settings.batch_size or trainer.config.data.batch_size
+    batch_size = trainer.config.batch_size(settings)
     crop = trainer.config.data.augmentation.crop
     images: Any = zeros(trainer.model, trainer.config, batch_size)
     labels = np.zeros((batch_size, *crop), "int32")

@@ -117,7 +117,7 @@ class PiecewiseCRFAdapter(Adapter):
     def describe_size(self, config: TrainConfig, num_classes: int) -> str:
         settings = cast(PiecewiseTrainConfig, config)
         stages = (settings.stage(name) for name in settings.used_stages)
-        sizes = [stage.batch_size or config.data.batch_size for stage in stages if stage.epochs]
+        sizes = [config.batch_size(stage) for stage in stages if stage.epochs]
         crop, model = config.data.augmentation.crop, model_arguments(config)
         size = graph_size(crop, max(sizes), num_classes=num_classes, **model)
         return f"{size}{' if all learn together' * (settings.order == 'apart')}"

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..configs.schema import TrainConfig
+from ..configs.schema import Stage, TrainConfig
 from ..data.dataset import Dataset
 from .batches import Batches
 
@@ -65,21 +65,34 @@ def describe_plan(
     """
     parts, images = [], 0
     total = 0
-    for index, stage in enumerate(config.stages):
+    for stage, epochs in remaining_stages(config, first, done):
         settings = config.stage(stage.name)
-        epochs = settings.epochs - (done if index == first else 0)
-        if index < first or epochs <= 0:
-            continue
         steps = epochs * batches.steps_per_epoch(settings)
         parts.append(f"{stage.name} {epochs} epochs, {steps} steps")
         total += steps
-        images += steps * (settings.batch_size or config.data.batch_size)
+        images += steps * config.batch_size(settings)
     plan = f"plan: {'; '.join(parts) or 'nothing left'}"
     if total < _MEASURED_STEPS:
         return plan
     size = max(1, config.data.batch_size // replicas)
     seconds = _STEP_PER_FORWARD * _forward_seconds(model, config, size) / (size * replicas) * images
     return f"{plan}; about {duration(seconds)}, without validation"
+
+
+def remaining_stages(config: TrainConfig, first: int, done: int) -> list[tuple[Stage, int]]:
+    """Return the stages with epochs to train, and with how many.
+
+    Args:
+        config: the run's configuration.
+        first: index of the stage to begin with.
+        done: completed epochs of that stage.
+    """
+    epochs = [
+        (stage, config.stage(stage.name).epochs - (done if index == first else 0))
+        for index, stage in enumerate(config.stages)
+        if index >= first
+    ]
+    return [(stage, left) for stage, left in epochs if left > 0]
 
 
 def _forward_seconds(model: keras.Model, config: TrainConfig, batch_size: int) -> float:

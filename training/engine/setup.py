@@ -120,10 +120,9 @@ def prepare(
     Raises:
         ValueError: for settings, data or a directory that don't allow training.
     """
-    config, dataset = _checked(config, work_dir, data_dir, crf)
-    trackers = Trackers(callbacks if hosts.is_chief() else (), work_dir, config)
-    strategy = choose_devices(devices)
-    check_batch_sizes(config, strategy.num_replicas_in_sync)
+    config, dataset, trackers, strategy = _checked(
+        config, work_dir, data_dir, crf, devices, callbacks
+    )
     with ExitStack() as stack:
         if hosts.is_chief():
             work_dir.mkdir(parents=True, exist_ok=True)
@@ -174,10 +173,7 @@ def describe_dry_run(
     Raises:
         ValueError: as `prepare`.
     """
-    config, dataset = _checked(config, work_dir, data_dir, crf)
-    Trackers(callbacks, work_dir, config)  # raises without their packages
-    strategy = choose_devices(devices)
-    check_batch_sizes(config, strategy.num_replicas_in_sync)
+    config, dataset, _, strategy = _checked(config, work_dir, data_dir, crf, devices, callbacks)
     check_work_dir(work_dir, config, resume)
     pixels, present, sizes = check_data(dataset, config)
     with in_use(strategy):
@@ -190,9 +186,14 @@ def describe_dry_run(
 
 
 def _checked(
-    config: TrainConfig, work_dir: Path, data_dir: Path | None, crf: Path | None
-) -> tuple[TrainConfig, Dataset]:
-    """Return the configuration with all of its values, and its dataset."""
+    config: TrainConfig,
+    work_dir: Path,
+    data_dir: Path | None,
+    crf: Path | None,
+    devices: str,
+    callbacks: Sequence[TrackerName],
+) -> tuple[TrainConfig, Dataset, Trackers, Strategy]:
+    """Return the configuration with all of its values, its dataset, trackers and devices."""
     config = with_absolute_paths(config, data_dir)
     if crf:
         config = with_crf(config, crf)
@@ -200,7 +201,10 @@ def _checked(
     dataset = open_dataset(config, work_dir)
     config = resolve_steps(config, dataset)
     _LOGGER.info("%s: %s", config.network, "; ".join(config.summary()))
-    return config, dataset
+    trackers = Trackers(callbacks if hosts.is_chief() else (), work_dir, config)
+    strategy = choose_devices(devices)
+    check_batch_sizes(config, strategy.num_replicas_in_sync)
+    return config, dataset, trackers, strategy
 
 
 def _built(config: TrainConfig, dataset: Dataset, strategy: Strategy) -> keras.Model:

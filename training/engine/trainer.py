@@ -126,16 +126,6 @@ class Trainer:
             self._finish(index, stage)
         return self.progress.results
 
-    def remaining(self) -> list[tuple[Stage, int]]:
-        """Return the stages that aren't finished, each with the epochs that it lacks."""
-        done = {self.progress.stage: self.progress.epoch}
-        lacking = [
-            (stage, self.config.stage(stage.name).epochs - done.get(index, 0))
-            for index, stage in enumerate(self.config.stages)
-            if index >= self.progress.stage
-        ]
-        return [(stage, epochs) for stage, epochs in lacking if epochs > 0]
-
     def _plan(self, model: keras.Model, devices: int) -> str:
         stage, epoch = self.progress.stage, self.progress.epoch
         return describe_plan(self.config, self.batches, model, devices, stage, epoch)
