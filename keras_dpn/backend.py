@@ -10,7 +10,7 @@ from pathlib import Path
 BACKENDS = ("tensorflow", "jax", "torch")
 _ADVICE = (
     "Install keras-dpn with an extra: [cpu] or [gpu] for TensorFlow, [jax], or [torch]; for "
-    "example pip install 'keras-dpn[cpu]'."
+    "example pip install '.[cpu]' in the directory of the source code."
 )
 
 

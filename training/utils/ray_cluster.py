@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from .installation import install_command
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -62,7 +64,7 @@ def connect(options: ClusterOptions) -> Iterator[Any]:
         ray = importlib.import_module("ray")
         importlib.import_module("ray.data")
     except ImportError:
-        raise ValueError("--ray needs Ray: pip install 'keras-dpn[ray]'.") from None
+        raise ValueError(f"--ray needs Ray: {install_command('ray')}.") from None
     is_own = not ray.is_initialized()
     if is_own:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

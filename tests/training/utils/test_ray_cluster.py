@@ -14,7 +14,7 @@ def cluster(*nodes):
 def test_without_ray_the_message_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
-        pytest.raises(ValueError, match=r"--ray needs Ray: pip install 'keras-dpn\[ray\]'"),
+        pytest.raises(ValueError, match=r"--ray needs Ray: pip install '\.\[ray\]'"),
         connect(ClusterOptions("local")),
     ):
         pass
