@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from ..configs.schema import TrainConfig
 from ..configs.serialization import to_json, upgrade
 from ..data.dataset import Dataset
 from ..engine.checks import check_config
@@ -162,7 +163,7 @@ def _with_paths(sweep: Sweep, work_dir: Path, data_dir: Path | None, weights: st
     def filled(row: Row) -> Row:
         config = row.config
         if weights and row.start is None:
-            config = replace(config, weights=weights)
+            config = _with_weights(config, weights)
         config = with_absolute_paths(config, data_dir)
         data: Any = config.data  # that of networks for clips has a `flow_dir`
         if config.clip_frames and data.flow_dir is None:  # computed once for all
@@ -222,8 +223,14 @@ def _check_run(job: Job) -> None:
 def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
     values = json.loads(json.dumps(values))
     del values["weights"], values["data"]["data_dir"]
+    values.pop("weights_sha256", None)
     values["data"].pop("flow_dir", None)
     return values
+
+
+def _with_weights(config: TrainConfig, weights: str | Path) -> TrainConfig:
+    """Return a configuration with other weights, whose SHA-256 isn't that of the recipe's."""
+    return replace(config, weights=str(weights), weights_sha256=None)
 
 
 def _describe(job: Job) -> str:
@@ -242,9 +249,9 @@ def _train(
         return f"needs {job.origin}"
     config = job.config
     if job.shared:
-        config = replace(config, weights=str(_write_start(job, job.shared, num_classes)))
+        config = _with_weights(config, _write_start(job, job.shared, num_classes))
     elif job.start:
-        config = replace(config, weights=str(job.start.file))
+        config = _with_weights(config, job.start.file)
     write_json(job.run / CONFIG, to_json(config))
     code = executor(job.run)
     return None if code == 0 else f"exit code {code}"

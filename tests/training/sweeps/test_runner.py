@@ -27,7 +27,7 @@ from training.rundir.dataset import run_dataset
 from training.rundir.models import load_model
 from training.sweeps import runner, scoring
 from training.sweeps.definitions import Row, Sweep
-from training.sweeps.plan import CheckpointRef
+from training.sweeps.plan import CheckpointRef, Job
 from training.sweeps.runner import SubprocessExecutor, read_reused, run
 from training.sweeps.table import Summary
 from training.utils.files import atomic_file, write_json
@@ -167,6 +167,16 @@ def test_steps_are_epochs_before_anything_is_trained(images, tmp_path):
     first, second = found
     assert first == second
     assert (first.data.passes_per_epoch, first.unary.epochs, first.unary.steps) == (25, 2, 0)
+
+
+def test_the_sha_of_the_recipes_weights_is_not_asked_of_a_rows(tmp_path):
+    config = replace(dpn(3), weights="vgg16.h5", weights_sha256="0" * 64)
+    job = Job(tmp_path / "second", config, start=CheckpointRef(tmp_path / "first"))
+    write_json(tmp_path / "first/config.json", to_json(config))
+    assert runner._train(job, {}, 11, lambda path: 0) is None
+    found = from_json(workdir.load_config(job.run))
+    assert (found.weights, found.weights_sha256) == (str(job.start.file), None)
+    runner._check_run(job)  # it can be continued
 
 
 def test_rows_of_runs_that_are_there_are_not_trained(images, tmp_path):
