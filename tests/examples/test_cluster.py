@@ -63,3 +63,5 @@ def test_the_job_finds_its_service():
     assert values["--coordinator"].split(":")[0] == first
     assert int(values["--num-processes"]) == job["spec"]["completions"]
     assert job["spec"]["completions"] == job["spec"]["parallelism"]
+    gpus = template["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]
+    assert int(values["--data.batch-size"]) % (int(values["--num-processes"]) * gpus) == 0
