@@ -23,7 +23,7 @@ def main(
     notes: Path | None = None,
     split: str = "val",
     data_dir: Path | None = None,
-    weights_dtype: Literal["float32", "float16"] = "float16",
+    weights_dtype: Literal["float32", "float16", "int8"] = "float16",
 ) -> None:
     """Make a preset of a finished run.
 
