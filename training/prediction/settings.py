@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from keras_dpn.inference import InferenceSettings
@@ -80,8 +80,8 @@ class PredictionJob:
         """Find the files to predict.
 
         Raises:
-            ValueError: as `find_sources`, and for options that videos, or images alone, don't
-                support.
+            ValueError: as `find_sources`, for options that videos, or images alone, don't support,
+                and if the label maps of a video's frames would replace those of images.
         """
         if re.match(r"\w\w+:/", str(self.out)):
             raise ValueError(
@@ -100,6 +100,8 @@ class PredictionJob:
                 f"{', '.join(refused)}: only for images, and {next(iter(sources.videos.values()))} "
                 "is a video. Predict the videos separately, without it."
             )
+        if self.save_frames:
+            _check_frames(sources)
         return sources
 
     def result_files(self, sources: Sources) -> Iterator[Path]:
@@ -173,3 +175,15 @@ class PredictionJob:
             size=None if self.keep_size else "preset",
             max_pixels=self.settings.max_pixels,
         )
+
+
+def _check_frames(sources: Sources) -> None:
+    """Refuse images in a folder of a video's name: both are labelled in labels/NAME."""
+    for name, image in sources.images.items():
+        for folder in map(str, PurePath(name).parents):
+            if folder in sources.videos:
+                raise ValueError(
+                    f"--save-frames: the labels of {sources.videos[folder]} and of {image} would "
+                    f"both be in labels/{folder}. Predict the videos separately, with another "
+                    "--out."
+                )

@@ -48,7 +48,8 @@ def find_sources(paths: Sequence[str | Path], out: Path, image_sequence: bool = 
 
     Raises:
         ValueError: if there is no path, a path doesn't exist, or nothing is found in it; if a
-            result would overwrite a source; with `image_sequence`, if no path is a folder.
+            result would overwrite a source, or that of another one; with `image_sequence`, if no
+            path is a folder.
     """
     if not paths:
         raise ValueError("No image or video given: name files, folders or quoted patterns.")
@@ -102,7 +103,15 @@ def _name(sources: Sequence[Source], root: Path) -> dict[str, Source]:
     ]
     if len(set(names)) < len(names):
         names = [str(path) for path in relative]
-    return dict(zip(names, sources, strict=True))
+    named: dict[str, Source] = {}
+    for name, source in zip(names, sources, strict=True):
+        if name in named:  # of two archives, or of two object stores
+            raise ValueError(
+                f"{named[name]} and {source}: the results of both would be named {name}. Predict "
+                "them separately, each with an --out of its own."
+            )
+        named[name] = source
+    return named
 
 
 def _check_results(

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 from pathlib import Path
@@ -48,6 +49,17 @@ def test_options_for_images_alone_are_refused_for_videos(tmp_path, options, mess
 def test_frames_without_a_video_are_refused(tmp_path):
     with pytest.raises(ValueError, match="--save-frames: expected a video among the paths"):
         run((save(tmp_path / "x.png"),), models=("x",), out=tmp_path, save_frames=True)
+
+
+def test_frames_are_not_written_over_the_labels_of_images(tmp_path):
+    """A video next to the folder of its frames: both are labelled in labels/drive."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/drive.mp4").touch()
+    save(tmp_path / "in/drive/000000.png")
+    job = PredictionJob((tmp_path / "in",), ("x",), tmp_path / "out", save_frames=True)
+    with pytest.raises(ValueError, match="--save-frames: .*drive.mp4 and of .*000000.png would"):
+        job.find_sources()
+    assert len(dataclasses.replace(job, save_frames=False).find_sources()) == 2
 
 
 def test_by_default_only_labels_are_written(finished_run, tmp_path):

@@ -1,4 +1,5 @@
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -130,3 +131,16 @@ def test_a_result_does_not_overwrite_another_source(tmp_path):
     video = touch(tmp_path / "c/a.mp4")
     with pytest.raises(ValueError, match="would overwrite it"):
         find_sources([video, touch(tmp_path / "c/videos/a.mp4")], tmp_path / "c")
+
+
+def test_files_of_two_archives_with_one_name_are_refused(tmp_path):
+    """One of them would be left out without a word."""
+    for name in ("one", "two"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("a.png", b"")
+            archive.writestr(f"{name}.png", b"")
+    urls = [f"zip://*.png::{tmp_path}/{name}.zip" for name in ("one", "two")]
+    message = r"zip://a.png::.*one.zip and zip://a.png::.*two.zip: .* be named a\.png\. Predict"
+    with pytest.raises(ValueError, match=message):
+        find_sources(urls, tmp_path)
+    assert list(find_sources(urls[:1], tmp_path).images) == ["a", "one"]
