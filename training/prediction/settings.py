@@ -93,6 +93,8 @@ class PredictionJob:
         sources = find_sources(self.paths, self.out, self.image_sequence)
         if self.save_frames and not sources.videos:
             raise ValueError("--save-frames: expected a video among the paths, received none.")
+        if self.save_frames:
+            _check_frames(sources)
         options = {"--heads": self.heads, "--probabilities": self.probabilities}
         refused = [option for option, is_given in options.items() if is_given]
         if sources.videos and refused:
@@ -173,3 +175,14 @@ class PredictionJob:
             size=None if self.keep_size else "preset",
             max_pixels=self.settings.max_pixels,
         )
+
+
+def _check_frames(sources: Sources) -> None:
+    """Refuse images whose label maps could be those of a video's frames: drive/000123.png."""
+    for name, source in sources.images.items():
+        video = sources.videos.get(str(Path(name).parent))
+        if video is not None and re.fullmatch(r"[0-9]{6,}", Path(name).name):
+            raise ValueError(
+                f"{source}: its labels and those of a frame of {video} would have one name. "
+                "Predict them separately, each with an --out of its own."
+            )

@@ -50,6 +50,14 @@ def test_frames_without_a_video_are_refused(tmp_path):
         run((save(tmp_path / "x.png"),), models=("x",), out=tmp_path, save_frames=True)
 
 
+def test_frames_and_images_do_not_replace_each_other(tmp_path):
+    frame = save(tmp_path / "in/drive/000001.png")
+    (tmp_path / "in/drive.mp4").touch()
+    options = {"models": ("none",), "out": tmp_path / "out", "save_frames": True}
+    with pytest.raises(ValueError, match=rf"{frame}: its labels and those of a frame of .*drive.mp4"):
+        run((tmp_path / "in",), **options)
+
+
 def test_by_default_only_labels_are_written(finished_run, tmp_path):
     path = save(tmp_path / "x.png")
     run((path,), models=(str(finished_run),), out=tmp_path / "out")

@@ -1,4 +1,6 @@
+import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -130,3 +132,27 @@ def test_a_result_does_not_overwrite_another_source(tmp_path):
     video = touch(tmp_path / "c/a.mp4")
     with pytest.raises(ValueError, match="would overwrite it"):
         find_sources([video, touch(tmp_path / "c/videos/a.mp4")], tmp_path / "c")
+
+
+def zip_of(path, *names):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"")
+    return f"zip://::{path}"
+
+
+def test_no_result_leaves_the_directory(tmp_path):
+    """An archive's files may have any name."""
+    url = zip_of(tmp_path / "a.zip", "a.png", "../../b.png")
+    with pytest.raises(ValueError, match=r"b.png::.*: expected a name without '..'"):
+        find_sources([url], tmp_path / "out")
+    listed = tmp_path / "list.jsonl"
+    listed.write_text(json.dumps({"path": "s3://bucket/x/../../b.png"}))
+    with pytest.raises(ValueError, match=r"b.png: expected a name without '..'"):
+        find_sources([listed], tmp_path / "out")
+
+
+def test_no_result_replaces_another(tmp_path):
+    urls = [zip_of(tmp_path / name, "x.png") for name in ("a.zip", "b.zip")]
+    with pytest.raises(ValueError, match=r"a.zip and .*b.zip: their results would have one name"):
+        find_sources(urls, tmp_path / "out")
