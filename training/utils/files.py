@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,6 +141,35 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, received {error}.") from None
+
+
+@contextmanager
+def reading(path: Path, expected: str) -> Iterator[None]:
+    """Turn the errors about a file's content within a block into a ValueError that names the file.
+
+    Args:
+        path: the file, which somebody else may have written.
+        expected: its content, for the message.
+
+    Example:
+    >>> with reading(Path("run/results.json"), "the results of a run"):
+    ...     {}["stages"]
+    Traceback (most recent call last):
+    ValueError: run/results.json: expected the results of a run, received KeyError('stages').
+    """
+    try:
+        yield
+    except _WRONG_CONTENT as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: expected {expected}, received {error!r:.300}.") from error
+
+
+# What Python, NumPy and zipfile raise on content of another kind, and on damaged files.
+_WRONG_CONTENT = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError),
+    *(EOFError, zipfile.BadZipFile, zlib.error),
+)
 
 
 def _temporary_path(path: Path) -> Path:

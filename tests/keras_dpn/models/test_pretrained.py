@@ -432,7 +432,8 @@ def test_a_declared_shape_is_compared_before_it_is_read(tmp_path, layer):
 
 def test_a_small_tensor_in_a_huge_chunk_is_refused(tmp_path):
     """HDF5 decompresses the whole chunk."""
-    path, name = write_legacy(tmp_path / "vgg.h5", fake_tensors()), "block1_conv1/block1_conv1_b_1:0"
+    path = write_legacy(tmp_path / "vgg.h5", fake_tensors())
+    name = "block1_conv1/block1_conv1_b_1:0"
     with h5py.File(path, "a") as file:
         value = file[name][()]
         del file[name]

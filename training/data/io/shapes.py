@@ -1,6 +1,5 @@
 """Draw the polygons and runs of annotations, which anyone may have written, as masks."""
 
-import math
 from typing import Any
 
 import numpy as np
