@@ -11,6 +11,7 @@ applies them in TensorFlow operations:
   (255 - C) (255 - K) / 255, rounded down. Colour profiles and gamma are not applied.
 """
 
+import re
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -24,8 +25,11 @@ from keras_dpn.limits import MAX_PIXELS, size_error
 
 # Pillow opens by content, and for others, such as EPS, starts a program. JPEG includes MPO.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-# Of a progressive JPEG: each scan of a few bytes takes a pass over the whole image.
+# Of a JPEG: each scan of a few bytes takes a pass over the whole image.
 MAX_SCANS = 100
+# A JPEG's marker that a segment follows; others stand alone, or are no markers.
+_SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
+_END, _SCAN = b"\xd9", b"\xda"
 
 # Pillow stretches grey PNGs of 2 and 4 bits per pixel to 0..255; indices must not be stretched.
 _STRETCH = {"L;2": 85, "L;4": 17}
@@ -204,14 +208,26 @@ def _error(path: object, error: Exception) -> ImageError:
 
 
 def _check_scans(image: ImageFile.ImageFile) -> None:
-    if image.fp is None or not image.info.get("progressive"):
+    if image.fp is None or image.format not in ("JPEG", "MPO"):
         return
     position = image.fp.tell()
     image.fp.seek(0)
-    scans = image.fp.read().count(b"\xff\xda")
+    scans = count_scans(image.fp.read())
     image.fp.seek(position)
     if scans > MAX_SCANS:
         raise ValueError(f"a JPEG of {scans} scans, more than {MAX_SCANS}")
+
+
+def count_scans(content: bytes) -> int:
+    """Return the number of a JPEG's scans, as libjpeg finds them, without what follows its end."""
+    scans, position = 0, 2
+    while marker := _SEGMENT.search(content, position):
+        if marker[1] == _END:
+            break
+        scans += marker[1] == _SCAN
+        length = int.from_bytes(content[marker.end() : marker.end() + 2], "big")
+        position = marker.end() + max(length, 2)
+    return scans
 
 
 def _upper_byte(values: np.ndarray, path: object) -> np.ndarray:

@@ -13,8 +13,7 @@ from ..evaluation.evaluator import evaluate
 from ..evaluation.results import Evaluation
 from ..evaluation.scores import OTHER_SCORES, SCORES
 from ..rundir.models import load_classes, load_model
-from ..rundir.paths import RESULTS, load_config
-from ..utils.files import read_json
+from ..rundir.paths import load_config, load_results
 
 
 def make_preset(
@@ -69,7 +68,7 @@ def _text(
     notes: str,
 ) -> str:
     """Return the model card, Markdown."""
-    results, config = read_json(work_dir / RESULTS), load_config(work_dir)
+    results, config = load_results(work_dir), load_config(work_dir)
     heads = evaluation.heads
     header = " | ".join(head.name for head in heads)
     lines = [

@@ -3,6 +3,7 @@
 import glob
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -48,8 +49,8 @@ def find_sources(paths: Sequence[str | Path], out: Path, image_sequence: bool = 
 
     Raises:
         ValueError: if there is no path, a path doesn't exist, or nothing is found in it; if a
-            result would overwrite a source, or that of another one; with `image_sequence`, if no
-            path is a folder.
+            result would overwrite a source or another result, or be outside of `out`; with
+            `image_sequence`, if no path is a folder.
     """
     if not paths:
         raise ValueError("No image or video given: name files, folders or quoted patterns.")
@@ -66,6 +67,11 @@ def find_sources(paths: Sequence[str | Path], out: Path, image_sequence: bool = 
             )
         listed |= dict.fromkeys(files)
     absolute = list(dict.fromkeys(map(_absolute, listed)))
+    for source in absolute:
+        if isinstance(source, RemoteFile) and ".." in re.split(r"[/\\]", str(source.path)):
+            raise ValueError(
+                f"{source}: expected a name without '..'; its results would be outside of {out}."
+            )
     root = Path(os.path.commonpath([_pure_path(source).parent for source in absolute]))
     videos = dict.fromkeys(source for source in absolute if _is_video(source))
     images = [source for source in absolute if source not in videos]

@@ -2,6 +2,7 @@ import itertools
 import resource
 import subprocess
 from fractions import Fraction
+from io import BytesIO
 
 import av
 import numpy as np
@@ -557,3 +558,21 @@ def test_old_names_work_and_say_what_replaces_them(module, old, new):
     assert len(warned) == 1
     with pytest.raises(AttributeError, match="no attribute 'None'"):
         getattr(module, "None")
+
+
+def test_larger_frames_than_declared_are_not_decoded(tmp_path):
+    """Each frame of Motion JPEG has a size of its own."""
+    path, sizes = tmp_path / "a.avi", ((64, 64), (1024, 1024), (64, 64))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuvj420p"
+        for index, size in enumerate(sizes):
+            Image.new("RGB", size).save(content := BytesIO(), "JPEG")
+            packet = av.Packet(content.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.is_keyframe = stream, index, index, True
+            container.mux(packet)
+    reader = VideoReader(path, max_pixels=5000)
+    assert [frame.shape for frame in reader] == [(64, 64, 3)] * 2 and reader.broken == [1]
+    decoded = [(frame.width, frame.height) for _, frame in VideoStream(path).decode()]
+    limited = [frame.width for _, frame in VideoStream(path, max_pixels=5000).decode()]
+    assert decoded == [*sizes] and limited == [64, 64]

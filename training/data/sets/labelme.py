@@ -95,9 +95,11 @@ def _read_file(
         image = path.parent / str(content["imagePath"]).replace("\\", "/")
         if not all(isinstance(shape["label"], str) and shape["label"] for shape in shapes):
             raise ValueError("a shape without a label")
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        is_inside = image.resolve().is_relative_to(data_dir.resolve())
+    # RuntimeError: nested too deep, or links in a circle.
+    except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
         raise ValueError(f"{path}: expected labelme's annotations; {error!r}.") from error
-    if not image.resolve().is_relative_to(data_dir.resolve()):
+    if not is_inside:
         raise ValueError(f"{path}: expected an image in {data_dir}, received {image}.")
     name = path.relative_to(data_dir).with_suffix("").as_posix()
     return Example(name, image, path, index), size, shapes
@@ -108,7 +110,7 @@ def _polygon(shape: dict[str, Any], example: Example) -> np.ndarray:
     kind = shape.get("shape_type") or "polygon"
     try:
         points = np.array(shape["points"], "float64").reshape(-1, 2)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ImageError(f"{example.label_file}: expected points, received {error!r}.") from error
     if kind == "polygon":
         return points.ravel()
