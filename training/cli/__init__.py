@@ -84,7 +84,7 @@ def usage() -> str:
                 lines.append(f"  {name:<16} {command.summary}")
         lines.append("")
     lines.append(f"{PROGRAM} COMMAND --help lists a command's options.")
-    lines.append("With every command: --quiet shows warnings alone, --verbose also details.")
+    lines.append("With every command: --quiet shows only warnings, --verbose also details.")
     return "\n".join(lines)
 
 
