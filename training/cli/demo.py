@@ -8,6 +8,7 @@ its heads if it was exported with `--outputs stages`.
 """
 
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from tyro.conf import Positional
@@ -16,7 +17,7 @@ from ..demo import DEFAULT, MAX_PIXELS
 
 
 def main(
-    model: Positional[str] = DEFAULT,
+    model: Annotated[Positional[str], tyro.conf.arg(metavar="[MODEL]")] = DEFAULT,
     /,
     *,
     host: str = "127.0.0.1",

@@ -8,13 +8,15 @@ the image with the theoretical field as a frame, and field/b10.json with the num
 """
 
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from tyro.conf import Positional
 
 
 def main(
-    model: Positional[Path],
-    image: Positional[Path],
+    model: Annotated[Positional[Path], tyro.conf.arg(metavar="MODEL")],
+    image: Annotated[Positional[Path], tyro.conf.arg(metavar="IMAGE")],
     /,
     *,
     layer: str,
