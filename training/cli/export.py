@@ -64,7 +64,7 @@ def main(
     from ..rundir.outputs import writing
 
     if image_size is not None and longest_side is not None:
-        raise ValueError("--image-size and --longest-side: expected one of them at most.")
+        raise ValueError("--image-size and --longest-side: expected at most one of them.")
     if ("litert_int8" in formats) != (calibration_images is not None):
         raise ValueError("--calibration-images: expected a folder with litert_int8, none without.")
     image = None if verify_with is None else read_image(verify_with)
