@@ -173,12 +173,9 @@ def _narrow(path: Path, dtype: str) -> None:
             if isinstance(item, h5py.Group):
                 made = new.require_group(name)
             else:
-                value, storage = item[()], {}
-                if dtype == "int8" and value.ndim > 1 and value.dtype == np.float32:
-                    value = _round_to_8_bits(value)
-                    storage = {"compression": "gzip", "shuffle": True}
-                if value.dtype == np.float32:
-                    value = _to_float16(value, name)
+                value = stored_values(item[()], dtype, name)
+                is_rounded = dtype == "int8" and value.ndim > 1
+                storage = {"compression": "gzip", "shuffle": True} if is_rounded else {}
                 made = new.create_dataset(name, data=value, **storage)
             for key, attribute in item.attrs.items():
                 made.attrs[key] = attribute
@@ -189,7 +186,21 @@ def _narrow(path: Path, dtype: str) -> None:
     path.write_bytes(target.getvalue())
 
 
-def _to_float16(value: np.ndarray, name: str) -> np.ndarray:
+def stored_values(value: np.ndarray, weights_dtype: str, name: str) -> np.ndarray:
+    """Return a tensor as a preset stores it.
+
+    Args:
+        value: float32 as Keras has it; others are returned as they are.
+        weights_dtype: as in `write_preset`.
+        name: of the tensor, for the message.
+
+    Raises:
+        ValueError: if a value is beyond the range of float16.
+    """
+    if weights_dtype == "float32" or value.dtype != np.float32:
+        return value
+    if weights_dtype == "int8" and value.ndim > 1:
+        value = _round_to_8_bits(value)
     with np.errstate(over="ignore"):  # raises below
         value = value.astype("float16")
     if not np.isfinite(value).all():

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_dpn.inference import Predictor
 from keras_dpn.presets import Card, write_preset
+from keras_dpn.presets.files import stored_values
 
 from ..data.dataset import Dataset
 from ..evaluation.evaluator import evaluate
@@ -44,7 +45,7 @@ def make_preset(
     """
     model, classes = load_model(work_dir), load_classes(work_dir)
     for weight in model.weights:  # what is scored is what is stored
-        weight.assign(np.asarray(weight).astype(weights_dtype))
+        weight.assign(stored_values(np.asarray(weight), weights_dtype, weight.path))
     evaluation = evaluate(Predictor(model, heads="all"), dataset, split, show_progress=True)
     final = evaluation.head()
     if final.miou is None:
