@@ -23,8 +23,8 @@ def atomic_file(path: Path, needed: int | None = None) -> Iterator[Path]:
         needed: how many bytes it will have, if that is known, for the message about a full disk.
 
     Yields:
-        Path of an empty file in the same directory that ends in the name of `path`. Its name is
-        random, and it is created without following a link.
+        Path of an empty file in the same directory that ends in the name of `path`, or in its last
+        50 characters. Its name is random, and it is created without following a link.
 
     Raises:
         OSError: if the disk is full: names the file, and says how much it needs.
@@ -91,8 +91,9 @@ def atomic_directory(path: Path, needed: int | None = None) -> Iterator[Path]:
 
 
 def _temporary_path(path: Path) -> Path:
-    # The whole name comes last, as Keras recognises suffixes such as ".weights.h5".
-    return path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+    # The name at the end: Keras looks at suffixes such as ".weights.h5". Its last characters, as
+    # file systems allow 255 bytes.
+    return path.with_name(f".{uuid.uuid4().hex}.{path.name[-50:]}")
 
 
 def _create(path: Path) -> None:

@@ -37,13 +37,14 @@ class Segmenter:
             post-processing.
         size: shorter side in pixels to which images are resized first; None to keep their size.
         lowest_confidence: mean confidence, 0 to 1, below which an image counts as unfamiliar.
+        description: the network in one line.
 
     Attributes:
         classes: as given.
         size: as given.
         lowest_confidence: as given.
         predictor: the `Predictor` that runs the network.
-        description: the network in one line.
+        description: as given.
 
     Raises:
         ValueError: for values out of these ranges.

@@ -1,15 +1,19 @@
 """A time limit for whole HTTP requests: urllib3's own is for each read from the socket.
 
 A server that sends a byte now and then, of the status line, the headers or of endless "100
-Continue", would keep a request waiting for as long as it likes.
+Continue", would keep a request waiting for as long as it likes. So would a name that isn't
+resolved, for which there is no limit, and one with many addresses, as each has the whole time.
 """
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Any, Self
 
 import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError
+from urllib3.util.connection import allowed_gai_family
 
 _current = threading.local()
 
@@ -28,6 +32,7 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.expired = False
+        self._end = time.monotonic() + seconds
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
         self._timer = threading.Timer(seconds, self._expire)
@@ -43,6 +48,41 @@ class Deadline:
         _current.deadline = None
         with self._lock:  # the connection may serve another request from now on
             self._socket = None
+
+    def left(self) -> float:
+        """Return the seconds that are left, at least a millisecond."""
+        return max(self._end - time.monotonic(), 1e-3)
+
+    def resolve(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a host.
+
+        The operating system can't be told to stop: a thread waits for it, which is left behind
+        when the time is over.
+
+        Raises:
+            TimeoutError: when the time is over.
+            OSError: if the host isn't known.
+        """
+        kind = allowed_gai_family(), socket.SOCK_STREAM
+        with suppress(OSError, UnicodeError):
+            socket.getaddrinfo(host.strip("[]"), port, *kind, flags=socket.AI_NUMERICHOST)
+            return [host]
+        found: list[Any] = []
+
+        def work() -> None:
+            try:
+                found.append(socket.getaddrinfo(host, port, *kind))
+            except Exception as error:
+                found.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(self.left())
+        if not found:
+            raise TimeoutError(f"resolving {host} takes too long")
+        if isinstance(found[0], Exception):
+            raise found[0]
+        return list(dict.fromkeys(_numeric(*place) for *_, place in found[0]))
 
     def watch(self, connected: socket.socket | None) -> None:
         """Take over the socket that the request uses."""
@@ -63,10 +103,17 @@ class Deadline:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
+def _numeric(address: str, port: int, flow: int = 0, scope: int = 0) -> str:
+    return f"{address}%{scope}" if scope else address
+
+
 class _Watched:
-    """Connections whose sockets the request's deadline can shut down."""
+    """Connections that open in time, and whose sockets the request's deadline can shut down."""
 
     sock: Any
+    host: str
+    port: int
+    timeout: Any
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
@@ -75,6 +122,30 @@ class _Watched:
     def request(self, *args: Any, **kwargs: Any) -> None:
         self._watch()  # the socket of an earlier request
         super().request(*args, **kwargs)  # type: ignore[misc]
+
+    def _new_conn(self) -> socket.socket:
+        deadline: Deadline | None = getattr(_current, "deadline", None)
+        if deadline is None:
+            return super()._new_conn()  # type: ignore[misc]
+        host, timeout = self.host, self.timeout
+        connection: Any = self
+        try:
+            addresses = deadline.resolve(host, self.port)
+        except TimeoutError as error:
+            raise ConnectTimeoutError(connection, str(error)) from error
+        except socket.gaierror as error:
+            raise NameResolutionError(host, connection, error) from error
+        failure: HTTPError | None = None
+        try:
+            for number, address in enumerate(addresses):
+                self.host, self.timeout = address, deadline.left() / (len(addresses) - number)
+                try:
+                    return super()._new_conn()  # type: ignore[misc]
+                except HTTPError as error:
+                    failure = error
+        finally:
+            self.host, self.timeout = host, timeout
+        raise failure or ConnectTimeoutError(connection, f"{host} has no address")
 
     def _watch(self) -> None:
         if (deadline := getattr(_current, "deadline", None)) is not None:

@@ -27,7 +27,7 @@ class VideoReader:
 
     Args:
         path: a file in any container and codec that FFmpeg reads.
-        max_pixels: the most pixels that the file may declare for a frame; None: any number.
+        max_pixels: the most pixels of a frame; None: any number.
         max_seconds: the longest duration that the file may declare; None: any.
 
     Attributes:
@@ -61,7 +61,8 @@ class VideoReader:
         self.path = Path(path)
         if not self.path.is_file():
             raise VideoError(f"{path}: no such file.")
-        stream = VideoStream(self.path)
+        self._max_pixels = max_pixels
+        stream = self._stream()
         _check_limits(stream, max_pixels, max_seconds)
         self.fps_known = stream.fps is not None
         self.fps = stream.fps or DEFAULT_FPS
@@ -69,9 +70,11 @@ class VideoReader:
         _, first = next(frames, (0, None))
         frames.close()
         if first is None:
+            limit = "" if max_pixels is None else f" of at most {max_pixels / 1e6:g} million pixels"
             raise VideoError(
-                f"{path}: no frame in it can be decoded (codec {stream.codec}). {ADVICE}"
+                f"{path}: no frame{limit} in it can be decoded (codec {stream.codec}). {ADVICE}"
             )
+        _check_size(self.path, (first.height, first.width), max_pixels)
         self.size: tuple[int, int] = RGBConverter()(first).shape[:2]
         self._reset()
         self._cursor: Iterator[tuple[int, VideoFrame]] | None = None
@@ -80,12 +83,12 @@ class VideoReader:
 
     @cached_property
     def frame_count(self) -> int:
-        return VideoStream(self.path).count()
+        return self._stream().count()
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield uint8 RGB (H, W, 3) in order."""
         self._reset()
-        stream, convert = VideoStream(self.path), RGBConverter()
+        stream, convert = self._stream(), RGBConverter()
         clock = _Clock(self.fps, stream.time_base if self.fps_known else None, stream.has_jumps)
         same = Sameness()
         for index, frame in stream.decode():
@@ -111,7 +114,7 @@ class VideoReader:
             VideoError: if the frame doesn't exist or is broken; the message names file and frame.
         """
         if self._cursor is None or index < self._last[0]:
-            self._cursor, self._last = VideoStream(self.path).decode(), (-1, None)
+            self._cursor, self._last = self._stream().decode(), (-1, None)
         while self._cursor is not None and self._last[0] < index:
             step = next(self._cursor, None)
             if step is None:
@@ -124,6 +127,9 @@ class VideoReader:
             raise VideoError(f"{self.path}: frame {index} can't be decoded, or there is none.")
         return image
 
+    def _stream(self) -> VideoStream:
+        return VideoStream(self.path, max_pixels=self._max_pixels)
+
     def _reset(self) -> None:
         self.index, self.time = -1, 0.0
         self.broken: list[int] = []
@@ -132,17 +138,21 @@ class VideoReader:
 
 
 def _check_limits(stream: VideoStream, max_pixels: int | None, max_seconds: float | None) -> None:
-    height, width = stream.declared_size
-    if max_pixels is not None and not fits(height, width, max_pixels):
-        raise VideoError(
-            f"{stream.path}: frames of {width} x {height} pixels are too large; at most "
-            f"{max_pixels / 1e6:g} million pixels are allowed."
-        )
+    _check_size(stream.path, stream.declared_size, max_pixels)
     seconds = stream.declared_seconds
     if max_seconds is not None and seconds > max_seconds:
         raise VideoError(
             f"{stream.path}: {seconds:.0f} seconds are too many; at most {max_seconds:g} are "
             "allowed."
+        )
+
+
+def _check_size(path: Path, size: tuple[int, int], max_pixels: int | None) -> None:
+    height, width = size
+    if max_pixels is not None and not fits(height, width, max_pixels):
+        raise VideoError(
+            f"{path}: frames of {width} x {height} pixels are too large; at most "
+            f"{max_pixels / 1e6:g} million pixels are allowed."
         )
 
 

@@ -8,7 +8,7 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream as AVStream
+
+from keras_dpn.limits import SMALL
 
 ADVICE = "Convert it with another program: ffmpeg -i OLD -c:v libx264 -pix_fmt yuv420p NEW.mp4"
 
@@ -43,6 +45,8 @@ class VideoStream:
     Args:
         path: the file.
         frame_threads: decode several frames at once.
+        max_pixels: frames of far more are not decoded, whatever size the file declares; None: any
+            number.
 
     Attributes:
         path: the file.
@@ -60,11 +64,15 @@ class VideoStream:
         VideoError: if the file isn't a video, or its codec is unknown.
     """
 
-    def __init__(self, path: Path, frame_threads: bool = True) -> None:
-        self.path = path
-        self._container = _open(path)
+    def __init__(
+        self, path: Path, frame_threads: bool = True, max_pixels: int | None = None
+    ) -> None:
+        self.path, self._max_pixels = path, max_pixels
+        limits = _decoder_limits(max_pixels)
+        self._container = _open(path, limits)
         self._stream = _best_stream(self._container, path)
         self._decoder = _decoder(self._stream)
+        self._decoder.options = limits
         self._decoder.thread_type = "AUTO" if frame_threads else "SLICE"
         self.codec = self._decoder.name
         rates = self._stream.average_rate, self._stream.guessed_rate
@@ -110,7 +118,7 @@ class VideoStream:
             tail = [pts for _, pts in waiting if count == 0 or (last is not None and pts > last)]
             if tail and self._frame_threads:
                 # Behind an error PyAV drops what its threads still hold at the end of the file.
-                again = VideoStream(self.path, frame_threads=False)
+                again = VideoStream(self.path, False, self._max_pixels)
                 yield from itertools.islice(again.decode(), count, None)
                 self.found = again.found
             else:
@@ -198,11 +206,16 @@ class VideoStream:
             return []
 
 
-def _open(path: Path) -> InputContainer:
+def _decoder_limits(max_pixels: int | None) -> dict[str, str]:
+    """Return FFmpeg's options: it counts pixels with up to 63 more columns and rows."""
+    return {} if max_pixels is None else {"max_pixels": str(4 * max(max_pixels, SMALL))}
+
+
+def _open(path: Path, limits: Mapping[str, str]) -> InputContainer:
     try:
         # An absolute path, since FFmpeg takes what precedes a colon for a protocol. genpts: AVI has
         # no times of presentation. No playlist leads into a network.
-        options = {"fflags": "+genpts", "protocol_whitelist": "file"}
+        options = {"fflags": "+genpts", "protocol_whitelist": "file", **limits}
         return av.open(os.path.abspath(path), options=options)
     except (av.FFmpegError, OSError) as error:
         if not path.is_file():

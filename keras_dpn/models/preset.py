@@ -11,6 +11,7 @@ import keras
 
 from keras_dpn.models.model_file import reading_model
 from keras_dpn.models.pretrained import load_pretrained
+from keras_dpn.models.weights_file import check_storage, read_member
 from keras_dpn.presets.files import CONFIG, read_json
 from keras_dpn.presets.source import find, weights_file
 
@@ -56,6 +57,10 @@ def from_preset(
     weights = weights_file(directory)
     with reading_model(weights):
         config = _read_config(weights)
+        if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
+            raise TypeError(f"{CONFIG} has no configuration of a model")
+        if load_weights and weights.suffix == ".h5":
+            check_storage(weights)
     kind = keras.saving.get_registered_object(str(config.get("registered_name")))
     fits = isinstance(kind, type) and issubclass(kind, network)
     if not fits:
@@ -76,11 +81,11 @@ def from_preset(
     return model
 
 
-def _read_config(weights: Path) -> dict[str, Any]:
+def _read_config(weights: Path) -> Any:
     """Return the configuration that Keras saved: in a run's archive, or next to the weights."""
     if zipfile.is_zipfile(weights):
         with zipfile.ZipFile(weights) as archive:
-            return json.loads(archive.read(CONFIG))
+            return json.loads(read_member(archive, CONFIG, weights))
     return read_json(weights.with_name(CONFIG))
 
 

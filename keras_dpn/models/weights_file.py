@@ -2,12 +2,14 @@
 
 import io
 import lzma
+import math
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import h5py
 import numpy as np
@@ -97,13 +99,45 @@ def _archived(path: Path) -> io.BytesIO:
         members = [name for name in archive.namelist() if name.endswith(".h5")]
         if len(members) != 1:
             raise ValueError(f"{path}: expected one .h5 file inside, received {len(members)}.")
-        member = archive.getinfo(members[0])
-        if member.file_size > min(_MAX_BYTES, 2**20 + _MAX_RATIO * member.compress_size):
-            raise ValueError(
-                f"{path}: {member.filename} inside would take {member.file_size} bytes, "
-                f"{member.compress_size} compressed; expected weights."
-            )
-        return io.BytesIO(archive.read(member))
+        return io.BytesIO(read_member(archive, members[0], path))
+
+
+def read_member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    """Return a file inside an archive; ValueError if it would take far more than its own bytes."""
+    member = archive.getinfo(name)
+    if member.file_size > min(_MAX_BYTES, _most_bytes(member.compress_size)):
+        raise ValueError(
+            f"{path}: {member.filename} inside would take {member.file_size} bytes, "
+            f"{member.compress_size} compressed; expected weights."
+        )
+    return archive.read(member)
+
+
+def _most_bytes(stored: int) -> int:
+    return 2**20 + _MAX_RATIO * stored
+
+
+def check_storage(path: Path) -> None:
+    """Check that no tensor of an HDF5 file takes far more memory than its bytes there.
+
+    Raises:
+        ValueError: if one does.
+        OSError: if the file is damaged.
+    """
+    with h5py.File(path, "r") as file:
+        file.visititems(lambda name, item: _check_tensor_storage(item, name, path))
+
+
+def _check_tensor_storage(stored: Any, tensor: str, path: Path) -> None:
+    if not isinstance(stored, h5py.Dataset) or stored.shape is None:
+        return
+    # HDF5 reads whole chunks, which may be larger than the tensor.
+    chunk = math.prod(stored.chunks or ()) * stored.dtype.itemsize
+    needed, found = max(stored.nbytes, chunk), stored.id.get_storage_size()
+    if needed > _most_bytes(found):
+        raise ValueError(
+            f"{path}: {tensor} would take {needed} bytes, {found} in the file; expected weights."
+        )
 
 
 def tensors_by_layer(file: h5py.File) -> dict[str, list[str]]:
@@ -166,6 +200,7 @@ def read_tensor(file: h5py.File, tensor: str, path: Path) -> np.ndarray:
         raise ValueError(f"{path}: expected floating-point numbers in {tensor}, received {stored}.")
     if not _is_in_file(file, tensor):
         raise ValueError(f"{path}: expected the numbers of {tensor} in it, found a link to others.")
+    _check_tensor_storage(stored, tensor, path)
     value = stored[()].astype("float32")
     if not np.isfinite(value).all():
         raise ValueError(f"{path}: expected finite numbers in {tensor}, received NaN or infinity.")

@@ -51,6 +51,14 @@ def test_exception_leaves_what_was_there(tmp_path, error):
     assert contents(tmp_path) == {"a.txt": "old"}
 
 
+def test_the_longest_names_can_be_written(tmp_path):
+    path = tmp_path / f"{'é' * 125}.png"  # of 254 bytes
+    with atomic_file(path) as temporary:
+        temporary.write_text("complete")
+        assert temporary.suffix == ".png"
+    assert path.read_text() == "complete"
+
+
 def test_block_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "a.txt"):
         pass

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.dataset import Dataset
-from ..utils.files import atomic_file
+from ..utils.files import atomic_file, reading
 from ..utils.progress import progress
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -76,7 +76,7 @@ def cache_predictions(
 
 def read_prediction(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return image, labels and probabilities of a file."""
-    with np.load(file) as arrays:
+    with reading(file, "a prediction"), np.load(file) as arrays:
         return arrays["image"], arrays["labels"], arrays["probabilities"]
 
 
@@ -86,7 +86,7 @@ def digest_predictions(files: Sequence[Path]) -> str:
 
 
 def _digest_of(file: Path) -> str:
-    with np.load(file) as arrays:
+    with reading(file, "a prediction"), np.load(file) as arrays:
         return str(arrays["digest"])
 
 

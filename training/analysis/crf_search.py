@@ -19,7 +19,7 @@ from ..data.dataset import Dataset
 from ..rundir.models import load_model
 from ..rundir.outputs import replacing
 from ..rundir.paths import CRF, CRF_SEARCH, load_stages, model_file
-from ..utils.files import read_json, write_bytes, write_json
+from ..utils.files import read_json, reading, write_bytes, write_json
 from ..utils.progress import progress_bar
 from .cached_predictions import Predict, cache_predictions, digest_predictions, read_prediction
 from .crf_grid import Axes, Setting, coarse_to_fine, count_settings
@@ -126,10 +126,11 @@ class SearchRecord:
     def load(cls, path: Path, conditions: SearchConditions) -> SearchRecord | None:
         """Read the record of an earlier search; None unless it had the same conditions."""
         values = read_json(path) if path.is_file() else {}
-        if not conditions.to_json().items() <= values.items():
-            return None
-        settings = [SettingScores.from_json(scores) for scores in values["settings"]]
-        return cls(conditions, SettingScores.from_json(values["baseline"]), settings)
+        with reading(path, "the record of a search"):
+            if not conditions.to_json().items() <= values.items():
+                return None
+            settings = [SettingScores.from_json(scores) for scores in values["settings"]]
+            return cls(conditions, SettingScores.from_json(values["baseline"]), settings)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,10 @@ MAX_FILES = 1000
 MAX_BYTES = 500 * 2**20
 MAX_AGE = 600.0
 MAX_AT_ONCE = 8
+# Of a request that is no upload: the page's own have a few hundred bytes.
+MAX_REQUEST_BYTES = 2**20
+_READING = ("GET", "HEAD", "OPTIONS")
+_MOST_DIGITS = 18
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -73,12 +77,12 @@ class Uploads:
 
 
 class UploadLimit:
-    """ASGI middleware that refuses uploads beyond the limits, before their bytes are read.
+    """ASGI middleware that refuses requests beyond the limits, before their bytes are read.
 
     Args:
         app: the page.
         uploads: where it keeps the files.
-        max_bytes: the most bytes that a request may have.
+        max_bytes: the most bytes that an upload may have; other requests have `MAX_REQUEST_BYTES`.
         max_at_once: the most uploads at a time.
     """
 
@@ -91,15 +95,19 @@ class UploadLimit:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
-        is_upload = scope["type"] == "http" and scope["method"] == "POST"
-        if not (is_upload and scope["path"].rstrip("/").endswith("/upload")):
+        if scope["type"] != "http" or scope["method"] in _READING:
             await self.app(scope, receive, send)
             return
-        length = dict(scope["headers"]).get(b"content-length", b"")
-        if not length.isdigit():
-            await refuse(send, 411, "The upload doesn't say how many bytes it has.")
-        elif int(length) > self.max_bytes:
+        is_upload = scope["path"].rstrip("/").endswith("/upload")
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"" if is_upload else b"0")
+        # What is sent in chunks ends where the sender likes, whatever length it declares.
+        if not length.isdigit() or b"transfer-encoding" in headers:
+            await refuse(send, 411, "The request doesn't say how many bytes it has.")
+        elif int(length[:_MOST_DIGITS]) > (self.max_bytes if is_upload else MAX_REQUEST_BYTES):
             await refuse(send, 413, "The file is too large.")
+        elif not is_upload:
+            await self.app(scope, receive, send)
         elif self._running >= self.max_at_once or not self.uploads.has_room(
             self._running * self.max_bytes + int(length)
         ):

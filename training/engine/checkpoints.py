@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_dpn.models.model_file import weights_bytes
 
-from ..utils.files import atomic_directory, read_json, write_json
+from ..utils.files import atomic_directory, read_json, reading, write_json
 from . import hosts
 
 _WEIGHTS, _RANDOM, _OPTIMIZER = "model.weights.h5", "random.npz", "optimizer.npz"
@@ -121,7 +121,7 @@ def _save_variables(path: Path, variables: list[keras.Variable]) -> None:
 
 
 def _read_arrays(path: Path, count: int) -> list[np.ndarray]:
-    with np.load(path) as values:
+    with reading(path, "the arrays of a checkpoint"), np.load(path) as values:
         if len(values) != count:
             raise ValueError(f"{path}: expected {count} variables, received {len(values)}.")
         return [values[str(i)] for i in range(count)]

@@ -11,7 +11,7 @@ from ..configs.serialization import from_json
 from ..data.checks import scan_dataset
 from ..data.dataset import Dataset
 from ..rundir import paths as workdir
-from ..utils.files import read_json
+from ..utils.files import read_json, reading
 from .changes import Change, find_changes
 from .checkpoints import Checkpoints
 from .losses import check_losses
@@ -53,7 +53,9 @@ def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Ch
             f"{work_dir} contains a run already: --resume it, or choose another directory."
         )
     earlier = from_json(read_json(path), path)
-    progress = Progress(**(Checkpoints(work_dir / workdir.CHECKPOINTS).state() or {}))
+    checkpoints = Checkpoints(work_dir / workdir.CHECKPOINTS)
+    with reading(checkpoints.directory, "the state of a training run"):
+        progress = Progress(**(checkpoints.state() or {}))
     return find_changes(earlier, config, stage=progress.stage, epoch=progress.epoch, source=path)
 
 

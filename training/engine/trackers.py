@@ -170,7 +170,7 @@ class Trackers:
         if name not in self._failed:
             self._failed.add(name)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            _LOGGER.warning("%s: %s; training goes on without it", name, reason)
+            _LOGGER.warning("%s: %s; training continues without it", name, reason)
 
 
 def scores_of(row: dict[str, Any]) -> dict[str, float]:

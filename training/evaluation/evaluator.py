@@ -15,8 +15,7 @@ from keras_dpn.models import from_preset
 from ..data.clips.base import ClipDataset
 from ..data.dataset import Dataset, Example
 from ..rundir.models import load_model
-from ..rundir.paths import RESULTS, load_stages
-from ..utils.files import read_json
+from ..rundir.paths import RESULTS, load_results, load_stages
 from ..utils.progress import progress
 from ..utils.threads import prefetch_map
 from .metrics import Metric, MetricSettings, Prediction, Sample
@@ -185,7 +184,7 @@ def evaluate_per_stage(
     Raises:
         ValueError: as `Evaluator.run`, and if the run has no results yet.
     """
-    trained = [stage["name"] for stage in read_json(work_dir / RESULTS)["stages"]]
+    trained = [stage["name"] for stage in load_results(work_dir)["stages"]]
     if not trained:
         raise ValueError(f"{work_dir / RESULTS}: expected at least one trained stage.")
     stages = load_stages(work_dir)

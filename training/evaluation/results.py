@@ -13,7 +13,7 @@ import numpy as np
 from keras_dpn.inference import InferenceSettings
 
 from ..rundir.paths import evaluation_file
-from ..utils.files import atomic_file, read_json, write_json
+from ..utils.files import atomic_file, read_json, reading, write_json
 from .scores import HeadScores
 
 VERSION = 2  # of the JSON files; those of version 1 have no number, and "stages" for "heads"
@@ -108,14 +108,15 @@ class Evaluation:
         """
         if not path.is_file():
             raise ValueError(f"{path}: no such file; `keras-dpn evaluate` writes it.")
-        try:
-            evaluation = cls.from_json(read_json(path))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+        with reading(path, "an evaluation"):
+            try:
+                evaluation = cls.from_json(read_json(path))
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
         counts = path.with_suffix(".npz")
         if not (with_counts and counts.is_file()):
             return evaluation
-        with np.load(counts) as arrays:
+        with reading(counts, "the counts of an evaluation"), np.load(counts) as arrays:
             heads = [replace(head, confusions=arrays.get(head.name)) for head in evaluation.heads]
             names = tuple(arrays["names"].tolist())
         return replace(evaluation, heads=tuple(heads), image_names=names)

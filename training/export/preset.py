@@ -7,14 +7,14 @@ import numpy as np
 
 from keras_dpn.inference import Predictor
 from keras_dpn.presets import Card, write_preset
+from keras_dpn.presets.files import stored_values
 
 from ..data.dataset import Dataset
 from ..evaluation.evaluator import evaluate
 from ..evaluation.results import Evaluation
 from ..evaluation.scores import OTHER_SCORES, SCORES
 from ..rundir.models import load_classes, load_model
-from ..rundir.paths import RESULTS, load_config
-from ..utils.files import read_json
+from ..rundir.paths import load_config, load_results
 
 
 def make_preset(
@@ -26,7 +26,7 @@ def make_preset(
     description: str,
     size: int | None,
     notes: str,
-    weights_dtype: Literal["float32", "float16"],
+    weights_dtype: Literal["float32", "float16", "int8"],
 ) -> None:
     """Score a run's network and write it as a preset, whole or not at all.
 
@@ -45,7 +45,7 @@ def make_preset(
     """
     model, classes = load_model(work_dir), load_classes(work_dir)
     for weight in model.weights:  # what is scored is what is stored
-        weight.assign(np.asarray(weight).astype(weights_dtype))
+        weight.assign(stored_values(np.asarray(weight), weights_dtype, weight.path))
     evaluation = evaluate(Predictor(model, heads="all"), dataset, split, show_progress=True)
     final = evaluation.head()
     if final.miou is None:
@@ -69,7 +69,7 @@ def _text(
     notes: str,
 ) -> str:
     """Return the model card, Markdown."""
-    results, config = read_json(work_dir / RESULTS), load_config(work_dir)
+    results, config = load_results(work_dir), load_config(work_dir)
     heads = evaluation.heads
     header = " | ".join(head.name for head in heads)
     lines = [

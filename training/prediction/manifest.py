@@ -59,6 +59,8 @@ def write_manifest(
         (files.write_json if files else write_json)(path, settings)
         return
     earlier = read_json(path)
+    if not isinstance(earlier, dict):
+        raise ValueError(f"{path}: expected the settings of a prediction, received others.")
     mismatched = [key for key, value in settings.items() if earlier.get(key) != value]
     if mismatched:
         raise ValueError(

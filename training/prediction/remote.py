@@ -13,6 +13,10 @@ from keras_dpn.io.video import VideoError
 
 from ..utils.files import NamedBytes
 
+# Its files say where others are, by templates that may run for ever, or, in some versions of
+# fsspec, run any program.
+_REFUSED = "reference"
+
 
 @dataclass(frozen=True)
 class RemoteFile:
@@ -141,4 +145,6 @@ def _file_system(url: str) -> tuple[Any, str]:
     """Return fsspec's file system of a URL, and the path within it."""
     from fsspec.core import url_to_fs
 
+    if _REFUSED in [part.partition("://")[0] for part in url.split("::")]:
+        raise ValueError(f"{_REFUSED}:// isn't read: name the files themselves")
     return url_to_fs(url)

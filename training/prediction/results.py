@@ -70,7 +70,7 @@ def written_image(name: str, out: Path, num_classes: int) -> FileResult:
     """Return the result of an image that an earlier run has labelled, from its label map."""
     from PIL import Image
 
-    with Image.open(result_file(out, "labels", name)) as labels:
+    with Image.open(result_file(out, "labels", name), formats=["PNG"]) as labels:
         return image_result(name, np.asarray(labels), num_classes)
 
 

@@ -93,6 +93,8 @@ class PredictionJob:
         sources = find_sources(self.paths, self.out, self.image_sequence)
         if self.save_frames and not sources.videos:
             raise ValueError("--save-frames: expected a video among the paths, received none.")
+        if self.save_frames:
+            _check_frames(sources)
         options = {"--heads": self.heads, "--probabilities": self.probabilities}
         refused = [option for option, is_given in options.items() if is_given]
         if sources.videos and refused:
@@ -100,8 +102,6 @@ class PredictionJob:
                 f"{', '.join(refused)}: only for images, and {next(iter(sources.videos.values()))} "
                 "is a video. Predict the videos separately, without it."
             )
-        if self.save_frames:
-            _check_frames(sources)
         return sources
 
     def result_files(self, sources: Sources) -> Iterator[Path]:

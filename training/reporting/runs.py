@@ -14,8 +14,8 @@ from ..configs.serialization import from_json, upgrade
 from ..evaluation.results import Counts, Evaluation
 from ..evaluation.scores import OTHER_SCORES, SCORES, HeadScores
 from ..evaluation.tables import score_definitions
-from ..rundir.paths import RESULTS, evaluation_files, load_stages
-from ..utils.files import read_json
+from ..rundir.paths import RESULTS, evaluation_files, load_results, load_stages
+from ..utils.files import reading
 
 SPLITS = ("val", "test", "train")
 # Facts about a stage of training, besides its scores.
@@ -105,17 +105,18 @@ class Run:
             raise ValueError(
                 f"{work_dir / RESULTS}: no such file; expected a finished training run."
             )
-        results = read_json(work_dir / RESULTS)
-        stages = tuple(
-            StageResult(
-                stage["name"],
-                HeadScores.from_json(stage),
-                {key: stage[key] for key in _TRAINING if key in stage},
+        results = load_results(work_dir)
+        with reading(work_dir / RESULTS, "the results of a training run"):
+            stages = tuple(
+                StageResult(
+                    stage["name"],
+                    HeadScores.from_json(stage),
+                    {key: stage[key] for key in _TRAINING if key in stage},
+                )
+                for stage in results["stages"]
             )
-            for stage in results["stages"]
-        )
-        config = upgrade(results["config"], work_dir / RESULTS)
-        versions, seed = results["versions"], results["seed"]
+            config = upgrade(results["config"], work_dir / RESULTS)
+            versions, seed = results["versions"], results["seed"]
         return cls(work_dir, title or work_dir.name, config, versions, seed, stages)
 
     @property

@@ -11,6 +11,7 @@ from keras_dpn.presets.source import find, read_classes
 from ..configs.schema import TrainConfig
 from ..data.dataset import Dataset
 from ..data.registry import load_dataset
+from ..utils.files import reading
 from .models import load_classes
 from .paths import CONFIG, FLOW, load_config
 
@@ -40,13 +41,14 @@ def run_dataset(
         ValueError: if the dataset's classes are not the run's, and as `load_dataset`.
     """
     config = load_config(work_dir)
-    data = config["data"]
-    name = dataset or data["dataset"]
-    if data_dir is None and name == data["dataset"] and data["data_dir"]:
-        data_dir = Path(data["data_dir"])
-    flow_dir = Path(data.get("flow_dir") or work_dir / FLOW)
+    with reading(work_dir / CONFIG, "a configuration"):
+        data, seed = config["data"], config["seed"]
+        name = dataset or data["dataset"]
+        if data_dir is None and name == data["dataset"] and data["data_dir"]:
+            data_dir = Path(data["data_dir"])
+        flow_dir = Path(data.get("flow_dir") or work_dir / FLOW)
     # Generated datasets depend on the seed.
-    opened = load_dataset(name, data_dir, seed=config["seed"], flow_dir=flow_dir)
+    opened = load_dataset(name, data_dir, seed=seed, flow_dir=flow_dir)
     _check_classes(work_dir, load_classes(work_dir), opened)
     return opened
 

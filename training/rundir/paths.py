@@ -5,7 +5,7 @@ from typing import Any
 
 from ..configs.networks import network_config
 from ..configs.schema import Stage
-from ..utils.files import read_json
+from ..utils.files import read_json, reading
 
 CONFIG = "config.json"
 CLASSES = "classes.json"  # as in a preset: keras_dpn.presets.files
@@ -24,8 +24,28 @@ WRITTEN_BY_TRAINING = (CONFIG, CLASSES, RESULTS, HISTORY, MODEL, CHECKPOINTS, ST
 
 
 def load_config(work_dir: Path) -> dict[str, Any]:
-    """Read the configuration of a run, as JSON values."""
-    return read_json(work_dir / CONFIG)
+    """Read the configuration of a run, as JSON values.
+
+    Raises:
+        ValueError: naming the file, if it is no configuration.
+    """
+    values = read_json(path := work_dir / CONFIG)
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected a configuration, received a {type(values).__name__}.")
+    return values
+
+
+def load_results(work_dir: Path) -> dict[str, Any]:
+    """Read the results of a run, as JSON values.
+
+    Raises:
+        ValueError: naming the file, if it isn't the results of the run's stages.
+    """
+    results = read_json(path := work_dir / RESULTS)
+    with reading(path, "the results of a training run"):
+        if not all(isinstance(stage["name"], str) for stage in results["stages"]):
+            raise TypeError("stages without a name")
+    return results
 
 
 def load_stages(work_dir: Path) -> dict[str, Stage]:
@@ -68,8 +88,9 @@ def _numbered_stages(work_dir: Path) -> list[tuple[int, Stage]]:
     """Return the stages that a run trains, each with its number among the network's."""
     values = load_config(work_dir)
     config = network_config(values.get("network"), work_dir / CONFIG)()
-    return [
-        (number, stage)
-        for number, stage in enumerate(config.stages, start=1)
-        if values.get(config.section(stage.name), {}).get("epochs")
-    ]
+    with reading(work_dir / CONFIG, "a configuration"):
+        return [
+            (number, stage)
+            for number, stage in enumerate(config.stages, start=1)
+            if values.get(config.section(stage.name), {}).get("epochs")
+        ]

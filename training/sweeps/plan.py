@@ -22,8 +22,7 @@ from ..configs.schema import StageConfig, TrainConfig
 from ..configs.serialization import to_json
 from ..engine.networks import model_arguments
 from ..rundir.models import load_model
-from ..rundir.paths import RESULTS, model_file
-from ..utils.files import read_json
+from ..rundir.paths import load_results, model_file
 from .definitions import Row, Sweep
 
 
@@ -137,7 +136,7 @@ class _Planner:
 
     def fill(self) -> None:
         for name, ref in self._reuse.items():
-            trained = {stage["name"] for stage in read_json(ref.run / RESULTS)["stages"]}
+            trained = {stage["name"] for stage in load_results(ref.run)["stages"]}
             for stage, key in self._keys[name].stages.items():
                 if stage in trained:
                     self._known[key] = CheckpointRef(ref.run, stage)

@@ -14,7 +14,7 @@ from ..evaluation.comparison import Comparison, add_counts, compare
 from ..evaluation.results import Evaluation, load_counts
 from ..evaluation.scores import HeadScores
 from ..evaluation.tables import score_definitions
-from ..utils.files import read_json, write_bytes, write_json
+from ..utils.files import read_json, reading, write_bytes, write_json
 from .definitions import Sweep
 from .plan import RowKey
 
@@ -110,8 +110,9 @@ class Summary:
 
     @classmethod
     def load(cls, directory: Path) -> Summary:
-        """Read the table from a sweep's directory."""
-        return cls.from_json(read_json(directory / ABLATION))
+        """Read the table from a sweep's directory; ValueError if it isn't one."""
+        with reading(directory / ABLATION, "the table of a sweep"):
+            return cls.from_json(read_json(directory / ABLATION))
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""

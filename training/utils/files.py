@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,8 +48,8 @@ def atomic_file(path: Path, needed: int | None = None) -> Iterator[Path]:
         needed: how many bytes it will have, if that is known, for the message about a full disk.
 
     Yields:
-        Path of an empty file in the same directory that ends in the name of `path`. Its name is
-        random, and it is created without following a link.
+        Path of an empty file in the same directory that ends in the name of `path`, or in its last
+        50 characters. Its name is random, and it is created without following a link.
 
     Raises:
         OSError: if the disk is full: names the file, and says how much it needs.
@@ -141,9 +143,39 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path}: expected JSON, received {error}.") from None
 
 
+@contextmanager
+def reading(path: Path, expected: str) -> Iterator[None]:
+    """Turn the errors about a file's content within a block into a ValueError that names the file.
+
+    Args:
+        path: the file, which somebody else may have written.
+        expected: its content, for the message.
+
+    Example:
+    >>> with reading(Path("run/results.json"), "the results of a run"):
+    ...     {}["stages"]
+    Traceback (most recent call last):
+    ValueError: run/results.json: expected the results of a run, received KeyError('stages').
+    """
+    try:
+        yield
+    except _WRONG_CONTENT as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: expected {expected}, received {error!r:.300}.") from error
+
+
+# What Python, NumPy and zipfile raise on content of another kind, and on damaged files.
+_WRONG_CONTENT = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError),
+    *(EOFError, zipfile.BadZipFile, zlib.error),
+)
+
+
 def _temporary_path(path: Path) -> Path:
-    # The whole name at the end: Keras looks at suffixes such as ".weights.h5".
-    return path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+    # The name at the end: Keras looks at suffixes such as ".weights.h5". Its last characters, as
+    # file systems allow 255 bytes.
+    return path.with_name(f".{uuid.uuid4().hex}.{path.name[-50:]}")
 
 
 def _create(path: Path) -> None:

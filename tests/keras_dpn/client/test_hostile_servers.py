@@ -90,6 +90,51 @@ def test_the_deadline_holds_whatever_drips(answer):
         assert time.monotonic() - start < 2
 
 
+def test_the_deadline_holds_while_a_name_is_resolved(monkeypatch):
+    real, released, resolved = socket.getaddrinfo, threading.Event(), []
+
+    def resolve(host, *args, **kwargs):
+        if host == "slow.example" and not kwargs:
+            released.wait(60)
+            resolved.append(host)
+            raise socket.gaierror
+        return real(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with Client("http://slow.example:1", "m", timeout=0.2, deadline=0.3) as client:
+        with pytest.raises(ServingError, match=r"resolving slow.example|takes too long") as error:
+            client.predict(IMAGE)
+        assert error.value.status == "DEADLINE_EXCEEDED" and not resolved
+    released.set()
+
+
+def test_all_addresses_of_a_name_are_tried(monkeypatch):
+    real = socket.getaddrinfo
+
+    def resolve(host, port, *args, **kwargs):
+        if host == "two.example" and kwargs:
+            raise socket.gaierror
+        if host == "two.example":
+            kind = socket.SOCK_STREAM, 6, ""
+            both = (socket.AF_INET6, ("::1", port, 0, 0)), (socket.AF_INET, ("127.0.0.1", port))
+            return [(family, *kind, place) for family, place in both]
+        return real(host, port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with serving(lambda: row()) as (address, requests):
+        named = address.replace("127.0.0.1", "two.example")
+        with Client(named, "m") as client:
+            assert client.predict(IMAGE).labels.tolist() == [[3, 4]]
+    assert "Host: two.example" in requests[0]
+
+
+def test_a_name_that_is_not_known():
+    with Client("http://nowhere.invalid:1", "m", attempts=1) as client:
+        with pytest.raises(ServingError, match="nowhere.invalid") as error:
+            client.predict(IMAGE)
+        assert error.value.status == "UNAVAILABLE"
+
+
 def test_a_connection_that_was_shut_down_is_not_used_again():
     answers = iter([lambda: drip(b"", OK), lambda: row()])
     with (

@@ -1,6 +1,8 @@
 import json
 import shutil
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -128,6 +130,32 @@ def test_damaged_weights_are_refused(preset, tmp_path):
     weights = copy / "model.weights.h5"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ValueError, match="model.weights.h5: expected SHA-256"):
+        models.from_preset(copy)
+
+
+@pytest.mark.parametrize("content", [[], {}, {"config": 3}, {"config": {"units": 3}}])
+def test_a_configuration_that_is_none_names_the_file(tmp_path, content):
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps(content))
+    with pytest.raises(ValueError, match="model.keras: expected the file|received None"):
+        models.from_preset(tmp_path)
+
+
+def test_a_configuration_that_unpacks_to_too_much_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", b" " * 2**22)
+    with pytest.raises(ValueError, match="config.json inside would take 4194304 bytes"):
+        models.from_preset(tmp_path)
+
+
+def test_a_small_tensor_in_a_huge_chunk_is_refused(preset, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(preset, copy)
+    with h5py.File(copy / "model.weights.h5", "a") as file:
+        file.create_dataset("x", data=np.zeros(3), maxshape=(None,), chunks=(2**20,), compression=9)
+    metadata = json.loads((copy / "metadata.json").read_text())
+    (copy / "metadata.json").write_text(json.dumps(metadata | {"sha256": {}}))
+    with pytest.raises(ValueError, match=r"model.weights.h5: x would take 8388608 bytes"):
         models.from_preset(copy)
 
 

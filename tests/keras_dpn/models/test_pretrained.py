@@ -430,6 +430,18 @@ def test_a_declared_shape_is_compared_before_it_is_read(tmp_path, layer):
     assert_fails_whole(small_model(), path, rf"{layer}/kernel .* received \(\d")
 
 
+def test_a_small_tensor_in_a_huge_chunk_is_refused(tmp_path):
+    """HDF5 decompresses the whole chunk."""
+    path = write_legacy(tmp_path / "vgg.h5", fake_tensors())
+    name = "block1_conv1/block1_conv1_b_1:0"
+    with h5py.File(path, "a") as file:
+        value = file[name][()]
+        del file[name]
+        options = {"maxshape": (None,), "chunks": (2**20,), "compression": 9}
+        file.create_dataset(name, data=value, **options)
+    assert_fails_whole(small_model(), path, r"b_1:0 would take 4194304 bytes, \d+ in the file")
+
+
 @pytest.mark.parametrize("kind", ["external link", "soft link", "virtual", "external"])
 def test_numbers_of_other_files_are_not_read(tmp_path, kind):
     """They would leave the machine with the model."""

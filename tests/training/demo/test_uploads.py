@@ -52,9 +52,10 @@ def test_files_are_limited_in_number_bytes_and_age(uploads):
     assert not uploads.has_room(1)
 
 
-def ask(app, length, path="/gradio_api/upload"):
-    """Return the status of an upload that declares its length."""
+def ask(app, length, path="/gradio_api/upload", others=(), method="POST"):
+    """Return the status of a request that declares its length."""
     headers = [] if length is None else [(b"content-length", str(length).encode())]
+    headers += others
     sent = []
 
     async def send(message):
@@ -63,7 +64,7 @@ def ask(app, length, path="/gradio_api/upload"):
     async def receive():
         raise AssertionError("no byte of it is read")
 
-    scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
+    scope = {"type": "http", "method": method, "path": path, "headers": headers}
     asyncio.run(app(scope, receive, send))
     return sent[0]["status"]
 
@@ -86,7 +87,11 @@ def test_requests_beyond_the_limits_are_refused_unread(uploads):
     assert ask(limit, 50) == 200
     assert ask(limit, 51) == 413
     assert ask(limit, None) == ask(limit, "1e3") == ask(limit, -1) == 411
-    assert ask(limit, None, path="/gradio_api/queue/join") == 200
+    join, chunked = "/gradio_api/queue/join", [(b"transfer-encoding", b"chunked")]
+    assert ask(limit, None, path=join) == ask(limit, 2**20, path=join) == 200
+    assert ask(limit, 2**20 + 1, path=join) == ask(limit, "9" * 5000) == 413
+    assert ask(limit, 9, others=chunked) == ask(limit, None, path=join, others=chunked) == 411
+    assert ask(limit, None, path="/config", method="GET") == 200
     put(uploads, "a", bytes(60))
     assert ask(limit, 41) == 503
     nested.append(None)

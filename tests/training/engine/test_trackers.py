@@ -101,7 +101,7 @@ def test_a_tracker_that_fails_gets_its_rows_later(module, tmp_path, messages):
     module.fails = True
     trackers.send(HISTORY[:1])
     trackers.send(HISTORY[:2])
-    expected = f"{module.__name__}: ConnectionError: no server; training goes on without it"
+    expected = f"{module.__name__}: ConnectionError: no server; training continues without it"
     assert messages() == expected
     module.fails = False
     trackers.send(HISTORY)

@@ -126,9 +126,24 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
         ({"version": 3, "heads": []}, "expected version 2 or lower, received 3"),
         ({"dataset": "folder"}, "with the scores of its `heads`"),
         ({"heads": [{"name": "final", "objects": {"ta": 1}}]}, "Expected the scores of a head"),
+        ([], "expected an evaluation"),
+        ({"version": "2", "heads": []}, "expected an evaluation"),
+        ({"heads": 3}, "expected an evaluation"),
+        ({"heads": [], "run": 3}, "expected an evaluation"),
     ):
         path.write_text(json.dumps(values))
         with pytest.raises(ValueError, match=f"scores.json: .*{message}"):
+            Evaluation.load(path)
+
+
+def test_counts_that_are_none_are_named(tmp_path):
+    path = write_earlier(tmp_path, EARLIER)
+    counts = path.with_suffix(".npz")
+    content = counts.read_bytes()
+    np.savez(other := tmp_path / "objects.npz", names=np.array([{}], object))
+    for wrong in (b"", b"no archive", content[: len(content) // 2], other.read_bytes()):
+        counts.write_bytes(wrong)
+        with pytest.raises(ValueError, match=f"{counts.name}: expected the counts"):
             Evaluation.load(path)
 
 

@@ -161,22 +161,22 @@ def test_a_worker_predicts_whole_videos(finished_run, tmp_path, monkeypatch):
     """In this process, whose threads are as they are."""
     monkeypatch.setattr("training.prediction.worker._set_up", lambda *settings: None)
     for i in range(3):
-        save(tmp_path / f"film/{i}.png", (24, 20), seed=i)
+        save(tmp_path / f"clip/{i}.png", (24, 20), seed=i)
     options = {"image_sequence": True, "save_frames": True}
     jobs = [
-        PredictionJob((str(tmp_path / "film"),), (str(finished_run),), tmp_path / out, **options)
+        PredictionJob((str(tmp_path / "clip"),), (str(finished_run),), tmp_path / out, **options)
         for out in ("one", "many")
     ]
     predict(jobs[0])
     write_manifest(jobs[1].out, {}, resume=False)
     worker = Worker(pickle.dumps(jobs[1]), "", threads=1)
-    batch = {"item": np.array([pack_item("video", "film", tmp_path / "film")], object)}
+    batch = {"item": np.array([pack_item("video", "clip", tmp_path / "clip")], object)}
     (row,) = map(json.loads, worker(batch)["row"].to_pylist())
     _, result = unpack_result(row)
     assert (result.kind, result.frames, result.problems) == ("video", 3, [])
     one, many = (contents(tmp_path / out, "*.png") for out in ("one", "many"))
     assert one == many and len(one) == 3
-    assert jobs[1].written_video("film").result("film") == result
+    assert jobs[1].written_video("clip").result("clip") == result
 
 
 # -------------------------------------------------------------------- with Ray

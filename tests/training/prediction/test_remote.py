@@ -64,7 +64,12 @@ def test_a_missing_file_is_named(bucket):
 
 @pytest.mark.parametrize(
     ("url", "message"),
-    [("nothing://x", "can't be listed"), ("zip://*::/none.zip", "can't be listed")],
+    [
+        ("nothing://x", "can't be listed"),
+        ("zip://*::/none.zip", "can't be listed"),
+        ("reference://a.png::memory://refs.json", "reference:// isn't read"),
+        ("reference::memory://refs.json", "reference:// isn't read"),
+    ],
 )
 def test_an_address_that_leads_nowhere_is_refused(url, message):
     with pytest.raises(ValueError, match=message):

@@ -1,3 +1,4 @@
+import json
 import re
 import zipfile
 
@@ -144,3 +145,21 @@ def test_files_of_two_archives_with_one_name_are_refused(tmp_path):
     with pytest.raises(ValueError, match=message):
         find_sources(urls, tmp_path)
     assert list(find_sources(urls[:1], tmp_path).images) == ["a", "one"]
+
+
+def zip_of(path, *names):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"")
+    return f"zip://::{path}"
+
+
+def test_no_result_leaves_the_directory(tmp_path):
+    """An archive's files may have any name."""
+    url = zip_of(tmp_path / "a.zip", "a.png", "../../b.png")
+    with pytest.raises(ValueError, match=r"b.png::.*: expected a name without '..'"):
+        find_sources([url], tmp_path / "out")
+    listed = tmp_path / "list.jsonl"
+    listed.write_text(json.dumps({"path": "s3://bucket/x/../../b.png"}))
+    with pytest.raises(ValueError, match=r"b.png: expected a name without '..'"):
+        find_sources([listed], tmp_path / "out")

@@ -20,6 +20,22 @@ def test_errors_name_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "content",
+    ["[]", "3", "{}", '{"stages": 3}', '{"stages": [3]}', '{"stages": [{"name": 3}]}', "{"],
+)
+def test_results_and_configurations_of_another_kind_are_named(tmp_path, content):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ValueError, match="results.json: expected"):
+        workdir.load_results(tmp_path)
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match="config.json: "):
+        workdir.load_stages(tmp_path)
+    (tmp_path / "config.json").write_text('{"network": "DPN", "unary": 3}')
+    with pytest.raises(ValueError, match="config.json: expected a configuration"):
+        workdir.load_stages(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("config", "directories"),
     [
         (

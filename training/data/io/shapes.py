@@ -1,17 +1,22 @@
 """Draw the polygons and runs of annotations, which anyone may have written, as masks."""
 
-import math
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from keras_dpn.io.images import ImageError, open_header
+from keras_dpn.limits import MAX_PIXELS, padded_pixels
 
 from ..dataset import Example
 
 # Label maps of up to N pixels are drawn even if the image is smaller, or missing.
 _MIN_LIMIT = 2**22
+# pycocotools draws an outline in steps of a fifth of a pixel, at 16 bytes per step: of one polygon,
+# and where it gets no memory, it ends the process.
+_STEPS_PER_PIXEL, _MAX_STEPS = 5, 2**24
+# Bits of a run's length; they are read at a cost that grows with their square.
+_MAX_BITS = 128
 
 
 def check_size(size: tuple[Any, Any], example: Example) -> None:
@@ -31,8 +36,8 @@ def check_size(size: tuple[Any, Any], example: Example) -> None:
         )
     limit = _MIN_LIMIT
     if example.image_file.is_file():
-        limit = max(limit, 4 * math.prod(open_header(example.image_file)))
-    if math.prod(size) > limit:
+        limit = max(limit, 4 * padded_pixels(*open_header(example.image_file)))
+    if padded_pixels(*size) > min(limit, MAX_PIXELS):
         raise ImageError(
             f"{example.label_file}: image {example.name} has {size[1]}x{size[0]} pixels there, "
             f"more than {example.image_file}; they must agree."
@@ -68,6 +73,8 @@ def _runs(shape: Any, size: tuple[int, int]) -> Any:
         # Further out, the time and the memory of drawing grow with the distance.
         if not all((np.abs(polygon) <= 2 * max(size)).all() for polygon in shape):
             raise ValueError("a polygon with a number that is far outside of the image")
+        if any(_drawing_steps(polygon) > _MAX_STEPS for polygon in shape):
+            raise ValueError("a polygon whose outline is too long")
         return coco_mask.merge(coco_mask.frPyObjects(shape, *size))
     if tuple(shape["size"]) != size:
         raise ValueError(f"runs for {shape['size']}, the image has {list(size)}")
@@ -77,6 +84,12 @@ def _runs(shape: Any, size: tuple[int, int]) -> Any:
     if any(not isinstance(n, int) or n < 0 for n in counts) or sum(counts) != size[0] * size[1]:
         raise ValueError("runs that don't fill the image")
     return coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size)
+
+
+def _drawing_steps(polygon: np.ndarray) -> float:
+    points = polygon.reshape(-1, 2)
+    edges = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1)
+    return _STEPS_PER_PIXEL * float(edges.sum()) + len(points)
 
 
 def _uncompressed(text: bytes) -> list[int]:
@@ -90,6 +103,8 @@ def _uncompressed(text: bytes) -> list[int]:
     for code in text:
         number |= (code - 48 & 31) << shift
         shift += 5
+        if shift > _MAX_BITS:
+            raise ValueError("a run of too many digits")
         if code - 48 & 32:
             continue
         if code - 48 & 16:

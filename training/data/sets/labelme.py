@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_dpn.classes import Classes
+from keras_dpn.io.formats import list_visible
 from keras_dpn.io.images import ImageError
 
 from ..dataset import Example, read_lines
@@ -44,9 +45,9 @@ class LabelmeDataset(FileDataset):
         data_dir = Path(data_dir)
         self._shapes: dict[Example, tuple[tuple[int, int], list[dict[str, Any]]]] = {}
         self.splits = {}
-        for folder in sorted(path for path in data_dir.glob("*") if path.is_dir()):
+        for folder in filter(Path.is_dir, list_visible(data_dir)):
             examples: list[Example] = []
-            for file in sorted(folder.rglob("*.json")):
+            for file in list_visible(folder, "**/*.json"):
                 example, size, shapes = _read_file(file, data_dir, len(examples))
                 self._shapes[example] = size, shapes
                 examples.append(example)
@@ -95,9 +96,11 @@ def _read_file(
         image = path.parent / str(content["imagePath"]).replace("\\", "/")
         if not all(isinstance(shape["label"], str) and shape["label"] for shape in shapes):
             raise ValueError("a shape without a label")
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        is_inside = image.resolve().is_relative_to(data_dir.resolve())
+    # RuntimeError: nested too deep, or links in a circle.
+    except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
         raise ValueError(f"{path}: expected labelme's annotations; {error!r}.") from error
-    if not image.resolve().is_relative_to(data_dir.resolve()):
+    if not is_inside:
         raise ValueError(f"{path}: expected an image in {data_dir}, received {image}.")
     name = path.relative_to(data_dir).with_suffix("").as_posix()
     return Example(name, image, path, index), size, shapes
@@ -108,7 +111,7 @@ def _polygon(shape: dict[str, Any], example: Example) -> np.ndarray:
     kind = shape.get("shape_type") or "polygon"
     try:
         points = np.array(shape["points"], "float64").reshape(-1, 2)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ImageError(f"{example.label_file}: expected points, received {error!r}.") from error
     if kind == "polygon":
         return points.ravel()

@@ -10,7 +10,7 @@ from keras_dpn import viz
 
 from ...evaluation.results import Evaluation
 from ...rundir.paths import HISTORY
-from ...utils.files import read_json
+from ...utils.files import read_json, reading
 from .. import media
 from ..context import ReportContext
 from ..rendering import render
@@ -34,8 +34,9 @@ class TrainingCurves:
         return bool(_history(context.run))
 
     def render(self, context: ReportContext) -> Markup:
-        rows = [{**row, "stage": stage_title(row["stage"])} for row in _history(context.run)]
-        plot = media.plot(viz.plot_curves(rows), "training curves")
+        with reading(context.run.work_dir / HISTORY, "the history of a training run"):
+            rows = [{**row, "stage": stage_title(row["stage"])} for row in _history(context.run)]
+            plot = media.plot(viz.plot_curves(rows), "training curves")
         return render("plot", title="Training", text="", plot=plot)
 
 
