@@ -175,35 +175,45 @@ class ClusterPool:
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """Yield the results, in the order of the items.
 
+        Items whose process dies are sent once more, one by one.
+
         Args:
             function: sent once to each process, with what it holds.
             items: anything that can be pickled.
 
         Raises:
             Exception: whatever `function` raises, when its item's turn comes.
-            OSError: if a process dies.
+            OSError: if a process dies of an item again.
         """
-        pickled = [pickle.dumps(item) for item in enumerate(items)]
-        if not pickled:
+        waiting = dict(enumerate(items))
+        if not waiting:
             return
         workers = number_of_workers(self._options, self._ray)
-        size = max(1, min(_MAP_BLOCK, len(pickled) // (2 * workers)))
-        blocks = [pickled[i : i + size] for i in range(0, len(pickled), size)]
+        size = max(1, min(_MAP_BLOCK, len(waiting) // (2 * workers)))
         found: dict[int, tuple[R | None, Exception | None]] = {}
         turn = 0
         # Datasets have lambdas, which pickle refuses.
         backend = os.environ.get("KERAS_BACKEND", "tensorflow")
         arguments = (self._ray.cloudpickle.dumps(function), backend)
-        for row in run_blocks(
-            self._ray, self._options, min(workers, len(blocks)), _Mapper, arguments, blocks
-        ):
-            index, result, error = pickle.loads(row)
-            found[index] = result, error
-            while turn in found:
-                yield _result(*found.pop(turn))
-                turn += 1
-        if turn < len(pickled):
-            raise OSError(f"A worker died, and {len(pickled) - turn - len(found)} items with it.")
+        for length in (size, 1):
+            pickled = [pickle.dumps(item) for item in waiting.items()]
+            blocks = [pickled[i : i + length] for i in range(0, len(pickled), length)]
+            for row in run_blocks(
+                self._ray, self._options, min(workers, len(blocks)), _Mapper, arguments, blocks
+            ):
+                index, result, error = pickle.loads(row)
+                del waiting[index]
+                found[index] = result, error
+                while turn in found:
+                    yield _result(*found.pop(turn))
+                    turn += 1
+            if not waiting:
+                return
+        first = next(iter(waiting.values()))
+        raise OSError(
+            f"A worker died twice, of lack of memory or in a decoder, with {first} (and "
+            f"{len(waiting) - 1} others)."
+        )
 
 
 class _Mapper:

@@ -1,9 +1,12 @@
+import pickle
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 
-from training.utils.ray_cluster import ClusterOptions, connect, number_of_workers
+from training.utils import ray_cluster
+from training.utils.ray_cluster import ClusterOptions, ClusterPool, connect, number_of_workers
 
 
 def cluster(*nodes):
@@ -49,3 +52,47 @@ def test_workers_that_would_wait_for_ever_are_refused():
 def test_wrong_numbers_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ClusterOptions("local", **options)
+
+
+@pytest.fixture
+def mapped(monkeypatch):
+    """Make a function that maps `abs` over numbers, with processes that die of some of them."""
+    pytest.importorskip("pyarrow")
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setattr(
+        ray_cluster, "connect", lambda _: nullcontext(SimpleNamespace(cloudpickle=pickle))
+    )
+    monkeypatch.setattr(ray_cluster, "number_of_workers", lambda *_: 2)
+
+    def run(numbers, deadly, times):
+        """Return the results and the sizes of the blocks; each deadly number kills N times."""
+        left, sizes = dict.fromkeys(deadly, times), []
+
+        def run_blocks(ray, options, workers, worker, arguments, blocks):
+            mapper = worker(*arguments)
+            for block in reversed(blocks):  # in any order
+                sizes.append(len(block))
+                died = [n for _, n in map(pickle.loads, block) if left.get(n)]
+                if died:
+                    left[died[0]] -= 1
+                else:
+                    yield from mapper({"item": block})["row"].to_pylist()
+
+        monkeypatch.setattr(ray_cluster, "run_blocks", run_blocks)
+        with ClusterPool(ClusterOptions("local")) as pool:
+            return list(pool.map(abs, numbers)), sizes
+
+    return run
+
+
+def test_results_are_in_order_also_where_a_process_died(mapped):
+    assert mapped([], (), 0) == ([], [])
+    numbers = list(range(-20, 0))
+    results, sizes = mapped(numbers, deadly=[-20, -7], times=1)
+    assert results == list(map(abs, numbers))
+    assert sizes == [5] * 4 + [1] * 10, "two blocks again, one by one"
+
+
+def test_an_item_that_kills_its_process_twice_is_named(mapped):
+    with pytest.raises(OSError, match=r"died twice, .* with -7 \(and 0 others\)"):
+        mapped(list(range(-20, 0)), deadly=[-7], times=2)
