@@ -81,6 +81,15 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             pass
 
+    def dripchunk(self):
+        self.answer(Transfer_Encoding="chunked")
+        try:
+            while True:
+                self.wfile.write(b"0")
+                time.sleep(0.05)
+        except OSError:
+            pass
+
     def drip(self):
         self.answer()
         try:
@@ -165,6 +174,7 @@ def test_redirections_within_https_are_followed(address, tmp_path):
         ("endless", "expected at most 100000 bytes"),
         ("drip", "expected at most 0.2 seconds"),
         ("dripheaders", "expected at most 0.2 seconds"),
+        ("dripchunk", "expected at most 0.2 seconds"),
     ],
 )
 def test_what_is_no_whole_file_leaves_none(address, tmp_path, name, message):
