@@ -1,4 +1,4 @@
-"""Videos with known flow, made of one photograph: a camera that pans, zooms and turns over it.
+"""Videos with known flow, made of one image: a camera pans, zooms and rotates over it.
 
     python -m benchmarks.camera IMAGE --out DIR --frames 100
 
@@ -35,7 +35,7 @@ class CameraClip:
         frames: uint8 (T, h, w, 3) RGB.
         forward_flow: float32 (T-1, h, w, 2), (dx, dy) from frame t to t+1.
         backward_flow: float32 (T-1, h, w, 2), from frame t+1 to t.
-        labels: uint8 (T, h, w), or None where the photograph has none.
+        labels: uint8 (T, h, w), or None if the image has none.
     """
 
     frames: np.ndarray
@@ -52,15 +52,15 @@ def pan_and_zoom(
     speed: float = 4.0,
     seed: int = 0,
 ) -> CameraClip:
-    """Films a photograph with a camera on a smooth path, see `camera_path`.
+    """Return the clip of a camera that moves over an image on a smooth path, see `camera_path`.
 
     Args:
         image: uint8 (H, W, 3).
         frames: T, from 1 up.
-        size: (h, w) of the frames; two thirds of the photograph by default.
-        labels: uint8 (H, W) of the photograph, or None. Frames take the nearest.
-        speed: of the pan, in pixels of the photograph a frame.
-        seed: which path.
+        size: (h, w) of the frames; two thirds of the image by default.
+        labels: uint8 (H, W) of the image, or None. Frames get the nearest labels.
+        speed: of the pan, in pixels of the image per frame.
+        seed: seed of the path.
 
     Raises:
         ValueError: as `camera_path`, and where the image is not uint8 RGB or the labels differ
@@ -82,31 +82,31 @@ def pan_and_zoom(
     size = default_size(image) if size is None else size
     path = camera_path(image.shape[:2], frames, size, speed, seed)
     return CameraClip(
-        np.stack([photograph(image, matrix, size) for matrix in path]),
+        np.stack([render_frame(image, matrix, size) for matrix in path]),
         _flows(path[:-1], path[1:], size),
         _flows(path[1:], path[:-1], size),
-        None if labels is None else np.stack([photograph(labels, m, size, True) for m in path]),
+        None if labels is None else np.stack([render_frame(labels, m, size, True) for m in path]),
     )
 
 
-class FilmedPhotographs(ClipDataset):
-    """Every so many pictures of a data set, each filmed by `pan_and_zoom`; the flow is exact.
+class CameraClips(ClipDataset):
+    """A clip by `pan_and_zoom` of every N-th image of a dataset; the flow is exact.
 
     Args:
-        dataset: where the pictures and their labels are from.
-        split: the one that is filmed, and the only one here.
-        frames: the length of each film.
-        every: the distance from one filmed picture to the next in the split.
+        dataset: the dataset of the images and their labels.
+        split: its split, the only one here.
+        frames: frames of each clip.
+        every: N, the distance in the split from one image to the next.
         speed: as in `pan_and_zoom`.
 
     Raises:
-        ValueError: on an unknown split, and as `camera_path`.
+        ValueError: for an unknown split, and as `camera_path`.
     """
 
     def __init__(
         self, dataset: Dataset, split: str, frames: int = 12, every: int = 10, speed: float = 4.0
     ):
-        self.name = f"{dataset.name}, filmed"
+        self.name = f"{dataset.name}, moving camera"
         self.classes = dataset.classes
         self._dataset, self._frames, self._speed = dataset, frames, speed
         self._stills = dataset.examples(split)[::every]
@@ -117,21 +117,21 @@ class FilmedPhotographs(ClipDataset):
             )
         }
         self.splits = {split: tuple(itertools.chain(*self.sequences[split]))}
-        self._film = functools.lru_cache(2)(self._take)
+        self._clip = functools.lru_cache(2)(self._make_clip)
 
     def read_frame(self, example: Example) -> np.ndarray:
-        return self._film(_still_name(example)).frames[example.index]
+        return self._clip(_still_name(example)).frames[example.index]
 
     def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
-        film = self._film(_still_name(example))
-        return film.frames[example.index], film.labels[example.index]
+        clip = self._clip(_still_name(example))
+        return clip.frames[example.index], clip.labels[example.index]
 
     def flow(self, first: Example, second: Example) -> np.ndarray:
-        film = self._film(_still_name(first))
-        flows = film.forward_flow if second.index > first.index else film.backward_flow
+        clip = self._clip(_still_name(first))
+        flows = clip.forward_flow if second.index > first.index else clip.backward_flow
         return flows[min(first.index, second.index)]
 
-    def _take(self, name: str) -> CameraClip:
+    def _make_clip(self, name: str) -> CameraClip:
         seed, still = next((i, s) for i, s in enumerate(self._stills) if s.name == name)
         image, labels = self._dataset.read(still)
         return pan_and_zoom(image, self._frames, labels=labels, speed=self._speed, seed=seed)
@@ -142,7 +142,7 @@ def _still_name(example: Example) -> str:
 
 
 def default_size(image: np.ndarray) -> tuple[int, int]:
-    """Two thirds of a photograph, (h, w)."""
+    """Return two thirds of an image's size, (h, w)."""
     return tuple(max(2 * length // 3, 1) for length in image.shape[:2])
 
 
@@ -153,25 +153,25 @@ def camera_path(
     speed: float = 4.0,
     seed: int = 0,
 ) -> np.ndarray:
-    """A smooth path over a photograph: pan, zoom (1 to 1.3) and turn (3 degrees to either side).
+    """Return a smooth path over an image: pan, zoom (1 to 1.3), rotation (by up to 3 degrees).
 
-    Each of them swings at a period of its own, so that the path hardly repeats itself. The
-    camera never sees beyond the photograph's rim.
+    Each has its own period, so that the path hardly repeats itself. The camera never sees beyond
+    the border of the image.
 
     Args:
-        still: (H, W) of the photograph.
+        still: (H, W) of the image.
         frames: T, from 1 up.
         size: (h, w) of the frames.
-        speed: of the pan in pixels of the photograph a frame, above 0: the root mean square
-            where there is room.
-        seed: which path, an integer from 0.
+        speed: of the pan in pixels of the image per frame, above 0: the root mean square where
+            there is room.
+        seed: seed of the path, an integer from 0.
 
     Returns:
-        float64 (T, 2, 3): for each frame the matrix that takes (x, y, 1) of the frame to (x, y)
-        of the photograph.
+        float64 (T, 2, 3): for each frame the matrix that maps (x, y, 1) of the frame to (x, y) of
+        the image.
 
     Raises:
-        ValueError: on a number below its range, and where the photograph is too small.
+        ValueError: for a number below its range, and an image that is too small.
     """
     if frames < 1:
         raise ValueError(f"`frames`: expected 1 or more, received {frames}.")
@@ -186,8 +186,8 @@ def camera_path(
     room = middle - half * np.cos(_TURN) - half[::-1] * np.sin(_TURN)
     if room.min() < 0:
         raise ValueError(
-            f"`size`: frames of {size[0]}x{size[1]} that turn do not fit into a photograph of "
-            f"{still[0]}x{still[1]}; ask for smaller ones."
+            f"`size`: frames of {size[0]}x{size[1]} that turn do not fit into an image of "
+            f"{still[0]}x{still[1]}; choose a smaller size."
         )
     rng = np.random.default_rng(seed)
     factors = np.array([1.0, 0.77, 0.43, 0.61]) * rng.uniform(0.9, 1.1, 4)
@@ -198,27 +198,27 @@ def camera_path(
     phases = np.outer(np.arange(frames), frequency * factors) + rng.uniform(0, 2 * np.pi, 4)
     swings = np.sin(phases)  # (T, 4): x, y, zoom, turn
     centre = middle + room * swings[:, :2]
-    scale = _ZOOM ** (-0.5 - 0.5 * swings[:, 2])  # pixels of the photograph per pixel
+    scale = _ZOOM ** (-0.5 - 0.5 * swings[:, 2])  # pixels of the image per pixel
     turn = _TURN * swings[:, 3]
     linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     linear = np.moveaxis(linear, -1, 0)  # (T, 2, 2)
     return np.concatenate([linear, (centre - linear @ half)[..., None]], axis=-1)
 
 
-def photograph(
+def render_frame(
     image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], nearest: bool = False
 ) -> np.ndarray:
-    """One frame of a path: uint8 (h, w, 3), or (h, w) of a label map with `nearest`."""
+    """Return one frame of a path: uint8 (h, w, 3), or (h, w) of a label map with `nearest`."""
     interpolation = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
     flags = interpolation | cv2.WARP_INVERSE_MAP
-    border = cv2.BORDER_REPLICATE  # where rounding reaches beyond the rim
+    border = cv2.BORDER_REPLICATE  # where rounding reaches beyond the border
     return cv2.warpAffine(image, matrix, size[::-1], flags=flags, borderMode=border)
 
 
 def matrix_flow(first: np.ndarray, second: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The exact flow between two frames of a path, float32 (h, w, 2), (dx, dy) in pixels."""
+    """Return the exact flow between two frames of a path, float32 (h, w, 2), (dx, dy) in pixels."""
     y, x = np.indices(size, "float64")
-    points = np.stack([x, y], axis=-1) @ first[:, :2].T + first[:, 2]  # of the photograph
+    points = np.stack([x, y], axis=-1) @ first[:, :2].T + first[:, 2]  # of the image
     there = (points - second[:, 2]) @ np.linalg.inv(second[:, :2]).T
     return (there - np.stack([x, y], axis=-1)).astype("float32")
 
@@ -233,19 +233,19 @@ def _flows(first: np.ndarray, second: np.ndarray, size: tuple[int, int]) -> np.n
 def main(
     image: Positional[Path], out: Path, frames: int = 100, speed: float = 4.0, seed: int = 0
 ) -> None:
-    """Films a photograph with a camera that pans, zooms and turns.
+    """Write the video of a camera that pans, zooms and rotates over an image.
 
     Args:
-        image: the photograph; frames are two thirds of its size.
-        out: a directory for the frames, or a video's file name that ends in .mp4.
-        frames: how many.
-        speed: of the pan, in pixels a frame.
-        seed: which path.
+        image: the image; frames are two thirds of its size.
+        out: a directory for the frames, or the name of a video that ends in .mp4.
+        frames: number of frames.
+        speed: of the pan, in pixels per frame.
+        seed: seed of the path.
     """
     pixels = read_image(image)
     size = default_size(pixels)
     path = camera_path(pixels.shape[:2], frames, size, speed, seed)
-    shots = (photograph(pixels, matrix, size) for matrix in progress(path, "filming", frames))
+    shots = (render_frame(pixels, matrix, size) for matrix in progress(path, "rendering", frames))
     if out.suffix.lower() == ".mp4":
         with VideoWriter(out, _FPS, size) as video:
             for shot in shots:

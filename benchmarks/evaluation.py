@@ -1,9 +1,9 @@
-"""The metrics' share of the time of an evaluation: each beside the network's, at 360x480.
+"""Time of each metric of an evaluation next to the network's, at 360x480.
 
     python -m benchmarks.evaluation [--precision mixed_bfloat16] [--repeats 20]
 
-The network has random weights, so the metrics see another prediction than its own, one as it might
-come from a trained one: the true labels, shifted by three pixels. All take turns in one process.
+The network has random weights, so the metrics get another prediction, like that of a trained one:
+the true labels, shifted by three pixels. All alternate in one process.
 """
 
 import os

@@ -4,7 +4,7 @@
 
 `scenes` is the network of a training run on the built-in scenes; the others have random weights,
 are small, and have no mean IoU. The files are made for the scenes' size, the SavedModel for any.
-Formats and Keras take turns on the same pictures; networks for clips see each picture move. LiteRT
+Formats and Keras alternate on the same images; networks for clips see each image move. LiteRT
 computes on one core, the others on all. A line is printed when it is known, a format that can't
 hold a network with the reason.
 """
@@ -86,15 +86,15 @@ def main(
     Args:
         run: directory of a training run on the built-in scenes, for `scenes`.
         networks: which ones.
-        formats: which ones, beside Keras.
-        count: pictures of the trained network; the others get a tenth.
+        formats: which ones, next to Keras.
+        count: number of images of the trained network; the others get a tenth.
     """
     if "scenes" in networks and run is None:
         raise SystemExit("--run: expected the directory of a training run on the built-in scenes.")
     dataset = ScenesDataset({"test": count, "train": REPRESENTATIVE})
     examples = [dataset.read(example) for example in dataset.splits["test"]]
     representative = [dataset.read(example)[0] for example in dataset.splits["train"]]
-    print("| network | format | kB | ms a picture | labels as Keras's | mean IoU |")
+    print("| network | format | kB | ms per image | labels as Keras's | mean IoU |")
     print("|---|---|---|---|---|---|", flush=True)
     for name in networks:
         keras.utils.set_random_seed(0)
@@ -109,13 +109,13 @@ def main(
 
 
 def exported(
-    model: keras.Model, formats: Sequence[Format], pictures: Sequence[np.ndarray], out: Path
+    model: keras.Model, formats: Sequence[Format], images: Sequence[np.ndarray], out: Path
 ) -> dict[str, tuple[Path, Answer] | ValueError]:
     """The paths and the functions of a network's exports, or why there is none, by format."""
     found: dict[str, tuple[Path, Answer] | ValueError] = {}
     for name in formats:
         try:
-            path = written(model, name, pictures, out)
+            path = written(model, name, images, out)
         except ValueError as error:
             found[name] = error
             continue
@@ -130,11 +130,11 @@ def exported(
     return found
 
 
-def written(model: keras.Model, name: Format, pictures: Sequence[np.ndarray], out: Path) -> Path:
+def written(model: keras.Model, name: Format, images: Sequence[np.ndarray], out: Path) -> Path:
     """The path of an export."""
     if name == "saved_model":
         return export(model, out, warmup=None)
-    return export_file(model, out, name, pictures[0].shape[:2], pictures)
+    return export_file(model, out, name, images[0].shape[:2], images)
 
 
 def saved_signature(model: keras.Model) -> str:

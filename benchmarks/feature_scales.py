@@ -6,7 +6,7 @@
 ParseNet's reason to normalise features before it joins them (sec. 3.2 and Fig. 2): those of early
 layers are far longer than those of late ones and drown them. Prints a table of the L2 norms of
 conv3_3, conv4_3, conv5_3 and fc7 over all positions, and of pool6, the mean of fc7, over all
-images, and writes it as feature_scales.json with a plot beside it.
+images, and writes it as feature_scales.json with a plot next to it.
 """  # noqa: E501  commands stand on one line
 
 from pathlib import Path

@@ -1,13 +1,13 @@
-"""Inference: a folder of pictures beside the bare network, and the memory of large pictures.
+"""Inference: a folder of images compared with the bare network, and the memory of large images.
 
     python -m benchmarks.inference folder [--count 40]
     python -m benchmarks.inference large [--memory 1.0] [--size 4000 6000]
     python -m benchmarks.inference network --network dpn [--size 640]
 
-`folder` times `training.predict`'s way of a folder, from JPEG files to label maps on disk, and the
-network's `predict_on_batch` alone on the same pictures, in turn. `large` labels one picture in a
-budget of memory; `network` compares a pass with what `keras_dpn.inference.tiles` reckons. Both tell
-how much the process grew, so each run is for one setting.
+`folder` times what `keras-dpn predict` does with a folder, from JPEG files to label maps on disk,
+and the network's `predict_on_batch` alone on the same images, alternately. `large` labels one image
+in limited memory; `network` compares a forward pass with the estimate of
+`keras_dpn.inference.tiles`. Both print how much the process grew, so each run is for one setting.
 """
 
 import os
@@ -50,20 +50,20 @@ def folder(
     precision: Precision = "float32",
     repeats: int = 3,
 ) -> None:
-    """Times a folder of pictures beside the bare network.
+    """Time a folder of images, and the bare network.
 
     Args:
-        count: pictures.
-        size: of them, height and width.
+        count: number of images.
+        size: their height and width.
         precision: of the network, DPN on DeepLab's LargeFOV backbone.
-        repeats: rounds, each with both ways.
+        repeats: rounds, each with both.
     """
     keras.config.set_dtype_policy(precision)
     dataset = ScenesDataset({"val": 4}, size)
     model = models.DPN(dataset.classes.num_classes, backbone="large_fov", pairwise_stride=4)
     rates: dict[str, list[float]] = {"bare network": [], "folder": []}
     with tempfile.TemporaryDirectory() as scratch:
-        sources = _save_pictures(dataset, count, Path(scratch))
+        sources = _save_images(dataset, count, Path(scratch))
         images = [read_image(path).astype("float32")[None] for path in sources.values()]
         model.predict_on_batch(images[0])
         segmenter = Segmenter(model, dataset.classes)
@@ -78,7 +78,7 @@ def folder(
             predict_images(segmenter, sources, out)
             rates["folder"].append(count / (time.perf_counter() - started))
     for name, found in rates.items():
-        print(f"{name}: {statistics.median(found):.2f} pictures a second")
+        print(f"{name}: {statistics.median(found):.2f} images per second")
     ratios = [a / b for a, b in zip(rates["folder"], rates["bare network"], strict=True)]
     print(f"the folder at {statistics.median(ratios):.1%} of the bare network's rate")
 
@@ -88,11 +88,11 @@ def large(
     size: tuple[int, int] = (4000, 6000),
     precision: Precision = "mixed_bfloat16",
 ) -> None:
-    """Labels one large picture and tells how much the process grew.
+    """Label one large image, and print how much the process grew.
 
     Args:
-        memory: the budget, GiB.
-        size: of the picture, height and width.
+        memory: the limit in GiB.
+        size: height and width of the image.
         precision: of the network, DPN on DeepLab's LargeFOV backbone.
     """
     keras.config.set_dtype_policy(precision)
@@ -106,16 +106,16 @@ def large(
     side = predictor.settings.tile
     seconds, grown = time.perf_counter() - started, (_peak() - before) / 1024
     print(f"{size[0]}x{size[1]} in tiles of up to {side}: {seconds:.0f} s, {labels.shape} labels")
-    print(f"budget {memory:.2f} GiB, the process grew by {grown:.2f} GiB at its peak")
+    print(f"limit {memory:.2f} GiB, the process grew by {grown:.2f} GiB at its peak")
 
 
 def network(network: Literal[*NETWORKS], size: int = 640, precision: Precision = "float32") -> None:
-    """Compares what a pass takes with what is reckoned.
+    """Compare the memory of a forward pass with its estimate.
 
     Args:
         network: which one, at full width.
-        size: side of the square that it looks at.
-        precision: it computes in.
+        size: side of the square image.
+        precision: dtype policy of the network.
     """
     keras.config.set_dtype_policy(precision)
     model = NETWORKS[network]()
@@ -126,13 +126,12 @@ def network(network: Literal[*NETWORKS], size: int = 640, precision: Precision =
     before = _reset_peak()
     predictor.probabilities(image)
     taken = (_peak() - before) * 2**20 / size**2
-    reckoned = bytes_per_pixel(model)
-    print(
-        f"{network}, {precision}, {size}x{size}: {taken:.0f} bytes a pixel, reckoned {reckoned:.0f}"
-    )
+    estimated = bytes_per_pixel(model)
+    numbers = f"{taken:.0f} bytes per pixel, estimated {estimated:.0f}"
+    print(f"{network}, {precision}, {size}x{size}: {numbers}")
 
 
-def _save_pictures(dataset: ScenesDataset, count: int, folder: Path) -> dict[str, Path]:
+def _save_images(dataset: ScenesDataset, count: int, folder: Path) -> dict[str, Path]:
     examples = dataset.splits["val"]
     sources = {f"{i:03}": folder / f"{i:03}.jpg" for i in range(count)}
     for i, path in enumerate(sources.values()):

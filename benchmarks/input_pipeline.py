@@ -3,10 +3,10 @@
     python -m benchmarks.input_pipeline [--data-dir CAMVID]
     python -m benchmarks.input_pipeline --voc
 
-Generated pictures of 360x480, or CamVid's; random scale 0.75 to 1.5, crops of 360x480, mirror and
-photometric jitter. Or, with --voc, generated JPEG files of 375x500, which is PASCAL VOC's size, a
-random scale of 0.5 to 1.5 and crops of 321x321. Shards are those of `training.pack`. The bare loop
-reads and decodes the files, and does nothing else.
+Generated images of 360x480, or CamVid's; random scale 0.75 to 1.5, crops of 360x480, horizontal
+flip and photometric jitter. Or, with --voc, generated JPEG files of 375x500, which is PASCAL VOC's
+size, a random scale of 0.5 to 1.5 and crops of 321x321. Shards are those of `keras-dpn pack`. The
+bare loop reads and decodes the files, and does nothing else.
 """
 
 import statistics
@@ -36,13 +36,13 @@ BATCH = 8
 
 
 def main(data_dir: Path | None = None, voc: bool = False, epochs: int = 5, count: int = 64) -> None:
-    """Times the input pipeline.
+    """Time the input pipeline.
 
     Args:
-        data_dir: CamVid, in SegNet's layout; generated pictures by default.
+        data_dir: CamVid, in SegNet's layout; generated images by default.
         voc: generate JPEG files of PASCAL VOC's size instead.
         epochs: timed epochs; the table shows their median. One more comes first, untimed.
-        count: pictures to generate.
+        count: images to generate.
     """
     with tempfile.TemporaryDirectory() as scratch:
         name, folder = ("camvid", data_dir) if data_dir else ("folder", Path(scratch) / "files")
@@ -59,7 +59,7 @@ def main(data_dir: Path | None = None, voc: bool = False, epochs: int = 5, count
 
 
 def write_files(out: Path, count: int, size: tuple[int, int], as_jpeg: bool) -> None:
-    """Writes generated pictures in the folder layout."""
+    """Write generated images in the folder layout."""
     write_dataset(ScenesDataset({"train": count}, size), out)
     for path in (out / "images").iterdir() if as_jpeg else ():
         Image.open(path).save(path.with_suffix(".jpg"), quality=90)
@@ -71,7 +71,7 @@ def describe(dataset: Dataset) -> str:
     kib = sum(path.stat().st_size for path in paths) / len(paths) / 1024
     with Image.open(paths[0]) as image:
         size = f"{image.width}x{image.height}"
-    return f"{len(paths)} pictures, {size}, {paths[0].suffix} of {kib:.0f} KiB"
+    return f"{len(paths)} images, {size}, {paths[0].suffix} of {kib:.0f} KiB"
 
 
 def measure(
@@ -81,7 +81,7 @@ def measure(
     crop = augmentation.crop
     augmentations = {
         "crop": Augmentation(crop, horizontal_flip=False),
-        "scale, crop, mirror": Augmentation(crop, augmentation.scale),
+        "scale, crop, horizontal flip": Augmentation(crop, augmentation.scale),
         "all": augmentation,
     }
     rates = {"bare loop over Pillow": timed(lambda epoch: bare_loop(files), epochs)}
@@ -93,7 +93,7 @@ def measure(
 
 
 def bare_loop(dataset: Dataset) -> int:
-    """Reads every picture and label map once; returns how many."""
+    """Read every image and label map once; return how many."""
     for example in dataset.splits["train"]:
         for path in (example.image, example.label):
             with Image.open(path) as image:

@@ -1,14 +1,14 @@
-"""MeanFieldCRF beside pydensecrf: marginals, time, pruning, batches, memory, training, and XLA.
+"""MeanFieldCRF next to pydensecrf: marginals, time, pruning, batches, memory, training, and XLA.
 
     pip install pydensecrf2
-    python -m benchmarks.mean_field_crf --pictures DIR [--repeats 5] [--only xla]
-    python -m benchmarks.mean_field_crf --pictures DIR --only pruning \
-        --network FILE --photographs DIR
+    python -m benchmarks.mean_field_crf --images DIR [--repeats 5] [--only xla]
+    python -m benchmarks.mean_field_crf --images DIR --only pruning \
+        --network FILE --photos DIR
 
-DIR holds photographs NAME.png and label maps NAME_labels.png. The unary term is made from the
-label map: blurred, so that its edges are off, with smooth noise for every one of 21 classes. Both
-do 10 iterations; the two run in turn in one process. FILE is a network (.keras) whose unary terms
-of the photographs are pruned instead.
+DIR of --images holds images NAME.png and label maps NAME_labels.png. The unary term is made from
+the label map: blurred, so that its edges are off, with smooth noise for each of 21 classes. Both
+run 10 iterations, alternately in one process. FILE is a network (.keras), whose unary terms for the
+images in DIR of --photos are pruned instead.
 """
 
 import os
@@ -42,10 +42,10 @@ LABELS = 21
 ITERATIONS = 10
 
 
-def read(pictures: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """A photograph (H, W, 3) and made-up logits (H, W, 21) about its label map."""
-    image = np.array(Image.open(pictures / f"{name}.png").convert("RGB"))
-    labels = np.array(Image.open(pictures / f"{name}_labels.png"))
+def read(images: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image (H, W, 3) and synthetic logits (H, W, 21) made from its label map."""
+    image = np.array(Image.open(images / f"{name}.png").convert("RGB"))
+    labels = np.array(Image.open(images / f"{name}_labels.png"))
     noise = np.random.default_rng(0)
     logits = [
         6 * ndimage.gaussian_filter((labels == label).astype("float32"), 8)
@@ -81,8 +81,8 @@ def seconds(function) -> float:
     return time.perf_counter() - started
 
 
-def compare(pictures: Path, name: str, setting, repeats: int) -> None:
-    image, logits = read(pictures, name)
+def compare(images: Path, name: str, setting, repeats: int) -> None:
+    image, logits = read(images, name)
     probabilities = tf.nn.softmax(logits).numpy()
     unary, guide = tf.math.log(probabilities)[None], tf.constant(image)[None]
     crf = compiled(bilateral=setting)
@@ -107,21 +107,21 @@ def compare(pictures: Path, name: str, setting, repeats: int) -> None:
 
 
 def pruning(
-    pictures: Path, names: list[str], repeats: int, network: Path | None, photographs: Path | None
+    images: Path, names: list[str], repeats: int, network: Path | None, photos: Path | None
 ) -> None:
-    """Times with and without labels that are improbable everywhere, and the error beside its bound.
+    """Time with and without labels that are improbable everywhere; the error next to its bound.
 
     The largest difference is that between the marginals with and without these labels' messages.
     """
     if network is None:
-        cases = [(name, *read(pictures, name)) for name in names]
+        cases = [(name, *read(images, name)) for name in names]
     else:
         cases, predictor = [], Predictor(load_model(network))
-        for path in sorted(photographs.iterdir())[::60]:
+        for path in sorted(photos.iterdir())[::60]:
             image = read_image(path)
             probabilities = predictor.probabilities(image)["final"]
             cases.append((path.stem, image, np.log(np.maximum(probabilities, 1e-9))))
-    print("picture              threshold  labels   pydensecrf   all    pruned   difference  bound")
+    print("image                threshold  labels   pydensecrf   all    pruned   difference  bound")
     for name, image, logits in cases:
         probabilities = tf.nn.softmax(logits).numpy()
         unary, guide = tf.math.log(probabilities)[None], tf.constant(image)[None]
@@ -154,10 +154,10 @@ def pruning(
             )
 
 
-def batch(pictures: Path, name: str, repeats: int) -> None:
-    """The photograph and its mirror images, eight in all, at once and one by one."""
+def batch(images: Path, name: str, repeats: int) -> None:
+    """Time an image and its flips, eight in all, at once and one by one."""
     for size in ((120, 160), (240, 320), (320, 480)):
-        image, logits = (array[: size[0], : size[1]] for array in read(pictures, name))
+        image, logits = (array[: size[0], : size[1]] for array in read(images, name))
         flips = [(a, b, c) for a in (1, -1) for b in (1, -1) for c in (0, 1)]
         guides, unaries = (
             tf.constant(np.stack([np.roll(x[::a, ::b], c, axis=1) for a, b, c in flips]))
@@ -196,9 +196,9 @@ def static(**settings):
         )
 
 
-def xla(pictures: Path, name: str, repeats: int) -> None:
+def xla(images: Path, name: str, repeats: int) -> None:
     """The lattice's two forms, the static one without XLA and as Keras compiles it on a GPU."""
-    image, logits = (array[:240, :320] for array in read(pictures, name))
+    image, logits = (array[:240, :320] for array in read(images, name))
     inputs = tf.constant(logits)[None], tf.constant(image)[None]
     forms = {"sparse products": compiled, "static": static, "static, XLA": lambda: compiled(True)}
     functions, expected = {form: build() for form, build in forms.items()}, None
@@ -233,7 +233,7 @@ def _large(height: int, width: int, labels: int, queue) -> None:
 
 
 def memory(height: int = 1024, width: int = 2048, labels: int = 19) -> None:
-    """Peak memory of a process that refines one large picture."""
+    """Print the peak memory of a process that refines one large image."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     process = context.Process(target=_large, args=(height, width, labels, queue))
@@ -243,10 +243,10 @@ def memory(height: int = 1024, width: int = 2048, labels: int = 19) -> None:
     print(f"{height}x{width}x{labels}: {peak:.2f} GiB at most, {before:.2f} before; {taken:.1f} s")
 
 
-def training_step(pictures: Path, name: str, repeats: int, labels: int = 11) -> None:
+def training_step(images: Path, name: str, repeats: int, labels: int = 11) -> None:
     """Forward and backward through 5 iterations with learned weights and compatibility."""
     crf = MeanFieldCRF(5, compatibility="matrix", trainable_weights_of=("weights", "compatibility"))
-    image = read(pictures, name)[0][:304, :400]
+    image = read(images, name)[0][:304, :400]
     guide = tf.constant(np.stack([image[::a, ::b] for a in (1, -1) for b in (1, -1)]))
     random = np.random.default_rng(0)
     logits = tf.constant(random.normal(size=(*guide.shape[:3], labels)), "float32")
@@ -269,27 +269,27 @@ def training_step(pictures: Path, name: str, repeats: int, labels: int = 11) -> 
 
 
 def main(
-    pictures: Path,
+    images: Path,
     repeats: int = 5,
     only: Literal["xla", "pruning", "batch"] | None = None,
     network: Path | None = None,
-    photographs: Path | None = None,
+    photos: Path | None = None,
 ) -> None:
-    names = sorted(path.stem for path in pictures.glob("*.png") if "_labels" not in path.stem)
+    names = sorted(path.stem for path in images.glob("*.png") if "_labels" not in path.stem)
     if only == "xla":
-        return xla(pictures, names[0], repeats)
+        return xla(images, names[0], repeats)
     if only == "pruning":
-        return pruning(pictures, names, repeats, network, photographs)
+        return pruning(images, names, repeats, network, photos)
     if only == "batch":
-        return batch(pictures, names[0], repeats)
-    print("picture      (w1, sa, sb)    apart    labels equal   pydensecrf   ours     ratio")
+        return batch(images, names[0], repeats)
+    print("image        (w1, sa, sb)    apart    labels equal   pydensecrf   ours     ratio")
     for name in names:
         for setting in SETTINGS:
-            compare(pictures, name, setting, repeats)
-    pruning(pictures, names, repeats, network, photographs)
-    batch(pictures, names[0], repeats)
-    training_step(pictures, names[0], repeats)
-    xla(pictures, names[0], repeats)
+            compare(images, name, setting, repeats)
+    pruning(images, names, repeats, network, photos)
+    batch(images, names[0], repeats)
+    training_step(images, names[0], repeats)
+    xla(images, names[0], repeats)
     memory()
 
 

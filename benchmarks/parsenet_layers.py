@@ -1,4 +1,4 @@
-"""L2NormScale beside a copy of its input, and what late fusion adds to ParseNet.
+"""L2NormScale compared with a copy of its input, and what late fusion adds to ParseNet.
 
     python -m benchmarks.parsenet_layers [--repeats 100]
 

@@ -4,10 +4,10 @@
 
 The network has three scales, two relations with all neighbours, and a sixth block of 3x3x1024,
 3x3x512, 3x3x512, on one image of 360x480. Memory is the largest resident size of a process that
-makes two steps with Adam, less what it had before the network was built; beside it stands what
-`graph_size` foretells. Prediction is compiled, the time of mean field that of its layer on the
-potentials. Steps are plain SGD's, with five mean-field iterations in the network; what is compared
-runs in turn in one process.
+makes two steps with Adam, less what it had before the network was built; next to it is the
+estimate of `graph_size`. Prediction is compiled; the time of mean field is that of its layer on the
+potentials. Steps are of plain SGD, with five mean-field iterations in the network; what is compared
+runs alternately in one process.
 """
 
 import os

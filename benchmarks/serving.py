@@ -53,12 +53,12 @@ LARGEST = (1024, 2048)
 COLD_START = """
 import json, sys, time
 import tensorflow as tf
-directory, picture, warmup = sys.argv[1:]
+directory, image, warmup = sys.argv[1:]
 times = [time.perf_counter()]
 served = tf.saved_model.load(directory).signatures["serving_default"]
 if warmup:
     served(tf.constant([open(warmup, "rb").read()]))
-data = tf.constant([open(picture, "rb").read()])
+data = tf.constant([open(image, "rb").read()])
 times.append(time.perf_counter())
 for _ in range(2):
     served(data)["labels"].numpy()
@@ -109,12 +109,12 @@ def main(
 
 
 def overhead(scratch: Path, width: float) -> Iterator[Line]:
-    """The signatures beside the network's own graph, in turn."""
+    """The signatures and the network's own graph, alternately."""
     model = network(width)
     spec = tf.TensorSpec((None, None, None, 3), "uint8")
     graph = tf.function(lambda x: model(x, training=False), [spec], autograph=False)
     served = tf.saved_model.load(export(model, scratch, warmup=None)).signatures
-    image = picture()
+    image = sample_image()
     images, files = tf.constant(image[None]), tf.constant([encoded(image, "JPEG")])
     seconds = in_turn(
         {
@@ -137,7 +137,7 @@ def cold_start(scratch: Path, width: float) -> Iterator[Line]:
     """A process that loads the model and answers, with and without a request for warming up."""
     path = export(network(width), scratch / "model", warmup=None)
     asked, grey = scratch / "asked.jpg", scratch / "grey.jpg"
-    asked.write_bytes(encoded(picture(), "JPEG"))
+    asked.write_bytes(encoded(sample_image(), "JPEG"))
     grey.write_bytes(encoded(np.full((256, 256, 3), 128, "uint8"), "JPEG"))
     for name, warmup in (("without warm-up", ""), ("with warm-up", str(grey))):
         command = [sys.executable, "-c", COLD_START, str(path), str(asked), warmup]
@@ -148,9 +148,9 @@ def cold_start(scratch: Path, width: float) -> Iterator[Line]:
 
 
 def soak(scratch: Path, width: float, requests: int) -> Iterator[Line]:
-    """Pictures of mixed sizes, several at a time, over each protocol."""
+    """Images of mixed sizes, several at a time, over each protocol."""
     export(network(width), scratch / "model")
-    rng, image = np.random.default_rng(0), picture()
+    rng, image = np.random.default_rng(0), sample_image()
     corners = [rng.integers(SIZE[0] // 4, np.array(SIZE) + 1) for _ in range(20)]
     files = [encoded(image[:h, :w], "JPEG") for h, w in corners]
     for protocol in ("grpc", "rest"):
@@ -187,11 +187,11 @@ def asked(
 
 
 def batch(scratch: Path, width: float) -> Iterator[Line]:
-    """Pictures of one size, alone and together."""
+    """Images of one size, alone and together."""
     path = export(network(width), scratch, warmup=None)
     served = tf.saved_model.load(path).signatures["serving_default"]
     for size in (SIZE, (90, 120)):
-        data = encoded(picture()[: size[0], : size[1]], "JPEG")
+        data = encoded(sample_image()[: size[0], : size[1]], "JPEG")
         alone, together = tf.constant([data]), tf.constant([data] * BATCH)
         seconds = in_turn(
             {
@@ -200,14 +200,14 @@ def batch(scratch: Path, width: float) -> Iterator[Line]:
             }
         )
         rates = {name: BATCH / found for name, found in seconds.items()}
-        result = f"{rates['together']:.1f} pictures/s, one by one {rates['alone']:.1f}"
-        yield f"{BATCH} pictures of {size[0]}x{size[1]} in a request", result, "stated"
+        result = f"{rates['together']:.1f} images/s, one by one {rates['alone']:.1f}"
+        yield f"{BATCH} images of {size[0]}x{size[1]} in a request", result, "stated"
 
 
 def fuzz(scratch: Path, width: float, count: int) -> Iterator[Line]:
     """Mutated files and random bytes: each is an answer or refused, and the server lives."""
     export(network(width), scratch / "model", max_pixels=4 * FUZZED_SIZE[0] * FUZZED_SIZE[1])
-    image = picture()[: FUZZED_SIZE[0], : FUZZED_SIZE[1]]
+    image = sample_image()[: FUZZED_SIZE[0], : FUZZED_SIZE[1]]
     files = [encoded(image, form) for form in ("JPEG", "PNG")]
     rng, found, memory = np.random.default_rng(0), Counter(), []
     inputs = (mutated(files, rng) for _ in range(count))
@@ -292,7 +292,7 @@ def answers(path: Path) -> bool:
 
 
 def sizes(scratch: Path, width: float) -> Iterator[Line]:
-    """The smallest picture, the largest, and ten between."""
+    """The smallest image, the largest, and ten between."""
     export(network(width), scratch / "model")
     rng = np.random.default_rng(0)
     between = np.exp(rng.uniform(0, np.log(LARGEST), (10, 2))).astype(int)
@@ -312,14 +312,14 @@ def network(width: float) -> keras.Model:
     return DPN(6, backbone="large_fov", width=width, pairwise_stride=4)
 
 
-def picture() -> np.ndarray:
+def sample_image() -> np.ndarray:
     """A generated scene."""
     dataset = ScenesDataset({"val": 1}, SIZE)
     return dataset.read(dataset.splits["val"][0])[0]
 
 
 def encoded(image: np.ndarray, form: str) -> bytes:
-    """A picture as the bytes of a file."""
+    """An image as the bytes of a file."""
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, form)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""ops.warp and the linked 3-D b12 at 360x480, beside cv2.remap and the 2-D layer.
+"""ops.warp and the linked 3-D b12 at 360x480, next to cv2.remap and the 2-D layer.
 
     python -m benchmarks.video_layers [--repeats 9]
 

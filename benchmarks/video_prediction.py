@@ -1,9 +1,9 @@
-"""Peak memory and speed of predicting films: one of 100 frames, then one of 2,000.
+"""Peak memory and speed of predicting videos: one of 100 frames, then one of 2,000.
 
     python -m benchmarks.video_prediction [--model flow]
 
-The films have small frames and the network is a tiny one at random, so that what is measured is the
-way of a frame: reading, flow, network, temporal consistency, drawing, encoding.
+The videos have small frames and the network is tiny, with random weights, so that the whole path of
+a frame is measured: reading, flow, network, temporal consistency, drawing, encoding.
 """
 
 import os
@@ -33,12 +33,12 @@ def main(
     frames: tuple[int, ...] = (100, 2000),
     size: tuple[int, int] = (96, 128),
 ) -> None:
-    """Predicts films one after another in this process and prints a table.
+    """Predict videos one after another in this process, and print a table.
 
     Args:
         model: a network of images, or a spatial-temporal one with static or flow links.
-        frames: of each film.
-        size: of a frame, height and width.
+        frames: frames of each video.
+        size: height and width of a frame.
     """
     dataset = ScenesDataset({"val": 1}, size=(2 * size[0], 2 * size[1]))
     segmenter = Segmenter(build(model, dataset.classes.num_classes), dataset.classes)
@@ -46,9 +46,9 @@ def main(
     table = Table("frames", "written", "seconds", "frames/s", "peak memory, MiB", title=title)
     for count in frames:
         with tempfile.TemporaryDirectory() as scratch:
-            film = make_film(Path(scratch) / "film.mp4", dataset, count, size)
-            report = predict_video(segmenter, film, Path(scratch) / "out", "film")
-            written = VideoReader(Path(scratch) / "out/videos/film.mp4").frame_count
+            clip = make_video(Path(scratch) / "clip.mp4", dataset, count, size)
+            report = predict_video(segmenter, clip, Path(scratch) / "out", "clip")
+            written = VideoReader(Path(scratch) / "out/videos/clip.mp4").frame_count
         seconds, rate = report.seconds, report.frames_per_second
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         table.add_row(str(count), str(written), f"{seconds:.1f}", f"{rate:.1f}", f"{peak:.0f}")
@@ -56,7 +56,7 @@ def main(
 
 
 def build(model: str, num_classes: int) -> keras.Model:
-    """A tiny network with random weights."""
+    """Return a tiny network with random weights."""
     tiny = {
         "backbone": {"name": "large_fov", "fc_width": 16},
         "width": 0.0625,
@@ -69,16 +69,16 @@ def build(model: str, num_classes: int) -> keras.Model:
     return SpatialTemporalDPN(num_classes, linking=model, **tiny)
 
 
-def make_film(path: Path, dataset: ScenesDataset, frames: int, size: tuple[int, int]) -> Path:
-    """A camera that circles over one generated picture."""
-    picture, _ = dataset.read(dataset.splits["val"][0])
-    with VideoWriter(path, 25, size) as film:
+def make_video(path: Path, dataset: ScenesDataset, frames: int, size: tuple[int, int]) -> Path:
+    """Write the video of a camera that circles over one generated image."""
+    image, _ = dataset.read(dataset.splits["val"][0])
+    with VideoWriter(path, 25, size) as writer:
         for index in range(frames):
             angle = 2 * np.pi * index / 100
             y, x = (
                 int(n / 2 * (1 + f(angle))) for n, f in zip(size, (np.sin, np.cos), strict=True)
             )
-            film.write(np.ascontiguousarray(picture[y : y + size[0], x : x + size[1]]))
+            writer.write(np.ascontiguousarray(image[y : y + size[0], x : x + size[1]]))
     return path
 
 

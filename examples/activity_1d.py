@@ -2,15 +2,15 @@
 
     python -m examples.activity_1d
 
-A generator plays the sensors of somebody who carries things about: rest, walk, lift, carry, lower.
-Lifting and lowering give the same signal; only what comes before and after tells them apart. The
+A generator simulates the sensors of a person who moves objects: rest, walk, lift, carry, lower.
+Lifting and lowering give the same signal; only what comes before and after distinguishes them. The
 unary term, a 1-D convolutional network, sees too little of the signal for that. Two random fields
-are trained behind it, the network itself staying as it is:
+are trained behind it, while the network itself is frozen:
 
 * a fully connected CRF (`MeanFieldCRF`), which smooths;
 * label contexts (`LocalConv1D`, a convolution, `BlockMinPool`): the triple penalty and the
   patterns of labels around each step that the Deep Parsing Network learns, b12 to b14 over one
-  axis. They know that who lifts will carry.
+  axis. They learn that lifting is followed by carrying.
 
 It prints the mIoU on new signals without and with each field. Measured with seeds 0, 1 and 2: 53.1,
 52.4 and 51.0 without, 59.7, 58.1 and 55.4 with the CRF, 88.2, 87.7 and 88.3 with contexts, in 40

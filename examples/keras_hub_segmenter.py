@@ -2,13 +2,13 @@
 
     python -m examples.keras_hub_segmenter
 
-It builds a tiny SegFormer of random weights, and puts `DeepParsingField`, then `MeanFieldCRF`
-behind it: the field compares the colours of the image that the network sees. A pretrained one,
-`keras_hub.models.SegFormerImageSegmenter.from_preset(...)`, is used in the same way; KerasHub's
-networks have a fixed size of image, which is the preset's.
+It builds a tiny SegFormer with random weights, and puts first `DeepParsingField`, then
+`MeanFieldCRF` behind it: the field compares the colours of the image that the network sees. Use a
+pretrained one, `keras_hub.models.SegFormerImageSegmenter.from_preset(...)`, in the same way;
+KerasHub's networks take images of one size, that of the preset.
 
-KerasHub asks for tensorflow-text, which asks for the whole of TensorFlow; next to tensorflow-cpu
-install it without:
+KerasHub requires tensorflow-text, which requires the full tensorflow package; next to
+tensorflow-cpu install it without them:
 
     pip install --no-deps keras-hub kagglehub kagglesdk regex sentencepiece tokenizers
 """

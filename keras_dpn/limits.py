@@ -8,6 +8,10 @@ MIN_SIDE = 64
 SMALL = 2**16
 
 
+class SizeError(ValueError):
+    """An image of too many pixels, as it is or as a network would see it."""
+
+
 def padded_pixels(height: int, width: int) -> int:
     """Return the pixels of an image as its memory in a network grows: sides below 64 count as 64.
 

@@ -16,7 +16,7 @@ from keras_dpn.inference.settings import InferenceSettings
 from keras_dpn.inference.video import Flow
 from keras_dpn.io.alpha import composite_on_black
 from keras_dpn.io.formats import is_video
-from keras_dpn.limits import MAX_PIXELS, size_error
+from keras_dpn.limits import MAX_PIXELS, SizeError, size_error
 from keras_dpn.segmentation import Segmentation
 
 
@@ -37,13 +37,14 @@ class Segmenter:
             post-processing.
         size: shorter side in pixels to which images are resized first; None to keep their size.
         lowest_confidence: mean confidence, 0 to 1, below which an image counts as unfamiliar.
+        description: the network in one line.
 
     Attributes:
         classes: as given.
         size: as given.
         lowest_confidence: as given.
         predictor: the `Predictor` that runs the network.
-        description: the network in one line.
+        description: as given.
 
     Raises:
         ValueError: for values out of these ranges.
@@ -221,7 +222,7 @@ class Segmenter:
         factor = self.size / min(image.shape[:2])
         height, width = (max(1, round(factor * n)) for n in image.shape[:2])
         if message := size_error(height, width, self.max_pixels):
-            raise ValueError(
+            raise SizeError(
                 f"Invalid value for argument `source`: resized to a shorter side of {self.size}, "
                 f"{message}"
             )
@@ -241,7 +242,7 @@ def _read(source: Any, max_pixels: int) -> np.ndarray:
         return read_image(Path(source), max_pixels)
     if isinstance(source, Image.Image):
         if message := size_error(source.height, source.width, max_pixels):
-            raise ValueError(f"Invalid value for argument `source`: {message}")
+            raise SizeError(f"Invalid value for argument `source`: {message}")
         return to_rgb(source, "the image")
     raise TypeError(
         "Invalid value for argument `source`: expected a path, an array (H, W, 3) or a Pillow "

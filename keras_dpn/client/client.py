@@ -59,7 +59,7 @@ class Client:
 
     Raises:
         ValueError: for an argument out of its range.
-        OSError: the certificate cannot be read.
+        OSError: if the certificate can't be read.
 
     Example:
         >>> with Client("http://localhost:8501", "street") as client:  # doctest: +SKIP
@@ -102,10 +102,10 @@ class Client:
                 files are sent as they are, others are converted to PNG, which takes Pillow.
 
         Raises:
-            OSError: the file cannot be read.
+            OSError: if the file can't be read.
             ValueError: for an array of another shape or dtype, or an image that can't be converted.
-            ServingError: the server can't be reached in time, or refuses the request. The message
-                begins with the file's name.
+            ServingError: if the server can't be reached in time, or refuses the request. The
+                message begins with the file's name.
         """
         name, data = encoded(image)
         # `sizes` always: a server that batches requests pads them to the largest image.
@@ -221,7 +221,7 @@ class Client:
         A version that is "AVAILABLE" accepts requests.
 
         Raises:
-            ServingError: the server can't be reached in time, or has no such model.
+            ServingError: if the server can't be reached in time, or has no such model.
         """
         return self._repeated("versions", self._transport.versions)
 

@@ -21,7 +21,7 @@ def connect(
 
     Raises:
         ValueError: for an argument out of its range.
-        OSError: the certificate cannot be read.
+        OSError: if the certificate can't be read.
     """
     parts = urllib.parse.urlsplit(address)
     known = parts.scheme in ("http", "https", "grpc", "grpcs") and bool(parts.netloc)

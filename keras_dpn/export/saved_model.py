@@ -105,10 +105,10 @@ def export(
         The path of the new version.
 
     Raises:
-        ValueError: Keras runs on another backend than TensorFlow; the model doesn't map images to
-            logits of 1 to 256 classes; the version exists; the description is not
-            JSON; an argument is out of its range.
-        OSError: The directory cannot be written.
+        ValueError: if Keras runs on another backend than TensorFlow, the model doesn't map images
+            to logits of 1 to 256 classes, the version exists, the description is not JSON, or an
+            argument is out of its range.
+        OSError: if the directory can't be written.
 
     Example:
         >>> path = export(models.DPN(num_classes=21), "saved_models/street")  # doctest: +SKIP

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_dpn.limits import size_error
+from keras_dpn.limits import SizeError, size_error
 
 
 def check_image(image: np.ndarray, max_pixels: int | None = None, channels: int = 3) -> np.ndarray:
@@ -28,7 +28,7 @@ def check_image(image: np.ndarray, max_pixels: int | None = None, channels: int 
         raise ValueError(f"{expected} with at least one pixel, received shape {image.shape}.")
     height, width = image.shape[:2]
     if max_pixels is not None and (message := size_error(height, width, max_pixels)):
-        raise ValueError(f"Invalid value for argument `image`: {message}")
+        raise SizeError(f"Invalid value for argument `image`: {message}")
     if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
         raise ValueError(f"{expected} of uint8 or floats from 0 to 255, received {image.dtype}.")
     if not np.isfinite(image).all():

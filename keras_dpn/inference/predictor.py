@@ -181,7 +181,7 @@ class Predictor:
             As `probabilities`, for each frame in order, with a delay of `clip_frames` // 2 frames.
 
         Raises:
-            ValueError: without the flow that the network needs, on flow or frames of other sizes,
+            ValueError: without the flow that the network needs, for flow or frames of other sizes,
                 flow with NaN, and as `probabilities`.
         """
         if self.clip_frames is None:

@@ -162,9 +162,10 @@ def bytes_per_pixel(model: keras.Model) -> float:
             f"are known, received {model.name!r}."
         )
     size = [n or 16 * STRIDE for n in model.inputs[0].shape[1:3]]
-    image = keras.KerasTensor((1, *size, 3), dtype=model.inputs[0].dtype)
+    channels = model.inputs[0].shape[-1] or 3
+    image = keras.KerasTensor((1, *size, channels), dtype=model.inputs[0].dtype)
     network = _MAPS * max(_map_bytes(model, [image])) / math.prod(size)
-    return network + _COPIES * 4 * (3 + model.outputs[0].shape[-1])
+    return network + _COPIES * 4 * (channels + model.outputs[0].shape[-1])
 
 
 def _row(

@@ -31,7 +31,7 @@ class FlowSettings:
             works at a finer scale with more variational refinement.
 
     Raises:
-        ValueError: on another preset.
+        ValueError: for another preset.
     """
 
     preset: Preset = "medium"
@@ -60,7 +60,7 @@ def dis_flow(
         float32 (H, W, 2), (dx, dy) in pixels.
 
     Raises:
-        ValueError: on frames of another type, or of different sizes.
+        ValueError: for frames of another type, or of different sizes.
 
     Example:
     >>> y, x = np.mgrid[:64, :64].astype("float32")

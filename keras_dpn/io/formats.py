@@ -52,6 +52,12 @@ _SIGNATURES: tuple[tuple[int, bytes, Kind, str], ...] = (
     (0, b"\x1f\x07\0", "video", "DV"),
     (4, b"moov", "video", "QuickTime"),
     (4, b"mdat", "video", "QuickTime"),
+    (0, b"YUV4MPEG2 ", "video", "Y4M"),
+    (0, b"DKIF", "video", "IVF"),
+    (0, b".RMF", "video", "RealMedia"),
+    (0, b"nut/multimedia container\0", "video", "NUT"),
+    *((0, b"\0\0\0\1" + unit, "video", "H.264") for unit in (b"\x09", b"\x27", b"\x67")),
+    *((0, b"\0\0\0\1" + unit, "video", "HEVC") for unit in (b"\x40\1", b"\x42\1", b"\x46\1")),
     (28, b"\x01video", "video", "Ogg"),
     (28, b"\x80theora", "video", "Ogg"),
 )
@@ -106,6 +112,21 @@ def file_format(source: Path | BinaryIO) -> FileFormat | None:
         return format_of(source.read(HEADER_BYTES))
     except OSError:
         return None
+
+
+def list_visible(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return what a directory holds that matches a pattern, sorted, without hidden files.
+
+    Hidden is what has a name that begins with a dot, or lies below one: macOS writes `._a.png` next
+    to `a.png` on the file systems of others, and the directory `__MACOSX` into archives.
+    """
+    return sorted(
+        path
+        for path in folder.glob(pattern)
+        if not any(
+            part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts
+        )
+    )
 
 
 def is_image(path: Path) -> bool:

@@ -8,7 +8,8 @@ applies them in TensorFlow operations:
 * transparent pixels are composited on black, since their colour is arbitrary: an alpha channel,
   transparent entries of a palette, a transparent colour, and what a GIF's frame leaves free;
 * 16-bit channels are reduced to their upper 8 bits, grey is repeated, CMYK is converted by
-  (255 - C) (255 - K) / 255, rounded down. Colour profiles and gamma are not applied.
+  (255 - C) (255 - K) / 255, rounded down. Colour profiles and gamma are not applied;
+* a file whose first image is a thumbnail, as cameras' RAW files that are TIFFs, is refused.
 """
 
 import re
@@ -34,6 +35,8 @@ _END, _SCAN = b"\xd9", b"\xda"
 # Pillow stretches grey PNGs of 2 and 4 bits per pixel to 0..255; indices must not be stretched.
 _STRETCH = {"L;2": 85, "L;4": 17}
 _ORIENTATION = 0x0112
+# Tags of TIFF: bit 0 of the first says that an image is a smaller copy of another one in the file.
+_SUBFILE_TYPE, _PHOTOMETRIC, _WHITE_IS_ZERO = 254, 262, 0
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -63,8 +66,8 @@ def read_image(path: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> np.ndarra
 
     Raises:
         ImageError: if the file is missing, truncated, empty, no image, of a format that Pillow
-            can't read, a JPEG of more than `MAX_SCANS` scans, too large, or of a mode without a
-            defined range (float).
+            can't read, a JPEG of more than `MAX_SCANS` scans, too large, a camera's RAW file, or of
+            a mode without a defined range (float).
     """
     image, _ = open_upright(path, max_pixels)
     return to_rgb(image, path)
@@ -90,6 +93,8 @@ def to_rgb(image: Image.Image, path: object) -> np.ndarray:
         )
     if image.mode.startswith("I"):
         grey = _upper_byte(np.asarray(image), path)
+        if _tiff_tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts 8 bits alone
+            grey = 255 - grey
         key = image.info.get("transparency")
         if isinstance(key, int):
             grey = np.where(grey == key >> 8, 0, grey).astype("uint8")
@@ -124,13 +129,18 @@ def orientation_of(exif: bytes) -> int:
     return 1
 
 
-def open_upright(path: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, int]:
+def open_upright(path: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, float]:
     """Return the loaded, upright image and the factor by which Pillow stretched its indices."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             if message := size_error(image.height, image.width, max_pixels):
                 raise ImageError(f"{path}: {message}")
             _check_scans(image)
+            if (_tiff_tag(image, _SUBFILE_TYPE) or 0) & 1:
+                raise ImageError(
+                    f"{path}: its first image is a thumbnail, as in a camera's RAW file. Convert "
+                    "it to PNG or JPEG."
+                )
             return _upright(image, path)
     except ImageError:
         raise
@@ -151,15 +161,14 @@ def open_header(path: Path) -> tuple[int, int]:
         raise _error(path, error) from error
 
 
-def _upright(image: Image.Image, path: object) -> tuple[Image.Image, int]:
+def _upright(image: Image.Image, path: object) -> tuple[Image.Image, float]:
     """Load an image and turn it upright; return it and the factor of `open_upright`.
 
     A colour or grey value that is transparent is made comparable to the loaded values.
     """
-    raw_mode, extents = _first_tile(image)
-    stretch = _STRETCH.get(raw_mode, 1)
+    raw_mode, extents, stretch = _first_tile(image)
     try:
-        image.load()
+        _load(image)
     except Exception as error:
         raise _error(path, error) from error
     if 0 in image.size:
@@ -184,13 +193,40 @@ def _upright(image: Image.Image, path: object) -> tuple[Image.Image, int]:
     return upright, stretch
 
 
-def _first_tile(image: Image.Image) -> tuple[str, tuple[int, int, int, int] | None]:
-    """Return the stored mode and the extents of an image that is not loaded yet."""
+def _load(image: Image.Image) -> None:
+    """Load an image.
+
+    Pillow maps uncompressed files into memory, TIFFs of orientations 5 to 8 with height and width
+    exchanged (python-pillow, at least up to 12.3): without a name it reads them.
+    """
+    if image.format == "TIFF" and isinstance(image, ImageFile.ImageFile):
+        name, image.filename = image.filename, ""
+        try:
+            image.load()
+        finally:
+            image.filename = name
+    else:
+        image.load()
+
+
+def _first_tile(image: Image.Image) -> tuple[str, tuple[int, int, int, int] | None, float]:
+    """Return the stored mode and the extents of an image that is not loaded yet.
+
+    The third value is the factor by which loading it stretches its indices.
+    """
     tiles = getattr(image, "tile", None)
     if not tiles:
-        return "", None
-    _, extents, _, args = tiles[0]
-    return args if isinstance(args, str) else "", extents
+        return "", None, 1
+    decoder, extents, _, args = tiles[0]
+    if decoder.startswith("ppm") and isinstance(args, tuple):  # to 255 or 65535
+        return "", extents, (65535 if image.mode == "I" else 255) / args[1]
+    raw_mode = args if isinstance(args, str) else ""
+    return raw_mode, extents, _STRETCH.get(raw_mode, 1)
+
+
+def _tiff_tag(image: Image.Image, tag: int) -> int | None:
+    """Return the value of a tag of a TIFF; None if it has none, or the image is no TIFF."""
+    return getattr(image, "tag_v2", {}).get(tag)
 
 
 def _error(path: object, error: Exception) -> ImageError:

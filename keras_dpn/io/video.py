@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_dpn.deprecation import warn_renamed
-from keras_dpn.io.formats import is_image
+from keras_dpn.io.formats import is_image, list_visible
 from keras_dpn.io.images import ImageError, read_image
 from keras_dpn.io.video_reader import DEFAULT_FPS, Sameness, VideoReader
 from keras_dpn.io.video_stream import VideoError
@@ -24,7 +24,7 @@ class ImageSequence:
     of `VideoReader`; an image that can't be read, or of another size, counts as a broken frame.
 
     Args:
-        path: the folder; folders in it are ignored.
+        path: the folder; folders in it, and hidden files, are ignored.
 
     Raises:
         VideoError: if there is no folder, or no image in it can be read.
@@ -34,7 +34,7 @@ class ImageSequence:
         self.path = Path(path)
         if not self.path.is_dir():
             raise VideoError(f"{path}: no such folder.")
-        self.files = sorted(filter(is_image, self.path.iterdir()), key=natural_order)
+        self.files = sorted(filter(is_image, list_visible(self.path)), key=natural_order)
         self.fps, self.fps_known = DEFAULT_FPS, False
         self.frame_count = len(self.files)
         first = next((p for p in map(_read, self.files) if p is not None), None)

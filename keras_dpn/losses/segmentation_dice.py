@@ -15,10 +15,11 @@ class SegmentationDice(OverlapLoss):
 
     For each class 1 - 2 hits / (predicted + true), sums of probabilities over the counted pixels of
     the batch; the mean is over the classes that occur in it. Probability of a class that does not
-    occur lowers the scores of the others, which lack it. A batch without a counted pixel has loss
-    0. Without ignored pixels, and with a pixel of every class, it is `keras.losses.Dice(axis=(0, 1,
-    2))` of the one-hot labels and the softmax of the logits; Keras counts a class that does not
-    occur as 1, and by `axis=None` adds the classes up before it divides.
+    occur is missing from the other classes, whose overlap it lowers. A batch without a counted
+    pixel has loss 0. Without ignored pixels, and with a pixel of every class, it is
+    `keras.losses.Dice(axis=(0, 1, 2))` of the one-hot labels and the softmax of the logits; Keras
+    counts a class that does not occur as 1, and by `axis=None` adds the classes up before it
+    divides.
 
     Args:
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.

@@ -48,8 +48,8 @@ class WeightedSum(keras.losses.Loss):
         weights = [1.0] * len(losses) if weights is None else [float(w) for w in weights]
         if not losses or not all(isinstance(loss, keras.losses.Loss) for loss in losses):
             raise ValueError(
-                "Invalid value for argument `losses`: expected instances of keras.losses.Loss, one "
-                f"at least, received {losses}."
+                "Invalid value for argument `losses`: expected instances of keras.losses.Loss, at "
+                f"least one, received {losses}."
             )
         if len(weights) != len(losses) or not all(0 <= w < math.inf for w in weights):
             raise ValueError(

@@ -20,13 +20,13 @@ class BackboneArguments(TypedDict, total=False):
 
     Keys:
         name: "vgg16", Table 1(b) as printed (fc6 7x7, 4096 channels), or "large_fov", DeepLab's
-            (fc6 3x3 with dilation 12, 1024 channels), which trains on a CPU; with `model` the
-            latter, unless given.
+            (fc6 3x3 with dilation 12, 1024 channels), which trains on a CPU. The default is
+            "vgg16", with `model` "large_fov".
         model: a functional Keras model instead of VGG16's convolutions, see `ModelBackbone`.
         preprocessing: how `model` wants its images, see `ModelBackbone`.
-        fc6_kernel: replaces the backbone's, if given.
-        fc6_dilation: replaces the backbone's, if given.
-        fc_width: replaces the backbone's, if given.
+        fc6_kernel: kernel size of fc6 (b9); None for that of the named backbone.
+        fc6_dilation: dilation of fc6; None for that of the named backbone.
+        fc_width: channels of fc6 and fc7, before `width`; None for those of the named backbone.
         keep_pools: whether to keep the last two pools of VGG16 as 3x3 with stride 1 (the author's
             later code); Table 1(b) removes them.
         pool_size: window of VGG16's first three pools; 2 as printed, 3 in DeepLab's code.
@@ -63,9 +63,9 @@ class LocalConvArguments(TypedDict, total=False):
         kernel: "squared_distance", "gaussian", or "learned", one untied filter per position (the
             network then needs a known `input_shape`), see `LocalConv2D`.
         gate: False for the plain pairwise term (eq. 3).
-        color_weight: initial value of the weight.
-        position_weight: initial value of the weight; positions are in pixels of the grid.
-        scale: initial value of the weight.
+        color_weight: initial weight of the distance between colours.
+        position_weight: initial weight of the distance between positions, in pixels of the grid.
+        scale: initial factor of the penalty.
     """
 
     window: int | tuple[int, int]

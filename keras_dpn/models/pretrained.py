@@ -87,11 +87,11 @@ def load_pretrained(
         A `PretrainedReport` that names the weights that were loaded and those that were left.
 
     Raises:
-        ValueError: The file is damaged, is of no supported type, such as VGG19's, lacks a tensor of
-            the backbone, has one of the wrong shape or with values that aren't finite, or has
-            another SHA-256; or the model has no VGG16 backbone; or the address doesn't start with
-            `https://`.
-        OSError: The file doesn't exist or cannot be downloaded.
+        ValueError: if the file is damaged, is of no supported type, such as VGG19's, lacks a tensor
+            of the backbone, has one of the wrong shape or with values that aren't finite, or has
+            another SHA-256; if the model has no VGG16 backbone; or if the address doesn't start
+            with `https://`.
+        OSError: if the file doesn't exist or can't be downloaded.
 
     Example:
         >>> import keras

@@ -61,7 +61,7 @@ class SpatialTemporalDPN(GroupedModel):
             with `unary_activation="sigmoid"`.
 
     Input shape:
-        Only frames with linking "static", otherwise a dictionary:
+        With linking "static" only the frames; otherwise a dictionary:
         "frames": `(B, T, H, W, C)`, RGB if C is 3, 0-255, uint8 or float, for any T; odd for the
         center one.
         "forward_flow": `(B, T-1, H, W, 2)`, (dx, dy) in pixels, from frame t to t+1.

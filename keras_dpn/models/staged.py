@@ -189,7 +189,7 @@ class StagedModel(keras.Model):
         Args:
             directory: a new or empty directory, written whole or not at all.
             classes: `keras_dpn.Classes`, names and colours of the labels.
-            card: `keras_dpn.presets.Card`, the network's training, scores and license.
+            card: `keras_dpn.presets.Card`, the network's training, scores and licence.
             weights_dtype: "float32", or "float16" for files of half the size.
 
         Raises:

@@ -48,7 +48,7 @@ def piecewise_loss(
     """
     if unary is None and pairwise is None:
         raise ValueError(
-            "Invalid values for arguments `unary` and `pairwise`: expected one at least, received "
+            "Invalid values for arguments `unary` and `pairwise`: expected at least one, received "
             "None."
         )
     loss = 0.0

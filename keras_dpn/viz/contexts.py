@@ -112,7 +112,7 @@ def label_affinity(pairwise: np.ndarray, exist: np.ndarray | None = None) -> np.
     edges = pairwise[np.broadcast_to(exist, pairwise.shape[:-2])]  # (all edges, L, L)
     if not len(edges):
         raise ValueError(
-            "Invalid value for argument `exist`: expected an edge at least, received none."
+            "Invalid value for argument `exist`: expected at least one edge, received none."
         )
     mean = edges.mean(axis=0)
     return mean - mean.mean(axis=0) - mean.mean(axis=1, keepdims=True) + mean.mean()

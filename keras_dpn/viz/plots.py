@@ -156,7 +156,7 @@ def plot_crf_search(settings: Sequence[tuple[Sequence[float], float]], baseline:
     """
     if not settings:
         raise ValueError(
-            "Invalid value for argument `settings`: expected one at least, received none."
+            "Invalid value for argument `settings`: expected at least one, received none."
         )
     tried = {tuple(setting): 100 * miou for setting, miou in settings}
     weights, alphas, betas = (sorted(set(axis)) for axis in zip(*tried, strict=True))

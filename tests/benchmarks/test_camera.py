@@ -3,14 +3,14 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from benchmarks.camera import FilmedPhotographs, camera_path, main, pan_and_zoom
+from benchmarks.camera import CameraClips, camera_path, main, pan_and_zoom
 from keras_dpn.io.video import VideoReader
 from training.data.generated.scenes import ScenesDataset
 
 
 @pytest.fixture(scope="module")
 def still():
-    """A smooth photograph, 120x160, and its labels."""
+    """A smooth image, 120x160, and its labels."""
     scenes = ScenesDataset({"train": 1}, size=(120, 160), seed=1)
     image, labels = scenes.read(scenes.splits["train"][0])
     return ndimage.gaussian_filter(image, (2, 2, 0)), labels
@@ -29,7 +29,7 @@ def warped(image, flow, order):
 
 
 @pytest.mark.parametrize("forward", [True, False])
-def test_flow_leads_to_the_same_point_of_the_photograph(clip, forward):
+def test_flow_leads_to_the_same_point_of_the_image(clip, forward):
     pairs = list(zip(clip.frames, clip.frames[1:], clip.labels, clip.labels[1:], strict=False))
     flows = clip.forward_flow if forward else clip.backward_flow
     for (a, b, a_labels, b_labels), flow in zip(pairs, flows, strict=True):
@@ -37,7 +37,7 @@ def test_flow_leads_to_the_same_point_of_the_photograph(clip, forward):
             a, b, a_labels, b_labels = b, a, b_labels, a_labels
         error = np.abs(warped(b[..., 0], flow, order=1) - a[..., 0])
         assert np.nanmean(error) < 1 and np.nanmax(error) < 12
-        assert np.isnan(error).mean() < 0.25  # leaves the picture
+        assert np.isnan(error).mean() < 0.25  # leaves the image
         there = warped(b_labels, flow, order=0)
         assert (there == a_labels)[~np.isnan(there)].mean() > 0.95
 
@@ -109,21 +109,21 @@ def test_main_writes_frames(tmp_path, still):
 
 def test_main_writes_a_video(tmp_path, still):
     Image.fromarray(still[0]).save(tmp_path / "still.png")
-    main(tmp_path / "still.png", tmp_path / "film.mp4", frames=3)
-    assert VideoReader(tmp_path / "film.mp4").size == (80, 106)
-    assert len(list(VideoReader(tmp_path / "film.mp4"))) == 3
+    main(tmp_path / "still.png", tmp_path / "clip.mp4", frames=3)
+    assert VideoReader(tmp_path / "clip.mp4").size == (80, 106)
+    assert len(list(VideoReader(tmp_path / "clip.mp4"))) == 3
 
 
-def test_filmed_photographs():
+def test_clips_of_a_dataset():
     scenes = ScenesDataset({"val": 5}, size=(72, 96))
-    films = FilmedPhotographs(scenes, "val", frames=4, every=2)
-    assert [len(sequence) for sequence in films.sequences["val"]] == [4, 4, 4]
-    assert len(films.examples("val")) == 12 and films.classes == scenes.classes
+    clips = CameraClips(scenes, "val", frames=4, every=2)
+    assert [len(sequence) for sequence in clips.sequences["val"]] == [4, 4, 4]
+    assert len(clips.examples("val")) == 12 and clips.classes == scenes.classes
     for number, still in enumerate(scenes.examples("val")[::2]):
         image, labels = scenes.read(still)
         expected = pan_and_zoom(image, 4, labels=labels, seed=number)
-        sequence = films.sequences["val"][number]
-        clip = films.read_clip(sequence[1], 3)
+        sequence = clips.sequences["val"][number]
+        clip = clips.read_clip(sequence[1], 3)
         np.testing.assert_array_equal(clip.frames, expected.frames[:3])
         np.testing.assert_array_equal(clip.labels, expected.labels[1])
         np.testing.assert_array_equal(clip.forward_flow, expected.forward_flow[:2])

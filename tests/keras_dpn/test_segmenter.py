@@ -152,9 +152,9 @@ def test_a_video_is_an_iterator(segmenter, tmp_path):
     from keras_dpn.io.video import VideoWriter
 
     big = image_of(LABELS, 16)  # codecs blur edges
-    with VideoWriter(tmp_path / "a.mp4", 10, big.shape[:2]) as film:
+    with VideoWriter(tmp_path / "a.mp4", 10, big.shape[:2]) as writer:
         for _ in range(3):
-            film.write(big)
+            writer.write(big)
     found = segmenter(tmp_path / "a.mp4")
     assert iter(found) is found
     results = list(found)

@@ -17,7 +17,7 @@ from typing import TextIO
 from ..utils.installation import install_command
 
 PROGRAM = "keras-dpn"
-GROUPS = ("Data", "Train", "Judge", "Use")
+GROUPS = ("Data", "Train", "Evaluate", "Use")
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ COMMANDS = {
     "recipes": Command("list the recipes, or explain one", "Train"),
     "train": Command("train a network through its stages", "Train"),
     "ablate": Command("train the rows of a sweep and compare them", "Train"),
-    "evaluate": Command("score trained networks on a split of a dataset", "Judge"),
-    "compare": Command("say which differences between evaluations are significant", "Judge"),
-    "report": Command("write an HTML page about runs or a sweep", "Judge"),
-    "crf-search": Command("search the settings of a fully connected CRF", "Judge"),
-    "receptive-field": Command("measure what a unit of a network sees", "Judge"),
+    "evaluate": Command("score trained networks on a split of a dataset", "Evaluate"),
+    "compare": Command("say which differences between evaluations are significant", "Evaluate"),
+    "report": Command("write an HTML page about runs or a sweep", "Evaluate"),
+    "crf-search": Command("search the settings of a fully connected CRF", "Evaluate"),
+    "receptive-field": Command("measure what a unit of a network sees", "Evaluate"),
     "predict": Command("label images and videos", "Use"),
     "submit": Command("write the archive that an evaluation server takes", "Use"),
     "preset": Command("make a preset of a finished run", "Use"),
@@ -78,7 +78,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def usage() -> str:
     """Return the help of the command itself."""
-    lines = ["Train, judge and use segmentation networks that end in a Markov random field.", ""]
+    lines = ["Train, evaluate and use segmentation networks that end in a Markov random field.", ""]
     lines += [f"usage: {PROGRAM} COMMAND [OPTIONS]", ""]
     for group in GROUPS:
         lines.append(f"{group}:")
@@ -87,7 +87,7 @@ def usage() -> str:
                 lines.append(f"  {name:<16} {command.summary}")
         lines.append("")
     lines.append(f"{PROGRAM} COMMAND --help lists a command's options.")
-    lines.append("With every command: --quiet shows warnings alone, --verbose also details.")
+    lines.append("With every command: --quiet shows only warnings, --verbose also details.")
     return "\n".join(lines)
 
 

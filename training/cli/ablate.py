@@ -12,8 +12,8 @@ SWEEP is one of those listed, or a file of your own:
 
 "set" takes any field of the recipe's configuration, as `keras-dpn train` does; rows may also have
 "recipe", "title", "output", "crf", "start" and "paper". --override replaces fields of all rows.
-What the rows have in common at their beginning is trained once; after an interruption the same
-command continues. DIR receives the runs (runs/ROW_seedSEED), their evaluations, and after each of
+First stages that rows have in common are trained once; after an interruption the same command
+continues. DIR receives the runs (runs/ROW_seedSEED), their evaluations, and after each of
 them the table, ablation.md and ablation.json, of which `keras-dpn report DIR` makes a page.
 """
 
@@ -48,15 +48,15 @@ def main(
     """Train the rows of a sweep and compare them in one table.
 
     Args:
-        sweep: which rows; or a file of them.
+        sweep: a sweep by its name, or the JSON file of one.
         work_dir: receives the runs, their evaluations and the table.
         data_dir: directory of the dataset; generated ones need none.
-        weights: what fills the networks first, as for `keras-dpn train`.
-        seeds: each row is trained with each of them.
-        split: the rows are scored on.
-        reuse: rows that have a run already, each for its own seed, as ROW=RUN or ROW=RUN:STAGE.
-        block_size: resample blocks of N successive images, as `keras-dpn compare`.
-        override: fields of all rows with other values, each as FIELD=VALUE.
+        weights: initial weights, as for `keras-dpn train`.
+        seeds: every row is trained once with each seed.
+        split: split on which the rows are scored.
+        reuse: rows that need no training, as ROW=RUN or ROW=RUN:STAGE; a run counts for its seed.
+        block_size: resample blocks of N successive images, as `keras-dpn compare` does.
+        override: fields to replace in all rows, each as FIELD=VALUE.
         devices: all, gpu:0,2 or cpu:2, as for `keras-dpn train`.
     """
     from ..rundir.lock import lock_directory

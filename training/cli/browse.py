@@ -2,7 +2,7 @@
 
     keras-dpn browse camvid --data-dir DIR --out sheet.png --crop 240 320
 
-Writes a contact sheet of what training with that seed sees in that epoch.
+Writes a contact sheet of the images that training with --seed sees in --epoch.
 """
 
 from pathlib import Path
@@ -36,21 +36,21 @@ def main(
     """Write a contact sheet of augmented training images next to their labels.
 
     Args:
-        dataset: its layout.
-        data_dir: its directory; generated ones need none.
+        dataset: name of the dataset, or of its layout.
+        data_dir: directory of the dataset; generated ones need none.
         out: the PNG file to write.
-        split: which split.
-        crop: height and width of the images; by default those of the first.
+        split: train, val or test.
+        crop: height and width of the crops; by default those of the first image.
         scale: smallest and largest factor of the random resize.
-        horizontal_flip: flip every second image, at random.
-        brightness: largest shift, as a fraction of 255.
-        contrast: largest relative change.
-        saturation: largest relative change.
+        horizontal_flip: flip images left to right, with probability 1/2.
+        brightness: largest shift of the brightness, as a fraction of 255.
+        contrast: largest relative change of the contrast, 0..1.
+        saturation: largest relative change of the saturation, 0..1.
         rotation: largest angle of a random rotation, in degrees.
         blur: largest standard deviation of a random Gaussian blur, in pixels.
-        cutout: largest side of a rectangle without image, as a fraction of the image's.
-        rows: rows of the sheet.
-        columns: pairs per row.
+        cutout: largest side of a hidden rectangle, as a fraction of the image's.
+        rows: rows of the contact sheet.
+        columns: pairs of image and labels per row.
         seed: the training run's seed.
         epoch: the epoch to show.
         force: replace a file that this command did not write.

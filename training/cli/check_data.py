@@ -3,7 +3,7 @@
     keras-dpn check-data camvid --data-dir DIR
 
 Prints the issues, how often each class occurs and where pixels are ignored; the exit code is 2 if
-there is an issue that training can't ignore. Of clips it reads the frames without labels, too.
+there is an issue that training can't ignore. Of clips it also reads the frames without labels.
 """
 
 from pathlib import Path
@@ -22,11 +22,11 @@ def main(
     """Read a whole dataset and report every issue at once.
 
     Args:
-        dataset: its layout.
-        data_dir: its directory; generated ones need none.
-        workers: threads that read; by default one per processor.
-        ray: read in the processes of a Ray cluster instead, `--workers` of them: "local" starts
-            one on this machine, "auto" is the one that this machine belongs to; or host:port.
+        dataset: name of the dataset, or of its layout.
+        data_dir: directory of the dataset; generated ones need none.
+        workers: threads that read files; by default one per processor.
+        ray: read in `--workers` processes of a Ray cluster instead: "local" starts a cluster on
+            this machine, "auto" is the one that this machine belongs to; or HOST:PORT.
     """
     from ..data.checks import scan_dataset, scan_sequences
     from ..data.clips.base import RecordedClips

@@ -33,12 +33,12 @@ def main(
     Args:
         runs: two or more directories of runs, or JSON files of `keras-dpn evaluate`; RUN:HEAD is
             one head, or stage of training, of the evaluation, by default the last.
-        split: the split of the runs' evaluations.
-        block_size: resample blocks of N successive images; for video frames, about as many as are
+        split: split of the runs' evaluations: train, val or test.
+        block_size: resample blocks of N successive images; for video frames, about as many as look
             alike.
-        resamples: resamples of the bootstrap.
-        confidence: of the interval, between 0 and 1.
-        seed: of the resamples.
+        resamples: number of resamples of the bootstrap.
+        confidence: confidence level of the interval, between 0 and 1.
+        seed: seed of the resampling.
         num_images: show the N images that gained most and the N that lost most.
         out: JSON file to write, with the scores of every image.
         force: replace a file that this command did not write.

@@ -6,8 +6,8 @@ Searches from coarse to fine over the weight w1 and the widths sigma_alpha and s
 bilateral kernel (DeepLab v1, section 5). Writes RUN/crf.json, which `keras-dpn evaluate --crf` and
 `MeanFieldCRF(**settings)` read, all scores as RUN/crf_search.json, and a heat map next to it. Each
 setting takes as long as the CRF on all images; the coarse grid has 27 settings, the paper's 288,
-and each round adds 26. The network's predictions and the scores are kept, so that an interrupted
-search continues.
+and each round adds up to 26. The network's predictions and the scores are kept, so that the same
+command continues an interrupted search.
 """
 
 from pathlib import Path
@@ -42,17 +42,18 @@ def main(
         run: directory of the training run; receives crf.json, crf_search.json, crf_search.png and,
             in crf_search/, the network's predictions.
         data: the dataset.
-        num_images: how many images, evenly spaced over the split.
+        num_images: number of images, evenly spaced over the split.
         stage: take the best model of this stage of training instead of the final one.
         grid: the values to start with: a few, or those of the DeepLab paper.
         w1: weights of the bilateral kernel, instead of the grid's.
-        sigma_alpha: its widths in pixels, instead of the grid's.
-        sigma_beta: its widths in intensity levels of 0 to 255, instead of the grid's.
-        rounds: how often to continue with half the steps around the best setting.
+        sigma_alpha: widths of the bilateral kernel in pixels, instead of the grid's.
+        sigma_beta: widths of the bilateral kernel in intensity levels of 0 to 255, instead of the
+            grid's.
+        rounds: how often to search again around the best setting, with half the steps.
         w2: weight of the spatial kernel.
-        sigma_gamma: its width in pixels.
-        num_iterations: mean-field iterations.
-        force: replace a crf.json that no search has written.
+        sigma_gamma: width of the spatial kernel in pixels.
+        num_iterations: mean-field iterations of the CRF.
+        force: replace a crf.json that no search wrote.
     """
     import logging
 

@@ -8,6 +8,7 @@ its heads if it was exported with `--outputs stages`.
 """
 
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from tyro.conf import Positional
@@ -16,7 +17,7 @@ from ..demo import DEFAULT, MAX_PIXELS
 
 
 def main(
-    model: Positional[str] = DEFAULT,
+    model: Annotated[Positional[str], tyro.conf.arg(metavar="[MODEL]")] = DEFAULT,
     /,
     *,
     host: str = "127.0.0.1",
@@ -32,10 +33,10 @@ def main(
         model: a preset, the directory of a training run, or an exported model, saved_models/NAME
             or one of its versions.
         host: address to listen on; 0.0.0.0 admits every machine that reaches this one.
-        port: where to listen; 0 for any that is free.
+        port: port to listen on; 0 for any free one.
         examples: folder of images to choose from; by default generated scenes, if the model knows
             their classes.
-        max_megabytes: larger files are refused.
+        max_megabytes: larger files are refused, in MiB.
         max_pixels: larger images are downsampled to at most N pixels.
         allow_host: a name by which browsers reach this machine, next to localhost, its own name and
             its IP addresses; may be repeated. Requests for other names are refused.

@@ -3,9 +3,9 @@
     keras-dpn evaluate runs/demo --split val --heads
     keras-dpn evaluate runs/a runs/b --horizontal-flip --out both.json
 
-Prints a table and writes RUN/evaluation_SPLIT.json, with what was counted in each image in
-evaluation_SPLIT.npz next to it, for `keras-dpn compare`. Networks for clips, and others with
---consistency, see whole sequences, and the temporal consistency of their labels is scored too.
+Prints a table and writes RUN/evaluation_SPLIT.json and, with the counts of each image for
+`keras-dpn compare`, evaluation_SPLIT.npz. Networks for clips, and others with --consistency, see
+whole sequences; the temporal consistency of their labels is scored, too.
 """
 
 from dataclasses import replace
@@ -40,19 +40,22 @@ def main(
             Images are scored at their own size.
         data: the dataset.
         inference: how images are labelled; with --crf each head is scored without and with it.
-        heads: score every head of the network, not only the last; or those that are named, of
-            PiecewiseCRF also unary+above and the like.
+        heads: score every head of the network, not only the last; or only the heads that are named,
+            for PiecewiseCRF also combinations such as unary+above.
         per_stage: score the best model of every stage of training instead.
         num_iterations: score the network with these numbers of mean-field updates instead, such as
             1 2 5 10, and draw the mean IoU over them as OUT_iterations.png.
         trimap: also score bands of 1 to 40 pixels along the outlines of objects, and draw the
             curves as OUT_trimap.png next to the JSON file.
-        trimap_boundary: what the bands surround: void, or boundary, for data with little void.
+        trimap_boundary: what the bands surround: void pixels, or class boundaries, for datasets
+            with little void.
         consistency: also score how far the labels of neighbouring frames agree along the optical
             flow; networks for clips always do.
-        box_threshold: IoU from which on the box of a class counts as localised, for BA.
-        boundary_tolerance: how far a boundary may be off, as a fraction of the image's diagonal.
-        calibration_bins: intervals of confidence, for ECE.
+        box_threshold: smallest IoU at which the box of a class counts as localised, for the
+            boundary accuracy (BA).
+        boundary_tolerance: largest distance between boundaries that counts as a match, as a
+            fraction of the image's diagonal.
+        calibration_bins: intervals of confidence, for the expected calibration error (ECE).
         out: JSON file to write; by default evaluation_SPLIT.json in the directory of a single run.
         force: replace files that are no evaluation of this command.
     """

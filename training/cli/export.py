@@ -38,21 +38,21 @@ def main(
         formats: saved_model, OUT/VERSION for TensorFlow Serving; litert, OUT/model.tflite for
             phones, or litert_float16, litert_dynamic, litert_int8 with smaller weights; onnx,
             OUT/model.onnx. Files of an earlier export are replaced; versions never are.
-        outputs: what the SavedModel returns: labels, probabilities, overlay, label_png, classes,
-            stages.
+        outputs: what the SavedModel returns: labels, always; probabilities; label_png and overlay,
+            PNG files; classes, their names and colours; stages, the labels at each head.
         version: number of the version; by default one more than the highest in OUT.
-        keep_versions: keep the N latest older versions; by default all.
+        keep_versions: keep only the N newest of the older versions; by default all.
         image_size: height and width to which images are resized; the graph has this fixed size.
-        longest_side: of the SavedModel: images with a longer side are downsampled to it.
-        max_pixels: of the SavedModel: images with more pixels are refused.
-        precision: of the SavedModel.
-        jit_compile: of the SavedModel: whether XLA compiles it.
-        calibration_images: for litert_int8, a folder of images such as the device will see; the
-            first hundred are used.
+        longest_side: the SavedModel downsamples images with a longer side to this one, in pixels.
+        max_pixels: the SavedModel refuses images with more pixels.
+        precision: dtype of the SavedModel's weights and features; by default float32.
+        jit_compile: let XLA compile the SavedModel, again for each image size.
+        calibration_images: for litert_int8, a folder of images like those on the device, of which
+            the first hundred are used.
         verify_with: an image: load the exports without Keras and compare what each of them
             predicts for the image with what the network predicts. A network for clips sees the
             image move to the right.
-        force: replace model.tflite and the like even if this command did not write them.
+        force: also replace files such as model.tflite that this command did not write.
     """
     from keras_dpn.export import export
     from keras_dpn.inference.loading import load_trained
@@ -64,7 +64,7 @@ def main(
     from ..rundir.outputs import writing
 
     if image_size is not None and longest_side is not None:
-        raise ValueError("--image-size and --longest-side: expected one of them at most.")
+        raise ValueError("--image-size and --longest-side: expected at most one of them.")
     if ("litert_int8" in formats) != (calibration_images is not None):
         raise ValueError("--calibration-images: expected a folder with litert_int8, none without.")
     image = None if verify_with is None else read_image(verify_with)

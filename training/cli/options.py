@@ -38,16 +38,15 @@ class InferenceOptions:
     horizontal_flip: bool = False
     """Average with the prediction of the flipped image as well."""
     tile: int | None = None
-    """Side in pixels of the overlapping tiles that larger images are cut into, a multiple of 32
+    """Side in pixels of the overlapping tiles that larger images are divided into, a multiple of 32
     from 512 up; by default as large as --memory-gib allows."""
     memory_gib: float | None = None
-    """Memory that one pass of the network may take, which sets the size of tiles; by default
-    images are not cut. Several outputs, videos and a CRF need memory for whole images in addition.
-    """
+    """Memory in GiB that a forward pass may take, which sets the size of tiles; None: images are
+    not divided. Several outputs, videos and a CRF need memory for whole images in addition."""
     max_pixels: int = 100_000_000
     """Images of more pixels are refused; sides below 64 count as 64."""
     precision: Precision = "float32"
-    """What the networks compute in."""
+    """Dtype policy in which the networks compute."""
     crf: Path | None = None
     """JSON file with the settings of a fully connected CRF, as `keras-dpn crf-search` writes it,
     which refines each prediction."""

@@ -25,11 +25,12 @@ def main(
     """Pack a dataset into TFRecord shards, to be read as the dataset "shards".
 
     Args:
-        dataset: its layout; of clips the labelled frames are packed, as images.
-        data_dir: its directory; generated ones need none.
+        dataset: name of the dataset, or of its layout; of clips only the labelled frames are
+            packed, as images.
+        data_dir: directory of the dataset; generated ones need none.
         out: directory for the shards.
-        examples_per_shard: of every shard but the last.
-        processes: how many pack at the same time; by default one per processor.
+        examples_per_shard: number of examples in every shard but the last.
+        processes: number of processes that pack; by default one per processor.
     """
     from ..data.shards.writer import pack
     from ..rundir.lock import lock_directory

@@ -6,7 +6,7 @@ Writes labels/NAME.png, a palette PNG whose values are the labels, and on reques
 heads/NAME.png and probabilities/NAME.npz. Of a video it writes videos/NAME.mp4, the video next to
 its labels, videos/NAME.json with its temporal consistency, and on request overlays/NAME.mp4, or
 with --save-frames labels/NAME/000123.png instead of videos/NAME.mp4. Files that can't be read, and
-broken frames, are skipped, named at the end and listed in errors.jsonl; the exit code is then 2.
+broken frames, are skipped and listed at the end and in errors.jsonl; the exit code is then 2.
 After an interruption the same command with --resume continues.
 
     keras-dpn predict s3://bucket/photos --model dpn_scenes --out labelled --ray local --workers 4
@@ -60,21 +60,21 @@ def main(
         probabilities: also write probabilities/NAME.npz, float16 (height, width, classes).
         overlay: also write overlays/NAME.png, the labels' colours over the image, or for a video
             overlays/NAME.mp4.
-        keep_size: label images at the size that they have. By default they are resized to what
-            the network was trained on, where its preset says so.
+        keep_size: label images at their own size. By default they are resized to the size that the
+            network was trained on, if its preset names one.
         save_frames: of videos, write labels/NAME/000123.png for every frame instead of
             videos/NAME.mp4.
         image_sequence: take each folder as one video, its images in the order of their names.
         resume: skip what an earlier run has labelled, with the same models and settings.
-        force: also replace files that no earlier run has written, such as a dataset's labels.
+        force: also replace files that this command did not write, such as a dataset's labels.
         manifest: also write a list of the results, .jsonl or .parquet: each image with its size
             and the fraction of each class.
-        ray: label on the workers of a Ray cluster: "local" starts one on this machine, "auto" is
-            the one that this machine belongs to; or host:port. --out is then on a disk that all
-            its machines share.
-        workers: processes on the cluster, each with the network; by default as many as it holds.
-        worker_cpus: processors of each, which are also the threads of its network.
-        worker_gpus: GPUs of each.
+        ray: label on the workers of a Ray cluster: "local" starts a cluster on this machine, "auto"
+            is the one that this machine belongs to; or HOST:PORT. --out must then be on a disk that
+            all its machines share.
+        workers: processes on the cluster, each with the network; by default as many as fit.
+        worker_cpus: processors per worker, which are also the threads of its network.
+        worker_gpus: GPUs per worker.
     """
     from ..prediction.job import predict
     from ..prediction.settings import PredictionJob

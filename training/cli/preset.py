@@ -23,21 +23,21 @@ def main(
     notes: Path | None = None,
     split: str = "val",
     data_dir: Path | None = None,
-    weights_dtype: Literal["float32", "float16"] = "float16",
+    weights_dtype: Literal["float32", "float16", "int8"] = "float16",
 ) -> None:
     """Make a preset of a finished run.
 
     Args:
         run: directory of the finished run.
         out: the preset's directory, a new one.
-        description: a line on what the network labels and what it was trained on.
+        description: one line: what the network labels, and what it was trained on.
         size: shorter side, in pixels, of the images that it was trained on; others are resized to
             it. By default they are not.
-        notes: a Markdown file for the model card: what the network is bad at, licence and terms of
+        notes: a Markdown file for the model card: weaknesses of the network, licence and terms of
             its data.
-        split: split of the model card's scores: train, val or test.
+        split: split on which the model card scores the network: train, val or test.
         data_dir: directory of the run's dataset, if it has moved.
-        weights_dtype: how the weights are stored; the scores are those of the stored ones.
+        weights_dtype: dtype of the stored weights, which are also the ones that are scored.
     """
     from ..export.preset import make_preset
     from ..rundir.dataset import run_dataset

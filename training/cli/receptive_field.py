@@ -1,4 +1,4 @@
-"""Measure what a unit of a network sees of an image: in theory, and in fact.
+"""Measure which part of an image a unit of a network sees: in theory, and in effect.
 
     keras-dpn receptive-field runs/mine street.jpg --layer b10 --out field
 
@@ -8,13 +8,15 @@ the image with the theoretical field as a frame, and field/b10.json with the num
 """
 
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from tyro.conf import Positional
 
 
 def main(
-    model: Positional[Path],
-    image: Positional[Path],
+    model: Annotated[Positional[Path], tyro.conf.arg(metavar="MODEL")],
+    image: Annotated[Positional[Path], tyro.conf.arg(metavar="IMAGE")],
     /,
     *,
     layer: str,
@@ -33,15 +35,15 @@ def main(
     Args:
         model: the directory of a run, or a `.keras` file with any functional model of images.
         image: an image file.
-        layer: name of a layer with a map, such as b10.
+        layer: name of a layer that returns a feature map, such as b10.
         out: directory to write to.
         unit: row and column of the unit's cell; by default the centre of the map.
         channel: the unit's channel; by default the length of the change of all channels together.
         patch: side of the patch of noise, in pixels.
-        stride: pixels from one position to the next.
-        batch_size: images at a time.
+        stride: pixels from one position of the patch to the next.
+        batch_size: images per forward pass.
         threshold: fraction of the largest change above which a position counts as seen.
-        seed: of the noise.
+        seed: seed of the noise.
         force: replace files that this command did not write.
     """
     from keras_dpn.io.images import read_image

@@ -31,13 +31,13 @@ def main(
     """Write one self-contained HTML page about a finished training run, several, or a sweep.
 
     Args:
-        runs: directories of training runs, or the one that `keras-dpn ablate` has filled.
+        runs: directories of training runs, or the directory of `keras-dpn ablate`.
         dataset: name of the dataset; by default that of the (first) run.
         data_dir: directory of the dataset; by default that of the (first) run.
         split: split of the images: train, val or test; by default one on which `keras-dpn
             evaluate` has scored every image, else the one that the (first) run was validated on.
         num_images: how many images; 0 for none, where the dataset's must not be passed on.
-        block_size: to compare runs, resample blocks of N successive images, as `keras-dpn compare`.
+        block_size: resample blocks of N successive images, as `keras-dpn compare` does.
         out: file to write; by default report.html in the directory of the run, comparison.html in
             that of the first of several, or ablation.html.
         force: replace a file that is no report of this command.

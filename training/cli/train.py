@@ -40,24 +40,25 @@ class Arguments:
     resume: bool = False
     """Continue from the last completed epoch of the work directory.
 
-    Learning rates, schedules, epochs and validation_epochs may differ from before and hold from
-    there on; as many epochs as a stage has completed end it. Everything else must be as it was.
+    Learning rates, schedules, epochs and validation_epochs may differ from before, and apply from
+    there on. A stage ends at once if it has completed as many epochs as are given. Everything else
+    must be as it was.
     """
     epochs: int | None = None
     """Epochs of every stage that the recipe trains, instead of the recipe's."""
     steps: int | None = None
     """Smallest number of updates of every stage that the recipe trains, instead of the recipe's
-    epochs; with --epochs, beside these."""
+    epochs; with --epochs, in addition to them."""
     devices: str = "all"
-    """all: every GPU, or the CPU without one; gpu: every GPU; gpu:0,2: these; cpu: none; cpu:2: two
-    logical devices on the CPU. Of several processes each has these."""
+    """all: every GPU, or the CPU without one; gpu: every GPU; gpu:0,2: these two; cpu: no GPU;
+    cpu:2: two logical devices on the CPU. Each of several processes uses these."""
     callbacks: tuple[TrackerName, ...] = ()
     """Experiment trackers that receive the scores of each epoch; environment variables such as
-    WANDB_MODE and MLFLOW_TRACKING_URI tell them where to."""
+    WANDB_MODE and MLFLOW_TRACKING_URI configure them."""
     dry_run: bool = False
     """Check everything, measure a few steps, show the plan, memory and time, and write nothing."""
     print_config: bool = False
-    """Print the configuration as JSON, and end; it can be given as RECIPE."""
+    """Print the configuration as JSON, and end; saved to a file, it can be given as RECIPE."""
     coordinator: str | None = None
     """HOST:PORT of process 0 if several processes train together, under KERAS_BACKEND=jax; auto:
     JAX finds them on SLURM, Open MPI, Cloud TPU and Kubernetes. All have the same options."""
@@ -160,7 +161,7 @@ def main(arguments: Arguments) -> None:
 
 
 def _with_files(config: TrainConfig, arguments: Arguments) -> TrainConfig:
-    """Return the configuration with the directory and the CRF that are given beside it."""
+    """Return the configuration with the directory and the CRF that have options of their own."""
     if arguments.crf:
         config = with_crf(config, arguments.crf)
     if not arguments.data_dir:

@@ -26,7 +26,7 @@ class Augmentation:
     scale: tuple[float, float] = (1.0, 1.0)
     """Smallest and largest factor of a random resize before the crop."""
     horizontal_flip: bool = True
-    """Swap left and right in every second image, at random."""
+    """Flip images left to right, with probability 1/2."""
     brightness: float = 0.0
     """Largest shift of the brightness, as a fraction of 255."""
     contrast: float = 0.0
@@ -38,7 +38,7 @@ class Augmentation:
     blur: float = 0.0
     """Largest standard deviation of a random Gaussian blur, in pixels."""
     cutout: float = 0.0
-    """Largest side of a rectangle without image, as a fraction of the image's; labels stay."""
+    """Largest side of a hidden rectangle, as a fraction of the image's; its labels stay."""
 
     def __post_init__(self) -> None:
         if len(self.crop) != 2 or min(self.crop) < 1:
@@ -83,7 +83,7 @@ class DataConfig:
     """Passes over the training split in an epoch, after which a checkpoint is written; stages with
     `steps` set it for small splits."""
     cache: bool = True
-    """Keep decoded images in memory: 4 bytes per pixel."""
+    """Keep decoded images in memory, which takes 4 bytes per pixel."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class LossConfig:
     ohem_fraction: float = 1.0
     """Fraction of the pixels, the hardest, that the cross-entropy counts (author's solver: 0.5)."""
     label_smoothing: float = 0.0
-    """Part of the cross-entropy's target that all classes share, 0..1; 0: the label alone."""
+    """Part of the cross-entropy's target that is spread over all classes, 0..1."""
     dice: float = 0.0
     """Weight of the Dice loss, added to the cross-entropy."""
     jaccard: float = 0.0
@@ -129,8 +129,8 @@ class LossConfig:
     With 1 the loss takes a CPU about as long as the rest of a step; with 2 a quarter of that.
     """
     subsampled: bool = False
-    """Compare labels and logits only at the cells of the network's grid (DeepLab: every 8th
-    pixel per axis)."""
+    """Compare labels and logits only at the cells of the network's grid (DeepLab: every 8th pixel
+    per axis)."""
     unary: float = 0.0
     """Weight of a second loss on the unary term, in stages that train more than the unary term."""
 

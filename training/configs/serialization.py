@@ -35,7 +35,9 @@ def from_json(values: Mapping[str, Any], source: str | Path = "config.json") -> 
         fields = upgrade(values, source)
         return build(network_config(fields.pop("network", None), source), fields, source)
     except RecursionError:
-        raise ValueError(f"{source}: expected a configuration, received deeper lists.") from None
+        raise ValueError(
+            f"{source}: expected a configuration, received lists nested too deeply."
+        ) from None
 
 
 def upgrade(values: Mapping[str, Any], source: str | Path = "config.json") -> dict[str, Any]:

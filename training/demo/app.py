@@ -29,7 +29,7 @@ MAX_QUEUE = 20
 _FORM_BYTES = 2**16
 
 EXPLANATION = (
-    "Each pixel of an image gets a class. Point at one to see which, and how sure the model is; "
+    "Each pixel of an image gets a class. Point at one to see its class and confidence; "
     "move the slider to see what each part of the network adds."
 )
 STYLE = """

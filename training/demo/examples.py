@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from keras_dpn.classes import Classes
-from keras_dpn.io.formats import is_image
+from keras_dpn.io.formats import is_image, list_visible
 from keras_dpn.io.video import VideoWriter, natural_order
 
 from ..data.generated.moving_scenes import MovingScenesDataset
@@ -52,7 +52,7 @@ def find_examples(classes: Classes, folder: Path | None, scratch: Path) -> list[
 
 
 def _copy_folder(folder: Path, scratch: Path) -> list[DemoExample]:
-    files = [*filter(is_image, folder.glob("*"))]
+    files = [*filter(is_image, list_visible(folder))]
     if not files:
         raise ValueError(f"{folder}: expected a folder with images, received one without.")
     scratch.mkdir(parents=True)

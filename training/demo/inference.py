@@ -38,8 +38,8 @@ MAX_SIDE = 16_384
 KEPT_VIDEOS = 8
 
 UNFAMILIAR = (
-    "This looks like nothing that the network was trained on: it is less sure of these labels than "
-    "of any image's that it was validated on."
+    "This image is unlike the training images: the network is less confident of these labels than "
+    "of those of any validation image."
 )
 
 ProgressCallback = Callable[[tuple[int, int], str], Any]

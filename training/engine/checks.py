@@ -65,8 +65,17 @@ def check_data(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.nd
     Returns:
         Pixels of each class in the training split, pixels of the images that contain it, and the
         heights and widths of the validation images.
+
+    Raises:
+        ValueError: also for a dataset of one class, and a split without a labelled pixel.
     """
-    for split in (config.data.train_split, config.data.val_split):
+    if dataset.classes.num_classes < 2:
+        raise ValueError(
+            f"{dataset.name}: expected 2 classes or more, received {dataset.classes.names[0]} "
+            "alone. Add a class of all that it is not."
+        )
+    splits = (config.data.train_split, config.data.val_split)
+    for split in splits:
         dataset.examples(split)
     scan = scan_dataset(dataset)
     for issue in scan.issues:
@@ -78,4 +87,7 @@ def check_data(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.nd
             f"{dataset.name}: {len(scan.errors)} issues, the first: {shown}. "
             f"`keras-dpn check-data {config.data.dataset}` lists all."
         )
+    for split in splits:
+        if not scan.counts[split].any():
+            raise ValueError(f"{dataset.name} {split}: expected labels, all pixels are ignored.")
     return *scan.pixel_counts(config.data.train_split), scan.sizes[config.data.val_split]

@@ -58,7 +58,8 @@ def build_loss(
     weights, losses = zip(*(term for term in terms if term[0]), strict=True)
     if len(losses) > 1 and config.reduction == "sum":
         raise ValueError(
-            "A sum over the pixels outweighs the other losses, means; leave out `reduction`."
+            "A sum over the pixels outweighs the other losses, which are means; leave out "
+            "`reduction`."
         )
     loss = losses[0] if len(losses) == 1 else WeightedSum(losses, weights)
     return SubsampledLoss(loss, stride) if config.subsampled and stride else loss

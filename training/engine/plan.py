@@ -32,16 +32,18 @@ def resolve_steps(config: TrainConfig, dataset: Dataset) -> TrainConfig:
     Raises:
         ValueError: as `Batches.steps_per_epoch`.
     """
-    sections = [config.section(s.name) for s in config.stages if config.stage(s.name).steps]
-    if not sections:
+    sections = {config.section(s.name): config.stage(s.name) for s in config.stages}
+    with_steps = [stage for stage in sections.values() if stage.steps]
+    if not with_steps:
         return config
     once = Batches(config, dataset)
-    shortest = min(once.steps_per_epoch(getattr(config, section)) for section in sections)
+    shortest = min(map(once.steps_per_epoch, with_steps))
     passes = max(config.data.passes_per_epoch, math.ceil(_EPOCH_STEPS / shortest))
     changes: dict[str, Any] = {"data": dataclasses.replace(config.data, passes_per_epoch=passes)}
     batches = Batches(dataclasses.replace(config, **changes), dataset)
-    for section in sections:
-        stage = getattr(config, section)
+    for section, stage in sections.items():
+        if not stage.is_trained:
+            continue
         steps = batches.steps_per_epoch(stage)
         # Epochs count passes over the split, of which one of the run's may now be several.
         least = math.ceil(stage.epochs * config.data.passes_per_epoch / passes)

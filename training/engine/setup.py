@@ -65,6 +65,8 @@ class TrainingJob:
         with self.held, self.trainer.trackers:
             hosts.on_chief(self._write_settings)
             stages = self.trainer.fit()
+            # Rows that came after the last epoch, or that a tracker has failed to take.
+            self.trainer.trackers.send(self.trainer.progress.history)
             hosts.on_chief(lambda: self._write_results(stages))
         return stages
 

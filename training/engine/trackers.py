@@ -86,7 +86,11 @@ class MLflowTracker:
         if run is not None:
             return str(mlflow.start_run(run_id=run).info.run_id)
         started = mlflow.start_run(run_name=self._work_dir.name)
-        mlflow.log_params(_flat(to_json(self._config)))
+        try:
+            mlflow.log_params(_flat(to_json(self._config)))
+        except Exception:
+            mlflow.end_run("FAILED")  # else it stays active, and MLflow starts no other one
+            raise
         return str(started.info.run_id)
 
     def log(self, scores: dict[str, float], step: int) -> None:
@@ -166,7 +170,7 @@ class Trackers:
         if name not in self._failed:
             self._failed.add(name)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            _LOGGER.warning("%s: %s; training goes on without it", name, reason)
+            _LOGGER.warning("%s: %s; training continues without it", name, reason)
 
 
 def scores_of(row: dict[str, Any]) -> dict[str, float]:
@@ -201,13 +205,16 @@ def _required(package: TrackerName) -> ModuleType:
 def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
     """Return nested values by dotted names.
 
+    A dictionary by regular expressions is one value: MLflow refuses most of their characters in
+    names.
+
     Example:
-    >>> _flat({"seed": 1, "unary": {"loss": {"dice": 0.5}}})
-    {'seed': 1, 'unary.loss.dice': 0.5}
+    >>> _flat({"seed": 1, "unary": {"loss": {"dice": 0.5}, "layer_rates": {"b9|b10": 10.0}}})
+    {'seed': 1, 'unary.loss.dice': 0.5, 'unary.layer_rates': {'b9|b10': 10.0}}
     """
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and all(map(str.isidentifier, value)):
             flat |= _flat(value, f"{path}{name}.")
         else:
             flat[f"{path}{name}"] = value

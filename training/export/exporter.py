@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_dpn.export import export_litert, export_onnx
-from keras_dpn.io.formats import is_image
+from keras_dpn.io.formats import is_image, list_visible
 from keras_dpn.io.images import read_image
 from keras_dpn.presets.files import METADATA, read_metadata
 
@@ -78,7 +78,7 @@ def read_calibration_images(folder: Path) -> list[np.ndarray]:
     Raises:
         ValueError: where there is none.
     """
-    files = sorted(filter(is_image, folder.glob("*")))
+    files = [*filter(is_image, list_visible(folder))]
     if not files:
         raise ValueError(f"{folder}: expected a folder of images, received one without.")
     return [read_image(file) for file in files[:CALIBRATION_IMAGES]]

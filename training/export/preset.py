@@ -25,7 +25,7 @@ def make_preset(
     description: str,
     size: int | None,
     notes: str,
-    weights_dtype: Literal["float32", "float16"],
+    weights_dtype: Literal["float32", "float16", "int8"],
 ) -> None:
     """Score a run's network and write it as a preset, whole or not at all.
 

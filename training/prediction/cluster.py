@@ -96,8 +96,10 @@ def _predict(
                     host, result = unpack_result(row)
                     left.pop((result.kind, result.name), None)
                     if host != socket.gethostname() and result.is_written:
-                        for path in job.files_of(result.kind, result.name):
-                            files.record(path)
+                        # A network's file system may not show here yet what is written there.
+                        with contextlib.suppress(FileNotFoundError):
+                            for path in job.files_of(result.kind, result.name):
+                                files.record(path)
                     on_result(result)
                     bar.advance()
                 elif row["fatal"]:
@@ -116,7 +118,7 @@ def _predict(
 
 
 def leave_gpus_to_workers() -> None:
-    """Keep TensorFlow in this process from taking the memory of all GPUs."""
+    """Keep TensorFlow or JAX in this process from taking the memory of the GPUs."""
     import keras
 
     if keras.backend.backend() == "tensorflow":
@@ -124,6 +126,10 @@ def leave_gpus_to_workers() -> None:
 
         with contextlib.suppress(RuntimeError):  # it runs already
             tf.config.set_visible_devices([], "GPU")
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")  # without effect where it runs already
 
 
 def _inputs(sources: Sources) -> _Inputs:

@@ -12,6 +12,7 @@ import numpy as np
 from keras_dpn import viz
 from keras_dpn.classes import Classes
 from keras_dpn.io.images import ImageError, read_image
+from keras_dpn.limits import SizeError
 from keras_dpn.models.heads import head_of
 from keras_dpn.segmentation import Segmentation
 from keras_dpn.segmenter import Segmenter
@@ -91,7 +92,7 @@ class _Sample:
         name: name of its results.
         source: the file.
         image: uint8 (H, W, 3); None if it can't be read, or has been written.
-        error: why it can't be read.
+        error: why it can't be read, or is too large for the network.
     """
 
     name: str
@@ -120,13 +121,16 @@ def _read(item: tuple[str, Source], max_pixels: int) -> _Sample:
 def _predict(
     segmenter: Segmenter, sample: _Sample, needs_probabilities: bool
 ) -> tuple[_Sample, _Prediction | None]:
-    """Return the sample without its image, and its prediction if it could be read."""
+    """Return the sample without its image, and its prediction if there is one."""
     image, rest = sample.image, replace(sample, image=None)
     if image is None:
         return rest, None
-    if not needs_probabilities:
-        return rest, _Prediction(image, segmenter.labels(image))
-    segmentation = segmenter.image(image)
+    try:
+        if not needs_probabilities:
+            return rest, _Prediction(image, segmenter.labels(image))
+        segmentation = segmenter.image(image)
+    except SizeError as error:  # such as of one row, as the network sees it
+        return replace(rest, error=ImageError(f"{sample.source}: {error}")), None
     return rest, _Prediction(image, segmentation.labels, segmentation)
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from keras_dpn.inference import InferenceSettings
@@ -80,8 +80,8 @@ class PredictionJob:
         """Find the files to predict.
 
         Raises:
-            ValueError: as `find_sources`, and for options that videos, or images alone, don't
-                support.
+            ValueError: as `find_sources`, for options that videos, or images alone, don't support,
+                and if the label maps of a video's frames would replace those of images.
         """
         if re.match(r"\w\w+:/", str(self.out)):
             raise ValueError(
@@ -178,11 +178,12 @@ class PredictionJob:
 
 
 def _check_frames(sources: Sources) -> None:
-    """Refuse images whose label maps could be those of a video's frames: drive/000123.png."""
-    for name, source in sources.images.items():
-        video = sources.videos.get(str(Path(name).parent))
-        if video is not None and re.fullmatch(r"[0-9]{6,}", Path(name).name):
-            raise ValueError(
-                f"{source}: its labels and those of a frame of {video} would have one name. "
-                "Predict them separately, each with an --out of its own."
-            )
+    """Refuse images in a folder of a video's name: both are labelled in labels/NAME."""
+    for name, image in sources.images.items():
+        for folder in map(str, PurePath(name).parents):
+            if folder in sources.videos:
+                raise ValueError(
+                    f"--save-frames: the labels of {sources.videos[folder]} and of {image} would "
+                    f"both be in labels/{folder}. Predict the videos separately, with another "
+                    "--out."
+                )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from keras_dpn.io.formats import is_image, is_video
+from keras_dpn.io.formats import is_image, is_video, list_visible
 
 from .manifest import IMAGE_OUTPUTS, RESULT_FOLDERS, result_file
 from .remote import RemoteFile, Source, list_remote, local_or_remote
@@ -37,7 +37,8 @@ class Sources:
 def find_sources(paths: Sequence[str | Path], out: Path, image_sequence: bool = False) -> Sources:
     """Find the images and videos that paths match, by distinct names.
 
-    Folders include their subfolders, without the results of an earlier run under `out`. A name is
+    Folders include their subfolders, without hidden files (see `keras_dpn.io.formats.list_visible`)
+    and the results of an earlier run under `out`. A name is
     the file's path below the folder that all files share, without its suffix, or with it if names
     would be equal otherwise (a.jpg and a.png).
 
@@ -111,9 +112,9 @@ def _name(sources: Sequence[Source], root: Path) -> dict[str, Source]:
         names = [str(path) for path in relative]
     named: dict[str, Source] = {}
     for name, source in zip(names, sources, strict=True):
-        if name in named:
+        if name in named:  # of two archives, or of two object stores
             raise ValueError(
-                f"{named[name]} and {source}: their results would have one name, {name}. Predict "
+                f"{named[name]} and {source}: the results of both would be named {name}. Predict "
                 "them separately, each with an --out of its own."
             )
         named[name] = source
@@ -148,14 +149,14 @@ def _video_results(name: str, out: Path) -> list[Path]:
 def _expand(path: Source, out: Path) -> Iterator[Source]:
     if isinstance(path, RemoteFile):
         files = list_remote(path.url)
-        yield from (file for file in files if _has_suffix(Path(file.name)) or file == path)
+        yield from (file for file in files if _is_wanted(file) or file == path)
     elif path.suffix in SUFFIXES and path.is_file():
         yield from read_manifest(path)
     elif path.is_file():
         yield path
     elif path.is_dir():
         results = [(out / folder).resolve() for folder in RESULT_FOLDERS]
-        found = path.rglob("*")
+        found = list_visible(path, "**/*")
         yield from sorted(
             _readable(
                 f
@@ -167,8 +168,9 @@ def _expand(path: Source, out: Path) -> Iterator[Source]:
         yield from sorted(_readable(map(Path, glob.glob(str(path), recursive=True))))
 
 
-def _has_suffix(path: Path) -> bool:
-    return is_image(path) or is_video(path)
+def _is_wanted(file: RemoteFile) -> bool:
+    is_hidden = file.name.startswith(".") or "__MACOSX" in file.path.parts
+    return not is_hidden and (is_image(Path(file.name)) or is_video(Path(file.name)))
 
 
 def _readable(candidates: Iterable[Path]) -> Iterator[Path]:

@@ -14,6 +14,7 @@ import numpy as np
 from keras_dpn import metrics
 from keras_dpn.io.flow import dis_flow
 from keras_dpn.io.video import ImageSequence, VideoError, VideoReader
+from keras_dpn.limits import SizeError
 from keras_dpn.segmentation import Segmentation
 from keras_dpn.segmenter import Segmenter
 
@@ -125,7 +126,10 @@ def predict_video(
         if files:
             files.check(drawn.values())
         maps = out / "labels" / name if save_frames else None
-        return _predict_video(segmenter, source, video, out, name, drawn, maps, files)
+        try:
+            return _predict_video(segmenter, source, video, out, name, drawn, maps, files)
+        except SizeError as error:  # as the network would see its frames
+            raise VideoError(f"{source}: {error}") from error
 
 
 def _predict_video(

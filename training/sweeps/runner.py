@@ -12,8 +12,10 @@ from typing import Any
 import keras
 
 from ..configs.serialization import to_json, upgrade
+from ..data.dataset import Dataset
 from ..engine.checks import check_config
 from ..engine.networks import build_model
+from ..engine.plan import resolve_steps
 from ..engine.setup import with_absolute_paths
 from ..rundir.dataset import open_dataset
 from ..rundir.paths import CONFIG, FLOW, RESULTS, load_config
@@ -103,7 +105,9 @@ def run(
     work_dir = work_dir.resolve()
     check_tables(work_dir)
     sweep = _with_paths(sweep, work_dir, data_dir, weights)
-    num_classes = _check_data(sweep, work_dir, split, block_size)
+    datasets = _open_datasets(sweep, work_dir)
+    num_classes = _check_data(datasets, split, block_size)
+    sweep = _with_epochs(sweep, datasets)
     plan = make_plan(sweep, seeds, work_dir / "runs", num_classes, reuse)
     for job in plan.jobs:
         _check_run(job)
@@ -170,17 +174,34 @@ def _with_paths(sweep: Sweep, work_dir: Path, data_dir: Path | None, weights: st
     return replace(sweep, rows=tuple(map(filled, sweep.rows)))
 
 
-def _check_data(sweep: Sweep, work_dir: Path, split: str, block_size: int) -> int:
+def _open_datasets(sweep: Sweep, work_dir: Path) -> dict[str, Dataset]:
+    """Return the dataset of each row by the row's name; each is opened once."""
+    opened: dict[Any, Dataset] = {}
+    datasets = {}
+    for row in sweep.rows:
+        data = row.config.data
+        source = data.dataset, data.data_dir, row.config.clip_frames
+        if source not in opened:
+            opened[source] = open_dataset(row.config, work_dir)
+        datasets[row.name] = opened[source]
+    return datasets
+
+
+def _with_epochs(sweep: Sweep, datasets: Mapping[str, Dataset]) -> Sweep:
+    """Return the sweep with epochs for `steps`, as in the config.json that a run resumes from."""
+    rows = (replace(r, config=resolve_steps(r.config, datasets[r.name])) for r in sweep.rows)
+    return replace(sweep, rows=tuple(rows))
+
+
+def _check_data(datasets: Mapping[str, Dataset], split: str, block_size: int) -> int:
     """Return the number of classes, which is the same for all rows."""
-    sources = {(row.config.data.dataset, row.config.data.data_dir): row for row in sweep.rows}
-    opened = {row.name: open_dataset(row.config, work_dir) for row in sources.values()}
-    for dataset in opened.values():
+    for dataset in datasets.values():
         if len(images := dataset.examples(split)) <= block_size:
             raise ValueError(
                 f"The bootstrap needs two blocks of images or more; {dataset.name} {split} has "
                 f"{len(images)} images, and --block-size is {block_size}."
             )
-    names = {name: dataset.classes.names for name, dataset in opened.items()}
+    names = {name: dataset.classes.names for name, dataset in datasets.items()}
     if len(set(names.values())) > 1:
         raise ValueError(f"Expected the same classes for all rows, received {names}.")
     return len(next(iter(names.values())))

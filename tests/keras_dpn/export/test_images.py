@@ -37,7 +37,9 @@ FILES = {
     "alpha": encoded(Image.fromarray(np.dstack([PIXELS, PIXELS[..., 0]])), "PNG"),
     "grey alpha": encoded(RGB.convert("LA"), "PNG"),
     "gif": encoded(RGB, "GIF"),
-    "film": encoded(RGB, "GIF", save_all=True, append_images=[RGB.rotate(90)], comment=b"x" * 700),
+    "frames": encoded(
+        RGB, "GIF", save_all=True, append_images=[RGB.rotate(90)], comment=b"x" * 700
+    ),
     "bmp": encoded(RGB, "BMP"),
     "bmp 32": encoded(RGB.convert("RGBA"), "BMP"),
 }

@@ -413,7 +413,7 @@ def video_model(**settings):
     return model
 
 
-def film(count, height=6, width=8):
+def video_frames(count, height=6, width=8):
     """Frames that know their number: that of their first pixel."""
     frames = [picture(height, width, seed=t) for t in range(count)]
     for t, frame in enumerate(frames):
@@ -421,7 +421,7 @@ def film(count, height=6, width=8):
     return frames
 
 
-def film_flow(first, second):
+def frame_flow(first, second):
     """From each frame to the next 0.7 to the right and 0.4 up, and back again."""
     assert first.dtype == second.dtype == np.uint8
     step = int(second[0, 0, 0]) - int(first[0, 0, 0])
@@ -436,8 +436,8 @@ def clip_about(frames, index, length):
     flows = np.full((2, length - 1, *frames[0].shape[:2], 2), INVALID_FLOW, "float32")
     for i, (t, u) in enumerate(zip(numbers, numbers[1:], strict=False)):
         if t >= 0 and u < len(frames):
-            flows[0, i] = film_flow(frames[t], frames[u])
-            flows[1, i] = film_flow(frames[u], frames[t])
+            flows[0, i] = frame_flow(frames[t], frames[u])
+            flows[1, i] = frame_flow(frames[u], frames[t])
     names = "frames", "forward_flow", "backward_flow"
     return {name: np.array(x)[None] for name, x in zip(names, (clip, *flows), strict=True)}
 
@@ -446,8 +446,8 @@ EAGER = pytest.mark.usefixtures("eager")
 
 
 def check_video_equals_the_model_on_each_clip(count, settings):
-    model, frames = video_model(**settings), film(count)
-    found = list(final_maps(model, iter(frames), film_flow))
+    model, frames = video_model(**settings), video_frames(count)
+    found = list(final_maps(model, iter(frames), frame_flow))
     assert len(found) == count
     for t, probabilities in enumerate(found):
         clip = clip_about(frames, t, model.frames)
@@ -484,9 +484,9 @@ def test_video_equals_the_model_with_other_settings(count, settings):
 @EAGER
 @pytest.mark.tensorflow_only
 def test_video_takes_pairs_of_flows():
-    model, frames = video_model(pairwise="triple"), film(3)
-    pairs = [(film_flow(a, b), film_flow(b, a)) for a, b in zip(frames, frames[1:], strict=False)]
-    expected = list(final_maps(model, frames, film_flow))
+    model, frames = video_model(pairwise="triple"), video_frames(3)
+    pairs = [(frame_flow(a, b), frame_flow(b, a)) for a, b in zip(frames, frames[1:], strict=False)]
+    expected = list(final_maps(model, frames, frame_flow))
     found = list(final_maps(model, frames, iter(pairs)))
     np.testing.assert_array_equal(found, expected)
     with pytest.raises(ValueError, match="`flow`: expected a pair for each frame but the last"):
@@ -496,42 +496,42 @@ def test_video_takes_pairs_of_flows():
 @EAGER
 @pytest.mark.tensorflow_only
 def test_clip_heads():
-    model, frames = video_model(pairwise="triple"), film(5)
+    model, frames = video_model(pairwise="triple"), video_frames(5)
     clip = clip_about(frames, 2, 5)
     pairs = zip(clip["forward_flow"][0], clip["backward_flow"][0], strict=True)
     found = clip_maps(model, frames, pairs)
-    expected = list(head_maps(model, frames, film_flow))[2]
+    expected = list(head_maps(model, frames, frame_flow))[2]
     assert list(found) == list(expected) == ["unary", "triple", "final"]
     for name in found:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
-    [final] = clip_maps(model, frames, film_flow, ["final"]).values()
+    [final] = clip_maps(model, frames, frame_flow, ["final"]).values()
     np.testing.assert_allclose(final, expected["final"], rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="`frames`: expected an odd number of them, .*received 4"):
-        clip_maps(model, frames[:4], film_flow)
+        clip_maps(model, frames[:4], frame_flow)
 
 
 @EAGER
 @pytest.mark.tensorflow_only
 def test_video_heads():
-    model, frames = video_model(), film(3)
-    found = list(head_maps(model, frames, film_flow))
+    model, frames = video_model(), video_frames(3)
+    found = list(head_maps(model, frames, frame_flow))
     assert [list(maps) for maps in found] == 3 * [["unary", "triple", "contexts", "final"]]
     outputs = [model.head_model(name).outputs[0] for name in model.head_names]
     heads = keras.Model(model.input, outputs).predict_on_batch(clip_about(frames, 1, 3))
     for name, logits in zip(model.head_names, heads, strict=True):
         np.testing.assert_allclose(found[1][name], softmax(logits[0]), rtol=1e-3, atol=1e-5)
     names = ["triple", "unary"]
-    chosen = list(head_maps(model, frames, film_flow, names))
+    chosen = list(head_maps(model, frames, frame_flow, names))
     assert list(chosen[0]) == names
     np.testing.assert_allclose(chosen[2]["triple"], found[2]["triple"], rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="`heads`"):
-        next(head_maps(model, frames, film_flow, ["b12"]))
+        next(head_maps(model, frames, frame_flow, ["b12"]))
 
 
 def test_video_of_an_image_model_in_several_views():
     inputs = keras.Input((None, None, 3))
     convolution = keras.Model(inputs, keras.layers.Conv2D(4, 3, padding="same")(inputs / 64))
-    networks, frames = [convolution, linear_model()], film(2, height=70, width=80)
+    networks, frames = [convolution, linear_model()], video_frames(2, height=70, width=80)
     views = {"scales": (0.5, 1.0), "horizontal_flip": True, "tile": 64, "overlap": 32}
     predictor = Predictor(networks, InferenceSettings(**views))
     found = list(predictor.video(iter(frames)))
@@ -544,7 +544,7 @@ def test_video_of_an_image_model_in_several_views():
 @EAGER
 @pytest.mark.tensorflow_only
 def test_video_of_a_network_for_clips_has_a_crf():
-    model, frames = video_model(linking="static", pairwise="triple"), film(3)
+    model, frames = video_model(linking="static", pairwise="triple"), video_frames(3)
     plain = list(final_maps(model, frames))
     found = list(Predictor(model, crf=CRF).video(iter(frames)))
     for frame, maps, expected in zip(frames, found, plain, strict=True):
@@ -569,9 +569,9 @@ def test_networks_for_clips_predict_frames_as_they_are_by_themselves():
 
 
 def test_video_with_an_image_model():
-    model, frames = linear_model(), film(3)
+    model, frames = linear_model(), video_frames(3)
     expected = [inference.predict_probabilities(model, frame) for frame in frames]
-    for flow in (None, film_flow):
+    for flow in (None, frame_flow):
         found = list(final_maps(model, iter(frames), flow))
         np.testing.assert_array_equal(found, expected)
     model = TwoHeads()
@@ -595,10 +595,10 @@ def test_video_follows_its_frames_and_runs_each_once(monkeypatch):
 
     def flow(first, second):
         calls["flow"] += 1
-        return film_flow(first, second)
+        return frame_flow(first, second)
 
     def frames():
-        for frame in film(7):
+        for frame in video_frames(7):
             read.append(frame)
             yield frame
 
@@ -611,7 +611,7 @@ def test_video_follows_its_frames_and_runs_each_once(monkeypatch):
 def test_video_without_frames():
     for model in (linear_model(), video_model(linking="static")):
         assert list(final_maps(model, [])) == []
-    assert list(final_maps(video_model(), iter(()), film_flow)) == []
+    assert list(final_maps(video_model(), iter(()), frame_flow)) == []
 
 
 @EAGER
@@ -620,7 +620,7 @@ def test_video_models_are_forgotten():
     gc.collect()
     before = len(forward._MODELS)
     model = video_model(linking="static")
-    assert len(list(final_maps(model, film(2)))) == 2
+    assert len(list(final_maps(model, video_frames(2)))) == 2
     assert len(forward._MODELS) == before + 1
     del model
     gc.collect()
@@ -635,7 +635,7 @@ def linked_model():
 
 def test_video_needs_its_flow(linked_model):
     with pytest.raises(ValueError, match="`flow`: expected a function from two frames .*None"):
-        next(final_maps(linked_model, film(2)))
+        next(final_maps(linked_model, video_frames(2)))
 
 
 @pytest.mark.tensorflow_only
@@ -650,23 +650,23 @@ def test_video_needs_its_flow(linked_model):
 )
 def test_video_refuses_flow(linked_model, flow, message):
     with pytest.raises(ValueError, match=f"`flow`: .*{message}"):
-        list(final_maps(linked_model, film(2), lambda first, second: flow))
+        list(final_maps(linked_model, video_frames(2), lambda first, second: flow))
 
 
 @pytest.mark.tensorflow_only
 def test_video_refuses_frames_of_other_sizes(linked_model):
-    frames = [*film(2), *film(1, height=7)]
+    frames = [*video_frames(2), *video_frames(1, height=7)]
     with pytest.raises(ValueError, match=r"`frames`: .*\(6, 8, 3\) as the first, received \(7, 8"):
         list(final_maps(video_model(linking="static"), frames))
     with pytest.raises(ValueError, match="`image`: .*received int32"):
-        list(final_maps(linked_model, [frames[0].astype("int32")], film_flow))
+        list(final_maps(linked_model, [frames[0].astype("int32")], frame_flow))
 
 
 @EAGER
 @pytest.mark.tensorflow_only
 def test_a_clip_may_begin_with_a_copy():
-    model, frames = video_model(pairwise="triple"), film(2)
-    expected = next(final_maps(model, frames, film_flow))
+    model, frames = video_model(pairwise="triple"), video_frames(2)
+    expected = next(final_maps(model, frames, frame_flow))
     clip = {name: value[0] for name, value in clip_about(frames, 0, 3).items()}
     flow = zip(clip["forward_flow"], clip["backward_flow"], strict=True)
     found = clip_maps(model, clip["frames"], flow, ["final"])

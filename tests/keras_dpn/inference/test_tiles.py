@@ -116,6 +116,8 @@ def test_the_side_follows_from_the_largest_map():
     field = keras.Model(image, MeanFieldCRF(num_iterations=1)((logits, image)))
     lattice = 3 * 10 + 128
     assert tiles.bytes_per_pixel(field) == 4 * 4 * lattice + 3 * 4 * (3 + 10)
+    bands = keras.Sequential([keras.Input((None, None, 5)), keras.layers.Conv2D(8, 1)])
+    assert tiles.bytes_per_pixel(bands) == 4 * 4 * 8 + 3 * 4 * (5 + 8)
 
 
 def test_what_does_not_fit_is_refused():

@@ -1,4 +1,4 @@
-"""Images and films for tests: written by Pillow or by hand, and one whose flow is known."""
+"""Images and videos for tests: written by Pillow or by hand, and one whose flow is known."""
 
 import struct
 import zlib

@@ -6,13 +6,13 @@ from tests.keras_dpn.io.samples import moving_texture
 
 
 @pytest.fixture
-def film():
+def frames():
     return moving_texture()
 
 
 @pytest.mark.parametrize("preset", ["ultrafast", "fast", "medium"])
-def test_direction_and_channel_order(film, preset):
-    inner = dis_flow(film[0], film[1], FlowSettings(preset))[16:-16, 16:-16]
+def test_direction_and_channel_order(frames, preset):
+    inner = dis_flow(frames[0], frames[1], FlowSettings(preset))[16:-16, 16:-16]
     np.testing.assert_allclose(np.median(inner, axis=(0, 1)), [3, -1], atol=0.2)
 
 
@@ -26,23 +26,23 @@ def test_thin_frames(size):
         assert flow.shape == (*size, 2) and np.isfinite(flow).all()
 
 
-def test_history_and_memory_layout_do_not_matter(film):
-    first, second = (np.kron(frame, np.ones((3, 3, 1), "uint8")) for frame in film[:2])
+def test_history_and_memory_layout_do_not_matter(frames):
+    first, second = (np.kron(frame, np.ones((3, 3, 1), "uint8")) for frame in frames[:2])
     fresh = dis_flow(first, second)
-    dis_flow(film[0][:20, :20], film[1][:20, :20])
+    dis_flow(frames[0][:20, :20], frames[1][:20, :20])
     np.testing.assert_array_equal(dis_flow(first, second), fresh)
     mirrored = np.asfortranarray(first)[:, ::-1], np.asfortranarray(second)[:, ::-1]
     copies = (np.ascontiguousarray(frame) for frame in mirrored)
     np.testing.assert_array_equal(dis_flow(*mirrored), dis_flow(*copies))
 
 
-def test_bad_frames(film):
+def test_bad_frames(frames):
     with pytest.raises(ValueError, match=r"one size, received \(64, 84\) and \(63, 84\)"):
-        dis_flow(film[0], film[1][1:])
+        dis_flow(frames[0], frames[1][1:])
     with pytest.raises(ValueError, match="`second`.*float64"):
-        dis_flow(film[0], film[1] / 255)
+        dis_flow(frames[0], frames[1] / 255)
     with pytest.raises(ValueError, match=r"`first`.*\(64, 84\)"):
-        dis_flow(film[0][..., 0], film[1])
+        dis_flow(frames[0][..., 0], frames[1])
 
 
 def test_unknown_preset():

@@ -3,7 +3,7 @@ import io
 import pytest
 from PIL import Image
 
-from keras_dpn.io.formats import file_format, format_of, is_image, is_video
+from keras_dpn.io.formats import file_format, format_of, is_image, is_video, list_visible
 from keras_dpn.io.images import ImageError, read_image
 from tests.keras_dpn.io import zoo
 
@@ -22,6 +22,10 @@ VIDEOS = {
     "MPEG-TS": (b"G" + bytes(187)) * 3,
     "MPEG": b"\0\0\x01\xba" + bytes(20),
     "Ogg": b"OggS" + bytes(24) + b"\x80theora",
+    "H.264": b"\0\0\0\1\x67\x64",
+    "HEVC": b"\0\0\0\1\x40\1\x0c",
+    "Y4M": b"YUV4MPEG2 W64 H48 F25:1\n",
+    "IVF": b"DKIF\0\0 \0VP90",
 }
 NOTHING = (b"", b"text", b"BM is a car", b"P3P", b"GGGG", b"\0" * 600, b"RIFF\0\0\0\0WAVEfmt ")
 
@@ -58,6 +62,25 @@ def test_files_are_told_by_suffix_and_otherwise_by_content(tmp_path):
     assert is_image(tmp_path / "none.png"), "a missing file is told by its suffix"
     assert file_format(tmp_path / "none") is None
     assert file_format(io.BytesIO(OTHERS["HEIC"])).name == "HEIC"
+
+
+def test_hidden_files_are_not_listed(tmp_path):
+    folder = tmp_path / ".data"
+    for name in (
+        "b.png",
+        "a.png",
+        "._a.png",
+        "x/c.png",
+        "x/._c.png",
+        ".git/d.png",
+        "__MACOSX/e.png",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    assert list_visible(folder, "*.png") == [folder / "a.png", folder / "b.png"]
+    listed = list_visible(folder, "**/*")
+    assert listed == [folder / name for name in ("a.png", "b.png", "x", "x/c.png")]
+    assert list_visible(folder / "none") == []
 
 
 @pytest.mark.parametrize("name", OTHERS)

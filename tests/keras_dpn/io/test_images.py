@@ -65,6 +65,20 @@ def test_thirty_two_bit_beyond_sixteen_is_an_error(tmp_path):
         read_image(path)
 
 
+def test_sixteen_bit_grey_whose_zero_is_white(tmp_path):
+    path = save(tmp_path, np.array([[0, 257, 65535]], "uint16"), "x.tif", tiffinfo={262: 0})
+    with Image.open(path) as image:
+        assert image.tag_v2[262] == 0
+    np.testing.assert_array_equal(read_image(path)[0, :, 0], [255, 254, 0])
+
+
+def test_a_thumbnail_is_not_the_image(tmp_path):
+    """Cameras' RAW files that are TIFFs begin with one, which Pillow takes for the image."""
+    path = save(tmp_path, PIXELS, "x.tif", tiffinfo={254: 1})
+    with pytest.raises(ImageError, match=r"x.tif: its first image is a thumbnail, .* Convert it"):
+        read_image(path)
+
+
 def test_float_is_an_error(tmp_path):
     path = save(tmp_path, np.zeros((2, 2), "float32"), "x.tif")
     with pytest.raises(ImageError, match="x.tif: .*floats"):
@@ -122,6 +136,21 @@ def test_exif_rotation_by_hand(tmp_path, big_endian):
     for wrong in (0, 9, 65535):
         assert orientation_of(zoo.exif(wrong, big_endian)) == 1
     assert orientation_of(b"") == orientation_of(zoo.exif(6)[:30]) == 1
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "I;16"])
+def test_uncompressed_tiffs_are_turned(tmp_path, mode):
+    """Pillow maps such files into memory, with height and width exchanged."""
+    image = Image.fromarray(PIXELS).convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image).astype("uint16") << 8)
+    image.save(tmp_path / "upright.tif")
+    image.save(tmp_path / "x.tif", tiffinfo={0x0112: 6})
+    expected = np.rot90(read_image(tmp_path / "upright.tif"), -1)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), expected)
+    with Image.open(tmp_path / "x.tif") as opened:
+        np.testing.assert_array_equal(to_rgb(opened, "it"), expected)
+        assert opened.filename == str(tmp_path / "x.tif")
 
 
 def test_turning_a_pillow_image_twice_changes_nothing(tmp_path):

@@ -46,7 +46,7 @@ def ffmpeg():
 
 
 @pytest.fixture
-def film(ffmpeg, tmp_path):
+def make_video(ffmpeg, tmp_path):
     """Writes numbered frames with colourful detail by ffmpeg, with options for its encoder."""
 
     def write(name, *options, size=SIZE, fps=25, count=COUNT):
@@ -78,7 +78,7 @@ def assert_is_complete(reader, count):
     assert not reader.truncated and not reader.is_static
 
 
-def write_film(path, codec="mjpeg", fps=12.5, count=COUNT, size=SIZE):
+def write_video(path, codec="mjpeg", fps=12.5, count=COUNT, size=SIZE):
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(fps))
         stream.height, stream.width = size
@@ -111,14 +111,14 @@ def cut(path, index, keep=0):
 
 
 def write_own(path, frames, fps=25):
-    with VideoWriter(path, fps, frames[0].shape[:2]) as film:
+    with VideoWriter(path, fps, frames[0].shape[:2]) as writer:
         for frame in frames:
-            film.write(frame)
+            writer.write(frame)
     return path
 
 
 def test_what_is_written_is_read_again(tmp_path):
-    path = tmp_path / "new/film.mp4"
+    path = tmp_path / "new/clip.mp4"
     reader = VideoReader(write_own(path, [numbered(i) for i in range(COUNT)], fps=29.97))
     assert (reader.size, reader.frame_count, reader.fps_known) == ((32, 48), COUNT, True)
     assert reader.fps == pytest.approx(29.97)
@@ -128,7 +128,7 @@ def test_what_is_written_is_read_again(tmp_path):
     assert frames[3].dtype == np.uint8
     np.testing.assert_allclose(frames[3][16, 40], (200, 90, 40), atol=12)  # RGB, not BGR
     assert (reader.index, reader.broken, reader.truncated) == (COUNT - 1, [], False)
-    assert [p.name for p in path.parent.iterdir()] == ["film.mp4"]
+    assert [p.name for p in path.parent.iterdir()] == ["clip.mp4"]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 47), (2, 640)])
@@ -144,33 +144,33 @@ def test_odd_sizes_are_padded(tmp_path, size):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_exception_leaves_what_was_written(tmp_path, error):
-    path = tmp_path / "film.mp4"
-    with pytest.raises(error), VideoWriter(path, 25, (32, 48)) as film:
+    path = tmp_path / "clip.mp4"
+    with pytest.raises(error), VideoWriter(path, 25, (32, 48)) as writer:
         for index in range(20):
-            film.write(numbered(index % 12))
+            writer.write(numbered(index % 12))
         assert not path.exists()
         raise error
-    assert film.frames == 20
+    assert writer.frames == 20
     assert len(list(VideoReader(path))) == 20
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_frames_are_encoded_behind_the_callers_back(tmp_path):
     frame = numbered(3)
-    with VideoWriter(tmp_path / "x.mp4", 25, (32, 48)) as film:
-        film.write(frame)
+    with VideoWriter(tmp_path / "x.mp4", 25, (32, 48)) as writer:
+        writer.write(frame)
         frame[:] = 0
     assert index_of(next(iter(VideoReader(tmp_path / "x.mp4")))) == 3
 
 
 def test_no_frame_leaves_no_file_and_an_older_one_as_it_was(tmp_path):
-    path = write_own(tmp_path / "film.mp4", [numbered(0)])
+    path = write_own(tmp_path / "clip.mp4", [numbered(0)])
     before = path.read_bytes()
     with VideoWriter(path, 25, (32, 48)):
         pass
     message = r"expected frames of uint8 \(32, 48, 3\), .*\(31, 48, 3"
-    with pytest.raises(ValueError, match=message), VideoWriter(path, 25, (32, 48)) as film:
-        film.write(numbered(0, (31, 48)))
+    with pytest.raises(ValueError, match=message), VideoWriter(path, 25, (32, 48)) as writer:
+        writer.write(numbered(0, (31, 48)))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -180,8 +180,8 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        with pytest.raises(OSError, match="film.mp4"):
-            write_own(tmp_path / "film.mp4", [noise] * 4)
+        with pytest.raises(OSError, match="clip.mp4"):
+            write_own(tmp_path / "clip.mp4", [noise] * 4)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert not list(tmp_path.iterdir())
@@ -213,7 +213,7 @@ def test_without_an_encoder_the_writer_says_so(tmp_path, monkeypatch, capfd):
     ("suffix", "codec"), [("avi", "mjpeg"), ("mp4", "mpeg4"), ("mkv", "libvpx-vp9")]
 )
 def test_broken_frames_are_skipped_and_listed(tmp_path, capfd, suffix, codec):
-    path = write_film(tmp_path / f"x.{suffix}", codec)
+    path = write_video(tmp_path / f"x.{suffix}", codec)
     reader = VideoReader(spoil(spoil(path, 4), 7))
     indices = []
     for _ in reader:
@@ -229,46 +229,46 @@ def test_broken_frames_are_skipped_and_listed(tmp_path, capfd, suffix, codec):
     [("x.avi", "mjpeg"), ("x.mkv", "libvpx-vp9"), ("x.flv", "flv")],
 )
 def test_a_truncated_file_gives_what_is_there(tmp_path, name, codec):
-    reader = VideoReader(cut(write_film(tmp_path / name, codec, fps=5), 5))
+    reader = VideoReader(cut(write_video(tmp_path / name, codec, fps=5), 5))
     assert [index_of(frame) for frame in reader] == list(range(5))
     assert (reader.frame_count, reader.truncated) == (COUNT, True)
 
 
 @pytest.mark.parametrize("keep", [0, 9])
-def test_an_mp4_with_its_index_in_front_is_truncated(film, keep):
-    path = film("x.mp4", H264, "-bf", 0, "-movflags", "faststart")
+def test_an_mp4_with_its_index_in_front_is_truncated(make_video, keep):
+    path = make_video("x.mp4", H264, "-bf", 0, "-movflags", "faststart")
     reader, frames, _ = read(cut(path, 5, keep))
     assert len(frames) == 5 and reader.broken == [5] * bool(keep)
     assert (reader.frame_count, reader.truncated) == (COUNT, True)
 
 
-def test_a_longer_sound_is_no_truncation(film, ffmpeg, tmp_path):
+def test_a_longer_sound_is_no_truncation(make_video, ffmpeg, tmp_path):
     sound = "-f lavfi -i sine -t 2 -c:v copy -c:a pcm_s16le"
-    ffmpeg("-i", film("a.mkv", H264), sound, tmp_path / "b.mkv")
+    ffmpeg("-i", make_video("a.mkv", H264), sound, tmp_path / "b.mkv")
     assert_is_complete(read(tmp_path / "b.mkv")[0], COUNT)
 
 
 def test_a_broken_first_frame_is_no_obstacle(tmp_path):
-    reader = VideoReader(spoil(write_film(tmp_path / "x.avi"), 0))
+    reader = VideoReader(spoil(write_video(tmp_path / "x.avi"), 0))
     assert [index_of(frame) for frame in reader] == list(range(1, COUNT))
     assert reader.broken == [0]
 
 
 def test_a_senseless_frame_rate_becomes_25(tmp_path):
-    reader = VideoReader(write_film(tmp_path / "x.avi", fps=1000))
+    reader = VideoReader(write_video(tmp_path / "x.avi", fps=1000))
     assert (reader.fps, reader.fps_known) == (25, False)
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("avi", "mjpeg"), ("mp4", "libx264")])
 def test_read_gives_the_same_frames_in_any_order(tmp_path, suffix, codec):
-    reader = VideoReader(write_film(tmp_path / f"x.{suffix}", codec))
+    reader = VideoReader(write_video(tmp_path / f"x.{suffix}", codec))
     frames = list(reader)
     for index in (3, 3, 4, 11, 11, 0, 7):
         np.testing.assert_array_equal(reader.read(index), frames[index])
 
 
 def test_read_names_the_frame_that_is_not_there(tmp_path):
-    reader = VideoReader(spoil(write_film(tmp_path / "x.avi"), 4))
+    reader = VideoReader(spoil(write_video(tmp_path / "x.avi"), 4))
     for index in (4, COUNT, -1):
         with pytest.raises(VideoError, match=rf"x.avi: frame {index} can't be decoded"):
             reader.read(index)
@@ -286,29 +286,29 @@ def test_what_is_no_video_is_named(tmp_path, capfd, content):
     assert capfd.readouterr().err == ""
 
 
-def test_an_mp4_cut_off_before_its_index_and_a_film_of_broken_frames_are_named(tmp_path):
-    path = cut(write_film(tmp_path / "x.mp4", "mpeg4"), 5)
+def test_an_mp4_cut_off_before_its_index_and_a_video_of_broken_frames_are_named(tmp_path):
+    path = cut(write_video(tmp_path / "x.mp4", "mpeg4"), 5)
     with pytest.raises(VideoError, match="truncated before its end"):
         VideoReader(path)
-    path = spoil(write_film(tmp_path / "y.avi", count=1), 0)
+    path = spoil(write_video(tmp_path / "y.avi", count=1), 0)
     with pytest.raises(VideoError, match=r"y.avi: no frame .*codec mjpeg\). Convert it .*ffmpeg"):
         VideoReader(path)
 
 
-def test_a_codec_that_ffmpeg_does_not_know_is_named(film):
-    path = film("x.mp4", H264)
+def test_a_codec_that_ffmpeg_does_not_know_is_named(make_video):
+    path = make_video("x.mp4", H264)
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
     with pytest.raises(VideoError, match="x.mp4: FFmpeg doesn't know its codec zzzz. Convert it"):
         VideoReader(path)
 
 
-def test_sound_without_a_video_is_named(film, ffmpeg, tmp_path):
+def test_sound_without_a_video_is_named(make_video, ffmpeg, tmp_path):
     sound, cover, none = (tmp_path / name for name in ("sound.m4a", "cover.m4a", "none.mp4"))
     ffmpeg("-f lavfi -i sine -t 0.1 -c:a aac", sound)
     Image.fromarray(numbered(0)).save(tmp_path / "cover.png")
     both = "-map 0 -map 1 -c copy -disposition:v attached_pic"
     ffmpeg("-i", sound, "-i", tmp_path / "cover.png", both, cover)
-    ffmpeg("-i", film("x.mp4", H264), "-c copy -frames:v 0", none)
+    ffmpeg("-i", make_video("x.mp4", H264), "-c copy -frames:v 0", none)
     for path, found in (
         (sound, r"only sound \(aac"),
         (cover, r"only sound \(aac"),
@@ -346,8 +346,8 @@ KINDS = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_frames_are_those_of_ffmpeg(film, ffmpeg, name):
-    path = film(name, *KINDS[name], size=(48, 64))
+def test_frames_are_those_of_ffmpeg(make_video, ffmpeg, name):
+    path = make_video(name, *KINDS[name], size=(48, 64))
     reader, frames, times = read(path)
     np.testing.assert_array_equal(frames, decoded_by_ffmpeg(ffmpeg, path, (48, 64)))
     means = frames[:, :, :32].mean(axis=(1, 2, 3))
@@ -358,8 +358,10 @@ def test_frames_are_those_of_ffmpeg(film, ffmpeg, name):
 
 
 @pytest.mark.parametrize("name", ["dv.avi", "dv.dv"])
-def test_dv_is_decoded_as_ffmpeg_does(film, ffmpeg, name):
-    path = film(name, "-c:v", "dvvideo", "-pix_fmt", "yuv420p", size=(576, 720), fps=25, count=3)
+def test_dv_is_decoded_as_ffmpeg_does(make_video, ffmpeg, name):
+    path = make_video(
+        name, "-c:v", "dvvideo", "-pix_fmt", "yuv420p", size=(576, 720), fps=25, count=3
+    )
     reader, frames, _ = read(path)
     np.testing.assert_array_equal(frames, decoded_by_ffmpeg(ffmpeg, path, (576, 720)))
     assert reader.fps == 25
@@ -373,8 +375,8 @@ def test_dv_is_decoded_as_ffmpeg_does(film, ffmpeg, name):
         ("x.webm", ("-c:v", "libvpx-vp9", "-pix_fmt", "yuv420p")),
     ],
 )
-def test_odd_sizes_are_read(film, ffmpeg, name, options):
-    path = film(name, *options, size=(33, 47))
+def test_odd_sizes_are_read(make_video, ffmpeg, name, options):
+    path = make_video(name, *options, size=(33, 47))
     reader, frames, _ = read(path)
     assert reader.size == (33, 47)
     np.testing.assert_array_equal(frames, decoded_by_ffmpeg(ffmpeg, path, (33, 47)))
@@ -392,9 +394,9 @@ def test_odd_sizes_are_read(film, ffmpeg, name, options):
         ("-display_rotation", 270, "-display_hflip"),
     ],
 )
-def test_turned_videos_are_upright(film, ffmpeg, tmp_path, options):
+def test_turned_videos_are_upright(make_video, ffmpeg, tmp_path, options):
     path = tmp_path / "turned.mp4"
-    ffmpeg(*options, "-i", film("x.mp4", H264, count=2), "-c", "copy", path)
+    ffmpeg(*options, "-i", make_video("x.mp4", H264, count=2), "-c", "copy", path)
     reader, frames, _ = read(path)
     assert reader.size == (SIZE[::-1] if 90 in options or 270 in options else SIZE)
     np.testing.assert_array_equal(frames, decoded_by_ffmpeg(ffmpeg, path, reader.size))
@@ -408,16 +410,16 @@ def test_turned_videos_are_upright(film, ffmpeg, tmp_path, options):
         ("y.webm", ("-c:v", "libvpx", "-auto-alt-ref", "0", "-pix_fmt", "yuva420p")),
     ],
 )
-def test_transparent_pixels_are_composited_on_black(film, name, options):
-    opaque = read(film("opaque.mkv", "-c:v", "ffv1", "-pix_fmt", "bgr0", count=2))[1]
+def test_transparent_pixels_are_composited_on_black(make_video, name, options):
+    opaque = read(make_video("opaque.mkv", "-c:v", "ffv1", "-pix_fmt", "bgr0", count=2))[1]
     half = "format=rgba,colorchannelmixer=aa=0.5"
-    frames = read(film(name, "-vf", half, *options, count=2))[1]
+    frames = read(make_video(name, "-vf", half, *options, count=2))[1]
     assert abs(frames.mean() - opaque.mean() / 2) < 2
 
 
-def test_a_list_of_edits_hides_frames(film, ffmpeg, tmp_path):
+def test_a_list_of_edits_hides_frames(make_video, ffmpeg, tmp_path):
     path = tmp_path / "cut.mp4"
-    ffmpeg("-ss", "0.4", "-i", film("x.mp4", H264, fps=10), "-c", "copy", path)
+    ffmpeg("-ss", "0.4", "-i", make_video("x.mp4", H264, fps=10), "-c", "copy", path)
     reader, frames, times = read(path)
     assert len(packets(path)) > len(frames) == 8
     np.testing.assert_array_equal(frames, decoded_by_ffmpeg(ffmpeg, path, SIZE))
@@ -445,8 +447,8 @@ def test_a_variable_rate_keeps_its_times(ffmpeg, tmp_path, suffix):
         assert container.duration / av.time_base == pytest.approx(2.1, abs=0.01)
 
 
-def test_a_recording_that_starts_between_key_frames_lacks_nothing(film, ffmpeg):
-    path = film("x.ts", H264, "-g", "5", "-bf", "0")
+def test_a_recording_that_starts_between_key_frames_lacks_nothing(make_video, ffmpeg):
+    path = make_video("x.ts", H264, "-g", "5", "-bf", "0")
     content = path.read_bytes()
     start = content.index(packets(path)[2][:60]) // 188 * 188
     path.write_bytes(content[start:])
@@ -456,8 +458,8 @@ def test_a_recording_that_starts_between_key_frames_lacks_nothing(film, ffmpeg):
     assert_is_complete(reader, len(frames))
 
 
-def test_joined_recordings_follow_each_other(film):
-    path = film("x.ts", H264, fps=10)
+def test_joined_recordings_follow_each_other(make_video):
+    path = make_video("x.ts", H264, fps=10)
     path.write_bytes(2 * path.read_bytes())
     reader, _, times = read(path)
     assert_is_complete(reader, 2 * COUNT)
@@ -481,8 +483,8 @@ def test_times_increase(stamps, has_jumps, expected):
     assert tuple(clock.time(i, stamp) for i, stamp in enumerate(stamps)) == expected
 
 
-def test_broken_last_frames_are_listed(film):
-    path = film("x.mp4", H264, "-bf", "0")
+def test_broken_last_frames_are_listed(make_video):
+    path = make_video("x.mp4", H264, "-bf", "0")
     reader, _, _ = read(spoil(spoil(path, 10), 11))
     assert (reader.broken, reader.index, reader.truncated) == ([10, 11], 9, False)
 
@@ -508,8 +510,8 @@ def test_a_time_that_does_not_increase_is_an_error(tmp_path):
     assert len(read(tmp_path / "x.mp4")[1]) == 2
 
 
-def test_frames_are_counted_without_decoding(film, monkeypatch):
-    path = film("x.mkv", H264)
+def test_frames_are_counted_without_decoding(make_video, monkeypatch):
+    path = make_video("x.mkv", H264)
     monkeypatch.setattr(VideoStream, "decode", None)
     assert VideoStream(path).count() == COUNT
 
@@ -521,24 +523,25 @@ def save_pictures(folder, names, size=(6, 4)):
     return folder
 
 
-def test_a_folder_of_pictures_is_a_film_in_natural_order(tmp_path):
+def test_a_folder_of_images_is_a_video_in_natural_order(tmp_path):
     folder = save_pictures(tmp_path / "f", ["9.png", "10.png", "010b.png", "a.png"])
     (folder / "notes.txt").touch()
     save_pictures(folder / "deeper", ["1.png"])
-    film = ImageSequence(folder)
-    assert [file.name for file in film.files] == ["9.png", "10.png", "010b.png", "a.png"]
-    assert (film.size, film.frame_count, film.fps, film.fps_known) == ((6, 4), 4, 25, False)
-    assert [frame.shape for frame in film] == [(6, 4, 3)] * 4
+    sequence = ImageSequence(folder)
+    assert [file.name for file in sequence.files] == ["9.png", "10.png", "010b.png", "a.png"]
+    assert (sequence.size, sequence.frame_count) == ((6, 4), 4)
+    assert (sequence.fps, sequence.fps_known) == (25, False)
+    assert [frame.shape for frame in sequence] == [(6, 4, 3)] * 4
 
 
 def test_a_folder_lists_broken_pictures_and_those_of_another_size(tmp_path):
     folder = save_pictures(tmp_path / "f", ["1.png", "2.png", "3.png"])
     save_pictures(folder, ["2.png"], (5, 4))
     (folder / "0.png").write_bytes(b"none")
-    film = ImageSequence(folder)
+    sequence = ImageSequence(folder)
     for _ in range(2):
-        assert len(list(film)) == 2
-        assert (film.broken, film.truncated, film.index) == ([0, 2], False, 3)
+        assert len(list(sequence)) == 2
+        assert (sequence.broken, sequence.truncated, sequence.index) == ([0, 2], False, 3)
 
 
 def test_a_folder_without_pictures_is_named(tmp_path):

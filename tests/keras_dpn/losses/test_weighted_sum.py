@@ -73,7 +73,7 @@ def test_saves_with_a_model(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([],), r"`losses`: expected instances of keras.losses.Loss, one .* received \[\]"),
+        (([],), r"`losses`: expected instances of keras.losses.Loss, at .* received \[\]"),
         ((["dice"],), r"`losses`: expected instances .* received \['dice'\]"),
         ((ALL[:2], [1.0]), r"`weights`: expected 2 non-negative numbers, .* received \[1.0\]"),
         ((ALL[:2], [1.0, -2.0]), r"`weights`: expected 2 .* received \[1.0, -2.0\]"),

@@ -69,12 +69,12 @@ def test_nineteen_of_twenty_intervals_hold_the_truth():
 
 def test_frames_that_are_alike_count_once():
     first, second = predictions(images=12, better=0.03)
-    film = [np.repeat(x, 5, axis=0) for x in (first, second)]
+    video = [np.repeat(x, 5, axis=0) for x in (first, second)]
     pictures = metrics.paired_bootstrap(first, second)
-    blocks = metrics.paired_bootstrap(*film, block=5)
+    blocks = metrics.paired_bootstrap(*video, block=5)
     assert blocks["interval"] == pytest.approx(pictures["interval"])
     assert blocks["difference"] == pytest.approx(pictures["difference"])
-    low, high = metrics.paired_bootstrap(*film)["interval"]
+    low, high = metrics.paired_bootstrap(*video)["interval"]
     assert high - low < 0.6 * (pictures["interval"][1] - pictures["interval"][0])
 
 

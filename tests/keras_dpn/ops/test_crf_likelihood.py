@@ -101,7 +101,7 @@ def test_one_potential_alone():
     both = to_numpy(ops.piecewise_loss(labels, unary, edges, pairwise))
     alone = ops.piecewise_loss(labels, unary), ops.piecewise_loss(labels, None, edges, pairwise)
     assert_close(keras.ops.add(*alone), both)
-    with pytest.raises(ValueError, match="`unary` and `pairwise`: expected one at least"):
+    with pytest.raises(ValueError, match="`unary` and `pairwise`: expected at least one"):
         ops.piecewise_loss(labels)
 
 

@@ -266,8 +266,8 @@ def test_check_flow_takes_unknown_sizes():
     flow = keras.KerasTensor((None, None, 5, 2))
     check_flow("flow", flow)
     check_flow("flow", flow, (2, 4, None, 3))
-    with pytest.raises(ValueError, match=r"`back`.* of the sizes of a film, received"):
-        check_flow("back", flow, (2, 4, 6, 3), "a film")
+    with pytest.raises(ValueError, match=r"`back`.* of the sizes of a clip, received"):
+        check_flow("back", flow, (2, 4, 6, 3), "a clip")
 
 
 # ------------------------------------------------------------------------------- validity

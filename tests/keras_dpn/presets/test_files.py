@@ -47,6 +47,30 @@ def test_keras_reads_narrow_weights_into_float32(preset):
     np.testing.assert_array_equal(loaded.get_layer("b1_conv1").get_weights()[0], expected)
 
 
+def test_int8_kernels_are_off_by_half_a_step(tmp_path):
+    model = tiny()
+    kernel = model.get_layer("b9").kernel
+    kernel.assign(kernel * np.array([0, 1e-6] + [1] * 30))
+    write_preset(model, tmp_path / "a", weights_dtype="int8")
+    loaded = keras.saving.load_model(tmp_path / "a")
+    for ours, theirs in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        axes = tuple(range(ours.ndim - 1))
+        half = np.abs(ours).max(axes, initial=0) / 127 if axes else 0  # a step is at most double
+        assert (np.abs(ours - theirs) <= half + 2**-11 * np.abs(ours) + 2**-25).all()
+    values = loaded.get_layer("b9").get_weights()[0]
+    assert not values[..., 0].any() and values[..., 1].any()
+    assert all(len(np.unique(values[..., channel])) < 256 for channel in range(32))
+    with h5py.File(tmp_path / "a/model.weights.h5") as file:
+        stored = max(map(file.get, names(file)), key=lambda item: item.size)
+        assert stored.dtype == "float16" and stored.id.get_storage_size() < 0.8 * stored.nbytes
+
+
+def names(file):
+    found = []
+    file.visititems(lambda name, item: found.append(name) if hasattr(item, "dtype") else None)
+    return found
+
+
 def test_metadata_names_what_is_there(preset):
     metadata = read_metadata(preset)
     assert metadata["network"] == "DPN" and metadata["keras_version"] == keras.__version__
@@ -112,8 +136,8 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
 def test_what_does_not_fit_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`classes`: expected 3 as the model has, received 2"):
         write_preset(tiny(), tmp_path / "a", classes=Classes(("a", "b"), ((0, 0, 0), (1, 1, 1))))
-    with pytest.raises(ValueError, match="`weights_dtype`: expected 'float32' or 'float16'"):
-        write_preset(tiny(), tmp_path / "a", weights_dtype="int8")
+    with pytest.raises(ValueError, match="`weights_dtype`: expected one of float32, float16, int8"):
+        write_preset(tiny(), tmp_path / "a", weights_dtype="int4")
     model = FCN(3, width=0.03, **BACKBONE)
     model.get_layer("b1_conv1").bias.assign(model.get_layer("b1_conv1").bias + 1e5)
     with pytest.raises(ValueError, match="`weights_dtype`: .*beyond the range of float16"):

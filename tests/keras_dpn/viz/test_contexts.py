@@ -80,7 +80,7 @@ def test_label_affinity_is_of_the_edges_that_exist(shape):
 def test_label_affinity_refuses():
     with pytest.raises(ValueError, match=r"`pairwise`: .*received shape \(4, 3, 2\)"):
         viz.label_affinity(np.zeros((4, 3, 2)))
-    with pytest.raises(ValueError, match="`exist`: expected an edge at least"):
+    with pytest.raises(ValueError, match="`exist`: expected at least one edge"):
         viz.label_affinity(np.zeros((4, 3, 3)), np.zeros(4, bool))
 
 

@@ -24,27 +24,27 @@ def predict(*args):
 def test_labels_images_and_videos_and_reports_broken_frames(finished_run, tmp_path, capsys):
     save(tmp_path / "in/x.png", (48, 32))
     for i in range(4):
-        save(tmp_path / f"in/film/{i}.png", (48, 32), seed=i)
+        save(tmp_path / f"in/clip/{i}.png", (48, 32), seed=i)
     with VideoWriter(tmp_path / "in/y.mp4", 10, (32, 48)) as video:
         for i in range(3):
             video.write(np.full((32, 48, 3), 60 * i, "uint8"))
-    (tmp_path / "in/film/2.png").write_bytes(b"no image")
+    (tmp_path / "in/clip/2.png").write_bytes(b"no image")
     (tmp_path / "in/z.avi").touch()
-    paths = [tmp_path / "in" / name for name in ("x.png", "film", "y.mp4", "z.avi")]
+    paths = [tmp_path / "in" / name for name in ("x.png", "clip", "y.mp4", "z.avi")]
     options = ["--model", finished_run, "--out", tmp_path / "out", "--image-sequence", "--overlay"]
     assert predict(*paths, *options) == 2
     out, err = capsys.readouterr()
     assert f"{tmp_path}/out: labelled 1 images\n" in out
-    assert re.search(r"film: 3 frames predicted in .* temporal consistency \d+.\d% mIoU", out)
+    assert re.search(r"clip: 3 frames predicted in .* temporal consistency \d+.\d% mIoU", out)
     assert re.search(r"y.mp4: 3 frames predicted in", out)
-    assert "film: 1 frames can't be read and are left out: 2" in err
+    assert "clip: 1 frames can't be read and are left out: 2" in err
     assert "z.avi: can't be read as a video" in err
     assert "error: 2 of 4 files could not be read in full." in err
     written = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
     assert sorted(str(p.relative_to(tmp_path / "out")) for p in written) == [
-        *("errors.jsonl", "labels/x.png", "overlays/film.mp4", "overlays/x.png", "overlays/y.mp4"),
+        *("errors.jsonl", "labels/x.png", "overlays/clip.mp4", "overlays/x.png", "overlays/y.mp4"),
         "predict.json",
-        *("videos/film.json", "videos/film.mp4", "videos/y.json", "videos/y.mp4"),
+        *("videos/clip.json", "videos/clip.mp4", "videos/y.json", "videos/y.mp4"),
     ]
 
 

@@ -253,7 +253,7 @@ def resized(size, crop):
         (
             "dpn/scenes",
             {"unary": with_loss(focal=1.0, reduction="sum")},
-            "--unary.loss: A sum over the pixels outweighs the other losses, means; leave out",
+            "--unary.loss: A sum over the pixels outweighs the other losses, which are means;",
         ),
         (
             "piecewise/houses/above",

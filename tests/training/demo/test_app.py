@@ -181,7 +181,7 @@ def test_unfamiliar_images_are_noted(tmp_path, scenes):
     for image in (noise, scenes.read(scenes.splits["demo"][0])[0]):
         Image.fromarray(image).save(tmp_path / "a.png")
         notes.append(predictor.predict(tmp_path / "a.png", no_progress).value["note"])
-    assert notes[0].startswith("This looks like nothing that the network was trained on")
+    assert notes[0].startswith("This image is unlike the training images")
     assert notes[1] == ""
 
 

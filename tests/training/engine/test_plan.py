@@ -71,6 +71,9 @@ def test_lengths_on_the_command_line():
     given = _with_given_epochs(recipe, ["--unary.epochs", "3", "--joint.epochs=0", "--seed", "1"])
     assert (given.unary.steps, given.joint.steps) == (0, 0)
     assert given.triple.steps == recipe.triple.steps
+    thirty = dataclasses.replace(given, unary=dataclasses.replace(given.unary, epochs=30))
+    resolved = plan.resolve_steps(thirty, Split(20))
+    assert (resolved.data.passes_per_epoch, resolved.unary.epochs) == (10, 3), "30 passes"
     for wrong in ((0, None), (None, -1), (0, 0)):
         with pytest.raises(ValueError, match="--epochs or --steps from 1 up"):
             with_length(recipe, *wrong)

@@ -1,11 +1,14 @@
 import dataclasses
+from contextlib import ExitStack, nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from training.configs.recipes import RECIPES
 from training.configs.schema import StageConfig
-from training.engine.setup import describe_dry_run, prepare
+from training.engine.progress import Progress
+from training.engine.setup import TrainingJob, describe_dry_run, prepare
 
 WIDTH = 0.02
 
@@ -46,3 +49,23 @@ def test_a_dry_run_measures_and_writes_nothing(small_scenes, monkeypatch, tmp_pa
     assert unary.split()[:4] == ["unary", "1", "50", "2"]
     assert network.endswith(" parameters") and time.startswith("time     about ")
     assert not list(tmp_path.iterdir())
+
+
+def test_trackers_receive_what_comes_after_the_last_epoch(small_scenes, tmp_path):
+    """Such as the validation of a stage that a resumed run ends where it is."""
+
+    class Recorder(nullcontext):
+        def send(self, history):
+            self.received = list(history)
+
+    progress, recorder = Progress(history=[{"stage": "unary", "epoch": 1}]), Recorder()
+
+    def fit():
+        progress.history.append({"stage": "unary", "epoch": 1, "val_miou": 0.5})
+        return []
+
+    trainer = SimpleNamespace(
+        fit=fit, progress=progress, trackers=recorder, write_model=lambda: None
+    )
+    TrainingJob(RECIPES["dpn/scenes"], tmp_path, small_scenes, trainer, ExitStack()).run()
+    assert recorder.received == progress.history and len(progress.history) == 2

@@ -1,5 +1,7 @@
+import re
 import sys
 import types
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,6 +28,7 @@ class StandIn(types.ModuleType):
     def __init__(self, name):
         super().__init__(name)
         self.begun, self.rows, self.ended, self.params, self.fails = [], [], 0, {}, False
+        self.refuses = False
 
     def log(self, scores, step):
         if self.fails:
@@ -34,7 +37,7 @@ class StandIn(types.ModuleType):
 
     log_metrics = log
 
-    def end(self):
+    def end(self, status="FINISHED"):
         self.ended += 1
 
     finish = end_run = end
@@ -48,11 +51,18 @@ class StandIn(types.ModuleType):
         self.experiment = name
 
     def start_run(self, **options):
+        if len(self.begun) > self.ended:
+            raise Exception("Run with UUID new is already active.")  # as MLflow, whose it is
         self.begun.append(options)
         run_id = options.get("run_id", "new")
-        return types.SimpleNamespace(info=types.SimpleNamespace(run_id=run_id))
+        return SimpleNamespace(info=SimpleNamespace(run_id=run_id))
 
     def log_params(self, values):
+        if self.refuses:
+            raise ConnectionError("no server")
+        for name, value in values.items():
+            assert re.fullmatch(r"[/\w.\- :]*", name), f"MLflow refuses the name {name}"
+            assert len(str(value)) <= 500
         self.params |= values
 
 
@@ -91,11 +101,31 @@ def test_a_tracker_that_fails_gets_its_rows_later(module, tmp_path, messages):
     module.fails = True
     trackers.send(HISTORY[:1])
     trackers.send(HISTORY[:2])
-    expected = f"{module.__name__}: ConnectionError: no server; training goes on without it"
+    expected = f"{module.__name__}: ConnectionError: no server; training continues without it"
     assert messages() == expected
     module.fails = False
     trackers.send(HISTORY)
     assert module.rows == ROWS and len(module.begun) == 1
+
+
+@pytest.mark.parametrize("module", ["mlflow"], indirect=True)
+def test_a_run_whose_settings_were_not_taken_is_ended(module, tmp_path):
+    trackers = Trackers(["mlflow"], tmp_path, CONFIG)
+    module.refuses = True
+    trackers.send(HISTORY[:1])
+    assert (len(module.begun), module.ended) == (1, 1)
+    module.refuses = False
+    trackers.send(HISTORY)
+    assert module.rows == ROWS
+
+
+@pytest.mark.parametrize("module", ["mlflow"], indirect=True)
+@pytest.mark.parametrize("recipe", ["dpn/camvid", "fcn/camvid"])
+def test_mlflow_takes_rates_by_layer(module, tmp_path, recipe):
+    """Their keys are regular expressions, whose characters names can't have."""
+    Trackers(["mlflow"], tmp_path, RECIPES[recipe]).send(HISTORY[:1])
+    assert module.rows == ROWS[:1]
+    assert module.params["data.batch_size"] == RECIPES[recipe].data.batch_size
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])

@@ -20,6 +20,7 @@ from training.prediction.manifest import write_manifest
 from training.prediction.results import FileResult
 from training.prediction.settings import PredictionJob
 from training.prediction.worker import Worker, pack_item, pack_result, unpack_result
+from training.rundir.outputs import Outputs
 from training.utils.ray_cluster import ClusterOptions
 
 PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
@@ -45,10 +46,14 @@ def contents(out, *patterns):
 
 
 class FakeRun:
-    """Blocks on workers that write no label map, that die, or that can't write."""
+    """Blocks on workers that write no label map, that die, or that can't write.
 
-    def __init__(self, job, *, deadly=(), silent=(), fatal=""):
+    Those of another `host` may have written files that are not seen here yet, `unseen`.
+    """
+
+    def __init__(self, job, *, deadly=(), silent=(), fatal="", host=None, unseen=()):
         self.job, self.deadly, self.silent, self.fatal = job, deadly, silent, fatal
+        self.host, self.unseen = {} if host is None else {"host": host}, unseen
         self.sent = []
 
     def __call__(self, ray, job, options, workers, blocks):
@@ -61,9 +66,11 @@ class FakeRun:
                 continue
             for name in names:
                 (self.job.out / "labels").mkdir(exist_ok=True)
-                Image.new("P", (10, 8)).save(self.job.out / f"labels/{name}.png")
+                if name not in self.unseen:
+                    Image.new("P", (10, 8)).save(self.job.out / f"labels/{name}.png")
                 if name not in self.silent:
-                    yield pack_result(FileResult("image", name, 8, 10, None, [1.0] + [0.0] * 10))
+                    result = FileResult("image", name, 8, 10, None, [1.0] + [0.0] * 10)
+                    yield pack_result(result) | self.host
 
 
 @pytest.fixture
@@ -116,9 +123,28 @@ def test_what_was_written_before_its_worker_died_is_not_done_twice(faked, tmp_pa
     assert not (tmp_path / "out/errors.jsonl").exists()
 
 
+def test_what_another_host_wrote_is_recorded_here(faked, tmp_path):
+    """So that a later run may replace it."""
+    summary, _ = faked(host="elsewhere", unseen=["05"])
+    assert (summary.num_images, summary.unreadable) == (40, ())
+    written = tmp_path / "out/labels"
+    Outputs(tmp_path / "out", "predict").check(written.glob("*.png"))
+    assert len(list(written.iterdir())) == 39
+
+
 def test_a_worker_that_cannot_write_ends_the_job(faked):
     with pytest.raises(OSError, match="A worker has failed: OSError: disk full"):
         faked(fatal="OSError: disk full")
+
+
+def test_the_process_that_sends_the_inputs_takes_no_gpu(monkeypatch):
+    """JAX would take three quarters of the memory of each."""
+    jax = pytest.importorskip("jax")
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    chosen = {}
+    monkeypatch.setattr(jax.config, "update", chosen.__setitem__)
+    cluster.leave_gpus_to_workers()
+    assert chosen == {"jax_platforms": "cpu"}
 
 
 @needs_ray
@@ -135,22 +161,22 @@ def test_a_worker_predicts_whole_videos(finished_run, tmp_path, monkeypatch):
     """In this process, whose threads are as they are."""
     monkeypatch.setattr("training.prediction.worker._set_up", lambda *settings: None)
     for i in range(3):
-        save(tmp_path / f"film/{i}.png", (24, 20), seed=i)
+        save(tmp_path / f"clip/{i}.png", (24, 20), seed=i)
     options = {"image_sequence": True, "save_frames": True}
     jobs = [
-        PredictionJob((str(tmp_path / "film"),), (str(finished_run),), tmp_path / out, **options)
+        PredictionJob((str(tmp_path / "clip"),), (str(finished_run),), tmp_path / out, **options)
         for out in ("one", "many")
     ]
     predict(jobs[0])
     write_manifest(jobs[1].out, {}, resume=False)
     worker = Worker(pickle.dumps(jobs[1]), "", threads=1)
-    batch = {"item": np.array([pack_item("video", "film", tmp_path / "film")], object)}
+    batch = {"item": np.array([pack_item("video", "clip", tmp_path / "clip")], object)}
     (row,) = map(json.loads, worker(batch)["row"].to_pylist())
     _, result = unpack_result(row)
     assert (result.kind, result.frames, result.problems) == ("video", 3, [])
     one, many = (contents(tmp_path / out, "*.png") for out in ("one", "many"))
     assert one == many and len(one) == 3
-    assert jobs[1].written_video("film").result("film") == result
+    assert jobs[1].written_video("clip").result("clip") == result
 
 
 # -------------------------------------------------------------------- with Ray

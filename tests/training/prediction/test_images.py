@@ -42,6 +42,19 @@ def test_a_bad_file_stops_nothing_and_is_named_at_the_end(
             np.testing.assert_allclose(archive["probabilities"], expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("output", ["labels", "probabilities"])
+def test_an_image_too_narrow_for_the_network_stops_nothing(sources, small_scenes, tmp_path, output):
+    """Of one row, such as web pages have: resized to the network's size it has many pixels."""
+    del sources["deep/1"]
+    Image.new("RGB", (20_000, 1)).save(sources["deep/2"])
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(11, 1)])
+    segmenter = Segmenter(model, small_scenes.classes, size=96)
+    assert predict_images(segmenter, sources, tmp_path, (output,)) == [sources["deep/2"]]
+    assert len(list((tmp_path / output).rglob("*.*"))) == 3
+    with pytest.raises(ValueError, match="resized to a shorter side of 96"):
+        segmenter.labels(np.zeros((1, 20_000, 3), "uint8"))
+
+
 def test_draw_heads_shows_the_image_and_the_labels_of_each_head(small_scenes):
     classes = small_scenes.classes
     image = np.full((60, 80, 3), 77, "uint8")

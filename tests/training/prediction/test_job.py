@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 from pathlib import Path
@@ -50,12 +51,15 @@ def test_frames_without_a_video_are_refused(tmp_path):
         run((save(tmp_path / "x.png"),), models=("x",), out=tmp_path, save_frames=True)
 
 
-def test_frames_and_images_do_not_replace_each_other(tmp_path):
-    frame = save(tmp_path / "in/drive/000001.png")
+def test_frames_are_not_written_over_the_labels_of_images(tmp_path):
+    """A video next to the folder of its frames: both are labelled in labels/drive."""
+    (tmp_path / "in").mkdir()
     (tmp_path / "in/drive.mp4").touch()
-    options = {"models": ("none",), "out": tmp_path / "out", "save_frames": True}
-    with pytest.raises(ValueError, match=rf"{frame}: its labels and those of a frame of .*drive"):
-        run((tmp_path / "in",), **options)
+    save(tmp_path / "in/drive/000000.png")
+    job = PredictionJob((tmp_path / "in",), ("x",), tmp_path / "out", save_frames=True)
+    with pytest.raises(ValueError, match="--save-frames: .*drive.mp4 and of .*000000.png would"):
+        job.find_sources()
+    assert len(dataclasses.replace(job, save_frames=False).find_sources()) == 2
 
 
 def test_by_default_only_labels_are_written(finished_run, tmp_path):
@@ -115,14 +119,14 @@ def test_several_runs_are_averaged(tiny_run, finished_run, tmp_path):
 
 
 def test_videos_are_averaged_over_scales_and_networks_too(tiny_run, finished_run, tmp_path):
-    paths = [save(tmp_path / f"film/{i}.png", (48, 32), seed=i) for i in range(2)]
+    paths = [save(tmp_path / f"clip/{i}.png", (48, 32), seed=i) for i in range(2)]
     settings = InferenceSettings(scales=(0.5, 1.0), horizontal_flip=True, tile=512)
     options = {"out": tmp_path / "out", "image_sequence": True, "save_frames": True}
     models = (tiny_run[0], str(finished_run))
-    run((tmp_path / "film",), models=models, settings=settings, **options)
+    run((tmp_path / "clip",), models=models, settings=settings, **options)
     networks = [tiny_run[1], load_model(finished_run)]
     for i, path in enumerate(paths):
-        labels = np.asarray(Image.open(tmp_path / f"out/labels/film/{i:06}.png"))
+        labels = np.asarray(Image.open(tmp_path / f"out/labels/clip/{i:06}.png"))
         expected = predict_labels(networks, read_image(path), (0.5, 1.0), horizontal_flip=True)
         np.testing.assert_array_equal(labels, expected)
 
@@ -234,18 +238,18 @@ def test_ground_truth_is_not_replaced(tiny_run, tmp_path):
 
 def test_other_files_are_not_replaced(tmp_path):
     """They are found before the model is loaded."""
-    image, film = save(tmp_path / "x.png"), tmp_path / "film"
-    save(film / "0.png")
+    image, clip = save(tmp_path / "x.png"), tmp_path / "clip"
+    save(clip / "0.png")
     options = {"models": ("none",), "overlay": True}
     sequence = {"image_sequence": True, **options}
     for number, (path, name, chosen) in enumerate(
         [
             (image, "predict.json", options),
             (image, "overlays/x.png", options),
-            (film, "videos/film.mp4", sequence),
-            (film, "videos/film.json", sequence),
-            (film, "overlays/film.mp4", sequence),
-            (film, "labels/film/000007.png", {"save_frames": True, **sequence}),
+            (clip, "videos/clip.mp4", sequence),
+            (clip, "videos/clip.json", sequence),
+            (clip, "overlays/clip.mp4", sequence),
+            (clip, "labels/clip/000007.png", {"save_frames": True, **sequence}),
         ]
     ):
         out = tmp_path / str(number)
@@ -263,14 +267,14 @@ def test_one_run_at_a_time_writes_to_a_directory(tmp_path):
 
 
 def test_frames_and_videos_are_own_files(tiny_run, tmp_path):
-    save(tmp_path / "film/0.png"), save(tmp_path / "film/1.png", seed=1)
+    save(tmp_path / "clip/0.png"), save(tmp_path / "clip/1.png", seed=1)
     options = {"models": (tiny_run[0],), "out": tmp_path / "out", "image_sequence": True}
     for save_frames in (False, False, True, True):
-        run((tmp_path / "film",), **options, overlay=True, save_frames=save_frames)
-    frame = tmp_path / "out/labels/film/000001.png"
+        run((tmp_path / "clip",), **options, overlay=True, save_frames=save_frames)
+    frame = tmp_path / "out/labels/clip/000001.png"
     frame.write_bytes(b"corrected")
     with pytest.raises(ValueError, match=r"000001.png: would be replaced"):
-        run((tmp_path / "film",), **options, save_frames=True)
+        run((tmp_path / "clip",), **options, save_frames=True)
     assert frame.read_bytes() == b"corrected"
 
 
@@ -305,19 +309,19 @@ def test_the_manifest_lists_what_was_written_also_before(tiny_run, tmp_path):
 
 def test_a_video_is_resumed_unless_it_is_complete(tiny_run, tmp_path):
     for i in range(3):
-        save(tmp_path / f"film/{i}.png", (48, 32), seed=i)
+        save(tmp_path / f"clip/{i}.png", (48, 32), seed=i)
     options = {"models": (tiny_run[0],), "out": tmp_path / "out", "image_sequence": True}
-    run_it = functools.partial(run, (tmp_path / "film",), resume=True, save_frames=True, **options)
+    run_it = functools.partial(run, (tmp_path / "clip",), resume=True, save_frames=True, **options)
     manifest = tmp_path / "all.jsonl"
     assert run_it().num_skipped_videos == 0
     assert run_it(manifest=manifest).num_skipped_videos == 1
     row = json.loads(manifest.read_text())
     assert (row["frames"], row["height"], row["width"]) == (3, 32, 48)
-    assert row["result"] == str(tmp_path / "out/labels/film")
-    maps = [np.asarray(Image.open(tmp_path / f"out/labels/film/{i:06}.png")) for i in range(3)]
+    assert row["result"] == str(tmp_path / "out/labels/clip")
+    maps = [np.asarray(Image.open(tmp_path / f"out/labels/clip/{i:06}.png")) for i in range(3)]
     fractions = np.bincount(np.ravel(maps), minlength=11) / np.size(maps)
     np.testing.assert_array_equal(list(row["fractions"].values()), fractions)
-    (tmp_path / "out/labels/film/000001.png").unlink()
+    (tmp_path / "out/labels/clip/000001.png").unlink()
     assert run_it().num_skipped_videos == 0
 
 

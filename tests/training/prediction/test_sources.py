@@ -134,6 +134,19 @@ def test_a_result_does_not_overwrite_another_source(tmp_path):
         find_sources([video, touch(tmp_path / "c/videos/a.mp4")], tmp_path / "c")
 
 
+def test_files_of_two_archives_with_one_name_are_refused(tmp_path):
+    """One of them would be left out without a word."""
+    for name in ("one", "two"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("a.png", b"")
+            archive.writestr(f"{name}.png", b"")
+    urls = [f"zip://*.png::{tmp_path}/{name}.zip" for name in ("one", "two")]
+    message = r"zip://a.png::.*one.zip and zip://a.png::.*two.zip: .* be named a\.png\. Predict"
+    with pytest.raises(ValueError, match=message):
+        find_sources(urls, tmp_path)
+    assert list(find_sources(urls[:1], tmp_path).images) == ["a", "one"]
+
+
 def zip_of(path, *names):
     with zipfile.ZipFile(path, "w") as archive:
         for name in names:
@@ -150,9 +163,3 @@ def test_no_result_leaves_the_directory(tmp_path):
     listed.write_text(json.dumps({"path": "s3://bucket/x/../../b.png"}))
     with pytest.raises(ValueError, match=r"b.png: expected a name without '..'"):
         find_sources([listed], tmp_path / "out")
-
-
-def test_no_result_replaces_another(tmp_path):
-    urls = [zip_of(tmp_path / name, "x.png") for name in ("a.zip", "b.zip")]
-    with pytest.raises(ValueError, match=r"a.zip and .*b.zip: their results would have one name"):
-        find_sources(urls, tmp_path / "out")

@@ -77,9 +77,9 @@ def exact_flow(monkeypatch):
 
 
 def test_the_video_shows_the_frames_next_to_their_labels(segmenter, tmp_path):
-    source = video_of(tmp_path / "film", range(5))
-    report = predict_video(segmenter, source, tmp_path / "out", "a/film")
-    path = tmp_path / "out/videos/a/film.mp4"
+    source = video_of(tmp_path / "clip", range(5))
+    report = predict_video(segmenter, source, tmp_path / "out", "a/clip")
+    path = tmp_path / "out/videos/a/clip.mp4"
     assert path.with_suffix(".json").read_bytes() == json_bytes(asdict(report))
     assert (report.frames, report.complete, report.fps) == (5, True, 25)
     shown = list(VideoReader(path))
@@ -102,29 +102,29 @@ def test_a_prediction_that_moves_with_the_video_is_consistent(segmenter, tmp_pat
 
 
 def test_frames_are_numbered_as_in_the_source(segmenter, tmp_path, capsys, messages):
-    source = video_of(tmp_path / "film", (0, 2, 3))
+    source = video_of(tmp_path / "clip", (0, 2, 3))
     (source / "1.png").write_bytes(b"broken")
     out = tmp_path / "out"
-    incomplete = predict_videos(segmenter, {"film": source}, out, save_frames=True, overlay=True)
+    incomplete = predict_videos(segmenter, {"clip": source}, out, save_frames=True, overlay=True)
     assert incomplete == [source]
     printed = capsys.readouterr().out
-    assert "film: 3 frames predicted in" in printed
+    assert "clip: 3 frames predicted in" in printed
     assert "temporal consistency 100.0% mIoU" in printed
     first, last = messages().splitlines()
     assert "25 frames per second assumed" in first
     assert "1 frames can't be read and are left out: 1" in last
-    maps = sorted((out / "labels/film").iterdir())
+    maps = sorted((out / "labels/clip").iterdir())
     assert [path.name for path in maps] == ["000000.png", "000002.png", "000003.png"]
     label_map = Image.open(maps[2])
     assert label_map.mode == "P"
     np.testing.assert_array_equal(np.asarray(label_map), frame(3).mean(axis=-1) > 127)
-    assert VideoReader(out / "overlays/film.mp4").size == (34, 48)
-    assert [path.name for path in (out / "videos").iterdir()] == ["film.json"]
+    assert VideoReader(out / "overlays/clip.mp4").size == (34, 48)
+    assert [path.name for path in (out / "videos").iterdir()] == ["clip.json"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_ctrl_c_leaves_a_playable_file(segmenter, tmp_path, monkeypatch, messages, error):
-    source, out = video_of(tmp_path / "film", range(6)), tmp_path / "out"
+    source, out = video_of(tmp_path / "clip", range(6)), tmp_path / "out"
     missing = tmp_path / "missing.mp4"
 
     def interrupted(first, second):
@@ -134,13 +134,13 @@ def test_ctrl_c_leaves_a_playable_file(segmenter, tmp_path, monkeypatch, message
 
     monkeypatch.setattr(module, "dis_flow", interrupted)
     with pytest.raises(error):
-        predict_videos(segmenter, {"missing": missing, "film": source}, out, overlay=True)
+        predict_videos(segmenter, {"missing": missing, "clip": source}, out, overlay=True)
     printed = messages()
-    assert f"film: stopped; 3 frames of it are in {out}" in printed
+    assert f"clip: stopped; 3 frames of it are in {out}" in printed
     assert "missing.mp4: no such file" in printed
-    for path in (out / "videos/film.mp4", out / "overlays/film.mp4"):
+    for path in (out / "videos/clip.mp4", out / "overlays/clip.mp4"):
         assert len(list(VideoReader(path))) == 3
-    report = json.loads((out / "videos/film.json").read_text())
+    report = json.loads((out / "videos/clip.json").read_text())
     assert (report["frames"], report["complete"]) == (3, False)
     assert not [path for path in out.rglob("*") if path.name.startswith(".")]
 
@@ -153,19 +153,29 @@ def test_a_truncated_video_is_reported_and_the_rest_written(
             yield from itertools.islice(super().__iter__(), 2)
             self.index, self.truncated = 1, True
 
-    source = video_of(tmp_path / "film", range(4))
+    source = video_of(tmp_path / "clip", range(4))
     monkeypatch.setattr(module, "ImageSequence", Short)
-    assert predict_videos(segmenter, {"film": source}, tmp_path / "out") == [source]
-    assert "film: 4 frames declared, 2 read" in messages()
-    assert len(list(VideoReader(tmp_path / "out/videos/film.mp4"))) == 2
+    assert predict_videos(segmenter, {"clip": source}, tmp_path / "out") == [source]
+    assert "clip: 4 frames declared, 2 read" in messages()
+    assert len(list(VideoReader(tmp_path / "out/videos/clip.mp4"))) == 2
 
 
 def test_a_video_of_one_frame_has_no_consistency(segmenter, tmp_path, capsys):
-    source = video_of(tmp_path / "film", [3])
-    assert predict_videos(segmenter, {"film": source}, tmp_path / "out") == []
+    source = video_of(tmp_path / "clip", [3])
+    assert predict_videos(segmenter, {"clip": source}, tmp_path / "out") == []
     assert "temporal consistency none, of one frame" in capsys.readouterr().out
-    report = json.loads((tmp_path / "out/videos/film.json").read_text())
+    report = json.loads((tmp_path / "out/videos/clip.json").read_text())
     assert report["temporal_consistency"]["miou"] is None
+
+
+def test_a_video_too_narrow_for_the_network_stops_nothing(segmenter, tmp_path, messages):
+    (strip := tmp_path / "strip").mkdir()
+    Image.new("RGB", (20_000, 1)).save(strip / "0.png")
+    sources = {"strip": strip, "film": video_of(tmp_path / "film", [3])}
+    resized = Segmenter(segmenter.predictor.models, CLASSES, size=96)
+    assert predict_videos(resized, sources, tmp_path / "out") == [strip]
+    assert f"skipped: {strip}: " in messages() and "resized to a shorter side" in messages()
+    assert (tmp_path / "out/videos/film.mp4").exists()
 
 
 def read_times(path):
@@ -180,26 +190,26 @@ def test_videos_keep_the_times_of_the_source(segmenter, tmp_path):
     with VideoWriter(tmp_path / "pauses.mp4", 10, (32, 48)) as writer:
         for index, time in enumerate(times):
             writer.write(frame(index)[:32], time)
-    report = predict_video(segmenter, tmp_path / "pauses.mp4", tmp_path, "film", overlay=True)
+    report = predict_video(segmenter, tmp_path / "pauses.mp4", tmp_path, "clip", overlay=True)
     assert (report.frames, report.complete, report.problems()) == (5, True, [])
     for folder in ("videos", "overlays"):
-        assert read_times(tmp_path / folder / "film.mp4") == pytest.approx(times)
+        assert read_times(tmp_path / folder / "clip.mp4") == pytest.approx(times)
 
 
 def test_a_frame_that_is_left_out_shifts_no_other(segmenter, tmp_path):
-    source = video_of(tmp_path / "film", (0, 1, 2, 3))
+    source = video_of(tmp_path / "clip", (0, 1, 2, 3))
     (source / "1.png").write_bytes(b"broken")
-    predict_video(segmenter, source, tmp_path / "out", "film")
+    predict_video(segmenter, source, tmp_path / "out", "clip")
     expected = pytest.approx([0, 0.08, 0.12])
-    assert read_times(tmp_path / "out/videos/film.mp4") == expected
+    assert read_times(tmp_path / "out/videos/clip.mp4") == expected
 
 
 def test_identical_frames_get_a_warning(segmenter, tmp_path, messages):
-    source = video_of(tmp_path / "film", [3])
+    source = video_of(tmp_path / "clip", [3])
     (source / "4.png").write_bytes((source / "3.png").read_bytes())
-    assert predict_videos(segmenter, {"film": source}, tmp_path / "out") == []
-    assert "film: its 2 frames are identical; is it the right file?" in messages()
-    assert json.loads((tmp_path / "out/videos/film.json").read_text())["is_static"]
+    assert predict_videos(segmenter, {"clip": source}, tmp_path / "out") == []
+    assert "clip: its 2 frames are identical; is it the right file?" in messages()
+    assert json.loads((tmp_path / "out/videos/clip.json").read_text())["is_static"]
 
 
 def test_a_drawn_video_without_a_frame_is_no_file(tmp_path):
@@ -215,7 +225,7 @@ def test_a_drawn_video_without_a_frame_is_no_file(tmp_path):
 @pytest.mark.parametrize("linking", ["flow", "static"])
 def test_a_spatial_temporal_network_labels_a_video(tmp_path, monkeypatch, linking):
     network = SpatialTemporalDPN(2, linking=linking, **TINY)
-    source, requests = video_of(tmp_path / "film", range(4)), []
+    source, requests = video_of(tmp_path / "clip", range(4)), []
 
     def flow(first, second):
         requests.append((int(square(first)[1]), int(square(second)[1])))
@@ -223,13 +233,13 @@ def test_a_spatial_temporal_network_labels_a_video(tmp_path, monkeypatch, linkin
 
     monkeypatch.setattr(module, "dis_flow", flow)
     segmenter = Segmenter(network, CLASSES)
-    report = predict_video(segmenter, source, tmp_path, "film", save_frames=True, overlay=True)
+    report = predict_video(segmenter, source, tmp_path, "clip", save_frames=True, overlay=True)
     assert report.frames == 4
     assert len(requests) == len(set(requests)) == 6, "the network and the metric share the flow"
-    assert len(list(VideoReader(tmp_path / "overlays/film.mp4"))) == 4
+    assert len(list(VideoReader(tmp_path / "overlays/clip.mp4"))) == 4
     expected = Predictor(network).video([frame(i) for i in range(4)], exact)
     for i, maps in enumerate(expected):
-        labels = Image.open(tmp_path / f"labels/film/{i:06}.png")
+        labels = Image.open(tmp_path / f"labels/clip/{i:06}.png")
         np.testing.assert_array_equal(labels, maps["final"].argmax(axis=-1))
 
 
@@ -246,9 +256,9 @@ def test_a_network_that_sees_smaller_frames_has_their_flow(tmp_path, monkeypatch
 
     monkeypatch.setattr(module, "dis_flow", flow_of("metric"))
     monkeypatch.setattr(flow_module, "dis_flow", flow_of("network"))
-    source = video_of(tmp_path / "film", range(3))
+    source = video_of(tmp_path / "clip", range(3))
     segmenter = Segmenter(network, CLASSES, size=22)
-    report = predict_video(segmenter, source, tmp_path, "film", save_frames=True)
+    report = predict_video(segmenter, source, tmp_path, "clip", save_frames=True)
     assert report.frames == 3
     assert sizes == {"network": 4 * [(22, 32)], "metric": 4 * [SIZE]}
-    assert Image.open(tmp_path / "labels/film/000002.png").size == SIZE[::-1]
+    assert Image.open(tmp_path / "labels/clip/000002.png").size == SIZE[::-1]

@@ -15,7 +15,10 @@ from training.configs.recipes import RECIPES
 from training.configs.serialization import from_json, to_json
 from training.data.generated.scenes import ScenesDataset
 from training.data.generated.writers import write_dataset
+from training.data.registry import load_dataset
+from training.engine.checks import check_work_dir
 from training.engine.networks import adapter, build_model
+from training.engine.plan import resolve_steps
 from training.engine.setup import with_absolute_paths
 from training.evaluation.evaluator import evaluate
 from training.evaluation.results import Evaluation
@@ -140,6 +143,30 @@ def test_rows_are_trained_scored_and_compared(images, tmp_path):
     other = Sweep("others", (SWEEP.rows[0], Row("small", dpn(3, 0.1))), "unary")
     with pytest.raises(ValueError, match="small_seed0.config.json: the run's configuration differ"):
         run_sweep(images, tmp_path, no_training, other)
+
+
+def test_steps_are_epochs_before_anything_is_trained(images, tmp_path):
+    """A run resumes from its config.json, which has epochs alone after the first start."""
+    config = dpn(3)
+    config = replace(
+        config,
+        data=replace(config.data, batch_size=1),
+        unary=replace(config.unary, epochs=0, steps=60),
+    )
+    sweep = Sweep("steps", (Row("small", config, "triple"),), "small")
+    found = []
+
+    def executor(path):
+        found.append(from_json(workdir.load_config(path)))
+        prepared = resolve_steps(found[-1], load_dataset("folder", images))
+        assert check_work_dir(path, prepared, resume=True) == []
+        return 3
+
+    for _ in range(2):
+        run(sweep, tmp_path, executor, data_dir=images)
+    first, second = found
+    assert first == second
+    assert (first.data.passes_per_epoch, first.unary.epochs, first.unary.steps) == (25, 2, 0)
 
 
 def test_rows_of_runs_that_are_there_are_not_trained(images, tmp_path):

@@ -38,12 +38,12 @@ class LocalConvConfig:
     window: int = 50
     """Window, in pixels of the grid of the pairwise part."""
     kernel: Literal["squared_distance", "gaussian", "learned"] = "squared_distance"
-    """How colors and positions are compared; learned: one untied filter per position, for images
+    """How colours and positions are compared; learned: one untied filter per position, for images
     of one size (--data.resize). It takes memory for the window of each position: a coarse grid."""
     gate: bool = True
     """Multiply with the label's probability at the pixel itself."""
     color_weight: float = 1.0
-    """Initial weight of the distance between colors."""
+    """Initial weight of the distance between colours."""
     position_weight: float = 0.0
     """Initial weight of the distance between positions."""
     scale: float = 1.0
@@ -79,7 +79,7 @@ class DPNConfig:
     contexts: ContextsConfig = field(default_factory=ContextsConfig)
     """The label contexts (b13)."""
     color_unit: float = 32.0
-    """The unit in which the triple penalty compares colors, in intensity levels of 0-255."""
+    """The unit in which the triple penalty compares colours, in intensity levels of 0-255."""
     num_iterations: int = 1
     """Mean-field updates, with shared weights."""
     pairwise_stride: Literal[1, 2, 4, 8] = 1
@@ -108,7 +108,7 @@ class DPNConfig:
 
 @dataclass(frozen=True)
 class DPNTrainConfig(TrainConfig):
-    """Training of the Deep Parsing Network in four stages (ICCV 2015, sec. 3.3)."""
+    """Training of the Deep Parsing Network in the paper's four stages (ICCV 2015, sec. 3.3)."""
 
     network: ClassVar[str] = "DPN"
     stages: ClassVar[tuple[Stage, ...]] = (

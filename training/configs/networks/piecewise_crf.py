@@ -32,7 +32,7 @@ class PiecewiseCRFConfig:
     units: int = 512
     """Units of the first fully connected layer."""
     num_neighbors: int | None = None
-    """Neighbors of each node that are sampled in each training step; all by default."""
+    """Neighbours of each node that are sampled in each training step; all by default."""
     seed: int = 0
     """Seed of the sampling."""
     num_iterations: int = 2

@@ -28,7 +28,7 @@ class SpatialTemporalDPNConfig(DPNConfig):
     frames: int = 3
     """Frames per clip, and of the windows of b12 and b13."""
     linking: Literal["flow", "static"] = "flow"
-    """Link neighbors in time along the optical flow, or at the same position."""
+    """Link neighbours in time along the optical flow, or at the same position."""
     link_threshold: float = 1.0
     """Largest forward-backward error of the flow at which a link counts, in pixels."""
     frame_spacing: float = 10.0

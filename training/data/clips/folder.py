@@ -9,7 +9,7 @@ from threading import Lock
 import numpy as np
 
 from keras_dpn.io import VIDEO_SUFFIXES
-from keras_dpn.io.formats import is_image, is_video
+from keras_dpn.io.formats import is_image, is_video, list_visible
 from keras_dpn.io.images import read_image
 from keras_dpn.io.video import VideoReader, natural_order
 
@@ -51,7 +51,7 @@ class ClipFolder(RecordedClips):
     def __init__(self, data_dir: Path, flow: FlowCache | None = None) -> None:
         data_dir = Path(data_dir)
         self.classes, self.label_values = read_classes_json(data_dir / "classes.json")
-        lists = sorted((data_dir / "splits").glob("*.txt"))
+        lists = list_visible(data_dir / "splits", "*.txt")
         if not lists:
             raise ValueError(f"{data_dir / 'splits'}: expected train.txt, val.txt...; none there.")
         for part in ("clips", "labels"):
@@ -178,6 +178,5 @@ def _check_known(files: dict[str, Path], names: Iterable[str], message: str) -> 
 
 def _visible(folder: Path, *suffixes: str) -> list[Path]:
     """Return the files of a directory with one of the suffixes, or with any if none is given."""
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    fitting = [p for p in paths if not suffixes or p.suffix.lower() in suffixes]
-    return [p for p in fitting if not p.name.startswith(".")]
+    paths = list_visible(folder) if folder.is_dir() else []
+    return [path for path in paths if not suffixes or path.suffix.lower() in suffixes]

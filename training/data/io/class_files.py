@@ -64,18 +64,19 @@ def read_labelmap(path: Path) -> Classes:
 
 
 def read_class_dict(path: Path) -> Classes:
-    """Read `class_dict.csv` as on Kaggle: a row `name,r,g,b` per class after the header.
+    """Read `class_dict.csv` as on Kaggle: a row `name,r,g,b` per class after the header, if any.
+
+    Semicolons or tabs may separate them, as spreadsheets write.
 
     Raises:
         ValueError: naming the file and the line.
     """
     lines = [line for line in read_lines(path) if line.strip()]
-    rows = [
-        _row(path, number, row[0], row[1:4])
-        for number, row in enumerate(csv.reader(lines), start=1)
-        if number > 1
-    ]
-    return _classes(path, rows)
+    separator = max(",;\t", key=lines[0].count) if lines else ","
+    listed = [*enumerate(csv.reader(lines, delimiter=separator), start=1)]
+    if listed and not all(text.strip().isdecimal() for text in listed[0][1][1:4]):
+        del listed[0]  # the header
+    return _classes(path, [_row(path, number, row[0], row[1:4]) for number, row in listed])
 
 
 def read_roboflow_classes(path: Path, colors: tuple[tuple[int, int, int], ...]) -> LabelledClasses:

@@ -24,41 +24,55 @@ class LabelError(ImageError):
     """A label map with values or colours that belong to no class."""
 
 
-def read_label(path: Path, classes: Classes, values: Mapping[int, int] | None = None) -> np.ndarray:
+def read_label(
+    path: Path,
+    classes: Classes,
+    values: Mapping[int, int] | None = None,
+    *,
+    prefers_colors: bool = False,
+) -> np.ndarray:
     """Read a label map: numbers (grey or palette, 8 or 16 bits, floats) or the classes' colours.
 
     Args:
-        path: a lossless file. Grey and palette files hold numbers; a palette's colours don't
-            matter. Files in RGB hold colours, matched exactly with `classes.colors`;
-            `IGNORE_COLORS` that no class has are the ignore label.
+        path: a lossless file. Grey and palette files hold numbers. Files in RGB hold colours,
+            matched exactly with `classes.colors`; `IGNORE_COLORS` that no class has are the ignore
+            label. Transparent pixels are black.
         classes: the classes to expect.
         values: the label of each number, also as a grey in RGB files; None: the numbers are the
             labels. Then a grey file of 0 and 255 alone, and one in RGB of black and a white that
             is no class's, are refused: drawing programs save masks of two classes so, whose
-            objects would be ignored.
+            objects would be ignored. So is a palette with other classes' colours: programs that
+            make files smaller order it as they like.
+        prefers_colors: read a palette by its colours instead, if they are all classes'.
 
     Returns:
         uint8 (H, W): 0..L-1 or `classes.ignore`.
 
     Raises:
         LabelError: on a value or colour of no class, with the position of one such pixel, and on
-            a mask of two classes as above.
+            a mask of two classes and a palette as above.
         ImageError: if the file is missing, truncated, empty, lossy, or of another mode.
     """
     image, stretch = _open_map(path)
+    labels_by_color = {color: classes.ignore for color in IGNORE_COLORS}
+    labels_by_color |= {(v, v, v): label for v, label in (values or {}).items() if v < 256}
+    labels_by_color |= {color: label for label, color in enumerate(classes.colors)}
     if _has_colors(image):
-        labels_by_color = {color: classes.ignore for color in IGNORE_COLORS}
-        labels_by_color |= {(v, v, v): label for v, label in (values or {}).items() if v < 256}
-        labels_by_color |= {color: label for label, color in enumerate(classes.colors)}
-        labels = match_colors(np.asarray(image)[..., :3], labels_by_color, path)
+        labels = match_colors(_colors(image), labels_by_color, path)
         if values is None and _WHITE not in classes.colors:
-            greys = np.unique(_pack(np.asarray(image)[..., :3]))
+            greys = np.unique(_pack(_colors(image)))
             _check_mask([_unpack(key)[0] for key in greys if _is_grey(key)], len(greys), path)
         return labels
     numbers = _indices(image, stretch, path)
+    by_palette = _labels_by_palette(image, labels_by_color, classes)
+    if prefers_colors and by_palette:
+        return match_values(numbers, by_palette, path)
     if values is not None:
+        if image.mode == "1" and 1 not in values:
+            numbers = 255 * numbers  # as viewers show it
         return match_values(numbers, values, path)
     labels = match_labels(numbers, classes, path)
+    _check_palette(by_palette, classes, path)
     if image.mode != "P" and classes.ignore == 255:  # tools for label maps write palettes
         present = np.unique(numbers).tolist()
         _check_mask(present, len(present), path)
@@ -95,7 +109,7 @@ def read_colors(path: Path) -> np.ndarray:
     image, _ = _open_map(path)
     if not _has_colors(image):
         raise ImageError(f"{path}: expected a map in RGB, received mode {image.mode}.")
-    return np.asarray(image)[..., :3]
+    return _colors(image)
 
 
 def match_labels(values: np.ndarray, classes: Classes, path: Path | str) -> np.ndarray:
@@ -199,14 +213,41 @@ def _check_mask(greys: list[int], count: int, path: object) -> None:
         )
 
 
+def _labels_by_palette(
+    image: Image.Image, labels_by_color: Mapping[Color, int], classes: Classes
+) -> dict[int, int]:
+    """Return the label of each number in a palette map by its colour or grey, if all have one."""
+    if image.mode != "P":
+        return {}
+    palette = np.reshape(image.getpalette("RGB") or [], (-1, 3)).tolist()
+    used = [int(number) for _, number in image.getcolors() or []]  # type: ignore[arg-type]
+    colors = {n: tuple(palette[n]) if n < len(palette) else None for n in used}
+    greys = {(label, label, label): label for label in range(1, classes.num_classes)}
+    known, shown = greys | labels_by_color, {*colors.values()}
+    tells = shown <= known.keys() and not shown.isdisjoint((*classes.colors, *greys))
+    is_grey_scale = colors == {n: (n, n, n) for n in used}
+    return {n: known[color] for n, color in colors.items()} if tells and not is_grey_scale else {}
+
+
+def _check_palette(by_palette: Mapping[int, int], classes: Classes, path: object) -> None:
+    """Refuse a map whose palette shows a number in the colour of another class."""
+    for number, label in by_palette.items():
+        if label not in (number, classes.ignore):
+            raise LabelError(
+                f"{path}: its palette shows the number {number} in the colour of "
+                f"{classes.names[label]!r}, class {label}. If colours count, save it in RGB; if "
+                'numbers do, write them into classes.json: "values": {"0": NAME, ...}.'
+            )
+
+
 def _is_grey(key: int) -> bool:
     return len(set(_unpack(key))) == 1
 
 
-def _open_map(path: Path | BinaryIO) -> tuple[Image.Image, int]:
+def _open_map(path: Path | BinaryIO) -> tuple[Image.Image, float]:
     """Open a file whose values must be exact; as `open_upright`."""
     image, stretch = open_upright(path)
-    if image.format in _LOSSY:
+    if image.format in _LOSSY or image.info.get("compression") == "jpeg":  # in a TIFF
         raise ImageError(f"{path}: {image.format} changes labels; save label maps as PNG.")
     return image, stretch
 
@@ -215,15 +256,21 @@ def _has_colors(image: Image.Image) -> bool:
     return image.mode in ("RGB", "RGBA")
 
 
-def _indices(image: Image.Image, stretch: int, path: object) -> np.ndarray:
+def _colors(image: Image.Image) -> np.ndarray:
+    """Return the colours of a map (H, W, 3); transparent pixels, whose colour is any, are black."""
+    pixels = np.asarray(image)
+    return pixels[..., :3] if image.mode == "RGB" else pixels[..., :3] * (pixels[..., 3:] > 0)
+
+
+def _indices(image: Image.Image, stretch: float, path: object) -> np.ndarray:
     if image.mode not in ("1", "L", "P", "F") and not image.mode.startswith("I"):
         raise ImageError(
             f"{path}: expected a label map in grey, palette or RGB, received mode {image.mode}."
         )
     values = np.asarray(image)
-    if values.dtype == np.uint8:
-        return values // stretch
-    return values if image.mode == "F" else values.astype("int64")
+    if stretch != 1:
+        values = np.rint(values / stretch).astype(values.dtype)
+    return values if values.dtype == np.uint8 or image.mode == "F" else values.astype("int64")
 
 
 def _pack(colors: np.ndarray) -> np.ndarray:

@@ -15,7 +15,12 @@ class FileDataset(Dataset):
     """A dataset whose examples have an image and a label map in a file each.
 
     Override `read_labels` if the label maps are not those of `read_label`.
+
+    Attributes:
+        prefers_colors: whether the colours of palette label maps count, as in `read_label`.
     """
+
+    prefers_colors = False
 
     def read(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
         pixels, labels = read_image(example.image_file), self.read_labels(example)
@@ -24,7 +29,12 @@ class FileDataset(Dataset):
         return pixels, labels
 
     def read_labels(self, example: Example) -> np.ndarray:
-        return read_label(example.label_file, self.classes, self.label_values)
+        return read_label(
+            example.label_file,
+            self.classes,
+            self.label_values,
+            prefers_colors=self.prefers_colors,
+        )
 
 
 def find_root(data_dir: Path, folders: Sequence[str], mark: str, expected: str) -> Path:

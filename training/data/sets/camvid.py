@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_dpn.classes import Classes
+from keras_dpn.io.formats import list_visible
 from keras_dpn.io.images import read_image
 
 from ..clips.base import RecordedClips
@@ -168,8 +169,8 @@ class CamVidDataset(RecordedClips):
 
 def _split_cambridge(images: Path, labels: Path) -> dict[str, tuple[Example, ...]]:
     """Return the frames of Cambridge's two directories, in the splits of SegNet's lists."""
-    names = {path.stem for path in images.glob("*.png")}
-    names |= {path.stem.removesuffix("_L") for path in labels.glob("*_L.png")}
+    names = {path.stem for path in list_visible(images, "*.png")}
+    names |= {path.stem.removesuffix("_L") for path in list_visible(labels, "*_L.png")}
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for name in sorted(names):
         split = splits[_split_of(name, images)]

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_dpn.classes import Classes
+from keras_dpn.io.formats import list_visible
 
 from ..dataset import Example
 from ..io.images import match_values, read_indices
@@ -122,5 +123,5 @@ def _list_split(images: Path, labels: Path | None) -> tuple[Example, ...]:
 
 def _names(folder: Path, ending: str) -> set[str]:
     """Return CITY/NAME of the files with that ending."""
-    paths = folder.glob(f"*/*{ending}")
+    paths = list_visible(folder, f"*/*{ending}")
     return {path.relative_to(folder).as_posix().removesuffix(ending) for path in paths}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_dpn.io.formats import is_image
+from keras_dpn.io.formats import is_image, list_visible
 
 from ..dataset import Example
 from ..io.class_files import LabelledClasses, read_class_dict, read_roboflow_classes
@@ -36,8 +36,9 @@ class ClassDictDataset(FileDataset):
     def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         self.classes, self.label_values = _read_classes(data_dir)
+        self.prefers_colors = self.label_values is None
         self.splits, self.unlabelled = {}, {}
-        for folder in sorted(path for path in data_dir.glob("*") if path.is_dir()):
+        for folder in filter(Path.is_dir, list_visible(data_dir)):
             if folder.name.endswith("_labels"):
                 continue
             split = _SPLITS.get(folder.name, folder.name)
@@ -54,7 +55,7 @@ def _read_classes(data_dir: Path) -> LabelledClasses:
     for name in _CLASS_FILES:
         if (data_dir / name).is_file():
             return LabelledClasses(read_class_dict(data_dir / name))
-    files = sorted(data_dir.glob(f"*/{_ROBOFLOW}"))
+    files = list_visible(data_dir, f"*/{_ROBOFLOW}")
     if not files:
         raise ValueError(f"{data_dir / _CLASS_FILES[0]}: no such file, and no {_ROBOFLOW}.")
     found = [read_roboflow_classes(path, color_map(256)) for path in files]
@@ -65,11 +66,10 @@ def _read_classes(data_dir: Path) -> LabelledClasses:
 
 def _list_examples(folder: Path, labels_folder: Path) -> tuple[Example, ...]:
     """Return the images of a directory; without label maps for those that have none."""
-    files = {path.stem: path for path in sorted(folder.iterdir()) if _is_visible_image(path)}
+    files = _images(folder)
     labels = files
     if labels_folder.is_dir():
-        paths = sorted(labels_folder.iterdir())
-        labels = {path.stem: path for path in paths if _is_visible_image(path)}
+        labels = _images(labels_folder)
     found: dict[str, tuple[Path, Path | None]] = {}
     for stem, path in files.items():
         name = stem.removesuffix(_IMAGE_ENDING)
@@ -85,5 +85,5 @@ def _list_examples(folder: Path, labels_folder: Path) -> tuple[Example, ...]:
     )
 
 
-def _is_visible_image(path: Path) -> bool:
-    return not path.name.startswith(".") and path.is_file() and is_image(path)
+def _images(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in list_visible(folder) if path.is_file() and is_image(path)}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_dpn.classes import Classes
+from keras_dpn.io.formats import list_visible
 
 from ..dataset import Example
 from .base import FileDataset
@@ -88,12 +89,12 @@ class CocoJsonDataset(FileDataset):
 
 def _find_files(data_dir: Path) -> Iterator[tuple[str, Path]]:
     """Yield splits and their files of annotations."""
-    for path in sorted(data_dir.glob("*/_annotations.coco.json")):
+    for path in list_visible(data_dir, "*/_annotations.coco.json"):
         yield _SPLITS.get(path.parent.name, path.parent.name), path
-    for path in sorted((data_dir / "annotations").glob("instances_*.json")):
+    for path in list_visible(data_dir / "annotations", "instances_*.json"):
         split = path.stem.removeprefix("instances_")
         yield _SPLITS.get(split, split), path
-    for path in sorted(data_dir.glob("*.json")):
+    for path in list_visible(data_dir, "*.json"):
         yield _SPLITS.get(path.stem, path.stem), path
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from keras_dpn.io import IMAGE_SUFFIXES
-from keras_dpn.io.formats import is_image
+from keras_dpn.io.formats import is_image, list_visible
 
 from ..dataset import Example, read_lines
 from ..io.class_files import read_classes_json
@@ -34,7 +34,7 @@ class FolderDataset(FileDataset):
     def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         self.classes, self.label_values = read_classes_json(data_dir / "classes.json")
-        lists = sorted((data_dir / "splits").glob("*.txt"))
+        lists = list_visible(data_dir / "splits", "*.txt")
         if not lists:
             raise ValueError(f"{data_dir / 'splits'}: expected train.txt, val.txt...; none there.")
         images = _Files(data_dir / "images")
@@ -50,8 +50,8 @@ class _Files:
             raise ValueError(f"{root}: no such directory; expected the dataset's {root.name}.")
         self.root = root
         self._by_stem: dict[str, list[Path]] = {}
-        for path in sorted(root.rglob("*")):
-            if not path.name.startswith(".") and is_image(path):
+        for path in list_visible(root, "**/*"):
+            if is_image(path):
                 self._by_stem.setdefault(self.stem(path), []).append(path)
 
     def find(self, entry: str) -> Path:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_dpn.io.formats import is_image
+from keras_dpn.io.formats import is_image, list_visible
 
 from ..dataset import Example
 from ..io.class_files import read_labelmap
@@ -23,19 +23,20 @@ class LabelmapDataset(FileDataset):
     """
 
     name = "labelmap"
+    prefers_colors = True
 
     def __init__(self, data_dir: Path) -> None:
         data_dir = Path(data_dir)
         if not (data_dir / "labelmap.txt").is_file():
             raise ValueError(f"{data_dir / 'labelmap.txt'}: no such file; expected CVAT's export.")
         self.classes = read_labelmap(data_dir / "labelmap.txt")
-        lists = sorted((data_dir / "ImageSets" / "Segmentation").glob("*.txt"))
+        lists = list_visible(data_dir / "ImageSets" / "Segmentation", "*.txt")
         if not lists:
             raise ValueError(f"{data_dir / 'ImageSets/Segmentation'}: expected a list per split.")
         images = data_dir / "JPEGImages"
         files = {
             path.relative_to(images).with_suffix("").as_posix(): path
-            for path in sorted(images.rglob("*"))
+            for path in list_visible(images, "**/*")
             if path.is_file() and is_image(path)
         }
         self.splits = {

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_dpn.classes import Classes
+from keras_dpn.io.formats import list_visible
 from keras_dpn.io.images import ImageError
 
 from ..dataset import Example, read_lines
@@ -44,9 +45,9 @@ class LabelmeDataset(FileDataset):
         data_dir = Path(data_dir)
         self._shapes: dict[Example, tuple[tuple[int, int], list[dict[str, Any]]]] = {}
         self.splits = {}
-        for folder in sorted(path for path in data_dir.glob("*") if path.is_dir()):
+        for folder in filter(Path.is_dir, list_visible(data_dir)):
             examples: list[Example] = []
-            for file in sorted(folder.rglob("*.json")):
+            for file in list_visible(folder, "**/*.json"):
                 example, size, shapes = _read_file(file, data_dir, len(examples))
                 self._shapes[example] = size, shapes
                 examples.append(example)

@@ -18,6 +18,7 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 
 from keras_dpn.classes import Classes
+from keras_dpn.io.formats import list_visible
 
 from ..dataset import Example, read_lines
 from ..io.images import match_values
@@ -91,8 +92,8 @@ class SiftFlowDataset(FileDataset):
             find_root(data_dir, (".",), f"{folder}/{_SCENES}", "SIFT Flow") / folder / _SCENES
             for folder in ("Images", "SemanticLabels")
         )
-        names = {path.stem for path in images.glob("*.jpg")}
-        names |= {path.stem for path in labels.glob("*.mat")}
+        names = {path.stem for path in list_visible(images, "*.jpg")}
+        names |= {path.stem for path in list_visible(labels, "*.mat")}
         test = _read_list(data_dir / "TestSet1.txt")
         train = sorted(names - set(test) - _UNLABELLED)
         self.splits = {

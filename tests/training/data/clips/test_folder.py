@@ -45,13 +45,13 @@ def clips(tmp_path):
 
 @pytest.fixture
 def video(clips):
-    """Sequence "film", a video of 24 frames that get brighter, with labels on some."""
-    with VideoWriter(clips / "clips" / "film.mp4", 25, SIZE) as writer:
+    """Sequence "clip", a video of 24 frames that get brighter, with labels on some."""
+    with VideoWriter(clips / "clips" / "clip.mp4", 25, SIZE) as writer:
         for number in range(24):
             writer.write(grey(10 * number))
     for number in (0, 2, 3, 20):
-        save(clips / "labels" / "film" / f"{number:06d}.png", grey(1)[..., 0])
-    write_lists(clips, val=["film"])
+        save(clips / "labels" / "clip" / f"{number:06d}.png", grey(1)[..., 0])
+    write_lists(clips, val=["clip"])
     return clips
 
 
@@ -186,7 +186,7 @@ def test_fill_flow_computes_what_clips_need(clips, tmp_path):
 def test_video(video):
     dataset = ClipFolder(video)
     (sequence,) = dataset.sequences["val"]
-    assert [example.name for example in sequence[:2]] == ["film/000000", "film/000001"]
+    assert [example.name for example in sequence[:2]] == ["clip/000000", "clip/000001"]
     assert len(sequence) == 24 and len(dataset.splits["val"]) == 4
     for place, expected in ((3, [2, 3, 4]), (0, [0, 0, 1]), (20, [19, 20, 21]), (2, [1, 2, 3])):
         clip = dataset.read_clip(sequence[place], 3)

@@ -55,6 +55,14 @@ def test_masks_of_two_classes_are_never_ignored_without_a_word(tmp_path, mode):
         np.testing.assert_array_equal(read_label(path, classes, numbers), MASK // 255 * label)
 
 
+def test_masks_of_one_bit_are_those_of_eight(tmp_path):
+    """Programs that make PNGs smaller store 0 and 255 in one bit."""
+    path = save(tmp_path, MASK, mode="1")
+    np.testing.assert_array_equal(read_label(path, CLASSES), MASK // 255)
+    for values in ({0: 0, 255: 1}, {0: 0, 1: 1}):
+        np.testing.assert_array_equal(read_label(path, CLASSES, values), MASK // 255)
+
+
 def test_black_and_white_are_classes_if_they_have_these_colours(tmp_path):
     classes = Classes(("road", "car"), ((0, 0, 0), (255, 255, 255)))
     np.testing.assert_array_equal(read_label(save(tmp_path, MASK, mode="RGB"), classes), MASK > 0)

@@ -74,6 +74,70 @@ def test_lossy_and_odd_label_maps(tmp_path):
         read_label(save(tmp_path, LABELS, mode="LA"), CLASSES)
 
 
+@pytest.mark.parametrize("largest", [1, 2, 20, 255, 1000, 65535])
+@pytest.mark.parametrize("plain", [False, True])
+def test_labels_in_pgm_are_not_stretched(tmp_path, largest, plain):
+    labels = np.minimum(LABELS, min(largest, 2))
+    rows = labels.astype(">u2" if largest > 255 else "u1").tobytes()
+    if plain:
+        rows = " ".join(map(str, labels.ravel())).encode()
+    header = f"P{2 if plain else 5}\n4 2\n{largest}\n".encode()
+    (tmp_path / "x.pgm").write_bytes(header + rows)
+    np.testing.assert_array_equal(read_label(tmp_path / "x.pgm", CLASSES), labels)
+
+
+def test_a_jpeg_in_a_tiff_changes_labels(tmp_path):
+    path = save(tmp_path, np.zeros((8, 8), "uint8"), "x.tif", compression="jpeg")
+    with pytest.raises(ImageError, match="x.tif: TIFF changes labels"):
+        read_label(path, CLASSES)
+
+
+def test_transparent_pixels_are_black(tmp_path):
+    """Drawing programs write any colour there, mostly white."""
+    rgba = np.array([[[255, 255, 255, 0], [10, 20, 30, 255], [10, 20, 30, 9]]], "uint8")
+    np.testing.assert_array_equal(read_label(save(tmp_path, rgba), CLASSES), [[2, 0, 0]])
+
+
+def save_palette(tmp_path, numbers, colors):
+    image = Image.fromarray(np.array(numbers, "uint8"))
+    image.putpalette([value for color in colors for value in color])
+    image.save(tmp_path / "x.png")
+    return tmp_path / "x.png"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "colors", "expected"),
+    [
+        ([[0, 1, 2]], [CLASSES.colors[i] for i in (1, 0, 2)], [[1, 0, 2]]),
+        ([[1, 0, 0]], [(224, 224, 192), (10, 20, 30)], [[0, 255, 255]]),
+        ([[0, 1, 2]], [(0, 0, 0), (2, 2, 2), (1, 1, 1)], [[2, 2, 1]]),
+    ],
+)
+def test_a_palette_of_the_classes_in_another_order_is_refused(tmp_path, numbers, colors, expected):
+    path = save_palette(tmp_path, numbers, colors)
+    with pytest.raises(LabelError, match=r"x.png: its palette shows the number \d in the colour"):
+        read_label(path, CLASSES)
+    np.testing.assert_array_equal(read_label(path, CLASSES, prefers_colors=True), expected)
+    values = {0: 0, 1: 1, 2: 2}
+    np.testing.assert_array_equal(read_label(path, CLASSES, values), numbers)
+
+
+@pytest.mark.parametrize(
+    "colors",
+    [
+        CLASSES.colors,
+        [(0, 0, 0), (1, 1, 1), (2, 2, 2)],
+        [(0, 0, 0), (60, 60, 60), (120, 120, 120)],
+        [(0, 0, 0), (128, 0, 0), (0, 128, 0)],
+    ],
+)
+def test_other_palettes_hold_numbers(tmp_path, colors):
+    path = save_palette(tmp_path, [[0, 1, 2]], colors)
+    for prefers_colors in (False, True):
+        labels = read_label(path, CLASSES, prefers_colors=prefers_colors)
+        np.testing.assert_array_equal(labels, [[0, 1, 2]])
+
+
 def test_labels_as_floats(tmp_path):
     values = LABELS.astype("float32")
     np.testing.assert_array_equal(read_label(save(tmp_path, values, "x.tif"), CLASSES), LABELS)

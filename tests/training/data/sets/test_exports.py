@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_dpn.classes import Classes
 from keras_dpn.io.images import ImageError
 from training.data.checks import scan_dataset
+from training.data.io.class_files import read_class_dict
 from training.data.registry import load_dataset
 from training.data.sets.class_dict import ClassDictDataset
 from training.data.sets.coco_json import CocoJsonDataset
@@ -199,6 +201,10 @@ def labelmap(folder, text=None):
 
 def test_labelmap(tmp_path):
     labelmap(tmp_path)
+    # A program that makes files smaller: the colours become a palette, in any order.
+    path = tmp_path / "SegmentationClass/day/val.png"
+    Image.fromarray(colored()).quantize(3).save(path)
+    assert not np.array_equal(np.asarray(Image.open(path)), LABELS)
     dataset = load_dataset("labelmap", tmp_path)
     assert dataset.classes.names == ("x", "y", "z") and dataset.classes.colors == COLORS
     check(dataset)
@@ -251,6 +257,20 @@ def test_class_dict_of_kaggle(tmp_path, image, label):
     photo(tmp_path / "train/c.jpg")
     issues = scan_dataset(ClassDictDataset(tmp_path), workers=1).errors
     assert [issue.type for issue in issues] == ["missing"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffName;R;G;B\r\nx;0;0;0\r\ny;128;0;0\r\nz;0;128;0\r\n",
+        "x,0,0,0\ny,128,0,0\nz,0,128,0",
+        "name\tr\tg\tb\nx\t0\t0\t0\ny\t128\t0\t0\n\nz\t0\t128\t0\n",
+        'name, r, g, b, note\nx, 0, 0, 0, "a, b"\n y , 128, 0, 0,\nz, 0, 128, 0,\n',
+    ],
+)
+def test_class_dicts_of_spreadsheets(tmp_path, text):
+    (tmp_path / "class_dict.csv").write_bytes(text.encode())
+    assert read_class_dict(tmp_path / "class_dict.csv") == Classes(("x", "y", "z"), COLORS)
 
 
 def test_class_dict_of_roboflow(tmp_path):
