@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import queue
 import re
 import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -20,6 +22,7 @@ MAX_BYTES = 2**31
 MAX_SECONDS = 3600.0
 _TIMEOUT = 30.0  # seconds without a byte
 _CHUNK = 2**20
+_QUEUE = 4  # chunks that wait to be written
 
 
 def download(
@@ -98,53 +101,77 @@ def _record(path: Path) -> Path:
 def _fetch(address: str, file: IO[bytes], max_bytes: int, max_seconds: float) -> str:
     """Write the file's bytes and return their SHA-256."""
     end, digest = time.monotonic() + max_seconds, hashlib.sha256()
+    response = _Response(address)
     try:
-        with _open(address, max_seconds) as response:
-            length = response.headers.get("Content-Length")
-            declared = int(length) if length is not None and length.isdecimal() else None
-            bar, received = keras.utils.Progbar(declared), 0
-            while True:
-                if max(received, declared or 0) > max_bytes:
-                    raise OSError(f"expected at most {max_bytes} bytes, received more")
-                if time.monotonic() > end:
-                    raise OSError(f"expected at most {max_seconds:g} seconds, it takes longer")
-                chunk = response.read1(_CHUNK)
-                if not chunk:
-                    break
-                received += len(chunk)
-                digest.update(chunk)
-                file.write(chunk)
-                bar.update(received)
-            if declared not in (None, received):
-                raise OSError(f"expected {declared} bytes, received {received}")
+        length = response.next(end, max_seconds).decode()
+        declared = int(length) if length.isdecimal() else None
+        bar, received = keras.utils.Progbar(declared), 0
+        while True:
+            if max(received, declared or 0) > max_bytes:
+                raise OSError(f"expected at most {max_bytes} bytes, received more")
+            chunk = response.next(end, max_seconds)
+            if not chunk:
+                break
+            received += len(chunk)
+            digest.update(chunk)
+            file.write(chunk)
+            bar.update(received)
+        if declared not in (None, received):
+            raise OSError(f"expected {declared} bytes, received {received}")
     except (OSError, HTTPException, ValueError) as error:
         raise OSError(f"{address}: the download failed: {error}") from error
+    finally:
+        response.abandoned.set()
     return digest.hexdigest()
 
 
-def _open(address: str, seconds: float) -> Any:
-    """Return the response of a server that begins to answer in time.
+class _Response:
+    """The response of a server, read by a thread that the caller leaves when its time is over.
 
-    urllib's own limit is for each read: a server could send a byte of the headers now and then.
+    urllib's own limit is for each read: a server could send a byte of the headers, or of the length
+    of a chunk, now and then.
     """
-    answer: list[Any] = []
 
-    def work() -> None:
+    def __init__(self, address: str) -> None:
+        self.abandoned = threading.Event()
+        self._parts: queue.Queue[bytes | Exception] = queue.Queue(_QUEUE)
+        threading.Thread(target=self._read, args=(address,), daemon=True).start()
+
+    def next(self, end: float, seconds: float) -> bytes:
+        """Return the declared length, then part by part the content, then nothing.
+
+        Raises:
+            Exception: what reading raises.
+            OSError: if it takes longer than until `end`, after so many seconds.
+        """
+        late = OSError(f"expected at most {seconds:g} seconds, it takes longer")
+        try:
+            part = self._parts.get(timeout=max(end - time.monotonic(), 0))
+        except queue.Empty:
+            raise late from None
+        if isinstance(part, Exception):
+            raise part
+        if time.monotonic() > end:
+            raise late
+        return part
+
+    def _read(self, address: str) -> None:
         try:
             opener = urllib.request.build_opener(_OnlyHTTPS)
-            answer.append(opener.open(address, timeout=_TIMEOUT))
+            with opener.open(address, timeout=_TIMEOUT) as response:
+                self._put((response.headers.get("Content-Length") or "").encode())
+                while not self.abandoned.is_set() and (chunk := response.read1(_CHUNK)):
+                    self._put(chunk)
+            self._put(b"")
         except Exception as error:
-            answer.append(error)
+            self._put(error)
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    response = (
-        answer[0] if answer else OSError(f"expected at most {seconds:g} seconds, it takes longer")
-    )
-    if isinstance(response, Exception):
-        raise response
-    return response
+    def _put(self, part: bytes | Exception) -> None:
+        """Wait until the caller takes the part, or has left."""
+        while not self.abandoned.is_set():
+            with suppress(queue.Full):
+                self._parts.put(part, timeout=1)
+                return
 
 
 class _OnlyHTTPS(urllib.request.HTTPRedirectHandler):

@@ -74,6 +74,7 @@ def _load(source: str | Path, precision: str) -> Trained:
     if (directory / METADATA).is_file():
         metadata = read_metadata(directory)
         model = from_preset(directory, dtype=precision)
+        _check_classes(directory, classes, model)
         return Trained(
             (model,),
             classes,
@@ -82,4 +83,15 @@ def _load(source: str | Path, precision: str) -> Trained:
             metadata.get("description") or "",
         )
     model = load_model(directory / RUN_MODEL)
+    _check_classes(directory, classes, model)
     return Trained((model if precision == "float32" else in_precision(model, precision),), classes)
+
+
+def _check_classes(directory: Path, classes: Classes, model: keras.Model) -> None:
+    """Refuse a network whose labels have no name."""
+    labels = getattr(model, "num_classes", 0)
+    if labels > classes.num_classes:
+        raise ValueError(
+            f"{directory}: its classes.json names {classes.num_classes} classes, its network has "
+            f"{labels}."
+        )

@@ -31,6 +31,8 @@ DURATION_SLACK = 1.0
 _TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT
 # Packets that a decoder holds back at most: 16 reordered ones, and one in each of its threads.
 _MOST_REORDERED = 64
+# FFmpeg's formats without frames of their own.
+_PLAYLISTS = {"concat", "dash", "hls", "imf", "rtsp", "sdp"}
 # FFmpeg's own decoders of VP8 and VP9 leave out the alpha channel.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
@@ -216,7 +218,7 @@ def _open(path: Path, limits: Mapping[str, str]) -> InputContainer:
         # An absolute path, since FFmpeg takes what precedes a colon for a protocol. genpts: AVI has
         # no times of presentation. No playlist leads into a network.
         options = {"fflags": "+genpts", "protocol_whitelist": "file", **limits}
-        return av.open(os.path.abspath(path), options=options)
+        container = av.open(os.path.abspath(path), options=options)
     except (av.FFmpegError, OSError) as error:
         if not path.is_file():
             raise VideoError(f"{path}: no such file.") from None
@@ -225,6 +227,11 @@ def _open(path: Path, limits: Mapping[str, str]) -> InputContainer:
             "unknown to FFmpeg, or it was truncated before its end, where mp4 files keep their "
             "index."
         ) from error
+    kind = container.format.name
+    if kind in _PLAYLISTS:
+        container.close()
+        raise VideoError(f"{path}: expected a video, received a list of other files ({kind}).")
+    return container
 
 
 def _best_stream(container: InputContainer, path: Path) -> AVStream:

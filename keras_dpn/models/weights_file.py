@@ -71,8 +71,8 @@ _DAMAGED = (
 # Of a file inside an archive, and of a layer that is sampled: a VGG16 takes a quarter of them.
 _MAX_BYTES = 2**31
 MAX_NUMBERS = 2**28
-# Trained weights hardly shrink.
-_MAX_RATIO = 100
+# Trained weights hardly shrink. A tensor of up to N bytes may have any size in the file: zeros do.
+_MAX_RATIO, _SMALL_BYTES = 100, 2**26
 
 
 @contextmanager
@@ -105,16 +105,12 @@ def _archived(path: Path) -> io.BytesIO:
 def read_member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     """Return a file inside an archive; ValueError if it would take far more than its own bytes."""
     member = archive.getinfo(name)
-    if member.file_size > min(_MAX_BYTES, _most_bytes(member.compress_size)):
+    if member.file_size > min(_MAX_BYTES, 2**20 + _MAX_RATIO * member.compress_size):
         raise ValueError(
             f"{path}: {member.filename} inside would take {member.file_size} bytes, "
             f"{member.compress_size} compressed; expected weights."
         )
     return archive.read(member)
-
-
-def _most_bytes(stored: int) -> int:
-    return 2**20 + _MAX_RATIO * stored
 
 
 def check_storage(path: Path) -> None:
@@ -134,7 +130,7 @@ def _check_tensor_storage(stored: Any, tensor: str, path: Path) -> None:
     # HDF5 reads whole chunks, which may be larger than the tensor.
     chunk = math.prod(stored.chunks or ()) * stored.dtype.itemsize
     needed, found = max(stored.nbytes, chunk), stored.id.get_storage_size()
-    if needed > _most_bytes(found):
+    if needed > max(_SMALL_BYTES, _MAX_RATIO * found):
         raise ValueError(
             f"{path}: {tensor} would take {needed} bytes, {found} in the file; expected weights."
         )

@@ -106,6 +106,13 @@ def read_metadata(directory: Path) -> dict[str, Any]:
             f"{directory / METADATA}: expected the metadata of a preset, with the SHA-256 of its "
             "files. Write the preset again with `save_to_preset`."
         )
+    size, confidence = metadata.get("size"), metadata.get("lowest_confidence")
+    is_size = size is None or (type(size) is int and size > 0)
+    if not is_size or not isinstance(confidence, (int, float, type(None))):
+        raise ValueError(
+            f"{directory / METADATA}: expected `size` in pixels and `lowest_confidence` as numbers "
+            f"or null, received {size!r:.100} and {confidence!r:.100}."
+        )
     return metadata
 
 

@@ -81,6 +81,15 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             pass
 
+    def dripchunk(self):
+        self.answer(Transfer_Encoding="chunked")
+        try:
+            while True:
+                self.wfile.write(b"0")
+                time.sleep(0.05)
+        except OSError:
+            pass
+
     def drip(self):
         self.answer()
         try:
@@ -165,11 +174,13 @@ def test_redirections_within_https_are_followed(address, tmp_path):
         ("endless", "expected at most 100000 bytes"),
         ("drip", "expected at most 0.2 seconds"),
         ("dripheaders", "expected at most 0.2 seconds"),
+        ("dripchunk", "expected at most 0.2 seconds"),
     ],
 )
 def test_what_is_no_whole_file_leaves_none(address, tmp_path, name, message):
+    limits = {"max_bytes": 100_000, "max_seconds": 0.2 if "drip" in name else 60}
     with pytest.raises(OSError, match=f"{name}.h5: the download failed: .*({message})"):
-        download(f"{address}/{name}.h5", tmp_path, max_bytes=100_000, max_seconds=0.2)
+        download(f"{address}/{name}.h5", tmp_path, **limits)
     assert files(tmp_path) == []
 
 

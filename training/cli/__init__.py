@@ -6,6 +6,7 @@ Importing this module, or one of a subcommand, imports neither Keras nor TensorF
 
 import difflib
 import importlib
+import io
 import logging
 import os
 import sys
@@ -61,6 +62,8 @@ def main(args: Sequence[str] | None = None) -> int:
     0 after success, 2 after a mistake of the user's, which is one line on stderr, 130 after Ctrl-C.
     """
     args = list(sys.argv[1:] if args is None else args)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
     try:
         if not args or args[0] in ("-h", "--help"):
             print(usage())

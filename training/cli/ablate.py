@@ -59,22 +59,24 @@ def main(
         override: fields to replace in all rows, each as FIELD=VALUE.
         devices: all, gpu:0,2 or cpu:2, as for `keras-dpn train`.
     """
+    from ..rundir.lock import lock_directory
     from ..sweeps.runner import SubprocessExecutor, read_reused, run
     from ..sweeps.table import table
     from ..utils.console import console
 
     rows = with_overrides(_find(str(sweep)), override)
-    outcome = run(
-        rows,
-        work_dir,
-        SubprocessExecutor(devices),
-        seeds=seeds,
-        split=split,
-        data_dir=data_dir,
-        weights=weights,
-        reuse=read_reused(reuse, rows, seeds),
-        block_size=block_size,
-    )
+    with lock_directory(work_dir):
+        outcome = run(
+            rows,
+            work_dir,
+            SubprocessExecutor(devices),
+            seeds=seeds,
+            split=split,
+            data_dir=data_dir,
+            weights=weights,
+            reuse=read_reused(reuse, rows, seeds),
+            block_size=block_size,
+        )
     console().print(table(outcome.summary))
     print(f"written: {work_dir / 'ablation.md'}")
     outcome.raise_failures()

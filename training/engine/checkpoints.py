@@ -1,5 +1,6 @@
 """Atomic checkpoints of a run in progress: weights, optimizer and position."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from . import hosts
 
 _WEIGHTS, _RANDOM, _OPTIMIZER = "model.weights.h5", "random.npz", "optimizer.npz"
 _STATE = "state.json"
+# Earlier checkpoints, and what killed processes leave: today and in version 0.1.
+_OWN = re.compile(r"\d+|\.[0-9a-f]+\.\d+|partial")
 
 
 class Checkpoints:
@@ -59,9 +62,8 @@ class Checkpoints:
             if optimizer is not None:
                 _save_variables(temporary / _OPTIMIZER, optimizer.variables)
             write_json(temporary / _STATE, state)
-        # Earlier checkpoints, and temporary files of killed processes.
         for path in self.directory.iterdir():
-            if path.is_dir() and path != final:
+            if _OWN.fullmatch(path.name) and path != final and not path.is_symlink():
                 shutil.rmtree(path)
 
     def replace_state(self, state: dict[str, Any]) -> None:

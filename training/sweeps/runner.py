@@ -24,7 +24,7 @@ from ..utils.files import atomic_file, read_json, write_json
 from .definitions import Row, Sweep
 from .plan import CheckpointRef, Job, RowKey, make_plan
 from .scoring import score
-from .table import Summary, summarize
+from .table import Summary, check_tables, summarize
 
 logger = logging.getLogger("keras_dpn")
 
@@ -101,9 +101,10 @@ def run(
 
     Raises:
         ValueError: before anything is trained, for settings that don't fit the data or each other,
-            and a work_dir that holds other runs.
+            and a work_dir that holds other runs, or files of others under the table's names.
     """
     work_dir = work_dir.resolve()
+    check_tables(work_dir)
     sweep = _with_paths(sweep, work_dir, data_dir, weights)
     datasets = _open_datasets(sweep, work_dir)
     num_classes = _check_data(datasets, split, block_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from ..utils.files import read_json, reading, write_bytes, write_json
 from .definitions import Sweep
 from .plan import RowKey
 
-ABLATION = "ablation.json"  # as `Summary.save` writes it
+ABLATION, _MARKDOWN = "ablation.json", "ablation.md"  # as `Summary.save` writes them
 # Columns of the table after the comparison, and the score of each.
 COLUMNS = {
     "accuracy": "accuracy",
@@ -106,7 +107,7 @@ class Summary:
     def save(self, directory: Path) -> None:
         """Write the table to a sweep's directory, as JSON and as Markdown."""
         write_json(directory / ABLATION, self.to_json())
-        write_bytes(directory / "ablation.md", markdown(self).encode())
+        write_bytes(directory / _MARKDOWN, markdown(self).encode())
 
     @classmethod
     def load(cls, directory: Path) -> Summary:
@@ -137,6 +138,30 @@ class Summary:
         }
         kept = {key: value for key, value in values.items() if key != "block"}
         return cls(**{**kept, **changed})
+
+
+def check_tables(directory: Path) -> None:
+    """Check that a sweep may write its table into a directory: that it replaces no other file.
+
+    Raises:
+        ValueError: naming the file that no sweep has written.
+    """
+    for path in (directory / ABLATION, directory / _MARKDOWN):
+        if os.path.lexists(path) and not _is_table(path):
+            raise ValueError(
+                f"{path}: would be replaced, and no sweep has written it; choose another "
+                "--work-dir, or move the file."
+            )
+
+
+def _is_table(path: Path) -> bool:
+    """Return whether a file is a sweep's table: JSON, or Markdown next to it."""
+    try:
+        values = read_json(path.with_name(ABLATION))
+        is_sweep = isinstance(values, dict) and {"rows", "seeds", "reference"} <= values.keys()
+        return is_sweep and (path.name == ABLATION or path.read_bytes().startswith(b"# "))
+    except (ValueError, OSError):
+        return False
 
 
 def summarize(

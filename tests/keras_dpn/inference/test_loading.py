@@ -112,3 +112,10 @@ def test_what_is_not_there_is_refused(model, tmp_path):
     (tmp_path / "odd" / "classes.json").write_text('{"names": ["a"]}')
     with pytest.raises(ValueError, match="names"):
         load_trained([tmp_path / "odd"])
+
+
+def test_a_network_of_more_classes_than_names_is_refused(model, tmp_path):
+    fewer = Classes(CLASSES.names[:2], CLASSES.colors[:2])
+    run = write_run(model, tmp_path / "run", fewer)
+    with pytest.raises(ValueError, match=f"{run}: its classes.json names 2 classes, its network"):
+        load_trained([run])

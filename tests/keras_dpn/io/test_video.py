@@ -579,3 +579,21 @@ def test_larger_frames_than_declared_are_not_decoded(tmp_path):
     decoded = [(frame.width, frame.height) for _, frame in VideoStream(path).decode()]
     limited = [frame.width for _, frame in VideoStream(path, max_pixels=5000).decode()]
     assert decoded == [*sizes] and limited == [64, 64]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".txt"])
+def test_lists_of_other_files_are_no_videos(tmp_path, suffix):
+    """They would show what is next to them, or elsewhere."""
+    secret = write_video(tmp_path / "secret.avi")
+    listed = [
+        "ffconcat version 1.0\nfile secret.avi\n",
+        f"ffconcat version 1.0\nfile {secret}\n",
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsecret.avi\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:1/secret.ts\n#EXT-X-ENDLIST\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 26\n",
+    ]
+    for content in listed:
+        (path := tmp_path / f"list{suffix}").write_text(content)
+        with pytest.raises(VideoError, match=f"list{suffix}: "):
+            VideoReader(path)

@@ -57,6 +57,18 @@ def check(path):
     assert "\n" not in message and len(message) < 1000
 
 
+def test_a_function_of_the_file_is_not_run(tmp_path):
+    """A Lambda's function is stored as a program."""
+    ran = tmp_path / "ran"
+    layer = keras.layers.Lambda(lambda x, file=str(ran): (open(file, "w").close(), x)[1])
+    model = keras.Sequential([keras.Input((4, 4, 3)), layer])
+    ran.unlink(missing_ok=True)
+    model.save(path := tmp_path / "lambda.keras")
+    with pytest.raises(ValueError, match=r"lambda.keras: expected the file of an undamaged Keras"):
+        load_model(path)
+    assert not ran.exists()
+
+
 def test_files_that_are_damaged(saved, tmp_path):
     check(write(tmp_path / "a.keras", {k: v for k, v in saved.items() if k != "config.json"}))
     check(write(tmp_path / "b.keras", {k: v for k, v in saved.items() if not k.endswith(".h5")}))

@@ -9,7 +9,15 @@ import pytest
 
 from keras_dpn import models
 from keras_dpn.classes import Classes
-from keras_dpn.models import DPN, FCN, DeepLab, ParseNet, PiecewiseCRF, SpatialTemporalDPN
+from keras_dpn.models import (
+    DPN,
+    FCN,
+    DeepLab,
+    ParseNet,
+    PiecewiseCRF,
+    SpatialTemporalDPN,
+    weights_file,
+)
 from keras_dpn.presets import Card
 from keras_dpn.presets.source import find
 from tests.keras_dpn.support import random, run
@@ -148,7 +156,8 @@ def test_a_configuration_that_unpacks_to_too_much_is_refused(tmp_path):
         models.from_preset(tmp_path)
 
 
-def test_a_small_tensor_in_a_huge_chunk_is_refused(preset, tmp_path):
+def test_a_small_tensor_in_a_huge_chunk_is_refused(preset, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights_file, "_SMALL_BYTES", 2**22)
     copy = tmp_path / "copy"
     shutil.copytree(preset, copy)
     with h5py.File(copy / "model.weights.h5", "a") as file:

@@ -430,8 +430,9 @@ def test_a_declared_shape_is_compared_before_it_is_read(tmp_path, layer):
     assert_fails_whole(small_model(), path, rf"{layer}/kernel .* received \(\d")
 
 
-def test_a_small_tensor_in_a_huge_chunk_is_refused(tmp_path):
+def test_a_small_tensor_in_a_huge_chunk_is_refused(tmp_path, monkeypatch):
     """HDF5 decompresses the whole chunk."""
+    monkeypatch.setattr(weights_file, "_SMALL_BYTES", 2**21)
     path = write_legacy(tmp_path / "vgg.h5", fake_tensors())
     name = "block1_conv1/block1_conv1_b_1:0"
     with h5py.File(path, "a") as file:

@@ -111,6 +111,15 @@ def test_damaged_metadata_is_named(tmp_path, content):
         read_metadata(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change", [{"size": "x"}, {"size": 0}, {"size": 1e9}, {"lowest_confidence": [1]}]
+)
+def test_numbers_in_metadata_are_checked(tmp_path, change):
+    (tmp_path / "metadata.json").write_text(json.dumps({"sha256": {}, **change}))
+    with pytest.raises(ValueError, match=r"metadata.json: expected `size` in pixels"):
+        read_metadata(tmp_path)
+
+
 def test_a_directory_that_holds_something_stays(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="expected a new or an empty directory"):

@@ -100,6 +100,12 @@ def test_mistakes_become_one_line(error, code, text, capsys):
     assert capsys.readouterr().err == text
 
 
+def test_names_that_are_no_text_are_printed(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_run", lambda name, args: print("\udcff.mp4"))
+    assert cli.main(["predict"]) == 0
+    assert capsys.readouterr().out == "\\udcff.mp4\n"
+
+
 def test_a_missing_module_of_our_own_is_no_missing_extra():
     def fail():
         raise ModuleNotFoundError("No module named 'training.nothing'", name="training.nothing")

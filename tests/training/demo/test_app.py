@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from keras_dpn import models
+from keras_dpn.classes import Classes
 from keras_dpn.export import export
 from keras_dpn.inference import Predictor
 from keras_dpn.io.flow import dis_flow
@@ -229,6 +230,9 @@ def test_a_visitor_removes_and_labels_no_file_of_the_owner(tmp_path, monkeypatch
         with urllib.request.urlopen(f"{address}config", timeout=30) as response:
             config = response.read().decode()
         assert "photo" in config and str(tmp_path) not in config  # the title, without its path
+        for path in (photo, other, "/etc/hosts"):
+            with pytest.raises(urllib.error.HTTPError, match="40[34]"):
+                urllib.request.urlopen(f"{address}gradio_api/file={path}", timeout=30)
         request = urllib.request.Request(f"{address}config", headers={"Host": "evil.example"})
         with pytest.raises(urllib.error.HTTPError, match="400"):
             urllib.request.urlopen(request, timeout=30)
@@ -236,12 +240,16 @@ def test_a_visitor_removes_and_labels_no_file_of_the_owner(tmp_path, monkeypatch
 
 
 def test_uploads_and_the_queue_are_limited(monkeypatch):
-    monkeypatch.setattr(demo, "open_model", lambda *_: FakeModel())
+    model = FakeModel()
+    model.classes = Classes(("</script><img src=x onerror=y>", "b"), ((0, 0, 0), (9, 9, 9)))
+    monkeypatch.setattr(demo, "open_model", lambda *_: model)
     pages = []
     make_page = demo.make_page
     monkeypatch.setattr(demo, "make_page", lambda *a: pages.append(make_page(*a)) or pages[0])
     with demo.serving(str(COMMITTED), max_megabytes=0.1) as address:
         assert pages[0]._queue.max_size == demo.MAX_QUEUE
+        with urllib.request.urlopen(address, timeout=30) as response:
+            assert "<img src=x" not in response.read().decode()  # a class's name is text
         request = urllib.request.Request(
             f"{address}gradio_api/upload", bytes(2**20), {"Content-Type": "multipart/form-data"}
         )

@@ -60,6 +60,17 @@ def test_the_newest_replaces_the_one_before(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["000012"]
 
 
+def test_directories_of_others_stay(tmp_path):
+    model, _ = net()
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/000000").symlink_to(elsewhere)
+    (tmp_path / "checkpoints/best so far").mkdir()
+    Checkpoints(tmp_path / "checkpoints").save(model, None, {"epoch": 1})
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["000000", "000001", "best so far"] and elsewhere.is_dir()
+
+
 def test_a_full_disk_costs_no_earlier_checkpoint(tmp_path, monkeypatch):
     model, _ = net()
     checkpoints = Checkpoints(tmp_path)

@@ -273,3 +273,11 @@ def test_what_does_not_fit_is_refused_first(images, tmp_path):
     write_json(tmp_path / "run" / "config.json", config)
     with pytest.raises(ValueError, match="triple.model.keras: no such file"):
         read_reused([f"small={tmp_path / 'run'}"], SWEEP, (0,))
+
+
+@pytest.mark.parametrize("name", ["ablation.md", "ablation.json"])
+def test_files_of_others_are_not_replaced(images, tmp_path, name):
+    (tmp_path / name).write_text("# precious")
+    with pytest.raises(ValueError, match=f"{name}: would be replaced, and no sweep has written it"):
+        run_sweep(images, tmp_path, no_training)
+    assert (tmp_path / name).read_text() == "# precious"

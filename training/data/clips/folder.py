@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
@@ -117,10 +118,10 @@ class _Video:
 
 def _read_names(path: Path) -> list[str]:
     names = [line.strip().rstrip("/") for line in read_lines(path) if line.strip()]
-    for name in names:
+    for name, count in Counter(names).items():
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(f"{path}: expected names of sequences in clips/, received {name!r}.")
-        if names.count(name) > 1:
+        if count > 1:
             raise ValueError(f"{path}: the sequence {name!r} is listed twice; keep one of them.")
     return names
 

@@ -36,7 +36,10 @@ def read_mat(path: Path, variable: str, field: str | None = None) -> np.ndarray:
     values = _pick(_load(path), variable, path)
     if field is not None:
         fields = {name: values[name] for name in values.dtype.names or ()}
-        values = np.asarray(_pick(fields, field, path).flat[0])
+        cells = _pick(fields, field, path)
+        if not cells.size:
+            raise ImageError(f"{path}: expected {field} of {variable}, received no structure.")
+        values = np.asarray(cells.flat[0])
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
         raise ImageError(
             f"{path}: expected {field or variable} as a matrix of numbers, received "
@@ -90,4 +93,7 @@ def _pick(values: dict[str, Any], name: str, path: Path) -> np.ndarray:
     if name not in values:
         present = ", ".join(key for key in values if not key.startswith("__")) or "nothing"
         raise ImageError(f"{path}: expected {name} in it, received {present}.")
+    if not isinstance(values[name], np.ndarray):  # but a sparse one
+        kind = type(values[name]).__name__
+        raise ImageError(f"{path}: expected {name} as a full matrix, received a {kind}.")
     return values[name]

@@ -108,7 +108,9 @@ class ShardsDataset(Dataset):
             shards = [_shard_from_json(values) for values in index["shards"]]
             self._positions = [(shard.file, record) for shard in shards for record in shard.records]
             self.splits = {
-                split: tuple(Example(self._positions[i][1].name, index=i) for i in listed)
+                _file_name(split): tuple(
+                    Example(self._positions[i][1].name, index=i) for i in listed
+                )
                 for split, listed in index["splits"].items()
             }
         except (
@@ -294,8 +296,7 @@ def _shard_from_json(values: dict[str, Any]) -> Shard:
     """Return a shard of the index; ValueError or TypeError for one that `pack` doesn't write."""
     records = tuple(Record(*record) for record in values["records"])
     shard = Shard(values["file"], values["bytes"], values["sha256"], records)
-    if Path(shard.file).name != shard.file or "\\" in shard.file:
-        raise ValueError(f"expected a shard's name without a directory, received {shard.file!r}")
+    _file_name(shard.file)
     for record in records:
         numbers = (shard.bytes, record.offset, record.length, record.crc32)
         is_integer = all(isinstance(number, int) for number in numbers)
@@ -304,3 +305,10 @@ def _shard_from_json(values: dict[str, Any]) -> Shard:
         if not 0 <= record.offset <= record.offset + record.length <= shard.bytes:
             raise ValueError(f"{record.name!r} is beyond the {shard.bytes} bytes of {shard.file}")
     return shard
+
+
+def _file_name(name: str) -> str:
+    """Return the name of a shard or a split, of which files have theirs, unless it leads away."""
+    if Path(name).name != name or "\\" in name or name in ("", ".."):
+        raise ValueError(f"expected a name without a directory, received {name!r}")
+    return name

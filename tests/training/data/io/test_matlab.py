@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.io import savemat
+from scipy.sparse import csc_matrix
 
 from keras_dpn.io.images import ImageError
 from tests.training.data.sets.trees import mat, write_sbd
@@ -34,10 +35,13 @@ def test_what_is_no_label_map(tmp_path):
         names="sky",
         cells=np.full((2, 3), "sky", object),
         image=np.zeros((2, 3, 3)),
+        sparse=csc_matrix((2, 3)),
+        none=np.zeros((0, 0), [("x", object)]),
     )
     for name, message in (
         ("S", "x.mat: expected integers in S, received fractions"),
-        ("T", "x.mat: expected T in it, received S, names, cells, image"),
+        ("T", "x.mat: expected T in it, received S, names, cells, image, sparse, none"),
+        ("sparse", "x.mat: expected sparse as a full matrix, received a csc_"),
         ("names", "x.mat: expected names as a matrix of numbers"),
         ("image", r"received float64 of shape \(2, 3, 3\)"),
         ("cells", "received object"),
@@ -46,6 +50,8 @@ def test_what_is_no_label_map(tmp_path):
             read_mat(path, name)
     with pytest.raises(ImageError, match="expected x in it, received nothing"):
         read_mat(path, "S", "x")
+    with pytest.raises(ImageError, match="x.mat: expected x of none, received no structure"):
+        read_mat(path, "none", "x")
 
 
 def test_files_that_cant_be_read(tmp_path):

@@ -160,6 +160,7 @@ def test_labelme_draws_in_order_and_ignores(tmp_path):
         ({}, "labelme's annotations; KeyError"),
         ([], "labelme's annotations"),
         (labelme(image="../../a.jpg"), "expected an image in"),
+        (labelme(image="a\0.jpg"), "a.json: expected labelme's annotations"),
         (labelme(shapes=[{"points": []}]), "labelme's annotations"),
     ],
 )
@@ -177,6 +178,11 @@ def test_labelme_shapes_that_have_no_area(tmp_path):
     write_json(tmp_path / "train/a.json", labelme(shapes=[line]))
     dataset = LabelmeDataset(tmp_path)
     with pytest.raises(ImageError, match=r"a.json: expected polygons.* received 'line'"):
+        dataset.read_labels(dataset.splits["train"][0])
+    huge = {"label": "cat", "points": [[0, 0], [6, 10**400], [1, 1]]}
+    write_json(tmp_path / "train/a.json", labelme(shapes=[huge]))
+    dataset = LabelmeDataset(tmp_path)
+    with pytest.raises(ImageError, match=r"a.json: expected points, received OverflowError"):
         dataset.read_labels(dataset.splits["train"][0])
     (tmp_path / "labels.txt").write_text("dog\n")
     with pytest.raises(ValueError, match=r"labels.txt: .*'cat'"):

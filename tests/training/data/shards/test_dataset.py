@@ -146,6 +146,8 @@ def hostile(packed, change):
     [
         lambda index: index["shards"][0].update(file="../train.tfrecord"),
         lambda index: index["shards"][0].update(file="a\\b"),
+        lambda index: index["shards"][0].update(file=".."),
+        lambda index: index["splits"].update({"../val": [0]}),
         lambda index: index["shards"][0].update(file=3),
         lambda index: index["shards"][0].update(bytes="9"),
         lambda index: index["shards"][0]["records"][0].__setitem__(2, 2**40),
