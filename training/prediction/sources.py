@@ -16,6 +16,7 @@ from .results import SUFFIXES, read_manifest
 
 logger = logging.getLogger("keras_dpn")
 _OTHERS_SHOWN = 5
+_MAX_NAME = 250  # bytes: file systems allow 255, and results have other suffixes
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,8 @@ def find_sources(paths: Sequence[str | Path], out: Path, image_sequence: bool = 
         listed |= dict.fromkeys(files)
     absolute = list(dict.fromkeys(map(_absolute, listed)))
     for source in absolute:
-        if isinstance(source, RemoteFile) and ".." in re.split(r"[/\\]", str(source.path)):
-            raise ValueError(
-                f"{source}: expected a name without '..'; its results would be outside of {out}."
-            )
+        if isinstance(source, RemoteFile):
+            _check_name(source, out)
     root = Path(os.path.commonpath([_pure_path(source).parent for source in absolute]))
     videos = dict.fromkeys(source for source in absolute if _is_video(source))
     images = [source for source in absolute if source not in videos]
@@ -82,6 +81,16 @@ def find_sources(paths: Sequence[str | Path], out: Path, image_sequence: bool = 
     _check_results(results, named_images, local)
     _check_results({name: _video_results(name, out) for name in named_videos}, named_videos, local)
     return Sources(named_images, named_videos)
+
+
+def _check_name(source: RemoteFile, out: Path) -> None:
+    """Refuse names, of which an archive may have any, that its results can't have below `out`."""
+    if ".." in re.split(r"[/\\]", str(source.path)):
+        raise ValueError(
+            f"{source}: expected a name without '..'; its results would be outside of {out}."
+        )
+    if any(len(part.encode(errors="replace")) > _MAX_NAME for part in source.path.parts):
+        raise ValueError(f"{source}: expected names of at most {_MAX_NAME} bytes.")
 
 
 def _absolute(source: Source) -> Source:

@@ -159,6 +159,8 @@ def test_no_result_leaves_the_directory(tmp_path):
     url = zip_of(tmp_path / "a.zip", "a.png", "../../b.png")
     with pytest.raises(ValueError, match=r"b.png::.*: expected a name without '..'"):
         find_sources([url], tmp_path / "out")
+    with pytest.raises(ValueError, match=r"png::.*: expected names of at most 250 bytes"):
+        find_sources([zip_of(tmp_path / "b.zip", f"{'é' * 124}.png")], tmp_path / "out")
     listed = tmp_path / "list.jsonl"
     listed.write_text(json.dumps({"path": "s3://bucket/x/../../b.png"}))
     with pytest.raises(ValueError, match=r"b.png: expected a name without '..'"):
