@@ -74,7 +74,8 @@ class _Files:
 
 def _read_list(path: Path, images: _Files, labels: _Files) -> tuple[Example, ...]:
     examples: list[Example] = []
-    for entry in (line.strip() for line in read_lines(path) if line.strip()):
+    # Lists from Windows have backslashes.
+    for entry in (line.strip().replace("\\", "/") for line in read_lines(path) if line.strip()):
         if Path(entry).is_absolute() or ".." in Path(entry).parts:
             raise ValueError(f"{path}: expected file names below {images.root}, received {entry}.")
         image = images.find(entry)
