@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import TypeVar
 
 from keras_dpn.io.formats import is_image, is_video, list_visible
 
@@ -15,6 +16,7 @@ from .remote import RemoteFile, Source, list_remote, local_or_remote
 from .results import SUFFIXES, read_manifest
 
 logger = logging.getLogger("keras_dpn")
+S = TypeVar("S", Path, RemoteFile)
 _OTHERS_SHOWN = 5
 _MAX_NAME = 250  # bytes: file systems allow 255, and results have other suffixes
 
@@ -158,7 +160,8 @@ def _video_results(name: str, out: Path) -> list[Path]:
 def _expand(path: Source, out: Path) -> Iterator[Source]:
     if isinstance(path, RemoteFile):
         files = list_remote(path.url)
-        yield from (file for file in files if _is_wanted(file) or file == path)
+        named = [file for file in files if file.path == path.path]
+        yield from named or _readable(file for file in files if not _is_hidden(file))
     elif path.suffix in SUFFIXES and path.is_file():
         yield from read_manifest(path)
     elif path.is_file():
@@ -169,27 +172,29 @@ def _expand(path: Source, out: Path) -> Iterator[Source]:
         yield from sorted(
             _readable(
                 f
-                for f in found
+                for f in filter(Path.is_file, found)
                 if not any(f.resolve().is_relative_to(folder) for folder in results)
             )
         )
     else:
-        yield from sorted(_readable(map(Path, glob.glob(str(path), recursive=True))))
+        matches = map(Path, glob.glob(str(path), recursive=True))
+        yield from sorted(_readable(filter(Path.is_file, matches)))
 
 
-def _is_wanted(file: RemoteFile) -> bool:
-    is_hidden = file.name.startswith(".") or "__MACOSX" in file.path.parts
-    return not is_hidden and (is_image(Path(file.name)) or is_video(Path(file.name)))
+def _is_hidden(file: RemoteFile) -> bool:
+    return file.name.startswith(".") or "__MACOSX" in file.path.parts
 
 
-def _readable(candidates: Iterable[Path]) -> Iterator[Path]:
+def _readable(candidates: Iterable[S]) -> Iterator[S]:
     """Yield the images and videos, also those whose format can't be read; log other files."""
     others = []
-    for path in filter(Path.is_file, candidates):
+    for source in candidates:
+        # A file of another file system is told by its suffix.
+        path = source if isinstance(source, Path) else Path("/", source.name)
         if is_image(path) or is_video(path):
-            yield path
+            yield source
         else:
-            others.append(path)
+            others.append(source)
     if others:
         names = ", ".join(str(path) for path in others[:_OTHERS_SHOWN])
         more = f" and {len(others) - _OTHERS_SHOWN} more" if len(others) > _OTHERS_SHOWN else ""

@@ -525,7 +525,8 @@ def save_pictures(folder, names, size=(6, 4)):
 
 def test_a_folder_of_images_is_a_video_in_natural_order(tmp_path):
     folder = save_pictures(tmp_path / "f", ["9.png", "10.png", "010b.png", "a.png"])
-    (folder / "notes.txt").touch()
+    for name in ("notes.txt", "._9.png"):
+        (folder / name).touch()
     save_pictures(folder / "deeper", ["1.png"])
     sequence = ImageSequence(folder)
     assert [file.name for file in sequence.files] == ["9.png", "10.png", "010b.png", "a.png"]

@@ -11,6 +11,11 @@ from PIL import Image
 SIZE = (13, 17)
 SIZES = ((1, 1), (1, 9), (24, 2))
 EXIF_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")
+# Upper left corner and steps of the passes of an interlaced PNG.
+ADAM7 = (
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+)
 SUFFIXES = {"PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif", "JPEG": ".jfif"}
 
 
@@ -36,16 +41,17 @@ def exif(orientation, big_endian=False):
     )
 
 
-def png(array, color_type, depth, chunks=()):
+def png(array, color_type, depth, chunks=(), interlaced=False):
     """A PNG of any colour type and depth: Pillow writes few."""
     height, width = array.shape[:2]
-    values = array.reshape(height, -1)
+    parts = [array[y::dy, x::dx] for x, y, dx, dy in ADAM7] if interlaced else [array]
+    values = [row.ravel() for part in parts if part.size for row in part]
     if depth == 16:
         rows = [b"\0" + row.astype(">u2").tobytes() for row in values]
     else:
         bits = [[f"{value:0{depth}b}" for value in row] for row in values]
         rows = [b"\0" + _packed("".join(row)) for row in bits]
-    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, interlaced)
     parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -140,6 +146,11 @@ def served() -> Iterator[tuple[str, bytes]]:
     yield "RGB PNG of 16 bits, one transparent", png(deep[..., :3], 2, 16, [(b"tRNS", key)])
     yield "grey PNG of 16 bits with alpha", png(deep[..., 2:], 4, 16)
     yield "RGBA PNG of 16 bits", png(deep, 6, 16)
+    yield "interlaced PNG", png(pixels(), 2, 8, interlaced=True)
+    yield "interlaced GIF", encode(Image.fromarray(pixels((20, 24))), "GIF", interlace=1)
+    upside_down = bytearray(encode(rgb, "BMP"))
+    struct.pack_into("<i", upside_down, 22, -SIZE[0])
+    yield "BMP whose first row is the upper one", bytes(upside_down)
     yield "animated PNG", encode(rgb, "PNG", save_all=True, append_images=[rgb.rotate(90)])
     yield "animated GIF", encode(rgb, "GIF", save_all=True, append_images=[rgb.rotate(90)])
     yield "GIF with one transparent colour", encode(palette, "GIF", transparency=2)
@@ -174,6 +185,10 @@ def converted() -> Iterator[tuple[str, bytes]]:
     yield "RGBA AVIF", encode(rgba, "AVIF")
     for orientation in (1, 3, 6):
         yield f"TIFF turned {orientation}", encode(rgb, "TIFF", tiffinfo={0x0112: orientation})
+        yield (
+            f"grey TIFF turned {orientation}",
+            encode(grey, "TIFF", tiffinfo={0x0112: orientation}),
+        )
     yield "CMYK TIFF", encode(rgb.convert("CMYK"), "TIFF")
     yield "TIFF of 16 bits", encode(Image.fromarray(np.asarray(grey).astype("uint16") * 99), "TIFF")
     yield "RGBA TIFF", encode(rgba, "TIFF")

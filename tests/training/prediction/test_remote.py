@@ -1,3 +1,5 @@
+import zipfile
+
 import fsspec
 import pytest
 
@@ -37,6 +39,17 @@ def test_images_and_videos_are_named_below_their_folder(bucket, tmp_path):
     assert list(sources.videos) == ["d"]
     with pytest.raises(ValueError, match=r"memory://bucket/none: no image or video matches"):
         find_sources(["memory://bucket/none"], tmp_path)
+
+
+def test_other_files_are_named_and_hidden_ones_passed_over(tmp_path, messages):
+    """As in archives that macOS makes."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("a/b.png", "a/b.txt", "a/._b.png", "a/.DS_Store", "__MACOSX/a/._b.png"):
+            archive.writestr(name, "")
+    assert list(find_sources([f"zip://::{tmp_path}/a.zip"], tmp_path).images) == ["b"]
+    assert messages().count("skipped") == messages().count("b.txt") == 1
+    found = find_sources([f"zip://a/b.txt::{tmp_path}/a.zip"], tmp_path)
+    assert list(found.images) == ["b"], "a file that is named is tried, whatever its suffix"
 
 
 def test_the_path_of_an_archive_is_absolute(tmp_path, monkeypatch):

@@ -37,6 +37,14 @@ def test_find_images_takes_files_folders_and_patterns(tmp_path):
     assert list(named) == ["notes"], "a file that is named is tried, whatever its suffix"
 
 
+def test_hidden_files_are_passed_over_unless_named(tmp_path):
+    path = save(tmp_path / ".photos/a.png")
+    hidden = touch(tmp_path / ".photos/._a.png")
+    touch(tmp_path / ".photos/.ipynb_checkpoints/a-checkpoint.png")
+    assert find_images([tmp_path / ".photos"], tmp_path / "out") == {"a": path}
+    assert find_images([hidden], tmp_path / "out") == {"._a": hidden}
+
+
 def test_find_images_keeps_equal_stems_apart(tmp_path):
     for name in ("a/x.png", "b/x.png"):
         save(tmp_path / name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
@@ -53,6 +54,18 @@ def find_root(data_dir: Path, folders: Sequence[str], mark: str, expected: str) 
         if (data_dir / folder / mark).exists():
             return data_dir / folder
     raise ValueError(f"{data_dir / folders[0] / mark}: not there; expected {expected}.")
+
+
+def find_file(path: Path) -> Path:
+    """Return a file, also if the directory has its name with accents in another form of Unicode.
+
+    macOS writes them as characters of their own (NFD), most lists and annotations don't (NFC). A
+    path without a file is returned as it is.
+    """
+    if path.name.isascii() or path.is_file() or not path.parent.is_dir():
+        return path
+    name = normalize("NFC", path.name)
+    return next((p for p in path.parent.iterdir() if normalize("NFC", p.name) == name), path)
 
 
 def read_names(path: Path) -> list[str]:

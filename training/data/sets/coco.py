@@ -83,8 +83,8 @@ def draw_objects(
 class CocoDataset(FileDataset):
     """COCO's instances.
 
-    Pixels where objects of two classes overlap, and in crowds, are ignored: the files don't say
-    which object is in front, nor which pixels of a crowd are objects.
+    Pixels where objects of two classes overlap, in crowds and in boxes without a shape are ignored:
+    the files don't say which object is in front, nor which pixels of a crowd are objects.
 
     Args:
         data_dir: holds `annotations/instances_train2017.json` or `..._val2017.json` or both, and
@@ -224,12 +224,17 @@ def objects_by_image(
     """
     objects: defaultdict[int, list[AnnotatedObject]] = defaultdict(list)
     for annotation in annotations:
-        label, shape = labels[annotation["category_id"]], annotation["segmentation"]
+        label, is_crowd = labels[annotation["category_id"]], bool(annotation.get("iscrowd", 0))
+        shape = annotation.get("segmentation", [])
+        if shape == [] and annotation.get("bbox"):
+            # Which pixels of the box are the object's isn't known, as in a crowd.
+            (x, y, width, height), is_crowd = annotation["bbox"], True
+            right, bottom = x + width, y + height
+            shape = [[x, y, right, y, right, bottom, x, bottom]]
         if isinstance(shape, list):
             # An eighth of a list's memory.
             shape = [np.array(polygon, "float64") for polygon in shape]
-        item = AnnotatedObject(label, bool(annotation.get("iscrowd", 0)), shape)
-        objects[annotation["image_id"]].append(item)
+        objects[annotation["image_id"]].append(AnnotatedObject(label, is_crowd, shape))
     return objects
 
 

@@ -10,7 +10,7 @@ from keras_dpn.classes import Classes
 from keras_dpn.io.formats import list_visible
 
 from ..dataset import Example
-from .base import FileDataset
+from .base import FileDataset, find_file
 from .coco import AnnotatedObject, draw_objects, extract, objects_by_image, read_annotations
 from .voc import color_map
 
@@ -24,7 +24,8 @@ class CocoJsonDataset(FileDataset):
 
     Label 0 is background, also where no category is named so; then come the categories in the
     order of their numbers, without those that are only another's supercategory. Pixels where
-    objects of two classes overlap, and in crowds, are ignored. The colours are PASCAL VOC's.
+    objects of two classes overlap, in crowds, and in the boxes of objects that have nothing but a
+    box are ignored. The colours are PASCAL VOC's.
 
     Args:
         data_dir: holds for each split either `SPLIT/_annotations.coco.json` next to its images
@@ -77,7 +78,8 @@ class CocoJsonDataset(FileDataset):
             found = {}
             for index, image in enumerate(content["images"]):
                 name = _file_below(image["file_name"])
-                file = next((f / name for f in folders if (f / name).is_file()), folders[0] / name)
+                files = [find_file(folder / name) for folder in folders]
+                file = next(filter(Path.is_file, files), files[0])
                 example = Example(name.with_suffix("").as_posix(), file, path, index)
                 found[example] = (image["height"], image["width"]), objects[image["id"]]
             return found
@@ -105,7 +107,12 @@ def _read_classes(contents: list[dict[str, Any]], data_dir: Path) -> Classes:
             {(c["id"], c["name"]) for content in contents for c in content["categories"]}
         )
         used = {a["category_id"] for content in contents for a in content["annotations"]}
-        groups = {c.get("supercategory") for content in contents for c in content["categories"]}
+        groups = {
+            c.get("supercategory")
+            for content in contents
+            for c in content["categories"]
+            if c.get("supercategory") != c["name"]
+        }
         names = [name for number, name in categories if number in used or name not in groups]
         classes = dict.fromkeys([_BACKGROUND, *names])
         return Classes(tuple(classes), color_map(len(classes)))

@@ -1,13 +1,14 @@
 """Any folder of images and label maps: `images/`, `labels/`, `splits/` and `classes.json`."""
 
 from pathlib import Path
+from unicodedata import normalize
 
 from keras_dpn.io import IMAGE_SUFFIXES
 from keras_dpn.io.formats import is_image, list_visible
 
 from ..dataset import Example, read_lines
 from ..io.class_files import read_classes_json
-from .base import FileDataset
+from .base import FileDataset, find_file
 
 
 class FolderDataset(FileDataset):
@@ -56,24 +57,25 @@ class _Files:
 
     def find(self, entry: str) -> Path:
         """Return the file of that name; one that doesn't exist if there is none."""
-        exact = self.root / entry
+        exact = find_file(self.root / entry)
         has_suffix = exact.suffix.lower() in IMAGE_SUFFIXES
         if exact.is_file():
             return exact
         missing = exact if has_suffix else self.root / f"{entry}.*"
-        paths = self._by_stem.get(entry, [missing])
+        paths = self._by_stem.get(normalize("NFC", entry), [missing])
         if len(paths) > 1:
             names = " and ".join(path.name for path in paths)
             raise ValueError(f"{self.root}: {entry!r} matches {names}; keep one of them.")
         return paths[0]
 
     def stem(self, path: Path) -> str:
-        return path.relative_to(self.root).with_suffix("").as_posix()
+        return normalize("NFC", path.relative_to(self.root).with_suffix("").as_posix())
 
 
 def _read_list(path: Path, images: _Files, labels: _Files) -> tuple[Example, ...]:
     examples: list[Example] = []
-    for entry in (line.strip() for line in read_lines(path) if line.strip()):
+    # Lists from Windows have backslashes.
+    for entry in (line.strip().replace("\\", "/") for line in read_lines(path) if line.strip()):
         if Path(entry).is_absolute() or ".." in Path(entry).parts:
             raise ValueError(f"{path}: expected file names below {images.root}, received {entry}.")
         image = images.find(entry)

@@ -1,12 +1,13 @@
 """Colour masks with labelmap.txt, as CVAT ("Segmentation mask") and Datumaro export them."""
 
 from pathlib import Path
+from unicodedata import normalize
 
 from keras_dpn.io.formats import is_image, list_visible
 
 from ..dataset import Example
 from ..io.class_files import read_labelmap
-from .base import FileDataset, read_relative_names
+from .base import FileDataset, find_file, read_relative_names
 
 
 class LabelmapDataset(FileDataset):
@@ -35,7 +36,7 @@ class LabelmapDataset(FileDataset):
             raise ValueError(f"{data_dir / 'ImageSets/Segmentation'}: expected a list per split.")
         images = data_dir / "JPEGImages"
         files = {
-            path.relative_to(images).with_suffix("").as_posix(): path
+            normalize("NFC", path.relative_to(images).with_suffix("").as_posix()): path
             for path in list_visible(images, "**/*")
             if path.is_file() and is_image(path)
         }
@@ -43,8 +44,8 @@ class LabelmapDataset(FileDataset):
             path.stem: tuple(
                 Example(
                     name,
-                    files.get(name, images / f"{name}.jpg"),
-                    data_dir / "SegmentationClass" / f"{name}.png",
+                    files.get(normalize("NFC", name), images / f"{name}.jpg"),
+                    find_file(data_dir / "SegmentationClass" / f"{name}.png"),
                     index,
                 )
                 for index, name in enumerate(read_relative_names(path))

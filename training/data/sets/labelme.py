@@ -1,9 +1,10 @@
 """Polygons as labelme writes them: a JSON file next to each image."""
 
+import base64
 import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from keras_dpn.classes import Classes
 from keras_dpn.io.formats import list_visible
 from keras_dpn.io.images import ImageError
 
+from ...utils.files import NamedBytes
 from ..dataset import Example, read_lines
+from ..io.images import read_indices
 from ..io.shapes import check_size, draw_shape
-from .base import FileDataset
+from .base import FileDataset, find_file
 from .voc import color_map
 
 _BACKGROUND, _IGNORED = "_background_", "__ignore__"  # labelme's names
@@ -23,14 +26,15 @@ _CIRCLE_POINTS = 64
 
 
 class LabelmeDataset(FileDataset):
-    """Images with labelme's polygons, rectangles and circles.
+    """Images with labelme's polygons, rectangles, circles and masks.
 
     Later shapes cover earlier ones, as labelme draws them. Shapes labelled `__ignore__` are
     ignored; label 0 is background. The colours are PASCAL VOC's.
 
     Args:
         data_dir: holds for each split a directory, `train/`, `val/`..., with labelme's JSON files,
-            each naming its image by a path relative to it; subdirectories are allowed.
+            each naming its image by a path relative to it, or one that is next to it now;
+            subdirectories are allowed.
             `labels.txt`, labelme's list of labels, one per line, gives the classes' order; without
             it they are sorted by name.
 
@@ -64,7 +68,7 @@ class LabelmeDataset(FileDataset):
         for shape in shapes:
             is_ignored = shape["label"] == _IGNORED
             label = self.classes.ignore if is_ignored else self._label(shape["label"])
-            labels[draw_shape([_polygon(shape, example)], size, example)] = label
+            labels[_draw(shape, size, example)] = label
         return labels
 
     def _label(self, name: str) -> int:
@@ -93,7 +97,10 @@ def _read_file(
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         shapes = [dict(shape) for shape in content["shapes"]]
         size = content["imageHeight"], content["imageWidth"]
-        image = path.parent / str(content["imagePath"]).replace("\\", "/")
+        named = PurePosixPath(str(content["imagePath"]).replace("\\", "/"))
+        # The second where both files were moved.
+        files = find_file(path.parent / named), find_file(path.parent / named.name)
+        image = next(filter(Path.is_file, files), files[0])
         if not all(isinstance(shape["label"], str) and shape["label"] for shape in shapes):
             raise ValueError("a shape without a label")
         is_inside = image.resolve().is_relative_to(data_dir.resolve())
@@ -104,6 +111,24 @@ def _read_file(
         raise ValueError(f"{path}: expected an image in {data_dir}, received {image}.")
     name = path.relative_to(data_dir).with_suffix("").as_posix()
     return Example(name, image, path, index), size, shapes
+
+
+def _draw(shape: dict[str, Any], size: tuple[int, int], example: Example) -> np.ndarray:
+    """Return the pixels of a shape, bool (H, W)."""
+    if shape.get("shape_type") != "mask":
+        return draw_shape([_polygon(shape, example)], size, example)
+    try:
+        left, top = (int(value) for value in shape["points"][0])
+        content = base64.b64decode(shape["mask"])
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise ImageError(f"{example.label_file}: expected a mask, received {error!r}.") from error
+    mask = read_indices(NamedBytes(content, f"{example.label_file}, a mask"))
+    inside = np.zeros(size, bool)
+    part = inside[max(top, 0) :, max(left, 0) :]
+    if top < 0 or left < 0 or any(a > b for a, b in zip(mask.shape, part.shape, strict=True)):
+        raise ImageError(f"{example.label_file}: a mask leads out of the image.")
+    part[: mask.shape[0], : mask.shape[1]] = mask > 0
+    return inside
 
 
 def _polygon(shape: dict[str, Any], example: Example) -> np.ndarray:
@@ -122,8 +147,8 @@ def _polygon(shape: dict[str, Any], example: Example) -> np.ndarray:
         directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
         return (points[0] + math.dist(*points) * directions).ravel()
     raise ImageError(
-        f"{example.label_file}: expected polygons, rectangles and circles, received {kind!r} of "
-        f"{len(points)} points, label {shape['label']!r}."
+        f"{example.label_file}: expected polygons, rectangles, circles and masks, received "
+        f"{kind!r} of {len(points)} points, label {shape['label']!r}."
     )
 
 

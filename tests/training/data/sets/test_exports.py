@@ -1,6 +1,9 @@
 """Datasets as annotation tools export them, from small files."""
 
+import base64
+import io
 import json
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from training.data.io.class_files import read_class_dict
 from training.data.registry import load_dataset
 from training.data.sets.class_dict import ClassDictDataset
 from training.data.sets.coco_json import CocoJsonDataset
+from training.data.sets.folder import FolderDataset
 from training.data.sets.labelmap import LabelmapDataset
 from training.data.sets.labelme import LabelmeDataset
 
@@ -99,6 +103,32 @@ def test_coco_keeps_images_without_objects_and_ignores_overlaps(tmp_path):
     assert not empty.any()
 
 
+def test_coco_without_shapes(tmp_path):
+    """Tools for boxes write an empty list, or none: what is in a box isn't known."""
+    photo(tmp_path / "images/a.png")
+    content = coco("a.png", {1: [0, 0, 4, 0, 4, 4, 0, 4], 2: []})
+    content["annotations"][1] |= {"segmentation": [], "bbox": [2, 0, 6, 2]}
+    content["annotations"].append({"id": 3, "image_id": 5, "category_id": 2, "bbox": [0, 6, 2, 2]})
+    write_json(tmp_path / "train.json", content)
+    dataset = CocoJsonDataset(tmp_path)
+    labels = dataset.read_labels(dataset.splits["train"][0])
+    np.testing.assert_array_equal(labels[0], [1, 1, 1, 1, 255, 255, 255, 255, 0, 0])
+    np.testing.assert_array_equal(labels[7], [255, 255, 0, 0, 0, 0, 0, 0, 0, 0])
+    content["annotations"][1]["bbox"] = [1, 2, 3]
+    write_json(tmp_path / "train.json", content)
+    with pytest.raises(ValueError, match="train.json: expected COCO's annotations"):
+        CocoJsonDataset(tmp_path)
+
+
+def test_a_coco_category_may_be_its_own_group(tmp_path):
+    """As COCO's person, here without an object."""
+    categories = [{"id": 1, "name": "cat", "supercategory": "animal"}]
+    categories += [{"id": 2, "name": "person", "supercategory": "person"}]
+    content = coco("a.png", {1: RECTANGLES[1]}, categories)
+    write_json(tmp_path / "train.json", content)
+    assert CocoJsonDataset(tmp_path).classes.names == ("background", "cat", "person")
+
+
 @pytest.mark.parametrize("name", ["../a.jpg", "/etc/a.jpg", "x/../../a.jpg", "a\\b.jpg", "C:a", 5])
 def test_coco_names_that_lead_elsewhere_are_refused(tmp_path, name):
     write_json(tmp_path / "train.json", coco(name))
@@ -116,6 +146,47 @@ def test_no_coco(tmp_path, content):
 
 
 # === labelme ===
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_in_names_have_two_forms(tmp_path, form):
+    """Names on macOS are NFD, those in lists and annotations mostly NFC."""
+    name, other = (normalize(f, "Café") for f in (form, "NFD" if form == "NFC" else "NFC"))
+    photo(tmp_path / "coco/images" / f"{name}.jpg")
+    write_json(tmp_path / "coco/train.json", coco(f"{other}.jpg"))
+    check(CocoJsonDataset(tmp_path / "coco"), ["train"])
+    photo(tmp_path / "labelme/train" / f"{name}.jpg")
+    write_json(tmp_path / "labelme/train/a.json", labelme(f"{other}.jpg"))
+    check(LabelmeDataset(tmp_path / "labelme"), ["train"])
+    labelmap(tmp_path / "labelmap")
+    (tmp_path / "labelmap/ImageSets/Segmentation/val.txt").write_text(f"{other}\n", "utf-8")
+    photo(tmp_path / f"labelmap/JPEGImages/{name}.png")
+    save(tmp_path / f"labelmap/SegmentationClass/{name}.png", colored())
+    check(LabelmapDataset(tmp_path / "labelmap"))
+    folder = tmp_path / "folder"
+    write_json(folder / "classes.json", {"names": ["x", "y", "z"], "colors": COLORS})
+    photo(folder / f"images/{name}.jpg")
+    save(folder / f"labels/{other}.png", LABELS)
+    (folder / "splits").mkdir()
+    for split, entry in (("train", other), ("val", f"{other}.jpg")):
+        (folder / "splits" / f"{split}.txt").write_text(entry, "utf-8")
+    dataset = FolderDataset(folder)
+    for split in ("train", "val"):
+        np.testing.assert_array_equal(dataset.read(dataset.splits[split][0])[1], LABELS)
+
+
+def test_files_of_macos_are_passed_over(tmp_path):
+    """There is a ._NAME next to each NAME on file systems of others."""
+    photo(tmp_path / "labelme/train/a.jpg")
+    write_json(tmp_path / "labelme/train/a.json", labelme())
+    photo(tmp_path / "coco/images/a.jpg")
+    write_json(tmp_path / "coco/train.json", coco("a.jpg"))
+    labelmap(tmp_path / "labelmap")
+    for file in [*tmp_path.rglob("*.*")]:
+        (file.parent / f"._{file.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X \xff")
+    check(LabelmeDataset(tmp_path / "labelme"), ["train"])
+    check(CocoJsonDataset(tmp_path / "coco"), ["train"])
+    check(LabelmapDataset(tmp_path / "labelmap"))
 
 
 def labelme(image="a.jpg", shapes=None):
@@ -170,6 +241,43 @@ def test_no_labelme(tmp_path, content, words):
     write_json(tmp_path / "train/a.json", content)
     with pytest.raises(ValueError, match=words):
         LabelmeDataset(tmp_path)
+
+
+def test_labelme_masks(tmp_path):
+    photo(tmp_path / "train/a.jpg")
+    stream = io.BytesIO()
+    Image.fromarray(np.array([[1, 0, 1], [1, 1, 1]], bool)).save(stream, "PNG")
+    mask = {
+        "label": "cat",
+        "shape_type": "mask",
+        "mask": base64.b64encode(stream.getvalue()).decode(),
+    }
+    mask["points"] = [[7, 2], [9, 3]]
+    write_json(tmp_path / "train/a.json", labelme(shapes=[mask]))
+    dataset = LabelmeDataset(tmp_path)
+    labels = dataset.read_labels(dataset.splits["train"][0])
+    np.testing.assert_array_equal(labels[2:4, 6:], [[0, 1, 0, 1], [0, 1, 1, 1]])
+    assert labels.sum() == 5
+    for wrong, words in (
+        ({"points": [[8, 2], [10, 3]]}, "leads out of the image"),
+        ({"points": [[-1, 2], [1, 3]]}, "leads out of the image"),
+        ({"points": [[1e999, 2]]}, "expected a mask"),
+        ({"mask": "AAAA"}, "a mask: can't be read as an image"),
+        ({"mask": None}, "expected a mask"),
+    ):
+        write_json(tmp_path / "train/a.json", labelme(shapes=[mask | wrong]))
+        dataset = LabelmeDataset(tmp_path)
+        with pytest.raises(ImageError, match=f"a.json.*{words}"):
+            dataset.read_labels(dataset.splits["train"][0])
+
+
+@pytest.mark.parametrize(
+    "named", ["C:\\photos\\a.jpg", "/photos/a.jpg", "../old/a.jpg", "..\\train\\a.jpg"]
+)
+def test_labelme_files_that_were_moved(tmp_path, named):
+    photo(tmp_path / "train" / "a.jpg")
+    write_json(tmp_path / "train" / "a.json", labelme(named))
+    check(LabelmeDataset(tmp_path), ["train"])
 
 
 def test_labelme_shapes_that_have_no_area(tmp_path):

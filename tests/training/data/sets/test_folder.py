@@ -38,9 +38,10 @@ def test_color_labels_subfolders_and_dots(folder, scenes):
     for kind, array, suffix in (("images", image, "bmp"), ("labels", colors, "png")):
         (folder / kind / "city").mkdir()
         Image.fromarray(array).save(folder / kind / "city" / f"frame.01.{suffix}")
-    (folder / "splits" / "one.txt").write_text("city/frame.01")
-    dataset = FolderDataset(folder)
-    np.testing.assert_array_equal(dataset.read(dataset.splits["one"][0])[1], labels)
+    for entry in ("city/frame.01", "city\\frame.01", "city\\frame.01.bmp"):
+        (folder / "splits" / "one.txt").write_text(entry)
+        dataset = FolderDataset(folder)
+        np.testing.assert_array_equal(dataset.read(dataset.splits["one"][0])[1], labels)
 
 
 def test_other_files_are_passed_over(folder):
@@ -69,7 +70,7 @@ def test_a_name_that_fits_two_files(folder):
         FolderDataset(folder)
 
 
-@pytest.mark.parametrize("entry", ["/etc/passwd", "../labels/train_00000.png"])
+@pytest.mark.parametrize("entry", ["/etc/passwd", "../labels/train_00000.png", "..\\labels\\x.png"])
 def test_names_outside_are_refused(folder, entry):
     (folder / "splits" / "one.txt").write_text(entry)
     with pytest.raises(ValueError, match="one.txt: expected file names below"):
