@@ -157,7 +157,7 @@ def match_values(
     labels = table[indices]
     wrong = labels < 0
     if wrong.any():
-        y, x = np.argwhere(wrong)[0]
+        y, x = _first(wrong)
         expected = _ranges(value for value in labels_by_id if value != ignore)
         also = "" if ignore is None else f" or {ignore} (ignored)"
         raise LabelError(
@@ -188,7 +188,7 @@ def match_colors(
     indices = np.minimum(np.searchsorted(keys, packed), len(keys) - 1)
     wrong = keys[indices] != packed
     if wrong.any():
-        y, x = np.argwhere(wrong)[0]
+        y, x = _first(wrong)
         unknown = [_unpack(key) for key in np.unique(packed[wrong])]
         raise LabelError(
             f"{path}: colour {_unpack(packed[y, x])} at x={x}, y={y} belongs to no class. "
@@ -271,6 +271,12 @@ def _indices(image: Image.Image, stretch: float, path: object) -> np.ndarray:
     if stretch != 1:
         values = np.rint(values / stretch).astype(values.dtype)
     return values if values.dtype == np.uint8 or image.mode == "F" else values.astype("int64")
+
+
+def _first(wrong: np.ndarray) -> tuple[int, int]:
+    """Return row and column of the first pixel, without a list of all, which may be 100 million."""
+    y, x = np.unravel_index(np.argmax(wrong), wrong.shape)
+    return int(y), int(x)
 
 
 def _pack(colors: np.ndarray) -> np.ndarray:
