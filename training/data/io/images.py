@@ -1,6 +1,6 @@
 """Read label maps from files of any mode, or raise a clear error."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -162,7 +162,7 @@ def match_values(
         also = "" if ignore is None else f" or {ignore} (ignored)"
         raise LabelError(
             f"{path}: value {values[y, x]} at x={x}, y={y}; expected {expected}{also}. "
-            f"All such values: {_shortened(np.unique(values[wrong]).tolist())}."
+            f"All such values: {_shortened(np.unique(values[wrong]))}."
         )
     return labels.astype("uint8")
 
@@ -189,10 +189,10 @@ def match_colors(
     wrong = keys[indices] != packed
     if wrong.any():
         y, x = _first(wrong)
-        unknown = [_unpack(key) for key in np.unique(packed[wrong])]
+        unknown = _shortened(np.unique(packed[wrong]), _unpack)
         raise LabelError(
             f"{path}: colour {_unpack(packed[y, x])} at x={x}, y={y} belongs to no class. "
-            f"All such colours: {_shortened(unknown)}."
+            f"All such colours: {unknown}."
         )
     return np.array([labels_by_color[_unpack(key)] for key in keys], "uint8")[indices]
 
@@ -300,6 +300,7 @@ def _ranges(values: Iterable[int]) -> str:
     return ", ".join(f"{a}..{b}" if a < b else f"{a}" for a, b in ends)
 
 
-def _shortened(values: list[Any]) -> str:
-    shown = ", ".join(str(value) for value in values[:8])
+def _shortened(values: np.ndarray, name: Callable[[Any], Any] = lambda value: value) -> str:
+    """Return the names of the first of some numbers, which may be millions, as text."""
+    shown = ", ".join(str(name(value)) for value in values[:8].tolist())
     return shown if len(values) <= 8 else f"{shown}, ... ({len(values)} in all)"
