@@ -1,13 +1,14 @@
 """Label maps in MATLAB's .mat files."""
 
 import io
+import math
 import struct
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
 from keras_dpn.io.images import ImageError
 
@@ -55,6 +56,9 @@ def _load(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         _check_size(content, path)
+        for name, shape, _ in whosmat(io.BytesIO(content)):
+            if math.prod(shape) > len(content) * _LARGEST_RATIO:  # SciPy takes memory for them
+                raise ImageError(f"{path}: too short for {name} of shape {shape}.")
         return loadmat(io.BytesIO(content))
     except ImageError:
         raise

@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 from scipy.io import savemat
@@ -80,3 +82,13 @@ def test_the_size_is_limited_before_it_takes_memory(compressed, tmp_path, monkey
     monkeypatch.setattr(matlab, "loadmat", lambda _: pytest.fail("is read"))
     with pytest.raises(ImageError, match="x.mat: expected at most 0 MB when it is decompressed"):
         read_mat(path, "S")
+
+
+def test_more_structures_than_the_file_can_hold(tmp_path):
+    savemat(path := tmp_path / "x.mat", {"GTcls": {"Segmentation": LABELS}})
+    one, many = struct.pack("<4i", 5, 8, 1, 1), struct.pack("<4i", 5, 8, 2**30, 1)
+    content = path.read_bytes()
+    assert content.count(one) == 1
+    path.write_bytes(content.replace(one, many))
+    with pytest.raises(ImageError, match=r"x.mat: too short for GTcls of shape \(1073741824, 1\)"):
+        read_mat(path, "GTcls", "Segmentation")
