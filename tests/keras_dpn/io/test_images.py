@@ -72,6 +72,13 @@ def test_sixteen_bit_grey_whose_zero_is_white(tmp_path):
     np.testing.assert_array_equal(read_image(path)[0, :, 0], [255, 254, 0])
 
 
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_sixteen_bit_channels_that_follow_one_another(tmp_path, big_endian):
+    deep = PIXELS.astype(int) * 256 + 130
+    (tmp_path / "x.tif").write_bytes(zoo.tiff_in_planes(deep, big_endian))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), PIXELS)
+
+
 def test_a_thumbnail_is_not_the_image(tmp_path):
     """Cameras' RAW files that are TIFFs begin with one, which Pillow takes for the image."""
     path = save(tmp_path, PIXELS, "x.tif", tiffinfo={254: 1})
