@@ -202,13 +202,7 @@ def _load(image: Image.Image) -> None:
     """
     if image.format == "TIFF" and isinstance(image, ImageFile.ImageFile):
         if _tiff_tag(image, _PLANAR) == _SEPARATE and 16 in (_tiff_tag(image, _BITS) or ()):
-            end = "L" if image.tag_v2.prefix == b"II" else "B"
-            image.tile = [
-                tile._replace(args=(f"{tile.args[0]};16{end}", *tile.args[1:]))
-                if tile.codec_name == "raw" and isinstance(tile.args, tuple)
-                else tile
-                for tile in image.tile
-            ]
+            image.tile = [_with_depth(tile, image) for tile in image.tile]
         name, image.filename = image.filename, ""
         try:
             image.load()
@@ -216,6 +210,15 @@ def _load(image: Image.Image) -> None:
             image.filename = name
     else:
         image.load()
+
+
+def _with_depth(tile: ImageFile._Tile, image: Any) -> ImageFile._Tile:
+    """Return a part of a TIFF with the 16 bits of its channel, such as R;16L for R."""
+    if tile.codec_name != "raw" or not isinstance(tile.args, tuple):
+        return tile
+    order = "L" if image.tag_v2.prefix == b"II" else "B"
+    raw_mode = image.mode if image.mode.startswith("I") else f"{tile.args[0]};16{order}"
+    return tile._replace(args=(raw_mode, *tile.args[1:]))
 
 
 def _first_tile(image: Image.Image) -> tuple[str, tuple[int, int, int, int] | None, float]:
