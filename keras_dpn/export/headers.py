@@ -250,7 +250,10 @@ def first_frame(data: Tensor) -> GifFrame:
         position: Tensor,
         times: int,
     ) -> Tensor:
-        return tf.while_loop(goes_on, step, (position,), maximum_iterations=times)[0]
+        # Eagerly, TensorFlow takes only a tuple from a step.
+        return tf.while_loop(goes_on, lambda p: (step(p),), (position,), maximum_iterations=times)[
+            0
+        ]
 
     def behind_blocks(position: Tensor) -> Tensor:  # each begins with its length, the last is empty
         return 1 + loop(lambda p: at(p) > 0, lambda p: p + 1 + at(p), position, _MAX_PARTS)

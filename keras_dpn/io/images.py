@@ -15,7 +15,7 @@ applies them in TensorFlow operations:
 import re
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -37,6 +37,7 @@ _STRETCH = {"L;2": 85, "L;4": 17}
 _ORIENTATION = 0x0112
 # Tags of TIFF: bit 0 of the first says that an image is a smaller copy of another one in the file.
 _SUBFILE_TYPE, _PHOTOMETRIC, _WHITE_IS_ZERO = 254, 262, 0
+_BITS, _PLANAR, _SEPARATE = 258, 284, 2
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -194,12 +195,14 @@ def _upright(image: Image.Image, path: object) -> tuple[Image.Image, float]:
 
 
 def _load(image: Image.Image) -> None:
-    """Load an image.
+    """Load an image, around two faults of Pillow, at least up to 12.3, in uncompressed TIFFs.
 
-    Pillow maps uncompressed files into memory, TIFFs of orientations 5 to 8 with height and width
-    exchanged (python-pillow, at least up to 12.3): without a name it reads them.
+    It maps them into memory, for orientations 5 to 8 with height and width exchanged: without a
+    name it reads them. And it takes 16-bit channels for 8-bit ones if they follow one another.
     """
     if image.format == "TIFF" and isinstance(image, ImageFile.ImageFile):
+        if _tiff_tag(image, _PLANAR) == _SEPARATE and 16 in (_tiff_tag(image, _BITS) or ()):
+            image.tile = [_with_depth(tile, image) for tile in image.tile]
         name, image.filename = image.filename, ""
         try:
             image.load()
@@ -207,6 +210,15 @@ def _load(image: Image.Image) -> None:
             image.filename = name
     else:
         image.load()
+
+
+def _with_depth(tile: ImageFile._Tile, image: Any) -> ImageFile._Tile:
+    """Return a part of a TIFF with the 16 bits of its channel, such as R;16L for R."""
+    if tile.codec_name != "raw" or not isinstance(tile.args, tuple):
+        return tile
+    order = "L" if image.tag_v2.prefix == b"II" else "B"
+    raw_mode = image.mode if image.mode.startswith("I") else f"{tile.args[0]};16{order}"
+    return tile._replace(args=(raw_mode, *tile.args[1:]))
 
 
 def _first_tile(image: Image.Image) -> tuple[str, tuple[int, int, int, int] | None, float]:
@@ -224,7 +236,7 @@ def _first_tile(image: Image.Image) -> tuple[str, tuple[int, int, int, int] | No
     return raw_mode, extents, _STRETCH.get(raw_mode, 1)
 
 
-def _tiff_tag(image: Image.Image, tag: int) -> int | None:
+def _tiff_tag(image: Image.Image, tag: int) -> Any:
     """Return the value of a tag of a TIFF; None if it has none, or the image is no TIFF."""
     return getattr(image, "tag_v2", {}).get(tag)
 

@@ -218,7 +218,8 @@ def _open(path: Path, limits: Mapping[str, str]) -> InputContainer:
         # An absolute path, since FFmpeg takes what precedes a colon for a protocol. genpts: AVI has
         # no times of presentation. No playlist leads into a network.
         options = {"fflags": "+genpts", "protocol_whitelist": "file", **limits}
-        container = av.open(os.path.abspath(path), options=options)
+        # Titles are in any encoding, in AVI mostly the camera's.
+        container = av.open(os.path.abspath(path), options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         if not path.is_file():
             raise VideoError(f"{path}: no such file.") from None
@@ -265,7 +266,7 @@ def _codec_tag(path: Path) -> str:
     av.logging.set_level(av.logging.WARNING)
     try:
         with av.logging.Capture() as messages:
-            av.open(os.path.abspath(path)).close()
+            av.open(os.path.abspath(path), metadata_errors="replace").close()
     finally:
         av.logging.set_level(level)
     found = re.search(r"Video: none \((.+?) /", "".join(text for _, _, text in messages))

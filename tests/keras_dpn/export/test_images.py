@@ -67,6 +67,14 @@ def test_pixels_are_those_that_all_others_read(decode):
         np.testing.assert_array_equal(pixels, expected, err_msg=name)
 
 
+def test_images_are_decoded_eagerly_too():
+    for name in ("progressive", "palette", "frames", "bmp"):
+        expected = read_image(io.BytesIO(FILES[name]))
+        data = tf.constant(FILES[name])
+        np.testing.assert_array_equal(encoded_size(data, MAX_PIXELS), expected.shape[:2])
+        np.testing.assert_array_equal(decode_image(data), expected, err_msg=name)
+
+
 def test_masks_of_bmp_that_pillow_refuses_are_refused(decode):
     for masks in ((0x7C00, 0x3E0, 0x1F, 0), (0xFF, 0xFF00, 0xFF0000, 0)):
         data = zoo.bmp(np.zeros((4, 4, 4), "uint8"), masks)

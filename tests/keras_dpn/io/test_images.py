@@ -72,6 +72,15 @@ def test_sixteen_bit_grey_whose_zero_is_white(tmp_path):
     np.testing.assert_array_equal(read_image(path)[0, :, 0], [255, 254, 0])
 
 
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_sixteen_bit_channels_that_follow_one_another(tmp_path, big_endian):
+    deep = PIXELS.astype(int) * 256 + 130
+    for channels in (1, 3):
+        (tmp_path / "x.tif").write_bytes(zoo.tiff_in_planes(deep[..., :channels], big_endian))
+        expected = np.broadcast_to(PIXELS[..., :channels], PIXELS.shape)
+        np.testing.assert_array_equal(read_image(tmp_path / "x.tif"), expected)
+
+
 def test_a_thumbnail_is_not_the_image(tmp_path):
     """Cameras' RAW files that are TIFFs begin with one, which Pillow takes for the image."""
     path = save(tmp_path, PIXELS, "x.tif", tiffinfo={254: 1})

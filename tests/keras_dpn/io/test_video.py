@@ -295,6 +295,15 @@ def test_an_mp4_cut_off_before_its_index_and_a_video_of_broken_frames_are_named(
         VideoReader(path)
 
 
+@pytest.mark.parametrize("name", ["x.avi", "x.mov"])
+def test_titles_are_in_any_encoding(make_video, name):
+    path = make_video(name, "-c:v", "mjpeg", "-metadata", "title=Gerxxt", count=2)
+    content = path.read_bytes()
+    assert b"Gerxxt" in content
+    path.write_bytes(content.replace(b"Gerxxt", "Gerät".encode("latin-1") + b"\xff"))
+    assert_is_complete(read(path)[0], 2)
+
+
 def test_a_codec_that_ffmpeg_does_not_know_is_named(make_video):
     path = make_video("x.mp4", H264)
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))

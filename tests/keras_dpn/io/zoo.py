@@ -59,6 +59,26 @@ def png(array, color_type, depth, chunks=(), interlaced=False):
     )
 
 
+def tiff_in_planes(array, big_endian=False):
+    """An uncompressed RGB TIFF of 16 bits whose channels follow one another: Pillow writes none."""
+    order = ">" if big_endian else "<"
+    height, width, channels = array.shape
+    planes = np.moveaxis(array, -1, 0).astype(f"{order}u2").tobytes()
+    sizes = [len(planes) // channels] * channels
+    start = 8 + 2 + 12 * 10 + 4  # behind ten tags
+    starts = [start + 30 + i * sizes[0] for i in range(channels)]
+    tags = [(256, width), (257, height), (258, start), (259, 1), (262, 2), (273, start + 6)]
+    tags += [(277, channels), (278, height), (279, start + 18), (284, 2)]
+    counts = {258: channels, 273: channels, 279: channels}
+    content = (b"MM\0*" if big_endian else b"II*\0") + struct.pack(f"{order}IH", 8, len(tags))
+    for tag, value in tags:
+        kind = 4 if value >= start or tag in counts else 3
+        content += struct.pack(f"{order}HHI", tag, 3 if tag == 258 else kind, counts.get(tag, 1))
+        content += struct.pack(f"{order}I" if kind == 4 else f"{order}HH", *(value, 0)[: 5 - kind])
+    values = struct.pack(f"{order}I3H6I", 0, *[16] * channels, *starts, *sizes)
+    return content + values + planes
+
+
 def bmp(array, masks, header=56):
     """A BMP of 32 bits whose channels are where the masks are."""
     height, width = array.shape[:2]
@@ -191,6 +211,8 @@ def converted() -> Iterator[tuple[str, bytes]]:
         )
     yield "CMYK TIFF", encode(rgb.convert("CMYK"), "TIFF")
     yield "TIFF of 16 bits", encode(Image.fromarray(np.asarray(grey).astype("uint16") * 99), "TIFF")
+    deep = pixels().astype(int) * 256 + 130
+    yield "RGB TIFF of 16 bits in planes", tiff_in_planes(deep)
     yield "RGBA TIFF", encode(rgba, "TIFF")
     for image in (rgb, grey, grey.convert("1")):
         yield f"{image.mode} PNM", encode(image, "PPM")
