@@ -171,11 +171,11 @@ def test_a_video_of_one_frame_has_no_consistency(segmenter, tmp_path, capsys):
 def test_a_video_too_narrow_for_the_network_stops_nothing(segmenter, tmp_path, messages):
     (strip := tmp_path / "strip").mkdir()
     Image.new("RGB", (20_000, 1)).save(strip / "0.png")
-    sources = {"strip": strip, "film": video_of(tmp_path / "film", [3])}
+    sources = {"strip": strip, "clip": video_of(tmp_path / "clip", [3])}
     resized = Segmenter(segmenter.predictor.models, CLASSES, size=96)
     assert predict_videos(resized, sources, tmp_path / "out") == [strip]
     assert f"skipped: {strip}: " in messages() and "resized to a shorter side" in messages()
-    assert (tmp_path / "out/videos/film.mp4").exists()
+    assert (tmp_path / "out/videos/clip.mp4").exists()
 
 
 def read_times(path):
