@@ -219,12 +219,14 @@ def _labels_by_palette(
     """Return the label of each number in a palette map by its colour or grey, if all have one."""
     if image.mode != "P":
         return {}
-    palette = np.reshape(image.getpalette("RGB") or [], (-1, 3)).tolist()
-    used = [int(number) for _, number in image.getcolors() or []]  # type: ignore[arg-type]
-    colors = {n: tuple(palette[n]) if n < len(palette) else None for n in used}
+    rows: list[list[int]] = np.reshape(image.getpalette("RGB") or [], (-1, 3)).tolist()
+    palette: list[Color] = [(red, green, blue) for red, green, blue in rows]
+    used: list[int] = np.flatnonzero(image.histogram()).tolist()
+    colors = {n: palette[n] for n in used if n < len(palette)}
     greys = {(label, label, label): label for label in range(1, classes.num_classes)}
-    known, shown = greys | labels_by_color, {*colors.values()}
-    tells = shown <= known.keys() and not shown.isdisjoint((*classes.colors, *greys))
+    known, shown = {**greys, **labels_by_color}, {*colors.values()}
+    tells = len(colors) == len(used) and shown <= known.keys()
+    tells = tells and not shown.isdisjoint((*classes.colors, *greys))
     is_grey_scale = colors == {n: (n, n, n) for n in used}
     return {n: known[color] for n, color in colors.items()} if tells and not is_grey_scale else {}
 
