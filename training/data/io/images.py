@@ -223,7 +223,8 @@ def _labels_by_palette(
     used = [int(number) for _, number in image.getcolors() or []]  # type: ignore[arg-type]
     colors = {n: tuple(palette[n]) if n < len(palette) else None for n in used}
     greys = {(label, label, label): label for label in range(1, classes.num_classes)}
-    known, shown = greys | labels_by_color, {*colors.values()}
+    known: dict[Any, int] = {**greys, **labels_by_color}
+    shown = {*colors.values()}
     tells = shown <= known.keys() and not shown.isdisjoint((*classes.colors, *greys))
     is_grey_scale = colors == {n: (n, n, n) for n in used}
     return {n: known[color] for n, color in colors.items()} if tells and not is_grey_scale else {}
