@@ -224,7 +224,8 @@ def _labels_by_palette(
     used: list[int] = np.flatnonzero(image.histogram()).tolist()
     colors = {n: palette[n] for n in used if n < len(palette)}
     greys = {(label, label, label): label for label in range(1, classes.num_classes)}
-    known, shown = {**greys, **labels_by_color}, {*colors.values()}
+    known: dict[Any, int] = {**greys, **labels_by_color}
+    shown = {*colors.values()}
     tells = len(colors) == len(used) and shown <= known.keys()
     tells = tells and not shown.isdisjoint((*classes.colors, *greys))
     is_grey_scale = colors == {n: (n, n, n) for n in used}
