@@ -1,4 +1,4 @@
 """The demo page."""
 
-DEFAULT = "dpn_scenes"
+DEFAULT = "dpn_camvid"
 MAX_PIXELS = 1024 * 1024
