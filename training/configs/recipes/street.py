@@ -54,6 +54,10 @@ STREET = DPNTrainConfig(
 
 RECIPES = {
     "dpn/camvid/street": Recipe(
-        STREET, "DPN with skip connections, all layers at once", cost=HOURS, weights=HED
+        STREET,
+        "DPN with skip connections, all layers at once",
+        cost=HOURS,
+        measured_miou=65.6,  # after a third of its epochs
+        weights=HED,
     )
 }
