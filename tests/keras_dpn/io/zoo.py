@@ -1,6 +1,7 @@
 """Image files of all kinds that programs write, generated: format, mode, orientation, size."""
 
 import io
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator
@@ -60,23 +61,33 @@ def png(array, color_type, depth, chunks=(), interlaced=False):
 
 
 def tiff_in_planes(array, big_endian=False):
-    """An uncompressed RGB TIFF of 16 bits whose channels follow one another: Pillow writes none."""
+    """An uncompressed TIFF of 16 bits whose channels follow one another: Pillow writes none."""
     order = ">" if big_endian else "<"
     height, width, channels = array.shape
     planes = np.moveaxis(array, -1, 0).astype(f"{order}u2").tobytes()
-    sizes = [len(planes) // channels] * channels
+    size = len(planes) // channels
     start = 8 + 2 + 12 * 10 + 4  # behind ten tags
-    starts = [start + 30 + i * sizes[0] for i in range(channels)]
-    tags = [(256, width), (257, height), (258, start), (259, 1), (262, 2), (273, start + 6)]
-    tags += [(277, channels), (278, height), (279, start + 18), (284, 2)]
-    counts = {258: channels, 273: channels, 279: channels}
+    lists = 10 * channels if channels > 1 else 0  # behind the tags; one value is in its tag
+    starts = [start + lists + i * size for i in range(channels)]
+    depth, first, length = 16, starts[0], size
+    if channels > 1:
+        depth, first, length = start, start + 2 * channels, start + 6 * channels
+    tags = [(256, width), (257, height), (258, depth), (259, 1), (262, 2 if channels > 1 else 1)]
+    tags += [(273, first), (277, channels), (278, height), (279, length), (284, 2)]
     content = (b"MM\0*" if big_endian else b"II*\0") + struct.pack(f"{order}IH", 8, len(tags))
     for tag, value in tags:
-        kind = 4 if value >= start or tag in counts else 3
-        content += struct.pack(f"{order}HHI", tag, 3 if tag == 258 else kind, counts.get(tag, 1))
-        content += struct.pack(f"{order}I" if kind == 4 else f"{order}HH", *(value, 0)[: 5 - kind])
-    values = struct.pack(f"{order}I3H6I", 0, *[16] * channels, *starts, *sizes)
-    return content + values + planes
+        is_list, is_long = tag in (258, 273, 279), tag in (273, 279)
+        count = channels if is_list else 1
+        content += struct.pack(f"{order}HHI", tag, 4 if is_long else 3, count)
+        is_wide = is_long or count > 1
+        content += (
+            struct.pack(f"{order}I", value) if is_wide else struct.pack(f"{order}HH", value, 0)
+        )
+    content += struct.pack(f"{order}I", 0)
+    if lists:
+        values = [16] * channels, starts, [size] * channels
+        content += struct.pack(f"{order}{channels}H{2 * channels}I", *itertools.chain(*values))
+    return content + planes
 
 
 def bmp(array, masks, header=56):
