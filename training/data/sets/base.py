@@ -1,6 +1,7 @@
 """Datasets whose images and label maps are files."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from unicodedata import normalize
 
@@ -56,13 +57,19 @@ def find_root(data_dir: Path, folders: Sequence[str], mark: str, expected: str) 
     raise ValueError(f"{data_dir / folders[0] / mark}: not there; expected {expected}.")
 
 
-def find_file(path: Path) -> Path:
-    """Return a file, also if the directory has its name with accents in another form of Unicode.
+def find_file(*paths: Path) -> Path:
+    """Return the first path that is a file, perhaps with its accents in another form of Unicode.
 
-    macOS writes them as characters of their own (NFD), most lists and annotations don't (NFC). A
-    path without a file is returned as it is.
+    macOS writes them as characters of their own (NFD), most lists and annotations don't (NFC).
+    Directories are read only if no path is a file as it is. Without a file the first path is
+    returned.
     """
-    if path.name.isascii() or path.is_file() or not path.parent.is_dir():
+    return next(filter(Path.is_file, chain(paths, map(_in_other_form, paths))), paths[0])
+
+
+def _in_other_form(path: Path) -> Path:
+    """Return the path of the directory's entry whose name has the same characters, if any."""
+    if path.name.isascii() or not path.parent.is_dir():
         return path
     name = normalize("NFC", path.name)
     return next((p for p in path.parent.iterdir() if normalize("NFC", p.name) == name), path)

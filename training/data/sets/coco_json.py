@@ -78,8 +78,7 @@ class CocoJsonDataset(FileDataset):
             found = {}
             for index, image in enumerate(content["images"]):
                 name = _file_below(image["file_name"])
-                files = [find_file(folder / name) for folder in folders]
-                file = next(filter(Path.is_file, files), files[0])
+                file = find_file(*(folder / name for folder in folders))
                 example = Example(name.with_suffix("").as_posix(), file, path, index)
                 found[example] = (image["height"], image["width"]), objects[image["id"]]
             return found

@@ -57,8 +57,10 @@ class _Files:
 
     def find(self, entry: str) -> Path:
         """Return the file of that name; one that doesn't exist if there is none."""
-        exact = find_file(self.root / entry)
+        exact = self.root / entry
         has_suffix = exact.suffix.lower() in IMAGE_SUFFIXES
+        if has_suffix:  # others would be looked for in the directory, each anew
+            exact = find_file(exact)
         if exact.is_file():
             return exact
         missing = exact if has_suffix else self.root / f"{entry}.*"

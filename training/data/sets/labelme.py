@@ -99,8 +99,7 @@ def _read_file(
         size = content["imageHeight"], content["imageWidth"]
         named = PurePosixPath(str(content["imagePath"]).replace("\\", "/"))
         # The second where both files were moved.
-        files = find_file(path.parent / named), find_file(path.parent / named.name)
-        image = next(filter(Path.is_file, files), files[0])
+        image = find_file(path.parent / named, path.parent / named.name)
         if not all(isinstance(shape["label"], str) and shape["label"] for shape in shapes):
             raise ValueError("a shape without a label")
         is_inside = image.resolve().is_relative_to(data_dir.resolve())
