@@ -100,16 +100,15 @@ def _record(path: Path) -> Path:
 
 def _fetch(address: str, file: IO[bytes], max_bytes: int, max_seconds: float) -> str:
     """Write the file's bytes and return their SHA-256."""
-    end, digest = time.monotonic() + max_seconds, hashlib.sha256()
-    response = _Response(address)
+    response, digest = _Response(address, max_seconds), hashlib.sha256()
     try:
-        length = response.next(end, max_seconds).decode()
+        length = response.next().decode()
         declared = int(length) if length.isdecimal() else None
         bar, received = keras.utils.Progbar(declared), 0
         while True:
             if max(received, declared or 0) > max_bytes:
                 raise OSError(f"expected at most {max_bytes} bytes, received more")
-            chunk = response.next(end, max_seconds)
+            chunk = response.next()
             if not chunk:
                 break
             received += len(chunk)
@@ -132,26 +131,27 @@ class _Response:
     of a chunk, now and then.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, max_seconds: float) -> None:
+        self._end, self._max_seconds = time.monotonic() + max_seconds, max_seconds
         self.abandoned = threading.Event()
         self._parts: queue.Queue[bytes | Exception] = queue.Queue(_QUEUE)
         threading.Thread(target=self._read, args=(address,), daemon=True).start()
 
-    def next(self, end: float, seconds: float) -> bytes:
+    def next(self) -> bytes:
         """Return the declared length, then part by part the content, then nothing.
 
         Raises:
             Exception: what reading raises.
-            OSError: if it takes longer than until `end`, after so many seconds.
+            OSError: when the time is over.
         """
-        late = OSError(f"expected at most {seconds:g} seconds, it takes longer")
+        late = OSError(f"expected at most {self._max_seconds:g} seconds, it takes longer")
         try:
-            part = self._parts.get(timeout=max(end - time.monotonic(), 0))
+            part = self._parts.get(timeout=max(self._end - time.monotonic(), 0))
         except queue.Empty:
             raise late from None
         if isinstance(part, Exception):
             raise part
-        if time.monotonic() > end:
+        if time.monotonic() > self._end:
             raise late
         return part
 
