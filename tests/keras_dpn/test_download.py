@@ -67,35 +67,25 @@ class Handler(BaseHTTPRequestHandler):
 
     def endless(self):
         self.answer()
-        try:
-            while True:
-                self.wfile.write(bytes(2**16))
-        except OSError:
-            pass
+        self.repeat(bytes(2**16))
 
     def dripheaders(self):
-        try:
-            while True:
-                self.wfile.write(b"H")
-                time.sleep(0.05)
-        except OSError:
-            pass
+        self.repeat(b"H", 0.05)
 
     def dripchunk(self):
         self.answer(Transfer_Encoding="chunked")
-        try:
-            while True:
-                self.wfile.write(b"0")
-                time.sleep(0.05)
-        except OSError:
-            pass
+        self.repeat(b"0", 0.05)
 
     def drip(self):
         self.answer()
+        self.repeat(b"x", 0.05)
+
+    def repeat(self, content, pause=0.0):
+        """Sends the same bytes until the client has left."""
         try:
             while True:
-                self.wfile.write(b"x")
-                time.sleep(0.05)
+                self.wfile.write(content)
+                time.sleep(pause)
         except OSError:
             pass
 
