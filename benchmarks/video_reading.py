@@ -2,7 +2,7 @@
 
     python -m benchmarks.video_reading
 
-The video pans over a generated scene, H.264. Both readers take turns, in one process.
+A camera circles over a generated scene. Both readers take turns, in one process.
 """
 
 import statistics
@@ -16,8 +16,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.camera import pan_and_zoom
-from keras_dpn.io.video import VideoReader, VideoWriter
+from benchmarks.video_prediction import make_video
+from keras_dpn.io.video import VideoReader
 from training.data.generated.scenes import ScenesDataset
 
 
@@ -37,7 +37,8 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         for height, width in sizes:
             path = Path(scratch) / f"{height}x{width}.mp4"
-            write_video(path, (height, width), frames)
+            scene = ScenesDataset({"val": 1}, size=(2 * height, 2 * width))
+            make_video(path, scene, frames, (height, width))
             ours, opencv = measure(path, [count_frames, count_frames_opencv], frames, repeats)
             numbers = f"{ours:.2f}", f"{opencv:.2f}", f"{ours / opencv:.2f}"
             table.add_row(f"{height}x{width}", *numbers)
@@ -56,15 +57,6 @@ def measure(
                 raise RuntimeError(f"{reader.__name__}: expected {frames} frames, read {found}.")
             times.append(time.perf_counter() - start)
     return [1000 * statistics.median(times[1:]) / frames for times in seconds]
-
-
-def write_video(path: Path, size: tuple[int, int], frames: int) -> None:
-    """Write a video of a camera that pans over a scene."""
-    scenes = ScenesDataset({"train": 1}, size=(2 * size[0], 2 * size[1]))
-    image, _ = scenes.read(scenes.splits["train"][0])
-    with VideoWriter(path, 25.0, size) as writer:
-        for frame in pan_and_zoom(image, frames=frames, size=size).frames:
-            writer.write(frame)
 
 
 def count_frames(path: Path) -> int:
