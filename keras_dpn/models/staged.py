@@ -190,7 +190,8 @@ class StagedModel(keras.Model):
             directory: a new or empty directory, written whole or not at all.
             classes: `keras_dpn.Classes`, names and colours of the labels.
             card: `keras_dpn.presets.Card`, the network's training, scores and licence.
-            weights_dtype: "float32", or "float16" for files of half the size.
+            weights_dtype: "float32"; "float16" or "int8" for smaller files, see
+                `keras_dpn.presets.write_preset`.
 
         Raises:
             ValueError: for a directory that isn't empty, and values out of these ranges.
