@@ -133,7 +133,7 @@ def orientation_of(exif: bytes) -> int:
 def open_upright(path: Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, float]:
     """Return the loaded, upright image and the factor by which Pillow stretched its indices."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _open(path) as image:
             if message := size_error(image.height, image.width, max_pixels):
                 raise ImageError(f"{path}: {message}")
             _check_scans(image)
@@ -156,10 +156,17 @@ def open_header(path: Path) -> tuple[int, int]:
         ImageError: if the file is missing or no image.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _open(path) as image:
             return image.size
     except Exception as error:  # as in `open_upright`
         raise _error(path, error) from error
+
+
+def _open(path: Path | BinaryIO) -> ImageFile.ImageFile:
+    """Open an image, but no pipe or device, which may wait, or go on, for ever."""
+    if isinstance(path, (str, Path)) and not (Path(path).is_file() or Path(path).is_dir()):
+        raise FileNotFoundError(path)
+    return Image.open(path, formats=FORMATS)
 
 
 def _upright(image: Image.Image, path: object) -> tuple[Image.Image, float]:

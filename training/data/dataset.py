@@ -98,13 +98,25 @@ class Dataset(ABC):
         return self.splits[split]
 
 
+def read_file(path: Path) -> bytes:
+    """Read a file, but no pipe or device, which may wait, or go on, for ever.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file.")
+    return path.read_bytes()
+
+
 def read_lines(path: Path) -> list[str]:
     """Read the lines of a text file.
 
     Raises:
         ValueError: naming the file, if it isn't UTF-8.
+        FileNotFoundError: as `read_file`.
     """
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return read_file(path).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected text in UTF-8 ({error}).") from None

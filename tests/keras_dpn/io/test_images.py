@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
@@ -195,6 +197,13 @@ def test_no_image(tmp_path, data):
 def test_missing(tmp_path):
     with pytest.raises(ImageError, match="x.png: no such file"):
         read_image(tmp_path / "x.png")
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "x.png")  # to open it would wait for another program for ever
+    for read in (read_image, open_header):
+        with pytest.raises(ImageError, match="x.png: no such file"):
+            read(tmp_path / "x.png")
 
 
 def test_empty_image_is_an_error(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from keras_dpn.classes import Classes
 
-from ..dataset import read_lines
+from ..dataset import read_file, read_lines
 
 IGNORE = 255
 
@@ -38,7 +38,7 @@ def read_classes_json(path: Path) -> LabelledClasses:
         ValueError: naming the file, if it is missing or doesn't contain that.
     """
     try:
-        return _from_json(json.loads(path.read_text(encoding="utf-8-sig")))
+        return _from_json(json.loads(read_file(path)))
     except FileNotFoundError:
         raise ValueError(
             f'{path}: no such file; expected {{"names": [...], "colors": [[r, g, b], ...], '

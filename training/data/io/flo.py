@@ -34,10 +34,9 @@ def read_flo(path: Path) -> np.ndarray:
     Raises:
         ValueError: if the file is missing, no .flo, truncated or too long, or contains NaN.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file.") from None
+    if not path.is_file():  # a pipe might wait for ever
+        raise ValueError(f"{path}: no such file.")
+    data = path.read_bytes()
     if len(data) < _HEADER.size or _HEADER.unpack_from(data)[0] != _MAGIC:
         raise ValueError(f"{path}: expected a .flo file (Middlebury), which starts with 202021.25.")
     _, width, height = _HEADER.unpack_from(data)

@@ -1,22 +1,20 @@
 """Label maps in MATLAB's .mat files."""
 
 import io
-import math
-import struct
-import zlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.io import loadmat, whosmat
+from scipy.io.matlab import matfile_version
 
 from keras_dpn.io.images import ImageError
 
+from .matlab_elements import check_variable
+
 # Of a file when it is decompressed: a label map of 100 million pixels in bytes, of 12 in doubles.
 MAX_BYTES = 100_000_000
-_HEADER, _COMPRESSED = 128, 15  # of version 5: bytes, and the type of a compressed element
-_LARGEST_RATIO = 1032  # of zlib's compression
-_PIECE = 2**20
+_VERSION_5 = 1  # of files, as SciPy counts: MATLAB's versions 5 to 7
 
 
 def read_mat(path: Path, variable: str, field: str | None = None) -> np.ndarray:
@@ -34,10 +32,10 @@ def read_mat(path: Path, variable: str, field: str | None = None) -> np.ndarray:
         ImageError: if the file is missing, broken, of more than 100 MB when it is decompressed,
             or of version 7.3 (HDF5), or the variable is missing or not a matrix of integers.
     """
-    values = _pick(_load(path), variable, path)
+    values = _load(path, variable)
     if field is not None:
-        fields = {name: values[name] for name in values.dtype.names or ()}
-        cells = _pick(fields, field, path)
+        _check_present(field, values.dtype.names or (), path)
+        cells = values[field]
         if not cells.size:
             raise ImageError(f"{path}: expected {field} of {variable}, received no structure.")
         values = np.asarray(cells.flat[0])
@@ -51,19 +49,22 @@ def read_mat(path: Path, variable: str, field: str | None = None) -> np.ndarray:
     return values.astype("int64")
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, variable: str) -> np.ndarray:
+    if not path.is_file():  # a pipe might wait for ever
+        raise ImageError(f"{path}: no such file.")
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-        _check_size(content, path)
-        for name, shape, _ in whosmat(io.BytesIO(content)):
-            if math.prod(shape) > len(content) * _LARGEST_RATIO:  # SciPy takes memory for them
-                raise ImageError(f"{path}: too short for {name} of shape {shape}.")
-        return loadmat(io.BytesIO(content))
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES // 10**6} MB")
+        if matfile_version(io.BytesIO(content))[0] == _VERSION_5:
+            names = check_variable(content, variable, MAX_BYTES)
+        else:
+            names = [name for name, *_ in whosmat(io.BytesIO(content))]
+        _check_present(variable, names, path)
+        values = loadmat(io.BytesIO(content), variable_names=[variable])[variable]
     except ImageError:
         raise
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file.") from None
     except NotImplementedError:  # SciPy's response to HDF5
         raise ImageError(
             f"{path}: a .mat file of MATLAB's version 7.3; expected version 7 or older, as the "
@@ -71,33 +72,14 @@ def _load(path: Path) -> dict[str, Any]:
         ) from None
     except Exception as error:  # SciPy raises many types on broken files
         raise ImageError(f"{path}: can't be read as a .mat file ({error}).") from error
+    if not isinstance(values, np.ndarray):  # but a sparse one
+        kind = type(values).__name__
+        raise ImageError(f"{path}: expected {variable} as a full matrix, received a {kind}.")
+    return values
 
 
-def _check_size(content: bytes, path: Path) -> None:
-    """Refuse a small file that would decompress to a large one, before it takes the memory."""
-    if len(content) * _LARGEST_RATIO <= MAX_BYTES:
-        return
-    size, start, little = len(content), _HEADER, content[_HEADER - 2 : _HEADER] == b"IM"
-    while start + 8 <= len(content):
-        kind, length = struct.unpack_from("<II" if little else ">II", content, start)
-        start += 8
-        if kind == _COMPRESSED:
-            stream, rest = zlib.decompressobj(), content[start : start + length]
-            while rest and size <= MAX_BYTES:
-                size += len(stream.decompress(rest, _PIECE))
-                rest = stream.unconsumed_tail
-        start += length
-    if size > MAX_BYTES:
+def _check_present(name: str, names: Iterable[str], path: Path) -> None:
+    if name not in names:
         raise ImageError(
-            f"{path}: expected at most {MAX_BYTES // 10**6} MB when it is decompressed."
+            f"{path}: expected {name} in it, received {', '.join(names) or 'nothing'}."
         )
-
-
-def _pick(values: dict[str, Any], name: str, path: Path) -> np.ndarray:
-    if name not in values:
-        present = ", ".join(key for key in values if not key.startswith("__")) or "nothing"
-        raise ImageError(f"{path}: expected {name} in it, received {present}.")
-    if not isinstance(values[name], np.ndarray):  # but a sparse one
-        kind = type(values[name]).__name__
-        raise ImageError(f"{path}: expected {name} as a full matrix, received a {kind}.")
-    return values[name]

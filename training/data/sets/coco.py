@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..dataset import Example
+from ..dataset import Example, read_file
 from ..io.images import Color, match_colors, read_colors
 from ..io.shapes import check_size, draw_shape
 from .base import FileDataset
@@ -174,7 +174,7 @@ def read_annotations(path: Path, list_labels: Callable[[dict[str, Any]], T]) -> 
             TypeError, AttributeError or OverflowError.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_file(path))
     except (ValueError, RecursionError) as error:  # Unicode's errors are ValueErrors too
         raise ValueError(f"{path}: expected JSON, received {error}.") from None
     return extract(path, content, list_labels)

@@ -14,7 +14,7 @@ from keras_dpn.io.formats import list_visible
 from keras_dpn.io.images import ImageError
 
 from ...utils.files import NamedBytes
-from ..dataset import Example, read_lines
+from ..dataset import Example, read_file, read_lines
 from ..io.images import read_indices
 from ..io.shapes import check_size, draw_shape
 from .base import FileDataset, find_file
@@ -94,7 +94,7 @@ def _read_file(
 ) -> tuple[Example, tuple[int, int], list[dict[str, Any]]]:
     """Return the example of a file, the size that it says and its shapes."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_file(path))
         shapes = [dict(shape) for shape in content["shapes"]]
         size = content["imageHeight"], content["imageWidth"]
         named = PurePosixPath(str(content["imagePath"]).replace("\\", "/"))

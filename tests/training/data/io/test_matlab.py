@@ -1,3 +1,4 @@
+import os
 import struct
 
 import numpy as np
@@ -79,16 +80,77 @@ def test_the_size_is_limited_before_it_takes_memory(compressed, tmp_path, monkey
         if side == 64:
             assert read_mat(path, "S").shape == (64, 64)
     assert compressed == (path.stat().st_size < 100_000)
-    monkeypatch.setattr(matlab, "loadmat", lambda _: pytest.fail("is read"))
-    with pytest.raises(ImageError, match="x.mat: expected at most 0 MB when it is decompressed"):
+    monkeypatch.setattr(matlab, "loadmat", lambda *_, **__: pytest.fail("is read"))
+    with pytest.raises(
+        ImageError, match="x.mat: can't be read as a .mat file .it has more than 0 MB"
+    ):
         read_mat(path, "S")
 
 
-def test_more_structures_than_the_file_can_hold(tmp_path):
-    savemat(path := tmp_path / "x.mat", {"GTcls": {"Segmentation": LABELS}})
-    one, many = struct.pack("<4i", 5, 8, 1, 1), struct.pack("<4i", 5, 8, 2**30, 1)
+CLAIM = "it claims more cells, fields or characters than it has bytes"
+ONE, MANY = struct.pack("<4i", 5, 8, 1, 1), struct.pack("<4i", 5, 8, 2**30, 1)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"Segmentation": LABELS},
+        {"Segmentation": {"nested": LABELS}},
+        {"Segmentation": np.array([["ab"]], object)},
+        {"name": "x"},
+    ],
+)
+def test_more_than_the_file_can_hold(values, tmp_path, monkeypatch):
+    savemat(path := tmp_path / "x.mat", {"GTcls": values})
     content = path.read_bytes()
-    assert content.count(one) == 1
-    path.write_bytes(content.replace(one, many))
-    with pytest.raises(ImageError, match=r"x.mat: too short for GTcls of shape \(1073741824, 1\)"):
-        read_mat(path, "GTcls", "Segmentation")
+    for count in range(1, content.count(ONE) + 1):  # the outer one, then the next alone, ...
+        start = -1
+        for _ in range(count):
+            start = content.index(ONE, start + 1)
+        path.write_bytes(content[:start] + MANY + content[start + len(MANY) :])
+        with pytest.raises(ImageError, match=f"x.mat: can't be read .*{CLAIM}"):
+            read_mat(path, "GTcls", "Segmentation")
+
+
+def test_other_variables_are_not_loaded(tmp_path):
+    savemat(path := tmp_path / "x.mat", {"names": "x", "S": LABELS})
+    path.write_bytes(path.read_bytes().replace(ONE, MANY))
+    np.testing.assert_array_equal(read_mat(path, "S"), LABELS)
+
+
+def test_deeply_nested(tmp_path):
+    """SciPy's own recursion would end the process."""
+    values = LABELS
+    for _ in range(400):
+        cell = np.empty((1, 1), object)
+        cell[0, 0] = values
+        values = cell
+    savemat(path := tmp_path / "x.mat", {"S": values})
+    header, content = path.read_bytes()[:128], path.read_bytes()[128:]
+    opening = content[: content.index(b"S") + 8]  # the tag, flags, dimensions and name
+    nested = content[len(opening) : len(opening) + 48]
+    path.write_bytes(header + opening + nested * 50_000)
+    with pytest.raises(ImageError, match="x.mat: can't be read as a .mat file"):
+        read_mat(path, "S")
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "x.mat")
+    with pytest.raises(ImageError, match="x.mat: no such file"):
+        read_mat(tmp_path / "x.mat", "S")
+
+
+def test_every_class_of_matrix_in_a_structure(tmp_path):
+    mat(
+        path := tmp_path / "x.mat",
+        GTcls={
+            "text": "street",
+            "cells": np.array([["a", 1.5], [2, "b"]], object),
+            "complex": np.array([[1j]]),
+            "sparse": csc_matrix(np.eye(3)),
+            "empty": np.zeros((0, 0)),
+            "nested": {"a": {"b": "c"}},
+            "Segmentation": LABELS,
+        },
+    )
+    np.testing.assert_array_equal(read_mat(path, "GTcls", "Segmentation"), LABELS)
