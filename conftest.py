@@ -13,6 +13,14 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # For graphs that run once or twice, to optimise them takes longer than to run them, and so does
+    # to divide small operations among threads. Processes that tests start have TensorFlow's defaults.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+
 # JAX compiles each operation of these examples by itself; tests run the same as a whole.
 NETWORKS = re.compile(
     r"keras_dpn/(models/\w+|segmenter|crf|ops/(permutohedral|crf_likelihood|edge_field)"

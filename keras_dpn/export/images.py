@@ -7,6 +7,7 @@ only TensorFlow's operations. Invalid images raise InvalidArgumentError.
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -53,10 +54,9 @@ def encoded_size(data: Tensor, max_pixels: int) -> Tensor:
         >>> encoded_size(png, max_pixels=100)  # doctest: +SKIP
         [2 3]
     """
-    sizes = [_jpeg_size, _png_size, _gif_size, _bmp_size]
-    size = tf.switch_case(_format(data), [lambda f=f: f(data) for f in sizes])
-    size = check_size(size, max_pixels)
-    return tf.where(_orientation(data) > 4, size[::-1], size)
+    stored, orientation = _header(data)
+    size = check_size(stored, max_pixels)
+    return tf.where(orientation > 4, size[::-1], size)
 
 
 def check_size(size: Tensor, max_pixels: int) -> Tensor:
@@ -97,9 +97,7 @@ def decode_image(data: Tensor) -> Tensor:
     Raises:
         InvalidArgumentError: if the bytes aren't of one of these formats, truncated or broken.
     """
-    decoders = [_decode_jpeg, _decode_png, _decode_gif, _decode_bmp]
-    pixels = tf.switch_case(_format(data), [lambda f=f: f(data) for f in decoders])
-    return tf.ensure_shape(_turned(pixels, _orientation(data)), (None, None, 3))
+    return _pixels(data)
 
 
 def label_png(labels: Tensor, colors: Sequence[Sequence[int]] | None = None) -> Tensor:
@@ -150,6 +148,32 @@ def overlay_png(image: Tensor, labels: Tensor, colors: Sequence[Sequence[int]]) 
     painted = tf.gather(tf.constant(colors, "float32"), tf.cast(labels, "int32"))
     mixed = tf.round((tf.cast(image, "float32") + painted) / 2)
     return tf.io.encode_png(tf.cast(mixed, "uint8"))
+
+
+def _traced_once(function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+    """Return a function of a file as a graph that all SavedModels of a process share.
+
+    Most of an export's time would be its tracing.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+    return tf.function(function, [tf.TensorSpec((), "string")], autograph=False)
+
+
+@_traced_once
+def _header(data: Tensor) -> tuple[Tensor, Tensor]:
+    """Return height and width (2,) as an image is stored, and its orientation 1..8."""
+    sizes = [_jpeg_size, _png_size, _gif_size, _bmp_size]
+    size = tf.switch_case(_format(data), [lambda f=f: f(data) for f in sizes])
+    return size, _orientation(data)
+
+
+@_traced_once
+def _pixels(data: Tensor) -> Tensor:
+    """Return an image's pixels (H, W, 3), upright."""
+    decoders = [_decode_jpeg, _decode_png, _decode_gif, _decode_bmp]
+    pixels = tf.switch_case(_format(data), [lambda f=f: f(data) for f in decoders])
+    return tf.ensure_shape(_turned(pixels, _orientation(data)), (None, None, 3))
 
 
 def _format(data: Tensor) -> Tensor:
