@@ -27,7 +27,7 @@ def main(
     max_pixels: int = MAX_PIXELS,
     allow_host: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
 ) -> None:
-    """Serve a web page that labels images and videos, until Ctrl-C.
+    """Serve a web page that labels images and videos, until Ctrl-C or SIGTERM.
 
     Args:
         model: a preset, the directory of a training run, or an exported model, saved_models/NAME
@@ -41,10 +41,16 @@ def main(
         allow_host: a name by which browsers reach this machine, next to localhost, its own name and
             its IP addresses; may be repeated. Requests for other names are refused.
     """
-    import threading
+    import queue
+    import signal
+    import sys
 
     from ..demo.app import serving
 
+    # By default SIGTERM, with which services are ended, would leave the temporary directory; an
+    # error that a handler raises may be lost, if it comes within a callback.
+    ends: queue.SimpleQueue[int] = queue.SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda number, _: ends.put(number))
     with serving(model, host, port, examples, max_megabytes, max_pixels, allow_host) as address:
         print(f"{address}  (Ctrl-C ends it)", flush=True)
-        threading.Event().wait()
+        sys.exit(128 + ends.get())

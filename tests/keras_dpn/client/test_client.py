@@ -1,10 +1,14 @@
 """Against a local server that speaks TensorFlow Serving's protocols: see tests/serving_peer.py."""
 
+import contextlib
 import io
 import json
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
 import typing
 
@@ -324,6 +328,41 @@ def test_a_servers_own_certificate(server, tmp_path):
                 with pytest.raises(ServingError) as error:
                     asked.predict(pictures(4, 5))
                 assert error.value.status in ("UNAVAILABLE", "UNKNOWN")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
+@pytest.mark.parametrize(
+    ("version", "accepted"), [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)]
+)
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_old_versions_of_tls_are_refused(version, accepted, tmp_path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = [*CERTIFICATE.split(), "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # without it the server itself refuses 1.1
+    context.load_cert_chain(certificate, key)
+    context.minimum_version = context.maximum_version = version
+    versions = []
+
+    def answer():
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            secure = context.wrap_socket(connection, server_side=True)
+            versions.append(secure.version())
+            secure.close()
+
+    with socket.create_server(("localhost", 0)) as listener:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        address = f"https://localhost:{listener.getsockname()[1]}"
+        with (
+            Client(address, "street", certificate=certificate, attempts=1, timeout=5) as asked,
+            pytest.raises(ServingError),
+        ):
+            asked.predict(pictures(4, 5))
+        thread.join()
+    assert versions == (["TLSv1.2"] if accepted else [])
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -1,3 +1,6 @@
+import os
+import signal
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -8,29 +11,39 @@ from training.demo import app
 
 @pytest.fixture
 def served(monkeypatch):
-    """The arguments with which a page was served until Ctrl-C."""
+    """What happened: the arguments with which a page was served, and its end."""
     calls = []
 
     @contextmanager
     def serving(*args):
         calls.append(args)
-        yield "http://127.0.0.1:7860/"
-
-    class Event:
-        def wait(self):
-            raise KeyboardInterrupt
+        try:
+            yield "http://127.0.0.1:7860/"
+        finally:
+            calls.append("closed")
 
     monkeypatch.setattr(app, "serving", serving)
-    monkeypatch.setattr("threading.Event", Event)
-    return calls
+    before = signal.getsignal(signal.SIGTERM)
+    yield calls
+    signal.signal(signal.SIGTERM, before)
 
 
-def test_serves_until_ctrl_c(served, capsys):
-    assert main(["demo", "runs/mine", "--port", "8000", "--max-pixels", "5000"]) == 130
-    assert served == [("runs/mine", "127.0.0.1", 8000, None, 20, 5000, ())]
+@pytest.mark.parametrize(
+    ("number", "code", "message"), [(signal.SIGINT, 130, "stopped\n"), (signal.SIGTERM, 143, "")]
+)
+def test_serves_until_a_signal(number, code, message, served, capsys):
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
+    timer.start()
+    options = ["--port", "8000", "--max-pixels", "5000"]
+    try:
+        assert main(["demo", "runs/mine", *options]) == code
+    except SystemExit as end:
+        assert end.code == code
+    timer.join()
+    assert served == [("runs/mine", "127.0.0.1", 8000, None, 20, 5000, ()), "closed"]
     printed = capsys.readouterr()
     assert printed.out == "http://127.0.0.1:7860/  (Ctrl-C ends it)\n"
-    assert printed.err == "stopped\n"
+    assert printed.err == message
 
 
 def test_refuses_a_port_that_is_none(capsys):

@@ -236,6 +236,15 @@ def test_a_visitor_removes_and_labels_no_file_of_the_owner(tmp_path, monkeypatch
         request = urllib.request.Request(f"{address}config", headers={"Host": "evil.example"})
         with pytest.raises(urllib.error.HTTPError, match="400"):
             urllib.request.urlopen(request, timeout=30)
+        # What a page of another site can send without asking first: text and forms.
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+            request = urllib.request.Request(
+                f"{address}gradio_api/queue/join",
+                json.dumps({"data": [None], "fn_index": 0, "session_hash": "x"}).encode(),
+                {"Content-Type": kind, "Origin": "http://evil.example"},
+            )
+            with pytest.raises(urllib.error.HTTPError, match="422"):
+                urllib.request.urlopen(request, timeout=30)
     assert photo.is_file() and other.is_file()
 
 
