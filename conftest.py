@@ -16,8 +16,8 @@ import pytest  # noqa: E402
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-    # For graphs that run once or twice, to optimise them takes longer than to run them, and so does
-    # to divide small operations among threads. Processes that tests start have TensorFlow's defaults.
+    # To optimise a graph that runs once takes longer than to run it, and so does to divide small
+    # operations among threads. Processes that tests start have TensorFlow's defaults.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     tf.config.threading.set_intra_op_parallelism_threads(1)
 
