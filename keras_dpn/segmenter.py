@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_dpn.classes import Classes
+from keras_dpn.inference.exported import ExportedModel, exported_version
 from keras_dpn.inference.images import check_image, resize
 from keras_dpn.inference.loading import load_trained
 from keras_dpn.inference.predictor import Predictor
@@ -136,6 +137,50 @@ class Segmenter:
             lowest_confidence=trained.lowest_confidence,
             description=trained.description,
         )
+
+    @classmethod
+    def from_export(
+        cls,
+        directory: str | Path,
+        *,
+        scales: Sequence[float] = (1.0,),
+        horizontal_flip: bool = False,
+        crf: Mapping[str, Any] | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> "Segmenter":
+        """Load an exported network of images, which `keras_dpn.export.export` wrote.
+
+        A SavedModel is a program: open only those whose maker you trust. Whole images go through
+        it, without tiles, as the server sees them. Without the output "probabilities" the label of
+        each pixel counts as certain.
+
+        Args:
+            directory: the model's directory, whose highest version is taken, or a version's.
+            scales: as in `from_preset`; others than 1 need the output "probabilities".
+            horizontal_flip: as in `from_preset`; needs it too.
+            crf: as in `from_preset`; needs it too.
+            max_pixels: largest number of pixels of an image, if the export's isn't less.
+
+        Raises:
+            ValueError: if there is no such model, it takes clips or names no classes, an option
+                needs probabilities that it doesn't return, or Keras runs on another backend than
+                TensorFlow.
+        """
+        version = exported_version(directory)
+        if version is None:
+            raise ValueError(f"{directory}: expected an exported model, received none.")
+        model = ExportedModel(version)
+        settings = InferenceSettings(
+            scales=tuple(scales),
+            horizontal_flip=horizontal_flip,
+            max_pixels=min(max_pixels, model.max_pixels),
+        )
+        if not model.has_probabilities and (crf is not None or not settings.is_plain):
+            raise ValueError(
+                f"{version}: scales, the horizontal flip and the CRF need the probabilities. "
+                "Export it with the output `probabilities`."
+            )
+        return cls(model, model.classes, settings, crf=crf)
 
     @property
     def max_pixels(self) -> int:

@@ -52,7 +52,8 @@ def main(
         images: images and videos: files, folders, quoted patterns such as 'shots/**/*.jpg', URLs
             such as s3://bucket/shots, or manifests: .jsonl or .parquet files with a column `path`.
         model: a preset, or the directory of a training run; the probabilities of several are
-            averaged.
+            averaged. Or the directory of an exported model, which is a program: open only those
+            whose maker you trust.
         out: directory for the results.
         inference: how images are labelled. Networks for clips take frames as they are, without
             --horizontal-flip and --tile.

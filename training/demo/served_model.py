@@ -3,21 +3,19 @@
 An exported model runs without Keras; presets and training runs go through `Segmenter`.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from keras_dpn.classes import Classes
 from keras_dpn.client.video import clips
+from keras_dpn.inference.exported import exported_version, read_facts
 from keras_dpn.io.flow import dis_flow
 from keras_dpn.segmentation import Segmentation
 from keras_dpn.segmenter import Segmenter
-
-FACTS = "model.json"
 
 
 class Prediction(NamedTuple):
@@ -102,7 +100,7 @@ class ServedModel:
     """
 
     def __init__(self, path: Path) -> None:
-        facts = _read_facts(path)
+        facts = read_facts(path)
         self.path = path
         self.classes = Classes.from_json(facts["classes"])
         self.heads = tuple(facts.get("stages") or ("final",))
@@ -158,23 +156,7 @@ def open_model(source: str) -> Model:
     Raises:
         ValueError: if there is no model, and as `ServedModel` and `Segmenter.from_preset`.
     """
-    path = Path(source)
-    if (path / "saved_model.pb").is_file():
-        return ServedModel(path)
-    versions = [p for p in path.glob("*/saved_model.pb") if p.parent.name.isdecimal()]
-    if versions:
-        return ServedModel(max(versions, key=lambda p: int(p.parent.name)).parent)
+    version = exported_version(source)
+    if version is not None:
+        return ServedModel(version)
     return LoadedModel(Segmenter.from_preset(source, heads="all"))
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads((path / FACTS).read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path / FACTS}: can't be read ({error}). Export again.") from None
-    if not facts.get("classes"):
-        raise ValueError(
-            f"{path / FACTS}: names no classes. Export with the argument `classes`, as "
-            "`keras-dpn export` does."
-        )
-    return facts

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
+from keras_dpn.inference.exported import exported_version
 from keras_dpn.presets.files import WEIGHTS
 from keras_dpn.presets.source import find
 
@@ -102,7 +103,8 @@ def is_current(file: Path, since: int) -> bool:
 
 def model_identity(source: str) -> dict[str, Any]:
     """Return what identifies a model's file, without reading it."""
-    directory = find(source)
-    file = next(f for f in (directory / MODEL, directory / WEIGHTS) if f.is_file())
+    directory = exported_version(source) or find(source)
+    names = (MODEL, WEIGHTS, "saved_model.pb")
+    file = next(directory / name for name in names if (directory / name).is_file())
     facts = file.stat()
     return {"file": str(file.resolve()), "bytes": facts.st_size, "changed": facts.st_mtime}

@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from keras_dpn.inference import InferenceSettings
+from keras_dpn.inference.exported import exported_version
 from keras_dpn.segmenter import Segmenter
 
 from ..utils.ray_cluster import ClusterOptions
@@ -31,7 +32,8 @@ class PredictionJob:
 
     Args:
         paths: files, folders, patterns, URLs or manifests, see `find_sources`.
-        models: presets, or directories of training runs; their probabilities are averaged.
+        models: presets, or directories of training runs, whose probabilities are averaged; or an
+            exported model.
         out: directory for the results.
         settings: settings of the inference.
         crf: settings of a fully connected CRF that refines each prediction; None: no CRF.
@@ -162,7 +164,9 @@ class PredictionJob:
         return report if len(current) >= 1 + len(drawn) + maps else None
 
     def load_segmenter(self) -> Segmenter:
-        """Load the networks; raises as `Segmenter.from_preset`."""
+        """Load the networks; raises as `Segmenter.from_preset` and `Segmenter.from_export`."""
+        if any(map(exported_version, self.models)):
+            return self._load_exported()
         return Segmenter.from_preset(
             self.models,
             scales=self.settings.scales,
@@ -175,6 +179,30 @@ class PredictionJob:
             size=None if self.keep_size else "preset",
             max_pixels=self.settings.max_pixels,
         )
+
+    def _load_exported(self) -> Segmenter:
+        """Load an exported model, which many options don't fit."""
+        options = {
+            "several models": len(self.models) > 1,
+            "--heads": self.heads,
+            "--precision": self.precision != "float32",
+            "--tile": self.settings.tile is not None,
+        }
+        if refused := [option for option, is_given in options.items() if is_given]:
+            raise ValueError(f"--model: {', '.join(refused)}: not with an exported model.")
+        segmenter = Segmenter.from_export(
+            self.models[0],
+            scales=self.settings.scales,
+            horizontal_flip=self.settings.horizontal_flip,
+            crf=self.crf,
+            max_pixels=self.settings.max_pixels,
+        )
+        if self.probabilities and not segmenter.predictor.models[0].has_probabilities:
+            raise ValueError(
+                f"--probabilities: {self.models[0]} returns none. Export it with "
+                "--outputs probabilities."
+            )
+        return segmenter
 
 
 def _check_frames(sources: Sources) -> None:

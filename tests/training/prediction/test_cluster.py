@@ -24,6 +24,7 @@ from training.rundir.outputs import Outputs
 from training.utils.ray_cluster import ClusterOptions
 
 PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+EXPORTED = Path(__file__).parents[3] / "saved_models" / "scenes"
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
 
 
@@ -177,6 +178,23 @@ def test_a_worker_predicts_whole_videos(finished_run, tmp_path, monkeypatch):
     one, many = (contents(tmp_path / out, "*.png") for out in ("one", "many"))
     assert one == many and len(one) == 3
     assert jobs[1].written_video("clip").result("clip") == result
+
+
+@needs_ray
+@pytest.mark.parametrize("model", ["dpn_scenes", str(EXPORTED)])
+def test_a_worker_holds_a_preset_or_an_exported_model(model, tmp_path, monkeypatch):
+    """In this process, as above."""
+    monkeypatch.setattr("training.prediction.worker._set_up", lambda *settings: None)
+    path = save(tmp_path / "in/x.png", (40, 30))
+    jobs = [PredictionJob((str(path),), (model,), tmp_path / out) for out in ("one", "many")]
+    predict(jobs[0])
+    (jobs[1].out / "labels").mkdir(parents=True)
+    worker = Worker(pickle.dumps(jobs[1]), "", threads=1)
+    batch = {"item": np.array([pack_item("image", "x", path)], object)}
+    (row,) = map(json.loads, worker(batch)["row"].to_pylist())
+    assert unpack_result(row)[1].is_written
+    one, many = (contents(tmp_path / out, "*.png") for out in ("one", "many"))
+    assert one == many and len(one) == 1
 
 
 # -------------------------------------------------------------------- with Ray

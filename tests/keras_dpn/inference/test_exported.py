@@ -1,0 +1,75 @@
+import json
+
+import numpy as np
+import pytest
+
+from keras_dpn import Classes, Segmenter
+from keras_dpn.export import export
+from keras_dpn.inference import InferenceSettings
+from keras_dpn.inference.exported import exported_version
+from keras_dpn.limits import SizeError
+
+tf = pytest.importorskip("tensorflow")
+
+from tests.keras_dpn.export.test_saved_model import CLASSES, pictures, small_model  # noqa: E402
+
+pytestmark = pytest.mark.tensorflow_only
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A network, exported with and without probabilities."""
+    folder, model = tmp_path_factory.mktemp("exported"), small_model()
+    settings = {"classes": CLASSES, "warmup": None, "max_pixels": 5000}
+    export(model, folder / "all", outputs=["labels", "probabilities"], **settings)
+    export(model, folder / "labels", **settings)
+    return model, folder
+
+
+def test_results_are_the_networks(exported):
+    model, folder = exported
+    image = pictures(9, 12)
+    here = Segmenter(model, Classes.from_json(CLASSES), InferenceSettings(horizontal_flip=True))
+    there = Segmenter.from_export(folder / "all", horizontal_flip=True)
+    assert there.classes == here.classes
+    expected, found = here(image), there(image)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    plain = Segmenter(model, here.classes)(image).labels
+    np.testing.assert_array_equal(Segmenter.from_export(folder / "labels/1")(image).labels, plain)
+    frames = list(there.video([image, image[::-1]]))
+    np.testing.assert_array_equal(frames[0].labels, expected.labels)
+
+
+def test_an_export_of_labels_alone_has_no_probabilities(exported):
+    _, folder = exported
+    options = ({"horizontal_flip": True}, {"scales": (2.0,)}, {"crf": {}})
+    for option in options:
+        Segmenter.from_export(folder / "all", **option)
+        with pytest.raises(ValueError, match="labels/1: .* Export it with the output `probabil"):
+            Segmenter.from_export(folder / "labels", **option)
+
+
+def test_limits_are_those_of_the_export(exported):
+    segmenter = Segmenter.from_export(exported[1] / "all")
+    assert segmenter.max_pixels == 5000
+    with pytest.raises(SizeError, match="101 x 50 pixels are too many"):
+        segmenter(pictures(50, 101))
+    assert Segmenter.from_export(exported[1] / "all", max_pixels=80).max_pixels == 80
+
+
+def test_what_is_no_such_export_is_named(exported, tmp_path):
+    model, folder = exported
+    assert exported_version(folder / "all") == exported_version(folder / "all/1")
+    with pytest.raises(ValueError, match="expected an exported model, received none"):
+        Segmenter.from_export(tmp_path)
+    nameless = export(model, tmp_path / "nameless", warmup=None)
+    with pytest.raises(ValueError, match="model.json: names no classes"):
+        Segmenter.from_export(tmp_path / "nameless")
+    facts = json.loads((nameless / "model.json").read_text())
+    (nameless / "model.json").write_text(json.dumps(facts | {"classes": CLASSES, "frames": 3}))
+    with pytest.raises(ValueError, match="expected a network of images, received one of clips"):
+        Segmenter.from_export(nameless)
+    (nameless / "model.json").write_text("{")
+    with pytest.raises(ValueError, match=r"model.json: can't be read .* Export again"):
+        Segmenter.from_export(nameless)
