@@ -12,6 +12,8 @@ from keras_dpn.ops.segment_sum import segment_sum
 from keras_dpn.ops.two_labels import two_labels
 from keras_dpn.typing import IgnoreLabel, Shape, Tensor
 
+_CARRY = 2**30  # a batch has fewer pixels
+
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
 class SegmentationScores(keras.metrics.Metric):
@@ -57,17 +59,20 @@ class SegmentationScores(keras.metrics.Metric):
         self.ignore_label = standardize_ignore_label(ignore_label)
         self._labels = labels = max(2, num_classes)
         self._counts = self._add_counts((labels, labels), "confusion")
+        self._carried = self._add_counts((labels, labels), "carried")
         self._out_of_range = self._add_counts((), "out_of_range")
 
     def _add_counts(self, shape: Shape, name: str) -> keras.Variable:
-        # As float32 they would stop growing at 2**24 pixels.
+        # As float32 they would stop growing at 2**24 pixels. JAX has no 64 bits by default: there
+        # multiples of _CARRY are counted apart.
         dtype = "int32" if keras.backend.backend() == "jax" else "int64"
         return self.add_variable(shape, "zeros", dtype, aggregation="sum", name=name)
 
     @property
     def confusion(self) -> np.ndarray:
         """Return the counts so far, int64 array `(L, L)`, `[truth, prediction]`."""
-        return ops.convert_to_numpy(self._counts).astype("int64")
+        counts, carried = map(ops.convert_to_numpy, (self._counts, self._carried))
+        return counts.astype("int64") + _CARRY * carried.astype("int64")
 
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
@@ -87,10 +92,13 @@ class SegmentationScores(keras.metrics.Metric):
         counts = segment_sum(ops.cast(counted, "int32"), pairs, self._labels**2)
         counts = ops.reshape(counts, (self._labels, self._labels))
         self._counts.assign_add(ops.cast(counts, self._counts.dtype))
+        if keras.backend.backend() == "jax":
+            self._carried.assign_add(self._counts // _CARRY)
+            self._counts.assign(self._counts % _CARRY)
         self._out_of_range.assign_add(ops.sum(ops.cast(out_of_range, self._out_of_range.dtype)))
 
     def result(self) -> dict[str, Tensor]:
-        counts = ops.cast(self._counts, "float32")
+        counts = ops.cast(self._counts, "float32") + _CARRY * ops.cast(self._carried, "float32")
         hits, truth = ops.diagonal(counts), ops.sum(counts, axis=1)
         union = truth + ops.sum(counts, axis=0) - hits
         iou = hits / ops.maximum(union, 1)

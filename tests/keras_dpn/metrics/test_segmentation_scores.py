@@ -61,6 +61,11 @@ def test_counts_beyond_2_to_24_stay_exact():
     metric._counts.assign([[2**24, 0], [0, 2**30]])
     metric.update_state([[[0, 1]]], [[[[1.0, 0.0], [0.0, 1.0]]]])
     assert metric.confusion.tolist() == [[2**24 + 1, 0], [0, 2**30 + 1]]
+    for _ in range(4):  # to more than int32 counts
+        metric._counts.assign([[2**24, 0], [0, 2**30]] + metric._counts)
+        metric.update_state([[[0, 1]]], [[[[1.0, 0.0], [0.0, 1.0]]]])
+    assert metric.confusion.tolist() == [[5 * 2**24 + 5, 0], [0, 5 * 2**30 + 5]]
+    assert float(metric.result()["miou"]) == 1
 
 
 @pytest.mark.parametrize("ignore_label", [7, (255, 7, -1), [-1, 7]])
