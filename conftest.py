@@ -141,7 +141,7 @@ def display(value):
     """Shows tensors as NumPy prints arrays, and their shapes as tuples, whatever the backend."""
     if keras.ops.is_tensor(value):
         print(keras.ops.convert_to_numpy(value))
-    elif type(value).__name__ == "TensorShape":
+    elif type(value).__name__ in ("TensorShape", "Size"):  # TensorFlow's, PyTorch's
         print(tuple(value))
     elif value is not None:
         print(repr(value))

@@ -17,6 +17,7 @@ FAULTY = {
     "pillow": ["12.1.0"],  # CVE-2026-25990: PSD
     "jinja2": ["3.1.5"],  # CVE-2025-27516: sandbox
     "torch": ["2.5.1"],  # CVE-2025-32434: torch.load
+    "av": ["17.0.1"],  # a crash on a truncated video
     "grpcio": ["1.65.1"],  # CVE-2024-7246: headers of other clients
 }
 
