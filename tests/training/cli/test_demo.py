@@ -23,9 +23,11 @@ def served(monkeypatch):
             calls.append("closed")
 
     monkeypatch.setattr(app, "serving", serving)
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
     yield calls
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
