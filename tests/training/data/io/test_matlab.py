@@ -44,7 +44,7 @@ def test_what_is_no_label_map(tmp_path):
     for name, message in (
         ("S", "x.mat: expected integers in S, received fractions"),
         ("T", "x.mat: expected T in it, received S, names, cells, image, sparse, none"),
-        ("sparse", "x.mat: expected sparse as a full matrix, received a csc_"),
+        ("sparse", "x.mat: expected sparse as a full matrix, received a c(sc|oo)_"),
         ("names", "x.mat: expected names as a matrix of numbers"),
         ("image", r"received float64 of shape \(2, 3, 3\)"),
         ("cells", "received object"),
