@@ -54,10 +54,12 @@ def check_variable(content: bytes, wanted: str, max_bytes: int) -> list[str]:
 def _decompress(data: bytes, max_bytes: int) -> bytes:
     """Return what was compressed, or a little more than N bytes of it."""
     stream, pieces, size = zlib.decompressobj(), [], 0
-    while data and size <= max_bytes:
+    while not stream.eof and size <= max_bytes:
         pieces.append(stream.decompress(data, _PIECE))
         size += len(pieces[-1])
         data = stream.unconsumed_tail
+        if not (pieces[-1] or data):
+            raise ValueError("it is truncated")
     return b"".join(pieces)
 
 
