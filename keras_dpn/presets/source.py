@@ -1,12 +1,15 @@
 """Find presets by name, directory, training run or address."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from keras_dpn.classes import Classes
 from keras_dpn.deprecation import nearest_name
+from keras_dpn.download import MAX_BYTES
 from keras_dpn.presets.files import (
     CARD,
     CLASSES,
@@ -72,7 +75,8 @@ def find(source: str | Path) -> Path:
             huggingface_hub). A local directory is never looked up online.
 
     Raises:
-        ValueError: for an unknown name, and a directory that is neither.
+        ValueError: for an unknown name, a directory that is neither, and a download of more than
+            2 GiB.
         OSError: if a download fails.
     """
     text = str(source)
@@ -151,14 +155,27 @@ def _download(address: str) -> Path:
             f"{address}: presets on the Hugging Face Hub need huggingface_hub; install it with "
             "pip install huggingface_hub."
         ) from None
-    files = [CONFIG, WEIGHTS, METADATA, CLASSES, CARD]
+    fetch = partial(
+        huggingface_hub.snapshot_download,
+        match["repo"],
+        revision=match["revision"],
+        allow_patterns=[CONFIG, WEIGHTS, METADATA, CLASSES, CARD],
+    )
+    if (size := _size_to_download(fetch)) > MAX_BYTES:
+        raise ValueError(f"{address}: {size} bytes are too many, at most {MAX_BYTES} are fetched.")
     try:
-        path = huggingface_hub.snapshot_download(
-            match["repo"], revision=match["revision"], allow_patterns=files
-        )
+        path = fetch()
     except Exception as error:  # of many types: no network, no such repository, no permission
         raise OSError(
             f"{address}: the download failed: {error}. Check the name and the connection, or give "
             "a local directory."
         ) from error
     return Path(path)
+
+
+def _size_to_download(fetch: Callable[..., Any]) -> int:
+    try:
+        planned = fetch(dry_run=True)
+    except Exception:  # such as no network: then there may be a copy, or the download fails
+        return 0
+    return sum(file.file_size or 0 for file in planned if file.will_download)

@@ -58,7 +58,13 @@ def hub(tmp_path, monkeypatch):
     """Stands for huggingface_hub; collects how it is called."""
     calls = []
 
-    def snapshot_download(repo, *, revision, allow_patterns):
+    def snapshot_download(repo, *, revision, allow_patterns, dry_run=False):
+        if dry_run and repo == "org/offline":
+            raise RuntimeError("dry run without network")
+        if dry_run:
+            size = 2**31 + 1 if repo == "org/huge" else 2**31
+            new = SimpleNamespace(file_size=size, will_download=True)
+            return [new, SimpleNamespace(file_size=9, will_download=False)]
         calls.append((repo, revision, tuple(allow_patterns)))
         if repo == "nobody/nothing":
             raise RuntimeError("404 Client Error")
@@ -74,6 +80,10 @@ def test_addresses_on_the_hub(tmp_path, hub):
     assert find("hf://org/street-net") == tmp_path
     files = ("config.json", "model.weights.h5", "metadata.json", "classes.json", "README.md")
     assert hub == [("org/street-net", "v1.0", files), ("org/street-net", None, files)]
+    assert find("hf://org/offline") == tmp_path  # the copy of an earlier download
+    with pytest.raises(ValueError, match="hf://org/huge: 2147483649 bytes are too many, at most"):
+        find("hf://org/huge")
+    assert hub[-1][0] == "org/offline"
     with pytest.raises(OSError, match="hf://nobody/nothing: the download failed: 404 .*Check the"):
         find("hf://nobody/nothing")
     for address in ("hf://org", "hf://org/name/more", "hf://../x@", "hf://"):
