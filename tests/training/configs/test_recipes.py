@@ -170,7 +170,8 @@ def test_recipes_take_two_steps(name, start):
         learner = training._compiled(stage, settings, steps=2)
         before = {weight.path: np.array(weight) for weight in model.weights}
         batches = training.batches.train(settings, seed=0, first_epoch=0)
-        losses = [learner.train_on_batch(*batch)[0] for batch in batches.take(2)]
+        arrays = batches.take(2).as_numpy_iterator()  # also for JAX
+        losses = [learner.train_on_batch(*batch)[0] for batch in arrays]
         assert np.isfinite(losses).all()
         changed = {w.path for w in model.weights if np.any(np.array(w) != before[w.path])}
         assert changed and changed <= {weight.path for weight in learner.trainable_weights}
