@@ -8,10 +8,11 @@ import keras
 import numpy as np
 
 from keras_dpn.classes import Classes
+from keras_dpn.presets.source import available
 from keras_dpn.typing import Tensor
 
 FACTS = "model.json"
-_SAVED_MODEL = "saved_model.pb"
+SAVED_MODEL = "saved_model.pb"
 
 
 def exported_version(source: str | Path) -> Path | None:
@@ -21,12 +22,14 @@ def exported_version(source: str | Path) -> Path | None:
         source: such a directory, or the model's, whose highest version is taken.
 
     Returns:
-        None for anything else.
+        None for anything else, and for the name of an included preset.
     """
+    if str(source) in available():  # a directory of this name is not meant
+        return None
     path = Path(source)
-    if (path / _SAVED_MODEL).is_file():
+    if (path / SAVED_MODEL).is_file():
         return path
-    versions = [p.parent for p in path.glob(f"*/{_SAVED_MODEL}") if p.parent.name.isdecimal()]
+    versions = [p.parent for p in path.glob(f"*/{SAVED_MODEL}") if p.parent.name.isdecimal()]
     return max(versions, key=lambda version: int(version.name), default=None)
 
 

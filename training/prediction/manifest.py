@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from keras_dpn.inference.exported import exported_version
+from keras_dpn.inference.exported import SAVED_MODEL, exported_version
 from keras_dpn.presets.files import WEIGHTS
 from keras_dpn.presets.source import find
 
@@ -104,7 +104,7 @@ def is_current(file: Path, since: int) -> bool:
 def model_identity(source: str) -> dict[str, Any]:
     """Return what identifies a model's file, without reading it."""
     directory = exported_version(source) or find(source)
-    names = (MODEL, WEIGHTS, "saved_model.pb")
+    names = (MODEL, WEIGHTS, SAVED_MODEL)
     file = next(directory / name for name in names if (directory / name).is_file())
     facts = file.stat()
     return {"file": str(file.resolve()), "bytes": facts.st_size, "changed": facts.st_mtime}

@@ -58,6 +58,13 @@ def test_limits_are_those_of_the_export(exported):
     assert Segmenter.from_export(exported[1] / "all", max_pixels=80).max_pixels == 80
 
 
+def test_a_presets_name_is_no_directory(exported, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dpn_scenes").symlink_to(exported[1] / "all")  # a program
+    assert exported_version("dpn_scenes") is None
+    assert exported_version(tmp_path / "dpn_scenes") is not None
+
+
 def test_what_is_no_such_export_is_named(exported, tmp_path):
     model, folder = exported
     assert exported_version(folder / "all") == exported_version(folder / "all/1")
