@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...utils.files import write_bytes
+from ..dataset import read_file
 
 # Pixels: points outside every image, so that the pixel has no correspondence in the other frame.
 # The value of keras_dpn.ops.warp.INVALID_FLOW.
@@ -34,9 +35,10 @@ def read_flo(path: Path) -> np.ndarray:
     Raises:
         ValueError: if the file is missing, no .flo, truncated or too long, or contains NaN.
     """
-    if not path.is_file():  # a pipe might wait for ever
-        raise ValueError(f"{path}: no such file.")
-    data = path.read_bytes()
+    try:
+        data = read_file(path)
+    except FileNotFoundError as error:
+        raise ValueError(str(error)) from None
     if len(data) < _HEADER.size or _HEADER.unpack_from(data)[0] != _MAGIC:
         raise ValueError(f"{path}: expected a .flo file (Middlebury), which starts with 202021.25.")
     _, width, height = _HEADER.unpack_from(data)

@@ -91,9 +91,9 @@ class _Matrix:
             self._element()  # its class's name
         if kind in (_STRUCTURES, _OBJECTS):
             (length,) = struct.unpack(f"{self._order}i", self._element())
-            fields = len(self._element()) // max(length, 1)
             if length < 1:
                 raise ValueError("names of fields of no length")
+            fields = len(self._element()) // length
         if kind in (_CELLS, _STRUCTURES, _OBJECTS):
             self._claim(8 * count * max(fields, 1))
             for _ in range(count * fields):
