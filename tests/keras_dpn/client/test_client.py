@@ -315,11 +315,19 @@ def test_clips_and_lengths_that_are_none():
         asked.predict_video(frames, length=2)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
-def test_a_servers_own_certificate(server, tmp_path):
+@pytest.fixture
+def key_and_certificate(tmp_path):
+    """PEM files of a key and of its certificate for localhost."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl for a certificate")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = [*CERTIFICATE.split(), "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
+    return key, certificate
+
+
+def test_a_servers_own_certificate(server, key_and_certificate):
+    key, certificate = key_and_certificate
     with ServingPeer(server.directory, "street", tls=(key, certificate)) as secure:
         for address in (secure.rest, secure.grpc):
             with Client(address, "street", certificate=certificate) as asked:
@@ -330,15 +338,12 @@ def test_a_servers_own_certificate(server, tmp_path):
                 assert error.value.status in ("UNAVAILABLE", "UNKNOWN")
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
 @pytest.mark.parametrize(
     ("version", "accepted"), [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)]
 )
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-def test_old_versions_of_tls_are_refused(version, accepted, tmp_path):
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = [*CERTIFICATE.split(), "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
+def test_old_versions_of_tls_are_refused(version, accepted, key_and_certificate):
+    key, certificate = key_and_certificate
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers("DEFAULT:@SECLEVEL=0")  # without it the server itself refuses 1.1
     context.load_cert_chain(certificate, key)
