@@ -23,6 +23,7 @@ from keras_dpn.export.arguments import (
 from keras_dpn.export.signatures import signatures
 from keras_dpn.export.warmup import warmup_requests, write_warmup
 from keras_dpn.files import atomic_directory
+from keras_dpn.inference.exported import FACTS
 from keras_dpn.models import traits
 from keras_dpn.ops.checks import check_positive_int
 
@@ -159,7 +160,7 @@ def export(
     # TensorFlow Serving ignores names that aren't numbers, such as that of a temporary directory.
     with atomic_directory(target) as written:
         facts["signatures"] = _write_saved_model(served, written)
-        (written / "model.json").write_text(_to_json(facts))
+        (written / FACTS).write_text(_to_json(facts))
         if warmup is not None:
             specs = {name: inputs for name, (_, inputs) in served.items()}
             # A request that fails would keep the server from loading the version.
@@ -231,7 +232,7 @@ def _remove_old_versions(newest: Path, keep: int) -> None:
     older = [
         number
         for number in _version_numbers(directory)
-        if number < int(newest.name) and (directory / str(number) / "model.json").is_file()
+        if number < int(newest.name) and (directory / str(number) / FACTS).is_file()
     ]
     for number in older[: len(older) - keep]:
         with tempfile.TemporaryDirectory(prefix=".removing-", dir=directory) as temporary:
