@@ -34,8 +34,8 @@ class BackboneArguments(TypedDict, total=False):
             convolutions after it have half the dilation and take a quarter of the time. In a Keras
             model further strides become dilations.
         skips: earlier layers whose features are added to b10's, any of "conv4" (stride 8), "conv3"
-            (4) and "conv2" (2) in this order, each finer than the one before and than
-            `output_stride`; the unary term is then as fine as the last. Useful for poles and
+            (4) and "conv2" (2) in this order, each finer than the one before and none coarser
+            than `output_stride`; the unary term is then as fine as the last. Useful for poles and
             signs, which are thinner than a cell of stride 8. In a Keras model these are the last
             features of those strides.
         skip_width: channels of the features where skips are added, before `width`.

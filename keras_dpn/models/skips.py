@@ -18,11 +18,12 @@ SKIPS = {
 
 
 def check_skips(skips: Any, stride: int) -> None:
-    """Raise ValueError unless `skips` names `SKIPS` from coarse to fine, all below `stride`."""
+    """Raise ValueError unless `skips` names `SKIPS` from coarse to fine, up to `stride`."""
     known = isinstance(skips, (tuple, list)) and all(skip in SKIPS for skip in skips)
-    strides = [stride, *(SKIPS[skip][1] for skip in skips)] if known else []
-    if not known or any(fine >= coarse for coarse, fine in pairwise(strides)):
-        names = [name for name, (_, fine) in SKIPS.items() if fine < stride]
+    strides = [SKIPS[skip][1] for skip in skips] if known else []
+    are_finer = all(fine < coarse for coarse, fine in pairwise(strides))
+    if not known or not are_finer or any(fine > stride for fine in strides):
+        names = [name for name, (_, fine) in SKIPS.items() if fine <= stride]
         raise ValueError(
             f"Invalid value for argument `skips`: expected any of {', '.join(names)} in this order "
             f"for features of stride {stride}, received {skips!r}."

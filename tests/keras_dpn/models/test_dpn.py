@@ -312,6 +312,7 @@ def test_fc6s_own_dilation_stays_at_an_output_stride_of_16():
         ({"backbone": {"output_stride": 16, "skips": ("conv4",)}}, 8),
         ({"backbone": {"skips": ("conv3",)}}, 4),
         ({"backbone": {"output_stride": 16, "skips": SKIPS}}, 2),
+        ({"backbone": {"output_stride": 8, "skips": SKIPS}}, 2),
         ({"backbone": {"output_stride": 16, "skips": ["conv3"]}, "global_context": True}, 4),
     ],
 )
@@ -557,10 +558,13 @@ def test_guide_averages_cells_that_start_at_the_corner():
             "`backbone.keep_pools`: expected False with an .* 16",
         ),
         (
-            {"backbone": {"skips": ("conv4",)}},
-            "`skips`: expected any of conv3, conv2 in this order .*stride 8",
+            {"backbone": {"skips": ("conv3", "conv4")}},
+            "`skips`: expected any of conv4, conv3, conv2 in this order .*stride 8",
         ),
-        ({"backbone": {"skips": "conv3"}}, "`skips`: expected any of conv3, conv2 .*'conv3'"),
+        (
+            {"backbone": {"skips": "conv3"}},
+            "`skips`: expected any of conv4, conv3, conv2 .*'conv3'",
+        ),
         ({"backbone": {"skip_width": 0}}, "`backbone.skip_width`: expected .* at least 1, rec"),
         (
             {"backbone": {"skips": ("conv3",)}, "pairwise_stride": 8},

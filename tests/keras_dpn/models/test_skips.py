@@ -93,7 +93,7 @@ def test_features_are_dropped_after_they_are_normalised():
 
 
 @pytest.mark.parametrize("stride", [8, 16])
-@pytest.mark.parametrize("skips", [(), [], ("conv3",), ["conv2"], ("conv3", "conv2")])
+@pytest.mark.parametrize("skips", [(), [], ("conv4",), ("conv3",), ["conv2"], ("conv4", "conv2")])
 def test_takes_what_becomes_finer(stride, skips):
     check_skips(skips, stride)
 
@@ -101,14 +101,14 @@ def test_takes_what_becomes_finer(stride, skips):
 @pytest.mark.parametrize(
     ("skips", "stride", "names"),
     [
-        (("conv4",), 8, "conv3, conv2"),
-        (("conv2", "conv3"), 8, "conv3, conv2"),
-        (("conv3", "conv3"), 8, "conv3, conv2"),
+        (("conv4",), 4, "conv3, conv2"),
+        (("conv2", "conv3"), 8, "conv4, conv3, conv2"),
+        (("conv3", "conv3"), 8, "conv4, conv3, conv2"),
         (("conv3", "conv4"), 16, "conv4, conv3, conv2"),
         (("conv4", "conv5"), 16, "conv4, conv3, conv2"),
-        ("conv3", 8, "conv3, conv2"),
-        (None, 8, "conv3, conv2"),
-        ({"conv3"}, 8, "conv3, conv2"),
+        ("conv3", 8, "conv4, conv3, conv2"),
+        (None, 8, "conv4, conv3, conv2"),
+        ({"conv3"}, 16, "conv4, conv3, conv2"),
     ],
 )
 def test_refuses_skips(skips, stride, names):
