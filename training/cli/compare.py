@@ -48,6 +48,7 @@ def main(
     from ..evaluation.tables import change_table, comparison_table
     from ..rundir.outputs import replacing
     from ..utils.console import console
+    from ..utils.counts import counted
     from ..utils.files import write_json
 
     if len(runs) < 2:
@@ -71,7 +72,7 @@ def main(
         with replacing(out, command="compare", force=force):
             write_json(out, {**values, "compared": compared})
     output = console()
-    title = f"{len(first.names)} images of {split}: against {first.title}"
+    title = f"{counted(len(first.names), 'image')} of {split}: against {first.title}"
     output.print(comparison_table(title, first.title, comparisons, confidence))
     for other, comparison in comparisons.items() if num_images else ():
         output.print(change_table(f"{first.title} → {other}", comparison.images, num_images))

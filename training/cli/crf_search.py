@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
+from ..utils.counts import counted
 from .options import Dataset, DatasetOptions
 
 
@@ -81,6 +82,6 @@ def main(
         force=force,
     )
     record = result.record
-    print(f"{record.conditions.num_images} images of {data.split}: {record.baseline}")
+    print(f"{counted(record.conditions.num_images, 'image')} of {data.split}: {record.baseline}")
     print(f"best setting: {record.best}")
     print(f"written: {', '.join(map(str, result.files))}")

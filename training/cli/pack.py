@@ -12,6 +12,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from ..configs.datasets import DatasetName
+from ..utils.counts import counted
 
 
 def main(
@@ -40,4 +41,5 @@ def main(
             dataset, data_dir, out, examples_per_shard=examples_per_shard, processes=processes
         )
     examples, size = sum(len(s.records) for s in shards), sum(s.bytes for s in shards)
-    print(f"{out}: {examples} examples in {len(shards)} shards, {size / 2**20:.0f} MiB")
+    packed = f"{counted(examples, 'example')} in {counted(len(shards), 'shard')}"
+    print(f"{out}: {packed}, {size / 2**20:.0f} MiB")

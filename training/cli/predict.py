@@ -21,6 +21,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
+from ..utils.counts import counted
 from ..utils.ray_cluster import ClusterOptions
 from .options import Inference, InferenceOptions, Models
 
@@ -102,11 +103,11 @@ def main(
     )
     summary = predict(job)
     if summary.num_images or summary.num_skipped:
-        print(f"{out}: labelled {summary.num_images} images")
+        print(f"{out}: labelled {counted(summary.num_images, 'image')}")
     if summary.num_skipped:
-        print(f"{summary.num_skipped} images were labelled before")
+        print(f"labelled before: {counted(summary.num_skipped, 'image')}")
     if summary.num_skipped_videos:
-        print(f"{summary.num_skipped_videos} videos were labelled before")
+        print(f"labelled before: {counted(summary.num_skipped_videos, 'video')}")
     if summary.unreadable:
         raise ValueError(
             f"{len(summary.unreadable)} of {summary.num_sources} files could not be read in full."

@@ -10,6 +10,7 @@ network/dataset/variant.
 from tyro.conf import Positional
 
 from ..configs.recipes import INFO, RECIPES, Recipe, find_recipe
+from ..utils.counts import counted
 
 
 def main(name: Positional[str | None] = None) -> None:
@@ -40,7 +41,7 @@ def explain(name: str, recipe: Recipe) -> str:
         settings = config.stage(stage.name)
         if settings.is_trained:
             rate = f"learning rate {settings.learning_rate:g}, {settings.schedule}"
-            length = f"{settings.epochs} epochs"
+            length = counted(settings.epochs, "epoch")
             if settings.steps:
                 length += f", at least {settings.steps} updates"
             lines.append(f"stage     {stage.name}: {length}, {rate}")

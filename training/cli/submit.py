@@ -10,6 +10,7 @@ size, CITY_SEQUENCE_FRAME_labelIds.png.
 
 from pathlib import Path
 
+from ..utils.counts import counted
 from .options import Dataset, DatasetOptions, Inference, InferenceOptions, Runs
 
 
@@ -45,4 +46,4 @@ def main(
         networks = load_trained(runs, inference.precision).models
         predictor = Predictor(networks, inference.settings(), crf=crf)
         count = submit(predictor, dataset, data.split, out)
-    print(f"{out}: labels of {count} images")
+    print(f"{out}: labels of {counted(count, 'image')}")

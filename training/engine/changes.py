@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configs.schema import TrainConfig
+from ..utils.counts import counted
 
 RATES = (
     "learning_rate",
@@ -117,7 +118,7 @@ def _check_epochs(config: TrainConfig, name: str, done: int, source: Path) -> No
     epochs = config.stage(name).epochs
     if epochs < done:
         raise ValueError(
-            f"{source}: stage {name} has completed {done} epochs; expected "
+            f"{source}: stage {name} has completed {counted(done, 'epoch')}; expected "
             f"--{config.section(name)}.epochs from {done} up, which ends the stage, received "
             f"{epochs}."
         )

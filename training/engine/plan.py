@@ -10,6 +10,7 @@ import numpy as np
 
 from ..configs.schema import Stage, TrainConfig
 from ..data.dataset import Dataset
+from ..utils.counts import counted
 from .batches import Batches
 
 # An epoch of a small training split passes over it so often that it has about this many steps:
@@ -70,7 +71,7 @@ def describe_plan(
     for stage, epochs in remaining_stages(config, first, done):
         settings = config.stage(stage.name)
         steps = epochs * batches.steps_per_epoch(settings)
-        parts.append(f"{stage.name} {epochs} epochs, {steps} steps")
+        parts.append(f"{stage.name} {counted(epochs, 'epoch')}, {counted(steps, 'step')}")
         total += steps
         images += steps * config.batch_size(settings)
     plan = f"plan: {'; '.join(parts) or 'nothing left'}"

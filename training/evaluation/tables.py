@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Column, Table
 
+from ..utils.counts import counted
 from .comparison import Comparison, ImageChange
 from .results import Evaluation
 from .scores import OTHER_SCORES, SCORES, HeadScores
@@ -11,9 +12,11 @@ from .scores import OTHER_SCORES, SCORES, HeadScores
 
 def score_table(evaluation: Evaluation, classes: Sequence[str]) -> Table:
     """Return the IoU in percent of each class (rows) at each head (columns), and the means."""
-    images, expected = evaluation.num_images, evaluation.expected_images
-    of_expected = f" of {expected}" if expected not in (None, images) else ""
-    title = f"{evaluation.dataset}, {images}{of_expected} images of {evaluation.split}: IoU in %"
+    found, expected = evaluation.num_images, evaluation.expected_images
+    images = counted(found, "image")
+    if expected not in (None, found):
+        images = f"{found} of {expected} images"
+    title = f"{evaluation.dataset}, {images} of {evaluation.split}: IoU in %"
     heads = evaluation.heads
     table = Table(title=title, caption=score_definitions(heads[0]))
     table.add_column("class")

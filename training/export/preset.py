@@ -15,6 +15,7 @@ from ..evaluation.results import Evaluation
 from ..evaluation.scores import OTHER_SCORES, SCORES
 from ..rundir.models import load_classes, load_model
 from ..rundir.paths import load_config, load_results
+from ..utils.counts import counted
 
 
 def make_preset(
@@ -84,7 +85,7 @@ def _text(
         'segmenter("photo.jpg").save("labels.png")',
         "```",
         "",
-        f"## Scores on {evaluation.dataset}, {evaluation.num_images} images of "
+        f"## Scores on {evaluation.dataset}, {counted(evaluation.num_images, 'image')} of "
         f"{evaluation.split}, %",
         "",
         f"| | {header} |",
@@ -97,7 +98,10 @@ def _text(
     for title, values in rows:
         cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    stages = [f"{s['name']}: {s['epochs']} epochs, {s['steps']} steps" for s in results["stages"]]
+    stages = [
+        f"{s['name']}: {counted(s['epochs'], 'epoch')}, {counted(s['steps'], 'step')}"
+        for s in results["stages"]
+    ]
     versions = ", ".join(f"{key} {value}" for key, value in results["versions"].items())
     lines += [
         "",

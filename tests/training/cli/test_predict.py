@@ -34,7 +34,7 @@ def test_labels_images_and_videos_and_reports_broken_frames(finished_run, tmp_pa
     options = ["--model", finished_run, "--out", tmp_path / "out", "--image-sequence", "--overlay"]
     assert predict(*paths, *options) == 2
     out, err = capsys.readouterr()
-    assert f"{tmp_path}/out: labelled 1 images\n" in out
+    assert f"{tmp_path}/out: labelled 1 image\n" in out
     assert re.search(r"clip: 3 frames predicted in .* temporal consistency \d+.\d% mIoU", out)
     assert re.search(r"y.mp4: 3 frames predicted in", out)
     assert "clip: 1 frames can't be read and are left out: 2" in err
@@ -83,7 +83,7 @@ def test_writes_everything_and_skips_what_it_cannot_read(finished_run, tmp_path,
 def test_resume_skips_what_is_done_and_a_tile_needs_no_memory(finished_run, tmp_path, capsys):
     save(tmp_path / "in/x.png")
     options = ["--model", finished_run, "--out", tmp_path / "out", "--tile", "512", "--resume"]
-    for expected in ("labelled 1 images", "1 images were labelled before"):
+    for expected in ("labelled 1 image", "labelled before: 1 image"):
         assert predict(tmp_path / "in", *options) == 0
         assert expected in capsys.readouterr().out
 

@@ -151,7 +151,7 @@ def test_the_plan_is_logged_before_training(pictures, tmp_path, messages, monkey
     monkeypatch.setattr(Trainer, "_fit", lambda *_: pytest.fail("the plan comes first"))
     with pytest.raises(pytest.fail.Exception, match="the plan comes first"):
         train(arguments(pictures, tmp_path / "a", *ONE_EPOCH, *NO_JOINT))
-    stages = [f"{name} 1 epochs, 2 steps" for name in ("unary", "triple", "contexts")]
+    stages = [f"{name} 1 epoch, 2 steps" for name in ("unary", "triple", "contexts")]
     assert f"plan: {'; '.join(stages)}" in messages()
     with pytest.raises(pytest.fail.Exception):
         train(arguments(pictures, tmp_path / "b", "--steps", "60", *NO_JOINT))

@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from ...evaluation.results import Evaluation
 from ...evaluation.scores import OTHER_SCORES, SCORES, HeadScores
+from ...utils.counts import counted
 from ..context import ReportContext
 from ..formatting import count, duration, percent, points
 from ..rendering import Cell, Row, Table, render
@@ -65,7 +66,7 @@ class EvaluationScores:
         columns = [ScoreColumn.of(stage_title(head.name), head) for head in evaluation.heads]
         return render(
             "scores",
-            title=f"Scores on {evaluation.split}, {evaluation.num_images} images",
+            title=f"Scores on {evaluation.split}, {counted(evaluation.num_images, 'image')}",
             text=text if len(columns) > 1 else "",
             table=score_table(columns, names),
             objects=object_table(evaluation.head(), names),
