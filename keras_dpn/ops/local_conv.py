@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from keras import ops
 
-from keras_dpn.ops.box_filter import box_second_moment, box_sum
+from keras_dpn.ops.box_filter import box_moments, box_sum
 from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
 from keras_dpn.ops.extrema import maximum_along, minimum_along
 from keras_dpn.ops.matmul import small_matmul
@@ -74,10 +74,12 @@ def local_conv(
     features = features - _centre(features, axes)
     squares = ops.sum(ops.square(features), axis=-1, keepdims=True)
     products = [channel * p for channel in _channels(features)]
-    out = color_weight * _squared_distance(features, p, products, squares * p, window)
     if _is_zero(position_weight):
-        return out
-    return out + position_weight * box_second_moment(p, window, axes, spacing)
+        total = box_sum(p, window, axes)
+        return color_weight * _squared_distance(features, total, products, squares * p, window)
+    total, moment = box_moments(p, window, axes, spacing)
+    out = color_weight * _squared_distance(features, total, products, squares * p, window)
+    return out + position_weight * moment
 
 
 def linked_local_conv(
@@ -142,10 +144,10 @@ def linked_local_conv(
         )
     else:
         in_time = position_weight * ops.convert_to_tensor(np.square(steps)[:, None], "float32")
-        total = ops.sum(p, axis=-2)
+        total, moment = box_moments(ops.sum(p, axis=-2), window, (1, 2), spacing)
         out = _linked_squared_distance(p, total, features, in_time, window, color_weight)
         if not _is_zero(position_weight):
-            out = out + position_weight * box_second_moment(total, window, (1, 2), spacing)
+            out = out + position_weight * moment
     return ops.reshape(out, out_shape)
 
 
@@ -219,12 +221,15 @@ def _centre(features: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def _squared_distance(
-    here: Tensor, p: Tensor, products: Sequence[Tensor], squares: Tensor, window: Sequence[int]
+    here: Tensor, total: Tensor, products: Sequence[Tensor], squares: Tensor, window: Sequence[int]
 ) -> Tensor:
-    """Return the sum of ||f_j - f_z||^2 p_z by window sums of p, f p and ||f||^2 p."""
+    """Return the sum of ||f_j - f_z||^2 p_z: `total` is the window's sum of p.
+
+    `products` and `squares`, f p and ||f||^2 p, are summed here.
+    """
     axes = _spatial_axes(here)
     here_squares = ops.sum(ops.square(here), axis=-1, keepdims=True)
-    out = here_squares * box_sum(p, window, axes) + box_sum(squares, window, axes)
+    out = here_squares * total + box_sum(squares, window, axes)
     for channel, product in zip(_channels(here), products, strict=True):
         out = out - 2 * channel * box_sum(product, window, axes)
     return out
@@ -244,7 +249,7 @@ def _linked_squared_distance(
 
     Args:
         p: `(B T, H, W, K, L)`.
-        total: its sum over K.
+        total: its sum over K and the window.
         features: `(B T, H, W, K, F)`.
         in_time: `(K, 1)`, the contribution of time to the distance.
         window: height and width.
@@ -259,7 +264,7 @@ def _linked_squared_distance(
     squares = color_weight * ops.sum(ops.square(here), axis=-1, keepdims=True)
     here = ops.concatenate([-2 * color_weight * here, ops.ones_like(squares)], axis=-1)
     out = small_matmul(ops.expand_dims(here, -2), box_sum(products, window, (1, 2)))[..., 0, :]
-    return out + squares * box_sum(total, window, (1, 2))
+    return out + squares * total
 
 
 def _gaussian(
