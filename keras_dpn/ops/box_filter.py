@@ -6,7 +6,9 @@ differences of cumulative sums, such a product sums each window separately and i
 direct sum.
 """
 
-from collections.abc import Iterable, Sequence
+import functools
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -175,9 +177,9 @@ def _filter_unknown_length(
     """Pad to whole blocks; a block of outputs needs the inputs of two successive blocks."""
     outer, length, inner = shape
     block = max(_BLOCK_UNKNOWN, before + after)
-    num_blocks = (length + block - 1) // block
+    num_blocks = (length + (block - 1)) // block
     padded = num_blocks * block
-    x = ops.pad(x, ((0, 0), (before, padded - length + block - before), (0, 0)))
+    x = ops.pad(x, ((0, 0), (before, padded + (block - before) - length), (0, 0)))
     x = ops.reshape(x, (outer, num_blocks + 1, block, inner))
     own, following = x[:, :-1], x[:, 1:, : before + after]
     filtered = []
@@ -205,8 +207,5 @@ def _band(kernel: np.ndarray, before: int, rows: int, columns: int) -> np.ndarra
     return np.where(inside, kernel[np.clip(index, 0, len(kernel) - 1)], 0).astype("float32")
 
 
-def _product(sizes: Iterable[Any]) -> Any:
-    result = 1
-    for size in sizes:
-        result = result * size
-    return result
+def _product(sizes: Sequence[int | Tensor]) -> Any:
+    return functools.reduce(operator.mul, sizes) if sizes else 1
