@@ -97,7 +97,7 @@ def _chain(
     for step in range(1, radius + 1):
         neighbor = warp(_ahead(x, step, direction), flow)
         neighbor = ops.where(valid > 0, neighbor, ops.zeros((), x.dtype))
-        links.append((_pad_time(neighbor, x, direction), _pad_time(valid, x, direction)))
+        links.append(_pad_time(neighbor, valid, x[:, :step], direction))
         if step < radius:
             flow, valid = _ahead(flow, 1, -direction), _ahead(valid, 1, -direction)
             step_valid, step_flow = (
@@ -115,7 +115,7 @@ def _shifted(x: Tensor, step: int, direction: int) -> tuple[Tensor, Tensor]:
     """Return neighbours `step` frames forward (direction 1) or back (-1), at the same position."""
     neighbor = _ahead(x, step, direction)
     valid = ops.ones_like(neighbor[..., :1], dtype="float32")
-    return _pad_time(neighbor, x, direction), _pad_time(valid, x, direction)
+    return _pad_time(neighbor, valid, x[:, :step], direction)
 
 
 def _ahead(x: Tensor, steps: int, direction: int) -> Tensor:
@@ -123,8 +123,20 @@ def _ahead(x: Tensor, steps: int, direction: int) -> Tensor:
     return x[:, steps:] if direction == 1 else x[:, :-steps]
 
 
-def _pad_time(link: Tensor, x: Tensor, direction: int) -> Tensor:
-    """Pad with zeros for frames without such a neighbour, the last ones (1) or the first (-1)."""
-    missing = ops.shape(x)[1] - ops.shape(link)[1]
-    padding = (0, missing) if direction == 1 else (missing, 0)
-    return ops.pad(link, [(0, 0), padding, (0, 0), (0, 0), (0, 0)])
+def _pad_time(
+    neighbor: Tensor, valid: Tensor, missing: Tensor, direction: int
+) -> tuple[Tensor, Tensor]:
+    """Add zeros for the frames without a neighbour, the last ones (1) or the first (-1).
+
+    Args:
+        neighbor: `(B, t, H, W, C)`.
+        valid: `(B, t, H, W, 1)`.
+        missing: any tensor `(B, T-t, H, W, C)`.
+        direction: 1 or -1.
+    """
+
+    def padded(link: Tensor, missing: Tensor) -> Tensor:
+        zeros = ops.zeros_like(missing, dtype=link.dtype)
+        return ops.concatenate((link, zeros) if direction == 1 else (zeros, link), axis=1)
+
+    return padded(neighbor, missing), padded(valid, missing[..., :1])

@@ -1,7 +1,9 @@
 """Backward warping by optical flow, and the validity of the flow."""
 
-from collections.abc import Callable
-from typing import Literal
+import functools
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, NamedTuple
 
 import numpy as np
 from keras import backend, ops
@@ -57,14 +59,13 @@ def warp(
     image = ops.convert_to_tensor(image)
     check_flow("flow", flow, image.shape, "`image`")
     flow = ops.cast(flow, "float32")
-    x, y = _targets(flow, boundary)
+    targets = _targets(_positions(flow), boundary)
     dtype = backend.standardize_dtype(image.dtype)
     if interpolation == "nearest":
-        found, inside = _pixels(image)(ops.round(y), ops.round(x))
-        return found * ops.expand_dims(ops.cast(inside, dtype), -1)
+        return _nearest(image, targets)
     if not backend.is_float_dtype(dtype):
         dtype = "float32"
-    return ops.cast(_bilinear(ops.cast(image, "float32"), x, y), dtype)
+    return ops.cast(_bilinear(ops.cast(image, "float32"), targets), dtype)
 
 
 def flow_validity(flow: Tensor, reverse_flow: Tensor, threshold: float = 1.0) -> Tensor:
@@ -96,9 +97,10 @@ def flow_validity(flow: Tensor, reverse_flow: Tensor, threshold: float = 1.0) ->
     check_flow("flow", flow)
     check_flow("reverse_flow", reverse_flow, flow.shape, "`flow`")
     flow, reverse_flow = (ops.stop_gradient(ops.cast(x, "float32")) for x in (flow, reverse_flow))
-    back = flow + _bilinear(reverse_flow, *_targets(flow, "zero"))
+    positions = _positions(flow)
+    back = flow + _bilinear(reverse_flow, _targets(positions, "zero"))
     distance = ops.sum(ops.square(back), axis=-1)
-    trusted = leads_inside(flow) & (distance <= threshold**2)
+    trusted = _are_inside(positions) & (distance <= threshold**2)
     return ops.expand_dims(ops.cast(trusted, "float32"), -1)
 
 
@@ -114,9 +116,7 @@ def check_threshold(threshold: float) -> float:
 
 def leads_inside(flow: Tensor) -> Tensor:
     """Return whether the flow of each pixel leads into the image: `(..., H, W)`, bool."""
-    x, y = _positions(flow)
-    height, width = (ops.cast(size, "float32") for size in ops.shape(flow)[-3:-1])
-    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return _are_inside(_positions(flow))
 
 
 def check_flow(name: str, flow: Tensor, shape: Shape | None = None, of: str = "`image`") -> None:
@@ -151,56 +151,87 @@ def _fits(flow_shape: Shape, shape: Shape) -> bool:
     )
 
 
-def _positions(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the targets of the flow: x and y, each `(..., H, W)`."""
+class _Positions(NamedTuple):
+    """Coordinates along one axis of an image, and the number of its pixels."""
+
+    values: Tensor  # float32 (..., H, W)
+    size: int | Tensor
+
+
+def _positions(flow: Tensor) -> tuple[_Positions, _Positions]:
+    """Return the targets of the flow: x and y."""
     height, width = ops.shape(flow)[-3:-1]
     x = ops.cast(ops.arange(width), "float32") + flow[..., 0]
     y = ops.expand_dims(ops.cast(ops.arange(height), "float32"), -1) + flow[..., 1]
-    return x, y
+    return _Positions(x, width), _Positions(y, height)
 
 
-def _targets(flow: Tensor, boundary: Literal["zero", "clamp"]) -> tuple[Tensor, ...]:
-    """Return the targets of the flow, clipped to just outside of the image."""
+def _are_inside(positions: Iterable[_Positions]) -> Tensor:
+    x, y = ((values >= 0) & (values <= ops.cast(size - 1, "float32")) for values, size in positions)
+    return x & y
+
+
+def _targets(
+    positions: Iterable[_Positions], boundary: Literal["zero", "clamp"]
+) -> list[_Positions]:
+    """Clip positions to just outside of the image; NaN is outside."""
     beyond = 1 if boundary == "zero" else 0
-    sizes = reversed(ops.shape(flow)[-3:-1])
-    return tuple(
-        ops.clip(
-            ops.where(ops.isnan(position), -1.0, position),
-            -float(beyond),
-            ops.cast(size - 1 + beyond, "float32"),
+    return [
+        _Positions(
+            ops.clip(
+                ops.where(ops.isnan(values), -1.0, values),
+                -float(beyond),
+                ops.cast(size - 1 + beyond, "float32"),
+            ),
+            size,
         )
-        for position, size in zip(_positions(flow), sizes, strict=True)
-    )
+        for values, size in positions
+    ]
 
 
-def _bilinear(image: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def _nearest(image: Tensor, targets: Iterable[_Positions]) -> Tensor:
+    (column, right), (row, below) = (_cells(ops.round(x), size) for x, size in targets)
+    inside = ops.expand_dims(ops.cast(right & below, image.dtype), -1)
+    return _pixels(image)(row, column) * inside
+
+
+def _bilinear(image: Tensor, targets: Iterable[_Positions]) -> Tensor:
+    columns, rows = ([*_neighbors(*target)] for target in targets)
     pixel = _pixels(image)
-    left, top = ops.stop_gradient(ops.floor(x)), ops.stop_gradient(ops.floor(y))
-    right_share, bottom_share = x - left, y - top
     out = 0.0
-    for row, row_share in ((top, 1 - bottom_share), (top + 1, bottom_share)):
-        for column, column_share in ((left, 1 - right_share), (left + 1, right_share)):
-            found, inside = pixel(row, column)
-            share = row_share * column_share * ops.cast(inside, "float32")
-            out = out + ops.expand_dims(share, -1) * found
+    for row, row_share in rows:
+        for column, column_share in columns:
+            share = ops.expand_dims(row_share * column_share, -1)
+            out = out + share * pixel(row, column)
     return out
 
 
-def _pixels(image: Tensor) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Return a function of rows and columns `(..., H, W)` to pixels and whether they exist."""
+def _neighbors(position: Tensor, size: int | Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the two cells next to a position, and their shares of it: 0 outside of the image."""
+    first = ops.stop_gradient(ops.floor(position))
+    second_share = position - first
+    for cell, share in ((first, 1 - second_share), (first + 1, second_share)):
+        index, inside = _cells(cell, size)
+        yield index, share * ops.cast(inside, "float32")
+
+
+def _cells(position: Tensor, size: int | Tensor) -> tuple[Tensor, Tensor]:
+    """Return the indices of whole positions, clipped to the image, and whether they are inside."""
+    index = ops.cast(position, "int32")
+    return ops.clip(index, 0, size - 1), (index >= 0) & (index < size)
+
+
+def _pixels(image: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return a function from rows and columns, each `(..., H, W)`, to their pixels."""
     *batch, height, width, channels = ops.shape(image)
-    count = 1
-    for size in batch:
-        count = count * size
+    count = functools.reduce(operator.mul, batch, 1)
     pixels = ops.reshape(image, (-1, channels))
     first = ops.reshape(ops.arange(count) * (height * width), (*batch, 1, 1))
 
-    def pixel(row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
-        row, column = ops.cast(row, "int32"), ops.cast(column, "int32")
-        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        row, column = ops.clip(row, 0, height - 1), ops.clip(column, 0, width - 1)
-        index = first + row * width + column
-        # JAX drops axes when it gathers from an empty tensor.
-        return ops.reshape(ops.take(pixels, index, axis=0), (*ops.shape(index), channels)), inside
+    def pixel(row: Tensor, column: Tensor) -> Tensor:
+        found = ops.take(pixels, first + row * width + column, axis=0)
+        if len(found.shape) < len(image.shape):  # JAX drops axes when it gathers from nothing
+            found = ops.reshape(found, (*batch, height, width, channels))
+        return found
 
     return pixel
