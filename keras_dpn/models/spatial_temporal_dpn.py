@@ -324,7 +324,8 @@ class MergeFrames(layers.Layer):
         super().__init__(autocast=False, **kwargs)
 
     def call(self, x: Tensor) -> Tensor:
-        return ops.reshape(x, (_product(ops.shape(x)[:2]), *ops.shape(x)[2:]))
+        batch, time, *sizes = ops.shape(x)
+        return ops.reshape(x, (batch * time, *sizes))
 
     def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((None, *x.shape[2:]), dtype=x.dtype)
@@ -377,7 +378,3 @@ class MiddleFrame(layers.Layer):
 
     def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((x.shape[0], *x.shape[2:]), dtype=x.dtype)
-
-
-def _product(sizes: Sequence[Any]) -> Any:
-    return sizes[0] * sizes[1]

@@ -124,7 +124,7 @@ def linked_local_conv(
     frames, *window = check_linked_shapes(p.shape, features.shape, window)
     frame_spacing, *spacing = standardize_spacing(spacing, 3)
     check_one_of("kernel", kernel, KERNELS)
-    out_shape = ops.shape(p)[:4] + ops.shape(p)[5:]
+    *sizes, _, labels = ops.shape(p)
     p, features = (ops.reshape(x, (-1, *ops.shape(x)[2:])) for x in (p, features))
     steps = [frame_spacing * (k - frames // 2) for k in range(frames)]
     if kernel == "gaussian":
@@ -148,7 +148,7 @@ def linked_local_conv(
         out = _linked_squared_distance(p, total, features, in_time, window, color_weight)
         if not _is_zero(position_weight):
             out = out + position_weight * moment
-    return ops.reshape(out, out_shape)
+    return ops.reshape(out, (*sizes, labels))
 
 
 def check_linked_shapes(

@@ -69,6 +69,16 @@ def test_box_sum_equals_the_direct_sum(path, shape, window, axes):
     assert_close(ops.box_sum(x, window, axes), direct_sum(x, window, axes), rtol=2e-5, atol=0)
 
 
+@pytest.mark.tensorflow_only
+def test_graphs_for_unknown_sizes_are_small():
+    """To trace an operation takes half a millisecond, in training, prediction and export."""
+    import tensorflow as tf
+
+    images = tf.TensorSpec((None, None, None, 3))
+    graph = tf.function(lambda x: ops.box_sum(x, 4, (1, 2))).get_concrete_function(images).graph
+    assert len(graph.get_operations()) < 125
+
+
 @pytest.mark.parametrize(("shape", "window", "axes"), CASES)
 def test_box_second_moment_equals_the_direct_sum(path, shape, window, axes):
     x = random(*shape)
