@@ -6,5 +6,5 @@ keras-dpn train dpn/scenes --work-dir RUN
 from ._base import MINUTES, SCENES_DPN, Recipe
 
 RECIPES = {
-    "dpn/scenes": Recipe(SCENES_DPN, "small DPN in four stages", cost=MINUTES, measured_miou=85.7)
+    "dpn/scenes": Recipe(SCENES_DPN, "small DPN in four stages", cost=MINUTES, measured_miou=83.3)
 }
