@@ -74,12 +74,9 @@ def local_conv(
     features = features - _centre(features, axes)
     squares = ops.sum(ops.square(features), axis=-1, keepdims=True)
     products = [channel * p for channel in _channels(features)]
-    if _is_zero(position_weight):
-        total = box_sum(p, window, axes)
-        return color_weight * _squared_distance(features, total, products, squares * p, window)
-    total, moment = box_moments(p, window, axes, spacing)
+    total, by_position = _total_and_position(p, window, axes, position_weight, spacing)
     out = color_weight * _squared_distance(features, total, products, squares * p, window)
-    return out + position_weight * moment
+    return out if by_position is None else out + by_position
 
 
 def linked_local_conv(
@@ -144,10 +141,12 @@ def linked_local_conv(
         )
     else:
         in_time = position_weight * ops.convert_to_tensor(np.square(steps)[:, None], "float32")
-        total, moment = box_moments(ops.sum(p, axis=-2), window, (1, 2), spacing)
+        total, by_position = _total_and_position(
+            ops.sum(p, axis=-2), window, (1, 2), position_weight, spacing
+        )
         out = _linked_squared_distance(p, total, features, in_time, window, color_weight)
-        if not _is_zero(position_weight):
-            out = out + position_weight * moment
+        if by_position is not None:
+            out = out + by_position
     return ops.reshape(out, (*sizes, labels))
 
 
@@ -218,6 +217,20 @@ def _centre(features: Tensor, axes: tuple[int, ...]) -> Tensor:
     low = minimum_along(features, axis=axes, keepdims=True)
     high = maximum_along(features, axis=axes, keepdims=True)
     return ops.stop_gradient((low + high) / 2)
+
+
+def _total_and_position(
+    p: Tensor,
+    window: Sequence[int],
+    axes: tuple[int, ...],
+    position_weight: float | Tensor,
+    spacing: Sequence[float],
+) -> tuple[Tensor, Tensor | None]:
+    """Return the window's sum of p and of position_weight ||j - z||^2 p; None for a weight of 0."""
+    if _is_zero(position_weight):
+        return box_sum(p, window, axes), None
+    total, moment = box_moments(p, window, axes, spacing)
+    return total, position_weight * moment
 
 
 def _squared_distance(
