@@ -1,9 +1,8 @@
 """MeanFieldCRF: a fully connected conditional random field as a layer."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -11,6 +10,15 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from keras_dpn.graph import is_compiled_by_xla
+from keras_dpn.layers.mean_field_arguments import (
+    Kernel,
+    bandwidths_of,
+    check_probability,
+    check_pruning,
+    standardize_compatibility,
+    standardize_kernels,
+    standardize_learnable,
+)
 from keras_dpn.ops.checks import (
     check_channels_last,
     check_one_of,
@@ -30,17 +38,9 @@ from keras_dpn.ops.permutohedral import MAX_DIMENSION
 from keras_dpn.ops.two_labels import one_class, two_labels
 from keras_dpn.typing import Shape, Tensor
 
-# A weight and its standard deviations, each one number, or one per axis or channel.
-Kernel: TypeAlias = Sequence[float | Sequence[float]]
-
-LEARNABLE = ("weights", "compatibility", "bandwidths")
 # Logits are clipped to this range: the difference of two infinite ones is NaN.
 _MAX_LOGIT = 1e30
 _MAX_FEATURE = 1e15
-# Standard deviations are clipped to this range. Points are 1 apart: even narrower kernels are 0
-# between them as well, but would cost the lattice its precision.
-_LOWEST = {"sa": 1e-2, "sb": 1e-15}
-_HIGHEST = 1e30
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -130,52 +130,21 @@ class MeanFieldCRF(keras.layers.Layer):
             check_positive_int("inference_iterations", inference_iterations)
         self.bilateral = bilateral
         self.spatial = spatial
-        self._kernels = _standardize_kernels(bilateral, spatial)
-        self.compatibility = _standardize_compatibility(compatibility)
+        self._kernels = standardize_kernels(bilateral, spatial)
+        self.compatibility = standardize_compatibility(compatibility)
         self.filter = check_one_of("filter", filter, FILTERS)
         self.normalization = check_one_of("normalization", normalization, NORMALIZATIONS)
-        self.trainable_weights_of = _standardize_learnable(trainable_weights_of)
+        self.trainable_weights_of = standardize_learnable(
+            trainable_weights_of, filter, self.compatibility
+        )
         self.window = window
-        self.min_probability = min_probability
-        self.prune_below = self._check_pruning(prune_below)
-        self._check_learnable()
+        self.min_probability = check_probability("min_probability", min_probability)
+        self.prune_below = check_pruning(prune_below, filter, self.compatibility)
         if (filter == "window") != (window is not None):
             raise ValueError(
                 "Invalid value for argument `window`: expected a size with filter='window', and "
                 f"None without, received {window!r} with filter={filter!r}."
             )
-        if not 0 <= min_probability < 1:
-            raise ValueError(
-                "Invalid value for argument `min_probability`: expected a number from 0 to below "
-                f"1 / labels, received {min_probability!r}."
-            )
-
-    def _check_learnable(self) -> None:
-        if "bandwidths" in self.trainable_weights_of and self.filter == "permutohedral":
-            raise ValueError(
-                "Invalid value for argument `trainable_weights_of`: the permutohedral lattice has "
-                "no gradients for bandwidths; use filter='window' (or 'exact' on small images), "
-                "or leave 'bandwidths' out and search them, as DeepLab does."
-            )
-        if "compatibility" in self.trainable_weights_of and self.compatibility == "potts":
-            raise ValueError(
-                "Invalid value for argument `trainable_weights_of`: Potts' model has no weights; "
-                "use compatibility='matrix' or 'matrix_per_kernel'."
-            )
-
-    def _check_pruning(self, prune_below: float) -> float:
-        if not _is_number(prune_below) or not 0 <= prune_below < 1:
-            raise ValueError(
-                "Invalid value for argument `prune_below`: expected a number from 0 to below "
-                f"1 / labels, received {prune_below!r}."
-            )
-        if prune_below and (self.compatibility != "potts" or self.filter == "window"):
-            raise ValueError(
-                "Invalid value for argument `prune_below`: needs compatibility='potts' and the "
-                f"filter 'permutohedral' or 'exact', received {prune_below!r} with "
-                f"compatibility={self.compatibility!r} and filter={self.filter!r}."
-            )
-        return prune_below
 
     def build(self, input_shape: Sequence[Shape]) -> None:
         if len(input_shape) != 2 or not all(isinstance(s, (tuple, list)) for s in input_shape):
@@ -224,8 +193,8 @@ class MeanFieldCRF(keras.layers.Layer):
 
         Trainable ones are stored as logarithms, so that they stay positive.
         """
-        parts = [_each("sa", sigma, axes) for sigma in kernel[1:2]]
-        parts += [_each("sb", sigma, channels) for sigma in kernel[2:]]
+        parts = [bandwidths_of("sa", sigma, axes) for sigma in kernel[1:2]]
+        parts += [bandwidths_of("sb", sigma, channels) for sigma in kernel[2:]]
         values = np.concatenate(parts)
         if self.filter == "permutohedral" and len(values) > MAX_DIMENSION:
             raise ValueError(
@@ -376,90 +345,6 @@ def _for_each_image(function: Callable[..., Tensor], unary: Tensor, guide: Tenso
         parallel_iterations=1,
         fn_output_signature=tf.TensorSpec(unary.shape[1:], "float32"),
     )
-
-
-def _standardize_kernels(bilateral: Any, spatial: Any) -> list[tuple[Any, ...]]:
-    """Return the kernels as (weight, sa, sb) or (weight, sg) with numbers or tuples; or raise."""
-    sequence = isinstance(bilateral, (tuple, list))
-    several = sequence and len(bilateral) > 0 and isinstance(bilateral[0], (tuple, list))
-    bilaterals = () if bilateral is None else bilateral if several else (bilateral,)
-    kernels = [_check_kernel("bilateral", kernel, 3) for kernel in bilaterals]
-    if spatial is not None:
-        kernels.append(_check_kernel("spatial", spatial, 2))
-    if not kernels:
-        raise ValueError(
-            "Invalid values for arguments `bilateral` and `spatial`: expected at least one kernel, "
-            f"received {bilateral} and {spatial}."
-        )
-    return kernels
-
-
-def _check_kernel(name: str, kernel: Any, length: int) -> tuple[Any, ...]:
-    expected = {3: "(weight, sa, sb)", 2: "(weight, sg)"}[length]
-    if not isinstance(kernel, (tuple, list)) or len(kernel) != length:
-        raise ValueError(
-            f"Invalid value for argument `{name}`: expected {expected}, received {kernel!r}."
-        )
-    weight, *sigmas = kernel
-    if not _is_number(weight) or weight < 0:
-        raise ValueError(
-            f"Invalid value for argument `{name}`: expected a weight of at least 0 in {expected}, "
-            f"received {kernel!r}."
-        )
-    for sigma in sigmas:
-        values = sigma if isinstance(sigma, (tuple, list)) else (sigma,)
-        if not values or not all(_is_number(value) and value > 0 for value in values):
-            raise ValueError(
-                f"Invalid value for argument `{name}`: expected standard deviations above 0 in "
-                f"{expected}, received {kernel!r}."
-            )
-    return tuple(kernel)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) and math.isfinite(value)
-
-
-def _each(name: str, sigma: Any, count: int) -> np.ndarray:
-    """Return one standard deviation for each of `count` dimensions."""
-    lowest = _LOWEST[name]
-    if not isinstance(sigma, (tuple, list)):
-        return np.full(count, np.clip(sigma, lowest, _HIGHEST), "float32")
-    if len(sigma) != count:
-        raise ValueError(
-            f"Invalid value for {name} in argument `bilateral` or `spatial`: expected one number "
-            f"or {count}, received {sigma!r}."
-        )
-    # Positions are in the lattice from the last axis to the first; see `_positions`.
-    sigmas = sigma[::-1] if name == "sa" else sigma
-    return np.clip(sigmas, lowest, _HIGHEST).astype("float32")
-
-
-def _standardize_learnable(names: Any) -> tuple[str, ...]:
-    if not isinstance(names, (tuple, list)):
-        raise ValueError(
-            "Invalid value for argument `trainable_weights_of`: expected a tuple or list of names "
-            f"from {sorted(LEARNABLE)}, received {names!r}."
-        )
-    return tuple(check_one_of("trainable_weights_of", name, LEARNABLE) for name in names)
-
-
-def _standardize_compatibility(compatibility: Any) -> str | list[list[float]]:
-    if isinstance(compatibility, str):
-        return check_one_of(
-            "compatibility", compatibility, ("potts", "matrix", "matrix_per_kernel")
-        )
-    try:
-        matrix = np.asarray(compatibility, "float64")
-    except (TypeError, ValueError):  # rows of different lengths, or no numbers
-        matrix = np.empty(0)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
-        raise ValueError(
-            "Invalid value for argument `compatibility`: expected 'potts', 'matrix', "
-            "'matrix_per_kernel' or the finite numbers of a matrix (L, L), received "
-            f"{compatibility!r}."
-        )
-    return matrix.tolist()
 
 
 def _check_shapes(logits: Shape, guide: Shape) -> None:

@@ -1,8 +1,6 @@
 """CRF with networks as potentials, trained piecewise (Lin et al., arXiv:1504.01013)."""
 
 import inspect
-import math
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,6 +8,10 @@ import keras
 
 from keras_dpn.deprecation import renamed_argument, warn_renamed
 from keras_dpn.layers import MeanFieldCRF, Resize
+from keras_dpn.models.piecewise_arguments import (
+    check_piecewise_arguments,
+    standardize_relations,
+)
 from keras_dpn.models.piecewise_learner import OBJECTIVES, PiecewiseLearner
 from keras_dpn.models.piecewise_networks import (
     NoUnary,
@@ -19,18 +21,10 @@ from keras_dpn.models.piecewise_networks import (
     unary_potential,
 )
 from keras_dpn.models.piecewise_size import GraphSize, map_size, measure
-from keras_dpn.models.staged import (
-    StagedModel,
-    check_arguments,
-    check_crf,
-    check_input_shape,
-)
-from keras_dpn.models.vgg16 import BLOCKS, Preprocess
-from keras_dpn.ops.checks import check_one_of, check_positive_int
-from keras_dpn.ops.range_boxes import standardize_box
+from keras_dpn.models.staged import StagedModel, check_arguments, check_input_shape
+from keras_dpn.models.vgg16 import Preprocess
+from keras_dpn.ops.checks import check_one_of
 from keras_dpn.typing import IgnoreLabel, Shape
-
-_HEADS = ("unary", "field", "final")  # the heads that aren't relations
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
@@ -132,7 +126,7 @@ class PiecewiseCRF(StagedModel):
         name: str = "piecewise_crf",
     ) -> None:
         config = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
-        boxes = check_piecewise_config(config)
+        boxes = check_piecewise_arguments(config)
         check_input_shape(input_shape)
 
         # === Potentials ===
@@ -359,70 +353,5 @@ def graph_size(image_size: int | Sequence[int], batch_size: int = 1, **arguments
     check_arguments(PiecewiseCRF, arguments)
     bound = inspect.signature(PiecewiseCRF).bind(**arguments)
     bound.apply_defaults()
-    boxes = check_piecewise_config(bound.arguments)
+    boxes = check_piecewise_arguments(bound.arguments)
     return measure(bound.arguments, boxes, image_size, batch_size)
-
-
-def check_piecewise_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the relations' boxes by name; raise ValueError unless the arguments are right."""
-    for name in ("units", "num_iterations"):
-        check_positive_int(name, config[name])
-    check_positive_int("num_classes", config["num_classes"], minimum=2)
-    check_positive_int("seed", config["seed"], minimum=0)
-    check_crf(config["crf"])
-    check_one_of("aggregation", config["aggregation"], ("sum", "mean"))
-    if config["num_blocks"] not in range(1, len(BLOCKS) + 1):
-        raise ValueError(
-            "Invalid value for argument `num_blocks`: expected an integer from 1 to 5, received "
-            f"{config['num_blocks']!r}."
-        )
-    scales = config["scales"]
-    is_scale = [isinstance(s, numbers.Real) and 0 < float(s) < math.inf for s in _items(scales)]
-    if not is_scale or not all(is_scale):
-        raise ValueError(
-            "Invalid value for argument `scales`: expected at least one positive number, received "
-            f"{scales!r}."
-        )
-    pairs = [_items(pair) for pair in _items(config["block6"])]
-    if not pairs or any(len(pair) != 2 for pair in pairs):
-        raise ValueError(
-            "Invalid value for argument `block6`: expected at least one pair (kernel, channels), "
-            f"received {config['block6']!r}."
-        )
-    for number in (number for pair in pairs for number in pair):
-        check_positive_int("block6", number)
-    boxes = standardize_relations(config["relations"])
-    if not boxes and not config["unary"]:
-        raise ValueError(
-            "Invalid values for arguments `relations` and `unary`: expected at least one "
-            "potential, received none."
-        )
-    return boxes
-
-
-def standardize_relations(relations: Any) -> dict[str, Any]:
-    """Return a dictionary from each relation's name to its box; ValueError if one is wrong."""
-    if not isinstance(relations, (dict, tuple, list)):
-        raise ValueError(
-            "Invalid value for argument `relations`: expected names, or a dictionary from names to "
-            f"boxes, received {relations!r}."
-        )
-    for name in relations:
-        if not isinstance(name, str) or not name.isalnum() or name in _HEADS:
-            raise ValueError(
-                "Invalid value for argument `relations`: expected names of letters and digits "
-                f"other than {', '.join(_HEADS)}, received {name!r}."
-            )
-    boxes = dict(relations) if isinstance(relations, dict) else {name: name for name in relations}
-    if len(boxes) != len(relations):
-        raise ValueError(
-            "Invalid value for argument `relations`: expected each relation once, received "
-            f"{relations!r}."
-        )
-    for box in boxes.values():
-        standardize_box(box)
-    return boxes
-
-
-def _items(value: Any) -> Any:
-    return value if isinstance(value, (tuple, list)) else ()

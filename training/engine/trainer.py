@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,8 @@ import numpy as np
 from keras_dpn.inference import Predictor
 from keras_dpn.metrics import SegmentationScores
 
-from ..configs.schema import Stage, StageConfig, TrainConfig
+from ..configs.schema import Stage, TrainConfig
 from ..data.dataset import Dataset
-from ..data.statistics import median_frequency_weights
 from ..evaluation.evaluator import evaluate
 from ..rundir import paths as workdir
 from ..rundir.models import load_model
@@ -35,11 +33,11 @@ from .callbacks import (
 from .changes import Change
 from .checkpoints import Checkpoints
 from .devices import Strategy
-from .losses import LossWithUnary, ScoresWithoutUnary, build_loss, with_unary
 from .networks import adapter
-from .optimizers import averaged_weights, build_optimizer, forget_steps
+from .optimizers import averaged_weights, forget_steps
 from .plan import describe_plan
 from .progress import Progress
+from .stage_models import StageModels
 from .symptoms import symptoms
 from .trackers import Trackers
 
@@ -79,8 +77,9 @@ class Trainer:
         self.config = config
         self.model = model
         self.dataset = dataset
-        self.batches = Batches(config, dataset, val_sizes)
         self.pixel_counts = pixel_counts
+        self.batches = Batches(config, dataset, val_sizes)
+        self.stage_models = StageModels(config, model, dataset.classes.ignore, pixel_counts)
         self.work_dir = work_dir
         self.strategy = strategy
         self.trackers = trackers or Trackers((), work_dir, config)
@@ -257,58 +256,12 @@ class Trainer:
         config = self.config.stage(stage.name)
         rate = config.learning_rate * self.progress.rate_factor
         with self.strategy.scope():
-            model = self._compiled(
+            model, self._scores = self.stage_models.compiled(
                 stage, replace(config, learning_rate=rate), self.batches.steps_per_epoch(config)
             )
             if self.progress.epoch:
                 self.checkpoints.restore_optimizer(model.optimizer)
         return model
-
-    def _compiled(self, stage: Stage, config: StageConfig, steps: int) -> keras.Model:
-        """Return the network up to the stage's head, compiled to train the stage's layers."""
-        ignore = self.dataset.classes.ignore
-        metric = SegmentationScores(self.model.num_classes, ignore)
-        model = self._up_to_head(stage)
-        learner = adapter(self.config).learner(self.config, self.model, stage, ignore)
-        model, loss = (learner, None) if learner else (model, self._loss(stage, config))
-        if config.loss.unary:
-            model = with_unary(self.model, model.output)
-            loss = LossWithUnary(loss, config.loss.unary)
-            metric = ScoresWithoutUnary(self.model.num_classes, ignore)
-        self._scores = metric
-        if not model.trainable_variables:
-            raise ValueError(
-                f"Stage {stage.name} has nothing to train: expected "
-                f"--{self.config.section(stage.name)}.freeze to leave it a layer, received "
-                f"{config.freeze!r}."
-            )
-        optimizer = build_optimizer(config, steps, model.trainable_variables)
-        # TensorFlow without XLA, as Keras itself decides for deterministic operations and several
-        # devices. It would also compile each size of validation images anew.
-        jit_compile = keras.backend.backend() == "jax"
-        model.compile(optimizer, loss, metrics=[metric], jit_compile=jit_compile)
-        model.optimizer.build(model.trainable_variables)
-        return model
-
-    def _up_to_head(self, stage: Stage) -> keras.Model:
-        """Return the network up to the stage's head; only the stage's layers are trainable."""
-        frozen = self.config.stage(stage.name).freeze
-        for layer in self.model.layers:
-            layer.trainable = stage.is_trainable(layer.name) and not re.fullmatch(
-                frozen, layer.name
-            )
-        return self.model.head_model(stage.head)
-
-    def _loss(self, stage: Stage, config: StageConfig) -> keras.losses.Loss:
-        weights, settings = None, config.loss
-        if settings.class_weight_power:
-            weights = median_frequency_weights(
-                *self.pixel_counts,
-                cap=settings.class_weight_cap,
-                power=settings.class_weight_power,
-            )
-        stride = adapter(self.config).loss_stride(self.config, stage.head)
-        return build_loss(settings, self.dataset.classes.ignore, weights, stride)
 
     def _end_epoch(
         self,
@@ -372,7 +325,7 @@ class Trainer:
                 weights = load_model(self.work_dir, stage.name).get_weights()
         self.model.set_weights(hosts.broadcast(weights))
         config = self.config.stage(stage.name)
-        trained = self._up_to_head(stage).trainable_variables
+        trained = self.stage_models.up_to_head(stage).trainable_variables
         self.progress.results.append(
             {
                 **self._evaluate(stage),
