@@ -260,6 +260,11 @@ class TrainConfig:
         """Return the settings of one of `stages`."""
         return getattr(self, self.section(name))
 
+    def trains(self, stage: Stage, layer: str) -> bool:
+        """Return whether a stage trains the layer of this name, which its settings may freeze."""
+        frozen = self.stage(stage.name).freeze
+        return stage.is_trainable(layer) and not re.fullmatch(frozen, layer)
+
     def batch_size(self, stage: StageConfig) -> int:
         """Return the images per step of a stage, over all devices."""
         return stage.batch_size or self.data.batch_size

@@ -18,9 +18,6 @@ from .batches import Batches
 _EPOCH_STEPS = 50
 # The time of shorter plans is not measured, which would take longer than a few of their steps.
 _MEASURED_STEPS = 100
-# A training step takes about three times as long as a prediction: the backward pass, two products
-# per layer, takes twice as long as the forward pass.
-_STEP_PER_FORWARD = 3
 
 
 def resolve_steps(config: TrainConfig, dataset: Dataset) -> TrainConfig:
@@ -66,19 +63,20 @@ def describe_plan(
         first: index of the stage to begin with.
         done: completed epochs of that stage.
     """
-    parts, images = [], 0
+    parts, images = [], {}
     total = 0
     for stage, epochs in remaining_stages(config, first, done):
         settings = config.stage(stage.name)
         steps = epochs * batches.steps_per_epoch(settings)
         parts.append(f"{stage.name} {counted(epochs, 'epoch')}, {counted(steps, 'step')}")
         total += steps
-        images += steps * config.batch_size(settings)
+        images[stage] = steps * config.batch_size(settings)
     plan = f"plan: {'; '.join(parts) or 'nothing left'}"
     if total < _MEASURED_STEPS:
         return plan
     size = max(1, config.data.batch_size // replicas)
-    seconds = _STEP_PER_FORWARD * _forward_seconds(model, config, size) / (size * replicas) * images
+    forwards = sum(_forwards_per_step(config, model, stage) * n for stage, n in images.items())
+    seconds = _forward_seconds(model, config, size) / (size * replicas) * forwards
     return f"{plan}; about {duration(seconds)}, without validation"
 
 
@@ -96,6 +94,16 @@ def remaining_stages(config: TrainConfig, first: int, done: int) -> list[tuple[S
         if index >= first
     ]
     return [(stage, left) for stage, left in epochs if left > 0]
+
+
+def _forwards_per_step(config: TrainConfig, model: keras.Model, stage: Stage) -> float:
+    """Return how many predictions take about as long as a stage's training step on one batch.
+
+    The backward pass, two products per layer, takes twice as long as the forward pass. It ends at
+    the first trained layer; the fraction of it is taken for that of the weights that are trained.
+    """
+    trained = [x.count_params() for x in model.layers if config.trains(stage, x.name)]
+    return 1 + 2 * sum(trained) / model.count_params()
 
 
 def _forward_seconds(model: keras.Model, config: TrainConfig, batch_size: int) -> float:

@@ -1,7 +1,5 @@
 """The models that the stages fit: the network up to a head, compiled to train a stage's layers."""
 
-import re
-
 import keras
 import numpy as np
 
@@ -72,11 +70,8 @@ class StageModels:
 
     def up_to_head(self, stage: Stage) -> keras.Model:
         """Return the network up to the stage's head; only the stage's layers are trainable."""
-        frozen = self._config.stage(stage.name).freeze
         for layer in self._network.layers:
-            layer.trainable = stage.is_trainable(layer.name) and not re.fullmatch(
-                frozen, layer.name
-            )
+            layer.trainable = self._config.trains(stage, layer.name)
         return self._network.head_model(stage.head)
 
     def loss(self, stage: Stage, settings: StageConfig) -> keras.losses.Loss:

@@ -16,6 +16,7 @@ from ..data.clips.base import ClipDataset
 from ..data.dataset import Dataset, Example
 from ..rundir.models import load_model
 from ..rundir.paths import RESULTS, load_results, load_stages
+from ..utils.counts import counted
 from ..utils.progress import progress
 from ..utils.threads import prefetch_map
 from .metrics import Metric, MetricSettings, Prediction, Sample
@@ -238,7 +239,7 @@ def evaluate_per_iteration(
     def predictors() -> Iterator[tuple[str, Predictor]]:
         for count in num_iterations:
             model = from_preset(network, dtype=precision, num_iterations=count)
-            name = f"{count} iteration{'s' * (count > 1)}"
+            name = counted(count, "iteration")
             yield name, Predictor(model, inference, heads=("final",), crf=crf)
 
     heads = _score_each(predictors(), dataset, split, settings, show_progress)

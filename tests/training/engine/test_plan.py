@@ -85,6 +85,17 @@ def test_a_stage_that_is_left_out_stays_so():
     assert with_length(without, 2, None).joint.epochs == 0
 
 
+def network(**weights):
+    """One layer after the other, with these numbers of weights."""
+    layers = [
+        keras.layers.Conv2D(1, (1, count), use_bias=False, padding="same", name=name)
+        if count
+        else keras.layers.ReLU(name=name)
+        for name, count in weights.items()
+    ]
+    return keras.Sequential([keras.Input((None, None, 1)), *layers])
+
+
 def test_the_plan_names_steps_and_time(monkeypatch):
     data = DataConfig(batch_size=2, augmentation=Augmentation(crop=(8, 12)))
     stages = {"unary": StageConfig(epochs=20), "triple": StageConfig(epochs=5)}
@@ -94,8 +105,12 @@ def test_the_plan_names_steps_and_time(monkeypatch):
     short = plan.describe_plan(config, batches, model, 1, first=0, done=1)
     assert short == "plan: unary 19 epochs, 76 steps; triple 5 epochs, 20 steps"
     monkeypatch.setattr(plan, "_forward_seconds", lambda *_: 2.0)
+    model = network(b1_conv1=20, b9=60, b12=0)
     text = plan.describe_plan(config, batches, model, 1, first=0, done=0)
-    assert text.endswith("; about 10 min, without validation")  # 100 steps, 6 s each
+    assert text.endswith("; about 9 min, without validation")  # 80 steps of 6 s, 20 of 2 s
+    frozen = dataclasses.replace(config, unary=StageConfig(epochs=20, freeze="b1_.*"))
+    text = plan.describe_plan(frozen, batches, model, 1, first=0, done=0)
+    assert text.endswith("; about 7 min, without validation")  # 80 steps of 5 s, 20 of 2 s
     text = plan.describe_plan(config, batches, model, 1, first=1, done=5)
     assert text == "plan: nothing left"
 
