@@ -36,7 +36,8 @@ class SparseLattice(Lattice):
 def _compiled_build(d: int) -> Callable[..., Any]:
     import tensorflow as tf
 
-    return tf.function(_build, input_signature=[tf.TensorSpec((None, None, d), "float32")])
+    points = tf.TensorSpec((None, None, d), "float32")
+    return tf.function(_build, input_signature=[points], autograph=False)
 
 
 @functools.cache
@@ -47,7 +48,8 @@ def _compiled_filter(d: int, channels: int | None) -> Callable[..., Any]:
     blur = tuple((entries, tf.TensorSpec((None,), "float32")) for _ in range(d + 1))
     matrices = (entries, blur, tf.TensorSpec((), "int32"))
     x = tf.TensorSpec((None, channels), "float32")
-    return tf.function(_filter, input_signature=[x, points, points, matrices])
+    signature = [x, points, points, matrices]
+    return tf.function(_filter, input_signature=signature, autograph=False)
 
 
 def _build(features: Tensor) -> tuple[Any, Tensor]:

@@ -1,6 +1,7 @@
 """Deterministic tf.data pipelines for training and evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +13,9 @@ from . import transforms
 from .cache import cached_read_function, read_function
 from .clips import ClipInputs
 from .part import WHOLE, Part
+
+# The functions have no `if` or `for` over tensors, which AutoGraph would translate in seconds.
+as_written = tf.autograph.experimental.do_not_convert
 
 
 def steps_per_epoch(dataset: Dataset, split: str, batch_size: int) -> int:
@@ -110,8 +114,8 @@ def train_dataset(
         ignore = dataset.classes.ignore
         return augment(image, labels, augmentation, ignore, example_seed, flow_channels)
 
-    examples = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_examples)
-    examples = examples.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    examples = tf.data.Dataset.range(first_epoch, epochs).flat_map(as_written(epoch_examples))
+    examples = _mapped(examples, load)
     batches = examples.batch(size, drop_remainder=True)
     return _unstack(batches, clips).prefetch(tf.data.AUTOTUNE)
 
@@ -164,7 +168,7 @@ def eval_dataset(
         return _unstack(batches, clips).prefetch(tf.data.AUTOTUNE)
 
     examples = tf.data.Dataset.range(count)
-    examples = examples.map(reader, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    examples = _mapped(examples, reader)
     if missing:
         extra = tf.data.Dataset.from_tensors(filler).repeat(missing)
         examples = examples.concatenate(extra)
@@ -195,8 +199,7 @@ def _part_of_eval(
 
     rows = (own.ravel(), np.repeat(np.asarray(largest, "int32"), size, axis=0))
     examples = tf.data.Dataset.from_tensor_slices(rows)
-    examples = examples.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return examples.batch(size, drop_remainder=True)
+    return _mapped(examples, load).batch(size, drop_remainder=True)
 
 
 def augment(
@@ -270,7 +273,13 @@ def _unstack(batches: tf.data.Dataset, clips: ClipInputs | None) -> tf.data.Data
     """Return the batches as the network's inputs."""
     if clips is None:
         return batches
-    return batches.map(lambda stacked, labels: (clips.unstack(stacked), labels))
+    return batches.map(as_written(lambda stacked, labels: (clips.unstack(stacked), labels)))
+
+
+def _mapped(examples: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.Dataset:
+    """Return a function's values in the order of the examples, computed on all cores."""
+    parallel = tf.data.AUTOTUNE
+    return examples.map(as_written(function), num_parallel_calls=parallel, deterministic=True)
 
 
 class _Reader:
