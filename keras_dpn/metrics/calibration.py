@@ -113,7 +113,7 @@ def _in_steps(confidences: np.ndarray) -> np.ndarray:
     if wrong.any():
         raise ValueError(
             "Invalid value for argument `confidences`: expected 0 ... 1, received "
-            f"{confidences[wrong][0]} ({wrong.sum()} pixels are out of range)."
+            f"{confidences[wrong][0]} (pixels out of range: {wrong.sum()})."
         )
     return np.minimum(np.rint(confidences.astype("float64") * _ONE).astype("int64"), _ONE)
 

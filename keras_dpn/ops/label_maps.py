@@ -69,7 +69,7 @@ def range_message(name: str, wrong: np.ndarray, num_classes: int | None) -> str:
     classes = "from 0 up" if num_classes is None else f"0 ... {num_classes - 1}"
     return (
         f"Invalid value for argument `{name}`: expected integers {classes}, received {wrong[0]:g} "
-        f"({wrong.size} pixels are out of range)."
+        f"(pixels out of range: {wrong.size})."
     )
 
 

@@ -36,7 +36,8 @@ def explain(name: str, recipe: Recipe) -> str:
     config = RECIPES[name]
     lines = [f"{name}: {recipe.title}", ""]
     lines += [f"network   {config.network}: {'; '.join(config.summary())}"]
-    lines += [f"dataset   {config.data.dataset}, {config.data.batch_size} images per step"]
+    images = counted(config.data.batch_size, "image")
+    lines += [f"dataset   {config.data.dataset}, {images} per step"]
     for stage in config.stages:
         settings = config.stage(stage.name)
         if settings.is_trained:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..utils.counts import counted
 from ..utils.files import read_json
 from .results import FileResult
 
@@ -49,7 +50,7 @@ class VideoReport:
         height, width = self.size or (None, None)
         problems = self.problems()
         if not self.complete:
-            problems.append(f"{self.source}: stopped after {self.frames} frames")
+            problems.append(f"{self.source}: stopped after {counted(self.frames, 'frame')}")
         return FileResult(
             "video",
             name,
@@ -66,7 +67,7 @@ class VideoReport:
         miou = self.temporal_consistency["miou"]
         consistency = "none, of one frame" if miou is None else f"{100 * miou:.1f}% mIoU"
         return (
-            f"{self.source}: {self.frames} frames predicted in {self.seconds:.0f} s, "
+            f"{self.source}: {counted(self.frames, 'frame')} predicted in {self.seconds:.0f} s, "
             f"{self.frames_per_second or 0:.1f} frames/s; temporal consistency {consistency}"
         )
 
@@ -76,11 +77,11 @@ class VideoReport:
         if broken:
             shown = ", ".join(map(str, broken[:8])) + (", ..." if len(broken) > 8 else "")
             lines.append(
-                f"{self.source}: {len(broken)} frames can't be read and are left out: {shown}"
+                f"{self.source}: {counted(len(broken), 'frame')} left out, unreadable: {shown}"
             )
         if self.truncated:
             lines.append(
-                f"{self.source}: {self.frame_count} frames declared, "
+                f"{self.source}: {counted(self.frame_count, 'frame')} declared, "
                 f"{self.frames + len(broken)} read; the file is truncated or damaged"
             )
         return lines

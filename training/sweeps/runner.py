@@ -20,6 +20,7 @@ from ..engine.plan import resolve_steps
 from ..engine.setup import with_absolute_paths
 from ..rundir.dataset import open_dataset
 from ..rundir.paths import CONFIG, FLOW, RESULTS, load_config
+from ..utils.counts import counted
 from ..utils.files import atomic_file, read_json, write_json
 from .definitions import Row, Sweep
 from .plan import CheckpointRef, Job, RowKey, make_plan
@@ -200,7 +201,7 @@ def _check_data(datasets: Mapping[str, Dataset], split: str, block_size: int) ->
         if len(images := dataset.examples(split)) <= block_size:
             raise ValueError(
                 f"The bootstrap needs two blocks of images or more; {dataset.name} {split} has "
-                f"{len(images)} images, and --block-size is {block_size}."
+                f"{counted(len(images), 'image')}, and --block-size is {block_size}."
             )
     names = {name: dataset.classes.names for name, dataset in datasets.items()}
     if len(set(names.values())) > 1:

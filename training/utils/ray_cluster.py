@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from .counts import counted
 from .installation import install_command
 
 T = TypeVar("T")
@@ -92,9 +93,10 @@ def number_of_workers(options: ClusterOptions, ray: Any) -> int:
     wanted = options.workers or fitting
     if wanted > fitting or not fitting:
         each = f"{options.cpus} processors and {options.gpus} GPUs"
+        nodes_found = counted(len(nodes), "node")
         raise ValueError(
             f"--workers: {max(wanted, 1)} of {each} don't fit into the cluster, which holds "
-            f"{fitting} on {len(nodes)} nodes. Lower --workers, --worker-cpus or --worker-gpus."
+            f"{fitting} on {nodes_found}. Lower --workers, --worker-cpus or --worker-gpus."
         )
     return wanted
 

@@ -37,7 +37,7 @@ def test_labels_images_and_videos_and_reports_broken_frames(finished_run, tmp_pa
     assert f"{tmp_path}/out: labelled 1 image\n" in out
     assert re.search(r"clip: 3 frames predicted in .* temporal consistency \d+.\d% mIoU", out)
     assert re.search(r"y.mp4: 3 frames predicted in", out)
-    assert "clip: 1 frames can't be read and are left out: 2" in err
+    assert "clip: 1 frame left out, unreadable: 2" in err
     assert "z.avi: can't be read as a video" in err
     assert "error: 2 of 4 files could not be read in full." in err
     written = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]

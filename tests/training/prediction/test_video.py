@@ -112,7 +112,7 @@ def test_frames_are_numbered_as_in_the_source(segmenter, tmp_path, capsys, messa
     assert "temporal consistency 100.0% mIoU" in printed
     first, last = messages().splitlines()
     assert "25 frames per second assumed" in first
-    assert "1 frames can't be read and are left out: 1" in last
+    assert "1 frame left out, unreadable: 1" in last
     maps = sorted((out / "labels/clip").iterdir())
     assert [path.name for path in maps] == ["000000.png", "000002.png", "000003.png"]
     label_map = Image.open(maps[2])
