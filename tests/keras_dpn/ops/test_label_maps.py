@@ -59,7 +59,9 @@ FAULTY = np.array([0.0, -1, 3, 1.5, np.nan, np.inf, 2**32, 2, 255])
 
 @pytest.mark.parametrize("index", range(1, 7))
 def test_labels_out_of_range_are_refused(index):
-    with pytest.raises(ValueError, match=r"`y`: expected integers 0 ... 2, received .* \(1 pixels"):
+    with pytest.raises(
+        ValueError, match=r"`y`: expected integers 0 ... 2, received .* \(pixels out of range: 1\)"
+    ):
         read_labels(FAULTY[[0, index, 7]], 3, 255, name="y")
 
 
