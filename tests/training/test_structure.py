@@ -9,8 +9,6 @@ MAX_LINES = 320
 LONG = {
     "keras_dpn/layers/mean_field_crf.py",
     "keras_dpn/models/piecewise_crf.py",
-    "keras_dpn/models/spatial_temporal_dpn.py",
-    "keras_dpn/ops/local_conv.py",
     "training/engine/trainer.py",
 }
 MODULES = sorted(

@@ -21,12 +21,13 @@ from training.configs.schema import (
     TrainConfig,
 )
 from training.configs.serialization import to_json
-from training.engine import symptoms, trackers
+from training.engine import stage_models, symptoms, trackers
 from training.engine import trainer as module
 from training.engine.batches import Batches
 from training.engine.callbacks import TrainingDiverged
 from training.engine.changes import find_changes
 from training.engine.networks import ADAPTERS, Adapter, build_model
+from training.engine.stage_models import StageModels
 from training.engine.trainer import RETRIES, Trainer
 from training.evaluation.evaluator import evaluate
 from training.rundir import paths as workdir
@@ -108,7 +109,7 @@ class Faults:
 
     def __init__(self, monkeypatch, steps):
         self.rates = []  # of each time
-        train, build = Batches.train, module.build_optimizer
+        train, build = Batches.train, stage_models.build_optimizer
 
         def faulty(batches, *args):
             return train(batches, *args).enumerate().map(self._spoil(steps.get(len(self.rates))))
@@ -118,7 +119,7 @@ class Faults:
             return build(config, *args)
 
         monkeypatch.setattr(Batches, "train", faulty)
-        monkeypatch.setattr(module, "build_optimizer", build_optimizer)
+        monkeypatch.setattr(stage_models, "build_optimizer", build_optimizer)
 
     @staticmethod
     def _spoil(step):
@@ -257,7 +258,7 @@ def test_weights_that_are_not_finite_are_never_kept(start, monkeypatch):
     """The gradient of an epoch's last step alone is NaN: of the loss nobody would know."""
     undisturbed = start(name="undisturbed")
     undisturbed.fit()
-    loss, bad = Trainer._loss, []
+    loss, bad = StageModels.loss, []
 
     @tf.custom_gradient
     def spoil(x):
@@ -276,7 +277,7 @@ def test_weights_that_are_not_finite_are_never_kept(start, monkeypatch):
         done.extend(bad)
 
     done = []
-    monkeypatch.setattr(Trainer, "_loss", lambda *args: Spoilt(loss(*args)))
+    monkeypatch.setattr(StageModels, "loss", lambda *args: Spoilt(loss(*args)))
     monkeypatch.setattr(module.StopOnNaN, "on_train_batch_begin", begin_step)
     training = start()
     training.fit()
