@@ -11,12 +11,8 @@ from keras_dpn.ops import warp
 from training.configs.schema import Augmentation
 from training.data.clips.base import ClipDataset
 from training.data.dataset import Dataset, Example
-from training.data.pipeline.batches import (
-    augment,
-    eval_dataset,
-    steps_per_epoch,
-    train_dataset,
-)
+from training.data.pipeline.augmentation import augment
+from training.data.pipeline.batches import eval_dataset, steps_per_epoch, train_dataset
 from training.data.pipeline.clips import ClipInputs
 from training.data.pipeline.part import Part
 from training.data.pipeline.transforms import PAD_COLOR
