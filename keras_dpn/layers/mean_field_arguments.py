@@ -11,7 +11,7 @@ from keras_dpn.ops.checks import check_one_of
 # A weight and its standard deviations, each one number, or one per axis or channel.
 Kernel: TypeAlias = Sequence[float | Sequence[float]]
 
-LEARNABLE = ("weights", "compatibility", "bandwidths")
+_LEARNABLE = ("weights", "compatibility", "bandwidths")
 # Standard deviations are clipped to this range. Points are 1 apart: even narrower kernels are 0
 # between them as well, but would cost the lattice its precision.
 _LOWEST = {"sa": 1e-2, "sb": 1e-15}
@@ -72,7 +72,7 @@ def bandwidths_of(name: str, sigma: Any, count: int) -> np.ndarray:
             f"Invalid value for {name} in argument `bilateral` or `spatial`: expected one number "
             f"or {count}, received {sigma!r}."
         )
-    # Positions are in the lattice from the last axis to the first; see `_positions`.
+    # Positions are in the lattice from the last axis to the first.
     sigmas = sigma[::-1] if name == "sa" else sigma
     return np.clip(sigmas, lowest, _HIGHEST).astype("float32")
 
@@ -102,16 +102,16 @@ def standardize_learnable(
     """Return the names of what training changes as a tuple; or raise.
 
     Args:
-        names: some of `LEARNABLE`.
+        names: some of "weights", "compatibility" and "bandwidths".
         filter: as in `MeanFieldCRF`.
         compatibility: as `standardize_compatibility` returns it.
     """
     if not isinstance(names, (tuple, list)):
         raise ValueError(
             "Invalid value for argument `trainable_weights_of`: expected a tuple or list of names "
-            f"from {sorted(LEARNABLE)}, received {names!r}."
+            f"from {sorted(_LEARNABLE)}, received {names!r}."
         )
-    learnable = tuple(check_one_of("trainable_weights_of", name, LEARNABLE) for name in names)
+    learnable = tuple(check_one_of("trainable_weights_of", name, _LEARNABLE) for name in names)
     if "bandwidths" in learnable and filter == "permutohedral":
         raise ValueError(
             "Invalid value for argument `trainable_weights_of`: the permutohedral lattice has "

@@ -10,7 +10,7 @@ from keras_dpn.models.vgg16 import BLOCKS
 from keras_dpn.ops.checks import check_one_of, check_positive_int
 from keras_dpn.ops.range_boxes import standardize_box
 
-HEADS = ("unary", "field", "final")  # the heads that aren't relations
+_HEADS = ("unary", "field", "final")  # the heads that aren't relations
 
 
 def check_piecewise_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,10 +58,10 @@ def standardize_relations(relations: Any) -> dict[str, Any]:
             f"boxes, received {relations!r}."
         )
     for name in relations:
-        if not isinstance(name, str) or not name.isalnum() or name in HEADS:
+        if not isinstance(name, str) or not name.isalnum() or name in _HEADS:
             raise ValueError(
                 "Invalid value for argument `relations`: expected names of letters and digits "
-                f"other than {', '.join(HEADS)}, received {name!r}."
+                f"other than {', '.join(_HEADS)}, received {name!r}."
             )
     boxes = dict(relations) if isinstance(relations, dict) else {name: name for name in relations}
     if len(boxes) != len(relations):

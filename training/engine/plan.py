@@ -99,8 +99,8 @@ def remaining_stages(config: TrainConfig, first: int, done: int) -> list[tuple[S
 def _forwards_per_step(config: TrainConfig, model: keras.Model, stage: Stage) -> float:
     """Return how many predictions take about as long as a stage's training step on one batch.
 
-    The backward pass, two products per layer, takes twice as long as the forward pass. It ends at
-    the first trained layer; the fraction of it is taken for that of the weights that are trained.
+    The backward pass, two products per layer, takes twice as long as the forward pass. It reaches
+    back to the first trained layer: about as much of it as is trained of the weights.
     """
     trained = [x.count_params() for x in model.layers if config.trains(stage, x.name)]
     return 1 + 2 * sum(trained) / model.count_params()

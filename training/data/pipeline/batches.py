@@ -16,7 +16,7 @@ from .clips import ClipInputs
 from .part import WHOLE, Part
 
 # The functions have no `if` or `for` over tensors, which AutoGraph would translate in seconds.
-as_written = tf.autograph.experimental.do_not_convert
+_as_written = tf.autograph.experimental.do_not_convert
 
 
 def steps_per_epoch(dataset: Dataset, split: str, batch_size: int) -> int:
@@ -115,7 +115,7 @@ def train_dataset(
         ignore = dataset.classes.ignore
         return augment(image, labels, augmentation, ignore, example_seed, flow_channels)
 
-    examples = tf.data.Dataset.range(first_epoch, epochs).flat_map(as_written(epoch_examples))
+    examples = tf.data.Dataset.range(first_epoch, epochs).flat_map(_as_written(epoch_examples))
     examples = _mapped(examples, load)
     batches = examples.batch(size, drop_remainder=True)
     return _unstack(batches, clips).prefetch(tf.data.AUTOTUNE)
@@ -207,13 +207,13 @@ def _unstack(batches: tf.data.Dataset, clips: ClipInputs | None) -> tf.data.Data
     """Return the batches as the network's inputs."""
     if clips is None:
         return batches
-    return batches.map(as_written(lambda stacked, labels: (clips.unstack(stacked), labels)))
+    return batches.map(_as_written(lambda stacked, labels: (clips.unstack(stacked), labels)))
 
 
 def _mapped(examples: tf.data.Dataset, function: Callable[..., Any]) -> tf.data.Dataset:
     """Return a function's values in the order of the examples, computed on all cores."""
     parallel = tf.data.AUTOTUNE
-    return examples.map(as_written(function), num_parallel_calls=parallel, deterministic=True)
+    return examples.map(_as_written(function), num_parallel_calls=parallel, deterministic=True)
 
 
 class _Reader:
