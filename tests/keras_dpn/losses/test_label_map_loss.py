@@ -1,5 +1,7 @@
 """What holds for every loss on label maps."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -92,8 +94,10 @@ def test_a_batch_without_a_counted_pixel(cls, xla):
 def test_labels_of_no_class_are_refused(cls, label):
     labels = LABELS.astype("float64")
     labels[1, 1, 1:3] = label
-    message = rf"`y_true`: expected integers 0 ... 4, received {label:g} \(2 pixels.*to ignore"
-    with pytest.raises(ValueError, match=message.replace("+", r"\+")):
+    wrong = re.escape(f"received {label:g} (pixels out of range: 2)")
+    with pytest.raises(
+        ValueError, match=f"`y_true`: expected integers 0 ... 4, {wrong}.*to ignore"
+    ):
         cls()(labels, LOGITS)
 
 

@@ -106,11 +106,15 @@ def test_several_ignore_labels(dtype):
         (
             [0, 2, 2],
             [0, 0, 0],
-            r"`labels`: expected integers 0 ... 1, received 2 \(2 pixels are out",
+            r"`labels`: expected integers 0 ... 1, received 2 \(pixels out of range: 2\)",
         ),
         ([0, -1], [0, 0], "`labels`: expected integers 0 ... 1, received -1"),
         ([0, 1], [0, 2], "`predictions`: expected integers 0 ... 1, received 2"),
-        ([0, 0.5], [0, 0], r"`labels`: expected integers 0 ... 1, received 0.5 \(1 pixels"),
+        (
+            [0, 0.5],
+            [0, 0],
+            r"`labels`: expected integers 0 ... 1, received 0.5 \(pixels out of range: 1",
+        ),
         ([0, float("nan")], [0, 0], "`labels`: expected integers 0 ... 1, received nan"),
         ([0, 1], [0, 0.25], "`predictions`: expected integers 0 ... 1, received 0.25"),
     ],
