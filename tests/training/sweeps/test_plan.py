@@ -21,7 +21,12 @@ TINY = {
     "pairwise_stride": 4,
 }
 WINDOW_3 = LocalConvConfig(window=3)
-SMALL = {"width": 0.01, "block6": ((1, 4),), "units": 4}  # PiecewiseCRF
+SMALL = {"width": 0.01, "block6": ((1, 4),), "units": 4}  # the last two are PiecewiseCRF's
+
+
+def small(config):
+    changes = {name: value for name, value in SMALL.items() if hasattr(config.model, name)}
+    return replace(config, model=replace(config.model, **changes))
 
 
 def dpn(unary=2, triple=1, contexts=0, joint=0, **model):
@@ -144,22 +149,28 @@ def test_sweeps_can_be_trained(name):
         check_config(row.config)
     configs = [row.config for row in rows if row.output]
     for config in {config.model: config for config in configs}.values():
-        model = build_model(replace(config, model=replace(config.model, **SMALL)), 3)
+        model = build_model(small(config), 3)
         outputs = [row.output for row in rows if row.output and row.config == config]
         assert outputs and all(map(model.has_head, outputs))
 
 
 def test_potentials_are_one_run():
     rows = SWEEPS["piecewise_potentials_camvid"].rows
-    models = (replace(row.config.model, **SMALL) for row in rows)
-    configs = (replace(row.config, model=m) for row, m in zip(rows, models, strict=True))
-    plan = plan_of(*(replace(row, config=c) for row, c in zip(rows, configs, strict=True)))
+    plan = plan_of(*(replace(row, config=small(row.config)) for row in rows))
     assert [trained(job) for job in plan.jobs] == [["unary"], ["unary", "surrounding", "above"]]
     assert [job.shared for job in plan.jobs] == [None, None]
     assert len(set(plan.checkpoints.values())) == 2
 
 
+def test_a_unary_term_that_is_not_trained_is_scored_in_front_of_a_field():
+    rows = SWEEPS["dpn_windows_street"].rows
+    plan = plan_of(*(replace(row, config=small(row.config)) for row in rows))
+    assert [trained(job) for job in plan.jobs] == 3 * [["triple"]]
+    runs = {name: checkpoint.run for (name, _), checkpoint in plan.checkpoints.items()}
+    assert runs["unary"] == runs["dense_crf"] == runs["window_25"]
+
+
 def test_relations_with_boxes_of_their_own_are_planned():
     config = RECIPES["piecewise/houses/above"]
-    small = replace(config, model=replace(config.model, width=0.02, block6=((1, 8),), units=4))
-    assert [trained(job) for job in plan_of(Row("above", small)).jobs] == [["unary", "above"]]
+    narrow = replace(config, model=replace(config.model, width=0.02, block6=((1, 8),), units=4))
+    assert [trained(job) for job in plan_of(Row("above", narrow)).jobs] == [["unary", "above"]]

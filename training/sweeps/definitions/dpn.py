@@ -3,13 +3,15 @@
     keras-dpn ablate dpn_stages_scenes --work-dir DIR --seeds 0 1 2
     keras-dpn ablate dpn_stages_camvid --work-dir DIR --data-dir CAMVID --weights FILE
     keras-dpn ablate dpn_windows_voc --work-dir DIR --data-dir VOC --weights FILE
+    keras-dpn ablate dpn_contexts_street --work-dir DIR --data-dir CAMVID --weights UNARY
 
 `dpn_stages` compares the four stages of training with all at once from the start (Fig. 6a), as many
 epochs with the settings of the unary term. `dpn_windows` has the windows of the triple penalty and
 the unary term with a dense CRF (Table 2a), `dpn_contexts` the windows of the label contexts, with
 one mixture and with all (Table 2b); of these the first is a co-occurrence of labels, wherever they
 are. Windows are in pixels of the pairwise part; the paper's 10, 50 and 100 are in those of the
-image. All papers' numbers are of PASCAL VOC 2012, validation.
+image. All papers' numbers are of PASCAL VOC 2012, validation. `_street` trains the pairwise terms
+alone: its unary term is that of the weights, a street network (docs/RESULTS.md).
 """
 
 from dataclasses import asdict, replace
@@ -59,6 +61,8 @@ def windows(recipe: DPNTrainConfig, name: str, sizes: tuple[int, int, int]) -> S
         for size, paper in zip(sizes, _PAPER_WINDOWS, strict=True)
     ]
     unary = Row("unary", recipe, "unary", title="unary term", paper=62.4)
+    if not recipe.unary.is_trained:
+        unary = replace(unary, stage=None, output="unary")
     dense = replace(
         unary, name="dense_crf", crf=asdict(CRFConfig()), title="unary term, dense CRF", paper=63.4
     )
@@ -94,14 +98,22 @@ def _without(recipe: DPNTrainConfig, *stages: str) -> DPNTrainConfig:
     return replace(recipe, **changes)
 
 
+_CAMVID = recipe_of("dpn/camvid", DPNTrainConfig)
+_STREET = replace(
+    _without(recipe_of("dpn/camvid/street", DPNTrainConfig), "joint", "finish"),
+    triple=_CAMVID.triple,
+    contexts=replace(_CAMVID.contexts, epochs=1),
+    validation_epochs=1,
+)
 _RECIPES = {
     "scenes": (recipe_of("dpn/scenes", DPNTrainConfig), (2, 7, 14)),
-    "camvid": (recipe_of("dpn/camvid", DPNTrainConfig), (3, 13, 25)),
+    "camvid": (_CAMVID, (3, 13, 25)),
     "voc": (recipe_of("dpn/voc", DPNTrainConfig), (10, 50, 100)),
 }
+_FIELDS = _RECIPES | {"street": (_STREET, (5, 25, 50))}
 
 SWEEPS = {
     **{f"dpn_stages_{name}": stages(recipe, name) for name, (recipe, _) in _RECIPES.items()},
-    **{f"dpn_windows_{name}": windows(recipe, name, of) for name, (recipe, of) in _RECIPES.items()},
-    **{f"dpn_contexts_{name}": contexts(recipe, name) for name, (recipe, _) in _RECIPES.items()},
+    **{f"dpn_windows_{name}": windows(recipe, name, of) for name, (recipe, of) in _FIELDS.items()},
+    **{f"dpn_contexts_{name}": contexts(recipe, name) for name, (recipe, _) in _FIELDS.items()},
 }
