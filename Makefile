@@ -98,11 +98,11 @@ test-command: $(INSTALLED)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(REST) $(ARGS)
 
 # A GPU without TensorFlow is used through JAX, and several hosts: layers, models, losses and the steps of training must
-# run there too. Its compiler takes most of the time; these settings, which the pinned jaxlib knows, save three quarters
-# of that.
+# run there too. Its compiler takes most of the time; this setting, which the pinned jaxlib knows, and those of
+# conftest.py save three quarters of that.
 test-jax: $(INSTALLED)
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false \
-	  KERAS_BACKEND=jax $(PY) -m pytest $(LIBRARY) tests/training/engine/test_backends.py $(ARGS)
+	XLA_FLAGS=--xla_cpu_use_fusion_emitters=false KERAS_BACKEND=jax \
+	  $(PY) -m pytest $(LIBRARY) tests/training/engine/test_backends.py $(ARGS)
 
 # Not part of `make test`, as PyTorch may take several GB. TensorFlow is not in this environment.
 test-torch: $(TORCH_VENV)/.installed
