@@ -120,8 +120,8 @@ def refine(
 
 def _check_probabilities(probabilities: ArrayLike) -> np.ndarray:
     """Return log-probabilities; raise ValueError if these are no probabilities."""
+    _check_labels("probabilities", np.asarray(probabilities))
     unary = unary_from_probabilities(probabilities)
-    _check_labels("probabilities", unary)
     sums = np.asarray(probabilities, "float32").sum(axis=-1)
     apart = np.abs(sums - 1) > _MAX_SUM_ERROR
     if apart.any():
@@ -136,8 +136,8 @@ def _check_probabilities(probabilities: ArrayLike) -> np.ndarray:
 def _check_unary(unary: ArrayLike) -> np.ndarray:
     """Return log-probabilities; raise ValueError if these are energies or probabilities."""
     given = np.asarray(unary, "float32")
+    _check_labels("unary", given)
     logits = unary_from_logits(given)
-    _check_labels("unary", logits)
     if given.size and given.min() >= 0:
         for kind, sums, remedy in (
             ("energies, minus log-probabilities", np.exp(-given).sum(axis=-1), "`unary=-energies`"),
@@ -151,11 +151,11 @@ def _check_unary(unary: ArrayLike) -> np.ndarray:
     return logits
 
 
-def _check_labels(name: str, unary: np.ndarray) -> None:
-    if unary.ndim and unary.shape[-1] == 1:
+def _check_labels(name: str, values: np.ndarray) -> None:
+    if values.ndim and values.shape[-1] < 2:
         raise ValueError(
             f"Invalid value for argument `{name}`: expected at least 2 labels, received shape "
-            f"{unary.shape}. Stack a class with its complement: np.stack([1 - p, p], axis=-1)."
+            f"{values.shape}. Stack a class with its complement: np.stack([1 - p, p], axis=-1)."
         )
 
 
@@ -214,7 +214,8 @@ def _check_bandwidths(bilateral: Any) -> None:
 def _model(rank: int, channels: int, labels: int, settings: str) -> keras.Model:
     """Return a model of one CRF; each combination of settings is traced once."""
     key = (rank, channels, labels, settings)
-    if key not in _MODELS:
+    model = _MODELS.get(key)
+    if model is None:
         if len(_MODELS) >= _MAX_MODELS:
             # 6 to 9 MB each. They are cycles, which Python would leave in memory for long.
             _MODELS.clear()
@@ -222,5 +223,6 @@ def _model(rank: int, channels: int, labels: int, settings: str) -> keras.Model:
         size = (None,) * (rank - 1)
         unary, image = keras.Input((*size, labels)), keras.Input((*size, channels))
         crf = MeanFieldCRF(**json.loads(settings), dtype="float32", name="crf")
-        _MODELS[key] = trace_for_any_size(keras.Model([unary, image], crf((unary, image))))
-    return _MODELS[key]
+        model = trace_for_any_size(keras.Model([unary, image], crf((unary, image))))
+        _MODELS[key] = model
+    return model

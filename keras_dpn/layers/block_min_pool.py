@@ -45,7 +45,7 @@ class BlockMinPool(keras.layers.Layer):
         self.built = True
 
     def call(self, x: Tensor) -> Tensor:
-        return ops.block_min_pool(x, self.block_size)
+        return ops.block_min_pool(keras.ops.cast(x, self.compute_dtype), self.block_size)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         check_divides(self.block_size, input_shape[-1])

@@ -10,9 +10,11 @@ from keras import layers, ops
 
 from keras_dpn.layers.block_min_pool import BlockMinPool
 from keras_dpn.layers.local_conv import LocalConv1D, LocalConv2D, LocalConv3D
+from keras_dpn.layers.shape_from_spec import ShapeFromSpec
 from keras_dpn.ops.cell_means import cell_means
 from keras_dpn.ops.checks import (
     check_channels_last,
+    check_number,
     check_one_of,
     check_positive_int,
     check_positive_number,
@@ -29,7 +31,7 @@ _CONVS = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-class DeepParsingField(layers.Layer):
+class DeepParsingField(ShapeFromSpec, layers.Layer):
     """Random field of the Deep Parsing Network: refines the logits of any network.
 
     One mean-field update combines each position's logits with the labels and colours around it
@@ -114,10 +116,10 @@ class DeepParsingField(layers.Layer):
         self.pairwise = check_one_of("pairwise", pairwise, ("triple", "contexts"))
         self.kernel = check_one_of("kernel", kernel, ("squared_distance", "gaussian"))
         self.gate = gate
-        self.color_weight = color_weight
-        self.position_weight = position_weight
-        self.scale = scale
-        self.noise = noise
+        self.color_weight = check_number("color_weight", color_weight)
+        self.position_weight = check_number("position_weight", position_weight)
+        self.scale = check_number("scale", scale)
+        self.noise = check_number("noise", noise, minimum=0)
         self.color_unit = check_positive_number("color_unit", color_unit)
         self.return_heads = return_heads
 
@@ -146,6 +148,7 @@ class DeepParsingField(layers.Layer):
         self.built = True
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor | dict[str, Tensor]:
+        _check_shapes([tuple(x.shape) for x in inputs])
         logits, image = (ops.cast(x, "float32") for x in inputs)
         logits, is_one_class = two_labels(logits), logits.shape[-1] == 1
         guide = cell_means(image / self.color_unit, self._strides)
@@ -201,12 +204,17 @@ def _check_shapes(input_shape: Any) -> list[Shape]:
     if (
         len(logits) not in (3, 4, 5)
         or len(image) != len(logits)
-        or any(n and m and n != m for n, m in sizes)
+        or any(n is not None and m is not None and n != m for n, m in sizes)
     ):
         raise ValueError(
             "DeepParsingField expects logits (B, *S, L) and an image (B, *S, C) of the same one to "
             f"three spatial sizes S, received shapes {logits} and {image}. Upsample the logits to "
             "the image's size first (`keras_dpn.layers.Resize`)."
+        )
+    if None in (logits[-1], image[-1]):
+        raise ValueError(
+            "DeepParsingField expects known numbers of labels and image channels, received shapes "
+            f"{logits} and {image}."
         )
     return [logits, image]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_dpn.layers.shape_from_spec import ShapeFromSpec
 from keras_dpn.ops.checks import check_channels_last
 from keras_dpn.ops.node_links import check_clip_flow, check_frames, link_frames
 from keras_dpn.ops.warp import check_threshold
@@ -12,7 +13,7 @@ from keras_dpn.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-class DynamicNodeLink(keras.layers.Layer):
+class DynamicNodeLink(ShapeFromSpec, keras.layers.Layer):
     """Align the neighbouring frames of each frame with it, pixel by pixel along the optical flow.
 
     The edges of a Markov random field over space and time: a pixel's neighbours in the frames

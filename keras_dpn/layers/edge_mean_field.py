@@ -6,13 +6,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_dpn.layers.shape_from_spec import ShapeFromSpec
 from keras_dpn.ops.checks import check_channels_last, check_positive_int
 from keras_dpn.ops.edge_field import check_damping, edge_mean_field
 from keras_dpn.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-class EdgeMeanField(keras.layers.Layer):
+class EdgeMeanField(ShapeFromSpec, keras.layers.Layer):
     """Infer the labels of a conditional random field with a node for each cell of a feature map.
 
     Mean field with potentials of all pairs of labels at the edges of `RangeBoxGraph`; several

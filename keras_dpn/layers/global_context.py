@@ -6,13 +6,14 @@ from typing import Any
 import keras
 
 from keras_dpn import ops
+from keras_dpn.layers.shape_from_spec import ShapeFromSpec
 from keras_dpn.ops.checks import check_channels_last
 from keras_dpn.ops.global_context import check_shapes, output_dtype, standardize_grid
 from keras_dpn.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-class GlobalContext(keras.layers.Layer):
+class GlobalContext(ShapeFromSpec, keras.layers.Layer):
     """Mean feature of the whole image, or of each region of a grid, at every position of the map.
 
     The effective receptive field of a position is much smaller than the theoretical one. With the

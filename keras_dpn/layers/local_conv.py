@@ -8,8 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_dpn.layers.shape_from_spec import ShapeFromSpec
 from keras_dpn.ops.checks import (
     check_channels_last,
+    check_number,
     check_one_of,
     standardize_spacing,
     standardize_window,
@@ -25,7 +27,7 @@ from keras_dpn.ops.local_conv import (
 from keras_dpn.typing import Shape, Tensor
 
 
-class _LocalConv(keras.layers.Layer):
+class _LocalConv(ShapeFromSpec, keras.layers.Layer):
     """Base of the layers of one, two and three spatial axes."""
 
     spatial_axes: int
@@ -48,12 +50,12 @@ class _LocalConv(keras.layers.Layer):
         check_channels_last(type(self).__name__)
         self.window = standardize_window(window, self.spatial_axes)
         self.kernel = check_one_of("kernel", kernel, (*KERNELS, "learned"))
-        self.color_weight = color_weight
-        self.position_weight = position_weight
+        self.color_weight = check_number("color_weight", color_weight)
+        self.position_weight = check_number("position_weight", position_weight)
         self.gate = gate
         self.normalize = normalize
-        self.scale = scale
-        self.offset = offset
+        self.scale = check_number("scale", scale)
+        self.offset = check_number("offset", offset)
         self.spacing = standardize_spacing(spacing, self.spatial_axes)
 
     def build(self, input_shape: Sequence[Shape]) -> None:

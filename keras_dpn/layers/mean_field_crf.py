@@ -19,6 +19,7 @@ from keras_dpn.layers.mean_field_arguments import (
     standardize_kernels,
     standardize_learnable,
 )
+from keras_dpn.layers.shape_from_spec import ShapeFromSpec
 from keras_dpn.ops.checks import (
     check_channels_last,
     check_one_of,
@@ -44,7 +45,7 @@ _MAX_FEATURE = 1e15
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-class MeanFieldCRF(keras.layers.Layer):
+class MeanFieldCRF(ShapeFromSpec, keras.layers.Layer):
     """Fully connected CRF: refines a segmentation along the edges of an image.
 
     Labels of all pairs of points interact through Gaussian kernels (Krähenbühl and Koltun 2011;
@@ -339,12 +340,16 @@ def _for_each_image(function: Callable[..., Tensor], unary: Tensor, guide: Tenso
         return function(unary, guide) if unary.shape[0] else unary
     import tensorflow as tf
 
-    return tf.map_fn(
-        lambda image: function(image[0][None], image[1][None])[0],
-        (unary, guide),
-        parallel_iterations=1,
-        fn_output_signature=tf.TensorSpec(unary.shape[1:], "float32"),
-    )
+    def of_each() -> Tensor:
+        return tf.map_fn(
+            lambda image: function(image[0][None], image[1][None])[0],
+            (unary, guide),
+            parallel_iterations=1,
+            fn_output_signature=tf.TensorSpec(unary.shape[1:], "float32"),
+        )
+
+    # Results of no image can't be stacked.
+    return tf.cond(tf.shape(unary)[0] > 0, of_each, lambda: unary)
 
 
 def _check_shapes(logits: Shape, guide: Shape) -> None:

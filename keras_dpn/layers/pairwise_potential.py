@@ -7,13 +7,14 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from keras_dpn.layers.shape_from_spec import ShapeFromSpec
 from keras_dpn.ops.checks import check_channels_last, check_positive_int
-from keras_dpn.ops.edge_field import standardize_edges
+from keras_dpn.ops.edge_field import check_exist, standardize_edges
 from keras_dpn.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-class PairwisePotential(layers.Layer):
+class PairwisePotential(ShapeFromSpec, layers.Layer):
     """Logits of all pairs of labels for each edge, from the features of its two ends.
 
     Two fully connected layers on the concatenated features of both cells, `[f_p ++ f_q]`
@@ -106,3 +107,4 @@ def _check(shapes: Sequence[Shape]) -> None:
             "PairwisePotential expects a triple (features, edges, exist) of shapes (B, h, w, C), "
             f"(E, 2), and (E,) or (B, E) as input, received shapes {shapes}."
         )
+    check_exist(shapes[2], shapes[1][0])

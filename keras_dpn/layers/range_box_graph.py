@@ -6,13 +6,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_dpn.layers.shape_from_spec import ShapeFromSpec
 from keras_dpn.ops.checks import check_channels_last, check_positive_int
 from keras_dpn.ops.range_boxes import box_edges, count_neighbors, standardize_box
 from keras_dpn.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-class RangeBoxGraph(keras.layers.Layer):
+class RangeBoxGraph(ShapeFromSpec, keras.layers.Layer):
     """Edges from each cell of a feature map to the cells in a box next to it.
 
     The graph of a conditional random field with a node for each cell (Lin et al.,
@@ -38,8 +39,8 @@ class RangeBoxGraph(keras.layers.Layer):
 
     Raises:
         ValueError: for an unknown relation, a box whose ends are in the wrong order,
-            `num_neighbors` below 1, channels first, another rank; where the map's size is known,
-            for a box smaller than a cell and one that gives the map no edges.
+            `num_neighbors` below 1, channels first, another rank; where a network is built for one
+            size of the map, for a box smaller than a cell and one that gives the map no edges.
 
     Example:
 
@@ -70,9 +71,11 @@ class RangeBoxGraph(keras.layers.Layer):
     def call(self, feature_map: Tensor, training: bool | None = False) -> tuple[Tensor, Tensor]:
         _check(feature_map.shape)
         height, width = ops.shape(feature_map)[1:3]
+        sampling: tuple[Any, ...] = ()
         if training and self.trainable and self.num_neighbors is not None:
-            return box_edges(height, width, self.relation, self.num_neighbors, self.seed_generator)
-        return box_edges(height, width, self.relation)
+            sampling = (self.num_neighbors, self.seed_generator)
+        # A layer built for unknown sizes takes all of them, whether they are known in this call.
+        return box_edges(height, width, self.relation, *sampling, allow_empty=True)
 
     def compute_output_spec(
         self, feature_map: Tensor, training: bool | None = False

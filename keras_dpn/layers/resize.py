@@ -6,13 +6,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_dpn.layers.shape_from_spec import ShapeFromSpec
 from keras_dpn.ops.checks import check_channels_last, check_positive_int
 from keras_dpn.ops.resize import check_size, resize
 from keras_dpn.typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_dpn")
-class Resize(keras.layers.Layer):
+class Resize(ShapeFromSpec, keras.layers.Layer):
     """Resize bilinearly to a fixed size, by a factor, or to the size of another tensor.
 
     Unlike `keras.layers.Resizing` and `UpSampling2D`, it trains and exports with unknown sizes.

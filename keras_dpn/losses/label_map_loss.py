@@ -1,13 +1,17 @@
 """Base of all losses on label maps: ignore labels and class weights."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import keras
 from keras import ops
 
-from keras_dpn.ops.checks import check_labels
+from keras_dpn.ops.checks import (
+    check_labels,
+    check_no_sample_weight,
+    check_numbers_in_order,
+    check_one_of,
+)
 from keras_dpn.ops.label_maps import read_labels, standardize_ignore_label
 from keras_dpn.ops.two_labels import two_labels
 from keras_dpn.typing import IgnoreLabel, Tensor
@@ -16,7 +20,8 @@ from keras_dpn.typing import IgnoreLabel, Tensor
 class LabelMapLoss(keras.losses.Loss):
     """Base of the losses of logits against label maps, in float32.
 
-    Subclasses implement `compare`, whose result must not depend on pixels that don't count.
+    Subclasses implement `compare`, whose result must not depend on pixels that don't count. Weights
+    of samples are refused: pixels have those of their class, or none.
 
     Args:
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.
@@ -31,6 +36,8 @@ class LabelMapLoss(keras.losses.Loss):
         labels are 0, not the class, and 1, the class, and the class weights are two numbers.
     """
 
+    reductions: ClassVar[tuple[str, ...]] = ("mean",)
+
     def __init__(
         self,
         ignore_label: IgnoreLabel,
@@ -39,16 +46,19 @@ class LabelMapLoss(keras.losses.Loss):
         reduction: Literal["mean", "sum"] = "mean",
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
+        check_one_of("reduction", reduction, self.reductions)
         super().__init__(name=name, reduction=reduction, dtype=dtype or "float32")
         if class_weights is not None:
-            class_weights = [float(w) for w in class_weights]
-            if not all(0 <= w < math.inf for w in class_weights):
-                raise ValueError(
-                    "Invalid value for argument `class_weights`: expected non-negative numbers, "
-                    f"received {class_weights}."
-                )
+            class_weights = check_numbers_in_order("class_weights", class_weights)
         self.ignore_label = standardize_ignore_label(ignore_label)
         self.class_weights = class_weights
+
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        instead = "Mark pixels with `ignore_label`, weight classes with `class_weights`."
+        check_no_sample_weight(sample_weight, type(self).__name__, instead)
+        return super().__call__(y_true, y_pred)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         check_labels(y_true.shape, y_pred.shape)

@@ -8,7 +8,6 @@ from keras import ops
 
 from keras_dpn.deprecation import renamed_argument, warn_renamed
 from keras_dpn.losses.label_map_loss import LabelMapLoss, weighted_mean
-from keras_dpn.ops.checks import check_one_of
 from keras_dpn.typing import IgnoreLabel, Tensor
 
 
@@ -51,6 +50,8 @@ class SegmentationCrossEntropy(LabelMapLoss):
     1.3863
     """
 
+    reductions = ("mean", "sum")
+
     @renamed_argument("hard_ratio", "ohem_fraction")
     def __init__(
         self,
@@ -63,7 +64,6 @@ class SegmentationCrossEntropy(LabelMapLoss):
         label_smoothing: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        check_one_of("reduction", reduction, ("mean", "sum"))
         super().__init__(ignore_label, class_weights, name, reduction, **kwargs)
         if not 0 < ohem_fraction <= 1:
             raise ValueError(
@@ -103,7 +103,8 @@ class SegmentationCrossEntropy(LabelMapLoss):
 
     def _hard_pixels(self, losses: Tensor, weights: Tensor) -> Tensor:
         """Return 1 for the pixels of largest loss among those that count, else 0."""
-        ranked = ops.flip(ops.sort(ops.where(weights > 0, ops.stop_gradient(losses), -1.0)))
+        ranked = ops.where(weights > 0, ops.stop_gradient(losses), -1.0)
+        ranked = ops.flip(ops.sort(ops.append(ranked, -1.0)))  # a batch may have no pixels
         keep = ops.cast(ops.ceil(self.ohem_fraction * ops.sum(weights)), "int32")
         threshold = ops.take(ranked, ops.maximum(keep - 1, 0))
         return ops.cast(losses >= threshold, "float32")

@@ -1,6 +1,5 @@
 """SegmentationFocal: the focal loss on label maps."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_dpn.losses.label_map_loss import LabelMapLoss, weighted_mean
+from keras_dpn.ops.checks import check_number
 from keras_dpn.typing import IgnoreLabel, Tensor
 
 
@@ -54,12 +54,7 @@ class SegmentationFocal(LabelMapLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(ignore_label, class_weights, name, **kwargs)
-        if not 0 <= gamma < math.inf:
-            raise ValueError(
-                "Invalid value for argument `gamma`: expected a number from 0 up, received "
-                f"{gamma}."
-            )
-        self.gamma = gamma
+        self.gamma = check_number("gamma", gamma, minimum=0)
 
     def compare(self, labels: Tensor, logits: Tensor, counted: Tensor) -> Tensor:
         losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)

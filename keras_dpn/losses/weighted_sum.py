@@ -1,11 +1,11 @@
 """WeightedSum: several losses of the same labels and logits as one."""
 
-import math
 from collections.abc import Iterable
 from typing import Any, Self
 
 import keras
 
+from keras_dpn.ops.checks import check_no_sample_weight, check_numbers_in_order
 from keras_dpn.typing import Tensor
 
 
@@ -45,19 +45,26 @@ class WeightedSum(keras.losses.Loss):
     ) -> None:
         super().__init__(name=name, reduction="mean", dtype=dtype or "float32")
         losses = list(losses)
-        weights = [1.0] * len(losses) if weights is None else [float(w) for w in weights]
+        given = [1.0] * len(losses) if weights is None else weights
+        self.weights = check_numbers_in_order("weights", given)
         if not losses or not all(isinstance(loss, keras.losses.Loss) for loss in losses):
             raise ValueError(
                 "Invalid value for argument `losses`: expected instances of keras.losses.Loss, at "
                 f"least one, received {losses}."
             )
-        if len(weights) != len(losses) or not all(0 <= w < math.inf for w in weights):
+        if len(self.weights) != len(losses):
             raise ValueError(
-                f"Invalid value for argument `weights`: expected {len(losses)} non-negative "
-                f"numbers, one for each of `losses`, received {weights}."
+                f"Invalid value for argument `weights`: expected {len(losses)} numbers, one for "
+                f"each of `losses`, received {given}."
             )
         self.losses = losses
-        self.weights = weights
+
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        instead = "Its losses are compared as they are."
+        check_no_sample_weight(sample_weight, "WeightedSum", instead)
+        return super().__call__(y_true, y_pred)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         pairs = zip(self.weights, self.losses, strict=True)

@@ -79,6 +79,8 @@ def object_counts(
             "Invalid value for argument `tolerance`: expected a fraction of the diagonal from 0 "
             f"up, received {tolerance}."
         )
+    if not labels.size:
+        return np.zeros((num_classes, len(COUNTS)), "int64")
     counted = ~is_ignored(labels, ignore_label)
     true = np.full(labels.shape, num_classes)
     true[counted] = check_range("labels", labels[counted], num_classes)

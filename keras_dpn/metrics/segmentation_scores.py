@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_dpn.ops.checks import check_labels, check_positive_int
+from keras_dpn.ops.checks import check_labels, check_no_sample_weight, check_positive_int
 from keras_dpn.ops.label_maps import read_labels, standardize_ignore_label
 from keras_dpn.ops.segment_sum import segment_sum
 from keras_dpn.ops.two_labels import two_labels
@@ -27,6 +27,8 @@ class SegmentationScores(keras.metrics.Metric):
         num_classes: L, integer >= 1; 1 for logits of one class, which are scored as two labels, 0
             for not the class and 1 for the class.
         ignore_label: label of pixels that don't count; a tuple of several; None if all count.
+        name: other than "scores" it begins the names of the results, as in `aux_miou`, so that the
+            scores of several outputs don't replace each other.
 
     Shapes:
         `y_true` `(B, H, W)` integers, 0 ... L-1 or an ignore label; `y_pred` `(B, H, W, L)` logits
@@ -41,7 +43,8 @@ class SegmentationScores(keras.metrics.Metric):
 
     Raises:
         ValueError: if labels and logits differ in size, the logits don't have L channels,
-            `ignore_label` is no integer, or a label is out of range or a fraction.
+            `ignore_label` is no integer, a label is out of range or a fraction, and for a
+            `sample_weight`.
 
     Example:
 
@@ -77,6 +80,8 @@ class SegmentationScores(keras.metrics.Metric):
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
+        instead = "Mark pixels that don't count with `ignore_label`."
+        check_no_sample_weight(sample_weight, "SegmentationScores", instead)
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         check_labels(y_true.shape, y_pred.shape)
         if y_pred.shape[-1] != self.num_classes:
@@ -103,13 +108,15 @@ class SegmentationScores(keras.metrics.Metric):
         union = truth + ops.sum(counts, axis=0) - hits
         iou = hits / ops.maximum(union, 1)
         total = ops.maximum(ops.sum(truth), 1)
-        return {
+        scores = {
             "miou": _mean_where(iou, union > 0),
             "accuracy": ops.sum(hits) / total,
             "mean_accuracy": _mean_where(hits / ops.maximum(truth, 1), truth > 0),
             "frequency_weighted_iou": ops.sum(truth * iou) / total,
             "out_of_range": ops.cast(self._out_of_range, "float32"),
         }
+        prefix = "" if self.name == "scores" else f"{self.name}_"
+        return {f"{prefix}{name}": score for name, score in scores.items()}
 
     def get_config(self) -> dict[str, Any]:
         return {

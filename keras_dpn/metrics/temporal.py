@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keras_dpn import ops
-from keras_dpn.metrics.confusion import confusion_matrix
+from keras_dpn.metrics.confusion import check_range, confusion_matrix
 
 
 def temporal_confusion(
@@ -61,6 +61,8 @@ def temporal_confusion(
             "Invalid values for arguments `labels` and `next_labels`: expected two label maps "
             f"(height, width) of one size, received {labels.shape} and {next_labels.shape}."
         )
+    next_labels = check_range("next_labels", next_labels, num_classes)
+    flow, backward_flow = np.asarray(flow), np.asarray(backward_flow)
     valid = ops.flow_validity(flow, backward_flow, threshold)
     moved = ops.warp(next_labels.astype("int32")[..., None], flow, interpolation="nearest")
     valid, moved = (keras.ops.convert_to_numpy(x)[..., 0] for x in (valid, moved))

@@ -44,6 +44,9 @@ class SplitFrames(layers.Layer):
 class StackNeighbors(layers.Layer):
     """Stack linked frames as channels: `(B, T, h, w, K, L)` to `(B T, h, w, K L)`."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)  # penalties stay in float32
+
     def call(self, x: Tensor) -> Tensor:
         batch, time, height, width, _, _ = ops.shape(x)
         return ops.reshape(x, (batch * time, height, width, x.shape[-2] * x.shape[-1]))

@@ -73,7 +73,7 @@ class PiecewiseCRF(StagedModel):
         crf: None, or a dictionary of arguments of `keras_dpn.layers.MeanFieldCRF`, which then
             refines the field's logits on the image; `{}` for its defaults.
         width: factor on all numbers of channels and units.
-        input_shape: `(height, width, 3)`; None for sizes that differ from image to image.
+        input_shape: `(height, width, channels)`; None for sizes that differ from image to image.
         checkpointing: whether to recompute the activations of VGG16's blocks for the gradients
             instead of storing them: training takes less memory and more time, for the same result.
         aggregation: how the potentials predict together. "sum": mean field, as published, which

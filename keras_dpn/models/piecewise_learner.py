@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_dpn.ops.checks import check_labels
+from keras_dpn.ops.checks import check_labels, check_no_sample_weight
 from keras_dpn.ops.crf_likelihood import conditional_losses, pairwise_losses, unary_losses
 from keras_dpn.ops.resize_nearest import resize_nearest
 from keras_dpn.typing import IgnoreLabel, Tensor
@@ -57,16 +57,26 @@ class PiecewiseLearner(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
+        if y is None:
+            raise ValueError("Invalid value for argument `y`: expected label maps, received None.")
+        instead = "Mark pixels that don't count with `ignore_label`."
+        check_no_sample_weight(sample_weight, "PiecewiseLearner", instead)
         check_labels(y.shape, y_pred["logits"].shape)
         labels = _flat(resize_nearest(y, self._map_size(*ops.shape(y)[1:3])))
         terms = self._terms(labels, y_pred)
         loss = sum(ops.sum(each) / ops.maximum(ops.sum(counted), 1e-6) for each, counted in terms)
-        return loss / _replicas()
+        return sum(self.losses, loss) / _replicas()
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         return super().compute_metrics(x, y, y_pred["logits"], sample_weight)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(
+            "A PiecewiseLearner can't be saved as a whole: save its PiecewiseCRF, which shares its "
+            "weights, or the weights alone (save_weights)."
+        )
 
     def _terms(self, labels: Tensor, tensors: Mapping[str, Any]) -> list[tuple[Tensor, Tensor]]:
         """Return pairs of losses, per node or per edge, and of which of them count."""

@@ -50,7 +50,7 @@ def potential_features(
     backbone = _network(
         f"{potential}_vgg16",
         lambda x: list(vgg16_blocks(x, width=width, strides=(2,) * num_blocks).values())[-1],
-        channels=3,
+        channels=images[0].shape[-1],
         model_class=Recomputed if config["checkpointing"] else keras.Model,
     )
     maps = []
@@ -90,6 +90,7 @@ def _network(
         return model_class(x, build(x), name=name)
 
 
+@keras.saving.register_keras_serializable(package="keras_dpn")
 class Recomputed(keras.Model):
     """A functional model that recomputes its activations for the gradients."""
 

@@ -1,5 +1,6 @@
 """Base of the networks: heads, presets, checked arguments."""
 
+import copy
 import inspect
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -59,6 +60,7 @@ class StagedModel(keras.Model):
         return super().__new__(cls, *args, **kwargs)
 
     def __init__(self, image: Any, heads: Mapping[str, Tensor], config: dict[str, Any]) -> None:
+        config = _plain(config)
         super().__init__(image, heads["final"], name=config["name"])
         for key, value in config.items():
             if key not in ("name", "input_shape"):
@@ -203,7 +205,7 @@ class StagedModel(keras.Model):
     # === Config ===
 
     def get_config(self) -> dict[str, Any]:
-        return dict(self._config)
+        return copy.deepcopy(self._config)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
@@ -307,6 +309,15 @@ def check_input_shape(input_shape: Shape) -> None:
             "Invalid value for argument `input_shape`: expected (height, width, channels), "
             f"received {tuple(input_shape)}."
         )
+
+
+def _plain(value: Any) -> Any:
+    """Return an argument as JSON has it, and so that nobody else can change it."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return (tuple if isinstance(value, tuple) else list)(map(_plain, value))
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
 def check_crf(crf: Any) -> None:

@@ -8,7 +8,12 @@ from keras import layers, ops
 
 from keras_dpn.deprecation import warn_renamed
 from keras_dpn.layers import Dropout
-from keras_dpn.ops.checks import check_channels_last, check_one_of
+from keras_dpn.ops.checks import (
+    check_channels_last,
+    check_one_of,
+    check_positive_int,
+    check_positive_number,
+)
 from keras_dpn.typing import Shape, Tensor
 
 # Group of DPN's Table 1(b), convolutions, channels.
@@ -188,6 +193,7 @@ def fully_connected(
     Returns:
         Dictionary from layer name to its output, in the order of the network.
     """
+    check_positive_int("fc_width", fc_width)
     maps = {}
 
     def add(layer: layers.Layer) -> None:
@@ -265,6 +271,7 @@ def vgg16_conv(
     name: str, channels: int, kernel: int, dilation: int = 1, *, width: float = 1.0
 ) -> layers.Conv2D:
     """Return one of VGG16's convolutions, with "same" padding and ReLU, `width` times as wide."""
+    check_positive_number("width", width)
     return layers.Conv2D(
         max(1, round(channels * width)),
         kernel,

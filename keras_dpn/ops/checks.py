@@ -1,8 +1,9 @@
 """Argument checks shared by functions and layers."""
 
+import math
 import numbers
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Set
 from typing import Any, TypeVar
 
 import keras
@@ -31,11 +32,25 @@ def check_positive_int(name: str, value: Any, minimum: int = 1) -> int:
 
 def check_positive_number(name: str, value: Any) -> float:
     """Return `value`; raise ValueError unless it is a number > 0."""
-    if not value > 0:
+    if not _is_real(value) or not value > 0:
         raise ValueError(
-            f"Invalid value for argument `{name}`: expected a positive number, received {value}."
+            f"Invalid value for argument `{name}`: expected a positive number, received {value!r}."
         )
     return value
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real)
+
+
+def check_number(name: str, value: Any, minimum: float = -math.inf) -> float:
+    """Return `value`; raise ValueError unless it is a finite number, at least `minimum`."""
+    if not _is_real(value) or not math.isfinite(value) or value < minimum:
+        words = "a finite number" if minimum == -math.inf else f"a number from {minimum:g} up"
+        raise ValueError(
+            f"Invalid value for argument `{name}`: expected {words}, received {value!r}."
+        )
+    return float(value)
 
 
 def standardize_window(window: Any, num_axes: int, name: str = "window") -> tuple[int, ...]:
@@ -88,6 +103,30 @@ def check_labels(labels_shape: Shape, logits_shape: Shape) -> None:
         raise ValueError(
             f"Invalid value for argument `y_true`: expected shape {expected} for `y_pred` of shape "
             f"{tuple(logits_shape)}, received {tuple(labels_shape)}."
+        )
+
+
+def check_numbers_in_order(name: str, values: Any) -> list[float]:
+    """Return non-negative numbers as floats; raise ValueError for others, and a dictionary.
+
+    Of a dictionary, as Keras's `class_weight` is one, only the keys would be read.
+    """
+    if not isinstance(values, (Mapping, Set, str)):
+        found = [float(value) for value in values]
+        if all(0 <= value < math.inf for value in found):
+            return found
+    raise ValueError(
+        f"Invalid value for argument `{name}`: expected non-negative numbers in order, received "
+        f"{values}."
+    )
+
+
+def check_no_sample_weight(sample_weight: Any, taker: str, instead: str) -> None:
+    """Raise ValueError for weights of samples or pixels: `taker` takes none, but has `instead`."""
+    if sample_weight is not None:
+        raise ValueError(
+            f"Invalid value for argument `sample_weight`: {taker} takes none, received one. "
+            f"{instead}"
         )
 
 

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_dpn.ops.edge_field import check_pairwise, edge_messages, standardize_edges
+from keras_dpn.ops.edge_field import check_exist, check_pairwise, edge_messages, standardize_edges
 from keras_dpn.ops.label_maps import read_labels
 from keras_dpn.typing import IgnoreLabel, Shape, Tensor
 
@@ -51,6 +51,8 @@ def piecewise_loss(
             "Invalid values for arguments `unary` and `pairwise`: expected at least one, received "
             "None."
         )
+    if pairwise is not None and edges is None:
+        raise ValueError("Invalid value for argument `edges`: expected those of `pairwise`.")
     loss = 0.0
     if unary is not None:
         loss = loss + ops.sum(unary_losses(labels, unary, ignore)[0], axis=1)
@@ -149,6 +151,7 @@ def pairwise_losses(
     ends = ops.take(labels, edges, axis=1)  # (B, E, 2)
     counted = ops.all(ops.take(counted, edges, axis=1), axis=-1)
     if exist is not None:
+        check_exist(ops.convert_to_tensor(exist).shape, edges.shape[0])
         counted = ops.logical_and(counted, ops.cast(exist, "bool"))
     pairs = ends[..., 0] * num_labels + ends[..., 1]
     logits = ops.reshape(pairwise, (*ops.shape(pairwise)[:2], num_labels**2))
@@ -182,6 +185,7 @@ def conditional_losses(
     labels, counted = _read_labels(labels, unary.shape, ignore)
     known = ops.one_hot(ops.where(counted, labels, -1), unary.shape[-1], dtype="float32")
     if exist is not None:
+        check_exist(ops.convert_to_tensor(exist).shape, pairwise.shape[1])
         pairwise = ops.where(ops.cast(exist, "bool")[..., None, None], pairwise, 0.0)
     logits = ops.cast(unary, "float32") + edge_messages(known, edges, pairwise)
     return _cross_entropy(labels, logits, counted)

@@ -6,6 +6,7 @@ from typing import Literal
 from keras import backend, ops
 
 from keras_dpn.ops.checks import check_one_of, check_positive_int, known_values
+from keras_dpn.ops.label_maps import read_labels
 from keras_dpn.ops.matmul import small_matmul
 from keras_dpn.ops.mean_field import mean_field_update
 from keras_dpn.ops.segment_sum import segment_sum
@@ -145,7 +146,7 @@ def edge_energy(labels: Tensor, unary: Tensor, edges: Tensor, pairwise: Tensor) 
         float32 `(B,)`.
 
     Raises:
-        ValueError: as `edge_messages`.
+        ValueError: as `edge_messages`, and for a label out of range.
 
     Example:
 
@@ -154,6 +155,7 @@ def edge_energy(labels: Tensor, unary: Tensor, edges: Tensor, pairwise: Tensor) 
     >>> edge_energy([[1, 0]], unary, [[0, 1]], pairwise)
     [-2.]
     """
+    labels, _, _ = read_labels(ops.convert_to_tensor(labels), unary.shape[-1], None, name="labels")
     marginals = ops.one_hot(labels, unary.shape[-1], dtype="float32")
     return _expected_energy(marginals, unary, edges, pairwise)
 
@@ -191,6 +193,11 @@ def edge_free_energy(marginals: Tensor, unary: Tensor, edges: Tensor, pairwise: 
 
 
 def _expected_energy(marginals: Tensor, unary: Tensor, edges: Tensor, pairwise: Tensor) -> Tensor:
+    if not _fit(marginals.shape, unary.shape):
+        raise ValueError(
+            "Expected labels or marginals for each node of `unary` (B, N, L), received shapes "
+            f"{tuple(marginals.shape)} and {tuple(unary.shape)}."
+        )
     # Each edge sends a message to both of its ends: half of their sum is the edge's energy.
     logits = _float32(unary) + 0.5 * edge_messages(marginals, edges, pairwise)
     return -ops.sum(marginals * logits, axis=(1, 2))
@@ -240,12 +247,31 @@ def check_pairwise(shape: Shape, edges: Tensor, nodes_shape: Shape) -> None:
     """
     labels = nodes_shape[2] if len(nodes_shape) == 3 else shape[-1]
     expected = (nodes_shape[0], edges.shape[0], labels, labels)
-    sizes = zip(shape, expected, strict=False)
-    if len(shape) != 4 or any(n is not None and m is not None and n != m for n, m in sizes):
+    if not _fit(shape, expected):
         raise ValueError(
             f"Invalid value for argument `pairwise`: expected shape (B, E, L, L), here {expected}, "
             f"received {tuple(shape)}."
         )
+
+
+def check_exist(shape: Shape, num_edges: int | None) -> None:
+    """Raise ValueError unless a shape is `(E,)` or `(B, E)`.
+
+    Args:
+        shape: of the argument `exist`.
+        num_edges: E, or None if unknown.
+    """
+    if len(shape) not in (1, 2) or not _fit(shape[-1:], (num_edges,)):
+        raise ValueError(
+            f"Invalid value for argument `exist`: expected shape (E,) or (B, E), E {num_edges} "
+            f"here, received {tuple(shape)}."
+        )
+
+
+def _fit(shape: Shape, other: Shape) -> bool:
+    """Return whether two shapes may be the same, as far as they are known."""
+    sizes = zip(shape, other, strict=False)
+    return len(shape) == len(other) and all(n is None or m is None or n == m for n, m in sizes)
 
 
 def _float32(x: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ def prune_labels(unary: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     probabilities = ops.softmax(unary, axis=-1)
     peaks = ops.max(ops.reshape(probabilities, (-1, labels)), axis=0)  # (L,)
     lowest = ops.cast(threshold, peaks.dtype)
-    is_kept = peaks >= ops.minimum(lowest, ops.max(peaks))  # all of them without a point
+    # All of them without a point, and if one is NaN.
+    is_kept = ops.logical_not(peaks < ops.minimum(lowest, ops.max(peaks)))
     rest = ops.logsumexp(ops.where(is_kept, _NEVER, unary), axis=-1, keepdims=True)
     return ops.cast(ops.nonzero(is_kept)[0], "int32"), rest
 

@@ -60,7 +60,9 @@ def permutohedral_filter(x: Tensor, features: Tensor) -> Tensor:
     [2. 2. 5.]
     """
     x, features = ops.convert_to_tensor(x), ops.convert_to_tensor(features)
-    if len(x.shape) != 3 or x.shape[:2] != features.shape[:2]:
+    sizes = zip(x.shape[:2], features.shape[:2], strict=False)
+    differ = any(n is not None and m is not None and n != m for n, m in sizes)
+    if len(x.shape) != 3 or differ:
         raise ValueError(
             "Invalid values for arguments `x` and `features`: expected shapes (B, N, C) and "
             f"(B, N, d), received {tuple(x.shape)} and {tuple(features.shape)}."

@@ -24,7 +24,11 @@ _SLACK = 1e-4  # of a cell, for rounding errors: 0.7 * 10 is less than 7
 
 
 def box_neighbors(
-    height: int | Tensor, width: int | Tensor, box: str | Sequence[float]
+    height: int | Tensor,
+    width: int | Tensor,
+    box: str | Sequence[float],
+    *,
+    allow_empty: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return the cells of a feature map that are in a box next to each cell.
 
@@ -38,6 +42,7 @@ def box_neighbors(
         width: its columns.
         box: one of `RELATIONS`, or (top, left, bottom, right) as fractions of the shorter of
             `height` and `width`, relative to the cell; downwards and to the right is positive.
+        allow_empty: whether the map may be too small for any neighbour, if its sizes are integers.
 
     Returns:
         Pair of int32 `(N, K)`: the neighbours of each of the N = height * width cells, all in
@@ -46,8 +51,8 @@ def box_neighbors(
 
     Raises:
         ValueError: for an unknown relation and a box whose ends are in the wrong order; if sizes
-            are integers, for a box smaller than a cell, and one so far away that it contains no
-            other cell of the map.
+            are integers, unless `allow_empty`, for a box smaller than a cell, and one so far away
+            that it contains no other cell of the map.
 
     Example:
 
@@ -59,7 +64,7 @@ def box_neighbors(
     >>> exist[:, 0]
     [False  True  True]
     """
-    rows, columns = _box_offsets(height, width, box)
+    rows, columns = _box_offsets(height, width, box, allow_empty)
     dy, dx = (ops.reshape(d, (1, -1)) for d in _grid(rows, columns))
     y, x = (ops.reshape(i, (-1, 1)) for i in _grid((0, height), (0, width)))
     there_y, there_x = y + dy, x + dx
@@ -125,6 +130,8 @@ def box_edges(
     box: str | Sequence[float],
     count: int | None = None,
     seed: int | keras.random.SeedGenerator | None = None,
+    *,
+    allow_empty: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return the edges from each cell of a feature map to the cells in a box next to it.
 
@@ -137,6 +144,7 @@ def box_edges(
         box: as in `box_neighbors`.
         count: M, the largest number of edges from each cell, sampled at random; None for all.
         seed: integer or `keras.random.SeedGenerator`, for the sampling.
+        allow_empty: as in `box_neighbors`.
 
     Returns:
         Pair of int32 `(E, 2)`, the edges' two cells in row-major order of the map, and bool `(E,)`,
@@ -153,7 +161,7 @@ def box_edges(
     [[1 0]
      [2 1]]
     """
-    neighbors, exist = box_neighbors(height, width, box)
+    neighbors, exist = box_neighbors(height, width, box, allow_empty=allow_empty)
     if count is not None:
         neighbors, exist = sample_neighbors(neighbors, exist, count, seed)
     cells = ops.arange(ops.shape(neighbors)[0], dtype="int32")[:, None]
@@ -181,14 +189,17 @@ def standardize_box(box: str | Sequence[float]) -> tuple[float, ...]:
 
 
 def _box_offsets(
-    height: int | Tensor, width: int | Tensor, box: str | Sequence[float]
+    height: int | Tensor,
+    width: int | Tensor,
+    box: str | Sequence[float],
+    allow_empty: bool = False,
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Return the offsets of rows and columns to the cells in a box, each (first, end)."""
     top, left, bottom, right = standardize_box(box)
     known = isinstance(height, int) and isinstance(width, int)
     side = min(height, width) if known else ops.minimum(height, width)
     rows, columns = _offsets(top, bottom, side), _offsets(left, right, side)
-    if known:
+    if known and not allow_empty:
         _check_offsets(rows, columns, height, width, box)
     return _within(rows, height), _within(columns, width)
 

@@ -64,6 +64,8 @@ def check_size(size: Any) -> tuple[Any, ...]:
 def _resize_tensorflow(x: Tensor, size: Sequence[int | Tensor], align_corners: bool) -> Tensor:
     import tensorflow as tf
 
+    if x.dtype in (tf.bool, tf.uint32, tf.uint64):  # which the kernel doesn't take
+        x = tf.cast(x, "float32")
     out = tf.raw_ops.ResizeBilinear(
         images=x,
         size=tf.stack([tf.cast(n, "int32") for n in size]),

@@ -233,6 +233,8 @@ IMAGE, P = np.zeros((4, 5, 3), "uint8"), np.full((4, 5, 2), 0.5)
         ((IMAGE, -P), {}, "`probabilities`: expected numbers of at least 0, received -0.5"),
         ((IMAGE, P[..., :1]), {}, r"`probabilities`: expected at least 2 labels, .* \(4, 5, 1\)"),
         ((IMAGE,), {"unary": P[..., :1]}, "`unary`: expected at least 2 labels"),
+        ((IMAGE, P[..., :0]), {}, "`probabilities`: expected at least 2 labels"),
+        ((IMAGE,), {"unary": P[..., :0]}, "`unary`: expected at least 2 labels"),
         ((IMAGE, P * 2), {}, "sum to 1 at each point, received a sum of 2. .* `unary=-energies`"),
         ((IMAGE, -np.log(P / 10)), {}, "sum to 1 at each point, received a sum of 5.9"),
         ((IMAGE,), {"unary": -np.log(P)}, "`unary`: .* received energies.* `unary=-energies`"),

@@ -196,6 +196,11 @@ def test_computes_in_float32_whatever_the_policy(policy):
         ({"pairwise": None}, "pairwise"),
         ({"kernel": "learned"}, "kernel"),
         ({"color_unit": 0}, "color_unit"),
+        ({"color_unit": "32"}, "color_unit"),
+        ({"color_weight": float("nan")}, "color_weight"),
+        ({"position_weight": float("inf")}, "position_weight"),
+        ({"scale": None}, "scale"),
+        ({"noise": -1.0}, "noise"),
     ],
 )
 def test_invalid_arguments(settings, name):
@@ -210,11 +215,19 @@ def test_invalid_arguments(settings, name):
         ([(2, 5, 4, 3), (2, 5, 3)], "received shapes"),
         ([(2, 3), (2, 3)], "received shapes"),
         ((2, 5, 4, 3), "expects a pair"),
+        ([(2, 5, 4, None), (2, 5, 4, 3)], "known numbers of labels and image channels"),
     ],
 )
 def test_invalid_inputs(shapes, message):
     with pytest.raises(ValueError, match=message):
         layers.DeepParsingField().build(shapes)
+
+
+def test_sizes_of_each_call_are_compared():
+    field = layers.DeepParsingField(window=3, context_window=3, stride=2)
+    field((random(1, 4, 4, 3), random(1, 4, 4, 3)))
+    with pytest.raises(ValueError, match="Upsample the logits"):
+        field((random(1, 4, 4, 3), random(1, 3, 3, 3)))
 
 
 def test_one_size_per_axis_must_fit_the_input():

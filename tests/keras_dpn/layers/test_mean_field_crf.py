@@ -739,3 +739,17 @@ def test_refuses_unknown_numbers_of_channels():
     inputs = keras.Input((4, 4, None)), keras.Input((4, 4, 3))
     with pytest.raises(ValueError, match="known numbers of labels and guide channels"):
         layers.MeanFieldCRF()(inputs)
+
+
+@TENSORFLOW
+def test_pruning_with_nan_and_without_an_image():
+    logits, guide = unlikely(4, 5)
+    expected = to_numpy(crf("exact", prune_below=0.05)((logits, guide)))
+    spoilt = logits.copy()
+    spoilt[0, 0, 0] = np.nan
+    found = to_numpy(crf("exact", prune_below=0.05)((spoilt, guide)))
+    assert np.isnan(found[0]).any()
+    assert_close(found[1], expected[1])
+    inputs = keras.Input((None, None, 5)), keras.Input((None, None, 3))
+    model = keras.Model(inputs, crf("exact", prune_below=0.05)(inputs))
+    assert model.predict_on_batch([logits[:0], guide[:0]]).shape == (0, 4, 5, 5)

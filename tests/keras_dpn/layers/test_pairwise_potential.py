@@ -140,6 +140,7 @@ def test_refuses_arguments(settings, message):
         (inputs()[0], r"expects a triple \(features, edges, exist\)"),
         ((inputs()[0][0], *inputs()[1:]), r"expects a triple .*received shapes .\(5, 6, 4\)"),
         ((inputs()[0], EDGES + 1, EXIST), "`edges`: expected nodes 0 to 29, received 30"),
+        ((inputs()[0], EDGES, EXIST[..., :1]), "`exist`: expected shape"),
     ],
 )
 def test_refuses_inputs(values, message):

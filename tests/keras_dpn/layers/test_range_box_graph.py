@@ -79,16 +79,25 @@ def test_refuses_arguments(settings, message):
 
 
 @pytest.mark.parametrize("make", [keras.KerasTensor, np.ones])
-@pytest.mark.parametrize(
-    ("shape", "message"),
-    [
-        ((1, 4, 6, 3), "`box`: .*larger than a cell, received 'surrounding' on a map of 4x6"),
-        ((4, 6, 3), r"RangeBoxGraph expects a feature map \(B, h, w, C\), received .*\(4, 6, 3\)"),
-    ],
-)
-def test_refuses_inputs(make, shape, message):
+def test_refuses_inputs(make):
+    message = r"RangeBoxGraph expects a feature map \(B, h, w, C\), received .*\(4, 6, 3\)"
     with pytest.raises(ValueError, match=message):
-        layers.RangeBoxGraph("surrounding")(make(shape))
+        layers.RangeBoxGraph("surrounding")(make((4, 6, 3)))
+
+
+def test_a_map_without_edges_is_refused_where_a_network_is_built_for_it():
+    message = "`box`: .*larger than a cell, received 'surrounding' on a map of 4x6"
+    with pytest.raises(ValueError, match=message):
+        layers.RangeBoxGraph("surrounding")(keras.KerasTensor((1, 4, 6, 3)))
+
+
+@pytest.mark.parametrize("relation", ["surrounding", "above"])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_layer_for_any_size_takes_a_map_without_edges(relation, training):
+    layer = layers.RangeBoxGraph(relation, num_neighbors=2)
+    for size in ((1, 1), (2, 3)):
+        edges, exist = layer(np.ones((1, *size, 3)), training=training)
+        assert edges.shape[0] == exist.shape[0] and not to_numpy(exist).any()
 
 
 def test_refuses_channels_first(monkeypatch):

@@ -156,6 +156,8 @@ def test_config_round_trip(cls):
         ({"class_weights": [1, -2]}, "`class_weights`: expected non-negative numbers"),
         ({"class_weights": [float("nan")]}, "`class_weights`: expected non-negative numbers"),
         ({"class_weights": [float("inf")]}, "`class_weights`: expected non-negative numbers"),
+        ({"class_weights": {0: 1.0, 1: 5.0}}, r"`class_weights`: .* received \{0: 1.0, 1: 5.0\}"),
+        ({"reduction": "none"}, "`reduction`: expected one of .* received 'none'"),
         ({"ignore_label": 1.5}, "`ignore_label`: expected an integer, a tuple .* received 1.5"),
         ({"ignore_label": (255, "void")}, r"`ignore_label`: .* received \(255, 'void'\)"),
     ],
@@ -163,6 +165,26 @@ def test_config_round_trip(cls):
 def test_refuses_arguments(cls, settings, message):
     with pytest.raises(ValueError, match=message):
         cls(**settings)
+
+
+@all_losses
+def test_only_cross_entropy_has_a_sum(cls):
+    if cls is losses.SegmentationCrossEntropy:
+        assert cls(reduction="sum").reduction == "sum"
+    else:
+        with pytest.raises(ValueError, match=r"`reduction`: expected one of \['mean'\]"):
+            cls(reduction="sum")
+
+
+@all_losses
+def test_refuses_weights_of_samples(cls):
+    with pytest.raises(ValueError, match=f"`sample_weight`: {cls.__name__} takes none.*`ignore_l"):
+        cls()(LABELS, LOGITS, sample_weight=COUNTED)
+
+
+@all_losses
+def test_an_empty_batch_has_no_loss(cls):
+    assert float(references.eager(cls())(LABELS[:0], LOGITS[:0])) == 0
 
 
 @all_losses

@@ -70,13 +70,20 @@ def test_saves_with_a_model(tmp_path):
     assert again.weights == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0] and again.name == "own"
 
 
+def test_refuses_weights_of_samples():
+    loss = losses.WeightedSum([losses.SegmentationDice()])
+    with pytest.raises(ValueError, match="`sample_weight`: WeightedSum takes none"):
+        loss(np.zeros((1, 2), int), np.zeros((1, 2, 3), "float32"), np.ones(1))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (([],), r"`losses`: expected instances of keras.losses.Loss, at .* received \[\]"),
         ((["dice"],), r"`losses`: expected instances .* received \['dice'\]"),
-        ((ALL[:2], [1.0]), r"`weights`: expected 2 non-negative numbers, .* received \[1.0\]"),
-        ((ALL[:2], [1.0, -2.0]), r"`weights`: expected 2 .* received \[1.0, -2.0\]"),
+        ((ALL[:2], [1.0]), r"`weights`: expected 2 numbers, one for each .* received \[1.0\]"),
+        ((ALL[:2], [1.0, -2.0]), r"`weights`: expected non-negative .* received \[1.0, -2.0\]"),
+        ((ALL[:2], {0: 1.0, 1: 2.0}), r"`weights`: .* in order, received \{0: 1.0, 1: 2.0\}"),
     ],
 )
 def test_refuses_arguments(arguments, message):

@@ -156,3 +156,8 @@ def test_all_labels_of_255_classes_have_a_bit():
     labels = np.arange(255).reshape(17, 15)
     found = object_counts(labels, labels, 255, VOID, 0.0)
     np.testing.assert_array_equal(found, np.ones((255, 7)))
+
+
+def test_an_empty_map_has_no_object():
+    empty = np.zeros((0, 3), int)
+    np.testing.assert_array_equal(object_counts(empty, empty, 2), np.zeros((2, 7)))

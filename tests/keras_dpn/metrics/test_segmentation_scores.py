@@ -138,6 +138,19 @@ def test_in_evaluate(policy):
     )
 
 
+def test_each_output_has_its_own_scores():
+    image = keras.Input((None, None, 4))
+    model = keras.Model(image, {name: keras.layers.Identity(name=name)(image) for name in "ab"})
+    named = {"a": metrics.SegmentationScores(4, name="a"), "b": metrics.SegmentationScores(4)}
+    model.compile(loss=dict.fromkeys("ab", losses.SegmentationCrossEntropy()), metrics=named)
+    targets = {"a": LABELS, "b": np.zeros_like(LABELS)}
+    found = model.evaluate(LOGITS, targets, verbose=0, return_dict=True)
+    alone = metrics.SegmentationScores(4)
+    alone.update_state(LABELS, LOGITS)
+    assert found["a_miou"] == pytest.approx(float(alone.result()["miou"]))
+    assert found["miou"] != found["a_miou"]
+
+
 def test_config_round_trip():
     for ignore_label in (11, (11, -1), None):
         metric = metrics.SegmentationScores(4, ignore_label, name="own")
@@ -156,6 +169,8 @@ def test_errors():
         metrics.SegmentationScores(4, 25.5)
     with pytest.raises(ValueError, match="`num_classes`: expected an integer of at least 1"):
         metrics.SegmentationScores(0)
+    with pytest.raises(ValueError, match="`sample_weight`: SegmentationScores takes none"):
+        metrics.SegmentationScores(4).update_state(LABELS, LOGITS, np.ones(6))
 
 
 TWO_REPLICAS = """

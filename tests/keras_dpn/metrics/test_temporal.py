@@ -78,5 +78,12 @@ def test_bad_input_is_refused():
         metrics.temporal_confusion(labels[None], labels[None], flow, flow, 2)
     with pytest.raises(ValueError, match="expected integers 0 ... 0, received 1"):
         metrics.temporal_confusion(labels, labels, flow, flow, 1)
+    with pytest.raises(ValueError, match="`next_labels`: expected integers 0 ... 1, received 0.5"):
+        metrics.temporal_confusion(labels, labels / 2, flow, flow, 2)
     with pytest.raises(ValueError, match="flow"):
         metrics.temporal_confusion(labels, labels, flow[1:], flow[1:], 2)
+
+
+def test_lists_are_taken():
+    found = metrics.temporal_confusion([[0, 1]], [[0, 0]], *[[[[0.0, 0.0]] * 2]] * 2, 2)
+    assert found.tolist() == [[1, 0], [1, 0]]

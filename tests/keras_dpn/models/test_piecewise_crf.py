@@ -8,7 +8,7 @@ import pytest
 from keras_dpn import ops
 from keras_dpn.models import PiecewiseCRF
 from keras_dpn.ops.edge_marginals import mean_edge_marginals
-from tests.keras_dpn.support import assert_close, picture, to_numpy, without_values
+from tests.keras_dpn.support import assert_close, picture, run, to_numpy, without_values
 
 # JAX compiles each of these networks for seconds: there, a few of them must do.
 TENSORFLOW = pytest.mark.tensorflow_only
@@ -278,6 +278,14 @@ def test_refuses_settings(settings, message):
 
 
 @TENSORFLOW
-def test_a_map_without_edges_is_refused_when_it_comes(model):
-    with pytest.raises(ValueError, match="`box`: .*larger than a cell, received 'surrounding'"):
-        model(picture(8, 99))
+def test_grey_images():
+    grey = tiny(relations=("above",), input_shape=(None, None, 1), crf={"num_iterations": 1})
+    found = run(grey, picture(24, 30)[..., :1])
+    assert found.shape == (1, 24, 30, LABELS) and np.isfinite(found).all()
+
+
+@TENSORFLOW
+def test_a_small_image_has_no_pairs(model):
+    """Whatever was predicted before it, and whether its size is known."""
+    for found in (run(model, picture(8, 99)), model.predict(picture(8, 99), verbose=0)):
+        assert found.shape == (1, 8, 99, LABELS) and np.isfinite(found).all()

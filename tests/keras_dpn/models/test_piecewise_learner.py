@@ -245,3 +245,34 @@ def test_potentials_were_called_pieces(model):
     with pytest.warns(DeprecationWarning, match="`pieces=` .* Use `potentials=` instead"):
         learner = model.learner(pieces=("above",))
     assert learner.potentials == ("above",)
+
+
+def test_penalties_of_the_weights_are_added(model, potentials):
+    learner, labels = model.learner(("unary",), ignore_label=IGNORE), batch()[1]
+    plain = float(learner.compute_loss(y=labels, y_pred=potentials))
+    kernel = learner.trainable_variables[0]
+    kernel.regularizer = keras.regularizers.L2(10.0)
+    try:
+        penalty = 10 * np.square(to_numpy(kernel)).sum()
+        assert_close(float(learner.compute_loss(y=labels, y_pred=potentials)), plain + penalty)
+    finally:
+        kernel.regularizer = None
+
+
+def test_refuses_weights_of_samples_and_no_labels(model, potentials):
+    learner = model.learner(("unary",))
+    with pytest.raises(ValueError, match="`sample_weight`: PiecewiseLearner takes none"):
+        learner.compute_loss(y=batch()[1], y_pred=potentials, sample_weight=np.ones(2))
+    with pytest.raises(ValueError, match="`y`: expected label maps, received None"):
+        learner.compute_loss(y_pred=potentials)
+
+
+@TENSORFLOW
+def test_heads_that_recompute_are_saved_but_learners_are_not(tmp_path):
+    network = tiny(relations=(), checkpointing=True)
+    head, image = network.head_model("unary"), batch()[0]
+    head.save(tmp_path / "head.keras")
+    assert_close(run(keras.saving.load_model(tmp_path / "head.keras"), image), run(head, image))
+    with pytest.raises(NotImplementedError, match="save its PiecewiseCRF"):
+        network.learner().save(tmp_path / "learner.keras")
+    assert [path.name for path in tmp_path.iterdir()] == ["head.keras"]

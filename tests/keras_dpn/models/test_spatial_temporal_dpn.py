@@ -497,6 +497,7 @@ def test_mixed_precision(policy):
     keras.config.set_dtype_policy(policy)
     model = share_weights(tiny(pairwise_stride=2), wide)
     assert model.get_layer("b9").compute_dtype == policy[6:]
+    assert model.get_layer("stack_neighbors").output.dtype == "float32"
     (_, guide), (_, expected_guide) = (run(m.split()[0], clip["frames"]) for m in (model, wide))
     assert_close(guide, expected_guide)  # colours keep their digits
     logits = run(model, clip)

@@ -272,3 +272,27 @@ def test_guide_channels_are_checked(guide_channels):
     for name in ("dpn", "deeplab"):
         with pytest.raises(ValueError, match="`guide_channels`"):
             CHANNELS[name](guide_channels=guide_channels)
+
+
+def test_a_config_is_a_copy():
+    given = {"window": 5}
+    model = without_values(lambda: DPN(num_classes=3, width=0.01, local_conv=given))
+    given["window"] = 7
+    model.get_config()["local_conv"]["window"] = 9
+    assert model.get_config()["local_conv"]["window"] == 5
+
+
+@pytest.mark.tensorflow_only
+def test_arrays_in_a_config_are_saved(tmp_path):
+    crf = {"compatibility": np.eye(3, dtype="float32"), "num_iterations": np.int64(1)}
+    model = DeepLab(num_classes=3, width=0.01, crf=crf)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert_close(run(again, picture(9, 13)), run(model, picture(9, 13)))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("width", [0, -1.0, "1"])
+def test_widths_are_checked(network, width):
+    with pytest.raises(ValueError, match="`width`: expected a positive number, received"):
+        without_values(lambda: network(num_classes=3, width=width))

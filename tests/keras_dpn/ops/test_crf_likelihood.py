@@ -205,6 +205,7 @@ LABELS = labels_of(FIELD[0])
         ((LABELS[0], *FIELD), "`labels`"),
         ((LABELS, FIELD[0], FIELD[1] + 1, FIELD[2]), "`edges`: expected nodes 0 to 3, received 4"),
         ((LABELS, *FIELD[:2], FIELD[2][:, :2]), "`pairwise`: expected shape"),
+        ((LABELS, *FIELD, None, [True, True]), r"`exist`: expected shape .*E 6 here, .* \(2,\)"),
     ],
 )
 @loss_names
@@ -213,3 +214,8 @@ def test_errors(name, arguments, message):
         getattr(ops, {"piecewise": "piecewise_loss", "pseudo": "pseudo_likelihood_loss"}[name])(
             *arguments
         )
+
+
+def test_pairwise_logits_need_edges():
+    with pytest.raises(ValueError, match="`edges`: expected those of `pairwise`"):
+        ops.piecewise_loss(LABELS, None, None, FIELD[2])

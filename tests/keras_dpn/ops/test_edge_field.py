@@ -238,3 +238,16 @@ FIELD = random_field(10)
 def test_errors(edges, pairwise, settings, message):
     with pytest.raises(ValueError, match=message):
         ops.edge_mean_field(FIELD[0], edges, pairwise, **{"num_iterations": 2, **settings})
+
+
+@pytest.mark.parametrize(
+    ("labels", "unary", "message"),
+    [
+        ([[0, 3, 0, 0]] * 2, FIELD[0], "`labels`: expected integers 0 ... 2, received 3"),
+        ([[0, 1, 0]] * 2, FIELD[0], r"for each node .*received shapes \(2, 3, 3\) and \(2, 4, 3\)"),
+        ([[0, 1, 0, 0]] * 2, FIELD[0][:, :1], "for each node of `unary`"),
+    ],
+)
+def test_energies_refuse_what_does_not_fit(labels, unary, message):
+    with pytest.raises(ValueError, match=message):
+        ops.edge_energy(labels, unary, *FIELD[1:])

@@ -242,6 +242,16 @@ def test_in_a_data_pipeline():
     assert_close(out, reference(x, features), **CLOSE)
 
 
+@pytest.mark.tensorflow_only
+def test_sizes_may_be_known_of_one_input_alone():
+    import tensorflow as tf
+
+    specs = [tf.TensorSpec((None, None, 2)), tf.TensorSpec((1, None, 2))]
+    x, features = random(1, 4, 2), random(1, 4, 2)
+    found = tf.function(ops.permutohedral_filter, specs)(x, features)
+    assert_close(found, to_numpy(ops.permutohedral_filter(x, features)))
+
+
 @pytest.mark.parametrize(
     ("x", "features", "message"),
     [

@@ -70,6 +70,12 @@ def test_gives_float32(dtype):
     assert_close(out, np.full((1, 3, 5, 1), 250.0))
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint32"])
+def test_masks_and_large_integers(dtype):
+    out = ops.resize(keras.ops.ones((1, 2, 2, 1), dtype), (3, 5))
+    assert_close(out, np.ones((1, 3, 5, 1)))
+
+
 @pytest.mark.tensorflow_only
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("function", [ops.resize, _resize_portable])
