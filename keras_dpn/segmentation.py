@@ -40,6 +40,7 @@ class Segmentation:
         self.maps = dict(maps)
         self.classes = classes
         self.source = source
+        self._file = None if source is None else source.absolute()
         self._lowest_confidence = lowest_confidence
 
     @cached_property
@@ -93,17 +94,7 @@ class Segmentation:
         Raises:
             KeyError: for another name.
         """
-        maps, size = self.maps[head], self.image.shape[:2]
-        if maps.shape[:2] == size:
-            return to_labels(maps)
-        best, labels = np.zeros(size, "float32"), np.zeros(size, "uint8")
-        for index in range(
-            maps.shape[-1]
-        ):  # all at once they take a hundred times the image's memory
-            probability = resize(maps[..., index : index + 1], *size)[..., 0]
-            higher = probability > best
-            best[higher], labels[higher] = probability[higher], index
-        return labels
+        return self._most_probable(head)[0]
 
     def head_confidences(self, head: str) -> np.ndarray:
         """Return the most probable class's probability at one of the heads, float32 (H, W).
@@ -114,8 +105,20 @@ class Segmentation:
         Raises:
             KeyError: for another name.
         """
-        highest = self.maps[head].max(axis=-1, keepdims=True)
-        return resize(highest, *self.image.shape[:2])[..., 0]
+        return self._most_probable(head)[1]
+
+    def _most_probable(self, head: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the labels and their probabilities, both (H, W)."""
+        maps, size = self.maps[head], self.image.shape[:2]
+        if maps.shape[:2] == size:
+            return to_labels(maps), maps.max(axis=-1)
+        best, labels = np.zeros(size, "float32"), np.zeros(size, "uint8")
+        for index in range(maps.shape[-1]):
+            # All at once they take a hundred times the image's memory.
+            probability = resize(maps[..., index : index + 1], *size)[..., 0]
+            higher = probability > best
+            best[higher], labels[higher] = probability[higher], index
+        return labels, best
 
     def overlay(self, alpha: float = 0.5) -> np.ndarray:
         """Return the image with the labels' colours blended over it, uint8 (H, W, 3).
@@ -147,7 +150,7 @@ class Segmentation:
                 "Invalid value for argument `what`: expected 'labels' or 'overlay', received "
                 f"{what!r}."
             )
-        if self.source is not None and path.resolve() == self.source.resolve():
+        if self._file is not None and _is_same_file(path, self._file):
             raise ValueError(f"{path}: the result would overwrite the image. Give another name.")
         if what == "labels":
             content = label_png(self.labels, self.classes.colors, self.classes.ignore)
@@ -164,3 +167,9 @@ class Segmentation:
         height, width = self.image.shape[:2]
         largest = ", ".join(f"{name} {share:.0%}" for name, share in list(self.shares.items())[:5])
         return f"<Segmentation {width}x{height}: {largest}>"
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
+    """Return whether two paths lead to one file, also where its name may be written otherwise."""
+    exist = path.exists() and other.exists()
+    return path.samefile(other) if exist else path.resolve() == other.resolve()

@@ -1,6 +1,7 @@
 """Segmenter: label maps of images and videos in three lines of code."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import tee
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import numpy as np
 
 from keras_dpn.classes import Classes
 from keras_dpn.inference.exported import ExportedModel, exported_version
+from keras_dpn.inference.forward import num_labels
 from keras_dpn.inference.images import check_image, resize
 from keras_dpn.inference.loading import load_trained
 from keras_dpn.inference.predictor import Predictor
@@ -75,6 +77,12 @@ class Segmenter:
                 f"Invalid value for argument `size`: expected pixels from 1 up, received {size}."
             )
         self.predictor = Predictor(models, settings, heads=heads, crf=crf)
+        labels = max((num_labels(model) or 0 for model in self.predictor.models), default=0)
+        if labels > classes.num_classes:
+            raise ValueError(
+                f"Invalid value for argument `classes`: expected a name for each of {labels} "
+                f"labels of the network, received {classes.num_classes}."
+            )
         self.classes = classes
         self.size = size
         self.lowest_confidence = lowest_confidence
@@ -121,7 +129,7 @@ class Segmenter:
         sources = [preset] if isinstance(preset, (str, Path)) else list(preset)
         trained = load_trained(sources, precision)
         settings = InferenceSettings(
-            scales=tuple(scales),
+            scales=scales,
             horizontal_flip=horizontal_flip,
             tile=tile,
             memory_gib=memory_gib if tile is None else None,
@@ -159,22 +167,28 @@ class Segmenter:
             scales: as in `from_preset`; others than 1 need the output "probabilities".
             horizontal_flip: as in `from_preset`; needs it too.
             crf: as in `from_preset`; needs it too.
-            max_pixels: largest number of pixels of an image, if the export's isn't less.
+            max_pixels: largest number of pixels of an image, if the export's isn't less, which
+                counts at the largest scale.
 
         Raises:
-            ValueError: if there is no such model, it takes clips or names no classes, an option
-                needs probabilities that it doesn't return, or Keras runs on another backend than
-                TensorFlow.
+            ValueError: if there is no such model, it takes clips or names no classes, resizes
+                images itself and `scales` has others than 1, an option needs probabilities that it
+                doesn't return, or Keras runs on another backend than TensorFlow.
         """
         version = exported_version(directory)
         if version is None:
             raise ValueError(f"{directory}: expected an exported model, received none.")
         model = ExportedModel(version)
-        settings = InferenceSettings(
-            scales=tuple(scales),
-            horizontal_flip=horizontal_flip,
-            max_pixels=min(max_pixels, model.max_pixels),
-        )
+        settings = InferenceSettings(scales=scales, horizontal_flip=horizontal_flip)
+        largest = max(1.0, *settings.scales)
+        if model.resizes and settings.scales != (1.0,):
+            raise ValueError(
+                f"{version}: expected scales of 1.0, since the model resizes images itself, "
+                f"received {settings.scales}."
+            )
+        # The model sees the largest scale.
+        model_pixels = max(1, int(model.max_pixels / largest**2))
+        settings = replace(settings, max_pixels=min(max_pixels, model_pixels))
         if not model.has_probabilities and (crf is not None or not settings.is_plain):
             raise ValueError(
                 f"{version}: scales, the horizontal flip and the CRF need the probabilities. "
@@ -228,12 +242,12 @@ class Segmenter:
         return self._segmentation(image, self.predictor.probabilities(resized), None).labels
 
     def video(
-        self, source: str | Path | Iterable[np.ndarray], flow: Flow | None = None
+        self, source: str | Path | Iterable[Any], flow: Flow | None = None
     ) -> Iterator[Segmentation]:
         """Yield the `Segmentation` of each frame of a video, in constant memory.
 
         Args:
-            source: path of a video, or its frames, uint8 (H, W, 3), RGB; an iterator is fine.
+            source: path of a video, or its frames, each as in `image`; an iterator is fine.
             flow: as in `Predictor.video`, between frames of the size that the network sees;
                 OpenCV's DIS where the network needs flow and none is given.
 
@@ -247,7 +261,10 @@ class Segmenter:
             source = VideoReader(source, max_pixels=self.max_pixels)
         if self.predictor.needs_flow and flow is None:
             from keras_dpn.io.flow import dis_flow as flow  # needs OpenCV
-        frames, kept = tee(source)
+        frames, kept = tee(
+            frame if isinstance(frame, np.ndarray) else _read(frame, self.max_pixels)
+            for frame in source
+        )
         predicted = self.predictor.video(map(self._resized, frames), flow)
         for maps, frame in zip(predicted, kept, strict=False):
             yield self._segmentation(frame, maps, None)

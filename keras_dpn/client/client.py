@@ -2,12 +2,12 @@
 
 import collections
 import dataclasses
-import itertools
+import numbers
 import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -30,6 +30,8 @@ from keras_dpn.deprecation import renamed_argument
 
 REPEATABLE = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
+# In seconds: sockets and timers take no timeouts of a month or of infinity.
+LONGEST_ATTEMPT = 1e6
 _DEFAULT = "serving_default"
 T = TypeVar("T")
 
@@ -49,8 +51,9 @@ class Client:
         version: number of the version, or its label on the server; the newest by default.
         outputs: the outputs to request: "labels", "probabilities", "overlay", "label_png",
             "classes", "stages". All but the first require a model that was exported with them.
-        timeout: timeout of one attempt in seconds.
-        deadline: timeout of an image in seconds, with all attempts and the waits between.
+        timeout: timeout of one attempt in seconds; infinity counts as a million.
+        deadline: timeout of an image in seconds, with all attempts and the waits between; may be
+            infinity.
         attempts: largest number of attempts.
         certificate: over TLS, a PEM file of the certificates to trust instead of the system's: the
             server's, or its issuer's.
@@ -82,7 +85,8 @@ class Client:
         for output in outputs:
             check(output in OUTPUTS, "outputs", f"some of {list(OUTPUTS)}", outputs)
         for name, value in (("timeout", timeout), ("deadline", deadline)):
-            check(value > 0, name, "seconds above 0", value)
+            is_above_0 = isinstance(value, numbers.Real) and value > 0
+            check(is_above_0, name, "seconds above 0", value)
         for name, count in (("attempts", attempts), ("max_bytes", max_bytes)):
             check(count >= 1, name, "an integer of at least 1", count)
         self.outputs = tuple(outputs)
@@ -98,8 +102,9 @@ class Client:
         """Return the prediction for one image.
 
         Args:
-            image: the path of an image; the bytes of one; or uint8 RGB (H, W, 3). JPEG, PNG and GIF
-                files are sent as they are, others are converted to PNG, which takes Pillow.
+            image: the path of an image; the bytes of one; uint8 RGB (H, W, 3); or a Pillow image.
+                JPEG, PNG and GIF files are sent as they are, others are converted to PNG, which
+                takes Pillow.
 
         Raises:
             OSError: if the file can't be read.
@@ -132,10 +137,12 @@ class Client:
 
         Yields:
             For each image, in order, its prediction or the exception of `predict`: an invalid
-            image doesn't stop the others.
+            image doesn't stop the others. It comes when the next image is read, or earlier if
+            twice as many as `parallel` wait.
 
         Raises:
             ValueError: for a `parallel` below 1.
+            Exception: that of `images`, if it fails, after the predictions of the images before.
 
         Example:
             >>> for path, result in zip(paths, client.predict_many(paths)):  # doctest: +SKIP
@@ -202,6 +209,8 @@ class Client:
         Raises:
             ValueError: for a `parallel` below 1, a `length` that isn't odd, and frames and flows
                 whose sizes change.
+            Exception: that of `frames` or `flow`, if it fails. It and the change of a size are
+                raised after the predictions of the clips before.
 
         Example:
             >>> dis = cv2.DISOpticalFlow.create()  # doctest: +SKIP
@@ -226,7 +235,7 @@ class Client:
         return self._repeated("versions", self._transport.versions)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. Later requests over gRPC are ServingErrors."""
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -244,18 +253,21 @@ class Client:
             except (ServingError, OSError, ValueError) as error:
                 return error
 
+        failures: list[Exception] = []
+        waiting: collections.deque[Future[Prediction | Exception]] = collections.deque()
         with ThreadPoolExecutor(parallel) as executor:
-            # Twice as many as run, so that a slow one doesn't leave the others idle.
-            first = itertools.islice(items, 2 * parallel)
-            waiting = collections.deque(executor.submit(call, item) for item in first)
             try:
+                for item in _until_failure(items, failures):
+                    waiting.append(executor.submit(call, item))
+                    # Twice as many as run, so that a slow one doesn't leave the others idle.
+                    while waiting and (waiting[0].done() or len(waiting) >= 2 * parallel):
+                        yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
-                    waiting.extend(
-                        executor.submit(call, item) for item in itertools.islice(items, 1)
-                    )
             finally:  # also if the caller stops early
                 executor.shutdown(wait=False, cancel_futures=True)
+        if failures:
+            raise failures[0]
 
     def _predict_clip(self, inputs: Clip) -> Prediction:
         outputs = [x for name in OUTPUTS_OF_CLIPS if name in self.outputs for x in OUTPUTS[name]]
@@ -292,8 +304,9 @@ class Client:
         attempt = 0
         while True:
             attempt += 1
+            left = max(end - time.monotonic(), 1e-3)
             try:
-                return call(min(self.timeout, max(end - time.monotonic(), 1e-3)))
+                return call(min(self.timeout, left, LONGEST_ATTEMPT))
             except ServingError as error:
                 wait = min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT) * random.uniform(0.5, 1)
                 late = time.monotonic() + wait >= end
@@ -302,3 +315,11 @@ class Client:
                     message = f"{name}: {error.status}{tries}: {error}"
                     raise ServingError(message, error.status) from error
             time.sleep(wait)
+
+
+def _until_failure(items: Iterator[T], failures: list[Exception]) -> Iterator[T]:
+    """Yield the items; append an exception of theirs to `failures` instead of raising it."""
+    try:
+        yield from items
+    except Exception as error:
+        failures.append(error)

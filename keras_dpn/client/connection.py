@@ -1,5 +1,6 @@
 """The connection to a served model, by the protocol that its address names."""
 
+import numbers
 import os
 import urllib.parse
 from pathlib import Path
@@ -23,6 +24,10 @@ def connect(
         ValueError: for an argument out of its range.
         OSError: if the certificate can't be read.
     """
+    is_version = version is None or isinstance(version, (str, numbers.Integral))
+    check(is_version, "version", "a number, a label or None", version)
+    if isinstance(version, numbers.Integral):
+        version = int(version)  # of NumPy's types, too
     parts = urllib.parse.urlsplit(address)
     known = parts.scheme in ("http", "https", "grpc", "grpcs") and bool(parts.netloc)
     check(known, "address", "http(s)://host:port or grpc(s)://host:port", address)

@@ -95,6 +95,9 @@ class Grpc:
         except grpc.RpcError as error:
             message = f"{self._target}: {without_trace(error.details() or '')}"
             raise ServingError(message, error.code().name) from error
+        except ValueError as error:  # of a closed channel; what runs while it closes is CANCELLED
+            message = f"{self._target}: the client is closed; create another one"
+            raise ServingError(message, "CANCELLED") from error
 
 
 def _message_value(value: bytes | np.ndarray) -> Any:

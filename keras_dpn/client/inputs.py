@@ -5,7 +5,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -13,10 +13,20 @@ from keras_dpn.client.video import Clip
 from keras_dpn.io.alpha import composite_on_black
 from keras_dpn.io.formats import HEADER_BYTES, format_of
 
+_EXPECTED = "a path, bytes, an array of shape (H, W, 3) and uint8, or a Pillow image"
 # Formats of which a served graph decodes every file as `keras_dpn.io.images` does.
 SERVED = ("JPEG", "PNG", "GIF")
 
-Image = str | os.PathLike[str] | bytes | np.ndarray
+
+@runtime_checkable
+class PillowImage(Protocol):
+    """An image of Pillow, which this module doesn't need."""
+
+    def getexif(self) -> Any:
+        """Return the EXIF data."""
+
+
+Image = str | os.PathLike[str] | bytes | np.ndarray | PillowImage
 
 
 def check(fits: bool, name: str, expected: str, received: Any) -> None:
@@ -34,12 +44,17 @@ def encoded(image: Image) -> tuple[str, bytes]:
         return name, _as_served(name, image)
     if isinstance(image, (str, os.PathLike)):
         return str(image), _as_served(str(image), Path(image).read_bytes())
-    array = np.asarray(image)
+    if isinstance(image, PillowImage):  # as an array, not upright and perhaps not RGB
+        from keras_dpn.io.images import to_rgb
+
+        array = to_rgb(cast(Any, image), "the image")
+    else:
+        array = np.asarray(image)
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 4:
         array = composite_on_black(array)
     fits = array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 3 and array.size > 0
     kind = f"an array of shape {array.shape} and type {array.dtype}"
-    check(bool(fits), "image", "a path, bytes, or an array of shape (H, W, 3) and uint8", kind)
+    check(bool(fits), "image", _EXPECTED, kind)
     return kind, _png(array)
 
 

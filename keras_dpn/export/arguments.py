@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
+from keras_dpn.classes import Classes
 from keras_dpn.export.signatures import IGNORE, OUTPUTS
 from keras_dpn.inference import in_precision
 from keras_dpn.models import traits
@@ -100,17 +102,42 @@ def _standardize_size(size: Any) -> Any:
     return tuple(check_positive_int("image_size", n) for n in size)
 
 
-def standardize_classes(classes: Mapping[str, Any] | None, count: int) -> dict[str, Any] | None:
+def standardize_classes(
+    classes: Classes | Mapping[str, Any] | None, count: int
+) -> dict[str, Any] | None:
     """Return the classes with an ignore label; raise ValueError unless they fit the model."""
     if classes is None:
         return None
-    names, colors = (list(classes.get(key, ())) for key in ("names", "colors"))
-    if len(names) != count or len(colors) != count or any(len(color) != 3 for color in colors):
+    given = classes.to_json() if isinstance(classes, Classes) else dict(classes)
+    names, colors = (list(given.get(key, ())) for key in ("names", "colors"))
+    are_names = len(names) == count and all(isinstance(name, str) for name in names)
+    if not are_names or len(colors) != count or not all(map(_is_color, colors)):
         raise ValueError(
-            'Invalid value for argument `classes`: expected "names" and "colors" (red, green, '
-            f"blue) of the model's {count} classes, received {dict(classes)}."
+            'Invalid value for argument `classes`: expected "names", strings, and "colors" (red, '
+            f"green, blue), integers 0-255, of the model's {count} classes, received {given}."
         )
-    return {"ignore": IGNORE, **classes, "names": names, "colors": [list(c) for c in colors]}
+    rgb = [[int(value) for value in color] for color in colors]
+    return {"ignore": IGNORE, **given, "names": names, "colors": rgb}
+
+
+def _is_color(color: Any) -> bool:
+    values = np.asarray(color)
+    return (
+        values.shape == (3,) and values.dtype.kind in "iu" and 0 <= min(values) <= max(values) < 256
+    )
+
+
+def standardize_warmup(warmup: Any) -> tuple[int, int] | None:
+    """Return height and width as a pair, or None; raise ValueError for others."""
+    if warmup is None:
+        return None
+    if not isinstance(warmup, (tuple, list)) or len(warmup) != 2:
+        raise ValueError(
+            "Invalid value for argument `warmup`: expected None or (height, width), received "
+            f"{warmup!r}."
+        )
+    height, width = (check_positive_int("warmup", side) for side in warmup)
+    return height, width
 
 
 def standardize_outputs(

@@ -1,7 +1,7 @@
 """Single files for devices and other runtimes: LiteRT (.tflite) and ONNX (.onnx)."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,8 +68,9 @@ def export_litert(
         quantization: None, float32; "float16", weights of half the size; "dynamic", 8-bit
             weights and float features; "int8", 8-bit features too, whose ranges are calibrated on
             `representative`. Operations without an 8-bit form stay in float32.
-        representative: images like those on the device, uint8 (H, W, 3), about a hundred. For
-            clips the frames (T, H, W, 3), or a dictionary of these and the flows.
+        representative: images like those on the device, uint8 (H, W, 3), about a hundred, of
+            `image_size` if that is given. For clips the frames (T, H, W, 3), or a dictionary of
+            these and the flows, float32.
         image_size: height and width of the images; any if not given.
 
     Returns:
@@ -92,7 +93,10 @@ def export_litert(
             f"quantization='int8', and None without, received {type(representative).__name__} with "
             f"quantization={quantization!r}."
         )
-    function = _function(model, standardize_image_size(model, image_size), batch=1)
+    function = _function(model, _standardize_size(model, image_size), batch=1)
+    examples = None
+    if representative is not None:
+        examples = _batches_of_one(representative, function.input_signature)
     # Via a SavedModel, whose signature names the inputs and outputs in the file.
     with tempfile.TemporaryDirectory() as temporary:
         archive = keras.export.ExportArchive()
@@ -102,8 +106,8 @@ def export_litert(
         converter.optimizations = [] if quantization is None else [tf.lite.Optimize.DEFAULT]
         if quantization == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        if representative is not None:  # of int8
-            converter.representative_dataset = lambda: map(_batch_of_one, representative)
+        if examples is not None:  # of int8
+            converter.representative_dataset = lambda: iter(examples)
         try:
             content = _convert(converter)
             tf.lite.Interpreter(model_content=content).allocate_tensors()
@@ -114,12 +118,33 @@ def export_litert(
     return _write(path, content)
 
 
-def _batch_of_one(
-    example: np.ndarray | Mapping[str, np.ndarray],
-) -> dict[str, np.ndarray] | list[np.ndarray]:
-    if isinstance(example, Mapping):
-        return {name: x[None] for name, x in example.items()}
-    return [example[None]]
+def _batches_of_one(
+    examples: Iterable[np.ndarray | Mapping[str, np.ndarray]], specs: Sequence[Any]
+) -> list[dict[str, np.ndarray]]:
+    """Return each example as inputs by name; raise ValueError unless the model takes them."""
+    expected = ", ".join(f"`{x.name}` of {x.dtype.name} {(*x.shape[1:],)}" for x in specs)
+    batches = []
+    for example in examples:
+        arrays = example if isinstance(example, Mapping) else {specs[0].name: example}
+        batch = {name: np.asarray(x)[None] for name, x in arrays.items()}
+        fits = batch.keys() == {spec.name for spec in specs} and all(
+            batch[spec.name].dtype == spec.dtype.name
+            and spec.shape.is_compatible_with(batch[spec.name].shape)
+            for spec in specs
+        )
+        if not fits:
+            received = ", ".join(f"`{n}` of {x.dtype} {x.shape[1:]}" for n, x in batch.items())
+            raise ValueError(
+                "Invalid value for argument `representative`: expected examples with "
+                f"{expected}, received {received}."
+            )
+        batches.append(batch)
+    if not batches:
+        raise ValueError(
+            f"Invalid value for argument `representative`: expected examples with {expected}, "
+            "about a hundred, received none."
+        )
+    return batches
 
 
 def _convert(converter: Any) -> bytes:
@@ -164,11 +189,11 @@ def export_onnx(
     path = _checked_path(model, path, ".onnx", "export_onnx")
     # tf2onnx (1.17) turns known sizes into factors, whose rounding may lose a row or column.
     function = _function(model, None, batch=None)
+    known = _function(model, _standardize_size(model, image_size), batch=None)
     try:
         onnx_model, _ = tf2onnx.convert.from_function(
             function, input_signature=function.input_signature, opset=OPSET
         )
-        known = _function(model, standardize_image_size(model, image_size), batch=None)
         specs = {x.name: x.shape for x in known.input_signature}
         for tensor in onnx_model.graph.input:
             for dim, size in zip(
@@ -192,6 +217,17 @@ def _checked_path(model: keras.Model, path: str | Path, suffix: str, name: str) 
             f"'{path}'."
         )
     return path
+
+
+def _standardize_size(
+    model: keras.Model, image_size: tuple[int, int] | None
+) -> tuple[int, int] | None:
+    if image_size is not None and not isinstance(image_size, (tuple, list)):
+        raise ValueError(
+            "Invalid value for argument `image_size`: expected None or (height, width), received "
+            f"{image_size!r}."
+        )
+    return standardize_image_size(model, image_size)
 
 
 def _function(model: keras.Model, image_size: tuple[int, int] | None, batch: int | None) -> Any:

@@ -14,8 +14,12 @@ from keras_dpn.typing import Tensor
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-# Largest number of segments, chunks and blocks that are looked at, so that loops end.
-_MAX_PARTS = 100_000
+# Segments, chunks and blocks of a file that are looked at, each in tens of microseconds: a small
+# file of many tiny ones would keep a server busy. Large files have more: see `_max_parts`.
+_MIN_PARTS, _MAX_PARTS = 5_000, 100_000
+# Bytes of a part on average. Encoders write PNG chunks of 8 KiB and more, and GIF blocks of 255;
+# XMP data in a GIF are text, whose characters are taken for the blocks' lengths.
+_PART_BYTES, _BLOCK_BYTES = 1024, 64
 _MAX_ENTRIES = 1024  # of an EXIF directory
 # Red, green, blue and alpha of BMP files with masks, those that Pillow reads.
 _HIGH = -(2**24)  # 0xFF000000 as int32
@@ -26,8 +30,6 @@ _BMP_MASKS = (
     (_HIGH, 0xFF0000, 0xFF00, 0),
     (_HIGH, 0xFF0000, 0xFF00, 0xFF),
 )
-# Largest number of extensions before a GIF's first frame.
-_MAX_EXTENSIONS = 16
 
 
 def checked(condition: Tensor, message: Sequence[Any], value: Any) -> Any:
@@ -67,18 +69,28 @@ class _Position(NamedTuple):
     second: Tensor
 
 
+def _max_parts(data: Tensor, size: int) -> Tensor:
+    """Return how many parts of a file are looked at, if they have `size` bytes on average."""
+    return tf.clip_by_value(tf.strings.length(data) // size, _MIN_PARTS, _MAX_PARTS)
+
+
 def _walk(
+    data: Tensor,
     start: int,
     goes_on: Callable[[Tensor], Tensor],
     step: Callable[[_Position], _Position],
 ) -> _Position:
-    zero = tf.constant(0)
-    return tf.while_loop(
+    """Step from part to part of a file; raise InvalidArgumentError if it has too many."""
+    zero, parts = tf.constant(0), _max_parts(data, _PART_BYTES)
+    last = tf.while_loop(
         lambda place: goes_on(place.here),
         lambda place: (step(place),),
         (_Position(tf.constant(start), zero, zero),),
-        maximum_iterations=_MAX_PARTS,
+        maximum_iterations=parts,
     )[0]
+    message = ["expected an image of at most ", tf.strings.as_string(parts)]
+    message.append(" segments, chunks and fill bytes, received one of more")
+    return checked(~goes_on(last.here), message, last)
 
 
 # === JPEG ===
@@ -103,7 +115,7 @@ def jpeg_parts(data: Tensor) -> tuple[Tensor, Tensor]:
         exif = tf.where(is_exif, here + 10, exif)
         return _Position(following, exif, tf.where(is_adobe, here, adobe))
 
-    _, exif, adobe = _walk(2, goes_on, step)
+    _, exif, adobe = _walk(data, 2, goes_on, step)
     return exif, adobe > 0
 
 
@@ -118,15 +130,16 @@ def png_parts(data: Tensor) -> tuple[Tensor, Tensor]:
         here, transparency, exif = place
         length = integer(data, here, 4, False)
         kind = tf.strings.substr(data, tf.minimum(here + 4, end), 4)
-        # A negative length would lead back.
-        following = tf.where(length < 0, end, here + 12 + tf.minimum(length, end))
+        # A negative length would lead back. Pillow reads no EXIF data behind the first frame.
+        is_last = (length < 0) | (kind == b"IEND") | (kind == b"fdAT")
+        following = tf.where(is_last, end, here + 12 + tf.minimum(length, end))
         return _Position(
             following,
             tf.where(kind == b"tRNS", here + 8, transparency),
             tf.where(kind == b"eXIf", here + 8, exif),
         )
 
-    _, transparency, exif = _walk(8, lambda here: here < end, step)
+    _, transparency, exif = _walk(data, 8, lambda here: here < end, step)
     return transparency, exif
 
 
@@ -244,32 +257,29 @@ def first_frame(data: Tensor) -> GifFrame:
     def table(flags: Tensor) -> Tensor:  # the length of a colour table
         return tf.where(flags & 128 > 0, 3 * tf.bitwise.left_shift(2, flags & 7), 0)
 
-    def loop(
-        goes_on: Callable[[Tensor], Tensor],
-        step: Callable[[Tensor], Tensor],
-        position: Tensor,
-        times: int,
-    ) -> Tensor:
-        # Eagerly, TensorFlow takes only a tuple from a step.
-        return tf.while_loop(goes_on, lambda p: (step(p),), (position,), maximum_iterations=times)[
-            0
-        ]
+    # Each block begins with its length, the last is empty. `rest` counts the parts down.
+    def behind_blocks(position: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+        last, rest = tf.while_loop(
+            lambda p, rest: (at(p) > 0) & (rest > 0),
+            lambda p, rest: (p + 1 + at(p), rest - 1),
+            (position, rest),
+        )
+        return last + 1, rest
 
-    def behind_blocks(position: Tensor) -> Tensor:  # each begins with its length, the last is empty
-        return 1 + loop(lambda p: at(p) > 0, lambda p: p + 1 + at(p), position, _MAX_PARTS)
-
-    frame = loop(
-        lambda p: at(p) == 0x21,
-        lambda p: behind_blocks(p + 2),
-        13 + table(bytes_at(data, 10, 1)[0]),
-        _MAX_EXTENSIONS,
+    parts = _max_parts(data, _BLOCK_BYTES)
+    frame, rest = tf.while_loop(  # over the extensions before it
+        lambda p, rest: (at(p) == 0x21) & (rest > 0),
+        lambda p, rest: behind_blocks(p + 2, rest - 1),
+        (13 + table(bytes_at(data, 10, 1)[0]), parts),
     )
     left, top, width, height = (at(frame + n) + 256 * at(frame + n + 1) for n in (1, 3, 5, 7))
-    behind = behind_blocks(frame + 11 + table(at(frame + 9)))
-    message = ["expected a GIF with a whole frame near its beginning"]
-    whole = (at(frame) == 0x2C) & (behind <= end)
+    behind, rest = behind_blocks(frame + 11 + table(at(frame + 9)), rest)
+    message = ["expected a GIF with a whole frame in its first ", tf.strings.as_string(parts)]
+    message.append(" blocks")
+    whole = (at(frame) == 0x2C) & (behind <= end) & (rest > 0)
     place = checked(whole, message, (top, left, height, width))
     start, stop = tf.minimum(frame + 1, end), tf.minimum(behind, end)
-    rest = tf.strings.substr(data, tf.minimum(frame + 5, stop), stop - tf.minimum(frame + 5, stop))
-    alone = tf.strings.join([tf.strings.substr(data, 0, start), bytes(4), rest, b"\x3b"])
+    size = tf.minimum(frame + 5, stop)  # where its width and height begin
+    content = tf.strings.substr(data, size, stop - size)
+    alone = tf.strings.join([tf.strings.substr(data, 0, start), bytes(4), content, b"\x3b"])
     return GifFrame(alone, *place)

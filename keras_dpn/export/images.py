@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_dpn.export.headers import (
+    GifFrame,
     bmp_channels,
     checked,
     first_frame,
@@ -46,8 +47,9 @@ def encoded_size(data: Tensor, max_pixels: int) -> Tensor:
         int32 tensor (2,).
 
     Raises:
-        InvalidArgumentError: if the bytes aren't of one of these formats, or of a JPEG of more than
-            `MAX_SCANS` scans; and as `check_size`.
+        InvalidArgumentError: if the bytes aren't of one of these formats, of a JPEG of more than
+            `MAX_SCANS` scans, or of a file with thousands of tiny parts before its pixels; and as
+            `check_size`.
 
     Example:
         >>> png = tf.io.encode_png(tf.zeros((2, 3, 3), "uint8"))  # doctest: +SKIP
@@ -188,12 +190,24 @@ def _format(data: Tensor) -> Tensor:
 
 
 def _jpeg_size(data: Tensor) -> Tensor:
-    content = tf.io.decode_raw(data, "uint8")
-    is_scan = (content[:-1] == 0xFF) & (content[1:] == 0xDA)
-    scans = tf.reduce_sum(tf.cast(is_scan, "int32"))
+    scans = _count_scans(data)
     message = [f"expected a JPEG of at most {MAX_SCANS} scans, received one of "]
     message.append(tf.strings.as_string(scans))
     return checked(scans <= MAX_SCANS, message, tf.image.extract_jpeg_shape(data)[:2])
+
+
+def _count_scans(data: Tensor) -> Tensor:
+    """Count the headers of a JPEG's scans: marker, length, and number of components.
+
+    libjpeg accepts no other length. Profiles, and videos behind a phone's image, contain the two
+    bytes of the marker by chance.
+    """
+    length = tf.strings.length(data)
+    content = tf.io.decode_raw(tf.strings.join([data, bytes(4)]), "uint8")
+    mark, kind, upper, lower, components = (content[i : length + i] for i in range(5))
+    is_scan = (mark == 0xFF) & (kind == 0xDA) & (upper == 0) & (lower == 6 + 2 * components)
+    is_scan &= (components >= 1) & (components <= 4)
+    return tf.reduce_sum(tf.cast(is_scan, "int32"))
 
 
 def _png_size(data: Tensor) -> Tensor:
@@ -201,7 +215,11 @@ def _png_size(data: Tensor) -> Tensor:
 
 
 def _gif_size(data: Tensor) -> Tensor:
-    frame = first_frame(data)
+    return _canvas_size(data, first_frame(data))
+
+
+def _canvas_size(data: Tensor, frame: GifFrame) -> Tensor:
+    """Return the height and width of a GIF, which is enlarged to its first frame, as in Pillow."""
     canvas = tf.stack([integer(data, at, 2, True) for at in (8, 6)])
     return tf.maximum(canvas, tf.stack([frame.top + frame.height, frame.left + frame.width]))
 
@@ -270,7 +288,8 @@ def _decode_png(data: Tensor) -> Tensor:
 
 
 def _decode_gif(data: Tensor) -> Tensor:
-    frame, (height, width) = first_frame(data), tf.unstack(_gif_size(data))
+    frame = first_frame(data)
+    height, width = tf.unstack(_canvas_size(data, frame))
     pixels = tf.io.decode_gif(frame.data)[0]
     rows = [frame.top, height - frame.top - frame.height]
     columns = [frame.left, width - frame.left - frame.width]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import keras
 
+from keras_dpn.classes import Classes
 from keras_dpn.export.arguments import (
     check_backend,
     check_model,
@@ -19,6 +20,7 @@ from keras_dpn.export.arguments import (
     standardize_classes,
     standardize_image_size,
     standardize_outputs,
+    standardize_warmup,
 )
 from keras_dpn.export.signatures import signatures
 from keras_dpn.export.warmup import warmup_requests, write_warmup
@@ -37,9 +39,10 @@ def export(
     version: int | None = None,
     keep: int | None = None,
     description: Mapping[str, Any] | None = None,
-    classes: Mapping[str, Any] | None = None,
+    classes: Classes | Mapping[str, Any] | None = None,
     outputs: Sequence[str] = ("labels",),
     image_size: int | tuple[int, int] | None = None,
+    shorter_side: int | None = None,
     max_pixels: int = MAX_PIXELS,
     precision: Literal["float16", "bfloat16"] | None = None,
     jit_compile: bool = False,
@@ -79,8 +82,9 @@ def export(
             once the new version is complete.
         description: JSON values to add to `model.json` in the version's directory, such as scores
             or the recipe; it also contains the name, the signatures and the other arguments.
-        classes: "names", L strings; "colors", L times (red, green, blue), 0-255; and "ignore", the
-            ignore label, 255 if not given. For `model.json` and some of the outputs.
+        classes: `keras_dpn.Classes`, or a dictionary of "names", L strings; "colors", L times (red,
+            green, blue), 0-255; and "ignore", the ignore label, 255 if not given. For `model.json`
+            and some of the outputs.
         outputs: the outputs for images, next to `sizes`: "labels", always; "probabilities",
             float32 (B, H, W, L); "overlay", `overlay_bytes`, PNGs (B,) of the image blended
             with its labels' colours; "label_png", `label_png_bytes`, PNGs (B,) whose values are the
@@ -93,9 +97,12 @@ def export(
             than n pixels are downsampled to n. `(height, width)`: images are resized to this
             size, and the graph has this fixed size. Probabilities are resized back. A model that
             was built for one size has that size.
-        max_pixels: largest number of pixels of an image. Networks pad narrow images: with sides
-            below 64 counted as 64, it may have as many, or 65,536. The response to a batch may
-            have 16 times as many.
+        shorter_side: instead of `image_size`, the shorter side in pixels to which images are
+            resized, up or down, as `keras_dpn.Segmenter` does with a preset's size. Clips keep
+            their size.
+        max_pixels: largest number of pixels of an image, also after it is resized to a
+            `shorter_side`. Networks pad narrow images: with sides below 64 counted as 64, it may
+            have as many, or 65,536. The response to a batch may have 16 times as many.
         precision: "float16" or "bfloat16", the dtype of weights and features in layers that allow
             it; for networks of `keras_dpn.models` only.
         jit_compile: whether XLA compiles the model, again for each new size.
@@ -119,6 +126,7 @@ def export(
     check_backend("export")
     check_model(model)
     check_positive_int("max_pixels", max_pixels)
+    warmup_size = standardize_warmup(warmup)
     if keep is not None:
         check_positive_int("keep", keep, minimum=0)
     if version is not None:
@@ -126,6 +134,13 @@ def export(
     classes = standardize_classes(classes, max(2, model.output_shape[-1]))
     outputs = standardize_outputs(outputs, classes, model)
     image_size = standardize_image_size(model, image_size)
+    if shorter_side is not None:
+        check_positive_int("shorter_side", shorter_side)
+        if image_size is not None:
+            raise ValueError(
+                "Invalid values for arguments `image_size` and `shorter_side`: expected at most "
+                f"one size, received {image_size} and {shorter_side}."
+            )
     frames = traits(model).clip_frames or 1
     directory = Path(directory)
     if version is not None and (directory / str(version)).exists():
@@ -138,12 +153,18 @@ def export(
         "stages": model.head_names if "stages" in outputs else None,
         "frames": frames,
         "image_size": image_size,
+        "shorter_side": shorter_side,
         "max_pixels": max_pixels,
         "precision": precision or "float32",
         "jit_compile": jit_compile,
         "versions": _versions(),
-        **(description or {}),
     }
+    if taken := facts.keys() & (description or {}).keys():
+        raise ValueError(
+            "Invalid value for argument `description`: expected other names than those of what "
+            f"`export` writes itself, received {', '.join(sorted(taken))}."
+        )
+    facts |= description or {}
     _to_json(facts)  # before any file is written
     if precision is not None:
         model = in_half_precision(model, precision)
@@ -152,6 +173,7 @@ def export(
         outputs=outputs,
         classes=classes,
         image_size=image_size,
+        shorter_side=shorter_side,
         max_pixels=max_pixels,
         jit_compile=jit_compile,
     )
@@ -161,10 +183,10 @@ def export(
     with atomic_directory(target) as written:
         facts["signatures"] = _write_saved_model(served, written)
         (written / FACTS).write_text(_to_json(facts))
-        if warmup is not None:
+        if warmup_size is not None:
             specs = {name: inputs for name, (_, inputs) in served.items()}
             # A request that fails would keep the server from loading the version.
-            size = [min(side, math.isqrt(max_pixels)) for side in warmup]
+            size = [min(side, math.isqrt(max_pixels)) for side in warmup_size]
             requests = warmup_requests(specs, size, frames)
             write_warmup(written, directory.name, requests)
     if keep is not None:

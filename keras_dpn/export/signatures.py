@@ -1,6 +1,7 @@
 """The signatures of a served model: from bytes, arrays and clips to label maps and PNGs."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -44,6 +45,7 @@ def signatures(
     outputs: Sequence[str],
     classes: Mapping[str, Any] | None,
     image_size: int | tuple[int, int] | None,
+    shorter_side: int | None,
     max_pixels: int,
     jit_compile: bool,
 ) -> dict[str, tuple[Callable[..., Any], list[Any]]]:
@@ -55,13 +57,15 @@ def signatures(
         classes: None, or "names" and "colors" of the classes.
         image_size: None, images stay as they are; n, those with a longer side than n
             pixels are downsampled to n; `(height, width)`, all are resized to this.
+        shorter_side: None, or the shorter side to which images are resized.
         max_pixels: largest number of pixels of an image.
         jit_compile: whether XLA compiles the model.
 
     Returns:
         A function and its `tf.TensorSpec`s for each signature's name.
     """
-    answers = _ImageSignatures(model, outputs, classes, image_size, max_pixels, jit_compile)
+    resizing = _Resizing(image_size, shorter_side)
+    answers = _ImageSignatures(model, outputs, classes, resizing, max_pixels, jit_compile)
     files = [tf.TensorSpec((None,), "string", "image_bytes")]
     from_bytes = tf.function(answers.from_bytes, files, autograph=False).get_concrete_function()
     found: dict[str, tuple[Callable[..., Any], list[Any]]] = {
@@ -84,6 +88,36 @@ def _one_output(
     return {name: answers[name], "sizes": answers["sizes"]}
 
 
+@dataclass(frozen=True)
+class _Resizing:
+    """The size that the network sees of an image, see `signatures`."""
+
+    image_size: int | tuple[int, int] | None
+    shorter_side: int | None
+
+    @property
+    def is_needed(self) -> bool:
+        return self.image_size is not None or self.shorter_side is not None
+
+    @property
+    def fixed_size(self) -> tuple[int | None, int | None]:
+        return self.image_size if isinstance(self.image_size, tuple) else (None, None)
+
+    def size_of(self, size: Tensor) -> Tensor:
+        """Return height and width, int32 (2,), that the network sees of an image (2,)."""
+        if isinstance(self.image_size, tuple):
+            return tf.constant(self.image_size)
+        exact = tf.cast(size, "float64")
+        if self.shorter_side is not None:
+            factor = self.shorter_side / tf.reduce_min(exact)
+        elif self.image_size is not None:
+            factor = tf.minimum(tf.ones((), "float64"), self.image_size / tf.reduce_max(exact))
+        else:
+            return size
+        scaled = tf.round(factor * exact)
+        return tf.maximum(1, tf.cast(tf.minimum(scaled, 2.0**31 - 1), "int32"))
+
+
 class _ImageSignatures:
     """Signatures for images, each of which gets the same prediction as by itself."""
 
@@ -92,16 +126,16 @@ class _ImageSignatures:
         model: keras.Model,
         outputs: Sequence[str],
         classes: Mapping[str, Any] | None,
-        image_size: int | tuple[int, int] | None,
+        resizing: _Resizing,
         max_pixels: int,
         jit_compile: bool,
     ) -> None:
         self.outputs, self.classes = outputs, classes
-        self.image_size, self.max_pixels = image_size, max_pixels
+        self.resizing, self.max_pixels = resizing, max_pixels
         self.num_classes = max(2, model.output_shape[-1])
         self.num_heads = len(head_names(model, outputs))
-        size = image_size if isinstance(image_size, tuple) else (None, None)
-        spec = tf.TensorSpec((None, *size, 3), "uint8" if image_size is None else "float32")
+        dtype = "float32" if resizing.is_needed else "uint8"
+        spec = tf.TensorSpec((None, *resizing.fixed_size, 3), dtype)
         network = call_heads(model, outputs)
         if traits(model).clip_frames is not None:
             network = call_as_clips(model, network)
@@ -138,7 +172,7 @@ class _ImageSignatures:
         )
         fits = tf.cast(batch, "int64") * area <= MAX_BATCH * self.max_pixels
         batch, tallest, widest = checked(fits, [message], (batch, tallest, widest))
-        most = tf.reduce_max(tf.map_fn(padded_pixels, sizes, fn_output_signature="int64"))
+        most = tf.reduce_max(tf.map_fn(self._pixels, sizes, fn_output_signature="int64"))
         together = tf.cast(tf.maximum(max(self.max_pixels, SMALL) // most, 1), "int32")
         together = tf.where(tf.reduce_all(sizes == sizes[:1]), together, 1)
 
@@ -168,6 +202,10 @@ class _ImageSignatures:
         if self.classes is not None and "classes" in self.outputs:
             answers |= _tiled_classes(self.classes, batch)
         return answers | {"sizes": sizes}
+
+    def _pixels(self, size: Tensor) -> Tensor:
+        """Return the pixels that an image (2,) has in memory, before or after it is resized."""
+        return tf.maximum(padded_pixels(size), padded_pixels(self.resizing.size_of(size)))
 
     def _no_answers(self, height: Tensor, width: Tensor) -> dict[str, Tensor]:
         empty = {"labels": tf.zeros(tf.stack([0, height, width]), "uint8")}
@@ -201,14 +239,12 @@ class _ImageSignatures:
 
     def _scores(self, images: Tensor) -> list[Tensor]:
         """Return logits at each head; for a fixed input size, the log of resized probabilities."""
-        if self.image_size is None:
+        if not self.resizing.is_needed:
             return self.logits(images)
         size = tf.shape(images)[1:3]
-        if isinstance(self.image_size, tuple):
-            seen = tf.constant(self.image_size)
-        else:
-            shrink = tf.minimum(1.0, self.image_size / tf.cast(tf.reduce_max(size), "float32"))
-            seen = tf.maximum(1, tf.cast(tf.round(shrink * tf.cast(size, "float32")), "int32"))
+        seen = self.resizing.size_of(size)
+        if self.resizing.shorter_side is not None:  # which a long image far exceeds
+            seen = check_size(seen, self.max_pixels)
         logits = self.logits(tf.image.resize(images, seen, antialias=True))
         return [tf.math.log(tf.image.resize(tf.nn.softmax(x), size)) for x in logits]
 

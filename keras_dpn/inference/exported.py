@@ -34,10 +34,10 @@ def exported_version(source: str | Path) -> Path | None:
 
 
 def read_facts(version: Path) -> dict[str, Any]:
-    """Return what an exported model says of itself, with its classes.
+    """Return what an exported model says of itself; "classes" are `Classes`.
 
     Raises:
-        ValueError: if its `model.json` is missing, damaged, or without classes.
+        ValueError: if its `model.json` is missing, damaged, or without such classes.
     """
     path = version / FACTS
     try:
@@ -49,7 +49,10 @@ def read_facts(version: Path) -> dict[str, Any]:
             f"{path}: names no classes. Export with the argument `classes`, as `keras-dpn export` "
             "does."
         )
-    return facts
+    try:
+        return facts | {"classes": Classes.from_json(facts["classes"])}
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 class ExportedModel(keras.Model):
@@ -63,6 +66,7 @@ class ExportedModel(keras.Model):
     Attributes:
         classes: `Classes`.
         max_pixels: largest number of pixels of an image.
+        resizes: whether it resizes images itself, so that other scales have no effect.
         has_probabilities: whether it was exported with the output "probabilities". If not, the
             label of each pixel counts as certain.
 
@@ -83,8 +87,9 @@ class ExportedModel(keras.Model):
         if (facts.get("frames") or 1) != 1:
             raise ValueError(f"{version}: expected a network of images, received one of clips.")
         super().__init__(name="exported", dtype="float32", trainable=False)
-        self.classes = Classes.from_json(facts["classes"])
+        self.classes: Classes = facts["classes"]
         self.max_pixels = int(facts["max_pixels"])
+        self.resizes = bool(facts.get("image_size") or facts.get("shorter_side"))
         self._loaded = tf.saved_model.load(str(version))  # its variables are released with it
         self._served = self._loaded.signatures["image"]
         self.has_probabilities = "probabilities" in self._served.structured_outputs

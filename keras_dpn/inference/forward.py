@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from keras_dpn.inference.images import resize
 from keras_dpn.models import traits
 from keras_dpn.ops import two_labels
 from keras_dpn.probabilities import class_probabilities
-from keras_dpn.typing import Tensor
+from keras_dpn.typing import Shape, Tensor
 
 Forward = Callable[[np.ndarray], list[np.ndarray]]
 Size = tuple[int, int] | None
@@ -21,8 +21,8 @@ Size = tuple[int, int] | None
 _MODELS: weakref.WeakKeyDictionary[keras.Model, dict[Any, Any]] = weakref.WeakKeyDictionary()
 
 
-def check_heads(model: keras.Model, heads: Sequence[str] | Literal["all"]) -> tuple[str, ...]:
-    """Return the names of the requested heads, all of the model's for "all".
+def check_heads(model: keras.Model, heads: Sequence[str] | str) -> tuple[str, ...]:
+    """Return the names of the requested heads, or the only one; all of the model's for "all".
 
     Raises:
         ValueError: for a model without heads, and for unknown or repeated names.
@@ -34,7 +34,7 @@ def check_heads(model: keras.Model, heads: Sequence[str] | Literal["all"]) -> tu
             f"`models.DPN`, received {type(model).__name__} '{model.name}'. Leave `heads` out for "
             "its single output."
         )
-    names = known if heads == "all" else tuple(heads)
+    names = known if heads == "all" else (heads,) if isinstance(heads, str) else tuple(heads)
     if not names or not all(map(model.has_head, names)) or len(set(names)) < len(names):
         raise ValueError(
             f"Invalid value for argument `heads`: expected different names among {known}, "
@@ -96,8 +96,25 @@ def split_model(
 
 def fixed_size(model: keras.Model) -> Size:
     """Return the height and width of the only images that a model takes; None for any size."""
-    shape = getattr(getattr(model, "input", None), "shape", ())
-    return None if len(shape) != 4 or None in shape[1:3] else tuple(shape[1:3])
+    shape = image_shape(model)
+    return None if len(shape) != 4 or None in shape[1:3] else (shape[1], shape[2])
+
+
+def image_shape(model: keras.Model) -> Shape:
+    """Return the shape of the images, or clips, that a model takes; () where it doesn't say."""
+    image = getattr(model, "input", None)
+    if image is None:  # a Sequential model has `inputs` alone
+        image = next(iter(getattr(model, "inputs", None) or ()), None)
+    if isinstance(image, dict):
+        image = image.get("frames")
+    return tuple(getattr(image, "shape", ()))
+
+
+def num_labels(model: keras.Model) -> int | None:
+    """Return how many labels a model's probabilities have; None where it doesn't say."""
+    shape = getattr(model, "output_shape", None)
+    labels = shape[-1] if isinstance(shape, tuple) and len(shape) > 1 else None
+    return max(2, labels) if isinstance(labels, int) else None
 
 
 def mean_of_views(

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +15,9 @@ from keras_dpn.inference.forward import (
     check_heads,
     fixed_size,
     forward_function,
+    image_shape,
     mean_of_views,
+    num_labels,
     split_model,
 )
 from keras_dpn.inference.images import check_image
@@ -42,10 +44,11 @@ class Predictor:
         models: takes RGB images (B, H, W, 3) with values 0-255, returns logits (B, H, W, L). Or
             several, whose probabilities are averaged. Or one network for clips, such as
             `models.SpatialTemporalDPN`, which takes the frames of a video unscaled. Images are
-            resized to the size of a network that takes only one, as with b12's learned filters.
+            resized to the size of a network that takes only one, as with b12's learned filters, and
+            never divided into tiles for it.
         settings: scales, horizontal flip and tiles.
-        heads: names of heads, in their order, such as ("unary", "final"); "all" for all heads;
-            None for the networks' output only, as "final".
+        heads: names of heads, in their order, such as ("unary", "final"), or one name; "all" for
+            all heads; None for the networks' output only, as "final".
         crf: keyword arguments of `crf.refine`, such as {"num_iterations": 5}; each head is then
             followed by "HEAD+crf", its prediction refined by a fully connected CRF.
 
@@ -57,7 +60,8 @@ class Predictor:
         needs_flow: whether it needs the optical flow between the frames.
 
     Raises:
-        ValueError: without a model, for an unknown head, too small a memory, and for a network for
+        ValueError: without a model, for models with different numbers of labels, an unknown head,
+            too small a memory, tiles or scales for a network of one size, and for a network for
             clips with settings other than the defaults or together with other networks.
 
     Example:
@@ -73,7 +77,7 @@ class Predictor:
         models: Models,
         settings: InferenceSettings | None = None,
         *,
-        heads: Sequence[str] | Literal["all"] | None = None,
+        heads: Sequence[str] | str | None = None,
         crf: Mapping[str, Any] | None = None,
     ) -> None:
         settings = settings or InferenceSettings()
@@ -90,10 +94,18 @@ class Predictor:
         if self._network_heads is not None:
             for other in self.models[1:]:
                 check_heads(other, self._network_heads)
+        if len(counts := {n for n in map(num_labels, self.models) if n is not None}) > 1:
+            raise ValueError(
+                "Invalid value for argument `models`: expected the same number of labels, received "
+                f"models with {' and '.join(map(str, sorted(counts)))}."
+            )
         self.crf = None if crf is None else dict(crf)
         self.heads = self._with_crf_heads(self._network_heads or ("final",))
         self.clip_frames: int | None = traits_of_first.clip_frames
         self.needs_flow: bool = traits_of_first.needs_flow
+        takes_one_size = any(map(fixed_size, self.models))
+        if takes_one_size and settings.tile is None:
+            settings = replace(settings, memory_gib=None)  # it doesn't grow with the image
         if all(traits(model).clip_frames is None for model in self.models):
             if settings.memory_gib is not None:
                 memory = settings.memory_gib * 2**30
@@ -104,13 +116,14 @@ class Predictor:
                 "A network for clips doesn't support other models, scales, the horizontal flip "
                 "and tiles: leave them out."
             )
-        if any(map(fixed_size, self.models)) and settings.scales != (1.0,):
+        if takes_one_size and (settings.scales != (1.0,) or settings.tile is not None):
             raise ValueError(
-                "Invalid value for argument `scales`: expected (1.0,) for a network that takes "
-                f"images of one size, received {settings.scales}."
+                "Invalid value for argument `scales` or `tile`: expected (1.0,) and None for a "
+                f"network that takes images of one size, received {settings.scales} and "
+                f"{settings.tile}."
             )
         self.settings = settings
-        self._channels = _channels(first)
+        self._channels = next(iter(image_shape(first)[-1:]), None) or 3
 
     def probabilities(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return the class probabilities of every pixel of an image at each head.
@@ -154,12 +167,14 @@ class Predictor:
         While a network processes an image, a thread prefetches the next two from `images`, so that
         a generator may read and decode them at no cost. `images` may be infinite.
         """
-        remaining = iter(images)
-        with ThreadPoolExecutor(1) as reader:
+        remaining, reader = iter(images), ThreadPoolExecutor(1)
+        try:
             waiting = deque(reader.submit(next, remaining, None) for _ in range(2))
             while (image := waiting.popleft().result()) is not None:
                 waiting.append(reader.submit(next, remaining, None))
                 yield self.probabilities(image)
+        finally:  # not waiting for images that may never come
+            reader.shutdown(wait=False, cancel_futures=True)
 
     def video(
         self, frames: Iterable[np.ndarray], flow: Flow | None = None
@@ -297,10 +312,3 @@ def predict_labels(
         scales=scales, horizontal_flip=horizontal_flip, tile=tile, overlap=overlap
     )
     return Predictor(model, settings).labels(image)
-
-
-def _channels(model: keras.Model) -> int:
-    """Return how many channels a model's images have: 3 where it doesn't say."""
-    inputs = getattr(model, "input", None)
-    image = inputs["frames"] if isinstance(inputs, dict) and "frames" in inputs else inputs
-    return getattr(image, "shape", (None,))[-1] or 3

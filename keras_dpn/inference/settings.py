@@ -1,7 +1,9 @@
 """Settings for the inference on whole images."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,7 @@ class InferenceSettings:
 
     def __post_init__(self) -> None:
         scales: tuple[Any, ...] = tuple(self.scales) if np.ndim(self.scales) else (self.scales,)
-        if not scales or not all(np.isfinite(s) and s > 0 for s in scales):
+        if not scales or not all(map(_is_factor, scales)):
             raise ValueError(
                 "Invalid value for argument `scales`: expected one or more factors above 0 such as "
                 f"(0.75, 1.0, 1.25), received {scales}."
@@ -70,3 +72,7 @@ class InferenceSettings:
     def is_plain(self) -> bool:
         """Whether an image takes a single forward pass at its own size."""
         return self.scales == (1.0,) and not self.horizontal_flip and self.tile is None
+
+
+def _is_factor(value: Any) -> bool:
+    return isinstance(value, Real) and 0 < float(value) < math.inf

@@ -4,9 +4,10 @@ All parts of this package that take an image read it by these rules; `keras_dpn.
 applies them in TensorFlow operations:
 
 * the orientation in EXIF is applied, so that an image has the size that viewers show;
-* of an animated or multi-page file it is the first frame, on a canvas of the file's size;
+* of an animated or multi-page file it is the first frame, on a canvas of the file's size; a
+  Pillow image may be at a later one, which Pillow has drawn over those before;
 * transparent pixels are composited on black, since their colour is arbitrary: an alpha channel,
-  transparent entries of a palette, a transparent colour, and what a GIF's frame leaves free;
+  transparent entries of a palette, a transparent colour, and what a GIF's first frame leaves free;
 * 16-bit channels are reduced to their upper 8 bits, grey is repeated, CMYK is converted by
   (255 - C) (255 - K) / 255, rounded down. Colour profiles and gamma are not applied;
 * a file whose first image is a thumbnail, as cameras' RAW files that are TIFFs, is refused.
@@ -187,7 +188,9 @@ def _upright(image: Image.Image, path: object) -> tuple[Image.Image, float]:
     elif isinstance(key, tuple) and raw_mode.startswith("RGB;16"):
         image.info["transparency"] = tuple(value >> 8 for value in key)
     upright = image
-    if image.format == "GIF" and extents not in (None, (0, 0, *image.size)):
+    has_margin = extents not in (None, (0, 0, *image.size))
+    # Later frames Pillow has drawn over those before.
+    if image.format == "GIF" and image.tell() == 0 and has_margin:
         upright = image.convert("RGBA")
         inside = Image.new("L", image.size)
         inside.paste(upright.getchannel("A").crop(extents), extents)

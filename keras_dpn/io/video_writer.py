@@ -48,7 +48,7 @@ class VideoWriter:
 
     Raises:
         ValueError: for another suffix, a rate or a size that is not above 0, frames of another
-            size or type.
+            size or type, and frames after `close`.
         OSError: if the file can't be written, at the latest when the context ends.
 
     Example:
@@ -82,6 +82,7 @@ class VideoWriter:
             self._file = stack.pop_all()  # renames or removes the temporary file when it exits
         self._encoder = ThreadPoolExecutor(1, "video encoder")
         self._waiting: deque[Future[None]] = deque()
+        self._is_closed = False
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -101,6 +102,8 @@ class VideoWriter:
                 f"{self.path}: expected frames of uint8 {(*self.size, 3)}, received {frame.dtype} "
                 f"{frame.shape}."
             )
+        if self._is_closed:
+            raise ValueError(f"{self.path}: is closed, no frames can be written to it.")
         tick = self._tick_at(time)
         height, width = self.size
         even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
@@ -123,8 +126,14 @@ class VideoWriter:
         return tick
 
     def close(self) -> None:
-        """Finish the file and give it its name; without a frame there is no file."""
+        """Finish the file and give it its name; without a frame there is no file.
+
+        To close it again does nothing.
+        """
         self._encoder.shutdown()
+        if self._is_closed:
+            return
+        self._is_closed = True
         with suppress(_NoFramesError), self._file:
             try:
                 for encoded in self._waiting:

@@ -15,6 +15,7 @@ import numpy as np
 from keras_dpn.classes import Classes
 from keras_dpn.download import file_digest
 from keras_dpn.files import atomic_directory
+from keras_dpn.ops.checks import check_number, check_positive_int
 from keras_dpn.version import __version__
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"  # as keras.saving.load_model reads them
@@ -34,6 +35,9 @@ class Card:
         lowest_confidence: the lowest mean confidence, 0 to 1, of a validation image; images below
             it are unlike the training images.
         text: the model card, Markdown: data, command, scores per class, weaknesses, licence.
+
+    Raises:
+        ValueError: for values out of these ranges.
     """
 
     description: str = ""
@@ -41,6 +45,18 @@ class Card:
     size: int | None = None
     lowest_confidence: float | None = None
     text: str = ""
+
+    def __post_init__(self) -> None:
+        checked: dict[str, Any] = {}
+        if self.size is not None:
+            checked["size"] = check_positive_int("size", self.size)
+        if self.miou is not None:
+            checked["miou"] = check_number("miou", self.miou, minimum=0)
+        if self.lowest_confidence is not None:
+            lowest = check_number("lowest_confidence", self.lowest_confidence, minimum=0)
+            checked["lowest_confidence"] = lowest
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
 
 def write_preset(

@@ -23,7 +23,8 @@ def colorize(labels: np.ndarray, colors: Colors, ignore: int | None = 255) -> np
         uint8 (H, W, 3).
 
     Raises:
-        ValueError: if `labels` is not (H, W) integers, or contains a value without a colour.
+        ValueError: if `labels` is not (H, W) integers, or contains a value without a colour; if
+            `colors` are not integers 0-255.
 
     Example:
     >>> colorize(np.array([[0, 1]]), [(255, 0, 0), (0, 0, 255)]).tolist()
@@ -115,6 +116,13 @@ def _palette(colors: Colors, ignore: int | None) -> np.ndarray:
         raise ValueError(
             "Invalid value for argument `colors`: expected one (red, green, blue) for each of 1 to "
             f"256 classes, received shape {table.shape}."
+        )
+    is_integer = np.issubdtype(table.dtype, np.integer)
+    known = (table >= 0) & (table <= 255) if is_integer else np.zeros(table.shape, bool)
+    if not known.all():
+        raise ValueError(
+            "Invalid value for argument `colors`: expected integers 0 to 255, received "
+            f"{table[~known].flat[0]} of {table.dtype}."
         )
     palette = np.zeros((256, 3), "uint8")
     palette[: len(table)] = table

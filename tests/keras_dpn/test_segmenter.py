@@ -135,6 +135,35 @@ def test_save(segmenter, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "out"]
 
 
+def test_the_image_stays_whatever_its_path_looks_like(segmenter, tmp_path, monkeypatch):
+    Image.fromarray(image_of(LABELS)).save(tmp_path / "a.png")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link.png").symlink_to("a.png")
+    monkeypatch.chdir(tmp_path)
+    result = segmenter("a.png")
+    monkeypatch.chdir("sub")
+    for path in ("../a.png", "../link.png", tmp_path / "sub/../a.png"):
+        with pytest.raises(ValueError, match="would overwrite the image"):
+            result.save(path)
+    result.save("a.png")
+    assert (tmp_path / "sub/a.png").is_file()
+
+
+def test_confidences_are_those_of_the_labels():
+    """Also between two classes, where the most probable class's probability is lowest."""
+    maps = np.array([[[0.95, 0.05], [0.05, 0.95]]], "float32")
+    result = Segmentation(np.zeros((2, 8, 3), "uint8"), {"final": maps}, CLASSES)
+    found = result.head_confidences("final")
+    np.testing.assert_allclose(found, result.probabilities.max(axis=-1), rtol=1e-6)
+    assert found[0, 3] < 0.7 < found[0, 0]
+
+
+def test_each_label_needs_a_class():
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(5, 1)])
+    with pytest.raises(ValueError, match="`classes`: .* each of 5 labels .*, received 2"):
+        Segmenter(model, CLASSES)
+
+
 def test_a_full_disk_leaves_no_half_file(segmenter, tmp_path, monkeypatch):
     from pathlib import Path
 
@@ -176,6 +205,13 @@ def test_a_network_for_clips_sees_neighbouring_frames(linking):
     assert [r.maps["final"].shape for r in results] == 3 * [(32, 43, 2)]
     with pytest.raises(ValueError, match="The network is for clips: use `video`"):
         segmenter(frames[0])
+
+
+def test_frames_may_be_pictures(segmenter):
+    frames = [image_of(LABELS), Image.fromarray(image_of(1 - LABELS))]
+    found = [(result.labels, result.image.shape) for result in segmenter.video(frames)]
+    np.testing.assert_array_equal([labels for labels, _ in found], [LABELS, 1 - LABELS])
+    assert [shape for _, shape in found] == 2 * [(3, 4, 3)]
 
 
 def test_unfamiliar_images_are_told():

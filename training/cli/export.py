@@ -23,6 +23,7 @@ def main(
     keep_versions: int | None = None,
     image_size: tuple[int, int] | None = None,
     longest_side: int | None = None,
+    keep_size: bool = False,
     max_pixels: int = 2**22,
     precision: Literal["float16", "bfloat16"] | None = None,
     jit_compile: bool = False,
@@ -44,6 +45,8 @@ def main(
         keep_versions: keep only the N newest of the older versions; by default all.
         image_size: height and width to which images are resized; the graph has this fixed size.
         longest_side: the SavedModel downsamples images with a longer side to this one, in pixels.
+        keep_size: the SavedModel labels images at their own size. By default it resizes them to the
+            size that the network was trained on, if its preset names one, as `keras-dpn predict`.
         max_pixels: the SavedModel refuses images with more pixels.
         precision: dtype of the SavedModel's weights and features; by default float32.
         jit_compile: let XLA compile the SavedModel, again for each image size.
@@ -54,6 +57,7 @@ def main(
             image move to the right.
         force: also replace files such as model.tflite that this command did not write.
     """
+    from keras_dpn import Segmenter
     from keras_dpn.export import export
     from keras_dpn.inference.loading import load_trained
     from keras_dpn.io.images import read_image
@@ -63,8 +67,10 @@ def main(
     from ..export.verification import verify_file, verify_saved_model
     from ..rundir.outputs import writing
 
-    if image_size is not None and longest_side is not None:
-        raise ValueError("--image-size and --longest-side: expected at most one of them.")
+    if (image_size is not None) + (longest_side is not None) + keep_size > 1:
+        raise ValueError(
+            "--image-size, --longest-side and --keep-size: expected at most one of them."
+        )
     if ("litert_int8" in formats) != (calibration_images is not None):
         raise ValueError("--calibration-images: expected a folder with litert_int8, none without.")
     image = None if verify_with is None else read_image(verify_with)
@@ -76,6 +82,7 @@ def main(
         files.check(targets)
         trained = load_trained([model])
         [network], classes = trained.models, trained.classes
+        size = None if image_size or longest_side or keep_size else trained.size
         if "saved_model" in formats:
             path = export(
                 network,
@@ -86,14 +93,16 @@ def main(
                 classes=classes.to_json(),
                 outputs=outputs,
                 image_size=image_size or longest_side,
+                shorter_side=size,
                 max_pixels=max_pixels,
                 precision=precision,
                 jit_compile=jit_compile,
             )
             print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
             if image is not None:
-                is_exact = precision is None and image_size is None and longest_side is None
-                for line in verify_saved_model(path, network, image, is_exact=is_exact):
+                is_exact = precision is None and (image_size or longest_side or size) is None
+                expected = None if size is None else Segmenter(network, classes, size=size)
+                for line in verify_saved_model(path, network, image, expected, is_exact=is_exact):
                     print(line)
         for name in formats:
             if name == "saved_model":
@@ -101,6 +110,8 @@ def main(
             path = export_file(network, out, name, image_size, calibration)
             files.record(path)
             print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
+            if size is not None:
+                print(f"{path}: resize images to a shorter side of {size} pixels first")
             if image is not None:
                 for line in verify_file(path, name, network, image, image_size):
                     print(line)

@@ -102,7 +102,7 @@ class ServedModel:
     def __init__(self, path: Path) -> None:
         facts = read_facts(path)
         self.path = path
-        self.classes = Classes.from_json(facts["classes"])
+        self.classes: Classes = facts["classes"]
         self.heads = tuple(facts.get("stages") or ("final",))
         self.max_pixels = int(facts["max_pixels"])
         self._frames = int(facts.get("frames") or 1)  # of the clips that it takes

@@ -1,7 +1,7 @@
 """Verify exports: run them without Keras and compare their labels with the network's."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from keras_dpn import Segmenter
 from keras_dpn.models import traits
 from keras_dpn.probabilities import class_probabilities
 from keras_dpn.viz import image_png
@@ -36,7 +37,12 @@ class Expectation:
 
 
 def verify_saved_model(
-    path: Path, model: keras.Model, image: np.ndarray, *, is_exact: bool
+    path: Path,
+    model: keras.Model,
+    image: np.ndarray,
+    segmenter: Segmenter | None = None,
+    *,
+    is_exact: bool,
 ) -> Iterator[str]:
     """Compare a SavedModel with the network that it was exported from.
 
@@ -44,6 +50,8 @@ def verify_saved_model(
         path: of the SavedModel.
         model: as `keras_dpn.export.export` took it.
         image: uint8 (H, W, 3).
+        segmenter: labels images as the SavedModel should, which resizes them; None for the network
+            at the image's size.
         is_exact: whether the SavedModel computes the same at the same size. Otherwise the agreement
             is reported, but not required.
 
@@ -54,7 +62,12 @@ def verify_saved_model(
         ValueError: if too few of a signature's labels agree.
     """
     min_agreement = AGREEMENT["saved_model"] if is_exact else 0.0
-    return compare(load_saved_model(path), expectations(model, image), path, min_agreement)
+    expected = expectations(model, image)
+    if segmenter is not None:
+        labels = segmenter.labels(image)[None]
+        for name in ("serving_default", "image"):
+            expected[name] = replace(expected[name], labels=labels)
+    return compare(load_saved_model(path), expected, path, min_agreement)
 
 
 def verify_file(

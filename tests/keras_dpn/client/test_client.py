@@ -18,9 +18,10 @@ import pytest
 from PIL import Image
 
 import keras_dpn.client
-from keras_dpn.client import Client, Prediction, ServingError, client, video
+from keras_dpn.client import Client, Prediction, ServingError, client, inputs, video
 from keras_dpn.client.rest import _error_of
 from keras_dpn.export import export
+from keras_dpn.io.images import read_image, to_rgb
 from keras_dpn.ops.warp import INVALID_FLOW
 
 tf = pytest.importorskip("tensorflow")  # which the next imports need
@@ -32,6 +33,7 @@ from tests.keras_dpn.export.test_saved_model import (  # noqa: E402
     pictures,
     small_model,
 )
+from tests.keras_dpn.io import zoo  # noqa: E402
 from tests.serving_peer import ServingPeer  # noqa: E402
 
 pytestmark = pytest.mark.tensorflow_only
@@ -168,6 +170,63 @@ def test_who_wants_no_more_answers_gets_none(peer):
         next(answers)
         answers.close()
     assert peer.requests <= 8
+
+
+def test_predictions_come_before_the_error_of_the_iterable(peer):
+    def fail(frames):
+        yield from frames
+        raise RuntimeError("camera lost")
+
+    frames, found = [*pictures(6, 4, 5)], []
+    with Client(peer.grpc, "street") as served:
+        with pytest.raises(RuntimeError, match="camera lost"):
+            found.extend(answer.labels for answer in served.predict_many(fail(frames)))
+        np.testing.assert_array_equal(found, [frame[..., 0] for frame in frames])
+        with pytest.raises(ValueError, match="`frames`: expected a frame of shape"):
+            found.extend(x.labels for x in served.predict_video([*frames, frames[0][1:]]))
+        np.testing.assert_array_equal(found[6:], found[:5])  # the next frame of the last is wrong
+
+
+def test_predictions_of_a_live_stream_come_early(monkeypatch):
+    read = []
+
+    def live():
+        for number in range(20):
+            read.append(number)
+            yield number
+            time.sleep(0.02)
+
+    with Client("http://localhost:1", "street") as served:
+        monkeypatch.setattr(served, "predict", lambda number: number)
+        answers = served.predict_many(live(), parallel=4)
+        assert next(answers) == 0 and len(read) < 8
+        assert [*answers] == [*range(1, 20)]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_client_without_time_limits(peer, protocol):
+    unlimited = {"timeout": float("inf"), "deadline": float("inf")}
+    with Client(getattr(peer, protocol), "street", **unlimited) as served:
+        assert served.predict(pictures(4, 5)).labels.shape == (4, 5)
+
+
+def test_a_closed_client_says_so(peer):
+    served = Client(peer.grpc, "street")
+    served.close()
+    with pytest.raises(ServingError, match="CANCELLED: .*the client is closed; create another"):
+        served.predict(pictures(4, 5))
+
+
+def test_pillow_images_are_sent_as_their_files_are_read(tmp_path):
+    rgb = Image.fromarray(pictures(4, 6))
+    rgb.save(path := tmp_path / "turned.png", exif=zoo.exif(6))
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(decoded(inputs.encoded(image)[1]), read_image(path))
+    for mode in ("L", "LA", "P", "CMYK", "YCbCr"):
+        image = rgb.convert(mode)
+        np.testing.assert_array_equal(decoded(inputs.encoded(image)[1]), to_rgb(image, "it"))
+    with pytest.raises(ValueError, match="the image: an image of floats"):
+        inputs.encoded(Image.new("F", (4, 4)))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -373,7 +432,7 @@ def test_old_versions_of_tls_are_refused(version, accepted, key_and_certificate)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_versions(peer, protocol):
     address = getattr(peer, protocol)
-    for version in (1, "old"):
+    for version in (1, np.int64(1), "old"):
         with Client(address, "street", version=version) as served:
             assert served.versions() == {1: "AVAILABLE", 2: "AVAILABLE"}
             assert served.predict(pictures(4, 5)).labels.shape == (4, 5)
@@ -428,7 +487,10 @@ def test_wrong_arguments_are_named():
         ({"address": "localhost:8501"}, "address"),
         ({"model": ""}, "model"),
         ({"outputs": ["sizes"]}, "outputs"),
+        ({"version": 1.0}, "version"),
         ({"timeout": 0}, "timeout"),
+        ({"timeout": None}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
         ({"deadline": -1}, "deadline"),
         ({"attempts": 0}, "attempts"),
         ({"max_bytes": 0}, "max_bytes"),
@@ -440,7 +502,7 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="`parallel`"):
         served.predict_many([], parallel=0)
     for image in (np.zeros((4, 4), "uint8"), np.zeros((0, 4, 3), "uint8"), np.zeros((2, 2, 3))):
-        with pytest.raises(ValueError, match="`image`: expected a path, bytes, or an array"):
+        with pytest.raises(ValueError, match="`image`: expected a path, bytes, an array"):
             served.predict(image)
 
 

@@ -137,10 +137,32 @@ def test_wrong_arguments_are_named(model, tmp_path):
         ({"quantization": "int4"}, "`quantization`"),
         ({"quantization": "int8"}, "`representative`: expected images"),
         ({"representative": [pictures(4, 4)]}, "and None without, received list"),
+        ({"image_size": 64}, r"`image_size`: expected None or \(height, width\), received 64"),
     ):
         with pytest.raises(ValueError, match=message):
             export_litert(**{"model": model, "path": tmp_path / "x.tflite"} | arguments)
+    for examples, received in (
+        ([], "none"),
+        ([pictures(8, 8), pictures(8, 8).astype("float32")], r"`image` of float32 \(8, 8, 3\)"),
+        ([pictures(9, 8)], r"`image` of uint8 \(9, 8, 3\)"),
+        ([{"frames": pictures(8, 8)}], r"`frames` of uint8 \(8, 8, 3\)"),
+    ):
+        message = r"`representative`: expected .* `image` of uint8 \(8, 8, 3\).*, received "
+        with pytest.raises(ValueError, match=message + received):
+            export_litert(
+                model,
+                tmp_path / "x.tflite",
+                quantization="int8",
+                representative=iter(examples),
+                image_size=(8, 8),
+            )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_size_is_not_what_onnx_lacks(model, tmp_path):
+    pytest.importorskip("tf2onnx")
+    with pytest.raises(ValueError, match=r"^Invalid .* `image_size`: expected .* received 64"):
+        export_onnx(model, tmp_path / "model.onnx", image_size=64)
 
 
 def test_onnx_gives_the_models_answers(model, tmp_path):

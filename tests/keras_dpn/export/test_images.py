@@ -45,6 +45,32 @@ FILES = {
 }
 
 
+def chunk(kind, content):
+    crc = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + crc
+
+
+def with_comments(name, count, blocks):
+    """A GIF with that many comments of that many blocks before its first frame."""
+    comment = b"\x21\xfe" + blocks * (b"\xff" + bytes(255)) + b"\0"
+    return FILES[name][:GIF_FRAME] + count * comment + FILES[name][GIF_FRAME:]
+
+
+GIF_FRAME = FILES["gif"].index(b"\x2c", 13 + 3 * 256)
+TURNED = chunk(b"eXIf", zoo.exif(6)[6:])
+ANIMATION = encoded(RGB, "PNG", save_all=True, append_images=[RGB.rotate(90)])
+# Files that are larger, or have more parts, than their pixels need.
+LONG = {
+    "motion photo": FILES["jpeg"] + b"\xff\xda" * 200 + b"\xff\xda\0\2" * 200,
+    "profile": encoded(RGB, "JPEG", icc_profile=b"\xff\xda" * 200),
+    "fill bytes": FILES["jpeg"][:2] + b"\xff" * 1000 + FILES["jpeg"][2:],
+    "EXIF data behind a PNG": FILES["png"] + TURNED,
+    "EXIF data behind frames": ANIMATION[:-12] + TURNED + ANIMATION[-12:],
+    "zeros behind a PNG": FILES["png"] + bytes(12 * 6000),
+    "many comments": with_comments("gif", 20, 300),
+}
+
+
 @pytest.fixture(scope="module")
 def decode():
     """What a served graph does with an image."""
@@ -60,7 +86,7 @@ def decode():
 
 # Not a test for each file: between tests Keras makes TensorFlow forget its optimised graphs.
 def test_pixels_are_those_that_all_others_read(decode):
-    for name, data in [*FILES.items(), *zoo.served()]:
+    for name, data in [*FILES.items(), *LONG.items(), *zoo.served()]:
         expected = read_image(io.BytesIO(data))
         size, pixels = decode(data)
         np.testing.assert_array_equal(size, expected.shape[:2], err_msg=name)
@@ -92,10 +118,6 @@ def resized(name, position, numbers, layout):
 
 
 def png_of(width, height):
-    def chunk(kind, content):
-        crc = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + crc
-
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
     return b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
@@ -109,7 +131,6 @@ def scans(count):
     return content[:-2] + content[start:-2] * missing + content[-2:]
 
 
-GIF_FRAME = FILES["gif"].index(b"\x2c", 13 + 3 * 256)
 HUGE = "1 to 10000 pixels, received one of 20000 x 20000"
 BAD = {
     "empty": (b"", "received 0 bytes of another format"),
@@ -134,6 +155,20 @@ BAD = {
     "least bmp": (resized("bmp", 18, (1, -(2**31)), "<ii"), "1 x -2147483648"),
     "palette bmp": (encoded(RGB.convert("P"), "BMP"), "24 or 32 bits, .*received one of 8 bits"),
     "gif without a frame": (b"GIF89a" + bytes(20), "a whole frame"),
+    "many fill bytes": (
+        FILES["jpeg"][:2] + b"\xff" * 6000 + FILES["jpeg"][2:],
+        "at most 5000 segments, chunks and fill bytes",
+    ),
+    "many chunks": (
+        FILES["png"][:33] + 6000 * chunk(b"teXt", b"") + FILES["png"][33:],
+        "at most 5000 segments, chunks and fill bytes",
+    ),
+    "many blocks": (
+        FILES["gif"][:GIF_FRAME]
+        + 4 * (b"\x21\xfe" + 1500 * b"\x01a" + b"\0")
+        + FILES["gif"][GIF_FRAME:],
+        "a whole frame in its first 5000 blocks",
+    ),
     "jpeg's first bytes": (b"\xff\xd8\xff", "JPEG"),
     **{f"half a {n}": (FILES[n][: len(FILES[n]) // 2], n) for n in ("jpeg", "png", "gif", "bmp")},
 }

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from PIL import Image
 
-from keras_dpn import models
+from keras_dpn import Classes, Segmenter, models
 from keras_dpn.export import export
 from tests.keras_dpn.support import tiny_backbone
 
@@ -241,6 +241,23 @@ def test_what_the_model_sees_may_have_another_size(model, tmp_path):
     np.testing.assert_allclose(answers[1][1, :4, :6], small, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(24, 40), (8, 11)])
+def test_a_shorter_side_is_that_of_the_segmenter(model, tmp_path, size):
+    classes = Classes(tuple(CLASSES["names"]), tuple(map(tuple, COLORS)))
+    settings = {"shorter_side": 16, "classes": classes, "warmup": None, "max_pixels": MAX_PIXELS}
+    path = export(model, tmp_path, outputs=["probabilities"], **settings)
+    served = tf.saved_model.load(path).signatures["image"]
+    image = pictures(*size)
+    expected = Segmenter(model, classes, size=16)(image)
+    found = served(tf.constant(image[None]))
+    assert (found["labels"][0] == expected.labels).numpy().mean() > 0.98
+    np.testing.assert_allclose(found["probabilities"][0], expected.probabilities, atol=0.03)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="received one of 1600 x 16"):
+        served(tf.constant(pictures(1, 1, 100)))
+    stored = json.loads((path / "model.json").read_text())
+    assert (stored["shorter_side"], stored["image_size"]) == (16, None)
+
+
 def test_a_model_of_one_size_sees_that_size(tmp_path):
     model = small_model(size=(6, 5))
     served = tf.saved_model.load(export(model, tmp_path)).signatures["image"]
@@ -295,6 +312,12 @@ def test_other_users_may_read_the_version(model, tmp_path):
     finally:
         os.umask(previous)
     assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+
+def test_colors_may_be_arrays(model, tmp_path):
+    classes = CLASSES | {"colors": np.array(COLORS)}
+    path = export(model, tmp_path, classes=classes, warmup=None)
+    assert json.loads((path / "model.json").read_text())["classes"] == CLASSES | {"ignore": 255}
 
 
 def test_model_json(path, tmp_path):
@@ -420,6 +443,14 @@ def test_keras_is_not_needed_to_serve(model, path, tmp_path):
         ({"outputs": ["overlay"]}, "'overlay' needs the argument `classes`"),
         ({"outputs": ["stages"]}, "'stages' needs one of `keras_dpn.models`"),
         ({"classes": {"names": ["sky"], "colors": [[0, 0, 0]]}}, "the model's 3 classes"),
+        ({"classes": CLASSES | {"colors": [[0, 0, 300]] * 3}}, "`classes`: .* integers 0-255"),
+        ({"classes": CLASSES | {"colors": [[0, 0, 1.5]] * 3}}, "`classes`: .* integers 0-255"),
+        ({"classes": CLASSES | {"names": ["sky", "road", 3]}}, "`classes`: .*, strings"),
+        ({"description": {"classes": 2, "frames": 3}}, "`description`: .* received classes, fra"),
+        ({"warmup": 256}, r"`warmup`: expected None or \(height, width\), received 256"),
+        ({"warmup": (0, 0)}, "`warmup`: expected an integer of at least 1"),
+        ({"shorter_side": 0}, "`shorter_side`"),
+        ({"shorter_side": 5, "image_size": 5}, "`image_size` and `shorter_side`: .* 5 and 5"),
         ({"image_size": (4, 5, 6)}, r"`image_size`: expected None, an integer or"),
         ({"image_size": 0}, "`image_size`"),
         ({"max_pixels": 0}, "`max_pixels`"),

@@ -58,6 +58,22 @@ def test_limits_are_those_of_the_export(exported):
     assert Segmenter.from_export(exported[1] / "all", max_pixels=80).max_pixels == 80
 
 
+def test_the_limit_counts_at_the_largest_scale(exported):
+    segmenter = Segmenter.from_export(exported[1] / "all", scales=(0.5, 2.0))
+    assert segmenter.max_pixels == 1250
+    assert segmenter(pictures(25, 50)).labels.shape == (25, 50)
+    with pytest.raises(SizeError, match="51 x 25 pixels are too many"):
+        segmenter(pictures(25, 51))
+
+
+def test_a_model_that_resizes_images_has_no_scales(exported, tmp_path):
+    settings = {"outputs": ["probabilities"], "classes": CLASSES, "warmup": None}
+    export(exported[0], tmp_path, shorter_side=8, **settings)
+    assert Segmenter.from_export(tmp_path)(pictures(9, 12)).labels.shape == (9, 12)
+    with pytest.raises(ValueError, match="expected scales of 1.0, since the model resizes"):
+        Segmenter.from_export(tmp_path, scales=(1.0, 2.0))
+
+
 def test_a_presets_name_is_no_directory(exported, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dpn_scenes").symlink_to(exported[1] / "all")  # a program

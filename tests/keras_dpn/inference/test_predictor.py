@@ -1,5 +1,6 @@
 import gc
 import itertools
+import queue
 import threading
 
 import keras
@@ -223,6 +224,17 @@ def test_a_stream_of_images_is_read_ahead():
     assert threading.current_thread() not in taken
 
 
+def test_a_stream_is_left_without_waiting_for_its_images():
+    stream, gone = queue.Queue(), threading.Event()
+    for image in (picture(), picture()):
+        stream.put(image)
+    found = images(linear_model(), (stream.get() for _ in itertools.count()))
+    next(found)
+    threading.Thread(target=lambda: (found.close(), gone.set()), daemon=True).start()
+    assert gone.wait(10)
+    stream.put(None)
+
+
 def test_a_stream_ends_or_breaks_where_its_images_do():
     model = linear_model()
     assert list(images(model, [])) == []
@@ -305,7 +317,7 @@ def test_wrong_images_are_refused(image, message):
         inference.predict_probabilities(linear_model(), image)
 
 
-@pytest.mark.parametrize("scales", [(), (0.0,), (1.0, -1.0), (float("nan"),)])
+@pytest.mark.parametrize("scales", [(), (0.0,), (1.0, -1.0), (float("nan"),), "1", ("1",)])
 def test_wrong_scales_are_refused(scales):
     with pytest.raises(ValueError, match="`scales`"):
         inference.predict_probabilities(linear_model(), picture(), scales)
@@ -324,6 +336,7 @@ def test_unknown_heads_and_models_without_heads_are_refused():
     for heads in ([], ["final", "final"]):
         with pytest.raises(ValueError, match="`heads`"):
             check_heads(TwoHeads(), heads)
+    assert list(at_heads(TwoHeads(), picture(), heads="unary")) == ["unary"]
     with pytest.raises(ValueError, match="model with heads"):
         at_heads(linear_model(), picture(), heads=["unary"])
     assert list(at_heads(linear_model(), picture(), heads="all")) == ["final"]
@@ -349,11 +362,28 @@ def test_images_are_resized_to_the_only_size_that_a_network_takes():
     inputs = keras.Input((6, 8, 3))
     model = keras.Model(inputs, any_size(inputs))
     image = picture(12, 10)
-    found = Predictor(model).probabilities(image)["final"]
     small = predict_probabilities(any_size, resize(image.astype("float32"), 6, 8))
-    np.testing.assert_allclose(found, resize(small, *image.shape[:2]), atol=1e-5)
-    with pytest.raises(ValueError, match="`scales`: .* a network that takes images of one size"):
-        Predictor(model, InferenceSettings(scales=(1.0, 2.0)))
+    for network in (model, keras.Sequential([inputs, any_size])):
+        for settings in (None, InferenceSettings(memory_gib=1e-3)):  # it needs no tiles
+            found = Predictor(network, settings).probabilities(image)["final"]
+            np.testing.assert_allclose(found, resize(small, *image.shape[:2]), atol=1e-5)
+    for setting in ({"scales": (1.0, 2.0)}, {"tile": 512}):
+        with pytest.raises(ValueError, match="a network that takes images of one size, received"):
+            Predictor(model, InferenceSettings(**setting))
+
+
+def test_a_sequential_model_takes_its_channels():
+    model = keras.Sequential([keras.Input((None, None, 4)), keras.layers.Conv2D(2, 1)])
+    image = np.zeros((5, 6, 4), "uint8")
+    assert Predictor(model).probabilities(image)["final"].shape == (5, 6, 2)
+
+
+def test_models_have_one_number_of_labels():
+    image = keras.Input((None, None, 3))
+    models = [keras.Model(image, keras.layers.Conv2D(n, 1)(image)) for n in (1, 2, 5)]
+    assert Predictor(models[:2]).probabilities(picture())["final"].shape == (6, 8, 2)
+    with pytest.raises(ValueError, match="the same number of labels, .* models with 2 and 5"):
+        Predictor(models)
 
 
 def test_each_head_is_followed_by_what_the_crf_makes_of_it():
@@ -376,7 +406,9 @@ def test_each_head_is_followed_by_what_the_crf_makes_of_it():
 
 
 def test_memory_chooses_the_tile_that_all_networks_fit():
-    networks = linear_model(2), linear_model(20)
+    image = keras.Input((None, None, 3))
+    hidden = keras.layers.Conv2D(20, 1)(image)
+    networks = linear_model(2), keras.Model(image, keras.layers.Conv2D(2, 1)(hidden))
     tiles = [side_for_memory(network, 2**24, overlap=32) for network in networks]
     assert tiles[0] > tiles[1]
     budget = InferenceSettings(memory_gib=1 / 64, overlap=32)

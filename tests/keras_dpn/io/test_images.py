@@ -127,6 +127,18 @@ def test_a_gif_has_the_size_of_its_canvas(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "x.gif"), expected)
 
 
+def test_a_later_frame_of_a_gif_is_drawn_over_those_before(tmp_path):
+    first = Image.new("RGB", (60, 40), (200, 10, 10))
+    second = first.copy()
+    second.paste((0, 255, 0), (10, 10, 20, 20))
+    first.save(tmp_path / "x.gif", save_all=True, append_images=[second])
+    with Image.open(tmp_path / "x.gif") as image:
+        image.seek(1)
+        np.testing.assert_array_equal(to_rgb(image, "it"), np.asarray(second))
+        image.seek(0)
+        np.testing.assert_array_equal(to_rgb(image, "it"), np.asarray(first))
+
+
 def test_masks_of_bmp_say_where_channels_are(tmp_path):
     pixel = np.array([[[10, 20, 30, 255]]], "uint8")
     (tmp_path / "x.bmp").write_bytes(zoo.bmp(pixel, (0xFF, 0xFF00, 0xFF0000, 0xFF000000)))

@@ -175,6 +175,15 @@ def test_no_frame_leaves_no_file_and_an_older_one_as_it_was(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_closed_writer_takes_no_frames(tmp_path):
+    with VideoWriter(tmp_path / "x.mp4", 25, (32, 48)) as writer:
+        writer.write(numbered(3))
+        writer.close()
+        with pytest.raises(ValueError, match=r"x.mp4: is closed"):
+            writer.write(numbered(4))
+    assert [index_of(frame) for frame in VideoReader(tmp_path / "x.mp4")] == [3]
+
+
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), "uint8")
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

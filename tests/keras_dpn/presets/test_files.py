@@ -120,6 +120,15 @@ def test_numbers_in_metadata_are_checked(tmp_path, change):
         read_metadata(tmp_path)
 
 
+def test_numbers_of_a_card_are_checked(tmp_path):
+    card = Card(size=np.int64(96), miou=np.float32(68.0), lowest_confidence=0.5)
+    write_preset(tiny(), tmp_path / "mine", card=card)
+    assert read_metadata(tmp_path / "mine")["size"] == 96
+    for wrong in ({"size": 0}, {"size": 96.0}, {"miou": "68"}, {"lowest_confidence": -1}):
+        with pytest.raises(ValueError, match=f"`{next(iter(wrong))}`: expected"):
+            Card(**wrong)
+
+
 def test_a_directory_that_holds_something_stays(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="expected a new or an empty directory"):

@@ -37,6 +37,16 @@ def test_colorize_without_ignore_refuses_255_and_wrong_colors():
         viz.colorize(np.array([[0]]), [(1, 2)])
 
 
+@pytest.mark.parametrize(
+    ("color", "message"),
+    [((0, 300, 0), "300 of int64"), ((-1, 0, 0), "-1 of int64"), ((0.5, 0, 0), "0.5 of float64")],
+)
+def test_colors_out_of_range_are_refused(color, message):
+    for paint in (viz.colorize, viz.label_png):
+        with pytest.raises(ValueError, match=f"`colors`: expected integers 0 to 255, .*{message}"):
+            paint(np.array([[0]]), [color])
+
+
 def test_overlay_mixes_and_leaves_ignored_pixels():
     image = np.full((1, 3, 3), 100, "uint8")
     mixed = viz.overlay(image, np.array([[0, 1, 255]]), COLORS, alpha=0.25)

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from PIL import Image
 
 from keras_dpn import models
 from keras_dpn.classes import Classes
+from keras_dpn.presets import Card
 from tests.keras_dpn.support import tiny_backbone
 from training.cli import main
 
@@ -64,6 +66,19 @@ def test_exports_and_verifies(run_dir, image, tmp_path, capsys):
     assert stored["image_size"] == 64 and stored["max_pixels"] == 10_000
 
 
+def test_a_presets_size_is_that_of_its_export(image, tmp_path, capsys):
+    model = models.DPN(3, **TINY)
+    model.save_to_preset(tmp_path / "mine", classes=CLASSES, card=Card(size=24))
+    assert export(tmp_path / "mine", tmp_path / "street", "--verify-with", image) == 0
+    agreement = re.findall(r"(serving_default|image): ([\d.]+)% of", capsys.readouterr().out)
+    assert [name for name, _ in agreement] == ["serving_default", "image"]
+    # Of an untrained network, on noise: resized colours are whole numbers in one of them.
+    assert all(float(percent) > 90 for _, percent in agreement)
+    assert export(tmp_path / "mine", tmp_path / "street", "--keep-size") == 0
+    stored = [json.loads((tmp_path / "street" / n / "model.json").read_text()) for n in "12"]
+    assert [facts["shorter_side"] for facts in stored] == [24, None]
+
+
 def test_files_for_devices(run_dir, image, tmp_path, capsys):
     out = tmp_path / "street"
     options = ["--image-size", 16, 20, "--calibration-images", image.parent]
@@ -104,7 +119,8 @@ def test_a_directory_without_a_run_is_named(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--image-size", 8, 8, "--longest-side", 8], "--image-size and --longest-side"),
+        (["--image-size", 8, 8, "--longest-side", 8], "--image-size, --longest-side and --keep"),
+        (["--keep-size", "--longest-side", 8], "--image-size, --longest-side and --keep-size"),
         (["--formats", "litert_int8"], "--calibration-images: expected a folder with litert_int8"),
     ],
 )
