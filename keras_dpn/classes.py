@@ -12,8 +12,8 @@ class Classes:
         names: one name per class, all different.
         colors: one (red, green, blue) per class, 0..255, all different, as they identify the
             classes in colour label maps.
-        ignore: the label of pixels that count neither in training nor in evaluation; not one of
-            the classes.
+        ignore: the label of pixels that count neither in training nor in evaluation, an integer
+            from the number of classes to 255.
 
     Raises:
         ValueError: if names, colours and ignore label don't fit each other.

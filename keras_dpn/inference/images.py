@@ -43,7 +43,7 @@ def resize(array: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     if array.shape[:2] == (height, width):
         return array
-    from PIL import Image  # here, since the library itself needs only Keras and NumPy
+    from PIL import Image  # here, for programs that resize nothing
 
     resized = [
         Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR)

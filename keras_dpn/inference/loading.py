@@ -70,7 +70,10 @@ def _load(source: str | Path, precision: str) -> Trained:
     directory = find(source)
     classes = read_classes(directory)
     if classes is None:
-        raise ValueError(f"{directory}: expected a classes.json that names the classes.")
+        raise ValueError(
+            f"{directory}: expected a classes.json that names the classes. Write the preset with "
+            "`save_to_preset(..., classes=...)`."
+        )
     if (directory / METADATA).is_file():
         metadata = read_metadata(directory)
         model = from_preset(directory, dtype=precision)

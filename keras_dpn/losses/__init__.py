@@ -1,6 +1,7 @@
 """Losses of logits on label maps: per pixel, of the overlap, and sums of them.
 
-All take ignore labels and class weights, and reduce over the counted pixels of the whole batch.
+All but `WeightedSum` take ignore labels and class weights, and reduce over the counted pixels of
+the whole batch.
 """
 
 from keras_dpn.losses.lovasz_softmax import LovaszSoftmax

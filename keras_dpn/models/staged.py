@@ -184,13 +184,13 @@ class StagedModel(keras.Model):
         *,
         classes: Classes | None = None,
         card: Card | None = None,
-        weights_dtype: Literal["float32", "float16"] = "float32",
+        weights_dtype: Literal["float32", "float16", "int8"] = "float32",
     ) -> None:
         """Write the network as a preset, which `from_preset` and `keras.saving.load_model` read.
 
         Args:
             directory: a new or empty directory, written whole or not at all.
-            classes: `keras_dpn.Classes`, names and colours of the labels.
+            classes: `keras_dpn.Classes`, names and colours of the labels, which `Segmenter` needs.
             card: `keras_dpn.presets.Card`, the network's training, scores and licence.
             weights_dtype: "float32"; "float16" or "int8" for smaller files, see
                 `keras_dpn.presets.write_preset`.
