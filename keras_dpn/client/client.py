@@ -1,13 +1,11 @@
 """Client: predictions of a served model for images, clips and videos."""
 
-import collections
 import dataclasses
 import numbers
 import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -15,6 +13,7 @@ import numpy as np
 from keras_dpn.client.connection import connect
 from keras_dpn.client.errors import ServingError
 from keras_dpn.client.inputs import Image, check, checked_clip, encoded
+from keras_dpn.client.parallel import in_parallel
 from keras_dpn.client.predictions import (
     OUTPUTS,
     OUTPUTS_OF_CLIPS,
@@ -253,21 +252,7 @@ class Client:
             except (ServingError, OSError, ValueError) as error:
                 return error
 
-        failures: list[Exception] = []
-        waiting: collections.deque[Future[Prediction | Exception]] = collections.deque()
-        with ThreadPoolExecutor(parallel) as executor:
-            try:
-                for item in _until_failure(items, failures):
-                    waiting.append(executor.submit(call, item))
-                    # Twice as many as run, so that a slow one doesn't leave the others idle.
-                    while waiting and (waiting[0].done() or len(waiting) >= 2 * parallel):
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:  # also if the caller stops early
-                executor.shutdown(wait=False, cancel_futures=True)
-        if failures:
-            raise failures[0]
+        return in_parallel(call, items, parallel)
 
     def _predict_clip(self, inputs: Clip) -> Prediction:
         outputs = [x for name in OUTPUTS_OF_CLIPS if name in self.outputs for x in OUTPUTS[name]]
@@ -315,11 +300,3 @@ class Client:
                     message = f"{name}: {error.status}{tries}: {error}"
                     raise ServingError(message, error.status) from error
             time.sleep(wait)
-
-
-def _until_failure(items: Iterator[T], failures: list[Exception]) -> Iterator[T]:
-    """Yield the items; append an exception of theirs to `failures` instead of raising it."""
-    try:
-        yield from items
-    except Exception as error:
-        failures.append(error)

@@ -1,6 +1,5 @@
 """Base of the networks: heads, presets, checked arguments."""
 
-import copy
 import inspect
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from keras_dpn.classes import Classes
 from keras_dpn.deprecation import nearest_name, warn_renamed
 from keras_dpn.models.heads import Head, ModelTraits, head_of
+from keras_dpn.models.plain import plain
 from keras_dpn.models.preset import from_preset
 from keras_dpn.ops.checks import check_one_of
 from keras_dpn.presets.files import Card, write_preset
@@ -60,7 +60,7 @@ class StagedModel(keras.Model):
         return super().__new__(cls, *args, **kwargs)
 
     def __init__(self, image: Any, heads: Mapping[str, Tensor], config: dict[str, Any]) -> None:
-        config = _plain(config)
+        config = plain(config)
         super().__init__(image, heads["final"], name=config["name"])
         for key, value in config.items():
             if key not in ("name", "input_shape"):
@@ -205,7 +205,7 @@ class StagedModel(keras.Model):
     # === Config ===
 
     def get_config(self) -> dict[str, Any]:
-        return copy.deepcopy(self._config)
+        return plain(self._config)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
@@ -309,15 +309,6 @@ def check_input_shape(input_shape: Shape) -> None:
             "Invalid value for argument `input_shape`: expected (height, width, channels), "
             f"received {tuple(input_shape)}."
         )
-
-
-def _plain(value: Any) -> Any:
-    """Return an argument as JSON has it, and so that nobody else can change it."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return (tuple if isinstance(value, tuple) else list)(map(_plain, value))
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
 def check_crf(crf: Any) -> None:

@@ -112,9 +112,9 @@ def check_numbers_in_order(name: str, values: Any) -> list[float]:
     Of a dictionary, as Keras's `class_weight` is one, only the keys would be read.
     """
     if not isinstance(values, (Mapping, Set, str)):
-        found = [float(value) for value in values]
-        if all(0 <= value < math.inf for value in found):
-            return found
+        values = [float(value) for value in values]
+        if all(0 <= value < math.inf for value in values):
+            return values
     raise ValueError(
         f"Invalid value for argument `{name}`: expected non-negative numbers in order, received "
         f"{values}."

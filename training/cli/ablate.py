@@ -17,6 +17,7 @@ continues. DIR receives the runs (runs/ROW_seedSEED), their evaluations, and aft
 them the table, ablation.md and ablation.json, of which `keras-dpn report DIR` makes a page.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +25,12 @@ from tyro.conf import Positional
 
 from ..sweeps.definitions import SWEEPS, Sweep, read_sweep
 from ..sweeps.definitions import override as with_overrides
+
+# This process scores on the GPU on which the runs' own processes train: none takes all its memory.
+_MEMORY_ON_DEMAND = {
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
 
 if TYPE_CHECKING:
     SweepName = str
@@ -52,13 +59,15 @@ def main(
         work_dir: receives the runs, their evaluations and the table.
         data_dir: directory of the dataset; generated ones need none.
         weights: initial weights, as for `keras-dpn train`.
-        seeds: every row is trained once with each seed.
+        seeds: every row is trained once with each of these distinct seeds.
         split: split on which the rows are scored.
         reuse: rows that need no training, as ROW=RUN or ROW=RUN:STAGE; a run counts for its seed.
         block_size: resample blocks of N successive images, as `keras-dpn compare` does.
         override: fields to replace in all rows, each as FIELD=VALUE.
         devices: all, gpu:0,2 or cpu:2, as for `keras-dpn train`.
     """
+    for name, value in _MEMORY_ON_DEMAND.items():
+        os.environ.setdefault(name, value)
     from ..rundir.lock import lock_directory
     from ..sweeps.runner import SubprocessExecutor, read_reused, run
     from ..sweeps.table import table

@@ -51,4 +51,4 @@ def main(
     if errors:
         source = data_dir or dataset
         raise ValueError(f"{source}: issues found: {len(errors)}; fix them before training.")
-    output.print("No issues.")
+    output.print("No issues that prevent training." if issues else "No issues.")

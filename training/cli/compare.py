@@ -53,7 +53,12 @@ def main(
 
     if len(runs) < 2:
         raise ValueError(f"Expected two evaluations or more to compare, received {len(runs)}.")
+    numbers = {"block-size": (block_size, 1), "resamples": (resamples, 1)}
+    for option, (number, least) in {**numbers, "num-images": (num_images, 0)}.items():
+        if number < least:
+            raise ValueError(f"--{option}: expected a number from {least} up, received {number}.")
     first, *others = (load_counts(text, split) for text in runs)
+    split = first.split or split  # a file may be of another
     comparisons = {
         other.title: compare(
             first,

@@ -56,7 +56,8 @@ def main(
         boundary_tolerance: largest distance between boundaries that counts as a match, as a
             fraction of the image's diagonal.
         calibration_bins: intervals of confidence, for the expected calibration error (ECE).
-        out: JSON file to write; by default evaluation_SPLIT.json in the directory of a single run.
+        out: file to write, NAME.json; by default evaluation_SPLIT.json in the directory of a single
+            run.
         force: replace files that are no evaluation of this command.
     """
     from keras_dpn import viz
@@ -76,6 +77,8 @@ def main(
     is_one_run = find_run(runs) is not None and len(runs) == 1
     if out is None and not is_one_run:
         raise ValueError("A preset or several runs: name the file to write with --out.")
+    if out is not None and out.suffix != ".json":
+        raise ValueError(f"--out: expected a name that ends in .json, received {out}.")
     if per_stage and not is_one_run:
         raise ValueError("--per-stage: expected one training run, received a preset or several.")
     excluded = per_stage or heads is not None or len(runs) > 1

@@ -67,6 +67,8 @@ def main(
     from ..export.verification import verify_file, verify_saved_model
     from ..rundir.outputs import writing
 
+    if not formats:
+        raise ValueError("--formats: expected one or more, received none.")
     if (image_size is not None) + (longest_side is not None) + keep_size > 1:
         raise ValueError(
             "--image-size, --longest-side and --keep-size: expected at most one of them."

@@ -67,7 +67,8 @@ def main(
         save_frames: of videos, write labels/NAME/000123.png for every frame instead of
             videos/NAME.mp4.
         image_sequence: take each folder as one video, its images in the order of their names.
-        resume: skip what an earlier run has labelled, with the same models and settings.
+        resume: skip what an earlier run has labelled, with the same models and settings, unless
+            the file is another one than then or has changed.
         force: also replace files that this command did not write, such as a dataset's labels.
         manifest: also write a list of the results, .jsonl or .parquet: each image with its size
             and the fraction of each class.

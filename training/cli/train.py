@@ -11,7 +11,7 @@ fields of its configuration.
 import json
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,11 +41,12 @@ class Arguments:
     """Continue from the last completed epoch of the work directory.
 
     Learning rates, schedules, epochs and validation_epochs may differ from before, and apply from
-    there on. A stage ends at once if it has completed as many epochs as are given. Everything else
-    must be as it was.
+    there on. Other epochs than before are those of the run's log. A stage ends at once if it has
+    completed as many epochs as are given. Everything else must be as it was.
     """
     epochs: int | None = None
-    """Epochs of every stage that the recipe trains, instead of the recipe's."""
+    """Epochs of every stage that the recipe trains, instead of the recipe's; those of a stage whose
+    --STAGE.epochs or --STAGE.steps is given are its own."""
     steps: int | None = None
     """Smallest number of updates of every stage that the recipe trains, instead of the recipe's
     epochs; with --epochs, in addition to them."""
@@ -87,30 +88,48 @@ def parse(args: Sequence[str]) -> None:
         args=rest,
         prog=f"{PROGRAM} train {name}",
     )
-    main(arguments)
+    own = _given(config, rest, "epochs") | _given(config, rest, "steps")
+    length = with_length(arguments.config, arguments.epochs, arguments.steps, own)
+    main(replace(arguments, config=length))
+
+
+def _given(config: TrainConfig, args: Sequence[str], field: str) -> set[str]:
+    """Return the sections of stages with an option for a field, such as `--unary.epochs`."""
+    given = {arg.partition("=")[0].replace("_", "-") for arg in args}
+    sections = {config.section(stage.name) for stage in config.stages}
+    return {s for s in sections if f"--{s.replace('_', '-')}.{field}" in given}
 
 
 def _with_given_epochs(config: TrainConfig, args: Sequence[str]) -> TrainConfig:
     """Return the configuration without the recipe's steps of stages whose epochs are given."""
-    given = {arg.partition("=")[0].replace("_", "-") for arg in args}
-    sections = {config.section(stage.name) for stage in config.stages}
     changes: dict[str, Any] = {
         section: replace(getattr(config, section), steps=0)
-        for section in sections
-        if f"--{section.replace('_', '-')}.epochs" in given
+        for section in _given(config, args, "epochs")
     }
     return replace(config, **changes)
 
 
-def with_length(config: TrainConfig, epochs: int | None, steps: int | None) -> TrainConfig:
-    """Return the configuration with other epochs or steps in every stage that is trained."""
+def with_length(
+    config: TrainConfig, epochs: int | None, steps: int | None, own: Collection[str] = ()
+) -> TrainConfig:
+    """Return the configuration with other epochs or steps in every stage that is trained.
+
+    Args:
+        config: a configuration.
+        epochs: of each stage; None as 0.
+        steps: of each stage; None as 0, and neither leaves the configuration as it is.
+        own: the sections of stages that keep the length that they have.
+
+    Raises:
+        ValueError: for a negative number, and zeros.
+    """
     if epochs is None and steps is None:
         return config
     if (epochs or 0) < 0 or (steps or 0) < 0 or not (epochs or steps):
         raise ValueError(f"Expected --epochs or --steps from 1 up, received {epochs} and {steps}.")
     changes: dict[str, Any] = {
         section: replace(getattr(config, section), epochs=epochs or 0, steps=steps or 0)
-        for section in {config.section(stage.name) for stage in config.stages}
+        for section in {config.section(stage.name) for stage in config.stages}.difference(own)
         if getattr(config, section).is_trained
     }
     return replace(config, **changes)
@@ -133,7 +152,7 @@ def load_recipe(name: str) -> TrainConfig:
 
 def main(arguments: Arguments) -> None:
     """Train a network through its stages and print what each of them scores."""
-    config = with_length(arguments.config, arguments.epochs, arguments.steps)
+    config = arguments.config
     if arguments.print_config:
         print(json.dumps(to_json(_with_files(config, arguments)), indent=2))
         return

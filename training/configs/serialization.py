@@ -126,9 +126,16 @@ def _grouped(model: dict[str, Any]) -> dict[str, Any]:
     return model
 
 
-def build(cls: type[T], values: Any, source: str | Path) -> T:
-    """Return an instance of a dataclass from JSON; defaults and ValueError as `from_json`."""
-    return _build(cls, values, "", source)
+def build(cls: type[T], values: Any, source: str | Path, name: str = "") -> T:
+    """Return an instance of a dataclass from JSON; defaults and ValueError as `from_json`.
+
+    Args:
+        cls: the dataclass, or the type of one of its fields.
+        values: the JSON values.
+        source: of the values, for messages.
+        name: of the field, for messages.
+    """
+    return _build(cls, values, f"{name}." if name else "", source)
 
 
 def _build(cls: Any, values: Any, path: str, source: str | Path, default: Any = None) -> Any:
@@ -159,6 +166,8 @@ def _build(cls: Any, values: Any, path: str, source: str | Path, default: Any = 
         dicts = [arg for arg in args if typing.get_origin(arg) is dict]
         kind = dicts[0] if dicts and isinstance(values, dict) else args[0]
         return _build(kind, values, path, source)
+    elif cls is Any:
+        return values
     elif cls is float:
         is_number = isinstance(values, (int, float)) and not isinstance(values, bool)
         fits = is_number and abs(values) <= sys.float_info.max  # no NaN, which JSON may hold

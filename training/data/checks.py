@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from .io.images import LabelError, match_labels, size_message
 from .statistics import count_labels
 
 Pool = ThreadPoolExecutor | ClusterPool
+Lists = Mapping[str, tuple[Example, ...]]
 IssueType = Literal[
     "missing",
     "unreadable",
@@ -105,12 +106,17 @@ class DatasetScan:
 
 
 def scan_dataset(
-    dataset: Dataset, *, workers: int | None = None, cluster: ClusterOptions | None = None
+    dataset: Dataset,
+    splits: Collection[str] | None = None,
+    *,
+    workers: int | None = None,
+    cluster: ClusterOptions | None = None,
 ) -> DatasetScan:
     """Read every example, list all issues and count pixels. Shows its progress on stderr.
 
     Args:
         dataset: the dataset.
+        splits: read only these; by default all.
         workers: threads that read; one per processor by default.
         cluster: the Ray cluster whose processes read, instead of threads; its machines see the
             dataset's files at the same paths.
@@ -119,14 +125,16 @@ def scan_dataset(
         ValueError: on fewer than one worker, and as `utils.ray_cluster.connect`.
         OSError: as `utils.ray_cluster.ClusterPool.map`.
     """
-    issues = _check_lists(dataset)
+    labelled, unlabelled = _chosen(dataset.splits, splits), _chosen(dataset.unlabelled, splits)
+    lists = {**labelled, **unlabelled}
+    issues = _check_lists(dataset, lists)
     counts: dict[str, np.ndarray] = {}
     ignored: dict[str, np.ndarray] = {}
     names: dict[str, list[str]] = {}
     sizes: dict[str, np.ndarray] = {}
     results: dict[Example, tuple[list[DatasetIssue], np.ndarray | None]] = {}
     with _pool(workers, cluster) as pool:
-        for split, examples in dataset.splits.items():
+        for split, examples in labelled.items():
             # An example of a split that contains another split is read once.
             new = [example for example in examples if example not in results]
             scanned = pool.map(partial(_scan_example, dataset, split), new)
@@ -138,12 +146,12 @@ def scan_dataset(
             rows = np.reshape([row for _, row in readable], shape).astype(int)
             counts[split], ignored[split], sizes[split] = rows[:, :-3], rows[:, -3], rows[:, -2:]
             names[split] = [name for name, _ in readable]
-        for split, examples in dataset.unlabelled.items():
+        for split, examples in unlabelled.items():
             images = pool.map(partial(_scan_image, split), examples)
             for listed in progress(images, f"{dataset.name} {split}", len(examples)):
                 issues += listed
     issues += [*_check_ignored(counts, ignored, names), *_check_classes(dataset, counts)]
-    return DatasetScan(issues + _check_sizes(dataset), counts, ignored, names, sizes)
+    return DatasetScan(issues + _check_sizes(dataset, lists), counts, ignored, names, sizes)
 
 
 def scan_sequences(dataset: RecordedClips, *, workers: int | None = None) -> list[DatasetIssue]:
@@ -199,9 +207,12 @@ def _pool(workers: int | None, cluster: ClusterOptions | None = None) -> Pool:
     return ThreadPoolExecutor(workers)
 
 
-def _check_lists(dataset: Dataset) -> list[DatasetIssue]:
+def _chosen(lists: Lists, splits: Collection[str] | None) -> Lists:
+    return {name: lists[name] for name in lists if splits is None or name in splits}
+
+
+def _check_lists(dataset: Dataset, lists: Lists) -> list[DatasetIssue]:
     """Return the issues of the splits' lists."""
-    lists = {**dataset.splits, **dataset.unlabelled}
     issues = [
         DatasetIssue("empty", split, "the split has no examples.")
         for split, examples in lists.items()
@@ -293,9 +304,9 @@ def _check_classes(dataset: Dataset, counts: dict[str, np.ndarray]) -> list[Data
     return issues
 
 
-def _check_sizes(dataset: Dataset) -> list[DatasetIssue]:
+def _check_sizes(dataset: Dataset, lists: Lists) -> list[DatasetIssue]:
     issues = []
-    for split, examples in {**dataset.splits, **dataset.unlabelled}.items():
+    for split, examples in lists.items():
         expected = dataset.expected_size.get(split, len(examples))
         if len(examples) != expected:
             message = f"{len(examples)} examples; the complete dataset has {expected}."

@@ -81,7 +81,7 @@ def find_changes(
             f"{source}: the run to resume was configured otherwise in: network, "
             f"{earlier.network}, not {config.network}."
         )
-    changes = list(_differences(earlier, config))
+    changes = list(differences(earlier, config))
     _check_fields(changes, config, source)
     noted = []
     for change in changes:
@@ -134,11 +134,11 @@ def _concerned(change: Change, earlier: TrainConfig, config: TrainConfig) -> lis
     ]
 
 
-def _differences(before: Any, after: Any, path: str = "") -> Iterator[Change]:
-    """Return the fields in which two instances of a dataclass differ."""
+def differences(before: Any, after: Any, path: str = "") -> Iterator[Change]:
+    """Yield the fields in which two instances of a dataclass differ; "" for two classes."""
     if dataclasses.is_dataclass(before) and type(before) is type(after):
         for item in dataclasses.fields(before):
             name = f"{path}.{item.name}" if path else item.name
-            yield from _differences(getattr(before, item.name), getattr(after, item.name), name)
+            yield from differences(getattr(before, item.name), getattr(after, item.name), name)
     elif before != after:
         yield Change(path, before, after)

@@ -11,6 +11,7 @@ from ..configs.serialization import from_json
 from ..data.checks import scan_dataset
 from ..data.dataset import Dataset
 from ..rundir import paths as workdir
+from ..utils.counts import counted
 from ..utils.files import read_json, reading
 from .changes import Change, find_changes
 from .checkpoints import Checkpoints
@@ -60,7 +61,7 @@ def check_work_dir(work_dir: Path, config: TrainConfig, resume: bool) -> list[Ch
 
 
 def check_data(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read all images once; refuse a dataset with errors, naming the first ones.
+    """Read the images of the run's splits once; refuse them with errors, naming the first ones.
 
     Returns:
         Pixels of each class in the training split, pixels of the images that contain it, and the
@@ -77,15 +78,16 @@ def check_data(dataset: Dataset, config: TrainConfig) -> tuple[np.ndarray, np.nd
     splits = (config.data.train_split, config.data.val_split)
     for split in splits:
         dataset.examples(split)
-    scan = scan_dataset(dataset)
+    scan = scan_dataset(dataset, splits)
     for issue in scan.issues:
         if issue.is_warning:
             _LOGGER.warning(issue)
     if scan.errors:
+        directory = f" --data-dir {config.data.data_dir}" if config.data.data_dir else ""
         shown = "; ".join(str(issue) for issue in scan.errors[:_ISSUES_SHOWN])
         raise ValueError(
-            f"{dataset.name}: {len(scan.errors)} issues, the first: {shown}. "
-            f"`keras-dpn check-data {config.data.dataset}` lists all."
+            f"{dataset.name}: {counted(len(scan.errors), 'issue')}, the first: {shown}. "
+            f"`keras-dpn check-data {config.data.dataset}{directory}` lists all."
         )
     for split in splits:
         if not scan.counts[split].any():

@@ -20,23 +20,30 @@ _EPOCH_STEPS = 50
 _MEASURED_STEPS = 100
 
 
-def resolve_steps(config: TrainConfig, dataset: Dataset) -> TrainConfig:
+def resolve_steps(
+    config: TrainConfig, dataset: Dataset, earlier: TrainConfig | None = None
+) -> TrainConfig:
     """Return the configuration with the number of epochs in which each stage makes its `steps`.
 
     Args:
         config: the run's configuration; it is returned as it is if no stage has `steps`.
         dataset: the training images.
+        earlier: the configuration of the run to resume. Its epochs are as many passes over the
+            split as they were, and other epochs than it had count those.
 
     Raises:
         ValueError: as `Batches.steps_per_epoch`.
     """
     sections = {config.section(s.name): config.stage(s.name) for s in config.stages}
     with_steps = [stage for stage in sections.values() if stage.steps]
-    if not with_steps:
+    passes = config.data.passes_per_epoch
+    if earlier is not None:
+        passes = max(passes, earlier.data.passes_per_epoch)
+    elif with_steps:
+        shortest = min(map(Batches(config, dataset).steps_per_epoch, with_steps))
+        passes = max(passes, math.ceil(_EPOCH_STEPS / shortest))
+    if not with_steps and passes == config.data.passes_per_epoch:
         return config
-    once = Batches(config, dataset)
-    shortest = min(map(once.steps_per_epoch, with_steps))
-    passes = max(config.data.passes_per_epoch, math.ceil(_EPOCH_STEPS / shortest))
     changes: dict[str, Any] = {"data": dataclasses.replace(config.data, passes_per_epoch=passes)}
     batches = Batches(dataclasses.replace(config, **changes), dataset)
     for section, stage in sections.items():
@@ -45,6 +52,8 @@ def resolve_steps(config: TrainConfig, dataset: Dataset) -> TrainConfig:
         steps = batches.steps_per_epoch(stage)
         # Epochs count passes over the split, of which one of the run's may now be several.
         least = math.ceil(stage.epochs * config.data.passes_per_epoch / passes)
+        if earlier is not None and not stage.steps and least != getattr(earlier, section).epochs:
+            least = stage.epochs
         epochs = max(least, math.ceil(stage.steps * stage.accumulate / steps))
         changes[section] = dataclasses.replace(stage, epochs=epochs, steps=0)
     return dataclasses.replace(config, **changes)

@@ -18,6 +18,8 @@ class Progress:
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
+    examples: dict[str, int] = field(default_factory=dict)
+    """Number of examples of the splits; empty in the checkpoints of version 0.1."""
 
     @property
     def rate_factor(self) -> float:

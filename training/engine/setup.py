@@ -20,7 +20,7 @@ import keras_dpn
 from keras_dpn import models, presets
 
 from ..configs.schema import TrainConfig
-from ..configs.serialization import to_json, with_crf
+from ..configs.serialization import from_json, to_json, with_crf
 from ..configs.trackers import TrackerName
 from ..data.clips.base import RecordedClips
 from ..data.dataset import Dataset
@@ -28,9 +28,10 @@ from ..data.shards.dataset import absolute
 from ..rundir import paths as workdir
 from ..rundir.dataset import open_dataset
 from ..rundir.lock import LOCK, FileLock
-from ..utils.files import write_json
+from ..utils.files import read_json, remove_temporaries, write_json
 from . import hosts
 from .changes import Change
+from .checkpoints import Checkpoints
 from .checks import check_config, check_data, check_work_dir
 from .devices import Strategy, check_batch_sizes, choose_devices, in_use
 from .dry_run import dry_run
@@ -123,7 +124,7 @@ def prepare(
         ValueError: for settings, data or a directory that don't allow training.
     """
     config, dataset, trackers, strategy = _checked(
-        config, work_dir, data_dir, crf, devices, callbacks
+        config, work_dir, data_dir, crf, resume, devices, callbacks
     )
     with ExitStack() as stack:
         if hosts.is_chief():
@@ -139,7 +140,9 @@ def prepare(
             lambda: [values.tolist() for values in check_data(dataset, config)]
         )
         hosts.on_chief(lambda: fill_flow(dataset, config))
-        model = _built(config, dataset, strategy)
+        if resume:
+            hosts.on_chief(lambda: _remove_partial_models(work_dir))
+        model = _built(config, dataset, strategy, _is_restored(work_dir, resume))
         pixel_counts = (np.asarray(counts[0]), np.asarray(counts[1]))
         trainer = Trainer(config, model, dataset, pixel_counts, work_dir, strategy, sizes, trackers)
         if resume:
@@ -175,11 +178,13 @@ def describe_dry_run(
     Raises:
         ValueError: as `prepare`.
     """
-    config, dataset, _, strategy = _checked(config, work_dir, data_dir, crf, devices, callbacks)
+    config, dataset, _, strategy = _checked(
+        config, work_dir, data_dir, crf, resume, devices, callbacks
+    )
     check_work_dir(work_dir, config, resume)
     pixels, present, sizes = check_data(dataset, config)
     with in_use(strategy):
-        model = _built(config, dataset, strategy)
+        model = _built(config, dataset, strategy, _is_restored(work_dir, resume))
         counts = (pixels, present)
         trainer = Trainer(config, model, dataset, counts, work_dir, strategy, sizes.tolist())
         if resume:
@@ -192,6 +197,7 @@ def _checked(
     work_dir: Path,
     data_dir: Path | None,
     crf: Path | None,
+    resume: bool,
     devices: str,
     callbacks: Sequence[TrackerName],
 ) -> tuple[TrainConfig, Dataset, Trackers, Strategy]:
@@ -201,7 +207,10 @@ def _checked(
         config = with_crf(config, crf)
     check_config(config)
     dataset = open_dataset(config, work_dir)
-    config = resolve_steps(config, dataset)
+    earlier = hosts.from_chief(lambda: _earlier_values(work_dir) if resume else None)
+    before = earlier and from_json(earlier, work_dir / workdir.CONFIG)
+    # Another network is refused later.
+    config = resolve_steps(config, dataset, before if type(before) is type(config) else None)
     _LOGGER.info("%s: %s", config.network, "; ".join(config.summary()))
     trackers = Trackers(callbacks if hosts.is_chief() else (), work_dir, config)
     strategy = choose_devices(devices)
@@ -209,8 +218,30 @@ def _checked(
     return config, dataset, trackers, strategy
 
 
-def _built(config: TrainConfig, dataset: Dataset, strategy: Strategy) -> keras.Model:
-    """Return the network before the first step, with its initial scales."""
+def _earlier_values(work_dir: Path) -> Any:
+    """Return the configuration of the run in a directory, as JSON values, if there is one."""
+    path = work_dir / workdir.CONFIG
+    return read_json(path) if path.exists() else None
+
+
+def _is_restored(work_dir: Path, resume: bool) -> bool:
+    """Return whether a checkpoint replaces all initial weights."""
+    checkpoints = Checkpoints(work_dir / workdir.CHECKPOINTS)
+    return hosts.from_chief(lambda: resume and checkpoints.latest() is not None)
+
+
+def _remove_partial_models(work_dir: Path) -> None:
+    """Remove the models that killed processes were writing."""
+    for directory in (work_dir, *(work_dir / workdir.STAGES).glob("*")):
+        remove_temporaries(directory / workdir.MODEL)
+
+
+def _built(
+    config: TrainConfig, dataset: Dataset, strategy: Strategy, is_restored: bool
+) -> keras.Model:
+    """Return the network before the first step, or before its checkpoint is restored."""
+    if is_restored:  # the files of initial weights may be gone
+        config = dataclasses.replace(config, weights=None, adapt_scales=0)
     model = _build(config, dataset.classes.num_classes, strategy)
     _adapt_scales(config, model, dataset)
     return model

@@ -18,6 +18,7 @@ from ..data.dataset import Dataset
 from ..evaluation.evaluator import evaluate
 from ..rundir import paths as workdir
 from ..rundir.models import load_model
+from ..utils.counts import counted
 from ..utils.files import atomic_file, write_json
 from ..utils.progress import progress_bar
 from . import hosts
@@ -85,7 +86,9 @@ class Trainer:
         self.trackers = trackers or Trackers((), work_dir, config)
         self._scores: SegmentationScores  # of the last validation
         self.checkpoints = Checkpoints(work_dir / workdir.CHECKPOINTS)
-        self.progress = Progress()
+        splits = (config.data.train_split, config.data.val_split)
+        self._examples = {split: len(dataset.examples(split)) for split in splits}
+        self.progress = Progress(examples=self._examples)
 
     def resume(self, changes: Sequence[Change] = ()) -> None:
         """Go back to the last finished epoch, if there is one.
@@ -98,6 +101,7 @@ class Trainer:
         if state is None:
             return
         self.progress = Progress(**state)
+        self._compare_examples()
         self.checkpoints.restore_model(self.model)
         if not changes:
             return
@@ -110,6 +114,18 @@ class Trainer:
             _LOGGER.info("stage %s, epoch %d: %s", stage.name, self.progress.epoch, change)
             self._note(stage, self.progress.epoch, {"change": change.to_json()})
         self.checkpoints.replace_state(vars(self.progress))
+
+    def _compare_examples(self) -> None:
+        """Warn where a split has another length than before, and note what it has now."""
+        for split, count in self._examples.items():
+            before = self.progress.examples.get(split, count)
+            if before != count:
+                _LOGGER.warning(
+                    "%s %s: %s now, %d before the run was resumed; from here on, epochs and scores "
+                    "don't compare with the earlier ones",
+                    *(self.dataset.name, split, counted(count, "example"), before),
+                )
+        self.progress.examples = self._examples
 
     def fit(self) -> list[dict[str, Any]]:
         """Train the remaining stages; return each stage's results."""

@@ -94,7 +94,8 @@ def compare(
         seed: of the resampling.
 
     Raises:
-        ValueError: if images, classes or true labels differ, and as `metrics.paired_bootstrap`.
+        ValueError: if splits, images, classes or true labels differ, and as
+            `metrics.paired_bootstrap`.
     """
     confusions = _paired(first, second)
     scores = metrics.paired_bootstrap(
@@ -126,6 +127,8 @@ def add_counts(counts: Sequence[Counts]) -> Counts:
 def _paired(first: Counts, second: Counts) -> np.ndarray:
     """Return the second's confusion matrices in the order of the first's images."""
     pair = f"{first.title} and {second.title}"
+    if first.split and second.split and first.split != second.split:
+        raise ValueError(f"{pair} are of the splits {first.split} and {second.split}.")
     mismatched = sorted(set(first.names) ^ set(second.names))
     if mismatched:
         raise ValueError(

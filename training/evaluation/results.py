@@ -178,9 +178,10 @@ def is_evaluation_file(path: Path) -> bool:
     """Return whether a file is one that `keras-dpn evaluate` writes, by its content.
 
     Args:
-        path: OUT.json; or OUT.npz or OUT_trimap.png next to one.
+        path: OUT.json; or OUT.npz, OUT_trimap.png or OUT_iterations.png next to one.
     """
-    file = path.with_name(f"{path.stem.removesuffix('_trimap')}.json")
+    stem = path.stem.removesuffix("_trimap").removesuffix("_iterations")
+    file = path.with_name(f"{stem}.json")
     try:
         Evaluation.load(path if path.suffix == ".json" else file, with_counts=False)
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
@@ -189,11 +190,12 @@ def is_evaluation_file(path: Path) -> bool:
 
 
 class Counts(NamedTuple):
-    """The confusion matrices of one prediction's images."""
+    """The confusion matrices of one prediction's images; their split, if it is known."""
 
     title: str
     names: Sequence[str]
     confusions: np.ndarray
+    split: str = ""
 
 
 def load_counts(source: str, split: str) -> Counts:
@@ -224,4 +226,4 @@ def load_counts(source: str, split: str) -> Counts:
         raise ValueError(f"{file}: {error}") from None
     if scores.confusions is None:
         raise ValueError(f"{counts}: it has no counts of {scores.name!r}; evaluate the run again.")
-    return Counts(source, evaluation.image_names, scores.confusions)
+    return Counts(source, evaluation.image_names, scores.confusions, evaluation.split)

@@ -44,6 +44,8 @@ def make_preset(
     Raises:
         ValueError: where the run isn't finished, and as `write_preset`.
     """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):  # before the scores
+        raise ValueError(f"{out}: expected a new or an empty directory.")
     model, classes = load_model(work_dir), load_classes(work_dir)
     for weight in model.weights:  # what is scored is what is stored
         weight.assign(stored_values(np.asarray(weight), weights_dtype, weight.path))

@@ -1,20 +1,25 @@
 """Predict images and videos with one network or several: `keras-dpn predict`."""
 
 import json
-from dataclasses import asdict, dataclass
+import logging
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from keras_dpn.segmenter import Segmenter
 
 from ..rundir.outputs import Outputs, writing
+from ..utils.counts import counted
 from .cluster import leave_gpus_to_workers, predict_on_cluster
 from .lists import write_lists
 from .local import predict_here
 from .manifest import model_identity, write_manifest
+from .records import changed_inputs, write_record
 from .remote import Source
 from .results import FileResult, Kind
 from .settings import PredictionJob
 from .sources import Sources
+
+logger = logging.getLogger("keras_dpn")
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,9 @@ def _predict(job: PredictionJob, sources: Sources, files: Outputs) -> Prediction
     segmenter = job.load_segmenter()
     write_manifest(job.out, _manifest(job, segmenter), job.resume, files)
     left = job.missing(sources) if job.resume else sources
+    if job.resume:
+        _remove_changed(job, sources, files)
+    write_record(job.out, sources, files, keep=job.resume)
     results: dict[tuple[Kind, str], FileResult] = {}
 
     def add(result: FileResult) -> None:
@@ -77,6 +85,19 @@ def _predict(job: PredictionJob, sources: Sources, files: Outputs) -> Prediction
         unreadable=tuple(unreadable),
         num_skipped_videos=len(sources.videos) - len(left.videos),
     )
+
+
+def _remove_changed(job: PredictionJob, sources: Sources, files: Outputs) -> None:
+    """Remove the results of inputs that have changed: from now on, results are of `sources`."""
+    changed = changed_inputs(job.out, sources)
+    if changed:
+        logger.warning(
+            "%s of other files, or of files that have changed, predicted again",
+            counted(len(changed), "result"),
+        )
+    everything = replace(job, heads=True, probabilities=True, overlay=True)
+    for kind, name in changed:
+        files.remove(everything.files_of(kind, name))
 
 
 def _manifest(job: PredictionJob, segmenter: Segmenter) -> dict[str, Any]:

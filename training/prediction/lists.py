@@ -1,5 +1,6 @@
 """Write what became of the inputs of a job: the manifest of the results, and the errors."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -80,7 +81,7 @@ def _row(
     fractions = result.fractions
     return {
         "path": str(source),
-        "result": str(job.labels_of(result.kind, result.name)),
+        "result": os.path.abspath(job.labels_of(result.kind, result.name)),
         "height": result.height,
         "width": result.width,
         "frames": result.frames,

@@ -1,5 +1,6 @@
 """What `keras-dpn predict` is told to do: inputs, networks, settings and outputs."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .manifest import (
     result_file,
     video_files,
 )
+from .records import RECORD, changed_inputs
 from .results import ERRORS, Kind, check_suffix
 from .sources import Sources, find_sources
 from .video_report import VideoReport, read_report
@@ -44,7 +46,8 @@ class PredictionJob:
         overlay: also write the labels' colours over the image, or the video.
         save_frames: for videos, write a label map per frame instead of a video.
         image_sequence: treat each folder as one video.
-        resume: skip what an earlier run has predicted with the same models and settings.
+        resume: skip what an earlier run has predicted with the same models and settings, of files
+            that are the same as then.
         force: replace files that no earlier run has written.
         manifest: file for a list of the results, .jsonl or .parquet; None: no list.
         cluster: the Ray cluster that predicts; None: this process.
@@ -83,7 +86,8 @@ class PredictionJob:
 
         Raises:
             ValueError: as `find_sources`, for options that videos, or images alone, don't support,
-                and if the label maps of a video's frames would replace those of images.
+                if the label maps of a video's frames would replace those of images, and if the
+                manifest would replace another list.
         """
         if re.match(r"\w\w+:/", str(self.out)):
             raise ValueError(
@@ -92,6 +96,12 @@ class PredictionJob:
             )
         if self.manifest is not None:
             check_suffix(self.manifest)
+            own = [os.path.abspath(self.out / name) for name in (ERRORS, RECORD)]
+            if os.path.abspath(self.manifest) in own:
+                raise ValueError(
+                    f"--manifest: expected another name than {self.manifest.name} in {self.out}, "
+                    "which the command gives to a list of its own."
+                )
         sources = find_sources(self.paths, self.out, self.image_sequence)
         if self.save_frames and not sources.videos:
             raise ValueError("--save-frames: expected a video among the paths, received none.")
@@ -109,6 +119,7 @@ class PredictionJob:
     def result_files(self, sources: Sources) -> Iterator[Path]:
         """Yield the files that this job writes; of label maps per frame, those that exist."""
         yield self.out / ERRORS
+        yield self.out / RECORD
         if self.manifest is not None:
             yield self.manifest
         if not self.is_resumed:
@@ -144,13 +155,20 @@ class PredictionJob:
         return self.resume and (self.out / MANIFEST).is_file()
 
     def missing(self, sources: Sources) -> Sources:
-        """Return the images and videos that lack a result; call it after `write_manifest`."""
-        videos = {
-            name: source
-            for name, source in sources.videos.items()
-            if self.written_video(name) is None
-        }
-        return Sources(pending(sources.images, self.out, self.image_outputs), videos)
+        """Return the images and videos that lack a result, or have changed since then.
+
+        Call it after `write_manifest`.
+        """
+        lacking = pending(sources.images, self.out, self.image_outputs)
+        changed = set(changed_inputs(self.out, sources))
+        return Sources(
+            {n: s for n, s in sources.images.items() if n in lacking or ("image", n) in changed},
+            {
+                n: s
+                for n, s in sources.videos.items()
+                if ("video", n) in changed or self.written_video(n) is None
+            },
+        )
 
     def written_video(self, name: str) -> VideoReport | None:
         """Return the report of a video whose results are complete; None for another."""

@@ -4,6 +4,7 @@ import glob
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -42,8 +43,8 @@ def find_sources(paths: Sequence[str | Path], out: Path, image_sequence: bool = 
 
     Folders include their subfolders, without hidden files (see `keras_dpn.io.formats.list_visible`)
     and the results of an earlier run under `out`. A name is
-    the file's path below the folder that all files share, without its suffix, or with it if names
-    would be equal otherwise (a.jpg and a.png).
+    the file's path below the folder that all files share, without its suffix; files whose names
+    would be equal keep it (a.jpg and a.png).
 
     Args:
         paths: files, folders, or patterns with * and ? (** for any depth); URLs of these; and
@@ -119,8 +120,14 @@ def _name(sources: Sequence[Source], root: Path) -> dict[str, Source]:
         str(path if _is_folder(source) else path.with_suffix(""))
         for source, path in zip(sources, relative, strict=True)
     ]
-    if len(set(names)) < len(names):
-        names = [str(path) for path in relative]
+    while clashing := {name for name, count in Counter(names).items() if count > 1}:
+        longer = [
+            str(path) if name in clashing else name
+            for name, path in zip(names, relative, strict=True)
+        ]
+        if longer == names:
+            break
+        names = longer
     named: dict[str, Source] = {}
     for name, source in zip(names, sources, strict=True):
         if name in named:  # of two archives, or of two object stores
@@ -177,7 +184,10 @@ def _expand(path: Source, out: Path) -> Iterator[Source]:
             )
         )
     else:
-        matches = map(Path, glob.glob(str(path), recursive=True))
+        # The names of folders that exist are no patterns: "photos [2023]/*.png".
+        folder = next(parent for parent in path.parents if parent.is_dir())
+        pattern = str(path.relative_to(folder))
+        matches = (folder / name for name in glob.glob(pattern, root_dir=folder, recursive=True))
         yield from sorted(_readable(filter(Path.is_file, matches)))
 
 

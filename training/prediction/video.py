@@ -112,7 +112,8 @@ def predict_video(
         name: of the results below it.
         overlay: also write overlays/NAME.mp4, the labels' colours over the video, at its size.
         save_frames: write label maps labels/NAME/000123.png by the index of the frame, instead of
-            videos/NAME.mp4, which shows the video and its labels side by side.
+            videos/NAME.mp4, which shows the video and its labels side by side. Those of an earlier
+            run are removed first.
         files: writes and records the results, and refuses to replace files of others; None: any
             file is replaced.
 
@@ -126,6 +127,8 @@ def predict_video(
         if files:
             files.check(drawn.values())
         maps = out / "labels" / name if save_frames else None
+        if files and maps:  # those of an earlier run, whose video may have been longer
+            files.remove(maps.glob("*.png"))
         try:
             return _predict_video(segmenter, source, video, out, name, drawn, maps, files)
         except SizeError as error:  # as the network would see its frames

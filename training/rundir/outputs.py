@@ -86,6 +86,12 @@ class Outputs:
         """Write JSON atomically; raises as `check`."""
         self.write_bytes(path, json_bytes(values))
 
+    def remove(self, paths: Iterable[Path]) -> None:
+        """Remove those of the files that `check` lets the command replace."""
+        for path in paths:
+            if self.force or self._is_own(path):
+                path.unlink(missing_ok=True)
+
     def record(self, path: Path) -> None:
         """Record a file that was written by other means, after `check`."""
         self._append(path, path)

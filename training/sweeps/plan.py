@@ -96,6 +96,9 @@ def make_plan(
         num_classes: number of classes of the data.
         reuse: networks of rows that need no run, by name and seed. Their stages count as trained
             for other rows, too.
+
+    Raises:
+        ValueError: for a row's output that its network doesn't have.
     """
     plan = Plan()
     for seed in seeds:
@@ -132,6 +135,7 @@ class _Planner:
         for row in sweep.rows:
             start = self._keys[row.start].of(sweep[row.start]) if row.start else None
             self._keys[row.name] = _keys(row.config, num_classes, start)
+            _check_output(row, num_classes)
         self._known: dict[str, CheckpointRef] = {}
 
     def fill(self) -> None:
@@ -198,14 +202,29 @@ def _keys(config: TrainConfig, num_classes: int, start: str | None) -> _Keys:
         del settings[name]
     # Paths and caches don't affect what is learned.
     data = {k: v for k, v in settings["data"].items() if k not in ("data_dir", "flow_dir", "cache")}
-    arguments = json.dumps(model_arguments(config))
-    prints = _fingerprints(config.network, arguments, num_classes)
+    prints = _fingerprints(*_network(config, num_classes))
     key, keys = _digest({**settings, "data": data}), {}
     for stage in config.stages:
         if config.stage(stage.name).is_trained:
             facts = dataclasses.asdict(stage), dataclasses.asdict(config.stage(stage.name))
             key = keys[stage.name] = _digest([key, facts, prints[stage.head]])
     return _Keys(keys, _digest([key, prints["final"]]))
+
+
+def _check_output(row: Row, num_classes: int) -> None:
+    """Refuse an output that the row's network doesn't have."""
+    network = _network(row.config, num_classes)
+    heads = _fingerprints(*network)
+    if row.output is None or row.output in heads or _untrained(*network).has_head(row.output):
+        return
+    raise ValueError(
+        f"Row {row.name}: `output`: expected one of {list(heads)}, received {row.output!r}."
+    )
+
+
+def _network(config: TrainConfig, num_classes: int) -> tuple[str, str, int]:
+    """Return the network's class, its arguments as JSON, and the number of classes."""
+    return config.network, json.dumps(model_arguments(config)), num_classes
 
 
 def _is_stage(config: TrainConfig, name: str) -> bool:
@@ -221,9 +240,7 @@ def _fingerprints(network: str, arguments: str, num_classes: int) -> dict[str, s
         arguments: arguments of its constructor, as JSON.
         num_classes: number of classes of the data.
     """
-    keras.utils.clear_session()  # automatic names of layers count from 0 again
-    keras.utils.set_random_seed(0)
-    built = getattr(models, network)(num_classes=num_classes, **json.loads(arguments))
+    built = _untrained(network, arguments, num_classes)
     weights = {
         w.path: hashlib.sha256(keras.ops.convert_to_numpy(w)).hexdigest() for w in built.weights
     }
@@ -232,6 +249,13 @@ def _fingerprints(network: str, arguments: str, num_classes: int) -> dict[str, s
         part = built.head_model(name)
         prints[name] = _digest([part.get_config(), [weights[w.path] for w in part.weights]])
     return prints
+
+
+def _untrained(network: str, arguments: str, num_classes: int) -> Any:
+    """Return a network, always the same; arguments as `_fingerprints`."""
+    keras.utils.clear_session()  # automatic names of layers count from 0 again
+    keras.utils.set_random_seed(0)
+    return getattr(models, network)(num_classes=num_classes, **json.loads(arguments))
 
 
 def _digest(values: Any) -> str:

@@ -1,7 +1,7 @@
 """Train and score the rows of a sweep."""
 
-import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +12,9 @@ from typing import Any
 import keras
 
 from ..configs.schema import TrainConfig
-from ..configs.serialization import to_json, upgrade
+from ..configs.serialization import from_json, to_json
 from ..data.dataset import Dataset
+from ..engine.changes import differences
 from ..engine.checks import check_config
 from ..engine.networks import build_model
 from ..engine.plan import resolve_steps
@@ -28,6 +29,9 @@ from .scoring import score
 from .table import Summary, check_tables, summarize
 
 logger = logging.getLogger("keras_dpn")
+
+# A run that is continued may have others.
+_PATHS = ("weights", "weights_sha256", "data.data_dir", "data.flow_dir")
 
 Executor = Callable[[Path], int]
 """Trains or resumes the run of a directory with a config.json; returns the exit code."""
@@ -46,9 +50,12 @@ class SubprocessExecutor:
     def __call__(self, run: Path) -> int:
         """Train, or resume, a run; return the exit code."""
         package = __name__.partition(".")[0]  # `training`, or `keras_dpn_training` when installed
-        command = [sys.executable, "-m", package, "train", str(run / CONFIG)]
+        command = [sys.executable, "-P", "-m", package, "train", str(run / CONFIG)]
         options = ["--work-dir", str(run), "--resume", "--devices", self.devices]
-        return subprocess.run(command + options).returncode
+        # It imports what this process does, whatever folders the current directory has.
+        path = os.pathsep.join(map(os.path.abspath, sys.path))
+        environment = {**os.environ, "PYTHONPATH": path}
+        return subprocess.run(command + options, env=environment).returncode
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def run(
 ) -> Outcome:
     """Train the missing runs, score each row, and write the table after each run.
 
-    If a run fails, the others are still trained.
+    If a run fails, or its network can't be scored, the others are still trained.
 
     Args:
         sweep: the rows.
@@ -101,9 +108,12 @@ def run(
         block_size: as in `evaluation.comparison.compare`.
 
     Raises:
-        ValueError: before anything is trained, for settings that don't fit the data or each other,
-            and a work_dir that holds other runs, or files of others under the table's names.
+        ValueError: before anything is trained, for seeds that are negative or equal, settings that
+            don't fit the data or each other, and a work_dir that holds other runs, or files of
+            others under the table's names.
     """
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError(f"--seeds: expected distinct numbers from 0 up, received {list(seeds)}.")
     work_dir = work_dir.resolve()
     check_tables(work_dir)
     sweep = _with_paths(sweep, work_dir, data_dir, weights)
@@ -117,17 +127,21 @@ def run(
     ready = {key: ref for key, ref in plan.checkpoints.items() if ref.run not in untrained}
     evaluations = score(ready, sweep, work_dir, split)
     failures: dict[Path, str] = {}
+    not_scored: dict[Path, str] = {}
     for number, job in enumerate(plan.jobs, start=1):
         logger.info("%d of %d: %s", number, len(plan.jobs), _describe(job))
         if failure := _train(job, failures, num_classes, executor):
             failures[job.run] = failure
             continue
         ready = {key: ref for key, ref in plan.checkpoints.items() if ref.run == job.run}
-        evaluations |= score(ready, sweep, work_dir, split)
+        try:
+            evaluations |= score(ready, sweep, work_dir, split)
+        except ValueError as error:
+            not_scored[job.run] = f"trained, but not scored: {error}"
         summarize(sweep, evaluations, seeds, split, block_size).save(work_dir)
     summary = summarize(sweep, evaluations, seeds, split, block_size)
     summary.save(work_dir)
-    return Outcome(summary, len(plan.jobs), failures)
+    return Outcome(summary, len(plan.jobs), failures | not_scored)
 
 
 def read_reused(
@@ -214,20 +228,13 @@ def _check_run(job: Job) -> None:
     path = job.run / CONFIG
     if not path.exists():
         return
-    earlier = upgrade(read_json(path), path)
-    if _without_paths(earlier) != _without_paths(to_json(job.config)):
+    earlier = from_json(read_json(path), path)
+    fields = [change.field or "network" for change in differences(earlier, job.config)]
+    if changed := [field for field in fields if field not in _PATHS]:
         raise ValueError(
-            f"{path}: the run's configuration differs from the sweep's; name another --work-dir, "
-            "or delete the run."
+            f"{path}: the run's configuration differs from the sweep's in: {', '.join(changed)}; "
+            "name another --work-dir, or delete the run."
         )
-
-
-def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
-    values = json.loads(json.dumps(values))
-    del values["weights"], values["data"]["data_dir"]
-    values.pop("weights_sha256", None)
-    values["data"].pop("flow_dir", None)
-    return values
 
 
 def _with_weights(config: TrainConfig, weights: str | Path) -> TrainConfig:

@@ -22,6 +22,7 @@ from .plan import CheckpointRef, RowKey
 class _Request:
     """The scores of a row to compute, and the file that receives them."""
 
+    row: Row
     file: Path
     subject: Subject
     crf: Mapping[str, Any] | None
@@ -71,7 +72,7 @@ def _request(row: Row, checkpoint: CheckpointRef, file: Path) -> _Request:
     if checkpoint.stage:
         head = load_stages(checkpoint.run)[checkpoint.stage].head
     crf = json.loads(json.dumps(row.crf))  # as in files: lists for tuples
-    return _Request(file, Subject(checkpoint.run, checkpoint.stage, head), crf)
+    return _Request(row, file, Subject(checkpoint.run, checkpoint.stage, head), crf)
 
 
 def _evaluate(
@@ -85,7 +86,9 @@ def _evaluate(
         crf=requests[0].crf,
     )
     settings = MetricSettings(consistency=sweep.consistency)
-    dataset = run_dataset(checkpoint.run)
+    data = requests[0].row.config.data  # a run that is reused may name another directory
+    data_dir = Path(data.data_dir) if data.data_dir else None
+    dataset = run_dataset(checkpoint.run, data.dataset, data_dir)
     evaluation = evaluate(predictor, dataset, split, settings, show_progress=True)
     for request in requests:
         heads_of_row = evaluation.select([request.head, f"{request.head}+crf"])

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import uuid
 import zipfile
@@ -163,6 +164,23 @@ def reading(path: Path, expected: str) -> Iterator[None]:
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
         raise ValueError(f"{path}: expected {expected}, received {error!r:.300}.") from error
+
+
+def remove_temporaries(path: Path) -> None:
+    """Remove what processes that were killed in `atomic_file(path)` have left; none may be in it.
+
+    Example:
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _temporary_path(Path(folder) / "a.txt").touch()
+    ...     remove_temporaries(Path(folder) / "a.txt")
+    ...     os.listdir(folder)
+    []
+    """
+    name = re.compile(rf"\.[0-9a-f]{{32}}\.{re.escape(path.name[-50:])}")
+    for other in list(path.parent.iterdir()):
+        if name.fullmatch(other.name):
+            other.unlink()
 
 
 # What Python, NumPy and zipfile raise on content of another kind, and on damaged files.

@@ -93,7 +93,8 @@ def test_an_ignore_label_may_be_a_class_or_none():
 def test_labels_out_of_range_are_refused(label):
     metric, labels = metrics.SegmentationScores(4), LABELS.astype("float32")
     labels[2, 1, 3] = label
-    with pytest.raises(ValueError, match=rf"`y_true`: expected integers 0 ... 3, .* {label:g} \(1"):
+    message = rf"`y_true`: expected integers 0 ... 3, .* {label:g} \(pixels out of range: 1"
+    with pytest.raises(ValueError, match=message):
         metric.update_state(labels, LOGITS)
     assert not metric.confusion.any()
 

@@ -153,7 +153,7 @@ def test_labels_out_of_range(name, label):
     labels = labels_of(unary).astype("float32")
     labels[0, edges[0, 0]] = label
     ours = {"piecewise": ops.piecewise_loss, "pseudo": ops.pseudo_likelihood_loss}[name]
-    message = rf"`labels`: expected integers 0 ... 2, received {label} \(1 pixels"
+    message = rf"`labels`: expected integers 0 ... 2, received {label} \(pixels out of range: 1"
     with pytest.raises(ValueError, match=message):
         ours(labels, unary, edges, pairwise, ignore=255)
     if keras.backend.backend() == "torch":  # traces no step

@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from training.cli import main
+from training.cli import ablate, main
 from training.sweeps import runner
 from training.sweeps.runner import Outcome
 from training.sweeps.table import RowSummary, Summary
@@ -30,6 +32,17 @@ def test_prints_the_table_also_of_a_sweep_whose_runs_failed(
     assert code == (2 if failures else 0)
     if failures:
         assert "1 of 2 runs failed. runs/b: exit code 3" in printed.err
+
+
+def test_no_process_takes_all_memory_of_the_gpu(tmp_path, monkeypatch):
+    """The runs' processes train on the GPU on which this one scores."""
+    for name in ablate._MEMORY_ON_DEMAND:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(runner, "run", lambda *args, **options: Outcome(SUMMARY, 2, {}))
+    assert main(["ablate", "dpn_windows_scenes", "--work-dir", str(tmp_path)]) == 0
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
 
 
 def test_a_sweep_of_the_users_own(tmp_path, monkeypatch, capsys):

@@ -21,6 +21,14 @@ def test_good_data(folder, capsys):
     assert "No issues." in out and "balloon" in out and "train, 3" in out
 
 
+def test_warnings_are_issues(folder, capsys):
+    for path in (folder / "labels").glob("val_*.png"):
+        Image.fromarray(np.zeros_like(Image.open(path))).save(path)  # of one class
+    main("folder", folder)
+    out = capsys.readouterr().out
+    assert "unseen" in out and "No issues that prevent training." in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["clips"], "name its directory"), (["moving_scenes", "--workers", "0"], "`workers`")],

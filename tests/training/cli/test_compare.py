@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,27 @@ def test_each_evaluation_is_compared_with_the_first(runs, capsys):
     assert f"{difference:+.2f}" in printed and "mIoU before" in printed
     assert main(["compare", a, b, *options, "0"]) == 0
     assert "mIoU before" not in capsys.readouterr().out
+
+
+def test_the_split_is_that_of_the_files(runs, capsys):
+    for name in "ab":
+        evaluation = Evaluation.load(runs / name / "evaluation_val.json")
+        replace(evaluation, split="test").save(runs / f"{name}.json")
+    out, files = runs / "compared.json", [str(runs / "a.json"), str(runs / "b.json")]
+    assert main(["compare", *files, "--resamples", "10", "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["split"] == "test"
+    assert "6 images of test" in capsys.readouterr().out
+    assert main(["compare", files[0], str(runs / "b")]) == 2
+    assert "are of the splits test and val" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("option", "least"), [("--num-images", 0), ("--resamples", 1), ("--block-size", 1)]
+)
+def test_numbers_are_named_as_the_options(runs, capsys, option, least):
+    options = [str(runs / "a"), str(runs / "b"), option, str(least - 1)]
+    assert main(["compare", *options]) == 2
+    assert f"{option}: expected a number from {least} up" in capsys.readouterr().err
 
 
 def test_a_single_evaluation_is_refused(runs, capsys):

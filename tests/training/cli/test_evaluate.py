@@ -160,11 +160,20 @@ def test_only_evaluations_are_replaced(run, tmp_path, capsys):
 
 def test_evaluations_are_known_by_their_content(tmp_path):
     Evaluation(heads=()).save(tmp_path / "a.json")
-    assert is_evaluation_file(tmp_path / "a.json") and is_evaluation_file(tmp_path / "a.npz")
+    for name in ("a.json", "a.npz", "a_trimap.png", "a_iterations.png"):
+        assert is_evaluation_file(tmp_path / name)
     for content in ("{}", "[]", "3", '{"heads": 3}', '{"version": 99, "heads": []}', "x"):
         (tmp_path / "b.json").write_text(content)
         assert not is_evaluation_file(tmp_path / "b.json")
         assert not is_evaluation_file(tmp_path / "b_trimap.png")
+
+
+@pytest.mark.parametrize("name", ["plain", "run.v2", "scores.npz"])
+def test_an_evaluation_is_a_json_file(run, tmp_path, capsys, name):
+    """`compare` finds the counts by its suffix."""
+    assert main(["evaluate", str(run), "--out", str(tmp_path / name)]) == 2
+    assert "--out: expected a name that ends in .json" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_numbers_of_mean_field_iterations(run, small_scenes, tmp_path, capsys):

@@ -120,6 +120,7 @@ def test_a_directory_without_a_run_is_named(tmp_path, capsys):
     ("options", "message"),
     [
         (["--image-size", 8, 8, "--longest-side", 8], "--image-size, --longest-side and --keep"),
+        (["--formats"], "--formats: expected one or more, received none"),
         (["--keep-size", "--longest-side", 8], "--image-size, --longest-side and --keep-size"),
         (["--formats", "litert_int8"], "--calibration-images: expected a folder with litert_int8"),
     ],

@@ -43,7 +43,7 @@ def test_labels_images_and_videos_and_reports_broken_frames(finished_run, tmp_pa
     written = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
     assert sorted(str(p.relative_to(tmp_path / "out")) for p in written) == [
         *("errors.jsonl", "labels/x.png", "overlays/clip.mp4", "overlays/x.png", "overlays/y.mp4"),
-        "predict.json",
+        *("predict.json", "sources.jsonl"),
         *("videos/clip.json", "videos/clip.mp4", "videos/y.json", "videos/y.mp4"),
     ]
 
@@ -65,7 +65,7 @@ def test_writes_everything_and_skips_what_it_cannot_read(finished_run, tmp_path,
         "errors.jsonl",
         *("heads/a/x.png", "heads/b/x.png", "labels/a/x.png", "labels/b/x.png"),
         *("overlays/a/x.png", "overlays/b/x.png", "predict.json"),
-        *("probabilities/a/x.npz", "probabilities/b/x.npz"),
+        *("probabilities/a/x.npz", "probabilities/b/x.npz", "sources.jsonl"),
     ]
     model, classes = load_model(finished_run), load_classes(finished_run)
     expected = predict_probabilities(model, read_image(first), (1.0, 1.5), horizontal_flip=True)

@@ -11,6 +11,7 @@ from keras_dpn import Segmenter, models
 from keras_dpn.presets.files import read_metadata
 from keras_dpn.probabilities import to_labels
 from training.cli import main
+from training.export import preset
 from training.rundir import dataset
 
 
@@ -51,6 +52,7 @@ def test_a_directory_that_holds_something_is_refused(
     made, finished_run, small_scenes, monkeypatch, capsys
 ):
     monkeypatch.setattr(dataset, "run_dataset", lambda *args: small_scenes)
+    monkeypatch.delattr(preset, "evaluate")  # it takes hours
     options = ["--out", str(made), "--description", "x"]
     assert main(["preset", str(finished_run), *options]) == 2
     assert "expected a new or an empty directory" in capsys.readouterr().err

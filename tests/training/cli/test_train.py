@@ -72,6 +72,15 @@ def test_the_configuration_is_printed_and_read_again(tmp_path, monkeypatch, caps
     assert capsys.readouterr().out == printed
 
 
+def test_the_length_of_a_stage_comes_before_that_of_all(capsys):
+    options = ["--epochs", "5", "--joint.epochs", "1", "--triple.steps", "200"]
+    train(["dpn/folder", *options, "--print-config"])
+    stages = json.loads(capsys.readouterr().out)
+    epochs = {name: stages[name]["epochs"] for name in ("unary", "triple", "contexts", "joint")}
+    assert (epochs["unary"], epochs["contexts"], epochs["joint"]) == (5, 5, 1)
+    assert stages["triple"]["steps"] == 200
+
+
 def arguments(pictures, work_dir, *more):
     return ["dpn/folder", "--data-dir", str(pictures), "--work-dir", str(work_dir), *TINY, *more]
 
@@ -262,7 +271,7 @@ def test_faulty_data_is_refused_before_training(pictures, tmp_path):
     write_dataset(ScenesDataset({"train": 2, "val": 2}, size=(48, 64)), broken)
     victim = next((broken / "labels").glob("train*"))
     victim.write_bytes(b"not a picture")
-    with pytest.raises(ValueError, match=rf"1 issues, the first: .*{victim.name}"):
+    with pytest.raises(ValueError, match=rf"1 issue, the first: .*{victim.name}"):
         train(arguments(broken, tmp_path / "w"))
     assert not list((tmp_path / "w").iterdir())  # the next try finds an empty directory
 

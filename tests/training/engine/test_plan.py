@@ -79,6 +79,34 @@ def test_lengths_on_the_command_line():
             with_length(recipe, *wrong)
 
 
+def test_the_length_of_a_stage_comes_before_that_of_all():
+    """`--epochs 5 --joint.epochs 1 --triple.steps 200`."""
+    recipe = RECIPES["dpn/folder"]
+    joint = dataclasses.replace(recipe.joint, epochs=1, steps=0)
+    config = with_length(dataclasses.replace(recipe, joint=joint), 5, None, {"joint", "triple"})
+    assert (config.unary.epochs, config.joint.epochs) == (5, 1)
+    assert config.triple == recipe.triple
+
+
+def test_epochs_of_a_resumed_run_are_those_of_its_log():
+    recipe, data = RECIPES["dpn/folder"], Split(20)
+    first = plan.resolve_steps(recipe, data)
+    assert (first.data.passes_per_epoch, first.unary.epochs) == (10, 40)
+    assert plan.resolve_steps(recipe, data, first) == first, "the same command"
+    assert plan.resolve_steps(first, data, first) is first, "its config.json"
+    given = dataclasses.replace(recipe, unary=dataclasses.replace(recipe.unary, epochs=30, steps=0))
+    resumed = plan.resolve_steps(given, data, first)
+    assert resumed.unary.epochs == 30
+    assert resumed == dataclasses.replace(first, unary=resumed.unary)
+    every = plan.resolve_steps(with_length(recipe, 50, None), data, first)
+    assert every.data == first.data and lengths(every) == [50, 50, 50, 50, 0]
+    more = plan.resolve_steps(recipe, Split(24), first)
+    assert more.data == first.data, "also with more images"
+    passes = plan.resolve_steps(given, data)
+    assert passes.unary.epochs == 3
+    assert plan.resolve_steps(given, data, passes) == passes, "the same command, of 30 passes"
+
+
 def test_a_stage_that_is_left_out_stays_so():
     recipe = RECIPES["dpn/scenes"]
     without = dataclasses.replace(recipe, joint=dataclasses.replace(recipe.joint, epochs=0))

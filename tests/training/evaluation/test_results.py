@@ -150,8 +150,9 @@ def test_counts_that_are_none_are_named(tmp_path):
 def test_counts_are_found_by_run_head_and_file(tmp_path):
     path = write_earlier(tmp_path, EARLIER)
     for source in (tmp_path, f"{tmp_path}:final", path, f"{path}:final"):
-        title, names, confusions = load_counts(str(source), "val")
+        title, names, confusions, split = load_counts(str(source), "val")
         assert (title, list(names), confusions.shape) == (str(source), ["a", "b"], (2, 2, 2))
+        assert split == EARLIER["split"]
     with pytest.raises(ValueError, match="evaluation_test.npz: no such file.*--split test"):
         load_counts(str(tmp_path), "test")
     with pytest.raises(ValueError, match=r"one of the heads \['final'\], received 'joint'"):

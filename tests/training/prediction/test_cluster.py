@@ -242,7 +242,7 @@ def test_a_cluster_writes_what_one_process_writes(local_ray, finished_run, tmp_p
     assert [[p.name for p in s.unreadable] for s in summaries] == [["broken.png"]] * 2
     one, many = (contents(tmp_path / name, "*.png", "*.npz", "*.jsonl") for name in ("one", "many"))
     assert one == many
-    assert len(one) == 2 * 6 + 1
+    assert len(one) == 2 * 6 + 2
     one, many = ((tmp_path / f"{name}.jsonl").read_text() for name in ("one", "many"))
     assert one.replace("one/labels", "many/labels") == many
     # Now nothing is left to do, and no worker starts.

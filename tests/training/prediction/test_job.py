@@ -66,7 +66,7 @@ def test_by_default_only_labels_are_written(finished_run, tmp_path):
     path = save(tmp_path / "x.png")
     run((path,), models=(str(finished_run),), out=tmp_path / "out")
     files = [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()]
-    assert sorted(files) == ["predict.json", "x.png"]
+    assert sorted(files) == ["predict.json", "sources.jsonl", "x.png"]
 
 
 def test_no_image_and_no_run_are_refused(finished_run, tmp_path):
@@ -307,6 +307,48 @@ def test_the_manifest_lists_what_was_written_also_before(tiny_run, tmp_path):
     assert summary.num_images == 4, "a manifest is an input"
 
 
+def test_results_of_other_files_are_not_kept(tiny_run, tmp_path, messages):
+    """Cameras give the same names in each folder; and a file may be replaced."""
+    first, second = (save(tmp_path / day / "img_1.png", seed=i) for i, day in enumerate("ab"))
+    out, manifest = tmp_path / "out", tmp_path / "all.jsonl"
+    run_it = functools.partial(
+        run, models=(tiny_run[0],), out=out, resume=True, manifest=manifest, overlay=True
+    )
+    run_it((first,))
+    before = (out / "labels/img_1.png").read_bytes()
+    assert run_it((first,)).num_skipped == 1
+    summary = run_it((second,), overlay=False)
+    assert (summary.num_images, summary.num_skipped) == (1, 0)
+    assert json.loads(manifest.read_text())["path"] == str(second)
+    assert (out / "labels/img_1.png").read_bytes() != before
+    assert not (out / "overlays/img_1.png").exists(), "it was of the first"
+    assert "1 result of other files, or of files that have changed" in messages()
+    second.write_bytes(b"no image")
+    assert run_it((second,)).unreadable == (second,)
+    assert not (out / "labels/img_1.png").exists() and not manifest.read_text()
+
+
+def test_results_without_a_record_are_kept(tiny_run, tmp_path):
+    """Of version 0.1, which wrote none."""
+    path, options = save(tmp_path / "x.png"), {"models": (tiny_run[0],), "out": tmp_path / "out"}
+    run((path,), **options)
+    (tmp_path / "out/sources.jsonl").unlink()
+    assert run((path,), **options, resume=True).num_skipped == 1
+    save(path, (20, 8))
+    assert run((path,), **options, resume=True).num_skipped == 0
+
+
+def test_label_maps_of_a_longer_video_are_removed(tiny_run, tmp_path):
+    for i in range(3):
+        save(tmp_path / f"clip/{i}.png", (48, 32), seed=i)
+    options = {"models": (tiny_run[0],), "out": tmp_path / "out", "image_sequence": True}
+    run((tmp_path / "clip",), **options, save_frames=True)
+    (tmp_path / "clip/2.png").unlink()
+    run((tmp_path / "clip",), **options, save_frames=True)
+    maps = sorted(path.name for path in (tmp_path / "out/labels/clip").iterdir())
+    assert maps == ["000000.png", "000001.png"]
+
+
 def test_a_video_is_resumed_unless_it_is_complete(tiny_run, tmp_path):
     for i in range(3):
         save(tmp_path / f"clip/{i}.png", (48, 32), seed=i)
@@ -325,7 +367,18 @@ def test_a_video_is_resumed_unless_it_is_complete(tiny_run, tmp_path):
     assert run_it().num_skipped_videos == 0
 
 
+def test_results_in_the_manifest_are_absolute(tiny_run, tmp_path, monkeypatch):
+    """A manifest may be in any directory."""
+    monkeypatch.chdir(tmp_path)
+    path, manifest = save(tmp_path / "x.png"), Path("out/all.jsonl")
+    run((path,), models=(tiny_run[0],), out=Path("out"), manifest=manifest)
+    assert json.loads(manifest.read_text())["result"] == str(tmp_path / "out/labels/x.png")
+
+
 def test_results_are_files(tmp_path):
+    for name in ("errors.jsonl", "sources.jsonl"):
+        with pytest.raises(ValueError, match=f"--manifest: expected another name than {name}"):
+            run((tmp_path / "x.png",), models=("x",), out=tmp_path, manifest=tmp_path / name)
     with pytest.raises(ValueError, match="--out: expected a directory, received s3:/bucket"):
         run((save(tmp_path / "x.png"),), models=("x",), out=Path("s3://bucket/out"))
     with pytest.raises(ValueError, match="all.csv: expected a manifest that ends in .jsonl or"):

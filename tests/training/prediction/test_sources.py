@@ -51,7 +51,17 @@ def test_find_images_keeps_equal_stems_apart(tmp_path):
     files = [tmp_path / "a/x.png", tmp_path / "b/x.png"]
     assert list(find_images(files, tmp_path / "out")) == ["a/x", "b/x"]
     save(tmp_path / "a/x.jpg")
-    assert list(find_images([tmp_path / "a"], tmp_path / "out")) == ["x.jpg", "x.png"]
+    save(tmp_path / "a/y.png")
+    names = list(find_images([tmp_path / "a"], tmp_path / "out"))
+    assert names == ["x.jpg", "x.png", "y"], "y keeps the name that it had without x.jpg"
+    save(tmp_path / "a/x.png.jpg")
+    names = list(find_images([tmp_path / "a"], tmp_path / "out"))
+    assert names == ["x.jpg", "x.png", "x.png.jpg", "y"]
+
+
+def test_folders_with_brackets_are_no_patterns(tmp_path):
+    path = save(tmp_path / "photos [2023]/a.png")
+    assert find_images([tmp_path / "photos [2023]/*.png"], tmp_path / "out") == {"a": path}
 
 
 def test_find_images_leaves_out_earlier_results(tmp_path):

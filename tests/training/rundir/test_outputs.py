@@ -135,3 +135,10 @@ def test_one_program_at_a_time_writes_into_a_directory(tmp_path):
         writing(tmp_path / "out", "export"),
     ):
         pass
+
+
+def test_own_files_alone_are_removed(tmp_path):
+    Outputs(tmp_path, "predict").write_bytes(own := tmp_path / "own.png", b"1")
+    write_bytes(foreign := tmp_path / "foreign.png", b"precious")
+    Outputs(tmp_path, "predict").remove([own, foreign, tmp_path / "missing.png"])
+    assert not own.exists() and foreign.exists()

@@ -249,15 +249,17 @@ def test_a_run_is_trained_by_the_command_in_a_process_of_its_own(tmp_path, monke
     class Completed:
         returncode = 3
 
-    def record(command):
+    def record(command, env):
         commands.append(command)
+        assert env["PYTHONPATH"].split(os.pathsep) == [os.path.abspath(path) for path in sys.path]
         return Completed
 
     monkeypatch.setattr(runner.subprocess, "run", record)
     assert SubprocessExecutor("cpu:1")(tmp_path) == 3
     config = str(tmp_path / "config.json")
     assert commands == [
-        [sys.executable, "-m", "training", "train", config]
+        # -P: a folder `training` in the current directory isn't this one.
+        [sys.executable, "-P", "-m", "training", "train", config]
         + ["--work-dir", str(tmp_path), "--resume", "--devices", "cpu:1"]
     ]
 
@@ -267,12 +269,58 @@ def test_what_does_not_fit_is_refused_first(images, tmp_path):
         run_sweep(images, tmp_path / "a", no_training, block_size=3)
     with pytest.raises(ValueError, match="received 'test'"):
         run_sweep(images, tmp_path / "a", no_training, split="test")
+    for seeds in ((), (0, 0), (-1,)):
+        with pytest.raises(ValueError, match="--seeds: expected distinct numbers from 0 up"):
+            run_sweep(images, tmp_path / "a", no_training, seeds=seeds)
+    sweep = Sweep("outputs", (Row("a", dpn(3), output="unarry"), Row("b", dpn(3))), "b")
+    with pytest.raises(ValueError, match=r"Row a: `output`: .*'unary', .* received 'unarry'"):
+        run_sweep(images, tmp_path / "a", no_training, sweep)
     with pytest.raises(ValueError, match="--reuse: expected ROW=RUN .* received 'wide=x'"):
         read_reused(["wide=x"], SWEEP, (0,))
     config = {"network": "DPN", "seed": 4, "triple": {"epochs": 1}}
     write_json(tmp_path / "run" / "config.json", config)
     with pytest.raises(ValueError, match="triple.model.keras: no such file"):
         read_reused([f"small={tmp_path / 'run'}"], SWEEP, (0,))
+
+
+def test_a_run_that_cannot_be_scored_does_not_end_the_sweep(images, tmp_path, monkeypatch):
+    def fail(checkpoints, *args):
+        if any(name == "small" for name, _ in checkpoints):
+            raise ValueError("no scores")
+        return {}
+
+    monkeypatch.setattr(runner, "score", fail)
+    executor = Executor()
+    with pytest.raises(ValueError, match="1 of 2 runs .*small_seed0: trained, but not scored: no"):
+        run_sweep(images, tmp_path, executor)
+    assert executor.calls == ["small_seed0", "large_seed0"], "which starts from the first"
+
+
+def test_a_run_of_an_earlier_version_is_continued(tmp_path):
+    """Its configuration lacks the fields that were added since."""
+    config = dpn(3)
+    values = to_json(replace(config, weights="start.keras"))
+    del values["unary"]["patience"]
+    write_json(tmp_path / "config.json", values)
+    runner._check_run(Job(tmp_path, config))
+    rate = replace(config, triple=replace(config.triple, learning_rate=0.5))
+    with pytest.raises(ValueError, match="differs from the sweep's in: triple.learning_rate; name"):
+        runner._check_run(Job(tmp_path, rate))
+
+
+def test_a_reused_run_is_scored_on_the_data_of_its_row(images, tmp_path, monkeypatch):
+    """Its own directory may be of another machine."""
+    config, run_dir = with_absolute_paths(dpn(3), images), tmp_path / "run"
+    moved = replace(config, data=replace(config.data, data_dir="/gone"))
+    write_json(run_dir / "config.json", to_json(moved))
+    opened = []
+    monkeypatch.setattr(scoring, "run_dataset", lambda *args: opened.append(args))
+    monkeypatch.setattr(scoring, "evaluate", lambda *args, **options: Evaluation())
+    monkeypatch.setattr(scoring, "Predictor", lambda *args, **options: None)
+    monkeypatch.setattr(CheckpointRef, "load", lambda self: None)
+    sweep = Sweep("one", (Row("a", config, output="final"),), "a")
+    scoring.score({("a", 0): CheckpointRef(run_dir)}, sweep, tmp_path, "val")
+    assert opened == [(run_dir, "folder", images)]
 
 
 @pytest.mark.parametrize("name", ["ablation.md", "ablation.json"])

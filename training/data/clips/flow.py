@@ -1,6 +1,7 @@
 """A cache of optical flow on disk, filled in parallel."""
 
 import hashlib
+import logging
 import os
 import struct
 import zlib
@@ -16,6 +17,8 @@ from keras_dpn.io.flow import FlowSettings, check_frames, dis_flow
 from ...utils.files import write_bytes
 from ...utils.progress import progress
 
+logger = logging.getLogger("keras_dpn")
+
 Pair = Callable[[], tuple[np.ndarray, np.ndarray]]
 
 _CACHE_FORMAT = 1
@@ -27,8 +30,8 @@ class FlowCache:
     """Compute flow once per pair of frames, and cache it in files.
 
     The key of an entry is a hash of both frames, the settings and OpenCV's version. It is written
-    atomically and has a checksum: one that is damaged or truncated is computed again. Several
-    threads and processes may share a directory.
+    atomically and has a checksum: one that is damaged or truncated is computed again, as is one
+    that can't be written. Several threads and processes may share a directory.
 
     Flow is rounded to 1/64 pixel, which is off by at most 1/128; beyond 512 pixels by at most
     1/65534 of the largest value in that flow. At 360x480 an entry has 0.2 to 0.3 MB. The
@@ -51,6 +54,7 @@ class FlowCache:
     def __init__(self, directory: Path | None = None, settings: FlowSettings | None = None) -> None:
         self.directory = None if directory is None else Path(directory)
         self.settings = settings or FlowSettings()
+        self._has_warned = False
         if self.directory and self.directory.exists() and not self.directory.is_dir():
             raise ValueError(
                 f"{directory}: expected a directory for computed flow, received a file."
@@ -65,9 +69,18 @@ class FlowCache:
         flow = _load(path, first.shape[:2])
         if flow is None:
             values, step = _round(dis_flow(first, second, self.settings))
-            write_bytes(path, _encode(values, step))
+            self._write(path, _encode(values, step))
             flow = _restore(values, step)
         return flow
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Write an entry; warn once where that fails, as in a directory that can't be written."""
+        try:
+            write_bytes(path, content)
+        except OSError as error:
+            if not self._has_warned:
+                self._has_warned = True
+                logger.warning("Flow can't be kept, it is computed each time: %s", error)
 
     def fill(
         self, pairs: Sequence[Pair], workers: int | None = None, description: str = "flow"

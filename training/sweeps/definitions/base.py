@@ -1,7 +1,6 @@
 """The definition of a sweep: configurations to compare, as one table."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -41,7 +40,7 @@ class Row:
     config: TrainConfig
     stage: str | None = None
     output: str | None = None
-    crf: Mapping[str, Any] | None = None
+    crf: dict[str, Any] | None = None
     start: str | None = None
     title: str | None = None
     paper: float | None = None

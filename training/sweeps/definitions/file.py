@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from ...configs.recipes import RECIPES, find_recipe
 from ...configs.schema import TrainConfig
-from ...configs.serialization import from_json, to_json
+from ...configs.serialization import build, from_json, to_json
 from ...utils.files import read_json
 from .base import Row, Sweep
 
@@ -33,13 +33,10 @@ def read_sweep(path: Path) -> Sweep:
     if not isinstance(rows, list) or not rows:
         raise ValueError(f"{path}: expected a list `rows` with at least one row.")
     found = [_row(row, values, f"{path}: row {i}", path) for i, row in enumerate(rows, start=1)]
+    given = {name: values[name] for name in ("title", "reference", "consistency") if name in values}
+    named = {"title": path.stem, "reference": found[0].name, **_typed(Sweep, given, path)}
     try:
-        return Sweep(
-            str(values.get("title", path.stem)),
-            tuple(found),
-            values.get("reference", found[0].name),
-            bool(values.get("consistency", False)),
-        )
+        return Sweep(rows=tuple(found), **named)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -49,13 +46,14 @@ def with_fields(config: TrainConfig, values: Mapping[str, Any], source: str) -> 
 
     Args:
         config: a configuration.
-        values: by dotted names, such as `model.local_conv.window`; hyphens are as good.
+        values: by dotted names, such as `model.local_conv.window`; hyphens are as good. A stage's
+            `epochs` without its `steps` replace the configuration's steps, too.
         source: of the values, for messages.
 
     Raises:
         ValueError: for a field that is unknown or a value of another type.
     """
-    changed = to_json(config)
+    changed, names = to_json(config), {name.replace("-", "_") for name in values}
     for name, value in values.items():
         *groups, last = name.replace("-", "_").split(".")
         group: Any = changed
@@ -64,6 +62,8 @@ def with_fields(config: TrainConfig, values: Mapping[str, Any], source: str) -> 
         if not isinstance(group, dict) or last not in group or name in ("network", "version"):
             raise ValueError(f"{source}: expected a field of the configuration, received {name!r}.")
         group[last] = value
+        if last == "epochs" and ".".join([*groups, "steps"]) not in names:
+            group["steps"] = 0
     return from_json(json.loads(json.dumps(changed)), source)
 
 
@@ -105,7 +105,14 @@ def _row(values: Any, common: Mapping[str, Any], source: str, path: Path) -> Row
         config = from_json(read_json(path.parent / recipe), recipe)
     else:
         config = RECIPES[find_recipe(recipe)]
-    return Row(config=with_fields(config, {**shared, **own}, source), **values)
+    config = with_fields(with_fields(config, shared, source), own, source)
+    return Row(config=config, **_typed(Row, values, source))
+
+
+def _typed(cls: type[Any], values: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
+    """Return values of a dataclass's fields; ValueError for one of another type."""
+    types = get_type_hints(cls)
+    return {name: build(types[name], value, source, name) for name, value in values.items()}
 
 
 def _object(values: Any, source: Any, known: Sequence[str]) -> Mapping[str, Any]:

@@ -8,7 +8,6 @@ Table I takes two runs: the unary potential at one scale, and all potentials at 
 the first is a prediction from some of the latter.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,7 +20,7 @@ from .base import Row, Sweep, recipe_of
 _CAMVID_CRF = {"num_iterations": 10, "spatial": (3.0, 3.0), "bilateral": (3.54, 120.0, 3.0)}
 
 
-def potentials(name: str, recipe: PiecewiseTrainConfig, crf: Mapping[str, Any]) -> Sweep:
+def potentials(name: str, recipe: PiecewiseTrainConfig, crf: dict[str, Any]) -> Sweep:
     """Compare some or all potentials of a network, after one that sees a single scale."""
     one_scale = replace(recipe, model=replace(recipe.model, scales=(1.0,), relations=()))
     rows = (

@@ -131,3 +131,19 @@ def test_fill_keeps_what_was_finished(tmp_path, frames, counted):
     assert len(list(tmp_path.iterdir())) == 2 and len(started) < 2000
     FlowCache(tmp_path).fill([read])
     assert len(counted) == 2
+
+
+def test_a_directory_that_cannot_be_written_costs_the_cache_alone(
+    tmp_path, frames, counted, monkeypatch, messages
+):
+    """A run that others have published."""
+
+    def refuse(path, content):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("training.data.clips.flow.write_bytes", refuse)
+    cache = FlowCache(tmp_path)
+    flow = cache(frames[0], frames[1])
+    np.testing.assert_array_equal(cache(frames[0], frames[1]), flow)
+    assert len(counted) == 2
+    assert messages().count("Flow can't be kept, it is computed each time: ") == 1

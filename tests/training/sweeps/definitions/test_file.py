@@ -54,6 +54,13 @@ def test_reads_rows(tmp_path):
         ({"set": {"model.windw": 3}}, "row 1: expected a field .*, received 'model.windw'"),
         ({"set": {"unary": 3}}, "row 1.*unary"),
         ({"set": {"seed": "x"}}, "row 1.*seed"),
+        (
+            {"rows": [{"name": "a", "paper": "66"}]},
+            "row 1: paper: expected .*float.*, received '66'",
+        ),
+        ({"rows": [{"name": "a", "title": 5}]}, "row 1: title: expected .*str.*, received 5"),
+        ({"rows": [{"name": "a", "crf": [3]}]}, "row 1: crf: expected .*, received .3."),
+        ({"consistency": "no"}, "mine.json: consistency: expected .*bool.*, received 'no'"),
         ({"set": {"triple.epochs": 0, "triple.steps": 0}}, "Row small: `stage`: expected one"),
         ({"reference": "large"}, "mine.json: `reference`: expected one of .* received 'large'"),
     ],
@@ -61,6 +68,19 @@ def test_reads_rows(tmp_path):
 def test_refuses(changes, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         read_sweep(write(tmp_path, **changes))
+
+
+def test_epochs_come_instead_of_the_recipes_steps(tmp_path):
+    """As in `keras-dpn train`."""
+    rows = [{"name": "a"}, {"name": "b", "set": {"unary.epochs": 2}}]
+    common = {"joint.epochs": 0, "triple.epochs": 1, "triple.steps": 9, "unary.steps": 7}
+    first, second = read_sweep(write(tmp_path, recipe="dpn/folder", set=common, rows=rows)).rows
+    assert "joint" not in first.stages
+    assert (first.config.triple.epochs, first.config.triple.steps) == (1, 9)
+    assert (first.config.unary.steps, second.config.unary.steps) == (7, 0)
+    changed = override(read_sweep(tmp_path / "mine.json"), ["unary.epochs=3", "joint.steps=5"])
+    assert (changed.rows[0].config.unary.epochs, changed.rows[0].config.unary.steps) == (3, 0)
+    assert changed.rows[0].config.joint.steps == 5
 
 
 def test_override():
