@@ -91,7 +91,10 @@ class SpatialTemporalDPNAdapter(Adapter):
             trained = load_model(path)
         if not isinstance(trained, models.DPN):
             return super().load_weights(model, source, sha256)
-        model.start_from(trained)
+        try:
+            model.start_from(trained)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
         return f"{source}: started from a network for images; SHA-256 {digest}"
 
 
