@@ -66,8 +66,8 @@ def small_scenes():
 
 @pytest.fixture(scope="session")
 def small_clips():
-    """A generated sequence of three frames, 48x64."""
-    return MovingScenesDataset({"train": 1}, size=(48, 64), frames=3)
+    """Generated sequences of three frames, 48x64."""
+    return MovingScenesDataset({"train": 1, "val": 1}, size=(48, 64), frames=3)
 
 
 @pytest.fixture(scope="session")
