@@ -19,12 +19,13 @@ PY := $(VENV)/bin/python
 DPN := $(VENV)/bin/keras-dpn
 SITE := docs/_build/html
 LIBRARY := tests/keras_dpn keras_dpn
-REST := $(filter-out %/keras_dpn %/data %/slow.txt %/__pycache__,$(wildcard tests/*)) training
+COMMAND := tests/training training
+PAGES := $(filter-out %/keras_dpn %/training %/data %/slow.txt %/__pycache__,$(wildcard tests/*))
 INSTALLED := $(VENV)/.installed
 
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: demo check docs test test-library test-command test-jax test-torch trials lint format install clean
+.PHONY: demo check docs test test-library test-command test-pages test-jax test-torch trials lint format install clean
 .DEFAULT_GOAL := test
 
 install: $(INSTALLED)
@@ -77,14 +78,15 @@ FAST := -m "not slow" --durations=5 --durations-min=1
 check: $(INSTALLED)
 	@log=$$(mktemp); \
 	{ $(MAKE) --no-print-directory lint && \
-	  KERAS_BACKEND=tensorflow $(PY) -m pytest $(REST) $(FAST); } >"$$log" 2>&1 & rest=$$!; \
+	  KERAS_BACKEND=tensorflow $(PY) -m pytest $(PAGES) $(COMMAND) $(FAST); } >"$$log" 2>&1 & rest=$$!; \
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY) $(FAST); library=$$?; \
 	wait $$rest; rest=$$?; cat "$$log"; rm -f "$$log"; exit $$((library || rest))
 
-# Three at a time share the cores evenly, whatever each of them takes. The outputs of two come after the first's.
+# Three at a time, of which none ends long after the others: the tests of documentation, examples and benchmarks follow
+# JAX's. The outputs of two come after the first's.
 test: lint
 	@jax=$$(mktemp); command=$$(mktemp); \
-	$(MAKE) --no-print-directory test-jax >"$$jax" 2>&1 & jax_id=$$!; \
+	$(MAKE) --no-print-directory --keep-going test-jax test-pages >"$$jax" 2>&1 & jax_id=$$!; \
 	$(MAKE) --no-print-directory test-command >"$$command" 2>&1 & command_id=$$!; \
 	$(MAKE) --no-print-directory test-library; failed=$$?; \
 	wait $$command_id || failed=1; cat "$$command"; \
@@ -95,7 +97,10 @@ test-library: $(INSTALLED)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY) $(ARGS)
 
 test-command: $(INSTALLED)
-	KERAS_BACKEND=tensorflow $(PY) -m pytest $(REST) $(ARGS)
+	KERAS_BACKEND=tensorflow $(PY) -m pytest $(COMMAND) $(ARGS)
+
+test-pages: $(INSTALLED)
+	KERAS_BACKEND=tensorflow $(PY) -m pytest $(PAGES) $(ARGS)
 
 # A GPU without TensorFlow is used through JAX, and several hosts: layers, models, losses and the steps of training must
 # run there too. Its compiler takes most of the time; this setting, which the pinned jaxlib knows, and those of
