@@ -61,6 +61,8 @@ nitpick_ignore_regex = [
     ("py:.*", r"(collections|typing|pathlib)\..*"),
     # `looks_at` is also registered for layers that are not public.
     ("py:class", r"keras_dpn\.models\.(deeplab\.Interp|guide\.Guide)"),
+    # A Pillow image, by what the client needs of it.
+    ("py:class", r"keras_dpn\.client\.inputs\.PillowImage"),
 ]
 
 # The figures of the gallery are drawn by the code that is shown with them. They have no
