@@ -130,6 +130,12 @@ def check_no_sample_weight(sample_weight: Any, taker: str, instead: str) -> None
         )
 
 
+def may_equal(shape: Shape, other: Shape) -> bool:
+    """Return whether two shapes are the same, as far as their sizes are known."""
+    sizes = zip(shape, other, strict=False)
+    return len(shape) == len(other) and all(n is None or m is None or n == m for n, m in sizes)
+
+
 def check_channels_last(layer_name: str) -> None:
     """Raise ValueError if Keras is configured for channels first."""
     if keras.config.image_data_format() != "channels_last":

@@ -5,7 +5,7 @@ from typing import Literal
 
 from keras import backend, ops
 
-from keras_dpn.ops.checks import check_one_of, check_positive_int, known_values
+from keras_dpn.ops.checks import check_one_of, check_positive_int, known_values, may_equal
 from keras_dpn.ops.label_maps import read_labels
 from keras_dpn.ops.matmul import small_matmul
 from keras_dpn.ops.mean_field import mean_field_update
@@ -193,7 +193,7 @@ def edge_free_energy(marginals: Tensor, unary: Tensor, edges: Tensor, pairwise: 
 
 
 def _expected_energy(marginals: Tensor, unary: Tensor, edges: Tensor, pairwise: Tensor) -> Tensor:
-    if not _fit(marginals.shape, unary.shape):
+    if not may_equal(marginals.shape, unary.shape):
         raise ValueError(
             "Expected labels or marginals for each node of `unary` (B, N, L), received shapes "
             f"{tuple(marginals.shape)} and {tuple(unary.shape)}."
@@ -247,7 +247,7 @@ def check_pairwise(shape: Shape, edges: Tensor, nodes_shape: Shape) -> None:
     """
     labels = nodes_shape[2] if len(nodes_shape) == 3 else shape[-1]
     expected = (nodes_shape[0], edges.shape[0], labels, labels)
-    if not _fit(shape, expected):
+    if not may_equal(shape, expected):
         raise ValueError(
             f"Invalid value for argument `pairwise`: expected shape (B, E, L, L), here {expected}, "
             f"received {tuple(shape)}."
@@ -261,17 +261,11 @@ def check_exist(shape: Shape, num_edges: int | None) -> None:
         shape: of the argument `exist`.
         num_edges: E, or None if unknown.
     """
-    if len(shape) not in (1, 2) or not _fit(shape[-1:], (num_edges,)):
+    if len(shape) not in (1, 2) or not may_equal(shape[-1:], (num_edges,)):
         raise ValueError(
             f"Invalid value for argument `exist`: expected shape (E,) or (B, E), E {num_edges} "
             f"here, received {tuple(shape)}."
         )
-
-
-def _fit(shape: Shape, other: Shape) -> bool:
-    """Return whether two shapes may be the same, as far as they are known."""
-    sizes = zip(shape, other, strict=False)
-    return len(shape) == len(other) and all(n is None or m is None or n == m for n, m in sizes)
 
 
 def _float32(x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_dpn.graph import is_compiled_by_xla
+from keras_dpn.ops.checks import may_equal
 from keras_dpn.ops.permutohedral_sparse import SparseLattice
 from keras_dpn.ops.permutohedral_static import StaticLattice
 from keras_dpn.ops.permutohedral_torch import TorchLattice
@@ -60,9 +61,7 @@ def permutohedral_filter(x: Tensor, features: Tensor) -> Tensor:
     [2. 2. 5.]
     """
     x, features = ops.convert_to_tensor(x), ops.convert_to_tensor(features)
-    sizes = zip(x.shape[:2], features.shape[:2], strict=False)
-    differ = any(n is not None and m is not None and n != m for n, m in sizes)
-    if len(x.shape) != 3 or differ:
+    if len(x.shape) != 3 or not may_equal(x.shape[:2], features.shape[:2]):
         raise ValueError(
             "Invalid values for arguments `x` and `features`: expected shapes (B, N, C) and "
             f"(B, N, d), received {tuple(x.shape)} and {tuple(features.shape)}."
