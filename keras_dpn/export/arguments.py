@@ -60,6 +60,23 @@ def standardize_image_size(model: keras.Model, image_size: int | tuple[int, int]
     return own
 
 
+def check_shorter_side(
+    model: keras.Model, shorter_side: int, image_size: int | tuple[int, int] | None
+) -> None:
+    """Raise ValueError for a shorter side next to another size, given or that of the model."""
+    check_positive_int("shorter_side", shorter_side)
+    if image_size is not None:
+        raise ValueError(
+            "Invalid values for arguments `image_size` and `shorter_side`: expected at most one "
+            f"size, received {image_size} and {shorter_side}."
+        )
+    if (own := standardize_image_size(model, None)) is not None:
+        raise ValueError(
+            "Invalid value for argument `shorter_side`: expected None for a model that was built "
+            f"for images of {own}, to which the export resizes them, received {shorter_side}."
+        )
+
+
 def in_half_precision(model: keras.Model, precision: str) -> keras.Model:
     """Return the same network with weights and features of 16 bits where its layers allow it.
 
@@ -121,7 +138,10 @@ def standardize_classes(
 
 
 def _is_color(color: Any) -> bool:
-    values = np.asarray(color)
+    try:
+        values = np.asarray(color)
+    except ValueError:  # ragged
+        return False
     return (
         values.shape == (3,) and values.dtype.kind in "iu" and 0 <= min(values) <= max(values) < 256
     )

@@ -15,6 +15,7 @@ from keras_dpn.classes import Classes
 from keras_dpn.export.arguments import (
     check_backend,
     check_model,
+    check_shorter_side,
     frame_shape,
     in_half_precision,
     standardize_classes,
@@ -133,14 +134,9 @@ def export(
         check_positive_int("version", version, minimum=0)
     classes = standardize_classes(classes, max(2, model.output_shape[-1]))
     outputs = standardize_outputs(outputs, classes, model)
-    image_size = standardize_image_size(model, image_size)
     if shorter_side is not None:
-        check_positive_int("shorter_side", shorter_side)
-        if image_size is not None:
-            raise ValueError(
-                "Invalid values for arguments `image_size` and `shorter_side`: expected at most "
-                f"one size, received {image_size} and {shorter_side}."
-            )
+        check_shorter_side(model, shorter_side, image_size)
+    image_size = standardize_image_size(model, image_size)
     frames = traits(model).clip_frames or 1
     directory = Path(directory)
     if version is not None and (directory / str(version)).exists():
@@ -159,7 +155,7 @@ def export(
         "jit_compile": jit_compile,
         "versions": _versions(),
     }
-    if taken := facts.keys() & (description or {}).keys():
+    if taken := {*facts, "signatures"} & (description or {}).keys():
         raise ValueError(
             "Invalid value for argument `description`: expected other names than those of what "
             f"`export` writes itself, received {', '.join(sorted(taken))}."

@@ -59,12 +59,14 @@ def main(
     """
     from keras_dpn import Segmenter
     from keras_dpn.export import export
+    from keras_dpn.export.arguments import frame_shape
     from keras_dpn.inference.loading import load_trained
     from keras_dpn.io.images import read_image
+    from keras_dpn.models import traits
     from keras_dpn.presets.source import find
 
     from ..export.exporter import describe, export_file, file_of, read_calibration_images
-    from ..export.verification import verify_file, verify_saved_model
+    from ..export.verification import resize, verify_file, verify_saved_model
     from ..rundir.outputs import writing
 
     if not formats:
@@ -85,6 +87,10 @@ def main(
         trained = load_trained([model])
         [network], classes = trained.models, trained.classes
         size = None if image_size or longest_side or keep_size else trained.size
+        height, width = frame_shape(network)[-3:-1]
+        if height is not None and width is not None:  # the only size that the network takes
+            size = None
+            image = None if image is None else resize(image, (height, width))
         if "saved_model" in formats:
             path = export(
                 network,
@@ -103,7 +109,9 @@ def main(
             print(f"{path}: exported {network.name}, {_megabytes(path):.1f} MB")
             if image is not None:
                 is_exact = precision is None and (image_size or longest_side or size) is None
-                expected = None if size is None else Segmenter(network, classes, size=size)
+                takes_images = traits(network).clip_frames is None
+                is_resized = size is not None and takes_images
+                expected = Segmenter(network, classes, size=size) if is_resized else None
                 for line in verify_saved_model(path, network, image, expected, is_exact=is_exact):
                     print(line)
         for name in formats:

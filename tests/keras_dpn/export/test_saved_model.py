@@ -267,6 +267,8 @@ def test_a_model_of_one_size_sees_that_size(tmp_path):
     assert served(tf.constant(pictures(1, 12, 9)))["labels"].shape == (1, 12, 9)
     with pytest.raises(ValueError, match=r"`image_size`: expected \(6, 5\)"):
         export(model, tmp_path, image_size=(7, 7))
+    with pytest.raises(ValueError, match=r"`shorter_side`: expected None .* of \(6, 5\), to which"):
+        export(model, tmp_path, shorter_side=6)
 
 
 def test_half_precision_and_xla(tmp_path):
@@ -445,8 +447,10 @@ def test_keras_is_not_needed_to_serve(model, path, tmp_path):
         ({"classes": {"names": ["sky"], "colors": [[0, 0, 0]]}}, "the model's 3 classes"),
         ({"classes": CLASSES | {"colors": [[0, 0, 300]] * 3}}, "`classes`: .* integers 0-255"),
         ({"classes": CLASSES | {"colors": [[0, 0, 1.5]] * 3}}, "`classes`: .* integers 0-255"),
+        ({"classes": CLASSES | {"colors": [(1, (2, 3), 4)] * 3}}, "`classes`: .* integers 0-255"),
         ({"classes": CLASSES | {"names": ["sky", "road", 3]}}, "`classes`: .*, strings"),
         ({"description": {"classes": 2, "frames": 3}}, "`description`: .* received classes, fra"),
+        ({"description": {"signatures": 2}}, "`description`: .* received signatures"),
         ({"warmup": 256}, r"`warmup`: expected None or \(height, width\), received 256"),
         ({"warmup": (0, 0)}, "`warmup`: expected an integer of at least 1"),
         ({"shorter_side": 0}, "`shorter_side`"),

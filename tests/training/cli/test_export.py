@@ -79,6 +79,16 @@ def test_a_presets_size_is_that_of_its_export(image, tmp_path, capsys):
     assert [facts["shorter_side"] for facts in stored] == [24, None]
 
 
+def test_a_presets_size_does_not_hinder_a_network_of_one_size(image, tmp_path, capsys):
+    model = models.DPN(3, input_shape=(16, 24, 3), **TINY)
+    model.save_to_preset(tmp_path / "mine", classes=CLASSES, card=Card(size=16))
+    assert export(tmp_path / "mine", tmp_path / "street", "--verify-with", image) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and all("100.00% of the labels agree" in line for line in lines[1:])
+    stored = json.loads((tmp_path / "street/1/model.json").read_text())
+    assert (stored["shorter_side"], stored["image_size"]) == (None, [16, 24])
+
+
 def test_files_for_devices(run_dir, image, tmp_path, capsys):
     out = tmp_path / "street"
     options = ["--image-size", 16, 20, "--calibration-images", image.parent]
@@ -100,6 +110,14 @@ def test_a_network_for_clips_is_verified_with_an_image_that_moves(
     lines = capsys.readouterr().out.splitlines()[1:]
     for line, signature in zip(lines, ["serving_default", "image", *clips], strict=True):
         assert f"1, {signature}: 100.00% of the labels agree" in line
+
+
+def test_a_presets_network_for_clips_is_verified(image, tmp_path, capsys):
+    settings = TINY | {"backbone": tiny_backbone((2, 2, 2))}
+    model = models.SpatialTemporalDPN(3, linking="static", pairwise=None, **settings)
+    model.save_to_preset(tmp_path / "mine", classes=CLASSES, card=Card(size=16))
+    assert export(tmp_path / "mine", tmp_path / "street", "--verify-with", image) == 0
+    assert "1, clip: 100.00% of the labels agree" in capsys.readouterr().out
 
 
 def test_an_unreadable_image_is_named_before_anything_is_written(run_dir, tmp_path, capsys):
