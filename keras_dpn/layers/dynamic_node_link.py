@@ -7,7 +7,7 @@ import keras
 
 from keras_dpn.layers.shape_from_spec import ShapeFromSpec
 from keras_dpn.ops.checks import check_channels_last
-from keras_dpn.ops.node_links import check_clip_flow, check_frames, link_frames
+from keras_dpn.ops.node_links import check_clip_flows, check_frames, link_frames
 from keras_dpn.ops.warp import check_threshold
 from keras_dpn.typing import Shape, Tensor
 
@@ -76,8 +76,9 @@ class DynamicNodeLink(ShapeFromSpec, keras.layers.Layer):
         self, inputs: Tensor | tuple[Tensor, ...] | list[Tensor]
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         x, *flows = inputs if isinstance(inputs, (tuple, list)) else [inputs]
-        for name, flow in zip(("forward_flow", "backward_flow"), flows, strict=False):
-            check_clip_flow(name, flow, x.shape)
+        if flows:
+            forward, backward = flows
+            check_clip_flows(forward, backward, x.shape)
         *sizes, channels = x.shape
         dtype = x.dtype if keras.backend.is_float_dtype(x.dtype) else "float32"
         return (

@@ -6,6 +6,15 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from keras_dpn.ops.node_links import (
+    FlowLinks,
+    check_clip_flows,
+    check_frames,
+    flow_links,
+    follow_links,
+    link_frames,
+)
+from keras_dpn.ops.warp import check_threshold
 from keras_dpn.typing import Tensor
 
 
@@ -74,3 +83,60 @@ class MiddleFrame(layers.Layer):
 
     def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor((x.shape[0], *x.shape[2:]), dtype=x.dtype)
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class FindLinks(layers.Layer):
+    """Find each pixel's neighbours in time along the flow, for `FollowLinks`.
+
+    Takes frames `(B, T, h, w, C)` and their flows `(B, T-1, h, w, 2)`; gives the three tensors of
+    `FlowLinks`.
+    """
+
+    def __init__(self, frames: int = 3, threshold: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)  # flows lose their digits in half precision
+        self.frames = check_frames(frames)
+        self.threshold = check_threshold(threshold)
+
+    def call(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        x, forward, backward = inputs
+        check_clip_flows(forward, backward, x.shape)
+        return tuple(flow_links(forward, backward, self.frames, self.threshold))
+
+    def compute_output_spec(self, inputs: Sequence[Tensor]) -> tuple[keras.KerasTensor, ...]:
+        x, forward, backward = inputs
+        check_clip_flows(forward, backward, x.shape)
+        shape = (self.frames - 1, *x.shape[:-1])
+        return (
+            keras.KerasTensor((4, *shape), dtype="int32"),
+            keras.KerasTensor((4, *shape), dtype="float32"),
+            keras.KerasTensor(shape, dtype="float32"),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "frames": self.frames, "threshold": self.threshold}
+
+
+@keras.saving.register_keras_serializable(package="keras_dpn")
+class FollowLinks(layers.Layer):
+    """Align neighbouring frames: `(B, T, h, w, C)` to `(B, T, h, w, K, C)`.
+
+    Takes these and, but for pixels at the same position, the links of `FindLinks`.
+    """
+
+    def __init__(self, frames: int = 3, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.frames = check_frames(frames)
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        x, *links = inputs
+        if links:
+            return follow_links(x, FlowLinks(*links))
+        return link_frames(x, frames=self.frames)[0]
+
+    def compute_output_spec(self, inputs: Sequence[Tensor]) -> keras.KerasTensor:
+        *sizes, channels = inputs[0].shape
+        return keras.KerasTensor((*sizes, self.frames, channels), dtype=inputs[0].dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "frames": self.frames}

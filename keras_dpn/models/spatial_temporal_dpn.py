@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers
 
 from keras_dpn.deprecation import renamed_argument
-from keras_dpn.layers import DynamicNodeLink, LocalConv3D, Resize
+from keras_dpn.layers import LocalConv3D, Resize
 from keras_dpn.models.backbones import as_config
 from keras_dpn.models.dpn import DPN, check_dpn_config, smallest_contexts, unary_term
 from keras_dpn.models.dpn_arguments import (
@@ -20,7 +20,14 @@ from keras_dpn.models.dpn_arguments import (
     complete_group,
     merge_groups,
 )
-from keras_dpn.models.frames import MergeFrames, MiddleFrame, SplitFrames, StackNeighbors
+from keras_dpn.models.frames import (
+    FindLinks,
+    FollowLinks,
+    MergeFrames,
+    MiddleFrame,
+    SplitFrames,
+    StackNeighbors,
+)
 from keras_dpn.models.guide import Guide, check_guide_channels
 from keras_dpn.models.label_contexts import context_kernels, triple_penalty_sign
 from keras_dpn.models.staged import check_input_shape
@@ -112,7 +119,8 @@ class SpatialTemporalDPN(GroupedModel):
         merge, split = MergeFrames(name="merge_frames"), SplitFrames(name="split_frames")
         # On a coarse grid the flow is in units of its cells: averaged over a cell, and divided.
         coarse = Guide(pairwise_stride, pairwise_stride, name="coarse_flow")
-        link = DynamicNodeLink(frames, link_threshold / pairwise_stride, name="link")
+        find = FindLinks(frames, link_threshold / pairwise_stride, name="find_links")
+        follow = FollowLinks(frames, name="follow_links")
         window = (frames, *standardize_window(config["local_conv"]["window"], 2))
         spacing = (*standardize_spacing(frame_spacing, 1, "frame_spacing"), 1.0, 1.0)
         arguments = config["local_conv"] | {"window": window, "spacing": spacing}
@@ -126,20 +134,18 @@ class SpatialTemporalDPN(GroupedModel):
         # === Functional model ===
         def field(unary: Tensor, guide: Tensor, clip: Tensor, *flows: Tensor) -> dict[str, Tensor]:
             """Return the logits at each head, from the grid's terms and the model's inputs."""
-            links = [split((coarse(merge(flow)), flow)) for flow in flows]
-
-            def linked(x: Tensor) -> Tensor:  # (B, T, h, w, C) to (B, T, h, w, K, C)
-                return link((x, *links) if links else x)[0]
+            grid_flows = [split((coarse(merge(flow)), flow)) for flow in flows]
+            links = find((guide, *grid_flows)) if flows and frames > 1 else ()
 
             def contexts(o12: Tensor) -> Tensor:
-                return split((smallest(stack(linked(o12))), o12))
+                return split((smallest(stack(follow((o12, *links)))), o12))
 
             heads = {"unary": unary, "final": unary}
             if pairwise is not None:
-                colors = linked(guide)
+                colors = follow((guide, *links))
                 heads = parsing_field_logits(
                     unary,
-                    triple=lambda marginals: b12((linked(marginals), colors)),
+                    triple=lambda marginals: b12((follow((marginals, *links)), colors)),
                     contexts=contexts if pairwise == "contexts" else None,
                     num_iterations=config["num_iterations"],
                 )

@@ -1,11 +1,19 @@
 """Each frame's neighbours in time, along the optical flow (dynamic node linking)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from keras import backend, ops
 
 from keras_dpn.ops.checks import check_positive_int
-from keras_dpn.ops.warp import check_flow, flow_validity, leads_inside, warp
+from keras_dpn.ops.warp import (
+    check_flow,
+    corners,
+    flow_validity,
+    leads_inside,
+    take_pixels,
+    warp,
+)
 from keras_dpn.typing import Shape, Tensor
 
 
@@ -55,16 +63,72 @@ def link_frames(
         x = ops.cast(x, "float32")
     if flows is not None:
         forward, backward = (ops.convert_to_tensor(flow) for flow in flows)
-        check_clip_flow("forward_flow", forward, x.shape)
-        check_clip_flow("backward_flow", backward, x.shape)
-        later = _chain(x, forward, backward, radius, threshold, 1)
-        earlier = _chain(x, backward, forward, radius, threshold, -1)
-    else:
-        later = [_shifted(x, step, 1) for step in range(1, radius + 1)]
-        earlier = [_shifted(x, step, -1) for step in range(1, radius + 1)]
+        check_clip_flows(forward, backward, x.shape)
+    if flows is not None and radius > 0:
+        links = flow_links(forward, backward, frames, threshold)
+        itself = ops.ones_like(x[..., :1], dtype="float32")
+        return follow_links(x, links), _with_itself(itself, ops.expand_dims(links.validity, -1))
+    later = [_shifted(x, step, 1) for step in range(1, radius + 1)]
+    earlier = [_shifted(x, step, -1) for step in range(1, radius + 1)]
     itself = x, ops.ones_like(x[..., :1], dtype="float32")
-    links = zip(*reversed(earlier), itself, *later, strict=True)
-    return tuple(ops.stack(link, axis=-2) for link in links)
+    parts = zip(*reversed(earlier), itself, *later, strict=True)
+    return tuple(ops.stack(part, axis=-2) for part in parts)
+
+
+class FlowLinks(NamedTuple):
+    """Where the neighbours of each pixel of a clip are, in time along the flow.
+
+    K-1 neighbours, the pixel itself isn't among them, each of which lies between four pixels. These
+    axes come first, so that each is contiguous in memory.
+    """
+
+    pixels: Tensor
+    """int32 `(4, K-1, B, T, H, W)`, indices among all pixels of the clips, `B T H W`."""
+    shares: Tensor
+    """float32 of that shape: what each of the four contributes to the neighbour."""
+    validity: Tensor
+    """float32 `(K-1, B, T, H, W)`, 1 where there is a neighbour, else 0."""
+
+
+def flow_links(forward: Tensor, backward: Tensor, frames: int, threshold: float) -> FlowLinks:
+    """Return the links along the flow, which `follow_links` follows in any tensor of the clip.
+
+    Args:
+        forward: `(B, T-1, H, W, 2)` flow, (dx, dy) in pixels, from frame t to t+1.
+        backward: the same from t+1 to t.
+        frames: odd integer K > 1.
+        threshold: in pixels, as in `flow_validity`.
+    """
+    forward, backward = (ops.cast(flow, "float32") for flow in (forward, backward))
+    later = _chain(forward, backward, frames // 2, threshold, 1)
+    earlier = _chain(backward, forward, frames // 2, threshold, -1)
+    pixels, shares, validity = zip(*reversed(earlier), *later, strict=True)
+    return FlowLinks(ops.stack(pixels, axis=1), ops.stack(shares, axis=1), ops.stack(validity))
+
+
+def follow_links(x: Tensor, links: FlowLinks) -> Tensor:
+    """Return each pixel's neighbours, `(B, T, H, W, K, C)`, itself in the middle.
+
+    Args:
+        x: float tensor `(B, T, H, W, C)`.
+        links: of the clip.
+    """
+    pixels = ops.reshape(ops.cast(x, "float32"), (-1, ops.shape(x)[-1]))
+    neighbors = 0.0
+    for corner in range(4):
+        share = ops.expand_dims(links.shares[corner], -1)
+        neighbors = neighbors + share * take_pixels(pixels, links.pixels[corner])
+    # Not a product with the validity, as 0 times infinity is NaN.
+    neighbors = ops.where(ops.expand_dims(links.validity > 0, -1), neighbors, 0.0)
+    return _with_itself(x, ops.cast(neighbors, x.dtype))
+
+
+def _with_itself(x: Tensor, neighbors: Tensor) -> Tensor:
+    """Stack a clip, `(B, T, H, W, C)`, with its neighbours `(K-1, ...)`: `(B, T, H, W, K, C)`."""
+    count = neighbors.shape[0]
+    frames = [neighbors[i] for i in range(count)]
+    frames.insert(count // 2, x)
+    return ops.stack(frames, axis=-2)
 
 
 def check_frames(frames: int) -> int:
@@ -78,26 +142,37 @@ def check_frames(frames: int) -> int:
     return frames
 
 
-def check_clip_flow(name: str, flow: Tensor, frames_shape: Shape) -> None:
-    """Raise ValueError unless the flow is `(B, T-1, H, W, 2)` for frames `(B, T, H, W, C)`."""
+def check_clip_flows(forward: Tensor, backward: Tensor, frames_shape: Shape) -> None:
+    """Raise ValueError unless the flows are `(B, T-1, H, W, 2)` for frames `(B, T, H, W, C)`."""
     batch, length, *rest = frames_shape
     shape = (batch, None if length is None else length - 1, *rest)
-    check_flow(name, flow, shape, "the steps between frames")
+    check_flow("forward_flow", forward, shape, "the steps between frames")
+    check_flow("backward_flow", backward, shape, "the steps between frames")
 
 
 def _chain(
-    x: Tensor, flow: Tensor, reverse_flow: Tensor, radius: int, threshold: float, direction: int
-) -> list[tuple[Tensor, Tensor]]:
-    """Return neighbours and validity 1 to `radius` steps forward (direction 1) or back (-1).
+    flow: Tensor, reverse_flow: Tensor, radius: int, threshold: float, direction: int
+) -> list[FlowLinks]:
+    """Return the links 1 to `radius` steps forward (direction 1) or back (-1).
 
-    Each is `(B, T, H, W, ...)`.
+    Each is of one neighbour, without the axis K-1.
     """
+    batch, steps, height, width, _ = ops.shape(flow)
+    length = steps + 1
+    first = ops.reshape(ops.arange(batch * length) * (height * width), (batch, length, 1, 1))
+
+    def padded(x: Tensor, step: int) -> Tensor:
+        """Add zeros to (..., t, H, W) for the last frames, or the first, without a neighbour."""
+        time = (0, step) if direction == 1 else (step, 0)
+        x = ops.pad(x, [(0, 0)] * (len(x.shape) - 3) + [time, (0, 0), (0, 0)])
+        return x[..., :length, :, :]
+
     step_flow, step_valid = flow, flow_validity(flow, reverse_flow, threshold)
     valid, links = step_valid, []
     for step in range(1, radius + 1):
-        neighbor = warp(_ahead(x, step, direction), flow)
-        neighbor = ops.where(valid > 0, neighbor, ops.zeros((), x.dtype))
-        links.append(_pad_time(neighbor, valid, x[:, :step], direction))
+        pixels, shares = corners(flow)
+        link = pixels + _ahead(first, step, direction), shares, valid[..., 0]
+        links.append(FlowLinks(*(padded(part, step) for part in link)))
         if step < radius:
             flow, valid = _ahead(flow, 1, -direction), _ahead(valid, 1, -direction)
             step_valid, step_flow = (

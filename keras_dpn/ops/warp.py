@@ -104,6 +104,23 @@ def flow_validity(flow: Tensor, reverse_flow: Tensor, threshold: float = 1.0) ->
     return ops.expand_dims(ops.cast(trusted, "float32"), -1)
 
 
+def corners(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the four pixels around each target of a flow, which `warp` interpolates.
+
+    Returns:
+        Their indices among the pixels of an image, row by row, int32 `(4, ..., H, W)`; and their
+        shares, float32 of the same shape, 0 outside of the image.
+    """
+    flow = ops.cast(flow, "float32")
+    width = ops.shape(flow)[-2]
+    found = [
+        (row * width + column, share)
+        for row, column, share in _corners(_targets(_positions(flow), "zero"))
+    ]
+    pixels, shares = (ops.stack(part) for part in zip(*found, strict=True))
+    return pixels, shares
+
+
 def check_threshold(threshold: float) -> float:
     """Return `threshold`; raise ValueError unless it is a number of pixels from 0 up."""
     if not threshold >= 0:
@@ -196,14 +213,19 @@ def _nearest(image: Tensor, targets: Iterable[_Positions]) -> Tensor:
 
 
 def _bilinear(image: Tensor, targets: Iterable[_Positions]) -> Tensor:
-    columns, rows = ([*_neighbors(*target)] for target in targets)
     pixel = _pixels(image)
     out = 0.0
+    for row, column, share in _corners(targets):
+        out = out + ops.expand_dims(share, -1) * pixel(row, column)
+    return out
+
+
+def _corners(targets: Iterable[_Positions]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield row, column and share of the four pixels around each target, each `(..., H, W)`."""
+    columns, rows = ([*_neighbors(*target)] for target in targets)
     for row, row_share in rows:
         for column, column_share in columns:
-            share = ops.expand_dims(row_share * column_share, -1)
-            out = out + share * pixel(row, column)
-    return out
+            yield row, column, row_share * column_share
 
 
 def _neighbors(position: Tensor, size: int | Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -227,11 +249,12 @@ def _pixels(image: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     count = functools.reduce(operator.mul, batch, 1)
     pixels = ops.reshape(image, (-1, channels))
     first = ops.reshape(ops.arange(count) * (height * width), (*batch, 1, 1))
+    return lambda row, column: take_pixels(pixels, first + row * width + column)
 
-    def pixel(row: Tensor, column: Tensor) -> Tensor:
-        found = ops.take(pixels, first + row * width + column, axis=0)
-        if len(found.shape) < len(image.shape):  # JAX drops axes when it gathers from nothing
-            found = ops.reshape(found, (*batch, height, width, channels))
-        return found
 
-    return pixel
+def take_pixels(pixels: Tensor, indices: Tensor) -> Tensor:
+    """Return the pixels `(..., C)` at the indices `(...)` of a list of them, `(N, C)`."""
+    found = ops.take(pixels, indices, axis=0)
+    if len(found.shape) <= len(indices.shape):  # JAX drops axes when it gathers from nothing
+        found = ops.reshape(found, (*ops.shape(indices), ops.shape(pixels)[-1]))
+    return found
