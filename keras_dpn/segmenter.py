@@ -12,7 +12,7 @@ import numpy as np
 from keras_dpn.classes import Classes
 from keras_dpn.inference.exported import ExportedModel, exported_version
 from keras_dpn.inference.forward import num_labels
-from keras_dpn.inference.images import check_image, resize
+from keras_dpn.inference.images import check_image, resize, size_of_shorter_side
 from keras_dpn.inference.loading import load_trained
 from keras_dpn.inference.predictor import Predictor
 from keras_dpn.inference.settings import InferenceSettings
@@ -281,14 +281,8 @@ class Segmenter:
         image = check_image(image, self.max_pixels)
         if self.size is None or min(image.shape[:2]) == self.size:
             return image
-        factor = self.size / min(image.shape[:2])
-        height, width = (max(1, round(factor * n)) for n in image.shape[:2])
-        if message := size_error(height, width, self.max_pixels):
-            raise SizeError(
-                f"Invalid value for argument `source`: resized to a shorter side of {self.size}, "
-                f"{message}"
-            )
-        resized = resize(image, height, width)
+        size = size_of_shorter_side(*image.shape[:2], self.size, self.max_pixels)
+        resized = resize(image, *size)
         return np.rint(resized).astype("uint8") if image.dtype == np.uint8 else resized
 
 

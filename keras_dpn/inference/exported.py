@@ -8,7 +8,9 @@ import keras
 import numpy as np
 
 from keras_dpn.classes import Classes
-from keras_dpn.presets.source import available
+from keras_dpn.inference.images import size_of_shorter_side
+from keras_dpn.presets.files import METADATA
+from keras_dpn.presets.source import RUN_MODEL, available
 from keras_dpn.typing import Tensor
 
 FACTS = "model.json"
@@ -22,13 +24,16 @@ def exported_version(source: str | Path) -> Path | None:
         source: such a directory, or the model's, whose highest version is taken.
 
     Returns:
-        None for anything else, and for the name of an included preset.
+        None for anything else, such as the name of an included preset, or the directory of a
+        preset or a training run that also holds an export.
     """
     if str(source) in available():  # a directory of this name is not meant
         return None
     path = Path(source)
     if (path / SAVED_MODEL).is_file():
         return path
+    if any((path / name).is_file() for name in (METADATA, RUN_MODEL)):
+        return None
     versions = [p.parent for p in path.glob(f"*/{SAVED_MODEL}") if p.parent.name.isdecimal()]
     return max(versions, key=lambda version: int(version.name), default=None)
 
@@ -37,13 +42,15 @@ def read_facts(version: Path) -> dict[str, Any]:
     """Return what an exported model says of itself; "classes" are `Classes`.
 
     Raises:
-        ValueError: if its `model.json` is missing, damaged, or without such classes.
+        ValueError: if its `model.json` is missing, damaged, another, or without such classes.
     """
     path = version / FACTS
     try:
         facts = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: can't be read ({error}). Export again.") from None
+    if not isinstance(facts, dict) or not isinstance(facts.get("max_pixels"), int):
+        raise ValueError(f"{path}: expected what `keras_dpn.export.export` writes. Export again.")
     if not facts.get("classes"):
         raise ValueError(
             f"{path}: names no classes. Export with the argument `classes`, as `keras-dpn export` "
@@ -66,6 +73,7 @@ class ExportedModel(keras.Model):
     Attributes:
         classes: `Classes`.
         max_pixels: largest number of pixels of an image.
+        shorter_side: that to which it resizes images, in pixels; None for their own size.
         resizes: whether it resizes images itself, so that other scales have no effect.
         has_probabilities: whether it was exported with the output "probabilities". If not, the
             label of each pixel counts as certain.
@@ -88,11 +96,20 @@ class ExportedModel(keras.Model):
             raise ValueError(f"{version}: expected a network of images, received one of clips.")
         super().__init__(name="exported", dtype="float32", trainable=False)
         self.classes: Classes = facts["classes"]
-        self.max_pixels = int(facts["max_pixels"])
-        self.resizes = bool(facts.get("image_size") or facts.get("shorter_side"))
+        self.max_pixels: int = facts["max_pixels"]
+        self.shorter_side: int | None = facts.get("shorter_side")
+        self.resizes = bool(facts.get("image_size") or self.shorter_side)
         self._loaded = tf.saved_model.load(str(version))  # its variables are released with it
+        if "image" not in self._loaded.signatures:
+            raise ValueError(f"{version}: expected the signature `image`. Export again.")
         self._served = self._loaded.signatures["image"]
         self.has_probabilities = "probabilities" in self._served.structured_outputs
+
+    def predict_on_batch(self, x: np.ndarray) -> np.ndarray:
+        """As Keras's; images too large for the model once it has resized them are a SizeError."""
+        if self.shorter_side is not None:
+            size_of_shorter_side(*x.shape[1:3], self.shorter_side, self.max_pixels)
+        return super().predict_on_batch(x)
 
     def call(self, images: Tensor) -> Tensor:
         """Return the logarithm of the probabilities, float32 (B, H, W, L).

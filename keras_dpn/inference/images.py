@@ -36,6 +36,24 @@ def check_image(image: np.ndarray, max_pixels: int | None = None, channels: int 
     return image
 
 
+def size_of_shorter_side(
+    height: int, width: int, shorter_side: int, max_pixels: int
+) -> tuple[int, int]:
+    """Return the height and width of an image that is resized to a shorter side.
+
+    Raises:
+        SizeError: if it has more than `max_pixels` then.
+    """
+    factor = shorter_side / min(height, width)
+    height, width = (max(1, round(factor * n)) for n in (height, width))
+    if message := size_error(height, width, max_pixels):
+        raise SizeError(
+            "Invalid value for argument `source`: resized to a shorter side of "
+            f"{shorter_side}, {message}"
+        )
+    return height, width
+
+
 def resize(array: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize (H, W, C) bilinearly, antialiased if it gets smaller: float32.
 

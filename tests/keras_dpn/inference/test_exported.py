@@ -74,11 +74,30 @@ def test_a_model_that_resizes_images_has_no_scales(exported, tmp_path):
         Segmenter.from_export(tmp_path, scales=(1.0, 2.0))
 
 
+def test_the_limit_counts_at_the_size_that_the_model_sees(exported, tmp_path):
+    settings = {"classes": CLASSES, "warmup": None, "max_pixels": 70_000}
+    export(exported[0], tmp_path, shorter_side=64, **settings)
+    segmenter = Segmenter.from_export(tmp_path)
+    with pytest.raises(SizeError, match="a shorter side of 64, 2560 x 64 pixels are too many"):
+        segmenter(pictures(10, 400))
+    assert segmenter.labels(pictures(10, 12)).shape == (10, 12)
+
+
 def test_a_presets_name_is_no_directory(exported, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dpn_scenes").symlink_to(exported[1] / "all")  # a program
     assert exported_version("dpn_scenes") is None
     assert exported_version(tmp_path / "dpn_scenes") is not None
+
+
+@pytest.mark.parametrize("name", ["model.keras", "metadata.json"])
+def test_a_run_or_a_preset_that_holds_an_export_is_no_export(tmp_path, name):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/saved_model.pb").touch()
+    assert exported_version(tmp_path) == tmp_path / "1"
+    (tmp_path / name).touch()
+    assert exported_version(tmp_path) is None
+    assert exported_version(tmp_path / "1") == tmp_path / "1"
 
 
 def test_what_is_no_such_export_is_named(exported, tmp_path):
@@ -93,6 +112,10 @@ def test_what_is_no_such_export_is_named(exported, tmp_path):
     (nameless / "model.json").write_text(json.dumps(facts | {"classes": CLASSES, "frames": 3}))
     with pytest.raises(ValueError, match="expected a network of images, received one of clips"):
         Segmenter.from_export(nameless)
+    for other in ([], {"classes": CLASSES}):
+        (nameless / "model.json").write_text(json.dumps(other))
+        with pytest.raises(ValueError, match=r"model.json: expected what .*export` writes"):
+            Segmenter.from_export(nameless)
     (nameless / "model.json").write_text("{")
     with pytest.raises(ValueError, match=r"model.json: can't be read .* Export again"):
         Segmenter.from_export(nameless)
