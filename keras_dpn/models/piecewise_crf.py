@@ -325,7 +325,12 @@ class PiecewiseCRF(StagedModel):
         return {"unary": unary, "relations": relations, "field": field, "logits": logits}
 
     def graph_size(self, height: int, width: int, batch_size: int = 1) -> GraphSize:
-        """Return the size of the graph and of a training step; see `graph_size`."""
+        """Return the size of the graph and of a training step; see `graph_size`.
+
+        Raises:
+            ValueError: for images so small that a relation has no edge to learn from. The network
+                predicts them, without that relation.
+        """
         boxes = standardize_relations(self._config["relations"])
         return measure(self._config, boxes, (height, width), batch_size)
 
@@ -342,7 +347,8 @@ def graph_size(image_size: int | Sequence[int], batch_size: int = 1, **arguments
         A `GraphSize`.
 
     Raises:
-        TypeError, ValueError: as `PiecewiseCRF`.
+        TypeError, ValueError: as `PiecewiseCRF`, and for images so small that a relation has no
+            edge to learn from.
 
     Example:
 

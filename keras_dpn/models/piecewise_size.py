@@ -90,13 +90,22 @@ def measure(
         boxes: the relations' boxes, by name.
         image_size: `(height, width)`.
         batch_size: images per step.
+
+    Raises:
+        ValueError: for images so small that a relation has no edge.
     """
     height, width = standardize_window(image_size, 2, "image_size")
     check_positive_int("batch_size", batch_size)
     size = map_size(height, width, config["scales"], config["num_blocks"])
     edges, entries = {}, 0
     for relation, box in boxes.items():
-        exist = ops.convert_to_numpy(box_neighbors(*size, box)[1])  # (N, K)
+        try:
+            exist = ops.convert_to_numpy(box_neighbors(*size, box)[1])  # (N, K)
+        except ValueError as error:
+            raise ValueError(
+                f"Images of {height}x{width} have no edge {relation!r} to learn from: expected "
+                f"larger ones. ({error})"
+            ) from None
         drawn = min(config["num_neighbors"] or exist.shape[1], exist.shape[1])
         edges[relation] = int(exist.sum(axis=1).clip(max=drawn).sum())
         entries += len(exist) * drawn
