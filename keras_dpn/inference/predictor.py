@@ -3,7 +3,7 @@
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,8 @@ from keras_dpn.inference.video import Flow, clip_logits
 from keras_dpn.models import traits
 from keras_dpn.probabilities import class_probabilities, to_labels
 from keras_dpn.typing import Models
+
+LEAVING_SECONDS = 2.0  # to wait for an image that nobody takes
 
 
 class Predictor:
@@ -165,7 +167,8 @@ class Predictor:
         """Yield `probabilities` of one image after another, of any sizes.
 
         While a network processes an image, a thread prefetches the next two from `images`, so that
-        a generator may read and decode them at no cost. `images` may be infinite.
+        a generator may read and decode them at no cost. `images` may be infinite. Leaving early
+        waits at most two seconds for the image that is being read.
         """
         remaining, reader = iter(images), ThreadPoolExecutor(1)
         try:
@@ -173,8 +176,10 @@ class Predictor:
             while (image := waiting.popleft().result()) is not None:
                 waiting.append(reader.submit(next, remaining, None))
                 yield self.probabilities(image)
-        finally:  # not waiting for images that may never come
+        finally:
             reader.shutdown(wait=False, cancel_futures=True)
+            # What is read may then be closed. A stream's next image may never come.
+            wait([future for future in waiting if not future.cancelled()], LEAVING_SECONDS)
 
     def video(
         self, frames: Iterable[np.ndarray], flow: Flow | None = None

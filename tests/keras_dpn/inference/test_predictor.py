@@ -2,6 +2,7 @@ import gc
 import itertools
 import queue
 import threading
+import time
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from keras_dpn.inference import (
     Predictor,
     forward,
     predict_probabilities,
+    predictor,
 )
 from keras_dpn.inference.forward import check_heads
 from keras_dpn.inference.images import resize
@@ -224,7 +226,8 @@ def test_a_stream_of_images_is_read_ahead():
     assert threading.current_thread() not in taken
 
 
-def test_a_stream_is_left_without_waiting_for_its_images():
+def test_a_stream_is_left_without_waiting_for_its_images(monkeypatch):
+    monkeypatch.setattr(predictor, "LEAVING_SECONDS", 0.1)
     stream, gone = queue.Queue(), threading.Event()
     for image in (picture(), picture()):
         stream.put(image)
@@ -233,6 +236,19 @@ def test_a_stream_is_left_without_waiting_for_its_images():
     threading.Thread(target=lambda: (found.close(), gone.set()), daemon=True).start()
     assert gone.wait(10)
     stream.put(None)
+
+
+def test_a_stream_that_is_left_may_be_closed():
+    def stream():
+        for _ in itertools.count():
+            time.sleep(0.1)
+            yield picture()
+
+    given = stream()
+    found = images(linear_model(), given)
+    next(found)
+    found.close()
+    given.close()  # a ValueError while a thread is in it
 
 
 def test_a_stream_ends_or_breaks_where_its_images_do():
