@@ -232,7 +232,7 @@ def _is_restored(work_dir: Path, resume: bool) -> bool:
 
 def _remove_partial_models(work_dir: Path) -> None:
     """Remove the models that killed processes were writing."""
-    for directory in (work_dir, *(work_dir / workdir.STAGES).glob("*")):
+    for directory in filter(Path.is_dir, (work_dir, *(work_dir / workdir.STAGES).glob("*"))):
         remove_temporaries(directory / workdir.MODEL)
 
 

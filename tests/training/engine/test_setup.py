@@ -71,6 +71,7 @@ def test_a_resumed_run_removes_the_models_of_killed_processes(interrupted, tmp_p
     names = [f".{'0a' * 16}.model.keras", ".own.model.keras", "model.keras"]
     for name in names:
         (stage / name).touch()
+    (tmp_path / "run/stages/.DS_Store").touch()
     prepare(interrupted, tmp_path / "run", resume=True)
     assert sorted(path.name for path in stage.iterdir()) == names[1:]
 
