@@ -200,11 +200,13 @@ class PredictionJob:
 
     def _load_exported(self) -> Segmenter:
         """Load an exported model, which many options don't fit."""
+        default = type(self).settings.memory_gib
         options = {
             "several models": len(self.models) > 1,
             "--heads": self.heads,
             "--precision": self.precision != "float32",
             "--tile": self.settings.tile is not None,
+            "--memory-gib": self.settings.memory_gib not in (None, default),
         }
         if refused := [option for option, is_given in options.items() if is_given]:
             raise ValueError(f"--model: {', '.join(refused)}: not with an exported model.")

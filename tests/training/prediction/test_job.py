@@ -20,6 +20,8 @@ from training.prediction.settings import PredictionJob
 from training.rundir.models import load_classes, load_model
 from training.rundir.outputs import writing
 
+EXPORTED = str(Path(__file__).parents[3] / "saved_models/scenes")
+
 
 def save(path, size=(10, 8), seed=0):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +83,19 @@ def test_no_image_and_no_run_are_refused(finished_run, tmp_path):
     with pytest.raises(ValueError, match="Expected a preset or a training run, received none"):
         run((path,), models=(), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"settings": InferenceSettings(memory_gib=2.0)}, "--memory-gib: not with an exported"),
+        ({"heads": True, "models": (EXPORTED, "x")}, "several models, --heads: not with an exp"),
+    ],
+)
+def test_options_that_an_exported_model_does_not_have(options, message, tmp_path):
+    options = {"models": (EXPORTED,), "out": tmp_path / "out"} | options
+    with pytest.raises(ValueError, match=message):
+        run((save(tmp_path / "x.png"),), **options)
 
 
 def test_a_full_disk_leaves_no_half_file(finished_run, tmp_path, monkeypatch):
