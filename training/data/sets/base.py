@@ -1,6 +1,8 @@
 """Datasets whose images and label maps are files."""
 
+import os
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from unicodedata import normalize
@@ -71,8 +73,14 @@ def _in_other_form(path: Path) -> Path:
     """Return the path of the directory's entry whose name has the same characters, if any."""
     if path.name.isascii() or not path.parent.is_dir():
         return path
-    name = normalize("NFC", path.name)
-    return next((p for p in path.parent.iterdir() if normalize("NFC", p.name) == name), path)
+    names = _names_in(path.parent, path.parent.stat().st_mtime_ns)
+    return path.with_name(names.get(normalize("NFC", path.name), path.name))
+
+
+@lru_cache(maxsize=16)
+def _names_in(directory: Path, changed: int) -> dict[str, str]:
+    """Return the names in a directory by their NFC form; `changed` is when it last did."""
+    return {normalize("NFC", name): name for name in os.listdir(directory)}
 
 
 def read_names(path: Path) -> list[str]:

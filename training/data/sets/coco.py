@@ -225,7 +225,7 @@ def objects_by_image(
     objects: defaultdict[int, list[AnnotatedObject]] = defaultdict(list)
     for annotation in annotations:
         label, is_crowd = labels[annotation["category_id"]], bool(annotation.get("iscrowd", 0))
-        shape = annotation.get("segmentation", [])
+        shape = annotation.get("segmentation") or []  # null, too
         if shape == [] and annotation.get("bbox"):
             # Which pixels of the box are the object's isn't known, as in a crowd.
             (x, y, width, height), is_crowd = annotation["bbox"], True

@@ -104,16 +104,18 @@ def test_coco_keeps_images_without_objects_and_ignores_overlaps(tmp_path):
 
 
 def test_coco_without_shapes(tmp_path):
-    """Tools for boxes write an empty list, or none: what is in a box isn't known."""
+    """Tools for boxes write an empty list, null, or none: what is in a box isn't known."""
     photo(tmp_path / "images/a.png")
     content = coco("a.png", {1: [0, 0, 4, 0, 4, 4, 0, 4], 2: []})
     content["annotations"][1] |= {"segmentation": [], "bbox": [2, 0, 6, 2]}
     content["annotations"].append({"id": 3, "image_id": 5, "category_id": 2, "bbox": [0, 6, 2, 2]})
+    null = {"segmentation": None, "bbox": [8, 6, 2, 2]}
+    content["annotations"].append({"id": 4, "image_id": 5, "category_id": 2} | null)
     write_json(tmp_path / "train.json", content)
     dataset = CocoJsonDataset(tmp_path)
     labels = dataset.read_labels(dataset.splits["train"][0])
     np.testing.assert_array_equal(labels[0], [1, 1, 1, 1, 255, 255, 255, 255, 0, 0])
-    np.testing.assert_array_equal(labels[7], [255, 255, 0, 0, 0, 0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(labels[7], [255, 255, 0, 0, 0, 0, 0, 0, 255, 255])
     content["annotations"][1]["bbox"] = [1, 2, 3]
     write_json(tmp_path / "train.json", content)
     with pytest.raises(ValueError, match="train.json: expected COCO's annotations"):
