@@ -26,6 +26,11 @@ class Progress:
         """The factor on the stage's learning rate."""
         return 0.5 ** max(0, self.retries - 1)
 
+    def validations(self, stage: str) -> dict[int, float]:
+        """Return the mean IoU of a stage's validations by epoch; 0: before the stage's training."""
+        rows = [row for row in self.history if row["stage"] == stage]
+        return {row["epoch"]: row["val_miou"] for row in rows if "val_miou" in row}
+
     def notes(self, kind: str) -> list[dict[str, Any]]:
         """Return the history's entries of a kind, each with stage and epoch.
 

@@ -193,8 +193,7 @@ class Trainer:
     def _is_exhausted(self, stage: Stage) -> bool:
         """Return whether as many validations as the stage's patience were no better."""
         patience = self.config.stage(stage.name).patience
-        rows = [row for row in self.progress.history if row["stage"] == stage.name]
-        scores = [row["val_miou"] for row in rows if "val_miou" in row]
+        scores = list(self.progress.validations(stage.name).values())
         if not patience or not scores:
             return False
         return len(scores) - 1 - scores.index(max(scores)) >= patience
@@ -340,6 +339,7 @@ class Trainer:
             with hosts.alone():
                 weights = load_model(self.work_dir, stage.name).get_weights()
         self.model.set_weights(hosts.broadcast(weights))
+        best_epoch = self._best_epoch(stage)
         config = self.config.stage(stage.name)
         trained = self.stage_models.up_to_head(stage).trainable_variables
         self.progress.results.append(
@@ -349,12 +349,25 @@ class Trainer:
                 "seconds": self.progress.seconds,
                 "steps": self.batches.steps_per_epoch(config) * self.progress.epoch,
                 "epochs": self.progress.epoch,
+                "best_epoch": best_epoch,
                 "parameters_trained": int(sum(np.prod(v.shape) for v in trained)),
             }
         )
         self.progress.stage, self.progress.epoch = index + 1, 0
         self.progress.best_miou = None
         self._save(optimizer=None)
+
+    def _best_epoch(self, stage: Stage) -> int:
+        """Return the epoch whose weights are kept, 0 for those from before; log an earlier one."""
+        scores = self.progress.validations(stage.name)
+        best, last = max(scores, key=scores.__getitem__), self.progress.epoch
+        if best != last:
+            _LOGGER.info(
+                "stage %s: kept the weights from %s, val_miou %.4g; after the last epoch %.4g",
+                *(stage.name, f"epoch {best}" if best else "before the stage"),
+                *(scores[best], scores[last]),
+            )
+        return best
 
     def _evaluate(self, stage: Stage) -> dict[str, Any]:
         split = self.config.data.val_split

@@ -19,7 +19,7 @@ from ..utils.files import reading
 
 SPLITS = ("val", "test", "train")
 # Facts about a stage of training, besides its scores.
-_TRAINING = ("epochs", "steps", "seconds", "parameters_trained")
+_TRAINING = ("epochs", "best_epoch", "steps", "seconds", "parameters_trained")
 # Titles of stages that aren't named after their head.
 _STAGE_TITLES = {"joint": "joint training", "finish": "finishing"}
 
@@ -32,7 +32,7 @@ class ScoreColumn:
         title: the stage, run or row of an ablation.
         values: 0..1 or None, by the keys of `SCORES` and `OTHER_SCORES`.
         iou: of each class, 0..1 or None.
-        training: any of "epochs", "steps", "seconds" and "parameters_trained".
+        training: any of "epochs", "best_epoch", "steps", "seconds" and "parameters_trained".
         definitions: definitions of the scores of objects and the calibration error.
     """
 

@@ -164,6 +164,29 @@ def test_parts_of_a_stage_begin_as_the_whole_would(small_scenes, tmp_path, confi
     assert not any(training._starts_trained(stage) for stage in parts)
 
 
+@pytest.mark.parametrize(
+    ("scores", "best", "message"),
+    [
+        ([0.7351, 0.6, 0.7204], 0, "from before the stage, val_miou 0.7351; after the last epoch"),
+        ([0.5, 0.7351, 0.7204], 1, "from epoch 1, val_miou 0.7351; after the last epoch 0.7204"),
+        ([0.5, 0.6, 0.7204], 2, ""),
+    ],
+)
+def test_a_stage_says_whose_weights_it_keeps(
+    small_scenes, tmp_path, messages, scores, best, message
+):
+    strategy = tf.distribute.get_strategy()
+    training = Trainer(DPNTrainConfig(), None, small_scenes, None, tmp_path, strategy)
+    (stage,) = (stage for stage in training.config.stages if stage.name == "triple")
+    training.progress.epoch = 2
+    training.progress.history = [{"stage": "unary", "epoch": 3, "val_miou": 0.9}] + [
+        {"stage": "triple", "epoch": epoch, "val_miou": score} for epoch, score in enumerate(scores)
+    ]
+    assert training._best_epoch(stage) == best
+    assert messages().startswith(f"stage triple: kept the weights {message}" if message else "")
+    assert bool(messages()) == bool(message)
+
+
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("step", [1, 4], ids=["at_the_start", "after_an_epoch"])
 def test_a_fault_that_does_not_come_again_costs_nothing(start, monkeypatch, messages, step):
@@ -529,6 +552,7 @@ def test_a_stage_ends_when_its_patience_does(start, monkeypatch):
     undisturbed.fit()
     assert undisturbed.progress.results[0]["epochs"] == 3
     assert undisturbed.progress.results[0]["steps"] == 9
+    assert undisturbed.progress.results[0]["best_epoch"] == 1
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, "_end_epoch", 3)
         start(config).fit()

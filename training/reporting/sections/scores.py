@@ -17,6 +17,7 @@ _CONSISTENCY = "consistency.miou"
 _OBJECTS = {"TA": "ta", "LA": "la", "BA": "ba"}
 _TRAINING = {
     "epochs": ("epochs", count),
+    "best_epoch": ("best epoch (0: before)", count),
     "steps": ("steps", count),
     "seconds": ("time", duration),
     "parameters_trained": ("parameters trained", count),

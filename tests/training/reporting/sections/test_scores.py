@@ -16,7 +16,7 @@ def stage(name, miou, iou, training=(), **groups):
 
 
 STAGES = [
-    stage("unary", 0.40, [0.6, None], {"epochs": 3}),
+    stage("unary", 0.40, [0.6, None], {"epochs": 3, "best_epoch": 0}),
     stage("triple", 0.45, [0.6, 0.1], {"epochs": None}),
     stage("joint", 0.30, [0.5996, None], {"epochs": 2000, "seconds": 90}),
 ]
@@ -46,6 +46,7 @@ def test_table_shows_values_and_the_change_from_the_previous_stage():
     assert cells(text, "road") == ["60.0", "60.0 ±0.0", "60.0 ±0.0"]
     assert cells(text, "tree&lt;") == ["–", "10.0", "–"]
     assert cells(text, "epochs") == ["3", "–", "2,000"]
+    assert cells(text, r"best epoch \(0: before\)") == ["0", "–", "–"]
     assert cells(text, "time") == ["–", "–", "2 min"]
     assert "parameters trained" not in text
     assert "triple penalty" in text and "joint training" in text
