@@ -5,15 +5,17 @@
 Writes labels/NAME.png, a palette PNG whose values are the labels, and on request overlays/NAME.png,
 heads/NAME.png and probabilities/NAME.npz. Of a video it writes videos/NAME.mp4, the video next to
 its labels, videos/NAME.json with its temporal consistency, and on request overlays/NAME.mp4, or
-with --save-frames labels/NAME/000123.png instead of videos/NAME.mp4. Files that can't be read, and
-broken frames, are skipped and listed at the end and in errors.jsonl; the exit code is then 2.
-After an interruption the same command with --resume continues.
+with --save-frames labels/NAME/000123.png instead of videos/NAME.mp4. predict.json has the settings,
+and the names and colours of the labels. Files that can't be read, and broken frames, are skipped
+and listed at the end and in errors.jsonl; the exit code is then 2. After an interruption the same
+command with --resume continues.
 
     keras-dpn predict s3://bucket/photos --model dpn_scenes --out labelled --ray local --workers 4
 
 labels the images in several processes, or on several machines, with Ray.
 """
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +26,10 @@ from tyro.conf import Positional
 from ..utils.counts import counted
 from ..utils.ray_cluster import ClusterOptions
 from .options import Inference, InferenceOptions, Models
+
+logger = logging.getLogger("keras_dpn")
+
+_NAMED = 5  # files in a message
 
 
 def main(
@@ -70,8 +76,8 @@ def main(
         resume: skip what an earlier run has labelled, with the same models and settings, unless
             the file is another one than then or has changed.
         force: also replace files that this command did not write, such as a dataset's labels.
-        manifest: also write a list of the results, .jsonl or .parquet: each image with its size
-            and the fraction of each class.
+        manifest: also write a list of the results, .jsonl or .parquet: each image with its size,
+            the fraction of each class and the network's confidence.
         ray: label on the workers of a Ray cluster: "local" starts a cluster on this machine, "auto"
             is the one that this machine belongs to; or HOST:PORT. --out must then be on a disk that
             all its machines share.
@@ -109,6 +115,15 @@ def main(
         print(f"labelled before: {counted(summary.num_skipped, 'image')}")
     if summary.num_skipped_videos:
         print(f"labelled before: {counted(summary.num_skipped_videos, 'video')}")
+    if unfamiliar := summary.unfamiliar:
+        first = ", ".join(map(str, unfamiliar[:_NAMED])) + (", ..." if unfamiliar[_NAMED:] else "")
+        logger.warning(
+            "%d of %s unlike the training images, the network is less confident than of any "
+            "validation image: %s",
+            len(unfamiliar),
+            counted(summary.num_images, "image"),
+            first,
+        )
     if summary.unreadable:
         raise ValueError(
             f"{len(summary.unreadable)} of {summary.num_sources} files could not be read in full."

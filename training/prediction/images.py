@@ -27,6 +27,9 @@ from .results import FileResult, image_result
 
 logger = logging.getLogger("keras_dpn")
 
+# Probabilities of an image, 64 MB, beyond which only its labels are predicted, tile by tile.
+_KEPT = 2**24
+
 
 def predict_images(
     segmenter: Segmenter,
@@ -103,7 +106,7 @@ class _Sample:
 
 @dataclass(frozen=True)
 class _Prediction:
-    """The labels of an image, uint8 (H, W), and its probabilities if they are to be written."""
+    """The labels of an image, uint8 (H, W), and its probabilities unless only these are known."""
 
     image: np.ndarray
     labels: np.ndarray
@@ -126,12 +129,20 @@ def _predict(
     if image is None:
         return rest, None
     try:
-        if not needs_probabilities:
+        if not needs_probabilities and _has_labels_alone(segmenter, image):
             return rest, _Prediction(image, segmenter.labels(image))
         segmentation = segmenter.image(image)
     except SizeError as error:  # such as of one row, as the network sees it
         return replace(rest, error=ImageError(f"{sample.source}: {error}")), None
     return rest, _Prediction(image, segmentation.labels, segmentation)
+
+
+def _has_labels_alone(segmenter: Segmenter, image: np.ndarray) -> bool:
+    """Return whether a model returns no probabilities, or those of the image take much memory."""
+    if not all(getattr(m, "has_probabilities", True) for m in segmenter.predictor.models):
+        return True  # an exported model
+    height, width = image.shape[:2]
+    return segmenter.size is None and height * width * segmenter.classes.num_classes > _KEPT
 
 
 def _write_results(
@@ -147,7 +158,10 @@ def _write_results(
     for output in outputs:
         content = _encode(prediction, classes, output)
         write(result_file(out, output, sample.name), content)
-    return sample, image_result(sample.name, prediction.labels, classes.num_classes)
+    result = image_result(sample.name, prediction.labels, classes.num_classes)
+    if (found := prediction.segmentation) is not None:
+        result = replace(result, confidence=found.confidence, is_unfamiliar=found.is_unfamiliar)
+    return sample, result
 
 
 def _encode(prediction: _Prediction, classes: Classes, output: ImageOutput) -> bytes:

@@ -32,6 +32,7 @@ class PredictionSummary:
         num_sources: all images and videos.
         unreadable: files that could not be read, or not in full.
         num_skipped_videos: videos that an earlier run had predicted.
+        unfamiliar: images of which the network is less confident than of any validation image.
     """
 
     num_images: int
@@ -39,6 +40,7 @@ class PredictionSummary:
     num_sources: int
     unreadable: tuple[Source, ...]
     num_skipped_videos: int = 0
+    unfamiliar: tuple[Source, ...] = ()
 
 
 def predict(job: PredictionJob) -> PredictionSummary:
@@ -60,7 +62,8 @@ def _predict(job: PredictionJob, sources: Sources, files: Outputs) -> Prediction
     if job.cluster:
         leave_gpus_to_workers()
     segmenter = job.load_segmenter()
-    write_manifest(job.out, _manifest(job, segmenter), job.resume, files)
+    classes = segmenter.classes.to_json()
+    write_manifest(job.out, _manifest(job, segmenter), job.resume, files, classes)
     left = job.missing(sources) if job.resume else sources
     if job.resume:
         _remove_changed(job, sources, files)
@@ -84,6 +87,11 @@ def _predict(job: PredictionJob, sources: Sources, files: Outputs) -> Prediction
         num_sources=len(sources),
         unreadable=tuple(unreadable),
         num_skipped_videos=len(sources.videos) - len(left.videos),
+        unfamiliar=tuple(
+            source
+            for name, source in left.images.items()
+            if ("image", name) in results and results["image", name].is_unfamiliar
+        ),
     )
 
 

@@ -25,8 +25,9 @@ def write_lists(
     """Write the list of errors, if there are any, and the job's manifest, if it has one.
 
     The manifest has a row per input that has labels: `path` of the input, `result` with the labels,
-    their `height` and `width`, the `frames` of a video, and the `fractions` of the classes in the
-    pixels. A line of the errors has the `path` of an input, and the `cause`.
+    their `height` and `width`, the `frames` of a video, the `fractions` of the classes in the
+    pixels, and the `confidence` of an image that this job predicted. A line of the errors has the
+    `path` of an input, and the `cause`.
 
     Args:
         job: what was done.
@@ -86,4 +87,5 @@ def _row(
         "width": result.width,
         "frames": result.frames,
         "fractions": None if fractions is None else dict(zip(names, fractions, strict=True)),
+        "confidence": result.confidence,
     }

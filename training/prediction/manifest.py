@@ -42,7 +42,11 @@ def report_file(out: Path, name: str) -> Path:
 
 
 def write_manifest(
-    out: Path, settings: Mapping[str, Any], resume: bool, files: Outputs | None = None
+    out: Path,
+    settings: Mapping[str, Any],
+    resume: bool,
+    files: Outputs | None = None,
+    classes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the manifest of the settings; to resume, check that they haven't changed.
 
@@ -51,13 +55,14 @@ def write_manifest(
         settings: everything that the labels depend on, as JSON values.
         resume: whether the results of earlier runs are kept.
         files: records the manifest, and refuses to replace a file of others.
+        classes: names and colours of the labels, for readers: they are those of the models.
 
     Raises:
         ValueError: if results are to be kept that were predicted with other settings.
     """
     path = out / MANIFEST
     if not (resume and path.exists()):
-        (files.write_json if files else write_json)(path, settings)
+        (files.write_json if files else write_json)(path, {**settings, "classes": classes})
         return
     earlier = read_json(path)
     if not isinstance(earlier, dict):

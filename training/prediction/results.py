@@ -32,6 +32,8 @@ class FileResult:
         fractions: fraction of each class in the pixels of all its labels, 0 to 1.
         problems: why it can't be read, or not in full; empty if it can.
         summary: a line about a video.
+        confidence: of an image's labels, 0 to 1, see `Segmentation`; None if it isn't known.
+        is_unfamiliar: whether that is lower than on any validation image, likewise.
     """
 
     kind: Kind
@@ -42,6 +44,8 @@ class FileResult:
     fractions: Sequence[float] | None = None
     problems: Sequence[str] = ()
     summary: str = ""
+    confidence: float | None = None
+    is_unfamiliar: bool | None = None
 
     @property
     def is_written(self) -> bool:
@@ -92,6 +96,7 @@ def encode_manifest(path: Path, rows: Iterable[Mapping[str, Any]], names: Sequen
     fractions = pa.struct([(name, pa.float64()) for name in names])
     columns = {"path": pa.string(), "result": pa.string(), "height": pa.int32()}
     columns |= {"width": pa.int32(), "frames": pa.int32(), "fractions": fractions}
+    columns |= {"confidence": pa.float64()}
     stream = io.BytesIO()
     table = pa.Table.from_pylist(list(rows), schema=pa.schema(list(columns.items())))
     parquet.write_table(table, stream)

@@ -6,6 +6,7 @@ from PIL import Image
 from keras_dpn.inference import predict_probabilities
 from keras_dpn.io.images import read_image
 from keras_dpn.io.video import VideoWriter
+from keras_dpn.presets.files import Card, write_preset
 from training.cli import main
 from training.rundir.models import load_classes, load_model
 
@@ -91,3 +92,15 @@ def test_resume_skips_what_is_done_and_a_tile_needs_no_memory(finished_run, tmp_
 def test_workers_are_of_a_cluster(tmp_path, capsys):
     assert predict(tmp_path, "--model", "x", "--out", tmp_path / "out", "--workers", "2") == 2
     assert "--worker-gpus: only with --ray" in capsys.readouterr().err
+
+
+def test_says_what_is_unlike_the_training_images(finished_run, tmp_path, caplog):
+    preset = tmp_path / "preset"
+    card = Card(lowest_confidence=0.999)
+    write_preset(load_model(finished_run), preset, classes=load_classes(finished_run), card=card)
+    for i in range(7):
+        save(tmp_path / f"in/{i}.png", seed=i)
+    assert predict(tmp_path / "in", "--model", preset, "--out", tmp_path / "out") == 0
+    files = ", ".join(f"{tmp_path}/in/{i}.png" for i in range(5))
+    assert "7 of 7 images unlike the training images, the network is less" in caplog.text
+    assert f"{files}, ...\n" in caplog.text

@@ -199,7 +199,7 @@ def test_a_crf_refines_the_prediction(tiny_run, tmp_path):
 
 def test_an_interrupted_run_is_resumed(tiny_run, tmp_path, monkeypatch):
     names = [save(tmp_path / f"in/{i}.png", seed=i).stem for i in range(8)]
-    labelled, label = [], Segmenter.labels
+    labelled, label = [], Segmenter.image
 
     def stop_at_the_fifth(segmenter, image):
         if len(labelled) == 4:
@@ -207,13 +207,13 @@ def test_an_interrupted_run_is_resumed(tiny_run, tmp_path, monkeypatch):
         labelled.append(image)
         return label(segmenter, image)
 
-    monkeypatch.setattr(Segmenter, "labels", stop_at_the_fifth)
+    monkeypatch.setattr(Segmenter, "image", stop_at_the_fifth)
     run_it = functools.partial(run, (tmp_path / "in",), models=(tiny_run[0],), out=tmp_path / "out")
     with pytest.raises(KeyboardInterrupt):
         run_it()
     done = {p.stem: p.stat().st_mtime_ns for p in (tmp_path / "out/labels").iterdir()}
     assert list(done) and set(done) < set(names)
-    monkeypatch.setattr(Segmenter, "labels", label)
+    monkeypatch.setattr(Segmenter, "image", label)
     summary = run_it(resume=True)
     assert (summary.num_images, summary.num_skipped) == (8 - len(done), len(done))
     files = {p.stem: p.stat().st_mtime_ns for p in (tmp_path / "out/labels").iterdir()}
@@ -300,8 +300,7 @@ def test_the_manifest_lists_what_was_written_also_before(tiny_run, tmp_path):
     out, manifest = tmp_path / "out", tmp_path / "lists/all.jsonl"
     run_it = functools.partial(run, (tmp_path / "in",), models=(tiny_run[0],), out=out)
     run_it(manifest=manifest)
-    first = manifest.read_bytes()
-    rows = [json.loads(line) for line in first.splitlines()]
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     assert [row["path"] for row in rows] == [str(tmp_path / f"in/{i}.png") for i in range(3)]
     for row in rows:
         labels = np.asarray(Image.open(row["result"]))
@@ -315,11 +314,41 @@ def test_the_manifest_lists_what_was_written_also_before(tiny_run, tmp_path):
     save(tmp_path / "in/broken.png", (9, 7), seed=3)
     summary = run_it(manifest=manifest, resume=True)
     assert (summary.num_images, summary.num_skipped, summary.unreadable) == (2, 2, ())
-    assert manifest.read_bytes().startswith(first)
-    assert len(manifest.read_bytes().splitlines()) == 4
+    again = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert len(again) == 4
+    assert again[0] == rows[0] | {"confidence": None}, "its label map doesn't have it"
+    assert again[1] == rows[1], "predicted again"
     assert (out / "errors.jsonl").read_bytes() == b"", "that list was of the earlier run"
     summary = run((manifest,), models=(tiny_run[0],), out=tmp_path / "again")
     assert summary.num_images == 4, "a manifest is an input"
+
+
+def test_images_unlike_the_training_images_are_named(finished_run, tmp_path):
+    """As far as the preset knows the lowest confidence of its validation images."""
+    model, classes = load_model(finished_run), load_classes(finished_run)
+    write_preset(model, tmp_path / "p", classes=classes, card=Card(lowest_confidence=0.999))
+    path = save(tmp_path / "x.png")
+    options = {"models": (str(tmp_path / "p"),), "out": tmp_path / "out"}
+    summary = run((path,), **options, manifest=tmp_path / "all.jsonl")
+    assert summary.unfamiliar == (path,)
+    confidence = Segmenter.from_preset(tmp_path / "p")(path).confidence
+    assert json.loads((tmp_path / "all.jsonl").read_text())["confidence"] == confidence
+    manifest = json.loads((tmp_path / "out/predict.json").read_text())
+    assert manifest["classes"] == classes.to_json()
+    assert run((path,), models=(str(finished_run),), out=tmp_path / "run").unfamiliar == ()
+
+
+def test_of_large_images_only_the_labels_are_predicted(finished_run, tmp_path, monkeypatch):
+    path = save(tmp_path / "x.png")
+    written = []
+    for kept in (2**24, 10):
+        monkeypatch.setattr("training.prediction.images._KEPT", kept)
+        out = tmp_path / str(kept)
+        run((path,), models=(str(finished_run),), out=out, manifest=out / "all.jsonl")
+        row = json.loads((out / "all.jsonl").read_text())
+        assert (row["confidence"] is None) == (kept == 10)
+        written.append((out / "labels/x.png").read_bytes())
+    assert written[0] == written[1]
 
 
 def test_results_of_other_files_are_not_kept(tiny_run, tmp_path, messages):

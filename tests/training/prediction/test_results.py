@@ -10,11 +10,11 @@ from training.prediction.results import encode_manifest, image_result, read_mani
 ROWS = [
     {
         **{"path": "s3://bucket/a.jpg", "result": "out/labels/a.png", "height": 3, "width": 4},
-        **{"frames": None, "fractions": {"sky": 0.25, "road": 0.75}},
+        **{"frames": None, "fractions": {"sky": 0.25, "road": 0.75}, "confidence": 0.9},
     },
     {
         **{"path": "b.mp4", "result": "out/videos/b.mp4", "height": 3, "width": 4},
-        **{"frames": 7, "fractions": None},
+        **{"frames": 7, "fractions": None, "confidence": None},
     },
 ]
 
