@@ -14,6 +14,7 @@ with `DeepParsingField`, in half a minute on one core.
 
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import torch
 from torch import nn
@@ -135,11 +136,12 @@ def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> fl
 
 def main(steps: int = 150, seed: int = 0) -> None:
     """Train the network without a field and with each; print the losses and the accuracies."""
-    images, labels = make_images(64, seed=seed)
-    test = make_images(32, seed=seed + 1)
+    device = keras.ops.zeros(()).device  # the GPU if there is one: Keras puts the field there
+    images, labels = (x.to(device) for x in make_images(64, seed=seed))
+    test = [x.to(device) for x in make_images(32, seed=seed + 1)]
     for name, make_field in FIELDS.items():
         torch.manual_seed(seed)
-        model = FieldBehind(SmallNetwork(), make_field(), NUM_CLASSES)
+        model = FieldBehind(SmallNetwork(), make_field(), NUM_CLASSES).to(device)
         losses = train(model, images, labels, steps)
         score = 100 * accuracy(model, *test)
         print(f"{name:16} loss {losses[0]:.3f} -> {losses[-1]:.3f}, accuracy {score:.1f}")
