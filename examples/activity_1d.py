@@ -25,7 +25,7 @@ from scipy import ndimage
 from keras_dpn.layers import BlockMinPool, LocalConv1D, MeanFieldCRF
 from keras_dpn.losses import SegmentationCrossEntropy
 from keras_dpn.metrics import SegmentationScores
-from keras_dpn.ops.mean_field import mean_field_update
+from keras_dpn.ops import mean_field_update
 
 ACTIVITIES = ("rest", "walk", "lift", "carry", "lower")
 REST, WALK, LIFT, CARRY, LOWER = range(5)
@@ -163,6 +163,4 @@ def main(steps: int = 160, seed: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    from training.cli import run
-
-    run(main)
+    main()

@@ -24,7 +24,7 @@ from scipy import ndimage
 from keras_dpn.layers import BlockMinPool, LocalConv3D
 from keras_dpn.losses import SegmentationCrossEntropy
 from keras_dpn.metrics import SegmentationScores
-from keras_dpn.ops.mean_field import mean_field_update
+from keras_dpn.ops import mean_field_update
 
 CLASSES = ("tissue", "liver", "spleen", "vessel")
 TISSUE, LIVER, SPLEEN, VESSEL = range(4)
@@ -157,6 +157,4 @@ def main(steps: int = 120, seed: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    from training.cli import run
-
-    run(main)
+    main()
