@@ -1,14 +1,15 @@
 """MeanFieldCRF next to pydensecrf: marginals, time, pruning, batches, memory, training, and XLA.
 
     pip install pydensecrf2
-    python -m benchmarks.mean_field_crf --images DIR [--repeats 5] [--only xla]
+    python -m benchmarks.mean_field_crf --images DIR [--repeats 5] [--only xla] [--threads 1]
     python -m benchmarks.mean_field_crf --images DIR --only pruning \
         --network FILE --photos DIR
 
 DIR of --images holds images NAME.png and label maps NAME_labels.png. The unary term is made from
 the label map: blurred, so that its edges are off, with smooth noise for each of 21 classes. Both
-run 10 iterations, alternately in one process. FILE is a network (.keras), whose unary terms for the
-images in DIR of --photos are pruned instead.
+run 10 iterations, alternately in one process, pydensecrf in one thread, TensorFlow in one per core,
+or in --threads. FILE is a network (.keras), whose unary terms for every 60th file in DIR of
+--photos are pruned instead.
 """
 
 import os
@@ -19,6 +20,8 @@ import multiprocessing
 import resource
 import statistics
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Literal
 from unittest import mock
@@ -40,6 +43,7 @@ from keras_dpn.ops import permutohedral, pruning_error_bound
 SETTINGS = ((4, 121, 5), (5, 50, 3), (10, 80, 13), (4, 49, 5), (3, 160, 20))
 LABELS = 21
 ITERATIONS = 10
+EVERY = 60  # of the photos, which may be the frames of a video
 
 
 def read(images: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -55,19 +59,25 @@ def read(images: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     return image, np.stack(logits, axis=-1).astype("float32")
 
 
-def pydensecrf(image: np.ndarray, probabilities: np.ndarray, setting) -> np.ndarray:
+def pydensecrf(image: np.ndarray, probabilities: np.ndarray, setting) -> Callable[[], np.ndarray]:
+    """Return pydensecrf's inference of an image, whose energies it has prepared."""
     from pydensecrf.densecrf import DenseCRF2D
 
     height, width = image.shape[:2]
     labels = probabilities.shape[-1]
     w1, sa, sb = setting
-    crf = DenseCRF2D(width, height, labels)
     energies = -np.log(probabilities).transpose(2, 0, 1).reshape(labels, -1)
-    crf.setUnaryEnergy(np.ascontiguousarray(energies))
-    crf.addPairwiseGaussian(sxy=3, compat=3)
-    crf.addPairwiseBilateral(sxy=sa, srgb=sb, rgbim=image, compat=w1)
-    marginals = np.array(crf.inference(ITERATIONS)).reshape(labels, height, width)
-    return marginals.transpose(1, 2, 0)
+    energies, image = np.ascontiguousarray(energies), np.ascontiguousarray(image)
+
+    def infer() -> np.ndarray:
+        crf = DenseCRF2D(width, height, labels)
+        crf.setUnaryEnergy(energies)
+        crf.addPairwiseGaussian(sxy=3, compat=3)
+        crf.addPairwiseBilateral(sxy=sa, srgb=sb, rgbim=image, compat=w1)
+        marginals = np.array(crf.inference(ITERATIONS)).reshape(labels, height, width)
+        return marginals.transpose(1, 2, 0)
+
+    return infer
 
 
 def compiled(xla=False, **settings):
@@ -87,8 +97,7 @@ def compare(images: Path, name: str, setting, repeats: int) -> None:
     unary, guide = tf.math.log(probabilities)[None], tf.constant(image)[None]
     crf = compiled(bilateral=setting)
 
-    def theirs():
-        return pydensecrf(image, probabilities, setting)
+    theirs = pydensecrf(image, probabilities, setting)
 
     def ours():
         return crf(unary, guide)[0].numpy()
@@ -117,7 +126,7 @@ def pruning(
         cases = [(name, *read(images, name)) for name in names]
     else:
         cases, predictor = [], Predictor(load_model(network))
-        for path in sorted(photos.iterdir())[::60]:
+        for path in sorted(photos.iterdir())[::EVERY]:
             image = read_image(path)
             probabilities = predictor.probabilities(image)["final"]
             cases.append((path.stem, image, np.log(np.maximum(probabilities, 1e-9))))
@@ -125,7 +134,7 @@ def pruning(
     for name, image, logits in cases:
         probabilities = tf.nn.softmax(logits).numpy()
         unary, guide = tf.math.log(probabilities)[None], tf.constant(image)[None]
-        functions = {"pydensecrf": lambda p=probabilities, i=image: pydensecrf(i, p, SETTINGS[0])}
+        functions = {"pydensecrf": pydensecrf(image, probabilities, SETTINGS[0])}
         for threshold in (0.0, 1e-4, 1e-3):
             crf = compiled(prune_below=threshold)
             functions[threshold] = lambda crf=crf, u=unary, g=guide: crf(u, g)[0].numpy()
@@ -222,24 +231,23 @@ def xla(images: Path, name: str, repeats: int) -> None:
         print(f"{form:20} {first:6.1f} s   {taken:6.2f} s   {ratio:.2f}   {apart:.1e}", flush=True)
 
 
-def _large(height: int, width: int, labels: int, queue) -> None:
+def _large(height: int, width: int, labels: int) -> tuple[float, float, float]:
+    """Return the peak memory and that before, GiB, and the seconds, of one large image."""
     rows, columns = np.mgrid[:height, :width]
     texture = np.random.default_rng(0).integers(0, 30, (height, width, 3))
     image = np.clip(rows[..., None] // 8 + columns[..., None] // 16 + texture, 0, 255)
     logits = np.random.default_rng(1).normal(size=(height, width, labels)).astype("float32")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     taken = seconds(lambda: compiled()(logits[None], image[None].astype("uint8")).numpy())
-    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, before / 2**20, taken))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, before / 2**20, taken
 
 
-def memory(height: int = 1024, width: int = 2048, labels: int = 19) -> None:
+def memory(threads: int | None, size: tuple[int, int, int] = (1024, 2048, 19)) -> None:
     """Print the peak memory of a process that refines one large image."""
     context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_large, args=(height, width, labels, queue))
-    process.start()
-    peak, before, taken = queue.get()
-    process.join()
+    with ProcessPoolExecutor(1, context, set_threads, (threads,)) as executor:
+        peak, before, taken = executor.submit(_large, *size).result()
+    height, width, labels = size
     print(f"{height}x{width}x{labels}: {peak:.2f} GiB at most, {before:.2f} before; {taken:.1f} s")
 
 
@@ -268,14 +276,42 @@ def training_step(images: Path, name: str, repeats: int, labels: int = 11) -> No
     print(f"training step, 5 iterations, {size}: {taken:.2f} s")
 
 
+def set_threads(threads: int | None) -> None:
+    """Give TensorFlow N threads, before it runs anything; by default one per core."""
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def image_names(images: Path) -> list[str]:
+    """Return the names of the images that have a label map.
+
+    Raises:
+        ValueError: if there is none, or one has no label map.
+    """
+    names = sorted(path.stem for path in images.glob("*.png") if "_labels" not in path.stem)
+    missing = [name for name in names if not (images / f"{name}_labels.png").is_file()]
+    if missing or not names:
+        raise ValueError(
+            f"{images}: expected images NAME.png and label maps NAME_labels.png, received "
+            f"{'no image' if not names else 'none of ' + ', '.join(missing)}."
+        )
+    return names
+
+
 def main(
     images: Path,
     repeats: int = 5,
     only: Literal["xla", "pruning", "batch"] | None = None,
     network: Path | None = None,
     photos: Path | None = None,
+    threads: int | None = None,
 ) -> None:
-    names = sorted(path.stem for path in images.glob("*.png") if "_labels" not in path.stem)
+    names = image_names(images)
+    if (network is None) != (photos is None):
+        raise ValueError("--network and --photos: expected both of them, or none.")
+    set_threads(threads)
+    print(f"threads: pydensecrf 1, TensorFlow {threads or len(os.sched_getaffinity(0))}")
     if only == "xla":
         return xla(images, names[0], repeats)
     if only == "pruning":
@@ -290,7 +326,7 @@ def main(
     batch(images, names[0], repeats)
     training_step(images, names[0], repeats)
     xla(images, names[0], repeats)
-    memory()
+    memory(threads)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import random
 import resource
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,7 @@ from rich.table import Table
 
 from keras_dpn.models import PiecewiseCRF
 from keras_dpn.models.piecewise_learner import OBJECTIVES
+from keras_dpn.models.piecewise_size import GraphSize
 
 BLOCK6 = ((3, 1024), (3, 512), (3, 512))
 
@@ -72,7 +74,7 @@ def seconds(functions: dict, repeats: int) -> dict[str, float]:
 # === Memory ===
 
 
-def _train(settings: Settings, checkpointing: bool, queue) -> None:
+def _train(settings: Settings, checkpointing: bool) -> tuple[float, float, GraphSize]:
     before = _peak()
     model = network(settings, checkpointing=checkpointing)
     learner = model.learner()
@@ -80,7 +82,7 @@ def _train(settings: Settings, checkpointing: bool, queue) -> None:
     for _ in range(2):
         learner.train_on_batch(*batch(settings))
     size = model.graph_size(settings.height, settings.width)
-    queue.put((before, _peak() - before, size))
+    return before, _peak() - before, size
 
 
 def _peak() -> float:
@@ -91,11 +93,8 @@ def memory_table(settings: Settings) -> Table:
     table = Table("recomputed", "before, GB", "step, GB", "foretold, GB", title="training, batch 1")
     context = multiprocessing.get_context("spawn")
     for checkpointing in (False, True):
-        queue = context.Queue()
-        process = context.Process(target=_train, args=(settings, checkpointing, queue))
-        process.start()
-        before, step, size = queue.get()
-        process.join()
+        with ProcessPoolExecutor(1, mp_context=context) as executor:
+            before, step, size = executor.submit(_train, settings, checkpointing).result()
         foretold = f"{size.training_bytes / 1e9:.2f}"
         table.add_row(str(checkpointing), f"{before:.2f}", f"{step:.2f}", foretold)
     Console().print(str(size))
