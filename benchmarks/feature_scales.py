@@ -107,8 +107,9 @@ def main(
         work_dir: directory of a training run.
         out: directory to write to.
         stage: the best model of this stage of the run, not the final model.
-        weights: instead of a run, ParseNet filled with a VGG16 file, as training.train takes it.
-        dataset: one of `training.data.NAMES`; that of the run by default.
+        weights: instead of a run, ParseNet filled with a VGG16 file, as `keras-dpn train --weights`
+            takes it.
+        dataset: one of `training.configs.datasets.NAMES`; that of the run by default.
         data_dir: directory of the data set; those that are generated need none.
         split: of the data set.
         images: how many, evenly spaced over the split.
@@ -122,6 +123,7 @@ def main(
         raise ValueError("--weights needs images to look at: name a --dataset.")
     else:
         data = load_dataset(dataset, data_dir)
+        keras.utils.set_random_seed(0)  # of layers that the file doesn't fill
         model, source = ParseNet(fusion=None, normalize=False), weights
         left = load_pretrained(model, weights).left
         print(f"note: {weights} fills all but {', '.join(left)}, which are random")

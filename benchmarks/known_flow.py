@@ -34,11 +34,16 @@ def main(
     """Score networks on clips with known flow.
 
     Args:
-        work_dirs: finished runs on one dataset.
-        out: directory for the scores and strip.png.
+        work_dirs: finished runs on one dataset, in directories of different names.
+        out: directory for the scores and strip.png; those of the same names are replaced.
         frames: frames of each clip.
         every: take every N-th validation image.
     """
+    if len({work_dir.name for work_dir in work_dirs}) < len(work_dirs):
+        raise ValueError(
+            "Expected runs in directories of different names, which their files in --out get, "
+            f"received {', '.join(map(str, work_dirs))}."
+        )
     clips = CameraClips(run_dataset(work_dirs[0]), "val", frames, every)
     table = Table("run", "network", "mIoU, %", "temporal consistency, %", title=clips.name)
     rows = {}

@@ -338,12 +338,22 @@ def in_turn(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 @contextlib.contextmanager
 def peer(directory: Path) -> Iterator[tuple[subprocess.Popen, dict[str, str]]]:
-    """A server in a process of its own, and its addresses by protocol."""
+    """A server in a process of its own, and its addresses by protocol.
+
+    Raises:
+        RuntimeError: if it doesn't start.
+    """
     command = [sys.executable, "-m", "tests.serving_peer", str(directory), directory.name]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    pipes["stderr"] = subprocess.DEVNULL  # what TensorFlow thinks of broken JPEGs
-    with subprocess.Popen(command, **pipes) as process:
-        yield process, json.loads(process.stdout.readline())
+    log = directory.with_name("peer.log")  # with what TensorFlow thinks of broken JPEGs
+    with log.open("wb") as stderr, subprocess.Popen(command, stderr=stderr, **pipes) as process:
+        addresses = process.stdout.readline()
+        if not addresses:
+            raise RuntimeError(
+                f"The server ended with exit code {process.wait()} before it was ready:\n"
+                f"{log.read_text(errors='replace')[-2000:]}"
+            )
+        yield process, json.loads(addresses)
         process.stdin.close()
 
 
