@@ -281,8 +281,9 @@ class Segmenter:
         image = check_image(image, self.max_pixels)
         if self.size is None or min(image.shape[:2]) == self.size:
             return image
-        size = size_of_shorter_side(*image.shape[:2], self.size, self.max_pixels)
-        resized = resize(image, *size)
+        height, width = image.shape[:2]
+        height, width = size_of_shorter_side(height, width, self.size, self.max_pixels)
+        resized = resize(image, height, width)
         return np.rint(resized).astype("uint8") if image.dtype == np.uint8 else resized
 
 

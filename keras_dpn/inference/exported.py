@@ -108,7 +108,8 @@ class ExportedModel(keras.Model):
     def predict_on_batch(self, x: np.ndarray) -> np.ndarray:
         """As Keras's; images too large for the model once it has resized them are a SizeError."""
         if self.shorter_side is not None:
-            size_of_shorter_side(*x.shape[1:3], self.shorter_side, self.max_pixels)
+            _, height, width, _ = x.shape
+            size_of_shorter_side(height, width, self.shorter_side, self.max_pixels)
         return super().predict_on_batch(x)
 
     def call(self, images: Tensor) -> Tensor:
