@@ -32,10 +32,8 @@ class StageModels:
         self._config, self._network = config, network
         self._ignore_label, self._pixel_counts = ignore_label, pixel_counts
 
-    def compiled(
-        self, stage: Stage, settings: StageConfig, steps: int
-    ) -> tuple[keras.Model, SegmentationScores]:
-        """Return the model of a stage, with its optimizer built, and the metric of its head.
+    def compiled(self, stage: Stage, settings: StageConfig, steps: int) -> keras.Model:
+        """Return the model of a stage, with its optimizer built.
 
         Args:
             stage: the stage.
@@ -66,7 +64,7 @@ class StageModels:
         jit_compile = keras.backend.backend() == "jax"
         model.compile(optimizer, loss, metrics=[metric], jit_compile=jit_compile)
         model.optimizer.build(model.trainable_variables)
-        return model, metric
+        return model
 
     def up_to_head(self, stage: Stage) -> keras.Model:
         """Return the network up to the stage's head; only the stage's layers are trainable."""

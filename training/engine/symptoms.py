@@ -1,4 +1,4 @@
-"""Early symptoms of a training stage that can't work, from the scores of its epochs."""
+"""Symptoms of a training stage that can't work, from the scores of its epochs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,26 +28,21 @@ class Symptom:
 
 def symptoms(
     rows: Sequence[dict[str, Any]],
-    confusion: np.ndarray,
-    names: Sequence[str],
+    num_classes: int,
     section: str,
     rate: float,
 ) -> Iterator[Symptom]:
-    """Yield the symptoms of a stage after its last epoch.
+    """Yield the early symptoms of a stage, after any of its epochs.
 
     * flat: the losses of the first `FLAT_EPOCHS` epochs or more are within `FLAT_CHANGE`, relative,
       of the first, and the mean IoU is at most `CHANCE_MARGIN` above 1 / L, which predicting one
       class everywhere can reach. The learning rate is far too low, or too little is trained.
     * rising: the loss is `RISE` times the lowest so far, and not below the first. The learning rate
       is far too high.
-    * unpredicted: after `UNPREDICTED_VALIDATIONS` validations or more, no pixel is predicted as a
-      class that the validation images contain.
 
     Args:
-        rows: the stage's epochs, in order, each with "loss", "miou", and "val_miou" where it was
-            validated.
-        confusion: of the last validation, integers (L, L), `[truth, prediction]`.
-        names: of the L classes.
+        rows: the stage's epochs, in order, each with "loss" and "miou".
+        num_classes: L.
         section: the stage's settings on the command line.
         rate: the stage's learning rate.
     """
@@ -56,7 +51,7 @@ def symptoms(
         return
     first, last, lowest = losses[0], losses[-1], min(losses)
     is_flat = all(abs(loss - first) <= FLAT_CHANGE * abs(first) for loss in losses)
-    chance = 1 / len(names) + CHANCE_MARGIN
+    chance = 1 / num_classes + CHANCE_MARGIN
     miou = rows[-1].get("miou", 1.0)  # unknown to an objective that compares no labels
     if len(losses) >= FLAT_EPOCHS and is_flat and miou <= chance:
         yield Symptom(
@@ -72,13 +67,28 @@ def symptoms(
             f"the loss rose from {lowest:.3g} to {last:.3g}: the learning rate of {rate:g} may be "
             f"far too high. Try a tenth as --{section}.learning-rate.",
         )
-    validations = sum("val_miou" in row for row in rows)
+
+
+def symptoms_at_the_end(
+    validations: int, confusion: np.ndarray, names: Sequence[str], section: str
+) -> Iterator[Symptom]:
+    """Yield the symptoms of a stage's best weights, after its last epoch.
+
+    * unpredicted: after `UNPREDICTED_VALIDATIONS` validations or more, no pixel is predicted as a
+      class that the validation images contain. Earlier this is common: rare classes come last.
+
+    Args:
+        validations: how many the stage had.
+        confusion: of the validation images, integers (L, L), `[truth, prediction]`.
+        names: of the L classes.
+        section: the stage's settings on the command line.
+    """
     missing = unpredicted(confusion, names)
-    if validations >= UNPREDICTED_VALIDATIONS and "val_miou" in rows[-1] and missing:
+    if validations >= UNPREDICTED_VALIDATIONS and missing:
         yield Symptom(
             "unpredicted",
-            f"after {validations} validations no pixel is predicted as {', '.join(missing)}. "
-            f"Rare classes need --{section}.loss.class-weight-power, or the labels are wrong, see "
+            f"at its end no validation pixel is predicted as {', '.join(missing)}. Rare classes "
+            f"need --{section}.loss.class-weight-power, or the labels are wrong, see "
             "`keras-dpn check-data`.",
         )
 

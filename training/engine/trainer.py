@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import keras
 import numpy as np
 
 from keras_dpn.inference import Predictor
-from keras_dpn.metrics import SegmentationScores
 
 from ..configs.schema import Stage, TrainConfig
 from ..data.dataset import Dataset
@@ -39,7 +38,7 @@ from .optimizers import averaged_weights, forget_steps
 from .plan import describe_plan
 from .progress import Progress
 from .stage_models import StageModels
-from .symptoms import symptoms
+from .symptoms import Symptom, symptoms, symptoms_at_the_end
 from .trackers import Trackers
 
 _LOGGER = logging.getLogger("keras_dpn")
@@ -84,7 +83,6 @@ class Trainer:
         self.work_dir = work_dir
         self.strategy = strategy
         self.trackers = trackers or Trackers((), work_dir, config)
-        self._scores: SegmentationScores  # of the last validation
         self.checkpoints = Checkpoints(work_dir / workdir.CHECKPOINTS)
         splits = (config.data.train_split, config.data.val_split)
         self._examples = {split: len(dataset.examples(split)) for split in splits}
@@ -271,7 +269,7 @@ class Trainer:
         config = self.config.stage(stage.name)
         rate = config.learning_rate * self.progress.rate_factor
         with self.strategy.scope():
-            model, self._scores = self.stage_models.compiled(
+            model = self.stage_models.compiled(
                 stage, replace(config, learning_rate=rate), self.batches.steps_per_epoch(config)
             )
             if self.progress.epoch:
@@ -292,7 +290,7 @@ class Trainer:
         if "val_miou" in logs:
             with averaged_weights(model.optimizer):
                 self._keep_best(stage, logs["val_miou"])
-        self._warn(stage)
+        self._warn(stage, self._early_symptoms(stage))
         self._save(model.optimizer)
         # After the checkpoint: a resumed run trains no epoch again that the trackers have.
         self.trackers.send(self.progress.history)
@@ -300,18 +298,16 @@ class Trainer:
             _LOGGER.info("stage %s: no better score for its patience, it ends", stage.name)
             model.stop_training = True
 
-    def _warn(self, stage: Stage) -> None:
+    def _early_symptoms(self, stage: Stage) -> Iterable[Symptom]:
+        rows = [r for r in self.progress.history if r["stage"] == stage.name and "loss" in r]
+        rate = self.config.stage(stage.name).learning_rate * self.progress.rate_factor
+        section = self.config.section(stage.name)
+        return symptoms(rows, self.dataset.classes.num_classes, section, rate)
+
+    def _warn(self, stage: Stage, found: Iterable[Symptom]) -> None:
         """Warn about what should not happen in training, once per stage."""
         noted = self.progress.notes("warning")
         known = {note["symptom"] for note in noted if note["stage"] == stage.name}
-        rows = [r for r in self.progress.history if r["stage"] == stage.name and "loss" in r]
-        found = symptoms(
-            rows,
-            self._scores.confusion,
-            self.dataset.classes.names,
-            self.config.section(stage.name),
-            self.config.stage(stage.name).learning_rate * self.progress.rate_factor,
-        )
         for symptom in found:
             if symptom.name not in known:
                 _LOGGER.warning("stage %s: %s", stage.name, symptom.message)
@@ -339,12 +335,15 @@ class Trainer:
             with hosts.alone():
                 weights = load_model(self.work_dir, stage.name).get_weights()
         self.model.set_weights(hosts.broadcast(weights))
-        best_epoch = self._best_epoch(stage)
+        best_epoch, scores = self._best_epoch(stage), self._evaluate(stage)
+        validations, names = self.progress.validations(stage.name), self.dataset.classes.names
+        confusion, section = np.array(scores["confusion"]), self.config.section(stage.name)
+        self._warn(stage, symptoms_at_the_end(len(validations), confusion, names, section))
         config = self.config.stage(stage.name)
         trained = self.stage_models.up_to_head(stage).trainable_variables
         self.progress.results.append(
             {
-                **self._evaluate(stage),
+                **scores,
                 "name": stage.name,
                 "seconds": self.progress.seconds,
                 "steps": self.batches.steps_per_epoch(config) * self.progress.epoch,

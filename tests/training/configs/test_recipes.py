@@ -167,7 +167,7 @@ def test_recipes_take_two_steps(name, start):
         if not settings.epochs:
             continue
         settings = dataclasses.replace(settings, batch_size=None, epochs=2)
-        learner, _ = training.stage_models.compiled(stage, settings, steps=2)
+        learner = training.stage_models.compiled(stage, settings, steps=2)
         before = {weight.path: np.array(weight) for weight in model.weights}
         batches = training.batches.train(settings, seed=0, first_epoch=0)
         arrays = batches.take(2).as_numpy_iterator()  # also for JAX
@@ -228,7 +228,7 @@ def test_what_is_frozen_behaves_as_in_inference(name, start):
         if stage.head not in model.head_names:
             continue
         settings = dataclasses.replace(config.stage(stage.name), batch_size=None, epochs=1)
-        learner, _ = training.stage_models.compiled(stage, settings, steps=2)
+        learner = training.stage_models.compiled(stage, settings, steps=2)
         if part := frozen_part(learner):
             assert_as_in_inference(part, x)
             frozen |= {layer.name for layer in part.layers if isinstance(layer, Dropout)}

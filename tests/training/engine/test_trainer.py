@@ -544,6 +544,7 @@ def test_a_stage_needs_something_to_learn(start):
 @pytest.mark.usefixtures("eager")
 def test_a_stage_ends_when_its_patience_does(start, monkeypatch):
     """Also if it is stopped in between; at a rate of 0 no validation is better than the first."""
+    monkeypatch.setattr(symptoms, "UNPREDICTED_VALIDATIONS", 2)
     still = StageConfig(
         epochs=9, learning_rate=1e-40, optimizer="sgd", schedule="constant", patience=2
     )
@@ -553,6 +554,8 @@ def test_a_stage_ends_when_its_patience_does(start, monkeypatch):
     assert undisturbed.progress.results[0]["epochs"] == 3
     assert undisturbed.progress.results[0]["steps"] == 9
     assert undisturbed.progress.results[0]["best_epoch"] == 1
+    warnings = {w["symptom"]: w["epoch"] for w in undisturbed.progress.notes("warning")}
+    assert warnings["unpredicted"] == 3  # not before the end: a rare class may take its time
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, "_end_epoch", 3)
         start(config).fit()
