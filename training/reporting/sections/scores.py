@@ -78,15 +78,15 @@ class EvaluationScores:
 
 
 def facts(run: Run) -> dict[str, str]:
-    """Return the most important numbers by title."""
+    """Return the most important numbers, on the split that chose the best models, by title."""
     first, last = run.stages[0], run.last_stage
-    found = {"mean IoU": f"{percent(last.scores.value('miou'))} %"}
+    found = {f"mean IoU on {run.val_split}": f"{percent(last.scores.value('miou'))} %"}
     if last is not first:
         change = points(last.scores.value("miou"), first.scores.value("miou"))
         found["percentage points over the first stage"] = change
-    found["pixel accuracy"] = f"{percent(last.scores.value('accuracy'))} %"
+    found[f"pixel accuracy on {run.val_split}"] = f"{percent(last.scores.value('accuracy'))} %"
     if (consistency := last.scores.value(_CONSISTENCY)) is not None:
-        found["temporal consistency"] = f"{percent(consistency)} %"
+        found[f"temporal consistency on {run.val_split}"] = f"{percent(consistency)} %"
     seconds = sum(stage.training.get("seconds") or 0 for stage in run.stages)
     return found | {"of training": duration(seconds)}
 

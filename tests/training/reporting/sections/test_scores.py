@@ -61,16 +61,21 @@ def test_columns_may_be_compared_with_the_first():
 def test_temporal_consistency_is_shown_where_it_is_known():
     known = stage("triple", 0.45, [0.6, 0.1], consistency={"miou": 0.625, "pixels": 9})
     assert cells(table([STAGES[0], known]), "temporal consistency") == ["–", "62.5"]
-    assert facts([STAGES[0], known])["temporal consistency"] == "62.5 %"
+    assert facts([STAGES[0], known])["temporal consistency on val"] == "62.5 %"
     assert "consistency" not in table(STAGES)
     unknown = stage("triple", 0.45, [0.6, 0.1], consistency={"miou": None, "pixels": 0})
-    assert "temporal consistency" not in facts([unknown])
+    assert "temporal consistency on val" not in facts([unknown])
 
 
 def test_facts_compare_the_last_stage_with_the_first():
     found = facts(STAGES)
     assert list(found.values()) == ["30.0 %", "−10.0", "50.0 %", "2 min"]
-    assert "percentage points over the first stage" in found
+    assert [*found] == [
+        "mean IoU on val",
+        "percentage points over the first stage",
+        "pixel accuracy on val",
+        "of training",
+    ]
     assert list(facts(STAGES[:1]).values()) == ["40.0 %", "50.0 %", "0 s"]
 
 
