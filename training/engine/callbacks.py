@@ -113,14 +113,15 @@ class Epochs(keras.callbacks.Callback):
         now, done = time.monotonic(), epoch + 1 - self._first
         scores = {name: float(value) for name, value in (logs or {}).items()}
         self._on_end(epoch, scores, now - self._epoch_started)
-        left = (now - self._started) / done * (self.params["epochs"] - epoch - 1)
+        rest = 0 if self.model.stop_training else self.params["epochs"] - epoch - 1
+        left = (now - self._started) / done * rest
         _LOGGER.info(
-            "stage %s: epoch %d of %d, %s, about %s left",
+            "stage %s: epoch %d of %d, %s%s",
             self._stage,
             epoch + 1,
             self.params["epochs"],
             ", ".join(f"{name} {scores[name]:.4g}" for name in _SHOWN if name in scores),
-            _readable(left),
+            f", about {_readable(left)} left in this stage" if left else "",
         )
 
 

@@ -74,5 +74,7 @@ def test_epochs_hands_logs_on_and_tells_the_time(messages):
     fit(np.ones((2, 1)), 3, Epochs("triple", 0, lambda *args: seen.append(args)))
     assert [epoch for epoch, _, _ in seen] == [0, 1, 2]
     assert all("loss" in logs and seconds >= 0 for _, logs, seconds in seen)
-    *_, last = messages().splitlines()
-    assert last == f"stage triple: epoch 3 of 3, loss {seen[-1][1]['loss']:.4g}, about 0 s left"
+    *_, before, last = messages().splitlines()
+    assert before.startswith("stage triple: epoch 2 of 3, loss ")
+    assert before.endswith(" s left in this stage")
+    assert last == f"stage triple: epoch 3 of 3, loss {seen[-1][1]['loss']:.4g}"

@@ -542,7 +542,7 @@ def test_a_stage_needs_something_to_learn(start):
 
 
 @pytest.mark.usefixtures("eager")
-def test_a_stage_ends_when_its_patience_does(start, monkeypatch):
+def test_a_stage_ends_when_its_patience_does(start, monkeypatch, messages):
     """Also if it is stopped in between; at a rate of 0 no validation is better than the first."""
     monkeypatch.setattr(symptoms, "UNPREDICTED_VALIDATIONS", 2)
     still = StageConfig(
@@ -551,6 +551,7 @@ def test_a_stage_ends_when_its_patience_does(start, monkeypatch):
     config = replace(CONFIG, unary=still)
     undisturbed = start(config, name="undisturbed")
     undisturbed.fit()
+    assert messages().count("left in this stage") == 2
     assert undisturbed.progress.results[0]["epochs"] == 3
     assert undisturbed.progress.results[0]["steps"] == 9
     assert undisturbed.progress.results[0]["best_epoch"] == 1
