@@ -50,7 +50,9 @@ def load_trained(sources: Sequence[str | Path], precision: str = "float32") -> T
         OSError: if a download fails.
     """
     if not sources:
-        raise ValueError("Expected a preset or a training run, received none.")
+        raise ValueError(
+            "Expected a preset or a training run, received none; the commands take it as --model."
+        )
     first, *others = [_load(source, precision) for source in sources]
     for source, other in zip(sources[1:], others, strict=True):
         if (other.classes.names, other.classes.ignore) != (

@@ -255,6 +255,8 @@ def _error(path: object, error: Exception) -> ImageError:
     """Return an error that names the format, if the file is of one that can't be read."""
     if isinstance(error, FileNotFoundError):
         return ImageError(f"{path}: no such file.")
+    if isinstance(error, IsADirectoryError):
+        return ImageError(f"{path}: expected an image, received a directory.")
     message = f"{path}: can't be read as an image ({error})."
     is_file = isinstance(path, (str, Path)) or hasattr(path, "seek")
     found = file_format(path) if is_file else None  # type: ignore[arg-type]

@@ -93,8 +93,7 @@ def find(source: str | Path) -> Path:
             f"training run ({RUN_MODEL}), received neither."
         )
     raise ValueError(
-        "Invalid value for argument `preset`: expected a preset's name, a directory, or "
-        f"hf://org/name, received {text!r}; {nearest_name(text, available())}"
+        f"{text}: no such directory, and no preset of this name; {nearest_name(text, available())}"
     )
 
 

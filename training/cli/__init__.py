@@ -9,9 +9,11 @@ import importlib
 import io
 import logging
 import os
+import runpy
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
 from ..utils.installation import install_command
@@ -68,12 +70,21 @@ def main(args: Sequence[str] | None = None) -> int:
         if not args or args[0] in ("-h", "--help"):
             print(usage())
             return 0
+        if args[0] == "--version":
+            print(PROGRAM, version())
+            return 0
         name, *rest = args
         if name not in COMMANDS:
             return _fail(f"{PROGRAM}: no command {name!r}{nearest(name, COMMANDS)}")
         return guarded(lambda: _run(name, rest), name)
     except BrokenPipeError:
         return _without_reader()
+
+
+def version() -> str:
+    """Return the version from its file: importing keras_dpn would import the backend."""
+    file = Path(__file__).parents[2] / "keras_dpn" / "version.py"
+    return runpy.run_path(str(file))["__version__"]
 
 
 def usage() -> str:
@@ -87,6 +98,7 @@ def usage() -> str:
                 lines.append(f"  {name:<16} {command.summary}")
         lines.append("")
     lines.append(f"{PROGRAM} COMMAND --help lists a command's options.")
+    lines.append(f"{PROGRAM} --version prints the version.")
     lines.append("With every command: --quiet shows only warnings, --verbose also details.")
     return "\n".join(lines)
 

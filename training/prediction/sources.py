@@ -67,9 +67,9 @@ def find_sources(paths: Sequence[str | Path], out: Path, image_sequence: bool = 
     for path in named:
         files = list(_expand(path, out)) if path not in listed else [path]
         if not files:
-            raise ValueError(
-                f"{path}: no image or video matches. Give files, folders or quoted patterns."
-            )
+            is_name = isinstance(path, Path) and not path.exists() and not glob.has_magic(str(path))
+            found = "no such file or directory" if is_name else "no image or video matches"
+            raise ValueError(f"{path}: {found}. Give files, folders or quoted patterns.")
         listed |= dict.fromkeys(files)
     absolute = list(dict.fromkeys(map(_absolute, listed)))
     for source in absolute:

@@ -101,10 +101,6 @@ class Run:
         Raises:
             ValueError: if there is none, or if its configuration is of an unknown version.
         """
-        if not (work_dir / RESULTS).is_file():
-            raise ValueError(
-                f"{work_dir / RESULTS}: no such file; expected a finished training run."
-            )
         results = load_results(work_dir)
         with reading(work_dir / RESULTS, "the results of a training run"):
             stages = tuple(

@@ -27,9 +27,11 @@ def load_config(work_dir: Path) -> dict[str, Any]:
     """Read the configuration of a run, as JSON values.
 
     Raises:
-        ValueError: naming the file, if it is no configuration.
+        ValueError: naming the file, if it is no configuration, and the directory without one.
     """
-    values = read_json(path := work_dir / CONFIG)
+    if not (path := work_dir / CONFIG).is_file():
+        raise ValueError(f"{work_dir}: no training run, there is no {CONFIG}.")
+    values = read_json(path)
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected a configuration, received a {type(values).__name__}.")
     return values
@@ -39,9 +41,11 @@ def load_results(work_dir: Path) -> dict[str, Any]:
     """Read the results of a run, as JSON values.
 
     Raises:
-        ValueError: naming the file, if it isn't the results of the run's stages.
+        ValueError: naming the file, if there is none, or it isn't the results of the run's stages.
     """
-    results = read_json(path := work_dir / RESULTS)
+    if not (path := work_dir / RESULTS).is_file():
+        raise ValueError(f"{path}: no such file; expected a finished training run.")
+    results = read_json(path)
     with reading(path, "the results of a training run"):
         if not all(isinstance(stage["name"], str) for stage in results["stages"]):
             raise TypeError("stages without a name")

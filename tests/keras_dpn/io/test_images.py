@@ -209,6 +209,8 @@ def test_no_image(tmp_path, data):
 def test_missing(tmp_path):
     with pytest.raises(ImageError, match="x.png: no such file"):
         read_image(tmp_path / "x.png")
+    with pytest.raises(ImageError, match=f"{tmp_path}: expected an image, received a directory"):
+        read_image(tmp_path)
 
 
 def test_a_pipe_is_no_file(tmp_path):

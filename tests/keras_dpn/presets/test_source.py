@@ -45,9 +45,9 @@ def test_names_directories_and_runs(tmp_path, run_dir):
 
 
 def test_what_is_not_there_is_named(tmp_path):
-    with pytest.raises(ValueError, match="received 'dpn_scnes'; did you mean `dpn_scenes`?"):
+    with pytest.raises(ValueError, match="dpn_scnes: no such .*; did you mean `dpn_scenes`?"):
         find("dpn_scnes")
-    with pytest.raises(ValueError, match="a preset's name, .* or hf://.*; expected .*dpn_scenes"):
+    with pytest.raises(ValueError, match="else: no such directory, .*; expected .*dpn_scenes"):
         find("something/else")
     with pytest.raises(ValueError, match="expected a preset .* or a finished training run"):
         find(tmp_path)

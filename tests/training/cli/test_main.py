@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from keras_dpn.version import __version__
 from training import cli
 from training.cli import COMMANDS, GROUPS, guarded, main, run
 from training.configs.recipes import RECIPES
@@ -44,6 +45,13 @@ def test_help_lists_every_command_in_its_group_and_imports_nothing():
     assert all(f"{group}:\n" in text for group in GROUPS)
     assert seconds < 0.3
     assert not modules & {*HEAVY, "tyro", "rich", "numpy"}
+
+
+def test_the_version_imports_nothing():
+    text, seconds, modules = measured("--version")
+    assert text.rstrip() == f"keras-dpn {__version__}"
+    assert not modules & {*HEAVY, "tyro", "rich", "numpy"}
+    assert seconds < 0.3
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -19,7 +19,7 @@ def test_prints_the_path_of_the_page(finished_run, capsys, tmp_path, monkeypatch
 
 def test_needs_a_run(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
-    assert str(tmp_path) in capsys.readouterr().err
+    assert f"{tmp_path}: no training run, there is no config.json" in capsys.readouterr().err
 
 
 def test_only_a_report_is_replaced(finished_run, tmp_path, capsys):

@@ -75,12 +75,14 @@ def test_no_image_and_no_run_are_refused(finished_run, tmp_path):
     with pytest.raises(ValueError, match="No image or video given"):
         run((), models=(str(finished_run),), out=tmp_path)
     path, none = save(tmp_path / "x.png"), str(tmp_path / "none")
-    with pytest.raises(ValueError, match=f"a directory, or .*, received '{none}'"):
+    with pytest.raises(ValueError, match=f"{none}: no such directory, and no preset"):
         run((path,), models=(none,), out=tmp_path / "out")
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match=f"{none}: expected a preset .* or .*model.keras"):
         run((path,), models=(none,), out=tmp_path / "out")
-    with pytest.raises(ValueError, match="Expected a preset or a training run, received none"):
+    with pytest.raises(
+        ValueError, match="Expected a preset or a training run, received none; .* --model"
+    ):
         run((path,), models=(), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -77,10 +77,17 @@ def test_find_images_refuses_to_overwrite_an_image(tmp_path):
         find_images([path], tmp_path)
 
 
-@pytest.mark.parametrize("name", ["missing.png", "empty", "*.tiff"])
-def test_find_images_names_what_is_not_there(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.png", "missing.png: no such file or directory"),
+        ("empty", "empty: no image or video matches"),
+        ("*.tiff", "no image or video matches"),
+    ],
+)
+def test_find_images_names_what_is_not_there(tmp_path, name, message):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no image or video matches"):
+    with pytest.raises(ValueError, match=message):
         find_images([tmp_path / name], tmp_path / "out")
 
 

@@ -9,6 +9,10 @@ from training.utils.files import write_json
 def test_errors_name_the_file(tmp_path):
     with pytest.raises(ValueError, match="model.keras: no such file"):
         load_model(tmp_path)
+    with pytest.raises(ValueError, match=f"{tmp_path}: no training run, there is no config.json"):
+        workdir.load_config(tmp_path)
+    with pytest.raises(ValueError, match="results.json: no such file; expected a finished"):
+        workdir.load_results(tmp_path)
     config = {"network": "DeepLab", "unary": {"epochs": 1}, "joint": {"epochs": 0}}
     write_json(tmp_path / "config.json", config)
     for stage in ("b12", "joint"):  # one that there isn't, one that is left out

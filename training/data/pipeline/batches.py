@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ...configs.schema import Augmentation
+from ...utils.counts import counted
 from ..clips.base import Clip
 from ..dataset import Dataset
 from . import transforms
@@ -29,8 +30,8 @@ def steps_per_epoch(dataset: Dataset, split: str, batch_size: int) -> int:
     count = len(dataset.examples(split))
     if count < batch_size:
         raise ValueError(
-            f"Invalid value for argument `batch_size`: the split {split!r} of {dataset.name} has "
-            f"{count} examples, fewer than a batch of {batch_size}."
+            f"The split {split!r} of {dataset.name} has {counted(count, 'example')}, fewer than a "
+            f"batch of {batch_size}. Lower --data.batch-size, or that of the stage."
         )
     return count // batch_size
 
