@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, overload
 
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import ArrayLike
 
 from keras_dpn.graph import trace_for_any_size
@@ -107,6 +108,7 @@ def refine(
             "Expected exactly one of the arguments `probabilities` and `unary`, received "
             f"{'none' if unary is None else 'both'}."
         )
+    image, given = _arrays(image), _arrays(given)
     if not isinstance(image, (list, tuple)):
         return _refine(image, check(given), batch, settings)
     if not isinstance(given, (list, tuple)) or len(given) != len(image):
@@ -116,6 +118,13 @@ def refine(
         )
     pairs = zip(image, given, strict=True)
     return [_refine(image, check(one), batch, settings) for image, one in pairs]
+
+
+def _arrays(value: Any) -> Any:
+    """Return a tensor of Keras's backend, or those of a list, as arrays; others as they are."""
+    if isinstance(value, (list, tuple)):
+        return [_arrays(item) for item in value]
+    return ops.convert_to_numpy(value) if ops.is_tensor(value) else value
 
 
 def _check_probabilities(probabilities: ArrayLike) -> np.ndarray:

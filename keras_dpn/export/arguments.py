@@ -20,7 +20,8 @@ def check_backend(name: str) -> None:
         raise ValueError(
             f"`{name}` expected Keras's TensorFlow backend, received "
             f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow and load the model there: "
-            "its .keras file is the same on every backend."
+            "its .keras file is the same on every backend. Pass `compile=False` for one of a model "
+            "that was compiled on PyTorch."
         )
 
 

@@ -18,8 +18,12 @@ from keras_dpn.ops.checks import (
     check_one_of,
     check_positive_int,
     check_positive_number,
+    holds_shapes,
+    may_equal,
+    size_advice,
     standardize_window,
 )
+from keras_dpn.ops.matmul import without_autocast
 from keras_dpn.ops.mean_field import parsing_field_logits
 from keras_dpn.ops.resize import resize
 from keras_dpn.ops.two_labels import one_class, two_labels
@@ -166,7 +170,8 @@ class DeepParsingField(ShapeFromSpec, layers.Layer):
         return heads if self.return_heads else heads["final"]
 
     def _contexts(self, o12: Tensor) -> Tensor:
-        return self.b14(self.b13(o12))
+        with without_autocast(o12):
+            return self.b14(self.b13(o12))
 
     def _refined(self, logits: Tensor, change: Tensor) -> Tensor:
         """Add a change of the logits on the field's grid to those of the image's positions."""
@@ -194,22 +199,17 @@ class DeepParsingField(ShapeFromSpec, layers.Layer):
 
 def _check_shapes(input_shape: Any) -> list[Shape]:
     """Return the shapes of logits and image; raise ValueError unless they fit each other."""
-    if len(input_shape) != 2 or not all(isinstance(s, (tuple, list)) for s in input_shape):
+    if len(input_shape) != 2 or not holds_shapes(input_shape):
         raise ValueError(
             "DeepParsingField expects a pair (logits, image) as input, received one tensor of "
             f"shape {tuple(input_shape)}."
         )
     logits, image = (tuple(shape) for shape in input_shape)
-    sizes = zip(logits[:-1], image[:-1], strict=False)
-    if (
-        len(logits) not in (3, 4, 5)
-        or len(image) != len(logits)
-        or any(n is not None and m is not None and n != m for n, m in sizes)
-    ):
+    if len(logits) not in (3, 4, 5) or not may_equal(logits[:-1], image[:-1]):
         raise ValueError(
             "DeepParsingField expects logits (B, *S, L) and an image (B, *S, C) of the same one to "
-            f"three spatial sizes S, received shapes {logits} and {image}. Upsample the logits to "
-            "the image's size first (`keras_dpn.layers.Resize`)."
+            f"three spatial sizes S, received shapes {logits} and {image}. "
+            f"{size_advice(logits, image)}"
         )
     if None in (logits[-1], image[-1]):
         raise ValueError(

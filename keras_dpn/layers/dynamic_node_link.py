@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_dpn.layers.shape_from_spec import ShapeFromSpec
-from keras_dpn.ops.checks import check_channels_last
+from keras_dpn.ops.checks import check_channels_last, holds_shapes
 from keras_dpn.ops.node_links import check_clip_flows, check_frames, link_frames
 from keras_dpn.ops.warp import check_threshold
 from keras_dpn.typing import Shape, Tensor
@@ -59,8 +59,7 @@ class DynamicNodeLink(ShapeFromSpec, keras.layers.Layer):
         self.threshold = check_threshold(threshold)
 
     def build(self, input_shape: Shape | Sequence[Shape]) -> None:
-        is_triple = isinstance(input_shape[0], (tuple, list))
-        x_shape, *flow_shapes = input_shape if is_triple else [input_shape]
+        x_shape, *flow_shapes = input_shape if holds_shapes(input_shape) else [input_shape]
         if len(x_shape) != 5 or len(flow_shapes) not in (0, 2):
             raise ValueError(
                 "DynamicNodeLink expects frames (B, T, H, W, C), or a triple of frames, forward "

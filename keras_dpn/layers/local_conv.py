@@ -13,6 +13,7 @@ from keras_dpn.ops.checks import (
     check_channels_last,
     check_number,
     check_one_of,
+    holds_shapes,
     standardize_spacing,
     standardize_window,
 )
@@ -24,6 +25,7 @@ from keras_dpn.ops.local_conv import (
     local_conv,
     window_patches,
 )
+from keras_dpn.ops.matmul import without_autocast
 from keras_dpn.typing import Shape, Tensor
 
 
@@ -59,7 +61,7 @@ class _LocalConv(ShapeFromSpec, keras.layers.Layer):
         self.spacing = standardize_spacing(spacing, self.spatial_axes)
 
     def build(self, input_shape: Sequence[Shape]) -> None:
-        if len(input_shape) != 2 or not all(isinstance(s, (tuple, list)) for s in input_shape):
+        if len(input_shape) != 2 or not holds_shapes(input_shape):
             raise ValueError(
                 f"{type(self).__name__} expects a pair (p, features) as input, received one "
                 f"tensor of shape {tuple(input_shape)}."
@@ -137,12 +139,12 @@ class _LocalConv(ShapeFromSpec, keras.layers.Layer):
         """Return the sums over each position's window with its own filter."""
         if not self._is_linked(p.shape):
             patches = window_patches(p, self.window)  # (B, *S, offsets, L)
-            return ops.einsum("...o,...ol->...l", self.filters, patches)
+            return _weighted_sum(self.filters, patches)
         frames, *window = self.window
         flat = ops.reshape(p, (-1, *ops.shape(p)[2:]))  # (B T, H, W, K, L)
         filters = ops.split(ops.convert_to_tensor(self.filters), frames, axis=-1)
         sums = [
-            ops.einsum("...o,...ol->...l", filters[k], window_patches(flat[..., k, :], window))
+            _weighted_sum(filters[k], window_patches(flat[..., k, :], window))
             for k in range(frames)
         ]
         return ops.reshape(sum(sums), (*ops.shape(p)[:4], p.shape[-1]))
@@ -220,6 +222,12 @@ _LINKED_INPUT = """
         K the window's first size: the window then spans each pixel's neighbours along the optical
         flow, and the output is `(B, T, H, W, L)`. With kernel="learned" all frames share the
         filters, one per position (H, W)."""
+
+
+def _weighted_sum(filters: Tensor, patches: Tensor) -> Tensor:
+    """Return the sums (..., L) over patches (..., offsets, L), weighted by (..., offsets)."""
+    with without_autocast(patches):
+        return ops.einsum("...o,...ol->...l", filters, patches)
 
 
 def _document(

@@ -24,6 +24,9 @@ from keras_dpn.ops.checks import (
     check_channels_last,
     check_one_of,
     check_positive_int,
+    holds_shapes,
+    may_equal,
+    size_advice,
     standardize_window,
 )
 from keras_dpn.ops.gaussian_kernels import (
@@ -148,7 +151,7 @@ class MeanFieldCRF(ShapeFromSpec, keras.layers.Layer):
             )
 
     def build(self, input_shape: Sequence[Shape]) -> None:
-        if len(input_shape) != 2 or not all(isinstance(s, (tuple, list)) for s in input_shape):
+        if len(input_shape) != 2 or not holds_shapes(input_shape):
             raise ValueError(
                 "MeanFieldCRF expects a pair (logits, guide) as input, received one tensor of "
                 f"shape {tuple(input_shape)}."
@@ -363,12 +366,10 @@ def _check_shapes(logits: Shape, guide: Shape) -> None:
             "MeanFieldCRF expects known numbers of labels and guide channels, and at least one "
             f"point, received shapes {tuple(logits)} and {tuple(guide)}."
         )
-    sizes = zip(logits[:-1], guide[:-1], strict=True)
-    if any(n is not None and m is not None and n != m for n, m in sizes):
+    if not may_equal(logits[:-1], guide[:-1]):
         raise ValueError(
             "MeanFieldCRF expects logits and guide of the same batch and spatial sizes, received "
-            f"shapes {tuple(logits)} and {tuple(guide)}; resize the logits first "
-            "(keras_dpn.layers.Resize)."
+            f"shapes {tuple(logits)} and {tuple(guide)}. {size_advice(logits, guide)}"
         )
 
 

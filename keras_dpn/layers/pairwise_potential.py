@@ -8,7 +8,7 @@ import keras
 from keras import layers, ops
 
 from keras_dpn.layers.shape_from_spec import ShapeFromSpec
-from keras_dpn.ops.checks import check_channels_last, check_positive_int
+from keras_dpn.ops.checks import check_channels_last, check_positive_int, holds_shapes
 from keras_dpn.ops.edge_field import check_exist, standardize_edges
 from keras_dpn.typing import Shape, Tensor
 
@@ -101,7 +101,7 @@ def _product(sizes: Shape) -> int | None:
 
 
 def _check(shapes: Sequence[Shape]) -> None:
-    is_triple = len(shapes) == 3 and all(isinstance(shape, (tuple, list)) for shape in shapes)
+    is_triple = len(shapes) == 3 and holds_shapes(shapes)
     if not is_triple or len(shapes[0]) != 4 or len(shapes[1]) != 2 or len(shapes[2]) not in (1, 2):
         raise ValueError(
             "PairwisePotential expects a triple (features, edges, exist) of shapes (B, h, w, C), "

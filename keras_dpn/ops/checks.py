@@ -3,7 +3,7 @@
 import math
 import numbers
 import operator
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 import keras
@@ -134,6 +134,18 @@ def may_equal(shape: Shape, other: Shape) -> bool:
     """Return whether two shapes are the same, as far as their sizes are known."""
     sizes = zip(shape, other, strict=False)
     return len(shape) == len(other) and all(n is None or m is None or n == m for n, m in sizes)
+
+
+def holds_shapes(input_shape: Sequence[Any]) -> bool:
+    """Return whether the shape of a layer's input is a sequence of shapes, as of a pair."""
+    return not any(size is None or isinstance(size, int) for size in input_shape)
+
+
+def size_advice(logits: Shape, image: Shape) -> str:
+    """Return what to do where the shapes of logits and image don't fit each other."""
+    if len(logits) > 3 and may_equal((logits[0], *logits[2:]), (image[0], *image[2:])):
+        return "Put the channels last."
+    return "Upsample the logits to the image's size first (`keras_dpn.layers.Resize`)."
 
 
 def check_channels_last(layer_name: str) -> None:

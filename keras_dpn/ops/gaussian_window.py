@@ -34,28 +34,8 @@ def gaussian_window(
     """
     starts = np.array(list(itertools.product(*(range(m) for m in window))), "int32")
     squares = np.square((starts - [m // 2 for m in window]) * spacing).sum(axis=1)
-    squares = ops.convert_to_tensor(squares, "float32")
-    mirrored = ops.convert_to_tensor(np.pad(starts[::-1], ((0, 0), (1, 1))))
-    starts = ops.convert_to_tensor(np.pad(starts, ((0, 0), (1, 1))))
     padding = [(0, 0), *((m // 2, m - 1 - m // 2) for m in window), (0, 0)]
     mirrored_padding = [(after, before) for before, after in padding]
-
-    def kernel(
-        i: Tensor,
-        here: Tensor,
-        there: Tensor,
-        color_weight: float | Tensor,
-        position_weight: float | Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        difference = here - ops.slice(there, starts[i], ops.shape(here))
-        distance = ops.sum(ops.square(difference), axis=-1, keepdims=True)  # (B, *S, 1)
-        weight = ops.exp(-color_weight * distance - position_weight * squares[i])
-        return weight, distance, difference
-
-    def move(update: Tensor, i: Tensor) -> Tensor:
-        # A slice of what is padded for all offsets: XLA has no padding by an offset computed in
-        # the loop, and a slice update would put an operation of XLA's own into exported graphs.
-        return ops.slice(ops.pad(update, mirrored_padding), mirrored[i], ops.shape(update))
 
     @ops.custom_gradient
     def filtered(
@@ -65,19 +45,34 @@ def gaussian_window(
         color_weight: float | Tensor,
         position_weight: float | Tensor,
     ) -> tuple[Tensor, Any]:
+        # Made here: JAX can't differentiate a function that uses tensors of another trace.
+        offsets = ops.convert_to_tensor(np.pad(starts, ((0, 0), (1, 1))))
+        mirrored = ops.convert_to_tensor(np.pad(starts[::-1], ((0, 0), (1, 1))))
+        distances = ops.convert_to_tensor(squares, "float32")
         p_padded, there = ops.pad(p, padding), ops.pad(there, padding)
 
+        def kernel(i: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            difference = here - ops.slice(there, offsets[i], ops.shape(here))
+            distance = ops.sum(ops.square(difference), axis=-1, keepdims=True)  # (B, *S, 1)
+            weight = ops.exp(-color_weight * distance - position_weight * distances[i])
+            return weight, distance, difference
+
+        def move(update: Tensor, i: Tensor) -> Tensor:
+            # A slice of what is padded for all offsets: XLA has no padding by an offset computed in
+            # the loop, and a slice update would put an operation of XLA's own into exported graphs.
+            return ops.slice(ops.pad(update, mirrored_padding), mirrored[i], ops.shape(update))
+
         def add_offset(i: Tensor, out: Tensor) -> Tensor:
-            weight, _, _ = kernel(i, here, there, color_weight, position_weight)
-            return out + weight * ops.slice(p_padded, starts[i], ops.shape(p))
+            weight, _, _ = kernel(i)
+            return out + weight * ops.slice(p_padded, offsets[i], ops.shape(p))
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, ...]:
             upstream = args[0] if upstream is None else upstream
 
             def add_gradients(i: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
                 d_p, d_here, d_there, d_color, d_position = state
-                weight, distance, difference = kernel(i, here, there, color_weight, position_weight)
-                p_there = ops.slice(p_padded, starts[i], ops.shape(p))
+                weight, distance, difference = kernel(i)
+                p_there = ops.slice(p_padded, offsets[i], ops.shape(p))
                 d_distance = -weight * ops.sum(upstream * p_there, axis=-1, keepdims=True)
                 d_difference = 2 * color_weight * d_distance * difference
                 return (
@@ -85,14 +80,14 @@ def gaussian_window(
                     d_here + d_difference,
                     d_there - move(d_difference, i),
                     d_color + ops.sum(d_distance * distance),
-                    d_position + ops.sum(d_distance) * squares[i],
+                    d_position + ops.sum(d_distance) * distances[i],
                 )
 
             zero = ops.zeros((), "float32")
             zeros = (ops.zeros_like(p), ops.zeros_like(here), ops.zeros_like(here))
-            return ops.fori_loop(0, starts.shape[0], add_gradients, (*zeros, zero, zero))
+            return ops.fori_loop(0, len(starts), add_gradients, (*zeros, zero, zero))
 
-        return ops.fori_loop(0, starts.shape[0], add_offset, ops.zeros_like(p)), gradient
+        return ops.fori_loop(0, len(starts), add_offset, ops.zeros_like(p)), gradient
 
     # The cast reads variables, as the arguments of tf.custom_gradient must be tensors.
     scalars = (ops.cast(w, "float32") for w in (color_weight, position_weight))

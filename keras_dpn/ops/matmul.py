@@ -1,5 +1,8 @@
 """Matrix products in full float32."""
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,7 +10,7 @@ from keras_dpn.typing import Tensor
 
 
 def matmul(a: Tensor, x: Tensor) -> Tensor:
-    """Return `keras.ops.matmul`, on JAX in full float32 on every device.
+    """Return `keras.ops.matmul`, on JAX and PyTorch in full float32 on every device.
 
     By default a GPU computes float32 products as TF32, which keeps 11 bits of each number. In
     TensorFlow this is a setting of the whole process: see `matmul_is_rounded`.
@@ -16,7 +19,24 @@ def matmul(a: Tensor, x: Tensor) -> Tensor:
         import jax.numpy as jnp
 
         return jnp.matmul(a, x, precision="highest")
-    return ops.matmul(a, x)
+    with without_autocast(x):
+        return ops.matmul(a, x)
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """Return a context in which PyTorch's `torch.autocast` leaves float32 products as they are.
+
+    In float16 sums of squared colours overflow. The dtype of a Keras layer has no effect on it.
+
+    Args:
+        x: a tensor on the device of the products.
+    """
+    if keras.backend.backend() != "torch":
+        return nullcontext()
+    import torch
+
+    device = x.device.type if isinstance(x, torch.Tensor) else "cpu"
+    return torch.autocast("cpu" if device == "meta" else device, enabled=False)
 
 
 def small_matmul(a: Tensor, x: Tensor) -> Tensor:

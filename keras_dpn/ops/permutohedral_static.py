@@ -35,39 +35,51 @@ class StaticLattice(Lattice):
 
     def filter(self, x: Tensor) -> Tensor:
         """Return the sum (B, N, C) over all points of the same image, with Gaussian weights."""
-        before, after = ops.stop_gradient(self.before), ops.stop_gradient(self.after)
+        lattice = (self.vertex, self.left, self.right)
+        weights = (ops.stop_gradient(self.before), ops.stop_gradient(self.after))
         last = self.corners - 1
 
+        # Its tensors are arguments: JAX can't differentiate a function that uses tensors of another
+        # trace.
         @ops.custom_gradient
-        def run(flat: Tensor) -> tuple[Tensor, Any]:
+        def run(
+            flat: Tensor, before: Tensor, after: Tensor, *lattice: Tensor
+        ) -> tuple[Tensor, Any]:
             # The gradient of a gather would be a scatter for each direction. The blur along one is
             # symmetric: its gradient is a gather again.
-            def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
+            def gradient(*args: Tensor, upstream: Tensor | None = None) -> tuple[Any, ...]:
                 upstream = args[0] if upstream is None else upstream
-                return self._run(upstream, after, before, lambda i: last - i)
+                found = _run(upstream, after, before, lattice, lambda i: last - i)
+                return found, None, None, *(None for _ in lattice)
 
-            return self._run(flat, before, after, lambda i: i), gradient
+            return _run(flat, before, after, lattice, lambda i: i), gradient
 
         flat = ops.reshape(ops.cast(x, "float32"), (-1, ops.shape(x)[-1]))  # (B N, C)
-        return ops.reshape(run(flat), ops.shape(x))
+        return ops.reshape(run(flat, *weights, *lattice), ops.shape(x))
 
-    def _run(
-        self, flat: Tensor, before: Tensor, after: Tensor, direction: Callable[[Any], Any]
-    ) -> Tensor:
-        """Splat, blur along the i-th direction for each i, and slice (B N, C)."""
-        spread = ops.expand_dims(flat, 1) * ops.expand_dims(before, -1)  # (B N, d+1, C)
-        values = segment_sum(
-            ops.reshape(spread, (-1, ops.shape(flat)[-1])),
-            ops.reshape(self.vertex, (-1,)),
-            ops.shape(self.left)[1],  # the last one holds nothing
-        )
 
-        def blur(i: Any, values: Tensor) -> Tensor:
-            left, right = self.left[direction(i)], self.right[direction(i)]
-            return values + 0.5 * (ops.take(values, left, axis=0) + ops.take(values, right, axis=0))
+def _run(
+    flat: Tensor,
+    before: Tensor,
+    after: Tensor,
+    lattice: Sequence[Tensor],
+    direction: Callable[[Any], Any],
+) -> Tensor:
+    """Splat, blur along the i-th direction for each i, and slice (B N, C)."""
+    vertex, left, right = lattice
+    spread = ops.expand_dims(flat, 1) * ops.expand_dims(before, -1)  # (B N, d+1, C)
+    values = segment_sum(
+        ops.reshape(spread, (-1, ops.shape(flat)[-1])),
+        ops.reshape(vertex, (-1,)),
+        ops.shape(left)[1],  # the last one holds nothing
+    )
 
-        values = ops.fori_loop(0, self.corners, blur, values)
-        return ops.sum(ops.expand_dims(after, -1) * ops.take(values, self.vertex, axis=0), axis=1)
+    def blur(i: Any, values: Tensor) -> Tensor:
+        before, after = (ops.take(values, side[direction(i)], axis=0) for side in (left, right))
+        return values + 0.5 * (before + after)
+
+    values = ops.fori_loop(0, left.shape[0], blur, values)
+    return ops.sum(ops.expand_dims(after, -1) * ops.take(values, vertex, axis=0), axis=1)
 
 
 def _hash(rounded: Tensor, order: Tensor) -> tuple[Any, Any]:

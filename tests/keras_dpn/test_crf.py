@@ -278,3 +278,14 @@ def test_refine_refuses(arguments, settings, message):
 def test_helpers_refuse(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_tensors_are_taken():
+    image, probabilities = np.full((4, 5, 3), 9, "float32"), np.full((4, 5, 2), 0.5, "float32")
+    tensors = [keras.ops.convert_to_tensor(x) for x in (image, probabilities)]
+    if keras.backend.backend() == "torch":
+        tensors[1].requires_grad_()
+    expected = crf.refine(image, probabilities, num_iterations=1)
+    np.testing.assert_array_equal(crf.refine(*tensors, num_iterations=1), expected)
+    listed = crf.refine([tensors[0]], [tensors[1]], num_iterations=1)
+    np.testing.assert_array_equal(listed[0], expected)

@@ -706,7 +706,7 @@ def test_refuses_channels_first(monkeypatch):
         (((2, 4, 2), (2, 4, 4, 3)), "expects logits .* and a guide .* one to three spatial axes"),
         (((2, 2), (2, 3)), "one to three spatial axes S, received shapes"),
         (((2, 1, 1, 1, 1, 2), (2, 1, 1, 1, 1, 3)), "one to three spatial axes S, received"),
-        (((2, 4, 4, 2), (2, 5, 4, 3)), r"same batch and spatial sizes.*\(keras_dpn.layers.Resize"),
+        (((2, 4, 4, 2), (2, 5, 4, 3)), r"same batch and spatial sizes.*`keras_dpn.layers.Resize`"),
         (((2, 4, 4, 2), (1, 4, 4, 3)), "same batch and spatial sizes"),
         (((2, 4, 4, 0), (2, 4, 4, 3)), "at least one point"),
         (((2, 0, 4, 2), (2, 0, 4, 3)), "at least one point"),
