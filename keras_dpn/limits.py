@@ -2,6 +2,9 @@
 
 # Of an image; as 8-bit RGB they take 300 MB.
 MAX_PIXELS = 100_000_000
+# Of an image that is enlarged to the network's size, or eight times its own pixels if that is
+# more: a row of 500 pixels would become one of 360 x 180,000.
+MAX_ENLARGED = 2048 * 2048
 # Networks pad narrow images: one of a single row takes as much memory as one of about 64 rows.
 MIN_SIDE = 64
 # Images of at most this many padded pixels are measured by their own pixels.
