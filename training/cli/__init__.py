@@ -114,8 +114,11 @@ def run(function: Callable[..., int | None], args: Sequence[str], program: str) 
     """Let tyro read a command line into the arguments of a function, and call it."""
     import tyro
 
+    from .help_text import joined_lines
+
     description = (sys.modules[function.__module__].__doc__ or "").strip()
-    return tyro.cli(function, args=args, prog=program, description=description)
+    with joined_lines():
+        return tyro.cli(function, args=args, prog=program, description=description)
 
 
 def guarded(function: Callable[[], int | None], name: str) -> int:

@@ -16,7 +16,10 @@ from tyro.conf import Positional
 
 
 def main(
-    runs: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN[:HEAD] ...")],
+    runs: Annotated[
+        Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="RUN[:HEAD] ...", help_behavior_hint="(required)"),
+    ],
     /,
     *,
     split: str = "val",

@@ -11,9 +11,15 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 # Training runs and presets, whose probabilities are averaged.
-Runs = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN ...")]
+Runs = Annotated[
+    tyro.conf.Positional[tuple[str, ...]],
+    tyro.conf.arg(metavar="RUN ...", help_behavior_hint="(required)"),
+]
 # --model RUN --model PRESET
-Models = tyro.conf.UseAppendAction[tuple[str, ...]]
+Models = Annotated[
+    tyro.conf.UseAppendAction[tuple[str, ...]],
+    tyro.conf.arg(help_behavior_hint="(required, repeatable)"),
+]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,10 @@ from tyro.conf import Positional
 
 
 def main(
-    runs: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN ...")],
+    runs: Annotated[
+        Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="RUN ...", help_behavior_hint="(required)"),
+    ],
     /,
     *,
     dataset: str | None = None,

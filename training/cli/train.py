@@ -24,6 +24,7 @@ from ..configs.serialization import from_json, renamed_fields, to_json, with_crf
 from ..configs.trackers import TrackerName
 from . import PROGRAM, guarded
 from .deprecated import replace_fields
+from .help_text import joined_lines
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,12 @@ def parse(args: Sequence[str]) -> None:
     name, *rest = args
     config = load_recipe(name)
     rest = replace_fields(rest, renamed_fields(type(config)))
-    arguments = tyro.cli(
-        Arguments,
-        default=Arguments(
-            work_dir=Path() if "--print-config" in rest else tyro.MISSING,
-            config=_with_given_epochs(config, rest),
-        ),
-        args=rest,
-        prog=f"{PROGRAM} train {name}",
+    default = Arguments(
+        work_dir=Path() if "--print-config" in rest else tyro.MISSING,
+        config=_with_given_epochs(config, rest),
     )
+    with joined_lines():
+        arguments = tyro.cli(Arguments, default=default, args=rest, prog=f"{PROGRAM} train {name}")
     own = _given(config, rest, "epochs") | _given(config, rest, "steps")
     length = with_length(arguments.config, arguments.epochs, arguments.steps, own)
     main(replace(arguments, config=length))

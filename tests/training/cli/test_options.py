@@ -12,6 +12,16 @@ def test_runs_are_named_without_an_option():
     assert tyro.cli(command, args=[]) == ((), 0)
 
 
+def test_what_is_required_says_so(capsys):
+    def command(runs: Runs, /, *, model: Models):
+        return runs, model
+
+    with pytest.raises(SystemExit):
+        tyro.cli(command, args=["--help"])
+    out = capsys.readouterr().out
+    assert "(required)" in out and "(required, repeatable)" in out and "(default: )" not in out
+
+
 def test_each_model_has_an_option_of_its_own():
     def command(images: tyro.conf.Positional[tuple[str, ...]], *, model: Models):
         return images, model
