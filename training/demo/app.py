@@ -167,7 +167,12 @@ def make_page(
                     elem_id="examples",
                 )
             with gradio.Column(scale=3, min_width=320):
-                shown = viewer(predictor.model.classes, predictor.model.heads, predictor.read_frame)
+                shown = viewer(
+                    predictor.model.classes,
+                    predictor.model.heads,
+                    predictor.read_frame,
+                    f"Drop an image or a short video{', or pick an example' if examples else ''}.",
+                )
                 video = gradio.Video(
                     label="The labelled video", show_label=False, visible=False, elem_id="video"
                 )

@@ -24,6 +24,7 @@ def viewer(
     classes: Classes,
     heads: Sequence[str],
     frame_reader: Callable[[Mapping[str, Any]], dict[str, Any]],
+    hint: str = "Drop an image or a short video.",
 ) -> "gradio.HTML":
     """Return the component; its value is that of `prediction_value` or `message`, or None.
 
@@ -31,6 +32,7 @@ def viewer(
         classes: the model's.
         heads: names of the model's heads.
         frame_reader: called with "video" and "index", returns the value of a video's frame.
+        hint: shown until there is a value.
     """
     import gradio
 
@@ -45,7 +47,7 @@ def viewer(
         for suffix in ("html", "css", "js")
     )
     return gradio.HTML(
-        html_template=html,
+        html_template=html.replace("HINT", hint),
         css_template=css,
         js_on_load=js,
         apply_default_css=False,

@@ -186,6 +186,16 @@ def test_unfamiliar_images_are_noted(tmp_path, scenes):
     assert notes[1] == ""
 
 
+def test_examples_are_named_where_there_are_some(predictor, tmp_path):
+    uploads = demo.Uploads(tmp_path)
+    page = demo.make_page(predictor, [], "street", uploads)
+    hints = [
+        str(block.html_template) for block in page.blocks.values() if block.elem_id == "viewer"
+    ]
+    assert len(hints) == 1
+    assert "Drop an image or a short video.</p>" in hints[0]
+
+
 @pytest.mark.parametrize("wrong", [{"port": 70000}, {"max_megabytes": 0}, {"max_pixels": 0}])
 def test_options_out_of_range_are_named(wrong):
     option = next(iter(wrong)).replace("_", "-")
@@ -320,7 +330,7 @@ def page(browser, address):
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.goto(address)
-    page.locator("#viewer .hint").wait_for()
+    assert page.locator("#viewer .hint").inner_text().endswith("video, or pick an example.")
     yield page
     assert not complaints
     assert not [url for url in requests if not url.startswith((address, "data:", "blob:"))]
