@@ -63,6 +63,8 @@ def main(
     from ..rundir.outputs import replacing
     from ..utils.files import write_bytes
 
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"--out: expected a name that ends in .png, received {out}.")
     data = load_dataset(dataset, data_dir)
     examples = data.examples(split)
     if not examples:

@@ -55,7 +55,8 @@ def contact_sheet(
     ]
     titles = [str(number) for number in range(1, len(pairs) + 1)]
     sheet = viz.side_by_side(pairs, titles, columns)
-    legend = viz.legend(dataset.classes.names, dataset.classes.colors, sheet.shape[1])
+    names = [*dataset.classes.names, "ignored, padding"]
+    legend = viz.legend(names, [*dataset.classes.colors, viz.IGNORE_COLOR], sheet.shape[1])
     return viz.stack([sheet, legend])
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from rich.table import Table
 
+from ..utils.counts import counted
 from .checks import DatasetIssue, DatasetScan
 from .dataset import Dataset
 from .statistics import class_frequencies
@@ -47,7 +48,9 @@ def ignored_table(scan: DatasetScan, most: int = 10) -> Table | None:
 
 def issue_table(issues: list[DatasetIssue]) -> Table:
     """Return a row per issue."""
-    table = Table("split", "issue", "details", title=f"Issues: {len(issues)}")
+    warnings = sum(issue.is_warning for issue in issues)
+    title = f"Issues: {len(issues) - warnings} to fix, {counted(warnings, 'warning')}"
+    table = Table("split", "issue", "details", title=title)
     for issue in issues:
         style = "yellow" if issue.is_warning else "red"
         table.add_row(issue.where, issue.type, issue.message, style=style)

@@ -29,3 +29,9 @@ def test_invalid(tmp_path, options, message, capsys):
     assert browse(tmp_path / "a.png", *options) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sheet_is_a_png(tmp_path, capsys):
+    assert browse(tmp_path / "sheet.txt") == 2
+    assert "--out: expected a name that ends in .png, received" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -26,6 +26,7 @@ def test_warnings_are_issues(folder, capsys):
         Image.fromarray(np.zeros_like(Image.open(path))).save(path)  # of one class
     main("folder", folder)
     out = capsys.readouterr().out
+    assert "Issues: 0 to fix, " in out
     assert "unseen" in out and "No issues that prevent training." in out
 
 
@@ -55,7 +56,7 @@ def test_bad_data(folder, capsys):
     with pytest.raises(ValueError, match="issues found: 2; fix them"):
         main("folder", folder)
     out = capsys.readouterr().out
-    assert "missing" in out and "unreadable" in out
+    assert "missing" in out and "unreadable" in out and "Issues: 2 to fix, " in out
 
 
 def test_ignored_pixels_are_shown(folder, capsys):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from keras_dpn import viz
 from training.configs.schema import Augmentation
 from training.data.contact_sheet import contact_sheet, show_labels
 from training.data.generated.moving_scenes import MovingScenesDataset
@@ -20,6 +21,7 @@ def test_the_same_seed_gives_the_same_sheet_and_epochs_differ(scenes):
         for epoch in (1, 1, 2)
     )
     assert first.dtype == np.uint8 and first.shape[0] > 48 and first.shape[1] > 4 * 64
+    assert (first == viz.IGNORE_COLOR).all(axis=-1)[-30:].any()  # the legend names padding, too
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
