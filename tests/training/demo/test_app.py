@@ -153,7 +153,7 @@ def test_what_is_no_model_is_named(tmp_path):
     with pytest.raises(ValueError, match="expected a preset .* or a finished training run"):
         open_model(str(tmp_path))
     (tmp_path / "saved_model.pb").touch()
-    (tmp_path / "model.json").write_text(json.dumps({"classes": None}))
+    (tmp_path / "model.json").write_text(json.dumps({"classes": None, "max_pixels": 1}))
     with pytest.raises(ValueError, match="model.json: names no classes"):
         open_model(str(tmp_path))
 
