@@ -82,11 +82,11 @@ check: $(INSTALLED)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY) $(FAST); library=$$?; \
 	wait $$rest; rest=$$?; cat "$$log"; rm -f "$$log"; exit $$((library || rest))
 
-# Three at a time, of which none ends long after the others: the tests of documentation, examples and benchmarks follow
-# JAX's. The outputs of two come after the first's.
-test: lint
+# Three at a time, of which none ends long after the others: the style check, JAX's tests, and those of documentation,
+# examples and benchmarks follow each other. The outputs of two come after the first's.
+test: $(INSTALLED)
 	@jax=$$(mktemp); command=$$(mktemp); \
-	$(MAKE) --no-print-directory --keep-going test-jax test-pages >"$$jax" 2>&1 & jax_id=$$!; \
+	$(MAKE) --no-print-directory --keep-going lint test-jax test-pages >"$$jax" 2>&1 & jax_id=$$!; \
 	$(MAKE) --no-print-directory test-command >"$$command" 2>&1 & command_id=$$!; \
 	$(MAKE) --no-print-directory test-library; failed=$$?; \
 	wait $$command_id || failed=1; cat "$$command"; \
