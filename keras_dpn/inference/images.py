@@ -31,6 +31,8 @@ def check_image(image: np.ndarray, max_pixels: int | None = None, channels: int 
     )
     if image.ndim != 3 or image.shape[-1] != channels:
         hint = " Pass one image at a time, channels last." if image.ndim in (3, 4) else ""
+        if image.ndim == 2 and channels == 3:
+            hint = " Pass a grey one as np.stack([image] * 3, axis=-1)."
         raise ValueError(f"{expected}, received shape {image.shape}.{hint}")
     if 0 in image.shape:
         raise ValueError(f"{expected} with at least one pixel, received shape {image.shape}.")

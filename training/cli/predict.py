@@ -33,7 +33,10 @@ _NAMED = 5  # files in a message
 
 
 def main(
-    images: Annotated[Positional[tuple[str, ...]], tyro.conf.arg(metavar="IMAGES ...")],
+    images: Annotated[
+        Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="IMAGES ...", help_behavior_hint="(required)"),
+    ],
     /,
     *,
     model: Models,

@@ -30,6 +30,11 @@ def test_dark_images_and_other_channels_are_not():
     check_image(rng.uniform(0, 1, (4, 5, 4)), channels=4)
 
 
+def test_grey_arrays_are_told_what_to_do():
+    with pytest.raises(ValueError, match=r"received shape \(4, 5\)\. .*np.stack\(\[image\] \* 3"):
+        check_image(np.zeros((4, 5), "uint8"))
+
+
 def test_narrow_images_are_not_enlarged_without_limit():
     assert size_of_shorter_side(90, 400, 360, 10**8) == (360, 1600)
     assert size_of_shorter_side(500, 4000, 1024, 10**8) == (1024, 8192)
