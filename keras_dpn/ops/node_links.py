@@ -115,9 +115,9 @@ def follow_links(x: Tensor, links: FlowLinks) -> Tensor:
     """
     pixels = ops.reshape(ops.cast(x, "float32"), (-1, ops.shape(x)[-1]))
     neighbors = 0.0
-    for corner in range(4):
-        share = ops.expand_dims(links.shares[corner], -1)
-        neighbors = neighbors + share * take_pixels(pixels, links.pixels[corner])
+    # LiteRT slices at most five axes, not six.
+    for corner, share in zip(ops.unstack(links.pixels), ops.unstack(links.shares), strict=True):
+        neighbors = neighbors + ops.expand_dims(share, -1) * take_pixels(pixels, corner)
     # Not a product with the validity, as 0 times infinity is NaN.
     neighbors = ops.where(ops.expand_dims(links.validity > 0, -1), neighbors, 0.0)
     return _with_itself(x, ops.cast(neighbors, x.dtype))
@@ -125,9 +125,8 @@ def follow_links(x: Tensor, links: FlowLinks) -> Tensor:
 
 def _with_itself(x: Tensor, neighbors: Tensor) -> Tensor:
     """Stack a clip, `(B, T, H, W, C)`, with its neighbours `(K-1, ...)`: `(B, T, H, W, K, C)`."""
-    count = neighbors.shape[0]
-    frames = [neighbors[i] for i in range(count)]
-    frames.insert(count // 2, x)
+    frames = list(ops.unstack(neighbors))
+    frames.insert(len(frames) // 2, x)
     return ops.stack(frames, axis=-2)
 
 
