@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_dpn.ops.checks import holds_shapes
 from keras_dpn.typing import Shape
 
 
@@ -23,6 +24,6 @@ class ShapeFromSpec:
 
 def _tensors(shape: Shape | Sequence[Any]) -> Any:
     """Return a symbolic tensor for each shape of a nested sequence of them."""
-    if all(size is None or isinstance(size, int) for size in shape):
-        return keras.KerasTensor(tuple(shape))
-    return [_tensors(each) for each in shape]
+    if holds_shapes(shape):
+        return [_tensors(each) for each in shape]
+    return keras.KerasTensor(tuple(shape))

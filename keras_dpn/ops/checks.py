@@ -138,7 +138,7 @@ def may_equal(shape: Shape, other: Shape) -> bool:
 
 def holds_shapes(input_shape: Sequence[Any]) -> bool:
     """Return whether the shape of a layer's input is a sequence of shapes, as of a pair."""
-    return not any(size is None or isinstance(size, int) for size in input_shape)
+    return not all(size is None or isinstance(size, int) for size in input_shape)
 
 
 def size_advice(logits: Shape, image: Shape) -> str:

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_dpn.ops.checks import may_equal
 from keras_dpn.ops.edge_field import check_exist, check_pairwise, edge_messages, standardize_edges
 from keras_dpn.ops.label_maps import read_labels
 from keras_dpn.typing import IgnoreLabel, Shape, Tensor
@@ -205,9 +206,7 @@ def _cross_entropy(labels: Tensor, logits: Tensor, counted: Tensor) -> tuple[Ten
 def _read_labels(labels: Tensor, unary_shape: Shape, ignore: IgnoreLabel) -> tuple[Tensor, Tensor]:
     """Return labels (B, N) as int32 and which count; raise ValueError for another shape."""
     labels = ops.convert_to_tensor(labels)
-    sizes = zip(labels.shape, unary_shape[:-1], strict=False)
-    fits = len(unary_shape) == 3 and len(labels.shape) == 2
-    if not fits or any(n is not None and m is not None and n != m for n, m in sizes):
+    if len(unary_shape) != 3 or not may_equal(labels.shape, unary_shape[:-1]):
         raise ValueError(
             "Invalid value for argument `labels`: expected shape (B, N) for `unary` (B, N, L) of "
             f"shape {tuple(unary_shape)}, received {tuple(labels.shape)}."

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import backend, ops
 
-from keras_dpn.ops.checks import check_positive_int
+from keras_dpn.ops.checks import check_positive_int, may_equal
 from keras_dpn.typing import Shape, Tensor
 
 
@@ -88,8 +88,7 @@ def check_shapes(x: Shape, valid: Shape | None) -> None:
         return
     if len(valid) == 3:
         valid = (*valid, 1)
-    sizes = zip(valid, (*x[:3], 1), strict=False)
-    if len(valid) != 4 or any(n is not None and m is not None and n != m for n, m in sizes):
+    if not may_equal(valid, (*x[:3], 1)):
         raise ValueError(
             "Invalid value for argument `valid`: expected shape (B, H, W) or (B, H, W, 1) for a "
             f"feature map of shape {tuple(x)}, received {tuple(valid)}."

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_dpn.ops.box_filter import box_moments, box_sum
-from keras_dpn.ops.checks import check_one_of, standardize_spacing, standardize_window
+from keras_dpn.ops.checks import check_one_of, may_equal, standardize_spacing, standardize_window
 from keras_dpn.ops.extrema import maximum_along, minimum_along
 from keras_dpn.ops.gaussian_window import gaussian_window
 from keras_dpn.ops.matmul import small_matmul
@@ -169,8 +169,7 @@ def check_linked_shapes(
             "Invalid value for argument `window`: expected (K, height, width) for K linked frames, "
             f"K odd, received {window} for {shapes}."
         )
-    pairs = zip(p_shape[:4], features_shape[:4], strict=True)
-    if any(n is not None and m is not None and n != m for n, m in pairs):
+    if not may_equal(p_shape[:4], features_shape[:4]):
         raise ValueError(
             "Invalid values for arguments `p` and `features`: expected the same batch, frames and "
             f"spatial sizes, received {shapes}."

@@ -160,18 +160,16 @@ def _chain(
     length = steps + 1
     first = ops.reshape(ops.arange(batch * length) * (height * width), (batch, length, 1, 1))
 
-    def padded(x: Tensor, step: int) -> Tensor:
-        """Add zeros to (..., t, H, W) for the last frames, or the first, without a neighbour."""
-        time = (0, step) if direction == 1 else (step, 0)
-        x = ops.pad(x, [(0, 0)] * (len(x.shape) - 3) + [time, (0, 0), (0, 0)])
-        return x[..., :length, :, :]
-
     step_flow, step_valid = flow, flow_validity(flow, reverse_flow, threshold)
     valid, links = step_valid, []
     for step in range(1, radius + 1):
         pixels, shares = corners(flow)
-        link = pixels + _ahead(first, step, direction), shares, valid[..., 0]
-        links.append(FlowLinks(*(padded(part, step) for part in link)))
+        link = FlowLinks(
+            _pad_time(pixels + _ahead(first, step, direction), 2, step, length, direction),
+            _pad_time(shares, 2, step, length, direction),
+            _pad_time(valid[..., 0], 1, step, length, direction),
+        )
+        links.append(link)
         if step < radius:
             flow, valid = _ahead(flow, 1, -direction), _ahead(valid, 1, -direction)
             step_valid, step_flow = (
@@ -189,7 +187,8 @@ def _shifted(x: Tensor, step: int, direction: int) -> tuple[Tensor, Tensor]:
     """Return neighbours `step` frames forward (direction 1) or back (-1), at the same position."""
     neighbor = _ahead(x, step, direction)
     valid = ops.ones_like(neighbor[..., :1], dtype="float32")
-    return _pad_time(neighbor, valid, x[:, :step], direction)
+    length = ops.shape(x)[1]
+    return tuple(_pad_time(part, 1, step, length, direction) for part in (neighbor, valid))
 
 
 def _ahead(x: Tensor, steps: int, direction: int) -> Tensor:
@@ -197,20 +196,16 @@ def _ahead(x: Tensor, steps: int, direction: int) -> Tensor:
     return x[:, steps:] if direction == 1 else x[:, :-steps]
 
 
-def _pad_time(
-    neighbor: Tensor, valid: Tensor, missing: Tensor, direction: int
-) -> tuple[Tensor, Tensor]:
-    """Add zeros for the frames without a neighbour, the last ones (1) or the first (-1).
+def _pad_time(x: Tensor, axis: int, step: int, length: int | Tensor, direction: int) -> Tensor:
+    """Add zeros for the frames without a neighbour: the last `step` of them (1), or the first (-1).
 
     Args:
-        neighbor: `(B, t, H, W, C)`.
-        valid: `(B, t, H, W, 1)`.
-        missing: any tensor `(B, T-t, H, W, C)`.
+        x: tensor whose frames are along `axis`.
+        axis: of the frames.
+        step: how many frames ahead, or back, the neighbour is.
+        length: T, frames of the clip, which may be fewer.
         direction: 1 or -1.
     """
-
-    def padded(link: Tensor, missing: Tensor) -> Tensor:
-        zeros = ops.zeros_like(missing, dtype=link.dtype)
-        return ops.concatenate((link, zeros) if direction == 1 else (zeros, link), axis=1)
-
-    return padded(neighbor, missing), padded(valid, missing[..., :1])
+    padding = [(0, 0)] * len(x.shape)
+    padding[axis] = (0, step) if direction == 1 else (step, 0)
+    return ops.pad(x, padding)[(slice(None),) * axis + (slice(length),)]

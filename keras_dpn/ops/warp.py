@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from keras import backend, ops
 
-from keras_dpn.ops.checks import check_one_of, known_values
+from keras_dpn.ops.checks import check_one_of, known_values, may_equal
 from keras_dpn.typing import Shape, Tensor
 
 # In pixels: the flow of a pixel without a counterpart in the other frame; it leaves every image.
@@ -150,7 +150,7 @@ def check_flow(name: str, flow: Tensor, shape: Shape | None = None, of: str = "`
     if len(received) < 3 or received[-1] != 2:
         hint = " Put the two channels (dx, dy) last." if 2 in received[-3:-2] else ""
         raise ValueError(f"{expected}, received shape {received}.{hint}")
-    if shape is not None and not _fits(received, tuple(shape)):
+    if shape is not None and not may_equal(received[:-1], tuple(shape)[:-1]):
         raise ValueError(
             f"{expected} of the sizes of {of}, received {received} for {tuple(shape)}."
         )
@@ -160,12 +160,6 @@ def check_flow(name: str, flow: Tensor, shape: Shape | None = None, of: str = "`
     known = known_values(flow, "float32")
     if known is not None and np.isnan(known).any():
         raise ValueError(f"{expected} of numbers, received NaN.")
-
-
-def _fits(flow_shape: Shape, shape: Shape) -> bool:
-    return len(flow_shape) == len(shape) and all(
-        a is None or b is None or a == b for a, b in zip(flow_shape[:-1], shape[:-1], strict=True)
-    )
 
 
 class _Positions(NamedTuple):
