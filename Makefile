@@ -20,6 +20,7 @@ DPN := $(VENV)/bin/keras-dpn
 SITE := docs/_build/html
 LIBRARY := tests/keras_dpn keras_dpn
 COMMAND := tests/training training
+RECIPES := tests/training/configs
 PAGES := $(filter-out %/keras_dpn %/training %/data %/slow.txt %/__pycache__,$(wildcard tests/*))
 INSTALLED := $(VENV)/.installed
 
@@ -82,8 +83,8 @@ check: $(INSTALLED)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY) $(FAST); library=$$?; \
 	wait $$rest; rest=$$?; cat "$$log"; rm -f "$$log"; exit $$((library || rest))
 
-# Three at a time, of which none ends long after the others: the style check, JAX's tests, and those of documentation,
-# examples and benchmarks follow each other. The outputs of two come after the first's.
+# Three at a time, of which none ends long after the others: the style check, JAX's tests, and those of recipes,
+# documentation, examples and benchmarks follow each other. The outputs of two come after the first's.
 test: $(INSTALLED)
 	@jax=$$(mktemp); command=$$(mktemp); \
 	$(MAKE) --no-print-directory --keep-going lint test-jax test-pages >"$$jax" 2>&1 & jax_id=$$!; \
@@ -97,10 +98,10 @@ test-library: $(INSTALLED)
 	KERAS_BACKEND=tensorflow $(PY) -m pytest $(LIBRARY) $(ARGS)
 
 test-command: $(INSTALLED)
-	KERAS_BACKEND=tensorflow $(PY) -m pytest $(COMMAND) $(ARGS)
+	KERAS_BACKEND=tensorflow $(PY) -m pytest $(COMMAND) --ignore=$(RECIPES) $(ARGS)
 
 test-pages: $(INSTALLED)
-	KERAS_BACKEND=tensorflow $(PY) -m pytest $(PAGES) $(ARGS)
+	KERAS_BACKEND=tensorflow $(PY) -m pytest $(RECIPES) $(PAGES) $(ARGS)
 
 # A GPU without TensorFlow is used through JAX, and several hosts: layers, models, losses and the steps of training must
 # run there too. Its compiler takes most of the time; this setting, which the pinned jaxlib knows, and those of

@@ -11,6 +11,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is fi
 # TensorFlow and JAX read these when they first compile: to optimise what runs once takes longer.
 XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 os.environ["XLA_FLAGS"] = f"{XLA_FLAGS} {os.environ.get('XLA_FLAGS', '')}"
+# tf2onnx copies a graph before each of its passes, to go on without one that fails: half the time.
+os.environ["TF2ONNX_CATCH_ERRORS"] = "false"
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402

@@ -50,7 +50,7 @@ def test_litert_gives_the_models_answers_at_any_size(model, tmp_path):
 
 
 def test_quantized_files_are_smaller_and_near(tmp_path):
-    model = models.DPN(3, pairwise=None, **TINY | {"width": 0.25})
+    model = models.DPN(3, pairwise=None, **TINY | {"width": 0.125})
     images = [*pictures(4, 16, 16)]
     sizes, probabilities = [], expected(model, images[0][None])
     for quantization in (None, "float16", "dynamic", "int8"):
@@ -120,13 +120,13 @@ def test_onnx_of_one_size_resizes_as_the_model_does(known, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
     small = {"num_blocks": 1, "block6": ((1, 8),), "units": 8, "width": 0.1}
-    size = (96, 128)  # 1.2 * 96 = 115.2
+    size = (36, 52)  # 1.2 * 36 = 43.2
     shape, image_size = ((*size, 3), None) if known == "by the model" else ((None, None, 3), size)
     model = models.PiecewiseCRF(3, (1.2, 0.7), ("above",), input_shape=shape, **small)
     path = export_onnx(model, tmp_path / "model.onnx", image_size=image_size)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    assert session.get_inputs()[0].shape[1:] == [96, 128, 3]
-    images = pictures(1, 96, 128)
+    assert session.get_inputs()[0].shape[1:] == [*size, 3]
+    images = pictures(1, *size)
     (found,) = session.run(["probabilities"], {"image": images})
     np.testing.assert_allclose(found, expected(model, images), atol=1e-4)
 

@@ -162,6 +162,9 @@ def start(small_scenes, small_clips, tmp_path):
 def test_recipes_take_two_steps(name, start):
     training = start(name)
     config, model = training.config, training.model
+    # The same for every stage, as no stage has a size of batches of its own here.
+    batches = training.batches.train(StageConfig(epochs=2), seed=0, first_epoch=0)
+    batches = list(batches.take(2).as_numpy_iterator())  # also for JAX
     for stage in config.stages:
         settings = config.stage(stage.name)
         if not settings.epochs:
@@ -169,9 +172,7 @@ def test_recipes_take_two_steps(name, start):
         settings = dataclasses.replace(settings, batch_size=None, epochs=2)
         learner = training.stage_models.compiled(stage, settings, steps=2)
         before = {weight.path: np.array(weight) for weight in model.weights}
-        batches = training.batches.train(settings, seed=0, first_epoch=0)
-        arrays = batches.take(2).as_numpy_iterator()  # also for JAX
-        losses = [learner.train_on_batch(*batch)[0] for batch in arrays]
+        losses = [learner.train_on_batch(*batch)[0] for batch in batches]
         assert np.isfinite(losses).all()
         changed = {w.path for w in model.weights if np.any(np.array(w) != before[w.path])}
         assert changed and changed <= {weight.path for weight in learner.trainable_weights}
